@@ -1,0 +1,78 @@
+"""The errors of the contract: each says what was wrong, where, and what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class GenlockError(Exception):
+    """Base of every error that Genlock raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One mistake in a manifest or a request: `path` is the field as a person writes it, `spec.slo.frameDeadline`."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class InvalidManifest(GenlockError):
+    """A manifest with mistakes; carries every one of them, not only the first."""
+
+    def __init__(self, problems: Sequence[FieldProblem], *, origin: str = "manifest") -> None:
+        self.problems = tuple(problems)
+        self.origin = origin
+        count = len(self.problems)
+        head = f"{origin}: {count} mistake{'s' if count != 1 else ''}"
+        super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+
+
+class StaleEpoch(GenlockError):
+    """A write or a frame of an owner that is not the owner any more."""
+
+    def __init__(self, session: str, *, epoch: int, current: int) -> None:
+        self.session, self.epoch, self.current = session, epoch, current
+        super().__init__(f"{session}: epoch {epoch} is stale, the current one is {current}; stop serving this session")
+
+
+class NoCapacity(GenlockError):
+    """No worker of the session's pools can take it now."""
+
+    def __init__(self, session: str, reason: str, *, retry_after_s: float = 2.0) -> None:
+        self.session, self.reason, self.retry_after_s = session, reason, retry_after_s
+        super().__init__(f"{session}: no capacity ({reason}); try again in {retry_after_s:g} s")
+
+
+class UnknownSession(GenlockError):
+    """No record of that session."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        super().__init__(f"{session}: no such session")
+
+
+class SnapshotRefused(GenlockError):
+    """A snapshot that must not be used or stored: truncated, corrupt, too new, of another model, or too large."""
+
+    def __init__(self, session: str, reason: str) -> None:
+        self.session, self.reason = session, reason
+        super().__init__(f"snapshot of {session} refused: {reason}")
+
+
+class LinkProtocolError(GenlockError):
+    """The peer broke the link protocol; the connection is closed."""
+
+
+class LinkAuthError(LinkProtocolError):
+    """The peer does not know the installation's secret."""
+
+
+class AccessDenied(GenlockError):
+    """A missing (`missing=True`, HTTP 401) or a wrong (HTTP 403) token."""
+
+    def __init__(self, message: str, *, missing: bool) -> None:
+        self.missing = missing
+        super().__init__(message)

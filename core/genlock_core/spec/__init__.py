@@ -1,0 +1,1 @@
+"""What a user asks for: the StreamSession manifest, its defaults and its schema."""

@@ -1,0 +1,267 @@
+"""The StreamSession: what a user writes (`StreamSessionSpec`) and what the system works with (`ResolvedSession`).
+
+Defaults that depend on the quality mode are resolved in one place, `resolve`. Field names on the wire are camelCase.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from genlock_core.spec.quantities import Bitrate, DurationMs, Share
+
+API_VERSION = "genlock.dev/v1alpha1"
+KIND = "StreamSession"
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+MAX_PROMPT_CHARS = 2_000
+
+
+class Model(BaseModel):
+    """Base of everything in a manifest: camelCase on the wire, frozen, unknown fields are mistakes."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", allow_inf_nan=False
+    )
+
+
+class QualityMode(StrEnum):
+    """What the session trades: latency against picture quality."""
+
+    LOW_LATENCY = "low-latency"
+    BALANCED = "balanced"
+    QUALITY = "quality"
+
+
+class SourceType(StrEnum):
+    WEBRTC = "webrtc"
+    FILE = "file"
+    TEST_PATTERN = "testPattern"
+    NONE = "none"
+
+
+class AccessMode(StrEnum):
+    TOKEN = "Token"  # noqa: S105 - the word of the manifest, not a secret
+    PUBLIC = "Public"
+
+
+class ApproximationPolicy(StrEnum):
+    NEVER = "Never"
+    ADAPTIVE = "Adaptive"
+
+
+class SnapshotPolicy(StrEnum):
+    EVERY_CHUNK = "EveryChunk"
+    NEVER = "Never"
+
+
+class Phase(StrEnum):
+    """Where a session is in its life; the words of `status.phase`, the record, the metrics and the page."""
+
+    PENDING = "Pending"
+    ASSIGNED = "Assigned"
+    LIVE = "Live"
+    RECOVERING = "Recovering"
+    DRAINING = "Draining"
+    ENDED = "Ended"
+    FAILED = "Failed"
+
+
+class Resolution(Model):
+    """Size of the generated picture in pixels; both sides are multiples of 16 (the model's patch and VAE stride)."""
+
+    width: Annotated[int, Field(ge=64, le=1920, multiple_of=16, description="Width in pixels, a multiple of 16.")]
+    height: Annotated[int, Field(ge=64, le=1920, multiple_of=16, description="Height in pixels, a multiple of 16.")]
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Source(Model):
+    """Where the input pictures come from."""
+
+    type: SourceType = Field(
+        SourceType.WEBRTC, description="webrtc: a WHIP publisher; file: a file of the worker; testPattern; none: prompt only."
+    )
+    path: str | None = Field(
+        None, min_length=1, max_length=1_024, description="For file: the path below the worker's media root."
+    )
+    loop: bool = Field(default=True, description="For file: start again at its end; false ends the session there.")
+
+    @model_validator(mode="after")
+    def _path_belongs_to_file(self) -> "Source":
+        if self.type is SourceType.FILE and self.path is None:
+            raise ValueError("a file source needs a path")
+        if self.type is not SourceType.FILE and self.path is not None:
+            raise ValueError("path belongs to a source of type file")
+        return self
+
+
+class Output(Model):
+    """The stream that viewers get."""
+
+    codec: Literal["h264", "vp8"] = Field("h264", description="The codec that is encoded by default.")
+    bitrate: Bitrate = Field(1_500_000, ge=100_000, le=20_000_000, description="Target bitrate, for example 1500k.")
+
+
+class Slo(Model):
+    """What the session promises its viewers; what is left out comes from the quality mode."""
+
+    time_to_first_frame: DurationMs | None = Field(
+        None, ge=50, le=60_000, description="From the publisher's first frame in to the first generated frame out."
+    )
+    frame_deadline: DurationMs | None = Field(
+        None, ge=50, le=60_000, description="How long after a chunk's last input frame its first generated frame is due."
+    )
+    miss_budget: Share = Field(0.01, description="The share of frames that may be late, for example 1%.")
+
+
+class Approximation(Model):
+    """May the system lower the denoising steps under load?"""
+
+    policy: ApproximationPolicy = Field(ApproximationPolicy.ADAPTIVE, description="Adaptive: yes; Never: no.")
+    min_steps: int = Field(1, ge=1, le=4, description="Never lower than this many steps.")
+
+
+class Recovery(Model):
+    """What survives the death of a worker."""
+
+    snapshot: SnapshotPolicy = Field(
+        SnapshotPolicy.EVERY_CHUNK, description="EveryChunk: sinks and window survive a crash; Never: a fresh start."
+    )
+
+
+class Access(Model):
+    """Who may publish and who may watch."""
+
+    publish: AccessMode = Field(AccessMode.TOKEN, description="Token or Public.")
+    view: AccessMode = Field(AccessMode.PUBLIC, description="Token or Public.")
+
+
+class StreamSessionSpec(Model):
+    """The `spec` of a StreamSession as the user writes it."""
+
+    model: str = Field("wan2.1-1.3b", pattern=r"^[a-z0-9][a-z0-9.\-]{0,62}$", description="Name of a ModelProfile.")
+    quality_mode: QualityMode = Field(
+        QualityMode.BALANCED, description="Sets the defaults of steps, resolution and frameDeadline."
+    )
+    steps: int | None = Field(None, ge=1, le=4, description="Denoising steps, 1-4.")
+    resolution: Resolution | None = Field(None, description="Size of the generated picture.")
+    frame_rate: int = Field(16, ge=1, le=60, description="Frames per second of the generated stream.")
+    prompt: str = Field(
+        "a watercolour painting", min_length=1, max_length=MAX_PROMPT_CHARS, description="What the picture becomes."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of all noise: same seed and input, same picture.")
+    noise_scale: float = Field(0.8, ge=0.1, le=1.0, description="Upper bound of the motion-aware noise controller.")
+    source: Source = Field(default_factory=Source, description="Where the input pictures come from.")
+    output: Output = Field(default_factory=Output, description="The stream that viewers get.")
+    slo: Slo = Field(default_factory=Slo, description="What the session promises its viewers.")
+    approximation: Approximation = Field(default_factory=Approximation, description="What may give way under load.")
+    recovery: Recovery = Field(default_factory=Recovery, description="What survives the death of a worker.")
+    access: Access = Field(default_factory=Access, description="Who may publish and who may watch.")
+    idle_timeout: DurationMs = Field(
+        600_000, ge=1_000, description="The session ends after this long without a publisher and without a viewer."
+    )
+    ttl_seconds_after_finished: int = Field(3_600, ge=0, description="How long the ended session's record is kept.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_says_something(cls, prompt: str) -> str:
+        if not prompt.strip() or any(ord(char) < 32 and char not in "\n\t" for char in prompt):
+            raise ValueError("must contain a visible character and no control characters")
+        return prompt
+
+    @model_validator(mode="after")
+    def _min_steps_fit(self) -> "StreamSessionSpec":
+        steps = self.steps or MODE_DEFAULTS[self.quality_mode].steps
+        if self.approximation.min_steps > steps:
+            raise ValueError(f"approximation.minSteps is {self.approximation.min_steps}, but the session has {steps} steps")
+        return self
+
+
+class ModeDefaults(Model):
+    """What a quality mode stands for (DESIGN section 1)."""
+
+    steps: int
+    resolution: Resolution
+    frame_deadline_ms: int
+    time_to_first_frame_ms: int
+
+
+MODE_DEFAULTS: dict[QualityMode, ModeDefaults] = {
+    QualityMode.LOW_LATENCY: ModeDefaults(
+        steps=1, resolution=Resolution(width=512, height=512), frame_deadline_ms=250, time_to_first_frame_ms=500
+    ),
+    QualityMode.BALANCED: ModeDefaults(
+        steps=2, resolution=Resolution(width=832, height=480), frame_deadline_ms=500, time_to_first_frame_ms=500
+    ),
+    QualityMode.QUALITY: ModeDefaults(
+        steps=4, resolution=Resolution(width=832, height=480), frame_deadline_ms=1_000, time_to_first_frame_ms=1_000
+    ),
+}
+
+
+class SessionKey(Model):
+    """A session's name in its namespace; `str()` gives `namespace/name`, the form in Redis, URLs and logs."""
+
+    namespace: Annotated[str, Field(pattern=DNS_LABEL)] = "default"
+    name: Annotated[str, Field(pattern=DNS_LABEL)]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> "SessionKey":
+        """`demo` or `default/demo`. Raises pydantic.ValidationError."""
+        namespace, _, name = text.rpartition("/")
+        return cls(namespace=namespace or "default", name=name)
+
+
+class ResolvedSession(Model):
+    """A session with every default filled in: what the record carries and what worker and gateway read."""
+
+    key: SessionKey
+    model: str
+    quality_mode: QualityMode
+    steps: Annotated[int, Field(ge=1, le=4)]
+    resolution: Resolution
+    frame_rate: int
+    prompt: str
+    seed: int
+    noise_scale: float
+    source: Source
+    output: Output
+    time_to_first_frame_ms: int
+    frame_deadline_ms: int
+    miss_budget: float
+    approximation: Approximation
+    recovery: Recovery
+    access: Access
+    idle_timeout_ms: int
+    ttl_seconds_after_finished: int
+
+
+def resolve(key: SessionKey, spec: StreamSessionSpec) -> ResolvedSession:
+    """Fill in every default; the only place where a quality mode turns into figures."""
+    mode = MODE_DEFAULTS[spec.quality_mode]
+    return ResolvedSession(
+        key=key,
+        model=spec.model,
+        quality_mode=spec.quality_mode,
+        steps=spec.steps or mode.steps,
+        resolution=spec.resolution or mode.resolution,
+        frame_rate=spec.frame_rate,
+        prompt=spec.prompt,
+        seed=spec.seed,
+        noise_scale=spec.noise_scale,
+        source=spec.source,
+        output=spec.output,
+        time_to_first_frame_ms=spec.slo.time_to_first_frame or mode.time_to_first_frame_ms,
+        frame_deadline_ms=spec.slo.frame_deadline or mode.frame_deadline_ms,
+        miss_budget=spec.slo.miss_budget,
+        approximation=spec.approximation,
+        recovery=spec.recovery,
+        access=spec.access,
+        idle_timeout_ms=spec.idle_timeout,
+        ttl_seconds_after_finished=spec.ttl_seconds_after_finished,
+    )

@@ -1,0 +1,152 @@
+"""The one thing that the scheduler knows of a model: open a session, feed it chunks, run rows, snapshot, restore.
+
+Every method is called on the engine thread alone. All state of a session lives in the engine under its key and dies
+with `close`; nothing is shared between sessions, so a session's output never depends on who runs beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIRST_CHUNK_FRAMES = 5
+"""Pixel frames of a session's first chunk: 2 latent frames (the VAE codes its first frame alone)."""
+CHUNK_FRAMES = 4
+"""Pixel frames of every later chunk: 1 latent frame."""
+
+Frames = NDArray[np.uint8]
+"""RGB pictures, shape (frames, height, width, 3)."""
+
+
+def chunk_frames(index: int) -> int:
+    """Pixel frames of chunk `index`, counted from the start of the stream (0 is the first chunk)."""
+    return FIRST_CHUNK_FRAMES if index == 0 else CHUNK_FRAMES
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What an engine must know to open a session."""
+
+    prompt: str
+    steps: int
+    width: int
+    height: int
+    frame_rate: int
+    seed: int
+    noise_scale: float
+    text_only: bool = False
+    """True for a source of type `none`: chunks carry no frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that takes effect with the next chunk fed; None leaves the field as it is."""
+
+    prompt: str | None = None
+    steps: int | None = None
+    noise_scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One input chunk. `frames` has `chunk_frames(index)` pictures, or is None for a text-only session."""
+
+    index: int
+    frames: Frames | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One denoising step of one chunk of one session: the unit of batching. `step` counts from 0."""
+
+    session: str
+    step: int
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """Rows run in one forward only if these are equal."""
+
+    model: str
+    width: int
+    height: int
+    frames: int
+    """Pixel frames of the chunk (5 or 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """What a row gave: `output` is the generated chunk (frames, height, width, 3) if it was the chunk's last step."""
+
+    row: Row
+    output: Frames | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """All of a session's state at a chunk boundary, in the parts in which it is stored.
+
+    `blocks` are immutable once written and named for ever (for example `r1.f12`: row 1, latent frame 12), so that a
+    snapshot writes only those that are new; `head` and `attributes` (JSON values) are small and written each time.
+    """
+
+    chunk: int
+    """The last chunk that was fed; the next one to feed is `chunk + 1`."""
+    attributes: Mapping[str, object]
+    head: Mapping[str, NDArray[np.generic]]
+    blocks: Mapping[str, Mapping[str, NDArray[np.generic]]] = field(default_factory=dict)
+
+
+class EngineFailure(Exception):
+    """A row could not be computed (NaN, out of memory); names the session, which alone is reset."""
+
+    def __init__(self, session: str, reason: str) -> None:
+        self.session, self.reason = session, reason
+        super().__init__(f"{session}: {reason}")
+
+
+class Engine(Protocol):
+    """A model that is resident on this worker."""
+
+    @property
+    def model(self) -> str:
+        """The name of the ModelProfile it runs, for example `wan2.1-1.3b`."""
+        ...
+
+    def open(self, session: str, settings: StreamSettings) -> None:
+        """Start a session from nothing. Raises EngineFailure if it does not fit, ValueError if it is open already."""
+        ...
+
+    def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
+        """Start a session from a snapshot. Raises EngineFailure if the state does not belong to these settings."""
+        ...
+
+    def close(self, session: str) -> None:
+        """Forget a session; unknown ones are ignored."""
+        ...
+
+    def apply(self, session: str, change: Change) -> None:
+        """Change prompt, steps or noise scale from the next chunk on; those in flight keep theirs."""
+        ...
+
+    def feed(self, session: str, chunk: Chunk) -> int:
+        """Take an input chunk, in order; returns the denoising steps that it will run (its rows are 0..steps-1)."""
+        ...
+
+    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        """One micro-step: all rows in one forward, results in the order of `rows`.
+
+        Row (s, i) of chunk c may be run once (s, i-1, c) and (s, i, c-1) are done. Blocks until the results are there.
+        """
+        ...
+
+    def snapshot(self, session: str) -> EngineState:
+        """The session's state now; cheap (references to immutable arrays), called after a chunk was fed or finished."""
+        ...
+
+    def sink_digest(self, session: str) -> str:
+        """SHA-256 (hex) over the session's sink frames, `""` while there are none: shows that sinks survived."""
+        ...
