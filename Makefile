@@ -1,0 +1,77 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv, at the versions of requirements-dev.lock.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements-dev.lock
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# The first Python that is new enough; 3.11 and 3.12 come first, as only for them a redis-server comes from PyPI.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3 python3.13 python3.14 python; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+up: $(VENV)/.local ## Run everything on this machine; ARGS="..." goes to `genlock up`
+	@$(BIN)/genlock up $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests: first those of one process, then real processes and a real browser
+	@echo "test: inside one process"
+	@$(BIN)/python -m pytest -m "not process and not browser" --durations=10
+	@$(BIN)/python -m tests.browsers
+	@echo "test: real processes and a real browser"
+	@$(BIN)/python -m pytest -m "process or browser" --durations=10
+
+check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
+	@echo "check: ruff"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@echo "check: mypy"
+	@$(BIN)/mypy
+	@echo "check: import-linter"
+	@$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/.dev ## Measure, and write docs/benchmarks.md; ARGS="..." goes to the benchmarks
+	@$(BIN)/python -m bench $(ARGS)
+
+# Everything but the diffusion extra: torch depends on the machine's GPU and weighs gigabytes that neither the tests
+# nor `make up` use.
+lock: $(VENV)/.dev ## Bring requirements-dev.lock up to date with pyproject.toml and with what is published
+	@echo "lock: resolving the newest versions for Python 3.11 and up"
+	@$(PIP) install uv
+	@{ echo "# Versions that Genlock is tested with, for every extra but diffusion (torch depends on the GPU's machine)."; \
+	   echo "# Constraints for pip; written by make lock."; \
+	   $(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --upgrade \
+	     --extra operator --extra gateway --extra worker --extra local --extra dev \
+	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > $(LOCK).new \
+	  || { rm -f $(LOCK).new; exit 1; }
+	@mv $(LOCK).new $(LOCK)
+
+clean: ## Remove .venv and the caches of the tools
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# Each stamp is as new as the installation; a change of the project file or of the lock installs again.
+$(VENV)/.local: pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "install: what genlock up needs, into $(VENV) (a minute or two the first time)"
+	@$(PIP) install -c $(LOCK) -e '.[local]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "install: Genlock and its development tools, into $(VENV) (a minute or two the first time)"
+	@$(PIP) install -c $(LOCK) -e '.[dev]'
+	@touch $(VENV)/.local $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Genlock needs Python 3.11 or newer; on Debian type: apt-get install -y python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "install: Debian's package python3-venv, which $(PYTHON) lacks"; \
+	    apt-get update -q </dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -q -y python3-venv </dev/null; \
+	  else \
+	    echo "$(PYTHON) has no venv; on Debian type: sudo apt-get install -y python3-venv" >&2; exit 1; \
+	  fi; }
+	@echo "install: a virtual environment with $(PYTHON), in $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
