@@ -1,0 +1,70 @@
+// The gateway's HTTP interface as the pages use it: session address, access token, problem-details errors.
+
+/** An error that the gateway explained (RFC 9457), or `status` 0 when it could not be reached. */
+export class Problem extends Error {
+  constructor(status, title, detail, retryAfterS = 0) {
+    super(detail || title);
+    Object.assign(this, { status, title, detail, retryAfterS });
+  }
+}
+
+/** `{namespace, name}` from `/studio/default/demo` or `/watch/default/demo`. */
+export function sessionFromLocation() {
+  const [, , namespace, name] = location.pathname.split("/").map(decodeURIComponent);
+  return { namespace, name, path: `${encodeURIComponent(namespace)}/${encodeURIComponent(name)}` };
+}
+
+const tokenSlot = (session) => `genlock-token:${session.path}`;
+
+/** The token after `#token=` wins and is kept for this tab; the fragment never reaches a server. */
+export function readToken(session) {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) sessionStorage.setItem(tokenSlot(session), given);
+  return given || sessionStorage.getItem(tokenSlot(session)) || "";
+}
+
+export function keepToken(session, token) {
+  if (token) sessionStorage.setItem(tokenSlot(session), token);
+  else sessionStorage.removeItem(tokenSlot(session));
+}
+
+/** A random name of this browser as a publisher: the same name may take its own session over. */
+export function publisherId() {
+  let id = localStorage.getItem("genlock-publisher");
+  if (!id) {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    id = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    localStorage.setItem("genlock-publisher", id);
+  }
+  return id;
+}
+
+/** fetch with the bearer token; anything but 2xx becomes a Problem. */
+export async function request(path, { method = "GET", token = "", headers = {}, body, signal } = {}) {
+  const all = { ...headers };
+  if (token) all.Authorization = `Bearer ${token}`;
+  let response;
+  try {
+    response = await fetch(path, { method, headers: all, body, signal, cache: "no-store" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "Gateway out of reach", "The gateway does not answer. Is it running?");
+  }
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({}));
+  const retryAfterS = Number(response.headers.get("Retry-After")) || 0;
+  throw new Problem(response.status, problem.title || response.statusText, problem.detail || "", retryAfterS);
+}
+
+export const getSession = async (session, token) => (await request(`/api/v1/sessions/${session.path}`, { token })).json();
+
+export const listSessions = async () => (await request("/api/v1/sessions")).json();
+
+export function control(session, token, change) {
+  return request(`/api/v1/sessions/${session.path}/control`, {
+    method: "PATCH",
+    token,
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(change),
+  });
+}

@@ -1,0 +1,239 @@
+// WHIP publisher and WHEP player. A player outlives its gateway: when neither frames nor answers come any more it
+// posts again, and when the gateway says `reconnect` it makes the new connection before it leaves the old one.
+
+import { Problem, publisherId, request } from "./api.js";
+
+const PING_EVERY_MS = 500;
+const SILENT_AFTER_MS = 1500;
+const GATHER_AT_MOST_MS = 1000;
+
+async function gathered(peer) {
+  if (peer.iceGatheringState === "complete") return;
+  await new Promise((done) => {
+    const timer = setTimeout(done, GATHER_AT_MOST_MS);
+    peer.addEventListener("icegatheringstatechange", () => {
+      if (peer.iceGatheringState === "complete") { clearTimeout(timer); done(); }
+    });
+  });
+}
+
+/** Offer, POST, answer (RFC 9725 section 4.2). Returns the session URL that DELETE takes. */
+async function negotiate(peer, path, token, headers = {}) {
+  await peer.setLocalDescription(await peer.createOffer());
+  await gathered(peer);
+  const response = await request(path, {
+    method: "POST", token, headers: { ...headers, "Content-Type": "application/sdp" }, body: peer.localDescription.sdp,
+  });
+  await peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
+  return response.headers.get("Location");
+}
+
+function hangUp(peer, resource, token) {
+  peer?.close();
+  if (resource) request(resource, { method: "DELETE", token }).catch(() => {});
+}
+
+/** One WHEP connection; resolves `first` with its first decoded frame. */
+class Viewing {
+  constructor(path, token, onMessage) {
+    this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.token = token;
+    this.lastSignOfLife = performance.now();
+    const transceiver = this.peer.addTransceiver("video", { direction: "recvonly" });
+    if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
+    this.channel = this.peer.createDataChannel("control");
+    this.channel.onmessage = (event) => {
+      this.lastSignOfLife = performance.now();
+      const message = JSON.parse(event.data);
+      if (message.type !== "pong") onMessage(message, this);
+    };
+    this.stream = new MediaStream([transceiver.receiver.track]);
+    this.ready = negotiate(this.peer, path, token).then((resource) => { this.resource = resource; });
+    this.pinging = setInterval(() => {
+      if (this.channel.readyState === "open") this.channel.send(JSON.stringify({ type: "ping", sentAt: performance.now() }));
+    }, PING_EVERY_MS);
+  }
+
+  get silent() { return performance.now() - this.lastSignOfLife > SILENT_AFTER_MS; }
+
+  close() {
+    clearInterval(this.pinging);
+    hangUp(this.peer, this.resource, this.token);
+  }
+}
+
+/** Keeps `video` showing the session. Events: `message` (detail: JSON), `state` (detail: connecting|playing|lost|failed). */
+export class WhepPlayer extends EventTarget {
+  constructor(video, session) {
+    super();
+    this.video = video;
+    this.path = `/whep/${session.path}`;
+    this.token = "";
+    this.reconnects = 0;
+    this.running = false;
+  }
+
+  async start(token) {
+    this.stop();
+    this.token = token;
+    this.running = true;
+    this.postedAt = performance.now();
+    this.firstFrameMs = null;
+    await this.#connect();
+    this.watching = setInterval(() => this.#watch(), 250);
+  }
+
+  stop() {
+    this.running = false;
+    clearInterval(this.watching);
+    this.current?.close();
+    this.current = null;
+    this.video.srcObject = null;
+  }
+
+  async #connect() {
+    this.#say("connecting");
+    const next = new Viewing(this.path, this.token, (message, from) => this.#heard(message, from));
+    try {
+      await next.ready;
+    } catch (error) {
+      next.close();
+      throw error;
+    }
+    next.lastSignOfLife = performance.now();
+    const previous = this.current;
+    this.current = next;
+    if (!previous || previous.silent) {
+      previous?.close();
+      this.#show(next);
+    } else {
+      this.#takeOver(previous, next);
+    }
+  }
+
+  #show(viewing) {
+    this.video.srcObject = viewing.stream;
+    this.video.play().catch(() => {});
+    const onFrame = () => {
+      viewing.lastSignOfLife = performance.now();
+      if (this.firstFrameMs === null) {
+        this.firstFrameMs = performance.now() - this.postedAt;
+        this.dispatchEvent(new CustomEvent("first-frame", { detail: this.firstFrameMs }));
+      }
+      if (!this.playing) { this.playing = true; this.#say("playing"); }
+      if (this.current === viewing) this.video.requestVideoFrameCallback?.(onFrame);
+    };
+    if (this.video.requestVideoFrameCallback) this.video.requestVideoFrameCallback(onFrame);
+    else this.video.addEventListener("timeupdate", onFrame);
+  }
+
+  // Make before break: the old picture stays until the new connection has decoded one.
+  #takeOver(previous, next) {
+    const probe = document.createElement("video");
+    probe.muted = true;
+    probe.playsInline = true;
+    probe.srcObject = next.stream;
+    probe.play().catch(() => {});
+    const swap = () => { probe.srcObject = null; this.#show(next); previous.close(); };
+    const limit = setTimeout(swap, 3000);
+    probe.addEventListener("loadeddata", () => { clearTimeout(limit); swap(); }, { once: true });
+  }
+
+  #heard(message, from) {
+    if (message.type === "reconnect" && from === this.current) this.#again(message.afterMs || 0);
+    this.dispatchEvent(new CustomEvent("message", { detail: message }));
+  }
+
+  #watch() {
+    const state = this.current?.peer.connectionState;
+    if (!this.current || (this.current.silent && !this.retrying) || state === "failed") this.#again(0);
+  }
+
+  async #again(afterMs) {
+    if (this.retrying || !this.running) return;
+    this.retrying = true;
+    let waitMs = afterMs;
+    if (this.current?.silent) { this.playing = false; this.#say("lost"); }
+    while (this.running) {
+      await new Promise((done) => setTimeout(done, waitMs));
+      try {
+        await this.#connect();
+        this.reconnects += 1;
+        break;
+      } catch (error) {
+        if (error instanceof Problem && [401, 403, 404, 410].includes(error.status)) { this.#say("failed", error); this.running = false; break; }
+        waitMs = Math.max(error.retryAfterS * 1000 || 0, Math.min(2000, (waitMs || 125) * 2));
+      }
+    }
+    this.retrying = false;
+  }
+
+  #say(state, error = null) { this.dispatchEvent(new CustomEvent("state", { detail: { state, error } })); }
+}
+
+/** Publishes a MediaStream by WHIP and comes back by itself. Events: `state` (connecting|publishing|lost|failed|stopped). */
+export class WhipPublisher extends EventTarget {
+  constructor(session) {
+    super();
+    this.path = `/whip/${session.path}`;
+  }
+
+  async start(stream, token) {
+    this.stop();
+    this.stream = stream;
+    this.token = token;
+    this.running = true;
+    await this.#connect();
+  }
+
+  stop() {
+    this.running = false;
+    hangUp(this.peer, this.resource, this.token);
+    this.peer = this.resource = null;
+  }
+
+  async #connect() {
+    this.#say("connecting");
+    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const [track] = this.stream.getVideoTracks();
+    track.contentHint = "motion";
+    const transceiver = peer.addTransceiver(track, { direction: "sendonly", streams: [this.stream], sendEncodings: [{ maxBitrate: 2_500_000 }] });
+    const codecs = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
+    const order = (codec) => ({ "video/h264": 0, "video/vp8": 1 })[codec.mimeType.toLowerCase()] ?? 2;
+    transceiver.setCodecPreferences?.([...codecs].sort((a, b) => order(a) - order(b)));
+    peer.createDataChannel("control").onmessage = (event) => {
+      if (JSON.parse(event.data).type === "reconnect" && peer === this.peer) this.#again();
+    };
+    peer.onconnectionstatechange = () => {
+      if (peer !== this.peer || !this.running) return;
+      if (peer.connectionState === "connected") this.#say("publishing");
+      if (["failed", "disconnected"].includes(peer.connectionState)) this.#again();
+    };
+    let resource;
+    try {
+      resource = await negotiate(peer, this.path, this.token, { "Genlock-Publisher": publisherId() });
+    } catch (error) {
+      peer.close();
+      throw error;
+    }
+    const previous = this.peer;
+    this.peer = peer;
+    this.resource = resource;
+    previous?.close();
+  }
+
+  async #again() {
+    if (this.retrying || !this.running) return;
+    this.retrying = true;
+    this.#say("lost");
+    for (let waitMs = 100; this.running; waitMs = Math.min(2000, waitMs * 2)) {
+      try { await this.#connect(); break; } catch (error) {
+        if (error instanceof Problem && [401, 403, 404, 409, 410].includes(error.status)) { this.running = false; this.#say("failed", error); break; }
+        await new Promise((done) => setTimeout(done, Math.max(waitMs, (error.retryAfterS || 0) * 1000)));
+      }
+    }
+    this.retrying = false;
+  }
+
+  #say(state, error = null) { this.dispatchEvent(new CustomEvent("state", { detail: { state, error } })); }
+}
