@@ -31,3 +31,14 @@ class AccessUnit:
     data: bytes
     key_frame: bool
     capture_us: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourcePosition:
+    """Where in a session's source a frame stands; everything of a later run comes after everything of an earlier one.
+
+    `run` grows with every publication; `capture_us` as in `AccessUnit`.
+    """
+
+    run: int
+    capture_us: int
