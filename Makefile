@@ -8,9 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# The first Python that is new enough; 3.11 and 3.12 come first, as only for them a redis-server comes from PyPI.
+# The first Python that is new enough; 3.11 and 3.12 come first, as only for them PyPI has a redis-server.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python3.13 python3.14 python; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
+
+# A virtual environment whose Python has gone (an upgraded system) is no installation.
+$(shell test -x $(BIN)/python || rm -f $(VENV)/.local $(VENV)/.dev)
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile

