@@ -1,0 +1,315 @@
+"""Claims: which worker serves which session. Every method is one atomic script (DESIGN section 3), safe to repeat.
+
+Gateways, workers, the CLI and the operator all hold one of these; none of them asks another for permission.
+All methods raise `redis.exceptions.RedisError` when Redis is away. A session is named `namespace/name`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from genlock_core.claims import keys
+from genlock_core.claims.facts import (
+    Assignment,
+    AssignmentKind,
+    Claim,
+    Event,
+    EventKind,
+    Held,
+    Move,
+    MoveCause,
+    MoveHeld,
+    Reasserted,
+    Renewal,
+    SessionEnded,
+    WorkerState,
+    WorkerView,
+)
+from genlock_core.claims.identity import FormatRange, WorkerIdentity, WorkerOffer
+from genlock_core.claims.lua import Scripts, decoded
+from genlock_core.claims.record import SessionRecord, from_fields, to_fields
+from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
+from genlock_core.spec.session import Phase
+from genlock_core.store import MAX_BLOCK_MS, Store
+
+__all__ = [
+    "Assignment",
+    "AssignmentKind",
+    "Claim",
+    "Claims",
+    "Event",
+    "EventKind",
+    "Held",
+    "Move",
+    "MoveCause",
+    "MoveHeld",
+    "Reasserted",
+    "Renewal",
+    "SessionEnded",
+    "WorkerState",
+    "WorkerView",
+]
+
+_READ_COUNT = 256
+_RECORDS_AT_ONCE = 100
+
+
+class Claims:
+    """The control plane in Redis. `now_ms` replaces Redis' own time (tests)."""
+
+    def __init__(self, store: Store, *, now_ms: Callable[[], int] | None = None) -> None:
+        self._store = store
+        self._scripts = Scripts(store, now_ms=now_ms)
+
+    # -- the record -------------------------------------------------------------------------------------------------
+
+    async def create(self, record: SessionRecord) -> bool:
+        """Write a new session's record; its phase, epoch and owner start empty whatever `record` says.
+
+        False if the session exists: then its spec, pools and key ids are updated and everything else is left alone (a
+        finished session stays finished).
+        """
+        (created,) = await self._scripts.run("create", record.name, json.dumps(to_fields(record)))
+        return bool(created)
+
+    async def record(self, session: str) -> SessionRecord | None:
+        fields = await cast("Any", self._store.hgetall(keys.record(session)))
+        return _record(fields)
+
+    async def records(self) -> list[SessionRecord]:
+        """Every session, by name. Not one moment's picture: each record is read on its own."""
+        names = sorted(decoded(list(await cast("Any", self._store.smembers(keys.SESSIONS)))))
+        records: list[SessionRecord | None] = []
+        for start in range(0, len(names), _RECORDS_AT_ONCE):
+            async with self._store.pipeline(transaction=False) as pipeline:
+                for name in names[start : start + _RECORDS_AT_ONCE]:
+                    pipeline.hgetall(keys.record(name))
+                records += [_record(fields) for fields in await cast("Any", pipeline.execute())]
+        return [record for record in records if record is not None]
+
+    async def forget(self, session: str) -> bool:
+        """Delete the record of a finished or unowned session; False if it is owned or unknown.
+
+        The session data (snapshot, control stream, fence) lies in another slot: who sees the event deletes it.
+        """
+        (forgotten,) = await self._scripts.run("forget", session)
+        return bool(forgotten)
+
+    async def set_phase(self, session: str, epoch: int, phase: Phase, reason: str = "") -> bool:
+        """Write the phase as the owner under `epoch`, or with epoch 0 for a session that nobody owns.
+
+        Ended and Failed release the claim. False if somebody else owns it, nobody does (epoch > 0), or it is finished.
+        """
+        (written,) = await self._scripts.run("set_phase", session, epoch, phase.value, reason)
+        return bool(written)
+
+    async def touch(self, session: str) -> None:
+        """Somebody publishes or watches: the idle timeout starts anew. Nothing happens to a finished session."""
+        await self._scripts.run("touch", session)
+
+    async def remember_control(self, session: str, values: Mapping[str, str], id: str) -> None:  # noqa: A002 - the stream's word
+        """Keep the last value per control field; a field whose known id is newer than `id` is left alone."""
+        await self._scripts.run("remember_control", session, id, json.dumps(dict(values)))
+
+    async def note_snapshot_format(self, session: str, *, epoch: int, version: int) -> bool:
+        """The stored snapshot has this format (0: none), so that `move` chooses who reads it. False: stale epoch."""
+        (written,) = await self._scripts.run("snapshot_format", session, epoch, version)
+        return bool(written)
+
+    # -- workers ----------------------------------------------------------------------------------------------------
+
+    async def register(self, offer: WorkerOffer) -> tuple[str, ...]:
+        """A worker process starts. Returns the sessions of an older incarnation, whose claims are void now.
+
+        Its heartbeat counts as fresh until `HEARTBEAT_STALE_MS` later. Repeating it with the same incarnation changes
+        nothing that the worker owns.
+        """
+        return tuple(await self._scripts.run("register", _offer(offer)))
+
+    async def renew(self, identity: WorkerIdentity, *, progress: int, links: Mapping[str, Sequence[str]]) -> Renewal:
+        """The worker's heartbeat, every 0.5 s: renews all its leases, but only if `progress` (the engine loop's own
+        counter) is above that of the last one. `links`: session -> gateways that are linked for it."""
+        linked = json.dumps({session: list(gateways) for session, gateways in links.items()})
+        reply = await self._scripts.run("renew", identity.name, identity.incarnation, progress, linked)
+        status, holding, closed, owned = reply
+        return Renewal(
+            known=status == "known",
+            superseded=status == "superseded",
+            holding=bool(holding),
+            closed=bool(closed),
+            owned={session: int(epoch) for session, epoch in _pairs(owned)},
+        )
+
+    async def close(self, identity: WorkerIdentity) -> tuple[str, ...]:
+        """The worker drains: it gets no new claims. Returns the sessions left; () as well if it is unknown."""
+        return tuple(await self._scripts.run("close", identity.name, identity.incarnation))
+
+    async def reassert(self, offer: WorkerOffer, held: Sequence[Held], *, closed: bool = False) -> Reasserted:
+        """After a loss of Redis: register and reclaim what the worker still serves, in one step.
+
+        Refused is what another one owns by a higher epoch, what has finished, and what does not fit any more because
+        new claims took the room; everything, if a newer incarnation has the name. A missing record is written back,
+        owned or not. `closed`: the worker drains.
+        """
+        entries = [
+            {"session": one.session, "epoch": str(one.epoch), "cost": one.cost, "record": to_fields(one.record)}
+            for one in held
+        ]
+        kept, refused = await self._scripts.run("reassert", _offer(offer), json.dumps(entries), int(closed))
+        return Reasserted(tuple(kept), tuple(refused))
+
+    async def worker(self, name: str) -> WorkerView | None:
+        views = await self._scripts.run("workers", name)
+        return _view(views[0]) if views else None
+
+    async def workers(self) -> list[WorkerView]:
+        """Every worker that is known, by name."""
+        return [_view(reply) for reply in await self._scripts.run("workers")]
+
+    async def set_reserve(self, pool: str, reserve: int) -> None:
+        """Thousandths of the pool's workers that `claim` must leave free for moves."""
+        await cast("Any", self._store.hset(keys.pool_settings(pool), "reserve", str(reserve)))
+
+    # -- claims -----------------------------------------------------------------------------------------------------
+
+    async def claim(self, session: str) -> Claim:
+        """Give the session to the fullest worker with room, in the order of its pools; or answer the claim it has.
+
+        Raises UnknownSession, SessionEnded, NoCapacity.
+        """
+        return _claim(session, _granted(session, await self._scripts.run("claim", session)))
+
+    async def move(self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause) -> Move:
+        """Give the session to another worker than `suspect` and its owner, if its epoch is still `expected_epoch`.
+
+        Compare-and-set: who comes second gets the winner's claim with `won` False; so does EXPIRED when the lease was
+        renewed meanwhile. May use the pool's reserve. After DRAIN and REQUESTED the old worker serves on until the
+        handover. A session whose owner went with its incarnation may go back to the same name: leave `suspect` None.
+
+        Raises UnknownSession, SessionEnded, NoCapacity (nothing has changed), MoveHeld (SILENT and EXPIRED, while Redis
+        is newly back), StaleEpoch (another epoch, and nobody owns it now: read the record again).
+        """
+        reply = await self._scripts.run("move", session, expected_epoch, suspect or "", cause.value)
+        if reply[0] == "held":
+            raise MoveHeld(session)
+        if reply[0] == "stale":
+            raise StaleEpoch(session, epoch=expected_epoch, current=int(reply[1]))
+        return Move(_claim(session, _granted(session, reply)), won=reply[0] == "won")
+
+    async def release(self, session: str, *, epoch: int, phase: Phase, reason: str = "") -> bool:
+        """Give the claim of `epoch` back and write the phase; False if it is not the one that holds."""
+        (released,) = await self._scripts.run("release", session, epoch, phase.value, reason)
+        return bool(released)
+
+    async def expire(self, limit: int = 100) -> tuple[str, ...]:
+        """Sweep what is due, at most `limit` of each kind. Any gateway calls it, often.
+
+        Returns the sessions whose lease ran out: they have no owner now and are Recovering. Also ends idle sessions,
+        forgets finished ones after their time, and drops workers that are long silent and own nothing. () while Redis
+        is newly back.
+        """
+        return tuple(await self._scripts.run("expire", limit))
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    async def assignments(self, identity: WorkerIdentity, after: str, block_ms: int) -> list[Assignment]:
+        """The worker's inbox after that id ("0": from its start); waits for at most `block_ms` (capped at 2 s)."""
+        entries = await self._read(keys.inbox(identity.name), after, block_ms)
+        return [
+            _assignment(entry, fields) for entry, fields in entries if fields["incarnation"] == identity.incarnation
+        ]
+
+    async def events(self, after: str, block_ms: int) -> list[Event]:
+        """What happened after that id (see `last_event`); waits for at most `block_ms` (capped at 2 s)."""
+        return [
+            Event(entry, EventKind(fields["kind"]), fields["session"], int(fields["epoch"]), fields["detail"])
+            for entry, fields in await self._read(keys.EVENTS, after, block_ms)
+        ]
+
+    async def last_event(self) -> str:
+        """The id of the newest event, to follow `events` from now on."""
+        newest = decoded(await cast("Any", self._store.xrevrange(keys.EVENTS, count=1)))
+        return str(newest[0][0]) if newest else "0-0"
+
+    async def _read(self, stream: str, after: str, block_ms: int) -> list[tuple[str, dict[str, str]]]:
+        block = min(block_ms, MAX_BLOCK_MS) or None
+        reply = await cast("Any", self._store.xread({stream: after}, count=_READ_COUNT, block=block))
+        entries = reply[0][1] if reply else []
+        return [
+            (decoded(entry), {decoded(key): decoded(value) for key, value in fields.items()})
+            for entry, fields in entries
+        ]
+
+
+def _record(fields: Any) -> SessionRecord | None:
+    return from_fields({decoded(key): decoded(value) for key, value in fields.items()}) if fields else None
+
+
+def _offer(offer: WorkerOffer) -> str:
+    return json.dumps(
+        {
+            "name": offer.identity.name,
+            "incarnation": offer.identity.incarnation,
+            "pool": offer.pool,
+            "model": offer.model,
+            "capacity": offer.capacity,
+            "address": offer.address,
+            "oldest": offer.formats.oldest,
+            "newest": offer.formats.newest,
+        }
+    )
+
+
+def _granted(session: str, reply: list[Any]) -> list[Any]:
+    """The claim's fields in a script's reply, after the status that stands first."""
+    match reply[0]:
+        case "unknown":
+            raise UnknownSession(session)
+        case "ended":
+            raise SessionEnded(session)
+        case "full":
+            raise NoCapacity(session, str(reply[1]))
+        case _:
+            return reply[1:]
+
+
+def _claim(session: str, granted: Sequence[Any]) -> Claim:
+    epoch, worker, incarnation, address, pool, cost = granted
+    return Claim(session, int(epoch), WorkerIdentity(worker, incarnation), address, pool, int(cost))
+
+
+def _view(reply: Sequence[Any]) -> WorkerView:
+    name, age_ms, flat, sessions = reply
+    fields = dict(_pairs(flat))
+    linked: Mapping[str, Iterable[str]] = json.loads(fields["links"])
+    return WorkerView(
+        identity=WorkerIdentity(name, fields["incarnation"]),
+        pool=fields["pool"],
+        model=fields["model"],
+        address=fields["address"],
+        state=WorkerState(fields["state"]),
+        heartbeat_age_ms=int(age_ms),
+        progress=int(fields["progress"]),
+        links={session: tuple(gateways) for session, gateways in linked.items()},
+        capacity=int(fields["capacity"]),
+        free=int(fields["free"]),
+        sessions={session: int(claim.split(":")[0]) for session, claim in _pairs(sessions)},
+        formats=FormatRange(int(fields["oldest"]), int(fields["newest"])),
+    )
+
+
+def _assignment(entry: str, fields: Mapping[str, str]) -> Assignment:
+    return Assignment(
+        id=entry,
+        kind=AssignmentKind(fields["kind"]),
+        session=fields["session"],
+        epoch=int(fields["epoch"]),
+        cause=MoveCause(fields["cause"]) if fields["cause"] else None,
+        successor_epoch=int(fields["successor_epoch"]),
+        successor_address=fields["successor_address"],
+    )
+
+
+def _pairs(flat: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """A hash as Redis sends it, key and value in turn."""
+    return zip(flat[::2], flat[1::2], strict=True)

@@ -1,0 +1,48 @@
+"""Who a worker is: a name and an incarnation, and what it offers when it registers."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Self
+
+CAPACITY = 1_000
+"""A whole worker, in thousandths (DESIGN section 2): if k equal sessions run in time on it, each costs 1000 // k."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """A worker process. The name outlives a restart, the incarnation does not; a new one voids the old one's claims."""
+
+    name: str
+    incarnation: str
+
+    @classmethod
+    def fresh(cls, name: str) -> Self:
+        """The identity of a process that starts now."""
+        return cls(name, str(uuid.uuid4()))
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.incarnation[:8]})"
+
+
+@dataclass(frozen=True, slots=True)
+class FormatRange:
+    """The snapshot formats that a worker can read, both ends included; formats count from 1."""
+
+    oldest: int
+    newest: int
+
+    def reads(self, version: int) -> bool:
+        """Whether a snapshot of that format can be restored; 0 means that there is no snapshot yet."""
+        return version == 0 or self.oldest <= version <= self.newest
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOffer:
+    """What a worker brings: `capacity` in thousandths, `address` (host:port) of its link server."""
+
+    identity: WorkerIdentity
+    pool: str
+    model: str
+    capacity: int
+    address: str
+    formats: FormatRange

@@ -1,0 +1,63 @@
+"""How the scripts get to Redis: `scripts/<verb>.lua` behind a shared prelude, run by digest, with Redis' own time.
+
+The figures of `rules` are written in front of the prelude, so that Lua and Python cannot differ. Every script takes the
+key prefix as its only key and the time as its first argument ("" = Redis' TIME); the reply is an array.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, cast
+
+from redis.exceptions import NoScriptError
+
+from genlock_core.claims import keys, rules
+from genlock_core.store import Store
+
+_FIGURES = ("LEASE_MS", "HEARTBEAT_STALE_MS", "HOLD_MS", "WORKER_GONE_MS", "PUBLISHER_TTL_MS")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One verb's source, and the digest that Redis knows it by."""
+
+    source: str
+    digest: str
+
+
+def load(verb: str) -> Script:
+    """Read `scripts/<verb>.lua` and put the figures and the prelude in front of it."""
+    folder = resources.files("genlock_core.claims") / "scripts"
+    figures = "".join(f"local {name} = {getattr(rules, name)}\n" for name in _FIGURES)
+    source = figures + "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", verb))
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+class Scripts:
+    """Runs the scripts on one store. `now_ms` replaces Redis' time, for tests."""
+
+    def __init__(self, store: Store, *, now_ms: Callable[[], int] | None = None) -> None:
+        self._store = store
+        self._now_ms = now_ms
+        self._loaded: dict[str, Script] = {}
+
+    async def run(self, verb: str, *arguments: str | int) -> list[Any]:
+        """The script's reply, its strings decoded. Raises RedisError when Redis is away."""
+        script = self._loaded.get(verb) or self._loaded.setdefault(verb, load(verb))
+        now = "" if self._now_ms is None else self._now_ms()
+        sent = (keys.PREFIX, now, *arguments)
+        try:
+            reply = await cast("Any", self._store.evalsha(script.digest, 1, *sent))
+        except NoScriptError:
+            reply = await cast("Any", self._store.eval(script.source, 1, *sent))
+        return cast("list[Any]", decoded(reply))
+
+
+def decoded(reply: Any) -> Any:
+    """A reply with every bulk string as text."""
+    if isinstance(reply, bytes):
+        return reply.decode()
+    if isinstance(reply, list | tuple):
+        return [decoded(item) for item in reply]
+    return reply

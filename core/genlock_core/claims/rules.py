@@ -1,0 +1,56 @@
+"""When a session moves: the decisions of DESIGN section 3, pure, and the figures that they and the scripts share.
+
+One gateway's bad network must steal nothing: silence alone moves a session only if the worker has stopped for
+everybody, or if nobody else could miss it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from genlock_core.claims.facts import MoveCause, WorkerView
+
+LEASE_MS: Final = 2_000
+RENEW_EVERY_S: Final = 0.5
+SILENCE_MS: Final = 1_000
+"""A worker whose progress stood still on the link for this long is silent."""
+HEARTBEAT_STALE_MS: Final = 1_000
+"""A worker whose heartbeat in Redis is older than this is stale: not chosen, and movable when silent."""
+HOLD_MS: Final = 5_000
+"""After Redis came back with another run id, nothing expires or moves by lease for this long."""
+WORKER_GONE_MS: Final = 30_000
+"""A worker that has been silent for this long and owns nothing is dropped."""
+PUBLISHER_TTL_MS: Final = 3_000
+"""A publisher's slot is free this long after its gateway last kept it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """What one gateway sees of the link to a session's worker.
+
+    `refused`: connecting failed with a refusal, so no process listens there. `silent_ms`: for how long the worker's
+    progress counter stood still on this link, or the link could not be opened.
+    """
+
+    gateway: str
+    refused: bool
+    silent_ms: int
+
+
+def should_move(
+    session: str, link: LinkView, worker: WorkerView | None, *, lease_expired: bool = False
+) -> MoveCause | None:
+    """Whether the gateway with `link` moves `session` off `worker`, and why; None: it waits, or goes through another.
+
+    `worker` is what Redis says of the session's owner now, None if it is not there (Redis lost it, or the owner's
+    incarnation is another one). `lease_expired`: the session has lost its owner by `expire`, or its lease is over.
+    """
+    if link.refused:
+        return MoveCause.REFUSED
+    if lease_expired:
+        return MoveCause.EXPIRED
+    if link.silent_ms < SILENCE_MS or worker is None:
+        return None
+    others = set(worker.links.get(session, ())) - {link.gateway}
+    if worker.heartbeat_age_ms > HEARTBEAT_STALE_MS or not others:
+        return MoveCause.SILENT
+    return None

@@ -1,0 +1,122 @@
+"""The connection to Redis: a single server or a Redis Cluster behind one type, with timeouts, retries and a check.
+
+`connect` does no I/O; a part calls `check` once when it starts, so that a server that would lose data or cannot run the
+scripts is named at once and not found out by a session that is gone.
+"""
+
+import logging
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from genlock_core.errors import GenlockError
+
+logger = logging.getLogger(__name__)
+
+Store: TypeAlias = Redis | RedisCluster
+"""A client of either kind; replies are bytes."""
+
+OLDEST_VERSION = (6, 2)
+SOCKET_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 2.0
+MAX_BLOCK_MS = 2_000
+"""The longest that one read may block: below the socket's timeout, so that a quiet stream is not taken for a fault."""
+HEALTH_CHECK_S = 10
+RETRIES = 3
+_CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+
+
+class StoreUnusable(GenlockError):
+    """A Redis that Genlock cannot run on, or an address that is none."""
+
+
+def connect(url: str) -> Store:
+    """A client for `redis://`, `rediss://`, `unix://`, or `redis+cluster://host:port,host:port` (`rediss+cluster://`).
+
+    A command is tried again (at most `RETRIES` times, with backoff) when the connection breaks, so it may run twice:
+    every script of Genlock is written to allow that. Raises StoreUnusable for an address that cannot be read.
+    """
+    scheme = url.partition("://")[0]
+    try:
+        return _connect_cluster(url) if scheme in _CLUSTER_SCHEMES else _connect_single(url)
+    except ValueError as error:
+        raise StoreUnusable(f"not the address of a Redis: {_without_password(url)} ({error})") from error
+
+
+async def check(store: Store) -> None:
+    """Raise StoreUnusable if Redis is older than 6.2; warn if it may evict keys. Raises RedisError if it is away."""
+    version = _text((await _info(store, "server"))["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise StoreUnusable(f"Redis is {version}, but Genlock's scripts need {oldest} or newer; upgrade the server")
+    policy = _text((await _info(store, "memory")).get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        logger.warning(
+            "Redis has maxmemory-policy %s and may drop claims and snapshots when it is full; set it to noeviction",
+            policy,
+        )
+
+
+def _connect_single(url: str) -> Redis:
+    return Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_keepalive=True,
+        health_check_interval=HEALTH_CHECK_S,
+        retry=_retry(),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+    )
+
+
+def _connect_cluster(url: str) -> RedisCluster:
+    scheme, _, rest = url.partition("://")
+    credentials, _, hosts = rest.rstrip("/").rpartition("@")
+    parts = [urlsplit(f"//{host}") for host in hosts.split(",")]
+    if not all(part.hostname for part in parts):
+        raise ValueError("a host is missing")
+    user = urlsplit(f"//{credentials}@host") if credentials else None
+    return RedisCluster(
+        startup_nodes=[ClusterNode(str(part.hostname), part.port or 6_379) for part in parts],
+        username=(user.username or None) if user else None,
+        password=user.password if user else None,
+        ssl=_CLUSTER_SCHEMES[scheme] == "rediss",
+        protocol=2,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_keepalive=True,
+        health_check_interval=HEALTH_CHECK_S,
+        retry=_retry(),
+    )
+
+
+def _retry() -> Retry:
+    return Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), RETRIES)
+
+
+async def _info(store: Store, section: str) -> dict[str, object]:
+    """One section of INFO, of any node of a cluster: its masters are set up alike."""
+    if isinstance(store, RedisCluster):
+        told = await store.info(section, target_nodes=RedisCluster.RANDOM)
+    else:
+        told = await store.info(section)
+    if not isinstance(told, dict):
+        raise RedisError(f"INFO {section} answered {type(told).__name__}")
+    return told
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://***{at}{tail}" if at else url
