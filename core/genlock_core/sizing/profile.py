@@ -1,0 +1,149 @@
+"""ModelProfile: what was measured of a model on some GPUs, and where the figure comes from.
+
+A figure that nobody measured is None ("unprofiled"), never a guess. The seed rows in `profiles/` are the published
+ones; `genlock profile` adds rows of the user's own machines.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from genlock_core.errors import GenlockError
+from genlock_core.spec.manifest import read_documents, translate
+from genlock_core.spec.session import API_VERSION, Model, Resolution
+
+PROFILE_KIND = "ModelProfile"
+
+_Positive = Annotated[float, Field(gt=0)]
+_Bytes = Annotated[int, Field(ge=0)]
+
+
+class UnknownProfile(GenlockError):
+    """No row fits; the message says what is known."""
+
+
+class ChunkLatency(Model):
+    """Chunk complete to chunk generated, in milliseconds."""
+
+    p50: _Positive
+    p95: _Positive
+    p99: _Positive
+
+
+class ProfileRow(Model):
+    """One measurement: `sessions` equal sessions at once on `gpus` GPUs of one worker, each at `fps_per_session`."""
+
+    model: str
+    resolution: Resolution
+    steps: Annotated[int, Field(ge=1, le=4)]
+    gpu_product: str
+    gpus: Annotated[int, Field(ge=1)]
+    sessions: Annotated[int, Field(ge=1)] = 1
+    fps_per_session: _Positive
+    chunk_latency_ms: ChunkLatency | None = None
+    first_frame_ms: _Positive | None = None
+    bytes_per_session: _Bytes | None = None
+    """GPU memory of one more session, over all GPUs of the worker."""
+    bytes_resident: _Bytes | None = None
+    """GPU memory of the model without any session, over all GPUs of the worker."""
+    source: str
+    doubtful: bool = False
+    """The source's own figure, but it contradicts its neighbours."""
+
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _written_as_text(cls, value: object) -> object:
+        """`832x480` as well as `{width: 832, height: 480}`."""
+        if isinstance(value, str):
+            width, _, height = value.partition("x")
+            return {"width": width, "height": height}
+        return value
+
+    @property
+    def tokens(self) -> int:
+        """Transformer tokens of a latent frame: one per 16x16 pixels (VAE stride 8, patch 2)."""
+        return resolution_tokens(self.resolution)
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.resolution} {self.steps} steps on {self.gpus}x {self.gpu_product}"
+
+
+class ProfileMetadata(Model):
+    name: str
+
+
+class ProfileSpec(Model):
+    """Rows in the document leave out `model`: it is the document's name."""
+
+    description: str = ""
+    rows: tuple[ProfileRow, ...]
+
+
+class ModelProfile(Model):
+    """A document of kind ModelProfile."""
+
+    api_version: Literal["genlock.dev/v1alpha1"] = API_VERSION
+    kind: Literal["ModelProfile"] = "ModelProfile"
+    metadata: ProfileMetadata
+    spec: ProfileSpec
+
+
+def resolution_tokens(resolution: Resolution) -> int:
+    """Tokens of one latent frame at this resolution."""
+    return resolution.width * resolution.height // 256
+
+
+def parse_profiles(text: str, *, origin: str) -> list[ModelProfile]:
+    """Read ModelProfile documents. Raises InvalidManifest with every mistake."""
+    return [
+        translate(ModelProfile, _with_model(document.value), document=document, origin=origin)
+        for document in read_documents(text, origin=origin)
+    ]
+
+
+def load_profiles(paths: Sequence[Path] | None = None) -> tuple[ProfileRow, ...]:
+    """The rows of these files, or the seed rows that come with Genlock. Raises InvalidManifest, OSError."""
+    if paths is None:
+        folder = resources.files("genlock_core.sizing") / "profiles"
+        texts = {entry.name: entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+    else:
+        texts = {str(path): path.read_text(encoding="utf-8") for path in paths}
+    return tuple(
+        row
+        for name in sorted(texts)
+        for profile in parse_profiles(texts[name], origin=name)
+        for row in profile.spec.rows
+    )
+
+
+def step_fps(
+    rows: Iterable[ProfileRow], *, model: str, gpu_product: str, gpus: int, resolution: Resolution
+) -> Mapping[int, float]:
+    """Frames per second of one session at 1 to 4 steps: what the mock engine's timing follows.
+
+    A resolution that was not measured takes the figures of the nearest one (by tokens), in proportion to the pixels;
+    placement never does this, a mock may. Raises UnknownProfile unless some resolution has all four step counts.
+    """
+    shapes: dict[Resolution, dict[int, float]] = {}
+    for row in rows:
+        if (row.model, row.gpu_product, row.gpus, row.sessions) == (model, gpu_product, gpus, 1):
+            shapes.setdefault(row.resolution, {}).setdefault(row.steps, row.fps_per_session)
+    whole = {shape: by_steps for shape, by_steps in shapes.items() if len(by_steps) == 4}
+    if not whole:
+        raise UnknownProfile(f"no profile of {model} on {gpus}x {gpu_product} with 1 to 4 steps")
+    wanted = resolution_tokens(resolution)
+    nearest = min(whole, key=lambda shape: (shape != resolution, abs(resolution_tokens(shape) - wanted), str(shape)))
+    scale = resolution_tokens(nearest) / wanted
+    return {steps: whole[nearest][steps] * scale for steps in (1, 2, 3, 4)}
+
+
+def _with_model(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with its own name in every row that has no `model`; the wrong shapes are left to validation."""
+    metadata, spec = document.get("metadata"), document.get("spec")
+    if not isinstance(metadata, Mapping) or not isinstance(spec, Mapping) or not isinstance(spec.get("rows"), list):
+        return document
+    rows = [{"model": metadata.get("name"), **row} if isinstance(row, Mapping) else row for row in spec["rows"]]
+    return {**document, "spec": {**spec, "rows": rows}}
