@@ -1,0 +1,48 @@
+"""When to ask for a key frame, however many want one."""
+
+from genlock_core.clock import Clock
+
+MIN_INTERVAL_S = 0.15
+"""Between two key frames on demand; a storm of PLIs is one wish."""
+RETRY_S = 1.0
+"""After this without a key frame the wish is repeated: the request or the frame may have been lost."""
+
+
+class KeyFrameRequests:
+    """Coalesces wishes for a key frame. `want` states one, `arrived` grants all of them, `due` says when to act."""
+
+    def __init__(self, clock: Clock, *, min_interval_s: float = MIN_INTERVAL_S, retry_s: float = RETRY_S) -> None:
+        self._clock = clock
+        self._min_interval_s = min_interval_s
+        self._retry_s = retry_s
+        self._wanted = False
+        self._asked_s: float | None = None
+        self._arrived_s: float | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self._wanted
+
+    def want(self) -> None:
+        self._wanted = True
+
+    def arrived(self) -> None:
+        """A key frame came, asked for or not."""
+        self._wanted = False
+        self._asked_s = None
+        self._arrived_s = self._clock.monotonic()
+
+    def due_in_s(self) -> float | None:
+        """Seconds until the next request is to be made: 0 for now, None if nobody wants one."""
+        if not self._wanted:
+            return None
+        now = self._clock.monotonic()
+        if self._asked_s is not None:
+            return max(0.0, self._asked_s + self._retry_s - now)
+        if self._arrived_s is not None:
+            return max(0.0, self._arrived_s + self._min_interval_s - now)
+        return 0.0
+
+    def asked(self) -> None:
+        """The request that was due has been made."""
+        self._asked_s = self._clock.monotonic()

@@ -1,0 +1,162 @@
+"""The way into the media plane: offers in, peers and answers out, all on one UDP port."""
+
+import datetime
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+
+from genlock_core.clock import Clock
+from genlock_core.media import Codec
+from genlock_gateway.rtc.aiortc_seams import GatewayCertificate
+from genlock_gateway.rtc.answer import SentStream, write_answer
+from genlock_gateway.rtc.fanout import Fanout
+from genlock_gateway.rtc.offer_error import unsupported
+from genlock_gateway.rtc.peer import PeerTransport, TransportEvents
+from genlock_gateway.rtc.receive import IngestPeer, PublisherCallbacks
+from genlock_gateway.rtc.sdp import Offer, parse_offer
+from genlock_gateway.rtc.trickle import parse_fragment
+from genlock_gateway.rtc.udp_port import UdpPort
+from genlock_gateway.rtc.video_format import VideoFormat, best_format
+from genlock_gateway.rtc.viewer import ViewerCallbacks, ViewerPeer
+from genlock_gateway.rtc.viewer_stream import StreamIdentity
+
+CONNECT_TIMEOUT_S = 15.0
+PUBLISHER_CODECS = (Codec.H264, Codec.VP8)
+"""What a publisher is answered with, best first: H264 is cheaper to decode at a worker."""
+
+Peer = IngestPeer | ViewerPeer
+
+
+class MediaPlane:
+    """All peers of one gateway process.
+
+    `host` and `port` are where the UDP socket is bound (0: any free port); `advertised` are the addresses that clients
+    are told, by default the bound one. Between `start` and `stop` peers come by `publish` and `view` and go by
+    themselves or by their `close`; a peer that is closed leaves nothing behind here.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        clock: Clock,
+        advertised: Sequence[str] = (),
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        self.udp_port = UdpPort(host=host, port=port, advertised=advertised)
+        self._clock = clock
+        self._connect_timeout_s = connect_timeout_s
+        self._certificate = GatewayCertificate.generateCertificate()
+        self._peers: set[Peer] = set()
+
+    @property
+    def port(self) -> int:
+        """The bound UDP port; RuntimeError unless started."""
+        return self.udp_port.port
+
+    @property
+    def peers(self) -> frozenset[Peer]:
+        return frozenset(self._peers)
+
+    async def start(self) -> None:
+        """Bind the port; OSError if it is taken."""
+        self.udp_port.open()
+
+    async def stop(self) -> None:
+        """Close every peer, then the port."""
+        for peer in list(self._peers):
+            await peer.close("the gateway stops")
+        self.udp_port.close()
+
+    async def publish(self, offer_sdp: str, callbacks: PublisherCallbacks) -> tuple[IngestPeer, str]:
+        """Take a WHIP offer; the peer is connecting when this returns. Raises OfferError."""
+        offer = parse_offer(offer_sdp, role="publisher")
+        video = self._choose(offer, PUBLISHER_CODECS)
+        made: list[IngestPeer] = []
+        transport = self._transport(offer, lambda: made[0])
+        peer = IngestPeer(transport=transport, video=video, ssrc=_random_ssrc(), callbacks=callbacks, clock=self._clock)
+        made.append(peer)
+        return peer, await self._begin(peer, video, None)
+
+    async def view(
+        self, offer_sdp: str, fanouts: Mapping[Codec, Fanout], callbacks: ViewerCallbacks
+    ) -> tuple[ViewerPeer, str]:
+        """Take a WHEP offer; `fanouts` are in the order in which the gateway would rather send. Raises OfferError."""
+        offer = parse_offer(offer_sdp, role="viewer")
+        video = self._choose(offer, tuple(fanouts))
+        has_rtx = video.rtx_payload_type is not None
+        identity = StreamIdentity(
+            payload_type=video.payload_type,
+            ssrc=(ssrc := _random_ssrc()),
+            rtx_payload_type=video.rtx_payload_type,
+            rtx_ssrc=ssrc ^ 1 if has_rtx else None,
+            cname=secrets.token_hex(8),
+            first_sequence=secrets.randbits(15),
+        )
+        made: list[ViewerPeer] = []
+        transport = self._transport(offer, lambda: made[0])
+        peer = ViewerPeer(
+            transport=transport,
+            fanout=fanouts[video.codec],
+            identity=identity,
+            port=self.udp_port,
+            callbacks=callbacks,
+            clock=self._clock,
+        )
+        made.append(peer)
+        sent = SentStream(identity.cname, identity.ssrc, identity.rtx_ssrc)
+        return peer, await self._begin(peer, video, sent)
+
+    async def add_candidates(self, peer: Peer, fragment_sdp: str) -> None:
+        """Take a trickle fragment. Raises OfferError: malformed, or unsupported for an ICE restart."""
+        fragment = parse_fragment(fragment_sdp)
+        if fragment.restarts(peer.transport.offer):
+            raise unsupported("ICE restarts are not supported; make a new session")
+        await peer.add_candidates(fragment.candidates)
+
+    def _choose(self, offer: Offer, codecs: Sequence[Codec]) -> VideoFormat:
+        for codec in codecs:
+            if (video := best_format(offer.formats, codec)) is not None:
+                return video
+        offered = " and ".join(codec.name for codec in offer.codecs)
+        served = " or ".join(codec.name for codec in codecs)
+        raise unsupported(f"the offer has {offered}; this stream is {served or 'not being sent'}")
+
+    def _transport(self, offer: Offer, peer: Callable[[], Peer]) -> PeerTransport:
+        def closed(reason: str) -> None:
+            self._peers.discard(peer())
+            peer().closed(reason)
+
+        return PeerTransport(
+            offer,
+            port=self.udp_port,
+            certificate=self._valid_certificate(),
+            connect_timeout_s=self._connect_timeout_s,
+            events=TransportEvents(
+                on_rtp=lambda packet, arrival_ms: peer().rtp(packet, arrival_ms),
+                on_rtcp=lambda packets: peer().rtcp(packets),
+                on_connected=lambda: peer().connected(),
+                on_message=lambda text: peer().message(text),
+                on_closed=closed,
+            ),
+        )
+
+    async def _begin(self, peer: Peer, video: VideoFormat, sent: SentStream | None) -> str:
+        local = await peer.transport.local()
+        self._peers.add(peer)
+        peer.transport.start()
+        return write_answer(
+            peer.transport.offer, session_id=secrets.randbits(62), transport=local, video=video, sent=sent
+        )
+
+    def _valid_certificate(self) -> GatewayCertificate:
+        """One certificate for all peers, renewed before it ends (aiortc's are valid for 30 days)."""
+        now = datetime.datetime.fromtimestamp(self._clock.wall_ms() / 1000, tz=datetime.UTC)
+        if self._certificate.expires - now < datetime.timedelta(days=7):
+            self._certificate = GatewayCertificate.generateCertificate()
+        return self._certificate
+
+
+def _random_ssrc() -> int:
+    """Even, so that the odd neighbour is free for retransmissions; never 0."""
+    return (secrets.randbits(31) or 1) << 1
