@@ -1,0 +1,316 @@
+"""The one thread that owns the engine: takes input chunks and changes in, runs micro-steps, hands results to asyncio.
+
+Everything before it (decoding) and after it (encoding) may be late; this loop never waits for either. Its `progress`
+counter advances with every turn and every micro-step and with nothing else, so that heartbeats that carry it stop when
+the engine is stuck (DESIGN section 3).
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from genlock_core.clock import Clock
+from genlock_core.metrics import WorkerMetrics
+from genlock_worker.chunks import InputChunk
+from genlock_worker.cost_model import CostModel
+from genlock_worker.engine import (
+    Change,
+    Chunk,
+    Engine,
+    EngineFailure,
+    Frames,
+    Row,
+    RowResult,
+)
+from genlock_worker.lanes import Flight
+from genlock_worker.residents import Checkpoint, Resident, SessionPlan
+from genlock_worker.scheduler import Batch, Wait, next_batch
+
+logger = logging.getLogger(__name__)
+
+IDLE_TICK_S = 0.1
+"""The longest that the loop sleeps: an idle worker's progress advances ten times a second."""
+MAX_FAILURES = 3
+"""After this many failures without a finished chunk between them a session is given up."""
+BUSY_WINDOW_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedChunk:
+    """A finished chunk: its pictures, the flight it came from, and the engine's state after it."""
+
+    frames: Frames
+    flight: Flight
+    generated_s: float
+    checkpoint: Checkpoint
+    sink_digest: str
+
+
+class EngineListener(Protocol):
+    """What a session is told, on the asyncio thread."""
+
+    def generated(self, chunk: GeneratedChunk) -> None: ...
+
+    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
+        """A micro-step with rows of this session took `seconds`; `steps` is the session's step count now."""
+        ...
+
+    def was_reset(self, reason: str) -> None:
+        """The engine lost the session's state; it went back to its last snapshot, or to the start."""
+        ...
+
+    def gave_up(self, reason: str) -> None:
+        """The engine cannot run the session; it is closed there."""
+        ...
+
+
+class EngineLoop:
+    """Owns the engine. All methods may be called from the asyncio thread; none of them waits for a micro-step."""
+
+    def __init__(
+        self, engine: Engine, *, clock: Clock, cost: CostModel, metrics: WorkerMetrics, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._engine, self._clock, self._cost, self._metrics, self._loop = engine, clock, cost, metrics, loop
+        self._residents: dict[str, Resident] = {}
+        self._commands: deque[Callable[[], None]] = deque()
+        # Guards the lanes, the residents' table and the commands; never held while the engine works.
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._progress = 0
+        self._busy_s, self._busy_since_s, self._load = 0.0, clock.monotonic(), 0.0
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.crashed: asyncio.Future[str] = loop.create_future()
+        """Done, with the reason, if the thread ended by a fault of its own."""
+
+    @property
+    def progress(self) -> int:
+        return self._progress
+
+    @property
+    def model(self) -> str:
+        return self._engine.model
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def stop(self, timeout_s: float = 2.0) -> None:
+        """End the thread; one that is stuck in the engine is left behind (it is a daemon)."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join, timeout_s)
+
+    # -- from the asyncio thread --------------------------------------------------------------------------------------
+
+    async def open(self, plan: SessionPlan, listener: EngineListener, *, checkpoint: Checkpoint | None = None) -> None:
+        """Start a session, from a checkpoint if there is one. Raises EngineFailure, ValueError if it is open."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def work() -> None:
+            try:
+                resident = Resident(plan, listener, now_s=self._clock.monotonic())
+                resident.start(self._engine, checkpoint, now_s=self._clock.monotonic())
+            except (EngineFailure, ValueError) as error:
+                self._tell(lambda error=error: None if done.done() else done.set_exception(error))
+                return
+            with self._changed:
+                self._residents[plan.session] = resident
+            self._tell(lambda: None if done.done() else done.set_result(None))
+
+        self._command(work)
+        await done
+
+    def offer(self, session: str, chunk: InputChunk) -> int:
+        """Hand an input chunk in; it takes the place of one that still waits. Returns the frames dropped by that."""
+        with self._changed:
+            resident = self._residents.get(session)
+            if resident is None:
+                return len(chunk.frames)
+            dropped = resident.lane.offer(chunk)
+            if dropped and resident.policy is not None:
+                resident.policy.trouble(self._clock.monotonic())
+            self._changed.notify()
+        return dropped
+
+    def apply(self, session: str, change: Change) -> None:
+        """Change prompt, steps or noise scale from the next chunk on."""
+
+        def work() -> None:
+            if (resident := self._residents.get(session)) is not None:
+                resident.change(self._engine, change, now_s=self._clock.monotonic())
+                if change.steps is not None:
+                    self._metrics.step_changes.labels("control").inc()
+
+        self._command(work)
+
+    def close(self, session: str) -> None:
+        """Forget a session; what it has in flight is lost."""
+
+        def work() -> None:
+            with self._changed:
+                self._residents.pop(session, None)
+            self._engine.close(session)
+
+        self._command(work)
+
+    def _command(self, work: Callable[[], None]) -> None:
+        with self._changed:
+            self._commands.append(work)
+            self._changed.notify()
+
+    # -- on the engine thread -----------------------------------------------------------------------------------------
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._progress += 1
+                self._turn()
+        except Exception as error:
+            logger.critical("the engine thread ended: %s", error, exc_info=True)
+            reason = f"{type(error).__name__}: {error}"
+            self._tell(lambda: None if self.crashed.done() else self.crashed.set_result(reason))
+
+    def _turn(self) -> None:
+        while self._commands:
+            self._commands.popleft()()
+        with self._changed:
+            now_s = self._clock.monotonic()
+            self._measure_load(now_s)
+            self._decide_steps(now_s)
+            lanes = [resident.lane for resident in self._residents.values()]
+            candidates = [candidate for lane in lanes for candidate in lane.candidates()]
+            expected = [arrival for lane in lanes if (arrival := lane.expected()) is not None]
+            self._metrics.queued_rows.set(len(candidates))
+            decision = next_batch(candidates, self._cost, now_s, expected=expected, load=self._load)
+            if isinstance(decision, Wait):
+                if not self._commands and not self._stopping:
+                    until_s = decision.until_s
+                    hold_s = IDLE_TICK_S if until_s is None else max(0.0, until_s - now_s)
+                    self._changed.wait(min(IDLE_TICK_S, hold_s))
+                return
+        self._run_batch(decision)
+
+    def _measure_load(self, now_s: float) -> None:
+        elapsed_s = now_s - self._busy_since_s
+        if elapsed_s >= BUSY_WINDOW_S:
+            self._load = min(1.0, self._busy_s / elapsed_s)
+            self._busy_s, self._busy_since_s = 0.0, now_s
+
+    def _decide_steps(self, now_s: float) -> None:
+        """Let sessions that may be approximated give way, or get back what they asked for, with their next chunk."""
+        for resident in self._residents.values():
+            lane, policy = resident.lane, resident.policy
+            if policy is None or lane.waiting is None:
+                continue
+            rows = sum(other.lane.steps for other in self._residents.values()) + 1
+            load = self._cost.seconds(lane.shape(lane.next_chunk), rows) / lane.chunk_s
+            steps = policy.decide(now_s, load_with_one_more=load)
+            if steps != lane.steps:
+                cause = "overload" if steps < lane.steps else "relief"
+                logger.info("%s: %d denoising steps (%s)", lane.session, steps, cause)
+                self._metrics.step_changes.labels(cause).inc()
+                lane.steps = steps
+
+    def _run_batch(self, batch: Batch) -> None:
+        rows = [row for row in batch.rows if self._prepare(row)]
+        if not rows:
+            return
+        started_s = self._clock.monotonic()
+        for row in rows:
+            flight = self._residents[row.session].lane.flight(row.chunk)
+            if not flight.started_s:
+                flight.started_s = started_s
+                self._metrics.queue_seconds.observe(max(0.0, started_s - flight.complete_s))
+        try:
+            results = self._engine.run(rows)
+        except EngineFailure as failure:
+            self._reset(failure.session, failure.reason)
+            return
+        except Exception as error:
+            logger.exception("a micro-step failed")
+            for session in {row.session for row in rows}:
+                self._reset(session, f"{type(error).__name__}: {error}")
+            return
+        finally:
+            self._progress += 1
+        seconds = self._clock.monotonic() - started_s
+        self._busy_s += seconds
+        self._cost.observe(batch.shape, len(rows), seconds)
+        self._metrics.micro_step.observe(seconds)
+        self._metrics.micro_step_rows.observe(len(rows))
+        for result in results:
+            self._finish(result, seconds=seconds, rows=len(rows))
+
+    def _prepare(self, row: Row) -> bool:
+        """Feed the row's chunk if it is a new one; False if the row cannot run now."""
+        resident = self._residents.get(row.session)
+        if resident is None:
+            return False
+        lane = resident.lane
+        if row.chunk != lane.next_chunk:
+            return True
+        with self._changed:
+            flight = lane.begin(lane.steps)
+        chunk = flight.source
+        try:
+            resident.set_engine_steps(self._engine, lane.steps)
+            flight.steps = self._engine.feed(row.session, Chunk(flight.chunk, chunk.pixels() if chunk else None))
+        except EngineFailure as failure:
+            self._reset(failure.session, failure.reason)
+            return False
+        return any(candidate.row == row for candidate in lane.candidates())
+
+    def _finish(self, result: RowResult, *, seconds: float, rows: int) -> None:
+        resident = self._residents[result.row.session]
+        listener, steps = resident.listener, resident.lane.steps
+        with self._changed:
+            flight = resident.lane.done(result.row)
+        self._tell(lambda: listener.micro_step(seconds=seconds, rows=rows, steps=steps))
+        if flight is None:
+            return
+        if result.output is None:
+            self._reset(result.row.session, f"no pictures for chunk {flight.chunk}")
+            return
+        generated_s = self._clock.monotonic()
+        if resident.policy is not None and generated_s > flight.complete_s + resident.plan.deadline_s:
+            resident.policy.trouble(generated_s)
+        resident.failures = 0
+        resident.checkpoint = resident.take_checkpoint(self._engine)
+        generated = GeneratedChunk(
+            frames=result.output,
+            flight=flight,
+            generated_s=generated_s,
+            checkpoint=resident.checkpoint,
+            sink_digest=self._engine.sink_digest(result.row.session),
+        )
+        self._tell(lambda: listener.generated(generated))
+
+    def _reset(self, session: str, reason: str) -> None:
+        """Take one session back to its last checkpoint; the others do not notice."""
+        resident = self._residents.get(session)
+        if resident is None:
+            return
+        self._metrics.engine_failures.inc()
+        resident.failures += 1
+        self._engine.close(session)
+        if resident.failures <= MAX_FAILURES:
+            try:
+                with self._changed:
+                    resident.start(self._engine, resident.checkpoint, now_s=self._clock.monotonic())
+            except EngineFailure as failure:
+                reason = f"{reason}; then {failure.reason}"
+            else:
+                self._tell(lambda: resident.listener.was_reset(reason))
+                return
+        with self._changed:
+            self._residents.pop(session, None)
+        self._engine.close(session)
+        self._tell(lambda: resident.listener.gave_up(reason))

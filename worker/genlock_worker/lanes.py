@@ -1,0 +1,137 @@
+"""One session's way through the engine: the chunk that waits, the chunks in flight, the rows that may run.
+
+The scheduler decides over candidates; a `Lane` says what they are. It is pure bookkeeping, used by the engine loop and
+by the simulation alike, and bounded: one chunk waits at most, and a newer one takes its place.
+"""
+
+from dataclasses import dataclass
+
+from genlock_core.media import SourcePosition
+from genlock_worker.chunks import InputChunk, join
+from genlock_worker.engine import BatchShape, Row, chunk_frames
+from genlock_worker.scheduler import Arrival, Candidate
+
+LOSS_GAIN = 0.1
+"""Weight of the newest input chunk in the share of lost ones: a memory of about ten chunks."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """A chunk that the engine has: `done` of its `steps` rows were run.
+
+    `last` is the position of its last source frame. `source` is None where the chunk was restored from a snapshot.
+    """
+
+    chunk: int
+    steps: int
+    done: int
+    complete_s: float
+    last: SourcePosition
+    source: InputChunk | None
+    started_s: float = 0.0
+    """When its first micro-step began (monotonic seconds); 0 before."""
+
+
+class Lane:
+    """The rows of one session.
+
+    A chunk waits (`offer`), is fed (`begin`) when the step-0 row of the one before is done, and leaves (`done`) with its
+    last row. Row (i, c) may run once (i-1, c) and (i, c-1) are done; a last row only after c-1 is complete, so that
+    output stays in order even when the step count falls.
+    """
+
+    def __init__(
+        self, session: str, *, shape: BatchShape, deadline_s: float, steps: int, period_s: float, next_chunk: int = 0
+    ) -> None:
+        self.session, self.steps, self.next_chunk = session, steps, next_chunk
+        self.flights: list[Flight] = []
+        self.waiting: InputChunk | None = None
+        self.loss = 0.0
+        self.last_fed: SourcePosition | None = None
+        self._shape, self._deadline_s = shape, deadline_s
+        self.chunk_s = period_s * chunk_frames(1)
+        self._last_complete_s: float | None = None
+
+    def offer(self, chunk: InputChunk) -> int:
+        """Take a complete input chunk; what was waiting gives way to it. Returns how many frames were dropped."""
+        self._last_complete_s = chunk.complete_s
+        needed = chunk_frames(self.next_chunk)
+        if self.waiting is None:
+            dropped, self.waiting = (
+                max(0, len(chunk.frames) - needed),
+                InputChunk(chunk.frames[-needed:], chunk.complete_s),
+            )
+            return dropped
+        self.waiting, dropped = join(self.waiting, chunk, size=needed)
+        if dropped:
+            self.loss += LOSS_GAIN * (1 - self.loss)
+        return dropped
+
+    def _may_begin(self) -> bool:
+        waiting = self.waiting
+        if waiting is None or len(waiting.frames) < chunk_frames(self.next_chunk):
+            return False
+        return not self.flights or self.flights[-1].done >= 1
+
+    def candidates(self) -> list[Candidate]:
+        """The rows whose inputs are all there, the waiting chunk's first one included."""
+        rows = []
+        for position, flight in enumerate(self.flights):
+            before = self.flights[position - 1] if position else None
+            last = flight.done == flight.steps - 1
+            if before is None or (not last and before.done > flight.done):
+                rows.append(self._candidate(flight.chunk, flight.done, flight.steps, flight.complete_s))
+        if self.waiting is not None and self._may_begin() and (self.steps > 1 or not self.flights):
+            rows.append(self._candidate(self.next_chunk, 0, self.steps, self.waiting.complete_s))
+        return rows
+
+    def _candidate(self, chunk: int, step: int, steps: int, complete_s: float) -> Candidate:
+        return Candidate(
+            row=Row(self.session, step, chunk),
+            shape=self.shape(chunk),
+            deadline_s=complete_s + self._deadline_s,
+            rows_left=steps - step,
+            loss=self.loss,
+        )
+
+    def shape(self, chunk: int) -> BatchShape:
+        """The batch shape of one of its chunks: the first has more frames."""
+        return BatchShape(self._shape.model, self._shape.width, self._shape.height, chunk_frames(chunk))
+
+    def expected(self) -> Arrival | None:
+        """When its next input chunk should be there, judged by the last one; None if one waits or none came yet."""
+        if self.waiting is not None or self._last_complete_s is None:
+            return None
+        return Arrival(self.session, self.shape(self.next_chunk), self._last_complete_s + self.chunk_s)
+
+    def begin(self, steps: int) -> Flight:
+        """The waiting chunk was fed and will run `steps` rows. Raises ValueError if none waits."""
+        if self.waiting is None:
+            raise ValueError(f"{self.session}: no chunk waits")
+        flight = Flight(self.next_chunk, steps, 0, self.waiting.complete_s, self.waiting.last, self.waiting)
+        self.flights.append(flight)
+        self.last_fed = flight.last
+        self.waiting = None
+        self.next_chunk += 1
+        return flight
+
+    def flight(self, chunk: int) -> Flight:
+        """The flight of a chunk. Raises KeyError if it is not in flight."""
+        for flight in self.flights:
+            if flight.chunk == chunk:
+                return flight
+        raise KeyError(f"{self.session}: chunk {chunk} is not in flight")
+
+    def reset(self, *, next_chunk: int, flights: list[Flight], last_fed: SourcePosition | None) -> None:
+        """The engine went back to a snapshot: these are in flight, and `next_chunk` is the next to feed."""
+        self.next_chunk, self.flights, self.last_fed = next_chunk, flights, last_fed
+
+    def done(self, row: Row) -> Flight | None:
+        """A row was run; returns the flight if that was its chunk's last one."""
+        flight = self.flight(row.chunk)
+        flight.done += 1
+        if flight.done < flight.steps:
+            return None
+        self.flights.remove(flight)
+        self.loss *= 1 - LOSS_GAIN
+        return flight

@@ -1,0 +1,69 @@
+"""When a generated frame goes out: one period apart, as early as a smooth pace allows, LATE once its due time is past.
+
+A chunk's frames come out of the engine at once; viewers want them evenly. `Pacer` is pure arithmetic over monotonic
+seconds; the live session sleeps until the times that it names.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+PEAK_WINDOW_S = 5.0
+"""The playout offset stays at the slowest chunk of this long."""
+SHRINK_PER_S = 0.02
+"""How many seconds the offset may shrink in one second: viewers do not see a pace that is 2 % fast."""
+MIN_SPACING = 0.8
+"""Two frames are never closer than this share of a period: catching up is quick, but never a burst."""
+LATE_TOLERANCE_S = 0.002
+"""A timer's own inaccuracy is not a missed deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacedFrame:
+    """When one frame of a chunk goes out and when it is due (monotonic seconds)."""
+
+    send_s: float
+    due_s: float
+
+    def is_late(self, sent_s: float) -> bool:
+        """Whether a frame sent at `sent_s` missed its deadline (DESIGN section 6)."""
+        return sent_s > self.due_s + LATE_TOLERANCE_S
+
+
+class Pacer:
+    """The pace of one session's output.
+
+    `offset_s` is the playout offset: how long after a chunk was complete its first frame goes out. It grows at once to
+    what the engine needed, and shrinks slowly to the slowest chunk of the last seconds.
+    """
+
+    def __init__(self, *, frame_rate: int, deadline_s: float) -> None:
+        self._period_s = 1 / frame_rate
+        self._deadline_s = deadline_s
+        self._needed: deque[tuple[float, float]] = deque()
+        self._last_send_s: float | None = None
+        self._adapted_s: float | None = None
+        self.offset_s = 0.0
+
+    def schedule(self, *, complete_s: float, ready_s: float, frames: int) -> list[PacedFrame]:
+        """The send and due times of a chunk that was complete at `complete_s` and generated at `ready_s`."""
+        self._adapt(ready_s, needed_s=max(0.0, ready_s - complete_s))
+        start_s = max(ready_s, complete_s + self.offset_s)
+        paced = []
+        for k in range(frames):
+            send_s = start_s + k * self._period_s
+            if self._last_send_s is not None:
+                send_s = max(send_s, self._last_send_s + MIN_SPACING * self._period_s)
+            self._last_send_s = send_s
+            paced.append(PacedFrame(send_s, complete_s + self._deadline_s + k * self._period_s))
+        return paced
+
+    def _adapt(self, now_s: float, *, needed_s: float) -> None:
+        while self._needed and self._needed[0][0] < now_s - PEAK_WINDOW_S:
+            self._needed.popleft()
+        while self._needed and self._needed[-1][1] <= needed_s:
+            self._needed.pop()
+        self._needed.append((now_s, needed_s))
+        peak_s = self._needed[0][1]
+        elapsed_s = now_s - self._adapted_s if self._adapted_s is not None else 0.0
+        self._adapted_s = now_s
+        self.offset_s = max(needed_s, peak_s, self.offset_s - SHRINK_PER_S * max(0.0, elapsed_s))

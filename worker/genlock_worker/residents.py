@@ -1,0 +1,119 @@
+"""A session as the engine loop has it: its plan, its lane, its wishes, and the last state to fall back to."""
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from genlock_core.media import SourcePosition
+from genlock_worker.engine import BatchShape, Change, Engine, EngineState, StreamSettings, chunk_frames
+from genlock_worker.lanes import Flight, Lane
+from genlock_worker.step_policy import StepPolicy
+
+if TYPE_CHECKING:
+    from genlock_worker.engine_loop import EngineListener
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """What the engine loop must know of a session. `min_steps` None: the steps are never lowered."""
+
+    session: str
+    model: str
+    settings: StreamSettings
+    deadline_s: float
+    min_steps: int | None
+
+    @property
+    def period_s(self) -> float:
+        return 1 / self.settings.frame_rate
+
+
+@dataclass(frozen=True, slots=True)
+class FlightMark:
+    """A chunk that was in flight when a checkpoint was taken."""
+
+    chunk: int
+    steps: int
+    done: int
+    last: SourcePosition
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Enough to go on from: the engine's state, what was in flight, and the last source frame that was fed."""
+
+    state: EngineState
+    flights: tuple[FlightMark, ...]
+    source: SourcePosition | None
+
+
+@dataclass(slots=True)
+class Resident:
+    """One session in the engine; touched by the engine thread, its lane also under the loop's lock.
+
+    `wishes` are the user's latest values: a checkpoint may be older than they are, so they are applied after it.
+    """
+
+    plan: SessionPlan
+    listener: "EngineListener"
+    now_s: float
+    lane: Lane = field(init=False)
+    policy: StepPolicy | None = field(init=False)
+    wishes: Change = field(init=False)
+    checkpoint: Checkpoint | None = None
+    failures: int = 0
+    _engine_steps: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.plan.settings
+        self.lane = Lane(
+            self.plan.session,
+            shape=BatchShape(self.plan.model, settings.width, settings.height, chunk_frames(1)),
+            deadline_s=self.plan.deadline_s,
+            steps=settings.steps,
+            period_s=self.plan.period_s,
+        )
+        self.policy = None
+        if self.plan.min_steps is not None:
+            self.policy = StepPolicy(requested=settings.steps, minimum=self.plan.min_steps, now_s=self.now_s)
+        self.wishes = Change(prompt=settings.prompt, steps=settings.steps, noise_scale=settings.noise_scale)
+        self._engine_steps = settings.steps
+
+    def start(self, engine: Engine, checkpoint: Checkpoint | None, *, now_s: float) -> None:
+        """Open or restore the session in the engine. What was in flight counts as complete now. Raises EngineFailure."""
+        session, settings = self.plan.session, self.plan.settings
+        if checkpoint is None:
+            engine.open(session, settings)
+            self.lane.reset(next_chunk=0, flights=[], last_fed=None)
+        else:
+            engine.restore(session, settings, checkpoint.state)
+            flights = [Flight(m.chunk, m.steps, m.done, now_s, m.last, None) for m in checkpoint.flights]
+            chunk, source = checkpoint.state.chunk + 1, checkpoint.source
+            self.lane.reset(next_chunk=chunk, flights=flights, last_fed=source)
+        self.checkpoint = checkpoint
+        self._engine_steps = 0
+        engine.apply(session, replace(self.wishes, steps=None))
+
+    def change(self, engine: Engine, change: Change, *, now_s: float) -> None:
+        """The user wants something else, from the next chunk on."""
+        self.wishes = Change(
+            prompt=self.wishes.prompt if change.prompt is None else change.prompt,
+            steps=self.wishes.steps if change.steps is None else change.steps,
+            noise_scale=self.wishes.noise_scale if change.noise_scale is None else change.noise_scale,
+        )
+        if change.steps is not None:
+            self.lane.steps = change.steps
+            if self.policy is not None:
+                self.policy.request(change.steps, now_s)
+        if change.prompt is not None or change.noise_scale is not None:
+            engine.apply(self.plan.session, replace(change, steps=None))
+
+    def set_engine_steps(self, engine: Engine, steps: int) -> None:
+        """Tell the engine the next chunk's steps, if it does not know them."""
+        if steps != self._engine_steps:
+            engine.apply(self.plan.session, Change(steps=steps))
+            self._engine_steps = steps
+
+    def take_checkpoint(self, engine: Engine) -> Checkpoint:
+        """The session's state now, right after a chunk was finished."""
+        flights = tuple(FlightMark(f.chunk, f.steps, f.done, f.last) for f in self.lane.flights)
+        return Checkpoint(engine.snapshot(self.plan.session), flights, self.lane.last_fed)
