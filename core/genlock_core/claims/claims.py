@@ -64,7 +64,7 @@ class Claims:
     # -- the record -------------------------------------------------------------------------------------------------
 
     async def create(self, record: SessionRecord) -> bool:
-        """Write a new session's record; its phase, epoch and owner start empty whatever `record` says.
+        """Write a new session's record, without owner: Pending, or Recovering if `record` has an epoch (it was lost).
 
         False if the session exists: then its spec, pools and key ids are updated and everything else is left alone (a
         finished session stays finished).

@@ -1,0 +1,18 @@
+-- create(session, fields as JSON) -> {1 if it is new}
+local session, fields = ARGV[2], cjson.decode(ARGV[3])
+local r = read(session)
+if r then
+  redis.call('HSET', record_key(session), 'spec', fields.spec, 'pools', fields.pools, 'key_ids', fields.key_ids,
+    'idle_timeout_ms', fields.idle_timeout_ms, 'ttl_ms', fields.ttl_ms)
+  if is_finished(r.phase) then
+    redis.call('ZADD', FINISHED, text(r.finished_ms + tonumber(fields.ttl_ms)), session)
+  else
+    redis.call('ZADD', IDLE, text(r.active_ms + tonumber(fields.idle_timeout_ms)), session)
+  end
+  return {0}
+end
+-- An epoch in the record is that of a session which Redis lost: it had an owner once, and epochs go on from there.
+fields.phase = tonumber(fields.epoch) > 0 and 'Recovering' or 'Pending'
+fields.reason, fields.created_ms, fields.active_ms, fields.finished_ms = '', text(now), text(now), '0'
+write_record(session, fields)
+return {1}

@@ -1,0 +1,206 @@
+-- What every script shares: names, time, events, and the steps by which a session changes hands.
+-- KEYS[1] is the key prefix with the tag {genlock}: every name below starts with it, so all lie in one slot.
+-- ARGV[1] is the time in ms, or '' for Redis' own. The figures (LEASE_MS ...) stand in front of this file.
+-- Always true: for every worker, free + sum(cost of its sessions) == capacity; a worker's `:sessions` and its sessions'
+-- records agree; a worker is in its pool's `:free` exactly while it is ready.
+
+local P = KEYS[1]
+local SESSIONS, WORKERS, LEASES = P .. 'sessions', P .. 'workers', P .. 'leases'
+local IDLE, FINISHED, HEARTBEATS, GATEWAYS = P .. 'idle', P .. 'finished', P .. 'heartbeats', P .. 'gateways'
+local EVENTS_KEPT, INBOX_KEPT, SCANNED_AT_ONCE = 10000, 1000, 50
+local CLAIM_FIELDS = {'owner', 'incarnation', 'address', 'pool', 'cost'}
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function text(number) return string.format('%.0f', number + 0) end  -- + 0: never '-0'
+local function record_key(session) return P .. 'session:' .. session end
+local function worker_key(worker) return P .. 'worker:' .. worker end
+local function owned_key(worker) return P .. 'worker:' .. worker .. ':sessions' end
+local function inbox_key(worker) return P .. 'worker:' .. worker .. ':inbox' end
+local function free_key(pool) return P .. 'pool:' .. pool .. ':free' end
+
+local function event(kind, session, epoch, detail)
+  redis.call('XADD', P .. 'events', 'MAXLEN', '~', EVENTS_KEPT, '*',
+    'kind', kind, 'session', session, 'epoch', text(epoch), 'detail', detail)
+end
+
+local function post(worker, incarnation, kind, session, epoch, cause, successor_epoch, successor_address)
+  redis.call('XADD', inbox_key(worker), 'MAXLEN', '~', INBOX_KEPT, '*',
+    'incarnation', incarnation, 'kind', kind, 'session', session, 'epoch', text(epoch), 'cause', cause,
+    'successor_epoch', text(successor_epoch), 'successor_address', successor_address)
+end
+
+-- Is Redis newly back? Its run id changes when it restarts and when a replica takes over; lost data lost the guard too.
+local function holding()
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  local guard = redis.call('HMGET', P .. 'guard', 'run_id', 'since_ms')
+  if guard[1] ~= run then
+    redis.call('HSET', P .. 'guard', 'run_id', run, 'since_ms', text(now))
+    return true
+  end
+  return now - tonumber(guard[2]) < HOLD_MS
+end
+
+-- The parts of a record that decide anything, or nil.
+local function read(session)
+  local r = redis.call('HMGET', record_key(session), 'phase', 'epoch', 'owner', 'incarnation', 'address', 'pool', 'cost',
+    'snapshot_format', 'pools', 'idle_timeout_ms', 'ttl_ms', 'reason', 'active_ms', 'finished_ms')
+  if not r[1] then return nil end
+  return {phase = r[1], epoch = tonumber(r[2]), owner = r[3], incarnation = r[4], address = r[5], pool = r[6],
+    cost = tonumber(r[7] or 0), format = tonumber(r[8]), pools = r[9], idle_timeout_ms = tonumber(r[10]),
+    ttl_ms = tonumber(r[11]), reason = r[12], active_ms = tonumber(r[13]), finished_ms = tonumber(r[14])}
+end
+
+local function is_finished(phase) return phase == 'Ended' or phase == 'Failed' end
+
+local function claim_of(r) return text(r.epoch), r.owner, r.incarnation, r.address, r.pool, text(r.cost) end
+
+local function set_phase(session, r, phase, reason)
+  if r.phase == phase and r.reason == reason then return end
+  r.phase, r.reason = phase, reason
+  redis.call('HSET', record_key(session), 'phase', phase, 'reason', reason)
+  event('phase', session, r.epoch, phase)
+end
+
+local function add_free(worker, amount)
+  local free = redis.call('HINCRBY', worker_key(worker), 'free', text(amount))
+  local at = redis.call('HMGET', worker_key(worker), 'pool', 'state')
+  if at[2] == 'ready' then redis.call('ZADD', free_key(at[1]), free, worker) end
+end
+
+-- The owner loses the session, gets its room back, and is told who follows (successor_epoch 0: nobody).
+local function take_away(session, r, cause, successor_epoch, successor_address)
+  if not r.owner then return end
+  redis.call('HDEL', owned_key(r.owner), session)
+  add_free(r.owner, r.cost)
+  post(r.owner, r.incarnation, 'withdraw', session, r.epoch, cause, successor_epoch, successor_address)
+  redis.call('HDEL', record_key(session), unpack(CLAIM_FIELDS))
+  redis.call('ZREM', LEASES, session)
+  r.owner, r.incarnation, r.address, r.pool, r.cost = false, false, false, false, 0
+end
+
+local function give(session, r, worker, cost, epoch, cause)
+  local w = redis.call('HMGET', worker_key(worker), 'incarnation', 'address', 'pool')
+  r.owner, r.incarnation, r.address, r.pool, r.cost, r.epoch = worker, w[1], w[2], w[3], cost, epoch
+  redis.call('HSET', record_key(session), 'owner', worker, 'incarnation', w[1], 'address', w[2], 'pool', w[3],
+    'cost', text(cost), 'epoch', text(epoch))
+  redis.call('HSET', owned_key(worker), session, text(epoch) .. ':' .. text(cost))
+  add_free(worker, -cost)
+  redis.call('ZADD', LEASES, text(now + LEASE_MS), session)
+  post(worker, w[1], 'assign', session, epoch, cause, 0, '')
+end
+
+local function next_epoch(r) return math.max(r.epoch + 1, now) end
+
+local function is_fresh(heartbeat_ms) return now - tonumber(heartbeat_ms) <= HEARTBEAT_STALE_MS end
+
+local function reads(format, oldest, newest)
+  return format == 0 or (tonumber(oldest) <= format and format <= tonumber(newest))
+end
+
+-- Would a claim of that cost leave the pool less than its reserve? Only workers that could take a move count.
+local function breaks_reserve(pool, cost)
+  local reserve = tonumber(redis.call('HGET', P .. 'pool:' .. pool .. ':settings', 'reserve') or 0)
+  if reserve <= 0 then return false end
+  local free = 0
+  local at = redis.call('ZRANGE', free_key(pool), 0, -1, 'WITHSCORES')
+  for i = 1, #at, 2 do
+    if is_fresh(redis.call('HGET', worker_key(at[i]), 'heartbeat_ms')) then free = free + tonumber(at[i + 1]) end
+  end
+  return free - cost < reserve
+end
+
+-- Packed order: of the workers with room the one with the least; by name among equals.
+local function fullest(pool, cost, format, excluded)
+  local offset = 0
+  while true do
+    local names = redis.call('ZRANGEBYSCORE', free_key(pool), text(cost), '+inf', 'LIMIT', offset, SCANNED_AT_ONCE)
+    for _, name in ipairs(names) do
+      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest')
+      if not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3]) then return name end
+    end
+    if #names < SCANNED_AT_ONCE then return nil end
+    offset = offset + SCANNED_AT_ONCE
+  end
+end
+
+-- The worker and the cost for a session, or nil and the reason why there is none.
+local function choose(r, excluded, may_use_reserve)
+  local reasons = {}
+  for _, choice in ipairs(cjson.decode(r.pools)) do
+    local worker = fullest(choice.pool, choice.cost, r.format, excluded)
+    if worker and (may_use_reserve or not breaks_reserve(choice.pool, choice.cost)) then return worker, choice.cost end
+    reasons[#reasons + 1] = worker and 'what pool ' .. choice.pool .. ' has left is kept for moves'
+      or 'no worker of pool ' .. choice.pool .. ' has ' .. text(choice.cost) .. ' thousandths free'
+  end
+  return nil, #reasons > 0 and table.concat(reasons, '; ') or 'the session has no pool'
+end
+
+-- Nobody owns it any more, and somebody should.
+local function orphan(session, r, reason)
+  local worker = r.owner
+  take_away(session, r, '', 0, '')
+  event('expired', session, r.epoch, worker)
+  set_phase(session, r, 'Recovering', reason)
+end
+
+local function release(session, r, phase, reason)
+  local worker = r.owner
+  if worker then
+    take_away(session, r, '', 0, '')
+    event('released', session, r.epoch, worker)
+  end
+  set_phase(session, r, phase, reason)
+  if is_finished(phase) then
+    redis.call('HSET', record_key(session), 'finished_ms', text(now))
+    redis.call('ZREM', IDLE, session)
+    redis.call('ZADD', FINISHED, text(now + r.ttl_ms), session)
+  end
+end
+
+local function forget(session, r)
+  redis.call('DEL', record_key(session))
+  redis.call('SREM', SESSIONS, session)
+  redis.call('ZREM', IDLE, session)
+  redis.call('ZREM', FINISHED, session)
+  event('forgotten', session, r.epoch, '')
+end
+
+-- A new record: `fields` is the whole hash, without the claim.
+local function write_record(session, fields)
+  for _, name in ipairs(CLAIM_FIELDS) do fields[name] = nil end
+  for name, value in pairs(fields) do redis.call('HSET', record_key(session), name, value) end
+  redis.call('SADD', SESSIONS, session)
+  redis.call('ZADD', IDLE, text(now + tonumber(fields.idle_timeout_ms)), session)
+  event('created', session, tonumber(fields.epoch), '')
+end
+
+-- A worker process comes in; what an older incarnation owned is void. Returns those sessions.
+local function enroll(offer)
+  local name, voided = offer.name, redis.call('HKEYS', owned_key(offer.name))
+  table.sort(voided)
+  for _, session in ipairs(voided) do orphan(session, read(session), 'WorkerRestarted') end
+  local old_pool = redis.call('HGET', worker_key(name), 'pool')
+  if old_pool then redis.call('ZREM', free_key(old_pool), name) end
+  redis.call('DEL', worker_key(name), inbox_key(name))
+  redis.call('HSET', worker_key(name), 'incarnation', offer.incarnation, 'pool', offer.pool, 'model', offer.model,
+    'capacity', text(offer.capacity), 'free', text(offer.capacity), 'address', offer.address, 'state', 'ready',
+    'heartbeat_ms', text(now), 'progress', '-1', 'links', '{}',
+    'oldest', text(offer.oldest), 'newest', text(offer.newest))
+  redis.call('SADD', WORKERS, name)
+  redis.call('ZADD', HEARTBEATS, text(now), name)
+  redis.call('ZADD', free_key(offer.pool), text(offer.capacity), name)
+  return voided
+end
+
+-- It drains: no claim and no move finds it any more.
+local function close(worker, pool)
+  redis.call('HSET', worker_key(worker), 'state', 'draining')
+  redis.call('ZREM', free_key(pool), worker)
+end
+
+

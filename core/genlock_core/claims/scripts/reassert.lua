@@ -1,0 +1,48 @@
+-- reassert(offer as JSON, held as JSON, closed) -> {{kept}, {refused}}
+local offer, held, closed = cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), ARGV[4] == '1'
+local name = offer.name
+local known = redis.call('HGET', worker_key(name), 'incarnation')
+local kept, refused = {}, {}
+holding()  -- whoever reasserts saw Redis come back: the time in which nothing moves by lease starts no later than now
+
+if known and known ~= offer.incarnation then
+  for _, one in ipairs(held) do refused[#refused + 1] = one.session end
+  return {kept, refused}
+end
+if not known then enroll(offer) end
+if closed then close(name, offer.pool) end
+
+-- May the worker have it back? Another one's claim of a higher epoch stands; so does an end.
+local function is_rightful(r, epoch)
+  if is_finished(r.phase) then return false end
+  return epoch > r.epoch or epoch == r.epoch and not r.owner
+end
+
+local function room_for(r)
+  local free = tonumber(redis.call('HGET', worker_key(name), 'free'))
+  return r.owner == name and free + r.cost or free
+end
+
+for _, one in ipairs(held) do
+  local session, epoch = one.session, tonumber(one.epoch)
+  local r = read(session)
+  if not r then
+    local fields = one.record
+    fields.epoch, fields.phase, fields.reason, fields.finished_ms = one.epoch, 'Recovering', '', '0'
+    fields.active_ms = text(now)
+    write_record(session, fields)
+    r = read(session)
+  end
+  if r.owner == name and r.epoch == epoch then
+    kept[#kept + 1] = session
+  elseif is_rightful(r, epoch) and room_for(r) >= one.cost then
+    take_away(session, r, '', epoch, offer.address)
+    give(session, r, name, one.cost, epoch, '')
+    event('claimed', session, epoch, name)
+    set_phase(session, r, one.record.phase, '')
+    kept[#kept + 1] = session
+  else
+    refused[#refused + 1] = session
+  end
+end
+return {kept, refused}
