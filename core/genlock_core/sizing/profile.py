@@ -4,6 +4,7 @@ A figure that nobody measured is None ("unprofiled"), never a guess. The seed ro
 ones; `genlock profile` adds rows of the user's own machines.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from genlock_core.errors import GenlockError
-from genlock_core.spec.manifest import read_documents, translate
+from genlock_core.errors import FieldProblem, GenlockError, InvalidManifest
+from genlock_core.spec.documents import read_documents
+from genlock_core.spec.mistakes import validate
 from genlock_core.spec.session import API_VERSION, Model, Resolution
 
 PROFILE_KIND = "ModelProfile"
@@ -58,8 +60,10 @@ class ProfileRow(Model):
     def _written_as_text(cls, value: object) -> object:
         """`832x480` as well as `{width: 832, height: 480}`."""
         if isinstance(value, str):
-            width, _, height = value.partition("x")
-            return {"width": width, "height": height}
+            match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", value)
+            if match is None:
+                raise ValueError("must be a size such as 832x480")
+            return {"width": int(match[1]), "height": int(match[2])}
         return value
 
     @property
@@ -98,10 +102,16 @@ def resolution_tokens(resolution: Resolution) -> int:
 
 def parse_profiles(text: str, *, origin: str) -> list[ModelProfile]:
     """Read ModelProfile documents. Raises InvalidManifest with every mistake."""
-    return [
-        translate(ModelProfile, _with_model(document.value), document=document, origin=origin)
-        for document in read_documents(text, origin=origin)
-    ]
+    profiles: list[ModelProfile] = []
+    problems: list[FieldProblem] = []
+    for document in read_documents(text, origin=origin):
+        profile, mistakes = validate(ModelProfile, _with_model(document.value))
+        problems += [FieldProblem(document.at(path), message) for path, message in mistakes]
+        if profile is not None:
+            profiles.append(profile)
+    if problems:
+        raise InvalidManifest(problems, origin=origin)
+    return profiles
 
 
 def load_profiles(paths: Sequence[Path] | None = None) -> tuple[ProfileRow, ...]:
@@ -140,8 +150,10 @@ def step_fps(
     return {steps: whole[nearest][steps] * scale for steps in (1, 2, 3, 4)}
 
 
-def _with_model(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_model(document: Any) -> Any:
     """The document with its own name in every row that has no `model`; the wrong shapes are left to validation."""
+    if not isinstance(document, Mapping):
+        return document
     metadata, spec = document.get("metadata"), document.get("spec")
     if not isinstance(metadata, Mapping) or not isinstance(spec, Mapping) or not isinstance(spec.get("rows"), list):
         return document

@@ -1,30 +1,34 @@
-"""Durations, bitrates and shares as people write them: `500ms`, `1500k`, `1%`."""
+"""Durations, bitrates and shares as people write them: `500ms`, `1500k`, `1%`.
+
+Always text with a unit, never a bare number: a manifest means the same to Genlock and to the API server, and nobody has
+to know whether `500` would be seconds.
+"""
 
 import re
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_DURATION_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_BITRATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)")
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
+MAX_DURATION_MS = 31 * 24 * 3_600_000
+MAX_QUANTITY_CHARS = 32
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_DURATION_WHOLE = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+")
+_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+_BITRATE = re.compile(r"[0-9]+(\.[0-9]+)?[kM]?")
+_BITS = {"k": 1_000, "M": 1_000_000}
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
+_SHARE_UP_TO_100 = r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$"
 
 
 def parse_duration_ms(value: object) -> int:
-    """`1m30s`, `500ms`, `0.5s` or a number of seconds, as whole milliseconds. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("must be a duration such as 500ms, 2s or 10m")
-    if isinstance(value, int | float):
-        seconds = float(value)
-        if not 0 <= seconds < 10**9:
-            raise ValueError("must be a duration between 0 and 10^9 seconds")
-        return round(seconds * 1000)
-    text = value.strip()
-    if len(text) > 32 or not _DURATION_WHOLE.fullmatch(text):
-        raise ValueError(f"{value[:40]!r} is not a duration; write for example 500ms, 2s, 1m30s or 10m")
-    return round(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text)) * 1000)
+    """`1m30s`, `500ms` or `0.5s`, as whole milliseconds. Raises ValueError."""
+    if not isinstance(value, str) or len(value) > MAX_QUANTITY_CHARS or not _DURATION_WHOLE.fullmatch(value):
+        raise ValueError("must be a duration with its unit, such as 500ms, 2s, 1m30s or 10m")
+    return round(sum(float(number) * _MS[unit] for number, unit in _DURATION.findall(value)))
 
 
 def format_duration_ms(value: int) -> str:
@@ -40,13 +44,10 @@ def format_duration_ms(value: int) -> str:
 
 
 def parse_bitrate(value: object) -> int:
-    """`1500k`, `2.5M` or a number, as bits per second. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = _BITRATE.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 20 else None
-    if match is None:
-        raise ValueError("must be a bitrate such as 1500k or 2M")
-    return round(float(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]])
+    """`1500k`, `2.5M` or `800000`, as bits per second. Raises ValueError."""
+    if not isinstance(value, str) or len(value) > MAX_QUANTITY_CHARS or not _BITRATE.fullmatch(value):
+        raise ValueError("must be a bitrate with its unit, such as 1500k or 2M")
+    return round(float(value.rstrip("kM")) * _BITS.get(value[-1], 1))
 
 
 def format_bitrate(value: int) -> str:
@@ -55,15 +56,12 @@ def format_bitrate(value: int) -> str:
 
 
 def parse_share(value: object) -> float:
-    """`1%` or 0.01, as a fraction of one. Raises ValueError."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        share = float(value)
-    else:
-        match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 20 else None
-        if match is None:
-            raise ValueError("must be a share such as 1% or 0.01")
-        share = float(match[1]) / 100
-    if not 0 <= share <= 1:
+    """`1%`, as a fraction of one. Raises ValueError."""
+    match = _SHARE.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_QUANTITY_CHARS else None
+    if match is None:
+        raise ValueError("must be a percentage, such as 1%")
+    share = float(match[1]) / 100
+    if share > 1:
         raise ValueError("must lie between 0% and 100%")
     return share
 
@@ -73,37 +71,93 @@ def format_share(value: float) -> str:
     return f"{round(value * 100, 6):g}%"
 
 
-def _quantity_schema(pattern: str, example: str) -> WithJsonSchema:
-    return WithJsonSchema(
-        {
-            "anyOf": [{"type": "integer"}, {"type": "string", "pattern": pattern}],
-            "x-kubernetes-int-or-string": True,
-            "example": example,
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Annotation of a field that is a duration: kept in milliseconds, written as `500ms`, within bounds."""
+
+    at_least_ms: int = 0
+    at_most_ms: int = MAX_DURATION_MS
+
+    def parse(self, value: object) -> int:
+        duration_ms = parse_duration_ms(value)
+        if not self.at_least_ms <= duration_ms <= self.at_most_ms:
+            low, high = format_duration_ms(self.at_least_ms), format_duration_ms(self.at_most_ms)
+            raise ValueError(f"must lie between {low} and {high}")
+        return duration_ms
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+        return _as_text(self.parse, format_duration_ms)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: object) -> JsonSchemaValue:
+        low, high = format_duration_ms(self.at_least_ms), format_duration_ms(self.at_most_ms)
+        return {
+            "type": "string",
+            "maxLength": MAX_QUANTITY_CHARS,
+            "pattern": rf"^{_DURATION_WHOLE.pattern}$",
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"duration(self) >= duration('{low}') && duration(self) <= duration('{high}')",
+                    "message": f"must lie between {low} and {high}",
+                }
+            ],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class BitrateBetween:
+    """Annotation of a field that is a bitrate: kept in bits per second, written as `1500k`, within bounds."""
+
+    at_least: int
+    at_most: int
+
+    def parse(self, value: object) -> int:
+        bits_per_second = parse_bitrate(value)
+        if not self.at_least <= bits_per_second <= self.at_most:
+            raise ValueError(f"must lie between {format_bitrate(self.at_least)} and {format_bitrate(self.at_most)}")
+        return bits_per_second
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+        return _as_text(self.parse, format_bitrate)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: object) -> JsonSchemaValue:
+        unit = "(self.endsWith('M') ? 1000000.0 : self.endsWith('k') ? 1000.0 : 1.0)"
+        number = "double(self.endsWith('M') || self.endsWith('k') ? self.substring(0, self.size() - 1) : self)"
+        return {
+            "type": "string",
+            "maxLength": MAX_QUANTITY_CHARS,
+            "pattern": rf"^{_BITRATE.pattern}$",
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"{number} * {unit} >= {self.at_least}.0 && {number} * {unit} <= {self.at_most}.0",
+                    "message": f"must lie between {format_bitrate(self.at_least)} and {format_bitrate(self.at_most)}",
+                }
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ShareOfOne:
+    """Annotation of a field that is a share of one, written as a percentage."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+        return _as_text(parse_share, format_share)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: object) -> JsonSchemaValue:
+        return {"type": "string", "maxLength": MAX_QUANTITY_CHARS, "pattern": _SHARE_UP_TO_100}
+
+
+def _as_text(parse: Callable[[object], Any], write: Callable[[Any], str]) -> CoreSchema:
+    return core_schema.no_info_plain_validator_function(
+        parse,
+        serialization=core_schema.plain_serializer_function_ser_schema(write, return_schema=core_schema.str_schema()),
     )
 
 
-DurationMs = Annotated[
-    int,
-    BeforeValidator(parse_duration_ms),
-    Field(ge=0),
-    PlainSerializer(format_duration_ms, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "example": "500ms"}),
-]
+DurationMs = Annotated[int, Duration()]
 """A duration, kept in milliseconds and written as `500ms`."""
 
-Bitrate = Annotated[
-    int,
-    BeforeValidator(parse_bitrate),
-    PlainSerializer(format_bitrate, return_type=str),
-    _quantity_schema(r"^\d+(\.\d+)?[kM]?$", "1500k"),
-]
+Bitrate = Annotated[int, BitrateBetween(100_000, 20_000_000)]
 """A bitrate, kept in bits per second and written as `1500k`."""
 
-Share = Annotated[
-    float,
-    BeforeValidator(parse_share),
-    PlainSerializer(format_share, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$", "example": "1%"}),
-]
+Share = Annotated[float, ShareOfOne()]
 """A share of one, written as a percentage."""

@@ -4,17 +4,24 @@ Defaults that depend on the quality mode are resolved in one place, `resolve`. F
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
-from genlock_core.spec.quantities import Bitrate, DurationMs, Share
+from genlock_core.spec.quantities import MAX_DURATION_MS, Bitrate, Duration, Share
+from genlock_core.spec.rules import DEFAULT_STEPS, RULES, broken
 
-API_VERSION = "genlock.dev/v1alpha1"
-KIND = "StreamSession"
+API_VERSION: Final = "genlock.dev/v1alpha1"
+KIND: Final = "StreamSession"
+RULE_BROKEN = "rule_broken"
+"""The pydantic error type of a broken rule across fields."""
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 MAX_PROMPT_CHARS = 2_000
+_PROMPT = r"^[^\x00-\x08\x0b-\x1f]*[^\x00-\x20][^\x00-\x08\x0b-\x1f]*$"
+
+SloDuration = Annotated[int, Duration(at_least_ms=50, at_most_ms=60_000)]
 
 
 class Model(BaseModel):
@@ -67,6 +74,17 @@ class Phase(StrEnum):
     FAILED = "Failed"
 
 
+M = TypeVar("M", bound=Model)
+
+
+def _checked(model: M, scope: tuple[str, ...]) -> M:
+    """The model, if it keeps every rule of its scope (`rules.RULES`)."""
+    found = list(broken(model.model_dump(mode="json", by_alias=True), [rule for rule in RULES if rule.scope == scope]))
+    if found:
+        raise PydanticCustomError(RULE_BROKEN, "{message}", {"message": "; ".join(str(problem) for problem in found)})
+    return model
+
+
 class Resolution(Model):
     """Size of the generated picture in pixels; both sides are multiples of 16 (the model's patch and VAE stride)."""
 
@@ -81,7 +99,8 @@ class Source(Model):
     """Where the input pictures come from."""
 
     type: SourceType = Field(
-        SourceType.WEBRTC, description="webrtc: a WHIP publisher; file: a file of the worker; testPattern; none: prompt only."
+        SourceType.WEBRTC,
+        description="webrtc: a WHIP publisher; file: a file of the worker; testPattern; none: prompt only.",
     )
     path: str | None = Field(
         None, min_length=1, max_length=1_024, description="For file: the path below the worker's media root."
@@ -89,29 +108,25 @@ class Source(Model):
     loop: bool = Field(default=True, description="For file: start again at its end; false ends the session there.")
 
     @model_validator(mode="after")
-    def _path_belongs_to_file(self) -> "Source":
-        if self.type is SourceType.FILE and self.path is None:
-            raise ValueError("a file source needs a path")
-        if self.type is not SourceType.FILE and self.path is not None:
-            raise ValueError("path belongs to a source of type file")
-        return self
+    def _keeps_the_rules(self) -> Self:
+        return _checked(self, ("source",))
 
 
 class Output(Model):
     """The stream that viewers get."""
 
     codec: Literal["h264", "vp8"] = Field("h264", description="The codec that is encoded by default.")
-    bitrate: Bitrate = Field(1_500_000, ge=100_000, le=20_000_000, description="Target bitrate, for example 1500k.")
+    bitrate: Bitrate = Field(1_500_000, description="Target bitrate, for example 1500k.")
 
 
 class Slo(Model):
     """What the session promises its viewers; what is left out comes from the quality mode."""
 
-    time_to_first_frame: DurationMs | None = Field(
-        None, ge=50, le=60_000, description="From the publisher's first frame in to the first generated frame out."
+    time_to_first_frame: SloDuration | None = Field(
+        None, description="From the publisher's first frame in to the first generated frame out."
     )
-    frame_deadline: DurationMs | None = Field(
-        None, ge=50, le=60_000, description="How long after a chunk's last input frame its first generated frame is due."
+    frame_deadline: SloDuration | None = Field(
+        None, description="How long after a chunk's last input frame its first generated frame is due."
     )
     miss_budget: Share = Field(0.01, description="The share of frames that may be late, for example 1%.")
 
@@ -149,7 +164,11 @@ class StreamSessionSpec(Model):
     resolution: Resolution | None = Field(None, description="Size of the generated picture.")
     frame_rate: int = Field(16, ge=1, le=60, description="Frames per second of the generated stream.")
     prompt: str = Field(
-        "a watercolour painting", min_length=1, max_length=MAX_PROMPT_CHARS, description="What the picture becomes."
+        "a watercolour painting",
+        min_length=1,
+        max_length=MAX_PROMPT_CHARS,
+        description="What the picture becomes.",
+        json_schema_extra={"pattern": _PROMPT},
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of all noise: same seed and input, same picture.")
     noise_scale: float = Field(0.8, ge=0.1, le=1.0, description="Upper bound of the motion-aware noise controller.")
@@ -159,10 +178,12 @@ class StreamSessionSpec(Model):
     approximation: Approximation = Field(default_factory=Approximation, description="What may give way under load.")
     recovery: Recovery = Field(default_factory=Recovery, description="What survives the death of a worker.")
     access: Access = Field(default_factory=Access, description="Who may publish and who may watch.")
-    idle_timeout: DurationMs = Field(
-        600_000, ge=1_000, description="The session ends after this long without a publisher and without a viewer."
+    idle_timeout: Annotated[int, Duration(at_least_ms=1_000)] = Field(
+        600_000, description="The session ends after this long without a publisher and without a viewer."
     )
-    ttl_seconds_after_finished: int = Field(3_600, ge=0, description="How long the ended session's record is kept.")
+    ttl_seconds_after_finished: int = Field(
+        3_600, ge=0, le=MAX_DURATION_MS // 1_000, description="How long the ended session's record is kept."
+    )
 
     @field_validator("prompt")
     @classmethod
@@ -172,11 +193,8 @@ class StreamSessionSpec(Model):
         return prompt
 
     @model_validator(mode="after")
-    def _min_steps_fit(self) -> "StreamSessionSpec":
-        steps = self.steps or MODE_DEFAULTS[self.quality_mode].steps
-        if self.approximation.min_steps > steps:
-            raise ValueError(f"approximation.minSteps is {self.approximation.min_steps}, but the session has {steps} steps")
-        return self
+    def _keeps_the_rules(self) -> Self:
+        return _checked(self, ())
 
 
 class ModeDefaults(Model):
@@ -190,13 +208,22 @@ class ModeDefaults(Model):
 
 MODE_DEFAULTS: dict[QualityMode, ModeDefaults] = {
     QualityMode.LOW_LATENCY: ModeDefaults(
-        steps=1, resolution=Resolution(width=512, height=512), frame_deadline_ms=250, time_to_first_frame_ms=500
+        steps=DEFAULT_STEPS["low-latency"],
+        resolution=Resolution(width=512, height=512),
+        frame_deadline_ms=250,
+        time_to_first_frame_ms=500,
     ),
     QualityMode.BALANCED: ModeDefaults(
-        steps=2, resolution=Resolution(width=832, height=480), frame_deadline_ms=500, time_to_first_frame_ms=500
+        steps=DEFAULT_STEPS["balanced"],
+        resolution=Resolution(width=832, height=480),
+        frame_deadline_ms=500,
+        time_to_first_frame_ms=500,
     ),
     QualityMode.QUALITY: ModeDefaults(
-        steps=4, resolution=Resolution(width=832, height=480), frame_deadline_ms=1_000, time_to_first_frame_ms=1_000
+        steps=DEFAULT_STEPS["quality"],
+        resolution=Resolution(width=832, height=480),
+        frame_deadline_ms=1_000,
+        time_to_first_frame_ms=1_000,
     ),
 }
 
