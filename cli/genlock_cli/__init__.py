@@ -1,0 +1,1 @@
+"""`genlock`, the command: run everything on this machine, publish, record, steer."""

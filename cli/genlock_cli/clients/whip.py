@@ -1,0 +1,66 @@
+"""A WHIP publisher: sends access units that were encoded before, and answers PLI and FIR with a key frame."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import av
+from aiortc import MediaStreamTrack, RTCRtpSender, RTCRtpTransceiver
+
+from genlock_cli.clients.signalling import SignalledPeer
+
+PUBLISHER_HEADER = "Genlock-Publisher"
+CONNECT_TIMEOUT_S = 10.0
+
+Packet = av.Packet[av.VideoStream]
+
+
+class EncodedTrack(MediaStreamTrack):
+    """A video track of `av.Packet` (Annex B H264 or VP8) that aiortc packetises without encoding again."""
+
+    kind = "video"
+
+    def __init__(self, *, queue_frames: int = 8) -> None:
+        super().__init__()
+        self._queue: asyncio.Queue[Packet] = asyncio.Queue(queue_frames)
+
+    async def send(self, packet: Packet) -> None:
+        """Wait for room, then queue a packet with `pts` and `time_base`."""
+        await self._queue.put(packet)
+
+    async def recv(self) -> Packet:
+        return await self._queue.get()
+
+
+class WhipPublisher(SignalledPeer):
+    """Publishes one EncodedTrack. `publisher_id` is the key under which it may take its session over."""
+
+    def __init__(self, url: str, *, token: str | None = None, publisher_id: str | None = None) -> None:
+        self.publisher_id = publisher_id or secrets.token_hex(16)
+        super().__init__(url, token=token, headers={PUBLISHER_HEADER: self.publisher_id})
+        self.lost = asyncio.Event()
+        self._connected = asyncio.Event()
+
+        @self.connection.on("connectionstatechange")
+        def changed() -> None:
+            state = self.connection.connectionState
+            if state == "connected":
+                self._connected.set()
+            elif state in {"failed", "closed"}:
+                self.lost.set()
+
+    async def publish(
+        self, track: MediaStreamTrack, *, mime_type: str = "video/H264", on_key_frame_wanted: Callable[[], None]
+    ) -> None:
+        """Connect and start to send. Raises GatewayProblem, TimeoutError."""
+        transceiver = self.connection.addTransceiver(track, direction="sendonly")
+        _prefer(transceiver, mime_type)
+        # aiortc drops PLI and FIR for tracks of packets; this is where both arrive.
+        transceiver.sender._send_keyframe = on_key_frame_wanted  # type: ignore[method-assign]  # noqa: SLF001 - see above
+        await self.negotiate(transceiver)
+        await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
+
+
+def _prefer(transceiver: RTCRtpTransceiver, mime_type: str) -> None:
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType.lower() == mime_type.lower()])

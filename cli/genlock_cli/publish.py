@@ -1,0 +1,179 @@
+"""`genlock publish`: a file or the test card as a WHIP publisher, paced by its own frame rate."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from genlock_cli.api import GatewayProblem
+from genlock_cli.clients.whip import EncodedTrack, Packet, WhipPublisher
+from genlock_cli.encoded_source import EncodedSource, EncodingPlan
+from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
+from genlock_cli.target import Target, parse_session
+from genlock_core.errors import GenlockError
+from genlock_core.tokens import Role
+
+RETRY_FOR_S = 20.0
+LATE_RESTART_S = 0.5
+"""Further behind than this (the machine slept), the pace starts anew instead of catching up in a burst."""
+
+
+@dataclass(slots=True)
+class Published:
+    """What was sent; grows while publishing."""
+
+    frames: int = 0
+    bytes: int = 0
+    key_frames: int = 0
+    key_frames_asked: int = 0
+    reconnects: int = 0
+
+
+def publish(
+    source: Annotated[str, typer.Argument(help="A video file, or testsrc for a moving test card.")],
+    session: Session,
+    loop: Annotated[bool, typer.Option("--loop", help="Start the file again at its end.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long.")] = None,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="Frames per second.")] = 30,
+    bitrate: Annotated[int, typer.Option(min=100, max=20_000, help="kbit/s.")] = 2_500,
+    codec: Annotated[str, typer.Option(help="h264 or vp8.")] = "h264",
+    key_frame_every: Annotated[float, typer.Option(min=0.1, help="Seconds between key frames.")] = 4.0,
+    ignore_pli: Annotated[bool, typer.Option("--ignore-pli", help="Do not answer requests for a key frame.")] = False,
+    publisher_id: Annotated[
+        str | None, typer.Option(help="The key that may take the session over; random if left out.")
+    ] = None,
+    gateway: Gateway = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a video file or a test card into a session."""
+    if codec not in {"h264", "vp8"}:
+        raise GenlockError(f"codec {codec!r} is not known; choose h264 or vp8")
+    target, key = Target.find(gateway=gateway, token=token), parse_session(session)
+    plan = EncodingPlan(frame_rate=fps, bitrate=bitrate * 1_000, key_frame_every_s=key_frame_every, codec=codec)
+    feed = EncodedSource(source, plan, loop=loop)
+    publisher = _Publisher(
+        url=f"{target.gateway}/whip/{key}",
+        token=target.token_for(key, Role.PUBLISH),
+        publisher_id=publisher_id,
+        feed=feed,
+        plan=plan,
+        seconds=seconds,
+        answer_pli=not ignore_pli,
+    )
+    total = (
+        seconds if loop or feed.info.duration_s is None else min(seconds or feed.info.duration_s, feed.info.duration_s)
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
+        task = progress.add_task(f"{feed.info.name} -> {key}", total=total, note="connecting")
+
+        def show(done: Published) -> None:
+            note = f"{done.frames} frames, {done.key_frames} key frames"
+            progress.update(task, completed=done.frames / fps, note=note)
+
+        done = asyncio.run(publisher.run(show))
+    if as_json:
+        print_json({"session": str(key), "source": feed.info.name, **asdict(done)})
+
+
+class _Publisher:
+    def __init__(
+        self,
+        *,
+        url: str,
+        token: str | None,
+        publisher_id: str | None,
+        feed: EncodedSource,
+        plan: EncodingPlan,
+        seconds: float | None,
+        answer_pli: bool,
+    ) -> None:
+        self._url, self._token, self._id = url, token, publisher_id
+        self._feed, self._plan, self._seconds, self._answer_pli = feed, plan, seconds, answer_pli
+        self._done = Published()
+
+    async def run(self, show: Callable[[Published], None]) -> Published:
+        """Publish until the source ends, the time is up, or Ctrl-C. Raises GatewayProblem if it cannot go on."""
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        publisher, track = await self._connect()
+        try:
+            async for packet in self._paced(stop):
+                if publisher.lost.is_set():
+                    await publisher.close()
+                    publisher, track = await self._reconnect()
+                await track.send(packet)
+                self._count(packet)
+                show(self._done)
+        finally:
+            await publisher.close()
+            self._feed.close()
+        return self._done
+
+    def _count(self, packet: Packet) -> None:
+        self._done.frames += 1
+        self._done.bytes += packet.size
+        self._done.key_frames += bool(packet.is_keyframe)
+
+    async def _paced(self, stop: asyncio.Event) -> AsyncIterator[Packet]:
+        clock = asyncio.get_running_loop()
+        began = clock.time()
+        while not stop.is_set():
+            packet = await asyncio.to_thread(self._feed.next_packet)
+            if packet is None or (self._seconds is not None and float(packet.pts * packet.time_base) >= self._seconds):
+                return
+            due = began + float(packet.pts * packet.time_base)
+            wait = due - clock.time()
+            if wait > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), wait)
+            elif wait < -LATE_RESTART_S:
+                began -= wait
+            yield packet
+
+    async def _connect(self) -> tuple[WhipPublisher, EncodedTrack]:
+        publisher = WhipPublisher(self._url, token=self._token, publisher_id=self._id)
+        self._id = publisher.publisher_id
+        track = EncodedTrack()
+        try:
+            await publisher.publish(
+                track, mime_type=f"video/{self._plan.codec}", on_key_frame_wanted=self._key_frame_wanted
+            )
+        except BaseException:
+            await publisher.close()
+            raise
+        self._feed.want_key_frame()
+        return publisher, track
+
+    async def _reconnect(self) -> tuple[WhipPublisher, EncodedTrack]:
+        """The gateway went away: publish again, under the same key, for as long as a gateway may need to come back."""
+        clock = asyncio.get_running_loop()
+        give_up = clock.time() + RETRY_FOR_S
+        delay = 0.1
+        while True:
+            try:
+                connected = await self._connect()
+            except (GatewayProblem, TimeoutError) as error:
+                final = isinstance(error, GatewayProblem) and 400 <= error.status < 500
+                if final or clock.time() > give_up:
+                    raise
+                sys.stderr.write(f"gateway lost ({error}); trying again\n")
+                await asyncio.sleep(delay)
+                delay = min(2.0, delay * 2)
+            else:
+                self._done.reconnects += 1
+                return connected
+
+    def _key_frame_wanted(self) -> None:
+        self._done.key_frames_asked += 1
+        if self._answer_pli:
+            self._feed.want_key_frame()

@@ -1,0 +1,202 @@
+"""The command `genlock up`: its options, its progress, and its live table (plain lines where there is no terminal)."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from genlock_cli.state_dir import StateDir
+from genlock_cli.up.children import Child
+from genlock_cli.up.local import LocalGenlock, media_root_of
+from genlock_cli.up.plan import UpOptions
+from genlock_cli.up.table import up_view
+from genlock_core.clock import SystemClock
+from genlock_core.errors import GenlockError, InvalidManifest
+from genlock_core.spec.manifest import load_manifest
+from genlock_core.spec.session import ResolvedSession, resolve
+
+DEMO = Path("examples") / "demo.yaml"
+REFRESH_S = 1.0
+
+
+def up(
+    manifest: Annotated[
+        Path | None, typer.Argument(help="Manifest with StreamSessions; examples/demo.yaml if left out.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Workers for each model of the manifest.")] = 2,
+    gateways: Annotated[int, typer.Option(min=1, max=8, help="Gateways, on neighbouring ports.")] = 1,
+    engine: Annotated[str, typer.Option(help="Engine of the workers; mock needs no GPU.")] = "mock",
+    host: Annotated[str, typer.Option(help="Address to serve on; other machines need tokens and https.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=1, max=65_000, help="TCP port of the page, and UDP port of the media.")
+    ] = 8080,
+    redis: Annotated[str | None, typer.Option(help="URL of a Redis to use instead of an own one.")] = None,
+    gpu_product: Annotated[str, typer.Option(help="GPU whose measured profile sizes the sessions.")] = "NVIDIA-H100",
+    gpus: Annotated[int, typer.Option(min=1, max=8, help="GPUs of each worker.")] = 4,
+    media_root: Annotated[
+        Path | None, typer.Option(help="Folder of the files that sessions play; the manifest's if left out.")
+    ] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Where secret, logs and data lie.")] = None,
+    drain_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds that a worker may take to hand its sessions over.")
+    ] = 20.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the sessions as JSON lines instead of a table.")
+    ] = False,
+) -> None:
+    """Run everything on this machine: Redis, workers, gateway, and the sessions of a manifest."""
+    path = manifest or default_manifest()
+    sessions = read_sessions(path)
+    options = UpOptions(
+        workers=workers,
+        gateways=gateways,
+        engine=engine,
+        host=host,
+        port=port,
+        gpu_product=gpu_product,
+        gpus=gpus,
+        media_root=media_root or media_root_of(path),
+        drain_timeout_s=drain_timeout,
+    )
+    state = StateDir.find(state_dir, os.environ)
+    view = _View(as_json=as_json)
+    genlock = LocalGenlock(
+        options,
+        sessions,
+        state=state,
+        redis_url=redis,
+        clock=SystemClock(),
+        progress=view.progress,
+        on_change=view.child_changed,
+    )
+    with state.lock():
+        asyncio.run(_run(genlock, view))
+
+
+def default_manifest() -> Path:
+    """`examples/demo.yaml` of the folder one is in, else the one that came with the package."""
+    installed = Path(__file__).resolve().parents[1] / DEMO
+    checkout = Path(__file__).resolve().parents[3] / DEMO
+    for candidate in (DEMO, checkout, installed):
+        if candidate.is_file():
+            return candidate
+    raise GenlockError(f"there is no {DEMO} here; name a manifest: genlock up my-session.yaml")
+
+
+def read_sessions(path: Path) -> list[ResolvedSession]:
+    """The sessions of a manifest, resolved. Raises GenlockError (InvalidManifest with every mistake)."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GenlockError(f"cannot read the manifest {path}: {error}") from None
+    manifests = load_manifest(text, origin=str(path))
+    if not manifests:
+        raise InvalidManifest([], origin=f"{path} holds no StreamSession")
+    return [resolve(manifest.key, manifest.spec) for manifest in manifests]
+
+
+class _View:
+    """What a person sees: a line per step while starting, then a table, or lines where there is no terminal."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.console = Console(stderr=as_json)
+        self.live: Live | None = None
+        self.notes: list[str] = []
+        self._seen: dict[str, tuple[str, str | None]] = {}
+
+    def progress(self, words: str) -> None:
+        self.console.print(f"[dim]genlock up:[/dim] {words} ...", highlight=False)
+
+    def child_changed(self, child: Child) -> None:
+        if self.live is None and not self.as_json:
+            self.console.print(f"[dim]{child.plan.name}: {child.state.value}[/dim]", highlight=False)
+
+    def up(self, genlock: LocalGenlock) -> None:
+        for refusal in genlock.refused:
+            self.notes.append(f"{refusal.session} is not served: {refusal.reason}")
+        if self.as_json:
+            sys.stdout.write(
+                json.dumps({"up": genlock.gateway_urls, "refused": [vars_of(r) for r in genlock.refused]}) + "\n"
+            )
+            sys.stdout.flush()
+            return
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, auto_refresh=False, screen=False)
+            self.live.start()
+            return
+        for url in genlock.gateway_urls:
+            self.console.print(f"Genlock is up at {url}", highlight=False)
+        for note in self.notes:
+            self.console.print(note, highlight=False)
+
+    def show(self, genlock: LocalGenlock, sessions: list[dict[str, Any]]) -> None:
+        if self.as_json:
+            sys.stdout.write(json.dumps({"sessions": sessions}) + "\n")
+            sys.stdout.flush()
+        elif self.live is not None:
+            view = up_view(url=genlock.gateway_urls[0], sessions=sessions, children=genlock.children, notes=self.notes)
+            self.live.update(view, refresh=True)
+        else:
+            self._print_changes(sessions)
+
+    def close(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _print_changes(self, sessions: list[dict[str, Any]]) -> None:
+        for session in sessions:
+            name = f"{session['namespace']}/{session['name']}"
+            state = (session["phase"], session.get("worker"))
+            if self._seen.get(name) != state:
+                self._seen[name] = state
+                self.console.print(f"{name}: {state[0]} on {state[1] or 'no worker'}", highlight=False)
+
+
+async def _run(genlock: LocalGenlock, view: _View) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    starting = asyncio.create_task(genlock.start())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            return
+        starting.result()
+        view.up(genlock)
+        async with httpx.AsyncClient(base_url=genlock.gateway_urls[0], timeout=2.0) as http:
+            while not stop.is_set():
+                view.show(genlock, await _sessions(http))
+                await asyncio.wait({stopping}, timeout=REFRESH_S)
+    finally:
+        view.close()
+        stopping.cancel()
+        view.console.print("[dim]genlock up:[/dim] stopping ...", highlight=False)
+        await genlock.stop()
+
+
+async def _sessions(http: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """What the gateway says of its sessions; nothing while it is away (it is being started again)."""
+    try:
+        response = await http.get("/api/v1/sessions")
+    except httpx.HTTPError as error:
+        logging.getLogger(__name__).debug("no answer from the gateway: %s", error)
+        return []
+    return list(response.json()) if response.is_success else []
+
+
+def vars_of(refusal: Any) -> dict[str, str]:
+    return {"session": refusal.session, "reason": refusal.reason}

@@ -1,0 +1,174 @@
+"""`genlock up` itself: start Redis, workers and gateways in order, create the sessions, keep all alive, stop in order."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from genlock_cli.redis_server import RedisProcess
+from genlock_cli.state_dir import Running, StateDir
+from genlock_cli.up.children import Child
+from genlock_cli.up.plan import ChildPlan, UpOptions, gateway_url, plan_gateways, plan_workers, pool_shapes
+from genlock_cli.up.ports import check_port
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.record import SessionRecord
+from genlock_core.clock import Clock
+from genlock_core.errors import GenlockError, NoCapacity
+from genlock_core.sizing.placement import Unplaceable, place
+from genlock_core.sizing.profile import load_profiles
+from genlock_core.spec.session import ResolvedSession
+from genlock_core.store import connect
+
+REDIS_WATCH_S = 0.5
+CLAIM_ATTEMPTS = 20
+CLAIM_RETRY_S = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A session of the manifest that cannot be served here, and why."""
+
+    session: str
+    reason: str
+
+
+class LocalGenlock:
+    """Everything of one `genlock up`.
+
+    States: new -> up (`start` returned) -> down (`stop`). `on_change` is called whenever a child changes its state;
+    `progress` gets one line for each thing that a person waits for.
+    """
+
+    def __init__(
+        self,
+        options: UpOptions,
+        sessions: Sequence[ResolvedSession],
+        *,
+        state: StateDir,
+        redis_url: str | None,
+        clock: Clock,
+        progress: Callable[[str], None],
+        on_change: Callable[[Child], None],
+    ) -> None:
+        self.options = options
+        self.sessions = tuple(sessions)
+        self.children: list[Child] = []
+        self.refused: list[Refusal] = []
+        self._state = state
+        self._redis_url = redis_url
+        self._redis: RedisProcess | None = None
+        self._redis_watch: asyncio.Task[None] | None = None
+        self._clock = clock
+        self._progress = progress
+        self._on_change = on_change
+
+    @property
+    def gateway_urls(self) -> tuple[str, ...]:
+        return tuple(gateway_url(self.options, index) for index in range(self.options.gateways))
+
+    async def start(self) -> None:
+        """Bring everything up. Raises GenlockError (a taken port, a missing redis-server, a child that does not start)."""
+        for index in range(self.options.gateways):
+            check_port(self.options.host, self.options.port + index)
+        keyring = self._state.keyring()
+        redis_url = self._redis_url or self._start_redis()
+        self._progress(f"starting {self.options.workers} workers and {self.options.gateways} gateway(s)")
+        plans = (
+            *plan_workers(self.options, self.sessions, redis_url=redis_url),
+            *plan_gateways(self.options, redis_url=redis_url),
+        )
+        self.children = [self._child(plan) for plan in plans]
+        for child in self.children:
+            child.start()
+        await asyncio.gather(*(child.ready() for child in self.children))
+        self._progress("creating the sessions")
+        await self._create_sessions(redis_url, key_ids=keyring.key_ids)
+        self._state.announce(Running(os.getpid(), self.gateway_urls, redis_url))
+
+    async def stop(self) -> None:
+        """Gateways first (they tell their clients), then workers, then Redis."""
+        self._state.forget()
+        for role, number in (("gateway", signal.SIGTERM), ("worker", signal.SIGINT)):
+            await asyncio.gather(*(child.stop(number) for child in self.children if child.plan.role == role))
+        if self._redis_watch is not None:
+            self._redis_watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._redis_watch
+        if self._redis is not None:
+            self._redis.stop()
+
+    def _start_redis(self) -> str:
+        directory = self._state.path / "redis"
+        shutil.rmtree(directory, ignore_errors=True)  # sessions come from the manifest, not from the last run
+        self._redis = RedisProcess(directory, append_only=True)
+        self._progress("starting Redis")
+        self._redis.start()
+        self._redis_watch = asyncio.create_task(self._keep_redis(self._redis), name="redis")
+        return self._redis.url
+
+    async def _keep_redis(self, redis: RedisProcess) -> None:
+        while True:
+            await asyncio.sleep(REDIS_WATCH_S)
+            if not redis.running:
+                logger.warning("redis-server ended; starting it again with its data")
+                try:
+                    redis.start()
+                except GenlockError as error:
+                    logger.error("%s", error)
+
+    def _child(self, plan: ChildPlan) -> Child:
+        return Child(
+            plan,
+            environment={"GENLOCK_SECRETS_FILE": str(self._state.secrets_file.resolve())},
+            log=self._state.logs / f"{plan.name}.log",
+            clock=self._clock,
+            on_change=self._on_change,
+        )
+
+    async def _create_sessions(self, redis_url: str, *, key_ids: tuple[str, ...]) -> None:
+        rows = load_profiles()
+        pools = pool_shapes(self.options, self.sessions)
+        store = connect(redis_url)
+        try:
+            claims = Claims(store)
+            for session in self.sessions:
+                placement = place(session, rows, pools)
+                if isinstance(placement, Unplaceable):
+                    self.refused.append(Refusal(str(session.key), str(placement)))
+                    continue
+                await claims.create(SessionRecord(session=session, pools=placement.choices, key_ids=key_ids))
+                reason = await _claim_patiently(claims, str(session.key))
+                if reason:
+                    self.refused.append(Refusal(str(session.key), reason))
+        except RedisError as error:
+            raise GenlockError(f"Redis at {redis_url} does not do as it should: {error}") from error
+        finally:
+            await store.aclose()
+
+
+async def _claim_patiently(claims: Claims, session: str) -> str:
+    """Claim a worker; "" when done, else why not. Workers that are ready may still be registering."""
+    reason = ""
+    for _ in range(CLAIM_ATTEMPTS):
+        try:
+            await claims.claim(session)
+        except NoCapacity as error:
+            reason = f"{error.reason}; start more with --workers"
+            await asyncio.sleep(CLAIM_RETRY_S)
+        else:
+            return ""
+    return reason
+
+
+def media_root_of(manifest: Path) -> Path:
+    """Files that sessions play lie beside their manifest unless --media-root says otherwise."""
+    return manifest.resolve().parent

@@ -1,0 +1,95 @@
+"""What `genlock up` starts: pure, from the options and the manifest to the command lines of the child processes."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genlock_core.claims.identity import CAPACITY
+from genlock_core.sizing.placement import PoolShape
+from genlock_core.spec.session import ResolvedSession
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The options of `genlock up` that shape the processes."""
+
+    workers: int
+    gateways: int
+    engine: str
+    host: str
+    port: int
+    """HTTP port of the first gateway, the next ones count up; media goes over the UDP port of the same number."""
+    gpu_product: str
+    gpus: int
+    media_root: Path
+    drain_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPlan:
+    """One child process: its name in the table, what it is, and its command line."""
+
+    name: str
+    role: str
+    argv: tuple[str, ...]
+
+
+def pool_of(model: str) -> str:
+    """One pool per model: a worker keeps one model resident."""
+    return f"local-{model}"
+
+
+def pool_shapes(options: UpOptions, sessions: Sequence[ResolvedSession]) -> tuple[PoolShape, ...]:
+    """The pools that this machine offers to the sessions of a manifest."""
+    return tuple(
+        PoolShape(name=pool_of(model), model=model, gpu_product=options.gpu_product, gpus=options.gpus)
+        for model in _models(sessions)
+    )
+
+
+def plan_workers(options: UpOptions, sessions: Sequence[ResolvedSession], *, redis_url: str) -> tuple[ChildPlan, ...]:
+    """`options.workers` workers for each model of the manifest: w0, w1, ..."""
+    models = [model for model in _models(sessions) for _ in range(options.workers)]
+    return tuple(
+        ChildPlan(
+            name=f"w{index}",
+            role="worker",
+            argv=(
+                *(sys.executable, "-m", "genlock_worker.main", "--name", f"w{index}", "--pool", pool_of(model)),
+                *("--redis", redis_url, "--listen", "127.0.0.1:0", "--engine", options.engine, "--model", model),
+                *("--gpu-product", options.gpu_product, "--gpus", str(options.gpus), "--capacity", str(CAPACITY)),
+                *("--media-root", str(options.media_root), "--drain-timeout", f"{options.drain_timeout_s:g}"),
+            ),
+        )
+        for index, model in enumerate(models)
+    )
+
+
+def plan_gateways(options: UpOptions, *, redis_url: str) -> tuple[ChildPlan, ...]:
+    """The gateways g0, g1, ... on neighbouring ports."""
+    return tuple(
+        ChildPlan(
+            name=f"g{index}",
+            role="gateway",
+            argv=(
+                *(sys.executable, "-m", "genlock_gateway.main", "--name", f"g{index}", "--redis", redis_url),
+                *(
+                    "--http",
+                    f"{options.host}:{options.port + index}",
+                    "--udp",
+                    f"{options.host}:{options.port + index}",
+                ),
+                *("--advertise-http", gateway_url(options, index), "--advertise-ip", options.host),
+            ),
+        )
+        for index in range(options.gateways)
+    )
+
+
+def gateway_url(options: UpOptions, index: int = 0) -> str:
+    return f"http://{options.host}:{options.port + index}"
+
+
+def _models(sessions: Sequence[ResolvedSession]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(session.model for session in sessions))

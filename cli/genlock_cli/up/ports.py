@@ -1,0 +1,40 @@
+"""Are the ports free that `genlock up` is about to use? Asked before anything is started."""
+
+import errno
+import socket
+
+from genlock_core.errors import GenlockError
+
+
+class PortTaken(GenlockError):
+    """A port that another program has, or that this user may not open."""
+
+    def __init__(self, *, kind: str, host: str, port: int, reason: str) -> None:
+        self.port = port
+        super().__init__(
+            f"{kind} port {port} on {host} {reason}; choose another one with --port, "
+            f"or see who has it with `ss -lpn{kind[0].lower()} 'sport = :{port}'`"
+        )
+
+
+def check_port(host: str, port: int) -> None:
+    """Both the TCP port (HTTP) and the UDP port (media) of that number must be free. Raises PortTaken."""
+    for kind, type_ in (("TCP", socket.SOCK_STREAM), ("UDP", socket.SOCK_DGRAM)):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, type_) as probe:
+            if type_ is socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise PortTaken(kind=kind, host=host, port=port, reason=_reason(error)) from None
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "is taken"
+    if error.errno == errno.EACCES:
+        return "needs more rights (ports below 1024 are the system's)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "cannot be opened: this machine has no such address"
+    return f"cannot be opened ({error.strerror})"

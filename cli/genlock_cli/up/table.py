@@ -1,0 +1,90 @@
+"""How `genlock up` looks in a terminal: the sessions and the processes, as one table that is drawn again."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from genlock_cli.up.children import Child, ChildState
+
+PHASE_STYLES = {
+    "Live": "bold green",
+    "Assigned": "cyan",
+    "Pending": "yellow",
+    "Recovering": "bold yellow",
+    "Draining": "yellow",
+    "Ended": "dim",
+    "Failed": "bold red",
+}
+_STATE_STYLES = {ChildState.READY: "green", ChildState.STOPPED: "dim"}
+
+
+def sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
+    """The sessions as the gateway's API describes them."""
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
+    for title in (
+        "SESSION",
+        "PHASE",
+        "MODEL",
+        "STEPS",
+        "WORKER",
+        "FPS",
+        "LATENCY",
+        "FIRST FRAME",
+        "LATE",
+        "VIEWERS",
+        "PROMPT",
+    ):
+        table.add_column(title, no_wrap=title != "PROMPT", overflow="ellipsis")
+    for session in sessions:
+        stats = session.get("stats") or {}
+        table.add_row(
+            f"{session['namespace']}/{session['name']}",
+            Text(session["phase"], style=PHASE_STYLES.get(session["phase"], "")),
+            session["model"],
+            str(session["steps"]),
+            session.get("worker") or "-",
+            _figure(stats.get("outputFps"), "{:.1f}"),
+            _figure((stats.get("latencyMs") or {}).get("p50"), "{:.0f} ms"),
+            _figure(stats.get("firstFrameMs"), "{:.0f} ms"),
+            _figure(None if stats.get("missShare") is None else stats["missShare"] * 100, "{:.2f} %"),
+            str(session.get("viewers", 0)),
+            session["prompt"].replace("\n", " ")[:48],
+        )
+    return table
+
+
+def children_line(children: Sequence[Child]) -> Text:
+    """The processes on one line: name, state where it is not ready, restarts."""
+    line = Text()
+    for child in children:
+        line.append(f"{child.plan.name} ", style=_STATE_STYLES.get(child.state, "yellow"))
+        notes = []
+        if child.state is not ChildState.READY:
+            notes.append(child.state.value)
+        if child.restarts:
+            notes.append(f"restarted {child.restarts}x")
+        notes.append(f"pid {child.pid or '-'}")
+        line.append(f"({', '.join(notes)})  ", style="dim")
+    return line
+
+
+def up_view(
+    *, url: str, sessions: Sequence[Mapping[str, Any]], children: Sequence[Child], notes: Sequence[str]
+) -> RenderableType:
+    """Everything that `genlock up` shows while it runs."""
+    head = Text.assemble(("Genlock is up at ", "bold"), (url, "bold underline"), ("    Ctrl-C stops it", "dim"))
+    return Group(
+        head,
+        Text(),
+        sessions_table(sessions),
+        Text(),
+        children_line(children),
+        *(Text(note, style="yellow") for note in notes),
+    )
+
+
+def _figure(value: object, form: str) -> str:
+    return form.format(value) if isinstance(value, int | float) else "-"
