@@ -4,12 +4,14 @@ The worker sends one a second and session (link type STATS); the gateway adds wh
 ignored, because worker and gateway of two releases talk to each other during a rollout; everything else is checked.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from genlock_core.errors import GenlockError
+from genlock_core.slo.deadlines import Quantiles
 from genlock_core.slo.stages import Leg
 from genlock_core.spec.session import MAX_PROMPT_CHARS
 
@@ -123,6 +125,14 @@ class StreamReport(_Part):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def leg_ms(budget_us: dict[Leg, float]) -> dict[str, float]:
-    """A mean latency budget in microseconds, as `StreamReport.stages` has it."""
+def percentiles_ms(seconds: Quantiles) -> Percentiles | None:
+    """Measured seconds as the report has them, None if nothing was measured."""
+    median, high = seconds.quantile(0.5), seconds.quantile(0.99)
+    if median is None or high is None:
+        return None
+    return Percentiles(p50=round(median * 1_000, 3), p99=round(high * 1_000, 3))
+
+
+def leg_ms(budget_us: Mapping[Leg, float]) -> dict[str, float]:
+    """A latency budget in microseconds, as `StreamReport.stages` has it."""
     return {leg.value: round(value / 1_000, 3) for leg, value in budget_us.items()}
