@@ -1,0 +1,6 @@
+"""An engine without a GPU: paints the real input in the prompt's style, with a real model's state and timing."""
+
+from genlock_worker.engines.mock.engine import MockEngine
+from genlock_worker.engines.mock.timing import StepTiming
+
+__all__ = ["MockEngine", "StepTiming"]

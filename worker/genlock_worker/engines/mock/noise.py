@@ -1,0 +1,77 @@
+"""Noise: its schedule, its draws and the motion-aware controller that decides how much of it a chunk gets.
+
+A draw is keyed by (seed, chunk, step), never by what was drawn before, so a restored session sees the same noise and
+rows may run in any order. The controller and the schedule follow StreamDiffusionV2 (shift 8, V2V step list).
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+MAX_STEPS = 4
+STEP_LIST = (700, 500, 400, 200)
+"""Timesteps of rows 0-3; row 0 takes the controller's instead, from the second chunk on."""
+SHIFT = 8.0
+_MOTION_FULL = 0.2
+_KEEP = 0.9
+_RANGE = 0.1
+
+
+def sigma(timestep: int) -> float:
+    """Noise level of a timestep (0-1000): the nearest of the 1000 levels of the shifted flow-matching schedule."""
+    raw = np.linspace(1.0, 0.0, 1001)[:-1]
+    levels = SHIFT * raw / (1.0 + (SHIFT - 1.0) * raw)
+    return float(levels[np.argmin(np.abs(1000.0 * levels - timestep))])
+
+
+SIGMAS = tuple(sigma(timestep) for timestep in STEP_LIST)
+"""Noise level with which each row after the first is entered."""
+
+
+def draw(*, seed: int, chunk: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Unit normal noise of `shape` for one row, the same for the same key on every call."""
+    key = (seed & (2**64 - 1)) | (((chunk << 8) | step) & (2**64 - 1)) << 64
+    return np.random.Generator(np.random.Philox(key=key)).standard_normal(shape, dtype=np.float32)
+
+
+def motion(pictures: Pixels, previous: Pixels | None) -> float:
+    """The largest root mean square difference of consecutive frames, on values scaled to [-1, 1].
+
+    `pictures` is (frames, height, width, 3), `previous` the last frame of the chunk before (None for the first chunk).
+    The squared differences are summed as integers, so the result is exact.
+    """
+    worst = 0.0
+    for picture in pictures:
+        if previous is not None:
+            squares = cv2.norm(picture, previous, cv2.NORM_L2SQR)
+            worst = max(worst, math.sqrt(squares / picture.size) / 127.5)
+        previous = picture
+    return worst
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseLevel:
+    """What the controller decided for one chunk: the share of noise in the input, and the timestep the row is told."""
+
+    scale: float
+    timestep: int
+
+
+def first_level(noise_scale: float) -> NoiseLevel:
+    """The first chunk takes the user's noise scale and the step list as they are."""
+    return NoiseLevel(scale=noise_scale, timestep=STEP_LIST[0])
+
+
+def next_level(*, noise_scale: float, moved: float, previous: float) -> NoiseLevel:
+    """More motion, less noise: `noise_scale` is the upper bound, `previous` the scale of the chunk before.
+
+    Computed in float64 in this order; any other order may truncate to another timestep.
+    """
+    share = min(max(moved / _MOTION_FULL, 0.0), 1.0)
+    scale = _KEEP * (noise_scale - _RANGE * share) + (1.0 - _KEEP) * previous
+    return NoiseLevel(scale=max(scale, 0.0), timestep=max(int(1000 * scale) - 100, 0))

@@ -1,0 +1,62 @@
+"""One generated frame: the working picture, moved as the latents say, drawn to the sinks' tones, worked in a medium.
+
+Pure: the same picture, surface, correction, anchor and hand give the same bytes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from genlock_worker.engines.mock import media
+from genlock_worker.engines.mock.latents import Anchor, Latent
+from genlock_worker.engines.mock.media import Hand
+from genlock_worker.engines.mock.surface import Surface
+
+Pixels = NDArray[np.uint8]
+
+_PULL = 0.3
+"""How far a picture's mean colour is drawn to that of the sinks."""
+_FULL_STRENGTH = 0.6
+"""Noise scale from which on nothing of the source's own look is left."""
+
+
+def correction(*, refined: Latent, latent: Latent, anchor: Anchor) -> Latent:
+    """What the denoising rows and the sinks change, (h, w, 3) in 0-1: added to every working picture of the chunk."""
+    away = np.array(anchor.colour, np.float32) - refined.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
+    change: Latent = refined - latent + np.float32(_PULL) * away
+    return change
+
+
+def strength_of(noise_scale: float) -> float:
+    """How much of the medium shows (0-1): without noise a model gives its input back."""
+    return min(noise_scale / _FULL_STRENGTH, 1.0)
+
+
+def picture(working: Pixels, *, change: Latent, surfaces: Sequence[tuple[Surface, float]], hand: Hand) -> Pixels:
+    """Paint one frame (H, W, 3) from its working picture (H/2, W/2, 3).
+
+    `surfaces` are the looks it is painted in, with weights that sum to 1 (more than one while prompts blend).
+    """
+    height, width = working.shape[:2]
+    moved = cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR)
+    corrected = cv2.add(working, moved * np.float32(255.0), dtype=cv2.CV_8U)
+    total: NDArray[Any] | None = None
+    for surface, weight in surfaces:
+        part = _painted(corrected, surface, hand)
+        if total is None:
+            total = part if weight == 1.0 else cv2.convertScaleAbs(part, alpha=weight)
+        else:
+            total = cv2.addWeighted(total, 1.0, part, weight, 0)
+    if total is None:
+        raise ValueError("a picture needs at least one surface")
+    return total
+
+
+def _painted(corrected: NDArray[Any], surface: Surface, hand: Hand) -> NDArray[Any]:
+    painted = media.finished(media.RECIPES[surface.look.medium](corrected, surface, hand), surface)
+    if hand.strength >= 1.0:
+        return painted
+    return cv2.addWeighted(painted, hand.strength, media.enlarged(corrected, surface), 1.0 - hand.strength, 0)

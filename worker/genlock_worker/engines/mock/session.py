@@ -1,0 +1,271 @@
+"""One live session of the mock engine: its rings, its chunks in flight, and what one row does to them.
+
+A chunk enters with `feed`, passes its rows 0..steps-1 in `run_row` (any rows of other chunks and sessions may run
+between) and leaves painted. Stored frames and rings are never mutated, only replaced, so a snapshot is references.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genlock_worker.engine import Change, Chunk, StreamSettings, chunk_frames
+from genlock_worker.engines.mock import latents, noise, paint, ring, text_only
+from genlock_worker.engines.mock.blend import PromptBlend, Weights
+from genlock_worker.engines.mock.latents import Anchor, StoredFrame
+from genlock_worker.engines.mock.media import Hand
+from genlock_worker.engines.mock.styles import look_for, prompt_digest
+from genlock_worker.engines.mock.surface import Surface, for_chunk, make_surface
+from genlock_worker.engines.mock.textures import Brushes
+
+Pixels = NDArray[np.uint8]
+Ring = dict[int, StoredFrame]
+"""Slot -> stored frame; replaced, never mutated."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """A chunk between `feed` and its last row; only the session moves it on."""
+
+    index: int
+    steps: int
+    steps_before: int
+    """Steps of the chunk before: rows from there on are new with this chunk and take the last row's ring over."""
+    first_frame: int
+    """Latent frame counter of its first latent frame."""
+    level: noise.NoiseLevel
+    blend: PromptBlend
+    """The prompts, as they stood before this chunk."""
+    coded: tuple[Pixels, ...]
+    """Its input frames as JPEG."""
+    done: int = 0
+    """Rows that have run; the next one is row `done`."""
+    hidden: NDArray[np.float16] | None = None
+    """What the next row is given, (latent frames, h, w, 3); None before row 0."""
+    inherited: Ring | None = None
+    """The ring that new rows start from: the last old row's, as it was before this chunk."""
+    working: Pixels = field(init=False)
+    latent: latents.Latent = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.working = latents.expand(self.coded)
+        self.latent = latents.latents_of(self.working, 2 if self.index == 0 else 1)
+
+    @property
+    def prompts(self) -> Weights:
+        """The prompts of the chunk as a whole: those of its last pixel frame."""
+        return self.blend.frame_weights(0, 1)
+
+
+@dataclass(slots=True)
+class Session:
+    """All state of one session. `settings` is what it was opened with; `wanted` holds what the next chunk will use."""
+
+    settings: StreamSettings
+    brushes: Brushes
+    prompt: str
+    steps: int
+    noise_scale: float
+    blend: PromptBlend
+    prompts: dict[str, str]
+    """Digest -> text of every prompt that a chunk in flight or the blend still needs."""
+    chunk: int = -1
+    """The last chunk fed."""
+    fed_steps: int = 0
+    """Steps of the last chunk fed; 0 before the first."""
+    frames: int = 0
+    """Latent frames fed so far."""
+    scale: float | None = None
+    """Noise scale of the last chunk."""
+    last: Pixels | None = None
+    """The last input frame as JPEG: the next chunk's motion is measured from it."""
+    rings: dict[int, Ring] = field(default_factory=dict)
+    flights: dict[int, Flight] = field(default_factory=dict)
+    surfaces: dict[tuple[str, Anchor], Surface] = field(default_factory=dict)
+    backdrop: text_only.Backdrop | None = None
+
+    @classmethod
+    def opened(cls, settings: StreamSettings, brushes: Brushes) -> "Session":
+        """A session that has seen nothing yet. Raises ValueError for settings that cannot be served."""
+        check_steps(settings.steps)
+        if settings.width % 16 or settings.height % 16 or min(settings.width, settings.height) < 64:
+            raise ValueError(f"sides must be multiples of 16 from 64 on, not {settings.width}x{settings.height}")
+        digest = prompt_digest(settings.prompt)
+        return cls(
+            settings=settings,
+            brushes=brushes,
+            prompt=settings.prompt,
+            steps=settings.steps,
+            noise_scale=settings.noise_scale,
+            blend=PromptBlend.of(digest),
+            prompts={digest: settings.prompt},
+        )
+
+    def apply(self, change: Change) -> None:
+        """Remember what the next chunk shall use."""
+        if change.steps is not None:
+            check_steps(change.steps)
+            self.steps = change.steps
+        if change.prompt is not None:
+            self.prompt = change.prompt
+        if change.noise_scale is not None:
+            self.noise_scale = change.noise_scale
+
+    def feed(self, chunk: Chunk) -> int:
+        """Take the next chunk; returns its steps. Raises ValueError if it is not the next one or of another shape."""
+        if chunk.index != self.chunk + 1:
+            raise ValueError(f"chunk {self.chunk + 1} comes next, not {chunk.index}")
+        self._check_frames(chunk)
+        digest = prompt_digest(self.prompt)
+        self.prompts[digest] = self.prompt
+        self.blend = self.blend.towards(digest)
+        coded = latents.compress(self._scene(chunk.index) if chunk.frames is None else latents.halved(chunk.frames))
+        flight = Flight(
+            index=chunk.index,
+            steps=self.steps,
+            steps_before=self.fed_steps or self.steps,
+            first_frame=self.frames,
+            level=noise.first_level(self.noise_scale),
+            blend=self.blend,
+            coded=coded,
+        )
+        if self.scale is not None and self.last is not None:
+            moved = noise.motion(flight.working, latents.expand([self.last])[0])
+            flight.level = noise.next_level(noise_scale=self.noise_scale, moved=moved, previous=self.scale)
+        self.flights[chunk.index] = flight
+        self.chunk, self.fed_steps, self.frames = chunk.index, self.steps, self.frames + len(flight.latent)
+        self.scale, self.last = flight.level.scale, coded[-1]
+        self.blend = self.blend.next_chunk()
+        return flight.steps
+
+    def run_row(self, step: int, chunk: int) -> Pixels | None:
+        """Run one row; the generated chunk (frames, height, width, 3) after its last one.
+
+        Raises ValueError if the row is not ready: its chunk's rows run in order, and each row sees chunks in order.
+        """
+        flight = self.flights.get(chunk)
+        if flight is None or flight.done != step or step >= flight.steps:
+            raise ValueError(f"row {step} of chunk {chunk} is not ready")
+        if any(f.index < chunk and f.done <= step < f.steps for f in self.flights.values()):
+            raise ValueError(f"row {step} of chunk {chunk} would overtake an earlier chunk")
+        held, refined = self._denoise(flight, step)
+        flight.done += 1
+        if flight.done < flight.steps:
+            _, level = latents.step_level(step + 1, flight.level)
+            flight.hidden = self._noised(flight, refined, step + 1, level)
+            return None
+        output = self._paint(flight, {stored.frame: stored for stored in held.values()}, refined)
+        del self.flights[chunk]
+        self._forget()
+        return output
+
+    def sinks(self) -> list[StoredFrame]:
+        """The sink frames of row 0, in order: the row that every session has for its whole life."""
+        return sorted((s for s in self.rings.get(0, {}).values() if s.frame < ring.SINKS), key=lambda s: s.frame)
+
+    def _check_frames(self, chunk: Chunk) -> None:
+        if chunk.frames is None:
+            if not self.settings.text_only:
+                raise ValueError(f"chunk {chunk.index} has no frames, but the session has a source")
+            return
+        shape = (chunk_frames(chunk.index), self.settings.height, self.settings.width, 3)
+        if self.settings.text_only or chunk.frames.shape != shape or chunk.frames.dtype != np.uint8:
+            raise ValueError(
+                f"chunk {chunk.index}: uint8 {shape} expected, not {chunk.frames.dtype} {chunk.frames.shape}"
+            )
+
+    def _scene(self, chunk: int) -> list[Pixels]:
+        """The frames of a session without a source, at half size; scenes cross-fade as their prompts do."""
+        width, height = (side // latents.WORKING_STRIDE for side in (self.settings.width, self.settings.height))
+        if self.backdrop is None:
+            self.backdrop = text_only.make_backdrop(seed=self.settings.seed, width=width, height=height)
+        count = chunk_frames(chunk)
+        start = 0 if chunk == 0 else chunk_frames(0) + (chunk - 1) * count
+        pictures = []
+        for number in range(count):
+            mixed: Any = np.zeros((height, width, 3), np.float32)
+            for digest, weight in self.blend.frame_weights(number, count):
+                seconds = (start + number) / self.settings.frame_rate
+                scene = text_only.scene_picture(look_for(self.prompts[digest]), self.backdrop, seconds=seconds)
+                mixed = mixed + scene * np.float32(weight)
+            pictures.append(np.round(mixed).astype(np.uint8))
+        return pictures
+
+    def _noised(self, flight: Flight, pictures: latents.Latent, step: int, level: float) -> NDArray[np.float16]:
+        grain = noise.draw(seed=self.settings.seed, chunk=flight.index, step=step, shape=pictures.shape)
+        return latents.noised(pictures, level=level, grain=grain)
+
+    def _denoise(self, flight: Flight, step: int) -> tuple[Ring, latents.Latent]:
+        """Write the row's input into its ring and answer: (the ring, refined latents)."""
+        timestep, level = latents.step_level(step, flight.level)
+        hidden = flight.hidden if flight.hidden is not None else self._noised(flight, flight.latent, 0, level)
+        before = self.rings.get(step, {})
+        if step == flight.steps_before - 1 and flight.steps > flight.steps_before:
+            flight.inherited = before
+        if step >= flight.steps_before and flight.inherited is not None:
+            before = flight.inherited
+        own = {
+            flight.first_frame + i: latents.stored_frame(
+                row=step,
+                frame=flight.first_frame + i,
+                latent=latent,
+                timestep=timestep,
+                level=level,
+                prompts=flight.prompts,
+            )
+            for i, latent in enumerate(hidden)
+        }
+        held = self.rings[step] = ring.written(before, own)
+        refined = [
+            latents.refine(attended=latents.attend(stored, held), latent=flight.latent[i], timestep=timestep)
+            for i, stored in enumerate(own.values())
+        ]
+        return held, np.stack(refined)
+
+    def _paint(self, flight: Flight, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
+        anchor, flow = latents.anchor_of(held), latents.flow_of(held)
+        changes = [
+            paint.correction(refined=after, latent=before, anchor=anchor)
+            for after, before in zip(refined, flight.latent, strict=True)
+        ]
+        count = len(flight.working)
+        weights = [flight.blend.frame_weights(number, count) for number in range(count)]
+        surfaces = {
+            digest: for_chunk(self._surface(digest, anchor), self.brushes, flow)
+            for digest in sorted({digest for frame in weights for digest, _ in frame})
+        }
+        return np.stack(
+            [
+                paint.picture(
+                    working,
+                    change=changes[min(number, len(changes) - 1)],
+                    surfaces=[(surfaces[digest], weight) for digest, weight in weights[number]],
+                    hand=Hand(steps=flight.steps, strength=paint.strength_of(flight.level.scale)),
+                )
+                for number, working in enumerate(flight.working)
+            ]
+        )
+
+    def _surface(self, digest: str, anchor: Anchor) -> Surface:
+        """The surface of a prompt, made once and kept while the prompt is in use."""
+        key = (digest, anchor)
+        if key not in self.surfaces:
+            self.surfaces = {k: v for k, v in self.surfaces.items() if k[0] != digest and k[0] in self.prompts}
+            size = self.settings
+            look = look_for(self.prompts[digest])
+            self.surfaces[key] = make_surface(look=look, anchor=anchor, width=size.width, height=size.height)
+        return self.surfaces[key]
+
+    def _forget(self) -> None:
+        """Drop rows and prompts that nothing will ask for again."""
+        rows = max([self.fed_steps, *(flight.steps for flight in self.flights.values())])
+        self.rings = {row: held for row, held in self.rings.items() if row < rows}
+        used = set(self.blend.digests()).union(*(flight.blend.digests() for flight in self.flights.values()))
+        self.prompts = {digest: text for digest, text in self.prompts.items() if digest in used}
+
+
+def check_steps(steps: int) -> None:
+    """Raise ValueError unless 1 <= steps <= 4."""
+    if not 1 <= steps <= noise.MAX_STEPS:
+        raise ValueError(f"steps must be 1 to {noise.MAX_STEPS}, not {steps}")
