@@ -256,6 +256,8 @@ def _offer(offer: WorkerOffer) -> str:
             "address": offer.address,
             "oldest": offer.formats.oldest,
             "newest": offer.formats.newest,
+            "gpu_product": offer.gpu_product,
+            "gpus": offer.gpus,
         }
     )
 
@@ -295,6 +297,8 @@ def _view(reply: Sequence[Any]) -> WorkerView:
         free=int(fields["free"]),
         sessions={session: int(claim.split(":")[0]) for session, claim in _pairs(sessions)},
         formats=FormatRange(int(fields["oldest"]), int(fields["newest"])),
+        gpu_product=fields["gpu_product"],
+        gpus=int(fields["gpus"]),
     )
 
 

@@ -114,6 +114,8 @@ class WorkerView:
     free: int
     sessions: Mapping[str, int]
     formats: FormatRange
+    gpu_product: str = ""
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)

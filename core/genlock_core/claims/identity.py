@@ -38,7 +38,10 @@ class FormatRange:
 
 @dataclass(frozen=True, slots=True)
 class WorkerOffer:
-    """What a worker brings: `capacity` in thousandths, `address` (host:port) of its link server."""
+    """What a worker brings: `capacity` in thousandths, `address` (host:port) of its link server.
+
+    `gpu_product` and `gpus` are what `sizing` knows its pool by.
+    """
 
     identity: WorkerIdentity
     pool: str
@@ -46,3 +49,5 @@ class WorkerOffer:
     capacity: int
     address: str
     formats: FormatRange
+    gpu_product: str = ""
+    gpus: int = 0
