@@ -136,6 +136,11 @@ class EncodedSource:
                     due_s += period_s
 
 
+def media_s(packet: "av.Packet[av.VideoStream]") -> float:
+    """When the packet is due, in seconds from the first one."""
+    return float((packet.pts or 0) * packet.time_base)
+
+
 def test_card(width: int, height: int) -> Iterator[av.VideoFrame]:
     """An endless card: colour bars that drift, a ball that bounces, shading that never repeats within a minute."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)

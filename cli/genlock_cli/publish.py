@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genlock_cli.api import GatewayProblem
 from genlock_cli.clients.whip import EncodedTrack, Packet, WhipPublisher
-from genlock_cli.encoded_source import EncodedSource, EncodingPlan
+from genlock_cli.encoded_source import EncodedSource, EncodingPlan, media_s
 from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
 from genlock_cli.target import Target, parse_session
 from genlock_core.errors import GenlockError
@@ -129,9 +129,9 @@ class _Publisher:
         began = clock.time()
         while not stop.is_set():
             packet = await asyncio.to_thread(self._feed.next_packet)
-            if packet is None or (self._seconds is not None and float(packet.pts * packet.time_base) >= self._seconds):
+            if packet is None or (self._seconds is not None and media_s(packet) >= self._seconds):
                 return
-            due = began + float(packet.pts * packet.time_base)
+            due = began + media_s(packet)
             wait = due - clock.time()
             if wait > 0:
                 with contextlib.suppress(TimeoutError):

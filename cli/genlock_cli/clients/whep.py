@@ -98,7 +98,7 @@ class _Tap(queue.Queue[Any]):
         super().__init__()
         self._take_frame = take
 
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002, FBT001, FBT002 - queue's signature
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002 - queue's signature
         if item is None:
             super().put(None)
             return

@@ -1,24 +1,19 @@
 """The command `genlock up`: its options, its progress, and its live table (plain lines where there is no terminal)."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
-from rich.live import Live
 
 from genlock_cli.state_dir import StateDir
-from genlock_cli.up.children import Child
 from genlock_cli.up.local import LocalGenlock, media_root_of
 from genlock_cli.up.plan import UpOptions
-from genlock_cli.up.table import up_view
+from genlock_cli.up.view import UpView
 from genlock_core.clock import SystemClock
 from genlock_core.errors import GenlockError, InvalidManifest
 from genlock_core.spec.manifest import load_manifest
@@ -68,7 +63,7 @@ def up(
         drain_timeout_s=drain_timeout,
     )
     state = StateDir.find(state_dir, os.environ)
-    view = _View(as_json=as_json)
+    view = UpView(as_json=as_json)
     genlock = LocalGenlock(
         options,
         sessions,
@@ -104,66 +99,7 @@ def read_sessions(path: Path) -> list[ResolvedSession]:
     return [resolve(manifest.key, manifest.spec) for manifest in manifests]
 
 
-class _View:
-    """What a person sees: a line per step while starting, then a table, or lines where there is no terminal."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
-        self.console = Console(stderr=as_json)
-        self.live: Live | None = None
-        self.notes: list[str] = []
-        self._seen: dict[str, tuple[str, str | None]] = {}
-
-    def progress(self, words: str) -> None:
-        self.console.print(f"[dim]genlock up:[/dim] {words} ...", highlight=False)
-
-    def child_changed(self, child: Child) -> None:
-        if self.live is None and not self.as_json:
-            self.console.print(f"[dim]{child.plan.name}: {child.state.value}[/dim]", highlight=False)
-
-    def up(self, genlock: LocalGenlock) -> None:
-        for refusal in genlock.refused:
-            self.notes.append(f"{refusal.session} is not served: {refusal.reason}")
-        if self.as_json:
-            sys.stdout.write(
-                json.dumps({"up": genlock.gateway_urls, "refused": [vars_of(r) for r in genlock.refused]}) + "\n"
-            )
-            sys.stdout.flush()
-            return
-        if self.console.is_terminal:
-            self.live = Live(console=self.console, auto_refresh=False, screen=False)
-            self.live.start()
-            return
-        for url in genlock.gateway_urls:
-            self.console.print(f"Genlock is up at {url}", highlight=False)
-        for note in self.notes:
-            self.console.print(note, highlight=False)
-
-    def show(self, genlock: LocalGenlock, sessions: list[dict[str, Any]]) -> None:
-        if self.as_json:
-            sys.stdout.write(json.dumps({"sessions": sessions}) + "\n")
-            sys.stdout.flush()
-        elif self.live is not None:
-            view = up_view(url=genlock.gateway_urls[0], sessions=sessions, children=genlock.children, notes=self.notes)
-            self.live.update(view, refresh=True)
-        else:
-            self._print_changes(sessions)
-
-    def close(self) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
-
-    def _print_changes(self, sessions: list[dict[str, Any]]) -> None:
-        for session in sessions:
-            name = f"{session['namespace']}/{session['name']}"
-            state = (session["phase"], session.get("worker"))
-            if self._seen.get(name) != state:
-                self._seen[name] = state
-                self.console.print(f"{name}: {state[0]} on {state[1] or 'no worker'}", highlight=False)
-
-
-async def _run(genlock: LocalGenlock, view: _View) -> None:
+async def _run(genlock: LocalGenlock, view: UpView) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -196,7 +132,3 @@ async def _sessions(http: httpx.AsyncClient) -> list[dict[str, Any]]:
         logging.getLogger(__name__).debug("no answer from the gateway: %s", error)
         return []
     return list(response.json()) if response.is_success else []
-
-
-def vars_of(refusal: Any) -> dict[str, str]:
-    return {"session": refusal.session, "reason": refusal.reason}

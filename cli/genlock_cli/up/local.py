@@ -1,4 +1,4 @@
-"""`genlock up` itself: start Redis, workers and gateways in order, create the sessions, keep all alive, stop in order."""
+"""`genlock up` itself: start Redis, workers and gateways, create the sessions, keep all alive, stop in order."""
 
 import asyncio
 import contextlib
@@ -76,7 +76,7 @@ class LocalGenlock:
         return tuple(gateway_url(self.options, index) for index in range(self.options.gateways))
 
     async def start(self) -> None:
-        """Bring everything up. Raises GenlockError (a taken port, a missing redis-server, a child that does not start)."""
+        """Bring everything up. Raises GenlockError: a taken port, no redis-server, a child that does not start."""
         for index in range(self.options.gateways):
             check_port(self.options.host, self.options.port + index)
         keyring = self._state.keyring()

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+from genlock_cli.up.plan import UpOptions, plan_gateways, plan_workers, pool_shapes
+from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
+
+
+def options(*, workers: int = 2, gateways: int = 1) -> UpOptions:
+    return UpOptions(
+        workers=workers,
+        gateways=gateways,
+        engine="mock",
+        host="127.0.0.1",
+        port=8080,
+        gpu_product="NVIDIA-H100",
+        gpus=4,
+        media_root=Path("media"),
+        drain_timeout_s=20.0,
+    )
+
+
+def session(name: str, model: str = "wan2.1-1.3b") -> ResolvedSession:
+    return resolve(SessionKey(name=name), StreamSessionSpec(model=model))
+
+
+def test_each_model_gets_its_workers_and_its_pool() -> None:
+    sessions = [session("a"), session("b"), session("c", "wan2.1-14b")]
+    plans = plan_workers(options(), sessions, redis_url="redis://r")
+    assert [plan.name for plan in plans] == ["w0", "w1", "w2", "w3"]
+    pools = [plan.argv[plan.argv.index("--pool") + 1] for plan in plans]
+    assert pools == ["local-wan2.1-1.3b"] * 2 + ["local-wan2.1-14b"] * 2
+    assert {shape.name for shape in pool_shapes(options(), sessions)} == set(pools)
+
+
+def test_gateways_take_neighbouring_ports() -> None:
+    plans = plan_gateways(options(gateways=2), redis_url="redis://r")
+    assert [plan.argv[plan.argv.index("--http") + 1] for plan in plans] == ["127.0.0.1:8080", "127.0.0.1:8081"]
+    assert [plan.argv[plan.argv.index("--udp") + 1] for plan in plans] == ["127.0.0.1:8080", "127.0.0.1:8081"]
+
+
+def test_no_secret_is_on_a_command_line() -> None:
+    plans = (
+        *plan_workers(options(), [session("a")], redis_url="redis://r"),
+        *plan_gateways(options(), redis_url="redis://r"),
+    )
+    assert not [word for plan in plans for word in plan.argv if "secret" in word.lower()]

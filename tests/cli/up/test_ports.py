@@ -1,0 +1,22 @@
+import socket
+
+import pytest
+
+from genlock_cli.up.ports import PortTaken, check_port
+
+
+@pytest.mark.parametrize(("kind", "type_"), [("TCP", socket.SOCK_STREAM), ("UDP", socket.SOCK_DGRAM)])
+def test_a_taken_port_is_named_with_what_to_do(kind: str, type_: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, type_) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if type_ is socket.SOCK_STREAM:
+            taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"{kind} port {port} .* is taken; choose another one with --port"):
+            check_port("127.0.0.1", port)
+    check_port("127.0.0.1", port)
+
+
+def test_a_foreign_address_is_refused() -> None:
+    with pytest.raises(PortTaken, match="no such address"):
+        check_port("203.0.113.7", 8080)
