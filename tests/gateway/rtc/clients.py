@@ -1,0 +1,158 @@
+"""Real WebRTC clients (aiortc) for the tests: a publisher of encoded units and a viewer that keeps what it gets."""
+
+import asyncio
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import av
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcdtlstransport import SRTP_AES128_CM_SHA1_80
+from aiortc.rtp import RtpPacket
+
+from genlock_core.media import AccessUnit, Codec
+
+CLOCK = Fraction(1, 90_000)
+
+
+class UnitTrack(MediaStreamTrack):
+    """Sends encoded units as they are put into its queue."""
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: asyncio.Queue[AccessUnit] = asyncio.Queue()
+
+    async def recv(self) -> av.Packet:
+        unit = await self.queue.get()
+        packet = av.Packet(unit.data)
+        packet.pts, packet.time_base = unit.capture_us * 9 // 100, CLOCK
+        return packet
+
+
+def preferences(codec: Codec, *, rtx: bool = True) -> list[Any]:
+    kinds = [codec.mime_type.lower(), *(["video/rtx"] if rtx else [])]
+    return [item for item in RTCRtpSender.getCapabilities("video").codecs if item.mimeType.lower() in kinds]
+
+
+class Client:
+    """A peer connection without ICE servers; `setup` and `without_gcm` make it another kind of client."""
+
+    def __init__(self) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.channel: RTCDataChannel | None = None
+        self.messages: list[str] = []
+        self.connected = asyncio.Event()
+        self.connection.on("connectionstatechange", self._changed)
+
+    def open_channel(self, label: str = "control") -> None:
+        self.channel = self.connection.createDataChannel(label)
+        self.channel.on("message", self.messages.append)
+
+    async def offer(self) -> str:
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        return str(self.connection.localDescription.sdp)
+
+    async def take(self, answer: str) -> None:
+        await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+
+    def without_gcm(self) -> None:
+        """To be called after `offer`: the client then knows AES128_CM_SHA1_80 only."""
+        for transceiver in self.connection.getTransceivers():
+            transceiver.receiver.transport._srtp_profiles = [SRTP_AES128_CM_SHA1_80]
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+    def _changed(self) -> None:
+        if self.connection.connectionState == "connected":
+            self.connected.set()
+
+
+class Publisher(Client):
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.track = UnitTrack()
+        transceiver = self.connection.addTransceiver(self.track, direction="sendonly")
+        transceiver.setCodecPreferences(preferences(codec))
+
+    def send(self, units: list[AccessUnit]) -> None:
+        for unit in units:
+            self.track.queue.put_nowait(unit)
+
+
+class Viewer(Client):
+    """`pictures` are decoded; `packets` are the RTP packets of the stream itself, without retransmissions."""
+
+    def __init__(self, codec: Codec, *, rtx: bool = True) -> None:
+        super().__init__()
+        transceiver = self.connection.addTransceiver("video", direction="recvonly")
+        transceiver.setCodecPreferences(preferences(codec, rtx=rtx))
+        self.pictures: list[Any] = []
+        self.packets: list[RtpPacket] = []
+        self.payload_types: set[int] = set()
+        self._receiver = transceiver.receiver
+        self._reading: asyncio.Task[None] | None = None
+        original = self._receiver._handle_rtp_packet
+
+        async def tap(packet: RtpPacket, arrival_time_ms: int) -> None:
+            self.packets.append(packet)
+            await original(packet, arrival_time_ms=arrival_time_ms)
+
+        self._receiver._handle_rtp_packet = tap
+        self.connection.on("track", self._track)
+
+    async def pli(self, ssrc: int) -> None:
+        await self._receiver._send_rtcp_pli(ssrc)
+
+    async def close(self) -> None:
+        await super().close()
+        if self._reading is not None:
+            await self._reading
+
+    def _track(self, track: MediaStreamTrack) -> None:
+        async def read() -> None:
+            try:
+                while True:
+                    self.pictures.append((await track.recv()).to_ndarray())
+            except MediaStreamError:
+                return
+
+        self._reading = asyncio.ensure_future(read())
+
+
+class Clients:
+    """Makes clients and closes those that a test leaves open."""
+
+    def __init__(self) -> None:
+        self._made: list[Client] = []
+
+    def publisher(self, codec: Codec) -> Publisher:
+        client = Publisher(codec)
+        self._made.append(client)
+        return client
+
+    def viewer(self, codec: Codec, *, rtx: bool = True) -> Viewer:
+        client = Viewer(codec, rtx=rtx)
+        self._made.append(client)
+        return client
+
+    async def close(self) -> None:
+        for client in self._made:
+            await client.close()
+
+
+async def until(condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+    """Wait until `condition` holds; TimeoutError if it never does."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - conditions of real clients set no event
+            await asyncio.sleep(0.005)

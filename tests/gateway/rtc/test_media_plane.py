@@ -1,0 +1,303 @@
+"""Whole paths over loopback with real aiortc clients: publishers in, viewers out."""
+
+import asyncio
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from genlock_core.clock import SystemClock
+from genlock_core.media import AccessUnit, Codec
+from genlock_gateway.rtc.fanout import Fanout
+from genlock_gateway.rtc.media_plane import MediaPlane
+from genlock_gateway.rtc.offer_error import OfferError
+from genlock_gateway.rtc.receive import IngestPeer, PublisherCallbacks
+from genlock_gateway.rtc.viewer import ViewerCallbacks, ViewerPeer
+from tests.gateway.rtc.clients import Client, Clients, until
+from tests.gateway.rtc.clips import decode, encode
+
+CODECS = [Codec.H264, Codec.VP8]
+
+
+def fanout(codec: Codec) -> tuple[Fanout, list[None]]:
+    """A fan-out and the list that grows by one with each request for a key frame."""
+    asked: list[None] = []
+    return Fanout(codec=codec, clock=SystemClock(), on_key_frame_wanted=lambda: asked.append(None)), asked
+
+
+async def publish(plane: MediaPlane, client: Client, callbacks: PublisherCallbacks) -> IngestPeer:
+    peer, answer = await plane.publish(await client.offer(), callbacks)
+    await client.take(answer)
+    await client.connected.wait()
+    await until(lambda: peer.state == "connected")
+    return peer
+
+
+async def view(
+    plane: MediaPlane, client: Client, fan: Fanout, callbacks: ViewerCallbacks | None = None, *, gcm: bool = True
+) -> ViewerPeer:
+    offer = await client.offer()
+    if not gcm:
+        client.without_gcm()
+    peer, answer = await plane.view(offer, {fan.codec: fan}, callbacks or ViewerCallbacks())
+    await client.take(answer)
+    await client.connected.wait()
+    await until(lambda: peer.state == "connected")
+    return peer
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_a_publisher_arrives_as_the_access_units_it_sent(
+    plane: MediaPlane, clients: Clients, codec: Codec
+) -> None:
+    units, got = encode(codec, 12), list[AccessUnit]()
+    client = clients.publisher(codec)
+    peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
+    client.send(units)
+    await until(lambda: len(got) == len(units))
+    assert [unit.data for unit in got] == [unit.data for unit in units]
+    assert [unit.key_frame for unit in got] == [True] + [False] * 11
+    assert {unit.codec for unit in got} == {codec}
+    assert peer.figures.access_units == 12
+    steps = np.diff([unit.capture_us for unit in got])
+    assert (steps > 0).all()
+    await client.close()
+    await until(lambda: peer.state == "closed")
+
+
+async def test_a_publisher_through_loss_is_repaired_by_retransmission(plane: MediaPlane, clients: Clients) -> None:
+    units, got = encode(Codec.H264, 40, width=160, height=96), list[AccessUnit]()  # aiortc keeps 128 packets only
+    client = clients.publisher(Codec.H264)
+    peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
+    client.send(units[:1])
+    await until(lambda: len(got) == 1)
+    deliver, count = plane.udp_port.demultiplexer.datagram, 0
+
+    def lossy(data: bytes, addr: tuple[str, int]) -> None:
+        nonlocal count
+        if 128 <= data[0] < 192 and not 192 <= data[1] <= 208:
+            count += 1
+            if count % 7 == 0:
+                return
+        deliver(data, addr)
+
+    plane.udp_port.demultiplexer.datagram = lossy  # type: ignore[method-assign]
+    for unit in units[1:]:
+        client.send([unit])
+        await asyncio.sleep(0.01)
+    client.send(encode(Codec.H264, 1, first_us=2_000_000))  # or nobody would notice a loss at the very end
+    await until(lambda: len(got) >= 40)
+    assert [unit.data for unit in got][:40] == [unit.data for unit in units]
+    assert peer.figures.nacked_packets > 0
+    assert peer.figures.lost_frames == 0
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_three_viewers_see_the_same_pictures(plane: MediaPlane, clients: Clients, codec: Codec) -> None:
+    fan, asked = fanout(codec)
+    units = encode(codec, 10)
+    three = [clients.viewer(codec) for _ in range(3)]
+    peers = [await view(plane, client, fan) for client in three]
+    assert fan.viewer_count == 3
+    assert asked
+    for unit in units:
+        fan.push(unit)
+        await asyncio.sleep(0.005)
+    fan.push(encode(codec, 1, first_us=1_000_000)[0])  # aiortc's receiver gives a frame out when the next one begins
+    await until(lambda: all(len(client.pictures) >= 10 for client in three))
+    wanted = decode(units)
+    for client in three:
+        assert all(np.array_equal(have, want) for have, want in zip(client.pictures[:10], wanted, strict=True))
+    assert all(peer.uses_gcm and peer.figures.frames == 11 for peer in peers)
+    for client in three:
+        await client.close()
+    await until(lambda: not plane.peers)
+    assert fan.viewer_count == 0
+    fan.close()
+    assert fan.ring_packets == 0
+
+
+@pytest.mark.parametrize("rtx", [True, False])
+@pytest.mark.parametrize("gcm", [True, False])
+async def test_a_viewer_through_loss_is_repaired(plane: MediaPlane, clients: Clients, *, gcm: bool, rtx: bool) -> None:
+    fan, _ = fanout(Codec.H264)
+    units = encode(Codec.H264, 30)
+    client = clients.viewer(Codec.H264, rtx=rtx)
+    peer = await view(plane, client, fan, gcm=gcm)
+    assert peer.uses_gcm is gcm
+    send_run, count = plane.udp_port.send_run, 0
+
+    def lossy(packets: list[bytes], addr: tuple[str, int]) -> None:
+        nonlocal count
+        for packet in packets:
+            count += 1
+            if count % 6:
+                send_run([packet], addr)
+
+    plane.udp_port.send_run = lossy  # type: ignore[method-assign,assignment]
+    for unit in units:
+        fan.push(unit)
+        await asyncio.sleep(0.01)
+    plane.udp_port.send_run = send_run  # type: ignore[method-assign]
+    for unit in encode(Codec.H264, 2, first_us=2_000_000):
+        fan.push(unit)
+    await until(lambda: len(client.pictures) >= 30)
+    assert all(np.array_equal(a, b) for a, b in zip(client.pictures[:30], decode(units), strict=True))
+    assert peer.figures.retransmitted > 0
+
+
+async def test_another_worker_continues_the_numbers_with_another_resolution(
+    plane: MediaPlane, clients: Clients
+) -> None:
+    fan, _ = fanout(Codec.H264)
+    client = clients.viewer(Codec.H264)
+    await view(plane, client, fan)
+    for unit in encode(Codec.H264, 5):
+        fan.push(unit)
+        await asyncio.sleep(0.01)
+    fan.restart()
+    late = encode(Codec.H264, 5, width=160, height=128, first_us=777)
+    fan.push(late[1])  # the new worker must begin with a key frame
+    for unit in late:
+        fan.push(unit)
+        await asyncio.sleep(0.01)
+    fan.push(encode(Codec.H264, 1, width=160, height=128, first_us=1_000_000)[0])
+    await until(lambda: len(client.pictures) >= 10)
+    sequence = [packet.sequence_number for packet in client.packets]
+    assert np.diff(sequence).tolist() == [1] * (len(sequence) - 1)
+    stamps = list(dict.fromkeys(packet.timestamp for packet in client.packets))
+    steps = [(after - before) & 0xFFFFFFFF for before, after in pairwise(stamps)]
+    assert len(stamps) == 11
+    assert all(0 < step < 2 * 90_000 for step in steps)
+    assert client.pictures[9].shape == decode(late)[0].shape != client.pictures[0].shape
+
+
+async def test_a_pli_of_a_viewer_asks_for_a_key_frame(plane: MediaPlane, clients: Clients) -> None:
+    fan, asked = fanout(Codec.H264)
+    client = clients.viewer(Codec.H264)
+    peer = await view(plane, client, fan)
+    for unit in encode(Codec.H264, 2):
+        fan.push(unit)
+    await until(lambda: bool(client.packets))
+    before = len(asked)
+    await client.pli(client.packets[0].ssrc)
+    await until(lambda: len(asked) == before + 1)
+    assert peer.figures.key_frame_requests == 1
+
+
+async def test_a_late_viewer_gets_nothing_before_a_key_frame(plane: MediaPlane, clients: Clients) -> None:
+    fan, asked = fanout(Codec.H264)
+    units = encode(Codec.H264, 6)
+    fan.push(units[0])
+    client = clients.viewer(Codec.H264)
+    peer = await view(plane, client, fan)
+    await until(lambda: len(asked) == 1)
+    for unit in units[1:]:
+        fan.push(unit)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert peer.figures.packets == 0
+    fan.push(units[0])
+    await until(lambda: bool(client.packets))
+    assert peer.figures.frames == 1
+
+
+async def test_messages_go_both_ways_over_the_control_channel(plane: MediaPlane, clients: Clients) -> None:
+    fan, _ = fanout(Codec.VP8)
+    heard: list[str] = []
+    viewer, publisher = clients.viewer(Codec.VP8), clients.publisher(Codec.VP8)
+    viewer.open_channel()
+    publisher.open_channel()
+    watching = await view(plane, viewer, fan, ViewerCallbacks(on_message=heard.append))
+    sending = await publish(
+        plane, publisher, PublisherCallbacks(on_access_unit=lambda _unit: None, on_message=heard.append)
+    )
+    await until(lambda: watching.send("to the viewer") and sending.send("to the publisher"))
+    await until(lambda: bool(viewer.messages and publisher.messages))
+    assert set(viewer.messages + publisher.messages) == {"to the viewer", "to the publisher"}
+    assert viewer.channel is not None
+    assert publisher.channel is not None
+    viewer.channel.send("from the viewer")
+    publisher.channel.send("from the publisher")
+    await until(lambda: len(heard) == 2)
+    assert not watching.send("x" * 300_000)
+
+
+async def test_a_client_that_leaves_is_noticed_and_forgotten(plane: MediaPlane, clients: Clients) -> None:
+    fan, _ = fanout(Codec.H264)
+    reasons: list[str] = []
+    client = clients.viewer(Codec.H264)
+    client.open_channel()
+    peer = await view(plane, client, fan, ViewerCallbacks(on_closed=reasons.append))
+    await client.close()
+    await until(lambda: bool(reasons))
+    assert peer.state == "closed"
+    assert not plane.peers
+    assert plane.udp_port.demultiplexer.bound_addresses == 0
+    await peer.close()
+    assert len(reasons) == 1
+
+
+async def test_a_client_that_never_comes_is_given_up(plane: MediaPlane, clients: Clients) -> None:
+    hasty = MediaPlane(host="127.0.0.1", port=0, clock=SystemClock(), connect_timeout_s=0.05)
+    await hasty.start()
+    reasons: list[str] = []
+    client = clients.publisher(Codec.H264)
+    callbacks = PublisherCallbacks(on_access_unit=lambda _unit: None, on_closed=reasons.append)
+    await hasty.publish(await client.offer(), callbacks)
+    await until(lambda: reasons == ["not connected within 0.05 s"])
+    assert hasty.udp_port.demultiplexer.endpoints == 0
+    await client.close()
+    await hasty.stop()
+
+
+async def test_a_passive_client_is_connected_to(plane: MediaPlane, clients: Clients) -> None:
+    got: list[AccessUnit] = []
+    client = clients.publisher(Codec.H264)
+    offer = (await client.offer()).replace("a=setup:actpass", "a=setup:passive")
+    peer, answer = await plane.publish(offer, PublisherCallbacks(on_access_unit=got.append))
+    assert "a=setup:active" in answer
+    await client.take(answer)
+    await client.connected.wait()
+    await until(lambda: peer.state == "connected")
+    client.send(encode(Codec.H264, 2))
+    await until(lambda: bool(got))
+
+
+async def test_a_request_for_a_key_frame_reaches_the_publisher(plane: MediaPlane, clients: Clients) -> None:
+    client = clients.publisher(Codec.VP8)
+    asked: list[None] = []
+    client.connection.getSenders()[0]._send_keyframe = lambda: asked.append(None)
+    got: list[AccessUnit] = []
+    peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
+    client.send(encode(Codec.VP8, 1))
+    await until(lambda: bool(got))
+    for _ in range(5):
+        peer.request_key_frame()
+    await until(lambda: bool(asked))
+    assert peer.figures.key_frame_requests == 1
+
+
+async def test_candidates_may_come_later_but_not_with_other_credentials(plane: MediaPlane, clients: Clients) -> None:
+    client = clients.publisher(Codec.H264)
+    offer = await client.offer()
+    lines = [line for line in offer.split("\r\n") if not line.startswith(("a=candidate", "a=end-of-candidates"))]
+    peer, answer = await plane.publish("\r\n".join(lines), PublisherCallbacks(on_access_unit=lambda _unit: None))
+    candidates = [line for line in offer.split("\r\n") if line.startswith("a=candidate")]
+    ufrag = next(line for line in lines if line.startswith("a=ice-ufrag"))
+    await plane.add_candidates(peer, "\r\n".join([ufrag, *candidates, ""]))
+    with pytest.raises(OfferError) as error:
+        await plane.add_candidates(peer, "a=ice-ufrag:other\r\na=ice-pwd:0123456789012345678901\r\n")
+    assert error.value.kind == "unsupported"
+    await client.take(answer)
+    await until(lambda: peer.state == "connected")
+
+
+async def test_a_viewer_of_a_codec_that_is_not_served_is_refused(plane: MediaPlane, clients: Clients) -> None:
+    fan, _ = fanout(Codec.H264)
+    client = clients.viewer(Codec.VP8)
+    with pytest.raises(OfferError, match="VP8") as error:
+        await plane.view(await client.offer(), {Codec.H264: fan}, ViewerCallbacks())
+    assert error.value.kind == "unsupported"
+    assert plane.udp_port.demultiplexer.endpoints == 0
+    await client.close()
