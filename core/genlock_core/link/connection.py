@@ -1,18 +1,41 @@
-"""The link on asyncio: one `LinkConnection` per TCP connection, at either end. All rules are in `protocol`."""
+"""The link on asyncio: one `LinkConnection` per TCP connection, the same at both ends. All rules are in `protocol`.
+
+Three tasks serve a connection: one reads and waits while its owner has events to take (so that a slow owner slows the
+peer down, not this process's memory), one writes and waits for the socket (so that what waits stays in the bounded
+outbox), one ticks.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+import logging
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pydantic import JsonValue
 
 from genlock_core.clock import Clock
-from genlock_core.errors import GenlockError
-from genlock_core.link.events import Event, LinkIdentity
+from genlock_core.errors import GenlockError, LinkAuthError, LinkProtocolError
+from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft
+from genlock_core.link.handshake import LinkWrongPeer
+from genlock_core.link.liveness import LinkSilent, LinkTimings
 from genlock_core.link.messages import Open, RefusalReason
+from genlock_core.link.outbox import Lane, LinkOverflow, OutboxLimits
+from genlock_core.link.protocol import LinkProtocol
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.stages import StageTimes
+
+logger = logging.getLogger(__name__)
+
+READ_BYTES = 256 * 1024
+EVENTS_WAITING = 256
+"""Events that may wait for their owner before the peer is made to wait."""
+FAREWELL_S = 1.0
+"""How long a closing side waits for the peer to take the goodbye."""
+
+_NO_STAGES = StageTimes()
 
 
 class CloseCause(StrEnum):
@@ -34,6 +57,8 @@ class CloseCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Closure:
+    """The end of a link."""
+
     cause: CloseCause
     detail: str
 
@@ -53,34 +78,145 @@ async def connect(
     secrets: Sequence[bytes],
     clock: Clock,
     expect: LinkIdentity | None = None,
+    timings: LinkTimings | None = None,
+    limits: OutboxLimits | None = None,
 ) -> "LinkConnection":
-    """Connect a gateway to the worker at `host:port` and prove both sides. Raises LinkDown."""
-    raise NotImplementedError
+    """Connect a gateway to the worker at `host:port` and prove both sides.
+
+    `expect`: the worker process that the claim names; another one at its address means that it is gone (REFUSED).
+    Raises LinkDown, at the latest after `timings.handshake_s`.
+    """
+    timings = timings or LinkTimings()
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(timings.handshake_s):
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=READ_BYTES)
+    except TimeoutError:
+        raise LinkDown(address, Closure(CloseCause.SILENT, f"no answer in {timings.handshake_s:g} s")) from None
+    except ConnectionRefusedError as error:
+        raise LinkDown(address, Closure(CloseCause.REFUSED, str(error))) from None
+    except (OSError, ValueError) as error:
+        raise LinkDown(address, Closure(CloseCause.RESET, str(error))) from None
+
+    def make_protocol(on_drop: Callable[[MediaDropped], None]) -> LinkProtocol:
+        return LinkProtocol(
+            identity, secrets, clock=clock, on_drop=on_drop, expect=expect, timings=timings, limits=limits
+        )
+
+    connection = LinkConnection(reader, writer, address=address, clock=clock, make_protocol=make_protocol)
+    await connection.connected()
+    return connection
 
 
 class LinkConnection:
-    """One link. The senders below never block and give False when the channel is not open (any more)."""
+    """One link, made by `connect` or `serve`.
 
-    peer: LinkIdentity
-    closed: "asyncio.Future[Closure]"
+    The senders never block; they give False when the channel is not open (any more), so whoever loses that race needs
+    no special case. Made (its tasks run) -> proven (`connected` returns) -> down (`closed` is done, `events` ends).
+    """
 
-    def events(self) -> AsyncIterator[Event]:
-        """Everything that happens, in order, until the link is down. One reader; reading slowly slows the peer down."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        address: str,
+        clock: Clock,
+        make_protocol: Callable[[Callable[[MediaDropped], None]], LinkProtocol],
+    ) -> None:
+        self.address = address
+        self.closed: asyncio.Future[Closure] = asyncio.get_running_loop().create_future()
+        self._reader, self._writer, self._clock = reader, writer, clock
+        self._protocol = make_protocol(self._dropped)
+        self._proven = asyncio.Event()
+        self._events: deque[Event] = deque()
+        self._drops: dict[Lane, MediaDropped] = {}
+        self._arrived, self._room, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._room.set()
+        self._wake.set()
+        writer.transport.set_write_buffer_limits(high=READ_BYTES)
+        raw: socket.socket = writer.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._serving = asyncio.create_task(self._serve(), name=f"link {address}")
+
+    @property
+    def peer(self) -> LinkIdentity:
+        """The process at the other end."""
+        return self._protocol.peer
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether both sides have shown that they know the secret."""
+        return self._proven.is_set()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the peer last made progress (a worker: its engine's counter moved)."""
+        return self._protocol.silent_s
+
+    @property
+    def stale_frames(self) -> int:
+        """Frames of another epoch than their channel's, which were dropped."""
+        return self._protocol.stale_frames
+
+    async def connected(self) -> None:
+        """Wait until both sides are proven. Raises LinkDown."""
+        proven = asyncio.create_task(self._proven.wait())
+        try:
+            await asyncio.wait({proven, self.closed}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._serving.cancel()
+            raise
+        finally:
+            proven.cancel()
+        if self.closed.done():
+            raise LinkDown(self.address, self.closed.result())
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Everything that happens, in order, until the link is down. For one reader; reading slowly slows the peer."""
+        while True:
+            while self._drops:
+                yield self._drops.pop(next(iter(self._drops)))
+            while self._events:
+                yield self._events.popleft()
+                if len(self._events) < EVENTS_WAITING:
+                    self._room.set()
+            if self._drops:
+                continue
+            if self.closed.done():
+                return
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def close(self, reason: str = "") -> Closure:
+        """Say goodbye and close; gives the cause, which is another one if the link was down already."""
+        self._protocol.leave(reason)
+        self._wake.set()
+        return await asyncio.shield(self.closed)
+
+    # Senders; see LinkProtocol for what each means.
 
     def open(self, request: Open) -> int:
-        """Gateway: ask for a channel; the answer is ChannelOpened or ChannelRefused. Raises LinkDown once it is down."""
-        raise NotImplementedError
+        """Gateway: ask for a channel; ChannelOpened or ChannelRefused answers. Raises LinkDown."""
+        try:
+            channel = self._protocol.open(request)
+        except ValueError as error:
+            closure = self.closed.result() if self.closed.done() else Closure(CloseCause.CLOSED, str(error))
+            raise LinkDown(self.address, closure) from None
+        self._wake.set()
+        return channel
 
     def accept(self, channel: int, epoch: int) -> bool:
-        """Worker: serve the channel in `epoch`."""
-        raise NotImplementedError
+        """Worker: serve the channel in `epoch`. Raises ValueError for an epoch older than the one asked for."""
+        return self._sent(self._protocol.accept(channel, epoch))
 
     def refuse(self, channel: int, reason: RefusalReason, message: str = "", *, epoch: int = 0) -> bool:
-        """Worker: do not serve it."""
-        raise NotImplementedError
+        """Worker: do not serve it; `epoch` is the one that this worker knows of (0: none)."""
+        return self._sent(self._protocol.refuse(channel, reason, message, epoch=epoch))
 
-    def close_channel(self, channel: int, reason: str = "") -> bool: raise NotImplementedError
+    def close_channel(self, channel: int, reason: str = "") -> bool:
+        """Both: end a channel."""
+        return self._sent(self._protocol.close_channel(channel, reason))
 
     def send_media(
         self,
@@ -90,23 +226,136 @@ class LinkConnection:
         run: int,
         replay: bool = False,
         late: bool = False,
-        stages: StageTimes = StageTimes(),
+        stages: StageTimes = _NO_STAGES,
     ) -> bool:
         """Gateway: a source unit; worker: an output unit. A MediaDropped event says when an IDR is needed."""
-        raise NotImplementedError
+        return self._sent(self._protocol.send_media(channel, unit, run=run, replay=replay, late=late, stages=stages))
 
-    def request_key_frame(self, channel: int, codec: Codec) -> bool: raise NotImplementedError
-    def send_codecs(self, channel: int, codecs: frozenset[Codec]) -> bool: raise NotImplementedError
-    def nudge_control(self, channel: int) -> bool: raise NotImplementedError
-    def send_source(self, channel: int, *, present: bool, run: int) -> bool: raise NotImplementedError
-    def send_stats(self, channel: int, report: dict[str, JsonValue]) -> bool: raise NotImplementedError
-    def send_handover(self, channel: int, *, epoch: int, address: str) -> bool: raise NotImplementedError
+    def request_key_frame(self, channel: int, codec: Codec) -> bool:
+        """Both: ask for an IDR of what the peer sends in `codec`."""
+        return self._sent(self._protocol.request_key_frame(channel, codec))
 
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the peer last made progress (a worker: its engine's counter moved)."""
-        raise NotImplementedError
+    def send_codecs(self, channel: int, codecs: frozenset[Codec]) -> bool:
+        """Gateway: the output codecs that it has viewers for."""
+        return self._sent(self._protocol.send_codecs(channel, codecs))
 
-    async def close(self, reason: str = "") -> None:
-        """Say goodbye and close; returns when it is down."""
-        raise NotImplementedError
+    def nudge_control(self, channel: int) -> bool:
+        """Gateway: the control stream has something new."""
+        return self._sent(self._protocol.nudge_control(channel))
+
+    def send_source(self, channel: int, *, present: bool, run: int) -> bool:
+        """Gateway: the publisher came or went."""
+        return self._sent(self._protocol.send_source(channel, present=present, run=run))
+
+    def send_stats(self, channel: int, report: Mapping[str, JsonValue]) -> bool:
+        """Worker: the session's report. Raises LinkProtocolError if it is too long."""
+        return self._sent(self._protocol.send_stats(channel, report))
+
+    def send_handover(self, channel: int, *, epoch: int, address: str) -> bool:
+        """Worker: the session moved politely to the worker at `address`."""
+        return self._sent(self._protocol.send_handover(channel, epoch=epoch, address=address))
+
+    def _sent(self, said: bool) -> bool:  # noqa: FBT001 - passes a sender's answer through
+        if said:
+            self._wake.set()
+        return said
+
+    # The tasks.
+
+    async def _serve(self) -> None:
+        tasks = [asyncio.create_task(part) for part in (self._read(), self._write(), self._tick())]
+        closure = Closure(CloseCause.CLOSED, "the task that serves the link was cancelled")
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            closure = next(_closure(task) for task in tasks if task.done())
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(OSError, TimeoutError):
+                await self._farewell()
+            self._writer.close()
+            self._finish(closure)
+
+    def _finish(self, closure: Closure) -> None:
+        self._protocol.leave()
+        if not self.closed.done():
+            self.closed.set_result(closure)
+        self._arrived.set()
+        logger.info("link down", extra={"address": self.address, "cause": closure.cause, "detail": closure.detail})
+
+    async def _read(self) -> Closure:
+        while data := await self._reader.read(READ_BYTES):
+            for event in self._protocol.receive(data):
+                if isinstance(event, Connected):
+                    self._proven.set()
+                    continue
+                await self._room.wait()
+                self._deliver(event)
+                if isinstance(event, PeerLeft):
+                    return Closure(CloseCause.LEFT, event.reason)
+            self._wake.set()
+        raise ConnectionResetError("the peer's end closed without a goodbye")
+
+    async def _write(self) -> Closure:
+        while not self._protocol.has_ended:
+            await self._wake.wait()
+            self._wake.clear()
+            while buffers := self._protocol.data_to_send(READ_BYTES):
+                self._writer.writelines(buffers)
+                await self._writer.drain()
+        return Closure(CloseCause.CLOSED, "closed by this side")
+
+    async def _tick(self) -> Closure:
+        while True:
+            wait_s = self._protocol.next_tick_at - self._clock.monotonic()
+            # The next tick may move closer while this one waits, at most to one heartbeat from now.
+            await asyncio.sleep(min(max(wait_s, 0.0), self._protocol.timings.heartbeat_s))
+            for event in self._protocol.tick(reading=self._room.is_set()):
+                self._deliver(event)
+            self._wake.set()
+
+    def _deliver(self, event: Event) -> None:
+        self._events.append(event)
+        if len(self._events) >= EVENTS_WAITING:
+            self._room.clear()
+        self._arrived.set()
+
+    def _dropped(self, dropped: MediaDropped) -> None:
+        """Drops that wait to be told are added up per lane, for they come from the sender, whom nothing slows down."""
+        lane = Lane(dropped.channel, dropped.track, dropped.codec)
+        waiting = self._drops.get(lane)
+        self._drops[lane] = replace(dropped, count=dropped.count + (waiting.count if waiting else 0))
+        self._arrived.set()
+
+    async def _farewell(self) -> None:
+        """Send what is still to be said, and wait until the peer has read it: closing over unread bytes cuts it."""
+        async with asyncio.timeout(FAREWELL_S):
+            while buffers := self._protocol.data_to_send(READ_BYTES):
+                self._writer.writelines(buffers)
+            await self._writer.drain()
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            while await self._reader.read(READ_BYTES):
+                pass
+
+
+def _closure(task: "asyncio.Task[Closure]") -> Closure:
+    """How the first task to end says that the link ended."""
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, LinkProtocolError):
+        return Closure(_cause(error), str(error))
+    if isinstance(error, OSError):
+        return Closure(CloseCause.RESET, str(error) or type(error).__name__)
+    logger.error("serving a link failed", exc_info=error)
+    return Closure(CloseCause.PROTOCOL, f"this side failed: {error!r}")
+
+
+def _cause(error: LinkProtocolError) -> CloseCause:
+    if isinstance(error, LinkAuthError):
+        return CloseCause.AUTH
+    if isinstance(error, LinkWrongPeer):
+        return CloseCause.REFUSED
+    return CloseCause.SILENT if isinstance(error, LinkSilent | LinkOverflow) else CloseCause.PROTOCOL

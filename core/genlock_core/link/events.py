@@ -1,7 +1,7 @@
 """What the link tells its owner: one frozen type per thing that can happen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -70,7 +70,8 @@ class ChannelClosed:
 
 @dataclass(frozen=True, slots=True)
 class MediaReceived:
-    """One access unit. `sequence` counts per channel and codec; a gap is what the sender dropped, a key frame follows it."""
+    """One access unit. `sequence` counts per channel and codec; what a gap leaves out was dropped by the sender, and a
+    key frame follows it."""
 
     channel: int
     session: str
@@ -80,7 +81,7 @@ class MediaReceived:
     sequence: int
     replay: bool = False
     late: bool = False
-    stages: StageTimes = StageTimes()
+    stages: StageTimes = field(default_factory=StageTimes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_FRAME_BYTES_BEFORE_AUTH = 256 * 1024
 """The same, as long as the peer has not shown that it knows the secret."""
 
+MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - 1_024
+"""Longest payload; the rest is room for the header and all stage times."""
+
 NO_STAGES = b"\x00"
 """The encoding of no stage times."""
 
@@ -66,7 +69,7 @@ class Track(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame of the link. `codec` is 0 or a `media.Codec`; `stages` is the encoding of `slo.stages` (`NO_STAGES`: none).
+    """One frame of the link. `codec` is 0 or a `media.Codec`; `stages` is the encoding of `slo.stages.StageTimes`.
 
     `channel` 0 is the connection itself. `capture_us` is on the gateway's clock and only ever echoed.
     """
@@ -165,7 +168,9 @@ class FrameParser:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer, self._offset)
         if length > self.max_frame_bytes:
-            raise LinkProtocolError(f"the peer announced a frame of {length} bytes, at most {self.max_frame_bytes} may come")
+            raise LinkProtocolError(
+                f"the peer announced a frame of {length} bytes, at most {self.max_frame_bytes} may come"
+            )
         if length < _HEADER.size + len(NO_STAGES):
             raise LinkProtocolError(f"the peer announced a frame of {length} bytes, too short for a header")
         if self.buffered_bytes < _LENGTH.size + length:

@@ -5,7 +5,7 @@ Unknown fields are ignored, so that a newer minor version can add some; a missin
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -114,9 +114,10 @@ class Refused(Message):
 
 
 class Close(Message):
-    """Ends a channel, or on channel 0 the connection."""
+    """Ends a channel, or on channel 0 the connection; `fault` says that the peer broke the protocol, and how."""
 
     reason: Reason = ""
+    fault: Literal["auth", "protocol"] | None = None
 
 
 class SourceState(Message):
@@ -134,7 +135,9 @@ class Handover(Message):
 
 
 CodecNames = TypeAdapter(Annotated[tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=8)])
-Report = TypeAdapter(dict[str, JsonValue], config=ConfigDict(allow_inf_nan=False))
+Report: TypeAdapter[Mapping[str, JsonValue]] = TypeAdapter(
+    Mapping[str, JsonValue], config=ConfigDict(allow_inf_nan=False)
+)
 
 _M = TypeVar("_M", bound=Message)
 _T = TypeVar("_T")

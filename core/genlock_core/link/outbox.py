@@ -1,0 +1,217 @@
+"""What waits to be sent over one link, bounded whatever the peer does.
+
+Control frames go first and in order; too many of them mean that the peer does not read, which ends the connection.
+Media waits per lane (channel, track, codec) and drops to the latest: when a lane is over its bound, everything before
+its newest key frame goes, and without one everything, and then nothing is taken until the next key frame. So a decoder
+at the other end never gets a delta frame after a gap. Lanes take turns, one frame each.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from genlock_core.errors import LinkProtocolError
+from genlock_core.link.frames import MAX_PAYLOAD_BYTES, Flag, Frame, Track, encode
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxLimits:
+    """Bounds of one connection's queues."""
+
+    lane_frames: int = 30
+    """Live frames per lane: about one second of video, beyond which it is worth nothing to a viewer."""
+    lane_bytes: int = 4 * 1024 * 1024
+    replay_frames: int = 1_800
+    """Frames of a kept group of pictures per lane: it is sent in one go, and is worth nothing if cut."""
+    replay_bytes: int = 16 * 1024 * 1024
+    media_bytes: int = 64 * 1024 * 1024
+    """All lanes together; beyond it the longest lane is emptied."""
+    control_frames: int = 4_096
+    control_bytes: int = 8 * 1024 * 1024
+
+
+class LinkOverflow(LinkProtocolError):
+    """The peer does not read what it is told; the connection is closed."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lane:
+    """Media that must stay in order and whole: one encoding of one channel's track."""
+
+    channel: int
+    track: Track
+    codec: int
+
+
+OnDrop = Callable[[Lane, int], None]
+"""Told how many frames of a lane were dropped; nothing more of it is sent before its next key frame."""
+
+
+@dataclass(slots=True)
+class _Queue:
+    """A lane's frames. `gapped`: frames were dropped and no key frame has come since."""
+
+    frames: deque[Frame] = field(default_factory=deque)
+    live_frames: int = 0
+    live_bytes: int = 0
+    replay_frames: int = 0
+    replay_bytes: int = 0
+    gapped: bool = False
+
+    @property
+    def size(self) -> int:
+        return self.live_bytes + self.replay_bytes
+
+    def append(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        self._count(frame, 1)
+
+    def popleft(self) -> Frame:
+        frame = self.frames.popleft()
+        self._count(frame, -1)
+        return frame
+
+    def _count(self, frame: Frame, sign: int) -> None:
+        if frame.flags & Flag.REPLAY:
+            self.replay_frames += sign
+            self.replay_bytes += sign * len(frame.payload)
+        else:
+            self.live_frames += sign
+            self.live_bytes += sign * len(frame.payload)
+
+    def is_over(self, limits: OutboxLimits) -> bool:
+        """Over a bound; a single frame never is, the longest frame being a bound of its own."""
+        return len(self.frames) > 1 and (
+            self.live_frames > limits.lane_frames
+            or self.live_bytes > limits.lane_bytes
+            or self.replay_frames > limits.replay_frames
+            or self.replay_bytes > limits.replay_bytes
+        )
+
+    def drop_to_latest_key(self) -> int:
+        """Drop what stands before the newest key frame that is not the first frame; all if there is none."""
+        newest = max((index for index, frame in enumerate(self.frames) if frame.flags & Flag.KEY), default=0)
+        return self.drop_first(newest if newest > 0 else len(self.frames))
+
+    def drop_first(self, count: int) -> int:
+        for _ in range(count):
+            self.popleft()
+        self.gapped = not self.frames
+        return count
+
+
+class Outbox:
+    """The queues of one connection. `pop` gives the next frame to send; see the module for the rules."""
+
+    def __init__(self, *, on_drop: OnDrop, limits: OutboxLimits | None = None) -> None:
+        self._limits = limits or OutboxLimits()
+        self._on_drop = on_drop
+        self._control: OrderedDict[Hashable, Frame] = OrderedDict()
+        self._control_bytes = 0
+        self._uncoalesced = 0
+        self._lanes: dict[Lane, _Queue] = {}
+        self._turns: deque[Lane] = deque()  # lanes that have frames, each once
+        self._media_bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._control or self._turns)
+
+    @property
+    def pending_frames(self) -> int:
+        return len(self._control) + sum(len(queue.frames) for queue in self._lanes.values())
+
+    @property
+    def pending_bytes(self) -> int:
+        """Payload bytes that wait."""
+        return self._control_bytes + self._media_bytes
+
+    def push_control(self, frame: Frame, *, replaces: Hashable = None) -> None:
+        """Queue a control frame; one that waits under the same `replaces` key gives its place to this one.
+
+        Raises LinkOverflow when more waits than may.
+        """
+        if replaces is None:
+            self._uncoalesced += 1
+            replaces = self._uncoalesced
+        waiting = self._control.get(replaces)
+        self._control_bytes += len(frame.payload) - (len(waiting.payload) if waiting else 0)
+        self._control[replaces] = frame
+        if len(self._control) > self._limits.control_frames or self._control_bytes > self._limits.control_bytes:
+            raise LinkOverflow(f"the peer does not read: {len(self._control)} control frames wait")
+
+    def push_media(self, frame: Frame) -> None:
+        """Queue a MEDIA frame, or drop by the rules of the module; one too long for the link is dropped as well."""
+        lane = Lane(frame.channel, frame.track, frame.codec)
+        queue = self._lanes.setdefault(lane, _Queue())
+        if frame.flags & Flag.KEY:
+            queue.gapped = False
+        if len(frame.payload) > MAX_PAYLOAD_BYTES:
+            queue.gapped = True
+        if queue.gapped:
+            self._on_drop(lane, 1)
+            return
+        queue.append(frame)
+        self._media_bytes += len(frame.payload)
+        if len(queue.frames) == 1:
+            self._turns.append(lane)
+        dropped = 0
+        while queue.is_over(self._limits):
+            dropped += self._shrink(lane, queue)
+        if dropped:
+            self._on_drop(lane, dropped)
+        while self._media_bytes > self._limits.media_bytes:
+            longest = max(self._lanes, key=lambda each: self._lanes[each].size)
+            self._on_drop(longest, self._shrink(longest, self._lanes[longest]))
+
+    def _shrink(self, lane: Lane, queue: _Queue) -> int:
+        before = queue.size
+        dropped = queue.drop_to_latest_key()
+        self._media_bytes -= before - queue.size
+        if not queue.frames:
+            self._turns.remove(lane)
+        return dropped
+
+    def forget(self, channel: int) -> None:
+        """A channel ended: drop its media without a report."""
+        for lane in [lane for lane in self._lanes if lane.channel == channel]:
+            queue = self._lanes.pop(lane)
+            self._media_bytes -= queue.size
+            if queue.frames:
+                self._turns.remove(lane)
+
+    def forget_all(self) -> None:
+        """The connection ends: drop all media without a report."""
+        for channel in {lane.channel for lane in self._lanes}:
+            self.forget(channel)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.forget_all()
+        self._control.clear()
+        self._control_bytes = 0
+
+    def pop(self) -> Frame | None:
+        """The next frame to send: control first, then the lanes in turn. None when nothing waits."""
+        if self._control:
+            _, frame = self._control.popitem(last=False)
+            self._control_bytes -= len(frame.payload)
+            return frame
+        if not self._turns:
+            return None
+        lane = self._turns.popleft()
+        queue = self._lanes[lane]
+        frame = queue.popleft()
+        self._media_bytes -= len(frame.payload)
+        if queue.frames:
+            self._turns.append(lane)
+        return frame
+
+    def take(self, max_bytes: int) -> list[bytes]:
+        """Encoded buffers of about `max_bytes` (at least one frame if there is one), in the order of `pop`."""
+        buffers: list[bytes] = []
+        size = 0
+        while size < max_bytes and (frame := self.pop()) is not None:
+            encoded = encode(frame)
+            size += sum(map(len, encoded))
+            buffers += encoded
+        return buffers

@@ -1,0 +1,152 @@
+"""What each frame of an established link means: the checks of who may say what and when, and the events it becomes."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from genlock_core.errors import LinkProtocolError
+from genlock_core.link import messages
+from genlock_core.link.channels import Channel, Channels
+from genlock_core.link.events import (
+    ChannelClosed,
+    ChannelOpened,
+    ChannelRefused,
+    CodecsWanted,
+    ControlNudged,
+    Event,
+    HandedOver,
+    KeyFrameWanted,
+    MediaReceived,
+    OpenRequested,
+    SourceChanged,
+    StatsReceived,
+)
+from genlock_core.link.frames import Flag, Frame, FrameType, Track
+from genlock_core.link.messages import LinkRole
+from genlock_core.media import AccessUnit, Codec
+from genlock_core.slo.stages import StageTimes
+
+_FROM_GATEWAY = frozenset({FrameType.OPEN, FrameType.CODECS, FrameType.CONTROL, FrameType.SOURCE})
+_FROM_WORKER = frozenset({FrameType.OPENED, FrameType.REFUSED, FrameType.STATS, FrameType.HANDOVER})
+_FROM_BOTH = frozenset({FrameType.CLOSE, FrameType.MEDIA, FrameType.KEY_FRAME})
+_ANSWERS = frozenset({FrameType.OPENED, FrameType.REFUSED})
+
+
+class Reception:
+    """Turns the peer's channel frames into events; owns no state but two counts."""
+
+    def __init__(self, role: LinkRole, channels: Channels) -> None:
+        self.stale_frames = 0
+        self.crossed_frames = 0
+        self._channels = channels
+        self._allowed = _FROM_BOTH | (_FROM_WORKER if role is LinkRole.GATEWAY else _FROM_GATEWAY)
+        self._their_track = Track.OUTPUT if role is LinkRole.GATEWAY else Track.SOURCE
+        self._readers: Mapping[FrameType, Callable[[Frame, Channel], Event]] = MappingProxyType(
+            {
+                FrameType.MEDIA: self._media,
+                FrameType.KEY_FRAME: _key_frame,
+                FrameType.CODECS: _codecs,
+                FrameType.CONTROL: _control,
+                FrameType.SOURCE: _source,
+                FrameType.STATS: _stats,
+                FrameType.HANDOVER: _handover,
+            }
+        )
+
+    def take(self, frame: Frame) -> list[Event]:
+        """The events of one frame, none if it was dropped. Raises LinkProtocolError."""
+        if frame.type not in self._allowed:
+            raise LinkProtocolError(f"{frame.type.name} is not for this side of the link to hear, or not now")
+        if frame.type is FrameType.OPEN:
+            request = messages.parse(messages.Open, frame.payload)
+            self._channels.add(frame.channel, request.session, request.epoch)
+            return [OpenRequested(frame.channel, request)]
+        channel = self._channels.find(frame.channel)
+        if channel is None:
+            self.crossed_frames += 1
+            return []
+        if frame.type is FrameType.CLOSE:
+            return [self._close(frame, channel)]
+        if frame.type in _ANSWERS:
+            return [self._answer(frame, channel)]
+        if not channel.is_open:
+            raise LinkProtocolError(f"{frame.type.name} came on channel {frame.channel} before it was open")
+        if frame.epoch != channel.epoch:
+            self.stale_frames += 1
+            return []
+        return [self._readers[frame.type](frame, channel)]
+
+    def _close(self, frame: Frame, channel: Channel) -> ChannelClosed:
+        close = messages.parse(messages.Close, frame.payload)
+        self._channels.remove(channel.number)
+        return ChannelClosed(channel.number, channel.session, close.reason)
+
+    def _answer(self, frame: Frame, channel: Channel) -> ChannelOpened | ChannelRefused:
+        if channel.is_open:
+            raise LinkProtocolError(f"{frame.type.name} came on channel {channel.number}, which is open already")
+        if frame.type is FrameType.REFUSED:
+            refused = messages.parse(messages.Refused, frame.payload)
+            self._channels.remove(channel.number)
+            return ChannelRefused(channel.number, channel.session, refused.reason, refused.message, refused.epoch)
+        opened = messages.parse(messages.Opened, frame.payload)
+        if opened.session != channel.session or opened.epoch < channel.epoch:
+            raise LinkProtocolError(
+                f"channel {channel.number} was asked for {channel.session} in epoch {channel.epoch}, "
+                f"opened for {opened.session} in {opened.epoch}"
+            )
+        channel.epoch, channel.is_open = opened.epoch, True
+        return ChannelOpened(channel.number, channel.session, channel.epoch)
+
+    def _media(self, frame: Frame, channel: Channel) -> MediaReceived:
+        if frame.track is not self._their_track:
+            raise LinkProtocolError(f"media of track {frame.track.name} came the wrong way")
+        if not frame.payload:
+            raise LinkProtocolError("an access unit without a byte came")
+        try:
+            stages, _ = StageTimes.decode(frame.stages)
+        except ValueError as error:
+            raise LinkProtocolError(f"stage times: {error}") from None
+        return MediaReceived(
+            channel.number,
+            channel.session,
+            channel.epoch,
+            AccessUnit(_codec(frame), frame.payload, bool(frame.flags & Flag.KEY), frame.capture_us),
+            run=frame.run,
+            sequence=frame.sequence,
+            replay=bool(frame.flags & Flag.REPLAY),
+            late=bool(frame.flags & Flag.LATE),
+            stages=stages,
+        )
+
+
+def _codec(frame: Frame) -> Codec:
+    try:
+        return Codec(frame.codec)
+    except ValueError:
+        raise LinkProtocolError(f"unknown codec {frame.codec}") from None
+
+
+def _key_frame(frame: Frame, channel: Channel) -> KeyFrameWanted:
+    return KeyFrameWanted(channel.number, channel.session, _codec(frame))
+
+
+def _codecs(frame: Frame, channel: Channel) -> CodecsWanted:
+    names = messages.parse_value(messages.CodecNames, frame.payload, "CODECS")
+    return CodecsWanted(channel.number, channel.session, messages.codecs_of(names))
+
+
+def _control(_: Frame, channel: Channel) -> ControlNudged:
+    return ControlNudged(channel.number, channel.session)
+
+
+def _source(frame: Frame, channel: Channel) -> SourceChanged:
+    state = messages.parse(messages.SourceState, frame.payload)
+    return SourceChanged(channel.number, channel.session, state.present, state.run)
+
+
+def _stats(frame: Frame, channel: Channel) -> StatsReceived:
+    return StatsReceived(channel.number, channel.session, messages.parse_value(messages.Report, frame.payload, "STATS"))
+
+
+def _handover(frame: Frame, channel: Channel) -> HandedOver:
+    handover = messages.parse(messages.Handover, frame.payload)
+    return HandedOver(channel.number, channel.session, handover.epoch, handover.address)

@@ -1,0 +1,251 @@
+"""Links over real sockets: what reaches the other side, and how each kind of end is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from genlock_core.clock import SystemClock
+from genlock_core.link import server as link_server
+from genlock_core.link.connection import CloseCause, LinkConnection, LinkDown, connect
+from genlock_core.link.events import (
+    ChannelOpened,
+    CodecsWanted,
+    Event,
+    KeyFrameWanted,
+    LinkIdentity,
+    MediaDropped,
+    MediaReceived,
+    OpenRequested,
+    PeerLeft,
+    PeerSilent,
+)
+from genlock_core.link.liveness import LinkTimings
+from genlock_core.link.messages import LinkRole, Open
+from genlock_core.link.outbox import OutboxLimits
+from genlock_core.link.server import LinkServer, serve
+from genlock_core.media import AccessUnit, Codec
+
+GATEWAY = LinkIdentity(LinkRole.GATEWAY, "g0", "g0-a")
+WORKER = LinkIdentity(LinkRole.WORKER, "w0", "w0-a")
+SECRETS = (b"k" * 32,)
+QUICK = LinkTimings(heartbeat_s=0.02, silence_s=0.1, give_up_s=0.3, handshake_s=0.3)
+
+Serve = Callable[[LinkConnection], Awaitable[None]]
+
+
+class Engine:
+    """A counter that moves each time it is asked, until it is stuck."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.stuck = False
+
+    def __call__(self) -> int:
+        self.count += not self.stuck
+        return self.count
+
+
+@asynccontextmanager
+async def worker(
+    on_connection: Serve, *, engine: Engine | None = None, timings: LinkTimings | None = None
+) -> AsyncIterator[LinkServer]:
+    server = await serve(
+        "127.0.0.1",
+        0,
+        on_connection,
+        identity=WORKER,
+        secrets=SECRETS,
+        clock=SystemClock(),
+        progress=engine or Engine(),
+        timings=timings,
+    )
+    try:
+        yield server
+    finally:
+        await server.close("the test is over")
+
+
+async def link(server: LinkServer, *, timings: LinkTimings | None = None) -> LinkConnection:
+    return await connect(
+        server.address, identity=GATEWAY, secrets=SECRETS, clock=SystemClock(), expect=WORKER, timings=timings
+    )
+
+
+async def echo(connection: LinkConnection) -> None:
+    """A worker that opens what it is asked for, and sends back what it gets."""
+    async for event in connection.events():
+        match event:
+            case OpenRequested(channel, request):
+                connection.accept(channel, request.epoch)
+            case MediaReceived(channel, unit=unit, run=run):
+                connection.send_media(channel, unit, run=run)
+            case CodecsWanted(channel, codecs=codecs):
+                for codec in codecs:
+                    connection.request_key_frame(channel, codec)
+
+
+async def until(connection: LinkConnection, kind: type[Event]) -> Event:
+    async for event in connection.events():
+        if isinstance(event, kind):
+            return event
+    raise AssertionError(f"the link ended before {kind.__name__}: {connection.closed.result()}")
+
+
+async def test_media_and_requests_go_both_ways() -> None:
+    async with worker(echo) as server:
+        connection = await link(server)
+        assert connection.peer == WORKER
+        channel = connection.open(Open(session="default/demo", epoch=7, gateway="g0"))
+        assert not connection.send_media(channel, AccessUnit(Codec.H264, b"early", True, 0), run=1)
+        assert await until(connection, ChannelOpened) == ChannelOpened(channel, "default/demo", 7)
+        unit = AccessUnit(Codec.H264, bytes(range(256)) * 4_000, key_frame=True, capture_us=-5)
+        assert connection.send_media(channel, unit, run=3)
+        echoed = await until(connection, MediaReceived)
+        assert isinstance(echoed, MediaReceived)
+        assert (echoed.unit, echoed.run, echoed.sequence, echoed.epoch) == (unit, 3, 0, 7)
+        connection.send_codecs(channel, frozenset({Codec.VP8}))
+        assert await until(connection, KeyFrameWanted) == KeyFrameWanted(channel, "default/demo", Codec.VP8)
+        assert (await connection.close("done")).cause is CloseCause.CLOSED
+
+
+async def test_a_goodbye_reaches_the_other_side_with_its_reason() -> None:
+    heard: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+
+    async def serving(connection: LinkConnection) -> None:
+        heard.set_result(await until(connection, PeerLeft))
+
+    async with worker(serving) as server:
+        connection = await link(server)
+        await connection.close("drained")
+        assert await heard == PeerLeft("drained")
+
+
+async def test_a_worker_that_drains_says_so() -> None:
+    async with worker(echo) as server:
+        connection = await link(server)
+        await server.close("draining")
+        closure = await connection.closed
+        assert (closure.cause, closure.detail) == (CloseCause.LEFT, "draining")
+        with pytest.raises(LinkDown, match="left"):
+            connection.open(Open(session="default/demo", epoch=7, gateway="g0"))
+        assert not connection.nudge_control(1)
+        assert [type(event) async for event in connection.events()] == [PeerLeft]
+
+
+async def test_a_port_where_nobody_listens_is_refused() -> None:
+    async with worker(echo) as server:
+        address = server.address
+    with pytest.raises(LinkDown) as down:
+        await connect(address, identity=GATEWAY, secrets=SECRETS, clock=SystemClock())
+    assert down.value.cause is CloseCause.REFUSED
+
+
+async def test_another_incarnation_at_the_address_is_refused() -> None:
+    async with worker(echo) as server:
+        with pytest.raises(LinkDown, match="that process is gone") as down:
+            await connect(
+                server.address,
+                identity=GATEWAY,
+                secrets=SECRETS,
+                clock=SystemClock(),
+                expect=LinkIdentity(LinkRole.WORKER, "w0", "w0-before"),
+            )
+        assert down.value.cause is CloseCause.REFUSED
+
+
+async def test_a_wrong_secret_is_told_as_such() -> None:
+    async with worker(echo) as server:
+        with pytest.raises(LinkDown, match="secret") as down:
+            await connect(server.address, identity=GATEWAY, secrets=(b"x" * 32,), clock=SystemClock())
+        assert down.value.cause is CloseCause.AUTH
+        assert not server.connections
+
+
+async def test_an_end_without_a_goodbye_is_a_reset() -> None:
+    async def die(connection: LinkConnection) -> None:
+        connection._writer.transport.abort()
+        await connection.closed
+
+    async with worker(die) as server:
+        connection = await link(server)
+        assert (await connection.closed).cause is CloseCause.RESET
+
+
+async def test_a_stuck_engine_is_silent_though_its_heartbeats_come() -> None:
+    engine = Engine()
+    async with worker(echo, engine=engine, timings=QUICK) as server:
+        connection = await link(server, timings=QUICK)
+        engine.stuck = True
+        assert isinstance(await until(connection, PeerSilent), PeerSilent)
+        assert (await connection.closed).cause is CloseCause.SILENT
+
+
+async def test_a_stranger_who_says_nothing_is_cut_off() -> None:
+    async with worker(echo, timings=QUICK) as server:
+        host, _, port = server.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        assert b"handshake took more than" in await reader.read()
+        writer.close()
+
+
+async def test_strangers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_server, "MAX_UNPROVEN", 2)
+    async with worker(echo) as server:
+        host, _, port = server.address.rpartition(":")
+        strangers = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+        assert await strangers[2][0].read() == b""
+        assert [reader.at_eof() for reader, _ in strangers] == [False, False, True]
+        for _, writer in strangers:
+            writer.close()
+
+
+async def test_a_peer_that_does_not_read_costs_bounded_memory_and_asks_for_an_idr() -> None:
+    release = asyncio.Event()
+
+    async def sleepy(connection: LinkConnection) -> None:
+        request = await until(connection, OpenRequested)
+        assert isinstance(request, OpenRequested)
+        connection.accept(request.channel, 1)
+        await release.wait()
+
+    async with worker(sleepy) as server:
+        connection = await connect(
+            server.address,
+            identity=GATEWAY,
+            secrets=SECRETS,
+            clock=SystemClock(),
+            limits=OutboxLimits(lane_frames=8, lane_bytes=1_000_000),
+        )
+        channel = connection.open(Open(session="default/demo", epoch=1, gateway="g0"))
+        await until(connection, ChannelOpened)
+        unit = AccessUnit(Codec.H264, bytes(100_000), key_frame=False, capture_us=0)
+        for _ in range(1_000):
+            assert connection.send_media(channel, unit, run=1)
+            assert connection._protocol.buffered_bytes < 2_000_000
+            await asyncio.sleep(0)
+        dropped = await until(connection, MediaDropped)
+        assert isinstance(dropped, MediaDropped)
+        assert dropped.channel == channel
+        assert dropped.count > 100
+        release.set()
+        await connection.close()
+
+
+async def test_a_slow_owner_slows_the_peer_and_loses_nothing() -> None:
+    async with worker(echo) as server:
+        connection = await link(server)
+        channel = connection.open(Open(session="default/demo", epoch=1, gateway="g0"))
+        await until(connection, ChannelOpened)
+        for count in range(2_000):
+            connection.send_media(channel, AccessUnit(Codec.VP8, b"%d" % count, True, count), run=1)
+            await asyncio.sleep(0)
+        seen = 0
+        async for event in connection.events():
+            if isinstance(event, MediaReceived):
+                seen += 1
+                assert len(connection._events) <= 256
+            if seen == 2_000 or (isinstance(event, MediaReceived) and event.unit.capture_us == 1_999):
+                break
+        await connection.close()
