@@ -1,6 +1,7 @@
 """A worker in simulated time: a fake engine inside the real decisions.
 
-Chunk former, lanes, scheduler, cost model, step policy and pacer are the real ones. No threads and no sleeping: `Simulation.run` moves from event to event.
+Chunk former, lanes, scheduler, cost model, step policy and pacer are the real ones. No threads and no sleeping:
+`Simulation.run` moves from event to event.
 """
 
 import heapq
@@ -8,6 +9,7 @@ import random
 from dataclasses import dataclass, field
 
 from genlock_core.media import SourcePosition
+from genlock_core.slo.deadlines import is_miss
 from genlock_worker.chunks import ChunkFormer, SourceFrame
 from genlock_worker.cost_model import CostModel, LinearCost
 from genlock_worker.engine import BatchShape, Row, chunk_frames
@@ -40,7 +42,7 @@ class SimSession:
 
     @property
     def late_share(self) -> float:
-        return sum(f.is_late(f.send_s) for f in self.frames) / max(1, len(self.frames))
+        return sum(is_miss(f.send_s, f.due_s) for f in self.frames) / max(1, len(self.frames))
 
     @property
     def served_share(self) -> float:

@@ -14,11 +14,13 @@ from genlock_core.media import SourcePosition
 from genlock_core.slo.stages import StageTimes
 from genlock_worker.engine import Frames, chunk_frames
 
+NO_STAGES = StageTimes()
+
 Picture = NDArray[np.uint8]
 """One RGB picture, shape (height, width, 3)."""
 
 MAX_GAP_PERIODS = 8
-"""A source that was silent for longer than this many frame periods starts a new timeline, instead of being filled up."""
+"""A source that was silent for longer than this many frame periods starts anew, instead of being filled up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class SourceFrame:
     """When the worker had it (monotonic seconds)."""
     decoded_s: float = 0.0
     """When its picture was there; 0 where nothing was decoded."""
-    stages: StageTimes = StageTimes()
+    stages: StageTimes = NO_STAGES
     """What the publisher's gateway wrote down of it."""
 
 

@@ -121,7 +121,7 @@ class AvEncoder:
 
 
 def choose_h264() -> str:
-    """FFmpeg's name of the best H264 encoder here; NVENC is tried with a small picture. Ask once, when the worker starts."""
+    """FFmpeg's name of the best H264 encoder here; tries NVENC with a small picture, so ask once per process."""
     try:
         encoder = AvEncoder("h264_nvenc", EncoderSettings(width=256, height=256, frame_rate=16, bitrate=500_000))
         encoder.encode(np.zeros((256, 256, 3), np.uint8), capture_us=0, idr=True)
@@ -146,9 +146,13 @@ class IdrRequests:
     def ask(self) -> None:
         self._wanted = True
 
+    def is_wanted(self, now_s: float) -> bool:
+        """Whether a frame that were encoded now would be an IDR."""
+        return self._wanted and (self._last_s is None or now_s - self._last_s >= self._spacing_s)
+
     def take(self, now_s: float) -> bool:
         """Whether the frame that is encoded now is to be an IDR."""
-        if not self._wanted or (self._last_s is not None and now_s - self._last_s < self._spacing_s):
+        if not self.is_wanted(now_s):
             return False
         self._wanted, self._last_s = False, now_s
         return True

@@ -110,16 +110,25 @@ class EngineLoop:
         """Start a session, from a checkpoint if there is one. Raises EngineFailure, ValueError if it is open."""
         done: asyncio.Future[None] = self._loop.create_future()
 
+        def answer(error: Exception | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
         def work() -> None:
+            failed: Exception | None = None
+            resident = Resident(plan, listener, now_s=self._clock.monotonic())
             try:
-                resident = Resident(plan, listener, now_s=self._clock.monotonic())
                 resident.start(self._engine, checkpoint, now_s=self._clock.monotonic())
             except (EngineFailure, ValueError) as error:
-                self._tell(lambda error=error: None if done.done() else done.set_exception(error))
-                return
-            with self._changed:
-                self._residents[plan.session] = resident
-            self._tell(lambda: None if done.done() else done.set_result(None))
+                failed = error
+            else:
+                with self._changed:
+                    self._residents[plan.session] = resident
+            self._tell(lambda: answer(failed))
 
         self._command(work)
         await done
@@ -305,8 +314,8 @@ class EngineLoop:
             try:
                 with self._changed:
                     resident.start(self._engine, resident.checkpoint, now_s=self._clock.monotonic())
-            except EngineFailure as failure:
-                reason = f"{reason}; then {failure.reason}"
+            except (EngineFailure, ValueError) as failure:
+                reason = f"{reason}; then {failure}"
             else:
                 self._tell(lambda: resident.listener.was_reset(reason))
                 return

@@ -42,4 +42,5 @@ def fit_picture(picture: NDArray[np.uint8], *, width: int, height: int) -> Pictu
 
 def fit_frame(frame: VideoFrame, *, width: int, height: int) -> Picture:
     """A decoded frame of any size and pixel format as an RGB picture of `width` x `height`."""
-    return fit_picture(frame.to_ndarray(format="rgb24"), width=width, height=height)
+    picture = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    return fit_picture(picture, width=width, height=height)

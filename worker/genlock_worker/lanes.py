@@ -35,8 +35,8 @@ class Flight:
 class Lane:
     """The rows of one session.
 
-    A chunk waits (`offer`), is fed (`begin`) when the step-0 row of the one before is done, and leaves (`done`) with its
-    last row. Row (i, c) may run once (i-1, c) and (i, c-1) are done; a last row only after c-1 is complete, so that
+    A chunk waits (`offer`), is fed (`begin`) when the step-0 row of the one before is done, and leaves (`done`) with
+    its last row. Row (i, c) may run once (i-1, c) and (i, c-1) are done; a last row only after c-1 is complete, so that
     output stays in order even when the step count falls.
     """
 

@@ -7,14 +7,14 @@ seconds; the live session sleeps until the times that it names.
 from collections import deque
 from dataclasses import dataclass
 
+from genlock_core.slo.deadlines import due_times
+
 PEAK_WINDOW_S = 5.0
 """The playout offset stays at the slowest chunk of this long."""
 SHRINK_PER_S = 0.02
 """How many seconds the offset may shrink in one second: viewers do not see a pace that is 2 % fast."""
 MIN_SPACING = 0.8
 """Two frames are never closer than this share of a period: catching up is quick, but never a burst."""
-LATE_TOLERANCE_S = 0.002
-"""A timer's own inaccuracy is not a missed deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,6 @@ class PacedFrame:
 
     send_s: float
     due_s: float
-
-    def is_late(self, sent_s: float) -> bool:
-        """Whether a frame sent at `sent_s` missed its deadline (DESIGN section 6)."""
-        return sent_s > self.due_s + LATE_TOLERANCE_S
 
 
 class Pacer:
@@ -37,7 +33,7 @@ class Pacer:
     """
 
     def __init__(self, *, frame_rate: int, deadline_s: float) -> None:
-        self._period_s = 1 / frame_rate
+        self._frame_rate, self._period_s = frame_rate, 1 / frame_rate
         self._deadline_s = deadline_s
         self._needed: deque[tuple[float, float]] = deque()
         self._last_send_s: float | None = None
@@ -48,13 +44,14 @@ class Pacer:
         """The send and due times of a chunk that was complete at `complete_s` and generated at `ready_s`."""
         self._adapt(ready_s, needed_s=max(0.0, ready_s - complete_s))
         start_s = max(ready_s, complete_s + self.offset_s)
+        due = due_times(complete_s, frames=frames, frame_deadline_s=self._deadline_s, frame_rate=self._frame_rate)
         paced = []
-        for k in range(frames):
+        for k, due_s in enumerate(due):
             send_s = start_s + k * self._period_s
             if self._last_send_s is not None:
                 send_s = max(send_s, self._last_send_s + MIN_SPACING * self._period_s)
             self._last_send_s = send_s
-            paced.append(PacedFrame(send_s, complete_s + self._deadline_s + k * self._period_s))
+            paced.append(PacedFrame(send_s, due_s))
         return paced
 
     def _adapt(self, now_s: float, *, needed_s: float) -> None:

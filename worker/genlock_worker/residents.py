@@ -79,8 +79,17 @@ class Resident:
         self._engine_steps = settings.steps
 
     def start(self, engine: Engine, checkpoint: Checkpoint | None, *, now_s: float) -> None:
-        """Open or restore the session in the engine. What was in flight counts as complete now. Raises EngineFailure."""
-        session, settings = self.plan.session, self.plan.settings
+        """Open or restore it in the engine; what was in flight counts as complete now.
+
+        Raises EngineFailure, ValueError.
+        """
+        session = self.plan.session
+        settings = replace(
+            self.plan.settings,
+            prompt=self.wishes.prompt or self.plan.settings.prompt,
+            noise_scale=self.wishes.noise_scale or self.plan.settings.noise_scale,
+            steps=self.wishes.steps or self.plan.settings.steps,
+        )
         if checkpoint is None:
             engine.open(session, settings)
             self.lane.reset(next_chunk=0, flights=[], last_fed=None)
@@ -89,9 +98,9 @@ class Resident:
             flights = [Flight(m.chunk, m.steps, m.done, now_s, m.last, None) for m in checkpoint.flights]
             chunk, source = checkpoint.state.chunk + 1, checkpoint.source
             self.lane.reset(next_chunk=chunk, flights=flights, last_fed=source)
+            engine.apply(session, replace(self.wishes, steps=None))
         self.checkpoint = checkpoint
         self._engine_steps = 0
-        engine.apply(session, replace(self.wishes, steps=None))
 
     def change(self, engine: Engine, change: Change, *, now_s: float) -> None:
         """The user wants something else, from the next chunk on."""
