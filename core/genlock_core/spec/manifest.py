@@ -43,7 +43,7 @@ class _StreamSession(Model):
     api_version: Literal["genlock.dev/v1alpha1"]
     kind: Literal["StreamSession"]
     metadata: _Metadata
-    spec: StreamSessionSpec = Field(default_factory=StreamSessionSpec)
+    spec: StreamSessionSpec
 
 
 def load_manifest(text: str, *, origin: str = "manifest") -> list[Manifest]:

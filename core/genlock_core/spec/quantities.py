@@ -120,16 +120,17 @@ class BitrateBetween:
         return _as_text(self.parse, format_bitrate)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: object) -> JsonSchemaValue:
+        low, high = format_bitrate(self.at_least), format_bitrate(self.at_most)
+        number = "double(self.matches('[kM]$') ? self.substring(0, self.size() - 1) : self)"
         unit = "(self.endsWith('M') ? 1000000.0 : self.endsWith('k') ? 1000.0 : 1.0)"
-        number = "double(self.endsWith('M') || self.endsWith('k') ? self.substring(0, self.size() - 1) : self)"
         return {
             "type": "string",
             "maxLength": MAX_QUANTITY_CHARS,
             "pattern": rf"^{_BITRATE.pattern}$",
             "x-kubernetes-validations": [
                 {
-                    "rule": f"{number} * {unit} >= {self.at_least}.0 && {number} * {unit} <= {self.at_most}.0",
-                    "message": f"must lie between {format_bitrate(self.at_least)} and {format_bitrate(self.at_most)}",
+                    "rule": f"[{number} * {unit}].all(rate, rate >= {self.at_least}.0 && rate <= {self.at_most}.0)",
+                    "message": f"must lie between {low} and {high}",
                 }
             ],
         }
