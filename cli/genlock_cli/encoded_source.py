@@ -15,6 +15,7 @@ from av.video.frame import PictureType
 from genlock_core.errors import GenlockError
 
 TEST_CARD = "testsrc"
+COUNTER_BITS = 12
 _TIME_BASE = Fraction(1, 90_000)
 
 
@@ -142,8 +143,14 @@ def media_s(packet: "av.Packet[av.VideoStream]") -> float:
 
 
 def test_card(width: int, height: int) -> Iterator[av.VideoFrame]:
-    """An endless card: colour bars that drift, a ball that bounces, shading that never repeats within a minute."""
+    """An endless card: colours that drift, a ball that bounces, and a strip that counts the frames.
+
+    The strip at the bottom holds `COUNTER_BITS` black or white blocks: the frame's number modulo 2^COUNTER_BITS as a
+    Gray code, least significant bit on the left, so that a machine can tell which frame it sees even after a repaint.
+    """
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    strip, block = height // 10, width / COUNTER_BITS
+    bit_of_column = np.minimum((np.arange(width) / block).astype(np.int64), COUNTER_BITS - 1)
     count = 0
     while True:
         t = count / 30.0
@@ -152,11 +159,13 @@ def test_card(width: int, height: int) -> Iterator[av.VideoFrame]:
         rgb = np.stack([np.sin(hue), np.sin(hue + 2.094), np.sin(hue + 4.189)], axis=-1) * 0.5 + 0.5
         picture = (rgb * light[..., None] * 255).astype(np.uint8)
         cx = width * (0.5 + 0.38 * np.sin(t * 1.3))
-        cy = height * (0.5 + 0.36 * np.cos(t * 1.7))
+        cy = height * (0.45 + 0.3 * np.cos(t * 1.7))
         ball = (x - cx) ** 2 + (y - cy) ** 2 < (height * 0.14) ** 2
         picture[ball] = (250, 246, 230)
+        code = count ^ (count >> 1)
+        picture[height - strip :] = np.where((code >> bit_of_column) & 1, 255, 0)[None, :, None]
         yield av.VideoFrame.from_ndarray(picture, format="rgb24")
-        count += 1
+        count = (count + 1) % (1 << COUNTER_BITS)
 
 
 def _probe(source: str) -> SourceInfo:

@@ -1,0 +1,141 @@
+"""A whole Genlock of real processes for one test: Redis, workers, gateways, started as `genlock up` starts them."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from genlock_cli.state_dir import StateDir
+from genlock_cli.up.children import Child, ChildState
+from genlock_cli.up.command import read_sessions
+from genlock_cli.up.local import LocalGenlock
+from genlock_cli.up.plan import UpOptions
+from genlock_cli.up.ports import PortTaken, check_port
+from genlock_core.clock import SystemClock
+from genlock_core.spec.session import SessionKey
+from genlock_core.tokens import Role
+
+PATIENCE_S = 60.0
+"""How long a test waits for something to become true before it fails; never how long something may take."""
+
+MANIFEST = """
+apiVersion: genlock.dev/v1alpha1
+kind: StreamSession
+metadata: {name: demo}
+spec:
+  model: wan2.1-1.3b
+  qualityMode: balanced
+  prompt: thick oil paint, impressionist
+  seed: 7
+  source: {type: webrtc}
+  access: {publish: Public, view: Public}
+"""
+
+
+@dataclass(slots=True)
+class Local:
+    """What a test holds of a running Genlock."""
+
+    genlock: LocalGenlock
+    state: StateDir
+    http: tuple[httpx.AsyncClient, ...]
+    """One client per gateway."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return self.genlock.gateway_urls
+
+    def child(self, name: str) -> Child:
+        return next(child for child in self.genlock.children if child.plan.name == name)
+
+    def token(self, role: Role, session: str = "default/demo") -> dict[str, str]:
+        subject = "*" if role is Role.ADMIN else SessionKey.parse(session)
+        return {"Authorization": f"Bearer {self.state.keyring().token(subject, role)}"}
+
+    async def session(self, name: str = "default/demo", *, gateway: int = 0) -> dict[str, Any]:
+        response = await self.http[gateway].get(f"/api/v1/sessions/{name}", headers=self.token(Role.VIEW, name))
+        response.raise_for_status()
+        return dict(response.json())
+
+    async def when(
+        self, holds: Callable[[dict[str, Any]], bool], *, what: str, name: str = "default/demo", gateway: int = 0
+    ) -> dict[str, Any]:
+        """The session as soon as `holds` says so; fails with its last state when patience ends."""
+        info: dict[str, Any] = {}
+
+        async def look() -> bool:
+            nonlocal info
+            info = await self.session(name, gateway=gateway)
+            return holds(info)
+
+        await eventually(look, what=lambda: f"{what}; the session is {info}")
+        return info
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], *, what: Callable[[], str] | str) -> None:
+    """Wait until `holds`; fail saying `what` when patience ends."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    while not await holds():
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail(f"never happened: {what if isinstance(what, str) else what()}")
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def local_genlock(
+    tmp_path: Path, *, manifest: str = MANIFEST, workers: int = 2, gateways: int = 1, drain_timeout_s: float = 20.0
+) -> AsyncIterator[Local]:
+    """Start everything on free ports; stop it, and fail if a child did not end, when the test is over."""
+    path = tmp_path / "session.yaml"
+    path.write_text(manifest)
+    state = StateDir(tmp_path / "state")
+    options = UpOptions(
+        workers=workers,
+        gateways=gateways,
+        engine="mock",
+        host="127.0.0.1",
+        port=_free_ports(gateways),
+        gpu_product="NVIDIA-H100",
+        gpus=4,
+        media_root=tmp_path,
+        drain_timeout_s=drain_timeout_s,
+    )
+    genlock = LocalGenlock(
+        options,
+        read_sessions(path),
+        state=state,
+        redis_url=None,
+        clock=SystemClock(),
+        progress=logging.getLogger(__name__).info,
+        on_change=lambda _child: None,
+    )
+    clients = tuple(httpx.AsyncClient(base_url=url, timeout=10.0) for url in genlock.gateway_urls)
+    try:
+        await genlock.start()
+        assert not genlock.refused
+        yield Local(genlock, state, clients)
+    finally:
+        for client in clients:
+            await client.aclose()
+        await genlock.stop()
+    assert {child.state for child in genlock.children} == {ChildState.STOPPED}
+
+
+def _free_ports(count: int) -> int:
+    """The first of `count` neighbouring ports that are free for TCP and UDP, below the ephemeral range."""
+    for _ in range(50):
+        first = random.randrange(10_000, 19_000)
+        try:
+            for port in range(first, first + count):
+                check_port("127.0.0.1", port)
+        except PortTaken:
+            continue
+        return first
+    raise AssertionError("no free ports")
