@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -61,7 +62,7 @@ class Eyes:
 
     @property
     def longest_gap_s(self) -> float:
-        return max((b.received_s - a.received_s for a, b in zip(self.seen, self.seen[1:], strict=False)), default=0.0)
+        return max((b.received_s - a.received_s for a, b in pairwise(self.seen)), default=0.0)
 
     def counters(self) -> list[int]:
         """The frame counters that could be read, in the order in which they were shown."""

@@ -1,5 +1,7 @@
 """Reads the frame counter of `genlock publish testsrc` back from a picture, repainted or not."""
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ def read_counter(picture: NDArray[np.uint8]) -> int | None:
     strip = luma[height - height // 13 : height - height // 40]
     edges = np.linspace(0, width, COUNTER_BITS + 1)
     blocks = []
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         margin = (right - left) * 0.25
         blocks.append(float(strip[:, int(left + margin) : int(right - margin)].mean()))
     low, high = min(blocks), max(blocks)

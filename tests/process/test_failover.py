@@ -1,0 +1,137 @@
+"""Workers die, hang and drain under a live stream: viewers stay connected, sinks stay intact, time never goes back."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from tests.process.eyes import Eyes, publishing
+from tests.process.local import Local, local_genlock
+
+pytestmark = [pytest.mark.process, pytest.mark.browser, pytest.mark.timeout(240)]
+
+# The publisher of the failover tests never helps: it ignores PLI and sends a key frame every 10 s.
+STUBBORN = ("--ignore-pli", "--key-frame-every", "10")
+
+
+@dataclass(slots=True)
+class Scene:
+    """A stream with a stubborn publisher on the first gateway and three viewers on two of them."""
+
+    local: Local
+    eyes: list[Eyes]
+    page: Page
+
+    async def steady(self) -> dict[str, Any]:
+        """Everybody sees pictures and the sinks are complete."""
+        await asyncio.gather(*(one.more(24) for one in self.eyes))
+        return await self.local.when(
+            lambda s: s["phase"] == "Live" and s["stats"].get("chunk", 0) >= 6 and bool(s["stats"].get("sinkDigest")),
+            what="a steady stream",
+        )
+
+    def pid_of(self, worker: str) -> int:
+        pid = self.local.child(worker).pid
+        assert pid is not None
+        return pid
+
+    async def shown_on_page(self) -> int:
+        return int(
+            await self.page.evaluate("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames")
+        )
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path, browser: Path) -> AsyncIterator[Scene]:
+    async with contextlib.AsyncExitStack() as stack:
+        local = await stack.enter_async_context(local_genlock(tmp_path, gateways=2))
+        await stack.enter_async_context(publishing(local.urls[0], *STUBBORN))
+        eyes = [await stack.enter_async_context(Eyes(f"{url}/whep/default/demo")) for url in local.urls]
+        playwright = await stack.enter_async_context(async_playwright())
+        chromium = await playwright.chromium.launch(
+            executable_path=str(browser), args=["--no-sandbox", "--disable-quic"]
+        )
+        stack.push_async_callback(chromium.close)
+        page = await chromium.new_page()
+        await page.goto(f"{local.urls[1]}/watch/default/demo")
+        await page.wait_for_function("document.querySelector('video').videoWidth > 0", timeout=60_000)
+        yield Scene(local, eyes, page)
+
+
+async def recovered(one: Scene, before: dict[str, Any]) -> dict[str, Any]:
+    """Another worker serves, everybody sees new pictures, and nothing was lost or shown twice."""
+    shown = await one.shown_on_page()
+    counts = [len(eyes.seen) for eyes in one.eyes]
+    after = await one.local.when(
+        lambda s: (
+            s["epoch"] > before["epoch"] and s["phase"] == "Live" and bool((s.get("stats") or {}).get("restored"))
+        ),
+        what="the stream on another worker",
+    )
+    await asyncio.gather(*(eyes.until(count + 24) for eyes, count in zip(one.eyes, counts, strict=True)))
+    await one.page.wait_for_function(
+        f"document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > {shown + 24}", timeout=60_000
+    )
+    assert after["worker"] != before["worker"]
+    assert after["stats"]["sinkDigest"] == before["stats"]["sinkDigest"]
+    for eyes in one.eyes:
+        assert eyes.connection_state == "connected"
+        assert eyes.undecodable == 0
+        counters = eyes.counters()
+        assert counters == sorted(counters)
+        media = [seen.media_s for seen in eyes.seen]
+        assert media == sorted(media)
+    return after
+
+
+async def metric(one: Scene, name: str) -> float:
+    """The sum of a metric over its label sets, over both gateways."""
+    total = 0.0
+    for http in one.local.http:
+        text = (await http.get("/metrics")).text
+        total += sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+    return total
+
+
+async def test_a_killed_worker_costs_a_gap_and_nothing_else(tmp_path: Path, browser_executable: Path) -> None:
+    async with scene(tmp_path, browser_executable) as one:
+        before = await one.steady()
+        os.kill(one.pid_of(before["worker"]), signal.SIGKILL)
+        after = await recovered(one, before)
+        assert after["stats"]["lastRecoveryGapMs"] > 0
+        assert await metric(one, "genlock_gateway_recovery_gap_seconds_count") > 0
+
+
+async def test_a_stopped_worker_is_left_and_its_zombie_harms_nobody(tmp_path: Path, browser_executable: Path) -> None:
+    async with scene(tmp_path, browser_executable) as one:
+        before = await one.steady()
+        zombie = one.pid_of(before["worker"])
+        os.kill(zombie, signal.SIGSTOP)
+        try:
+            after = await recovered(one, before)
+        finally:
+            os.kill(zombie, signal.SIGCONT)
+        await asyncio.gather(*(eyes.more(48) for eyes in one.eyes))
+        later = await one.local.session()
+        assert (later["epoch"], later["worker"]) == (after["epoch"], after["worker"])
+        for eyes in one.eyes:
+            counters = eyes.counters()
+            assert counters == sorted(counters)
+            assert eyes.connection_state == "connected"
+
+
+async def test_a_polite_drain_freezes_nobody(tmp_path: Path, browser_executable: Path) -> None:
+    async with scene(tmp_path, browser_executable) as one:
+        before = await one.steady()
+        freezes = await metric(one, "genlock_gateway_freezes_total")
+        os.kill(one.pid_of(before["worker"]), signal.SIGTERM)
+        await recovered(one, before)
+        assert await metric(one, "genlock_gateway_freezes_total") == freezes
