@@ -1,0 +1,147 @@
+"""All live sessions of one gateway, their WHIP and WHEP sessions by name, and how many of each there may be."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from genlock_core.claims.record import SessionRecord
+from genlock_gateway.limits import TokenBucket
+from genlock_gateway.problems import unavailable
+from genlock_gateway.settings import Limits
+from genlock_gateway.sse import Listener
+from genlock_gateway.stream import Kind, LiveStream, Resource
+from genlock_gateway.worker_side import Surroundings
+
+logger = logging.getLogger(__name__)
+
+FULL_RETRY_S: Final = 5.0
+
+
+class Hub:
+    """The streams of this gateway. A stream is made when somebody needs it and dropped when nobody does."""
+
+    def __init__(self, around: Surroundings, limits: Limits) -> None:
+        self.around = around
+        self._limits = limits
+        self._streams: dict[str, LiveStream] = {}
+        self._resources: dict[str, tuple[LiveStream, Resource]] = {}
+        self._entering = 0
+        self._ending: set[asyncio.Task[None]] = set()
+
+    @property
+    def streams(self) -> tuple[LiveStream, ...]:
+        return tuple(self._streams.values())
+
+    @property
+    def peers(self) -> int:
+        """WHIP and WHEP sessions that there are."""
+        return len(self._resources)
+
+    @property
+    def listeners(self) -> int:
+        """SSE streams that are open."""
+        return sum(len(stream.listeners) for stream in self._streams.values())
+
+    def find(self, session: str) -> LiveStream | None:
+        return self._streams.get(session)
+
+    def resource(self, name: str) -> tuple[LiveStream, Resource] | None:
+        """The WHIP or WHEP session of that name and its stream."""
+        return self._resources.get(name)
+
+    def resources(self) -> Iterator[tuple[LiveStream, Resource]]:
+        return iter(list(self._resources.values()))
+
+    def stream(self, record: SessionRecord) -> LiveStream:
+        """The session's stream; made from the record if there is none."""
+        stream = self._streams.get(record.name)
+        if stream is None:
+            stream = self._streams[record.name] = LiveStream(record, self.around)
+        else:
+            stream.updated(record)
+        return stream
+
+    def check_room(self, session: str, kind: Kind) -> None:
+        """Raises Problem (503) when this gateway is full."""
+        stream = self._streams.get(session)
+        if len(self._resources) >= self._limits.peers:
+            self.around.metrics.blocked.labels(role=_role(kind)).inc()
+            raise unavailable("this gateway is full", retry_after_s=FULL_RETRY_S, reason="gateway-full")
+        if kind == "whep" and stream is not None and len(stream.viewers) >= self._limits.viewers_per_session:
+            self.around.metrics.blocked.labels(role=_role(kind)).inc()
+            raise unavailable(
+                f"{session} has all the viewers that it may have here",
+                retry_after_s=FULL_RETRY_S,
+                reason="session-full",
+            )
+
+    def check_room_for_listener(self) -> None:
+        """Raises Problem (503) when no more SSE streams are taken."""
+        if self.listeners >= self._limits.event_streams:
+            raise unavailable(
+                "this gateway has too many event streams", retry_after_s=FULL_RETRY_S, reason="gateway-full"
+            )
+
+    def add(self, stream: LiveStream, resource: Resource) -> None:
+        """Remember a WHIP or WHEP session until `remove`."""
+        self._resources[resource.id] = stream, resource
+
+    def remove(self, resource: Resource) -> None:
+        """Its peer is closed."""
+        known = self._resources.pop(resource.id, None)
+        if known is not None:
+            known[0].leave(resource)
+            self._drop_if_unused(known[0])
+
+    def listen(self, stream: LiveStream, listener: Listener) -> None:
+        stream.listeners.add(listener)
+
+    def unlisten(self, stream: LiveStream, listener: Listener) -> None:
+        stream.listeners.discard(listener)
+        self._drop_if_unused(stream)
+
+    def bucket(self, *, rate_per_s: float, burst: float) -> TokenBucket:
+        """A bucket that starts full now."""
+        return TokenBucket(rate_per_s=rate_per_s, burst=burst, now_s=self.around.clock.monotonic())
+
+    def tick(self) -> None:
+        """Several times a second."""
+        publishers = sum(stream.publisher is not None for stream in self._streams.values())
+        self.around.metrics.publishers.set(publishers)
+        for stream in self.streams:
+            if stream.over:
+                self._end(stream)
+            else:
+                stream.tick()
+
+    def _end(self, stream: LiveStream) -> None:
+        """The session is over: its clients are told and closed; a new session of that name gets a stream of its own."""
+        del self._streams[stream.session]
+
+        async def end() -> None:
+            try:
+                await stream.end(stream.over)
+            finally:
+                stream.close()
+
+        task = asyncio.create_task(end(), name=f"ends {stream.session}")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _drop_if_unused(self, stream: LiveStream) -> None:
+        if stream.unused and self._streams.get(stream.session) is stream:
+            del self._streams[stream.session]
+            stream.close()
+
+    async def close(self) -> None:
+        """Leave every session; peers are the media plane's to close."""
+        for stream in self.streams:
+            stream.close()
+        self._streams.clear()
+        for task in self._ending:
+            task.cancel()
+
+
+def _role(kind: Kind) -> str:
+    return "publish" if kind == "whip" else "view"

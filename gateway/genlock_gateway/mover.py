@@ -1,0 +1,255 @@
+"""When a live session opens, moves, follows or waits: pure (situation, event, now) -> (situation, action).
+
+The rules are those of DESIGN section 3. `LiveStream` feeds it events, carries out the action and feeds back what came
+of it; `decide` does no I/O and reads no clock, so that every order of events can be tried in a test.
+
+A claim that somebody else made is followed when its epoch is higher, and never when it is lower. A worker is left for
+three reasons only: its link is refused (its process is gone), it refused the session, or it made no progress for 1 s
+and `claims.rules` allows the move. While there is no capacity, the session waits and asks again, more and more rarely.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.rules import SILENCE_MS
+
+FIRST_RETRY_S: Final = 0.1
+LONGEST_RETRY_S: Final = 2.0
+SILENCE_S: Final = SILENCE_MS / 1000
+EXAMINE_EVERY_S: Final = 0.25
+NOT_OWNER_PATIENCE_S: Final = 2.0
+"""A worker that has not read its assignment yet says "not-owner"; it is asked again for this long."""
+REOPEN_EVERY_S: Final = 0.05
+SETTLED_S: Final = 5.0
+"""A worker that served this long is trusted again: the next move starts without backoff."""
+
+
+class Stage(StrEnum):
+    IDLE = "idle"  # nobody here wants the session
+    CLAIMING = "claiming"  # asked Redis for a claim; the answer is on its way
+    OPENING = "opening"  # the link's channel is being opened under `claim`
+    SERVING = "serving"  # the channel is open
+    EXAMINING = "examining"  # silent: asked Redis whether the worker is stale too
+    MOVING = "moving"  # asked Redis to move the session off `claim`
+    WAITING = "waiting"  # no capacity, or no Redis: ask again at `due_s`
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where one session stands at this gateway. Seconds are those of the gateway's monotonic clock."""
+
+    stage: Stage = Stage.IDLE
+    claim: Claim | None = None
+    cause: MoveCause | None = None
+    """Why the session leaves `claim`'s worker, while MOVING, or WAITING to move."""
+    since_s: float = 0.0
+    due_s: float = 0.0
+    failures: int = 0
+    """Refusals and misses in a row; sets the backoff."""
+
+
+# What happens.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A publisher or a viewer needs the session to run; `claim` is the one that Redis has just told, if any."""
+
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The last publisher and viewer here has gone, or the session has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Redis told a claim: an answer to Claim or Move, or one that another gateway or the worker made."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """Redis had no worker for it, or did not answer; `retry_after_s` is its own wish, 0.0 for none."""
+
+    retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """The claim is over and nobody owns the session now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The worker opened the channel under `epoch`."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The worker of `epoch` refused or closed the channel: not-owner, draining, no-slot, engine."""
+
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    """The link to the worker of `epoch` broke; `gone`: nobody of that incarnation listens at its address."""
+
+    epoch: int
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """`claims.rules` judged the silent worker of `epoch`: move for `cause`, or None: leave it."""
+
+    epoch: int
+    cause: MoveCause | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passes; `quiet_s` is how long the worker's progress counter has stood still, infinite without a link."""
+
+    quiet_s: float
+
+
+Event = Wanted | Unwanted | Claimed | Unclaimed | Lapsed | Opened | Refused | LinkLost | Examined | Tick
+
+
+# What to do.
+class Action(StrEnum):
+    CLAIM = "claim"  # ask Redis for the session's claim
+    OPEN = "open"  # open the channel under the situation's claim
+    EXAMINE = "examine"  # ask Redis how the worker looks to others
+    MOVE = "move"  # compare-and-set the session off the situation's claim, for its cause
+    CLOSE = "close"  # close the channel
+
+
+Decision = tuple[Situation, Action | None]
+
+
+def decide(situation: Situation, event: Event, now_s: float) -> Decision:
+    """What one event leads to. Events of another epoch than the situation's are stale and change nothing."""
+    if isinstance(event, Unwanted):
+        return Situation(since_s=now_s), None if situation.stage is Stage.IDLE else Action.CLOSE
+    if situation.stage is Stage.IDLE and not isinstance(event, Wanted):
+        return situation, None
+    match event:
+        case Wanted(None):
+            return _claim(situation, now_s) if situation.stage is Stage.IDLE else (situation, None)
+        case Claimed(claim) | Wanted(Claim() as claim):
+            return _claimed(situation, claim, now_s)
+        case Unclaimed(retry_after_s) if situation.stage in (Stage.CLAIMING, Stage.MOVING):
+            due_s = now_s + max(retry_after_s, backoff_s(situation.failures))
+            return _enter(situation, Stage.WAITING, now_s, due_s=due_s, failures=situation.failures + 1), None
+        case Lapsed() if situation.stage is Stage.MOVING:
+            return _claim(situation, now_s)
+        case Tick(quiet_s):
+            return _tick(situation, quiet_s, now_s)
+        case Opened() | Refused() | LinkLost() | Examined():
+            if situation.claim is not None and event.epoch == situation.claim.epoch:
+                return _of_this_claim(situation, event, now_s)
+    return situation, None
+
+
+def backoff_s(failures: int) -> float:
+    """The wait after that many failures in a row, without jitter."""
+    return min(FIRST_RETRY_S * 2.0 ** min(failures, 16), LONGEST_RETRY_S)
+
+
+def _enter(
+    situation: Situation, stage: Stage, now_s: float, *, due_s: float = 0.0, failures: int | None = None
+) -> Situation:
+    count = situation.failures if failures is None else failures
+    return replace(situation, stage=stage, since_s=now_s, due_s=due_s, failures=count)
+
+
+def _claim(situation: Situation, now_s: float) -> Decision:
+    return replace(_enter(situation, Stage.CLAIMING, now_s), cause=None), Action.CLAIM
+
+
+def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
+    held = situation.claim
+    if held is not None and claim.epoch < held.epoch:
+        return situation, None
+    if held is not None and claim.epoch == held.epoch and situation.stage is not Stage.CLAIMING:
+        return situation, None
+    opening = replace(_enter(situation, Stage.OPENING, now_s, due_s=now_s + SILENCE_S), claim=claim, cause=None)
+    return opening, Action.OPEN
+
+
+def _of_this_claim(situation: Situation, event: Opened | Refused | LinkLost | Examined, now_s: float) -> Decision:
+    match event:
+        case Opened() if situation.stage in (Stage.OPENING, Stage.EXAMINING):
+            return _enter(situation, Stage.SERVING, now_s), None
+        case Refused(_, reason) if situation.stage in (Stage.OPENING, Stage.SERVING, Stage.EXAMINING):
+            return _refused(situation, reason, now_s)
+        case LinkLost(_, gone) if situation.stage in (Stage.OPENING, Stage.SERVING, Stage.EXAMINING):
+            if gone:
+                return _move(situation, MoveCause.REFUSED, now_s)
+            if situation.stage is Stage.SERVING:
+                # Only a new attempt can tell a dead process (refused) from a bad network (no answer).
+                return _enter(situation, Stage.OPENING, now_s, due_s=now_s + SILENCE_S), Action.OPEN
+            return _examine(situation, now_s)
+        case Examined(_, cause) if situation.stage is Stage.EXAMINING:
+            if cause is not None:
+                return _move(situation, cause, now_s)
+            return replace(situation, due_s=now_s + EXAMINE_EVERY_S), None
+        case _:
+            return situation, None
+
+
+def _refused(situation: Situation, reason: str, now_s: float) -> Decision:
+    """The worker is there but does not serve the session.
+
+    A worker may not have read its assignment yet, and a claim may be older than what the worker knows: both are asked
+    again, of the worker and of Redis, for a while. Everything else is a reason to leave.
+    """
+    failures = situation.failures + 1
+    if reason == "not-owner":
+        if situation.stage is Stage.SERVING:
+            return _enter(situation, Stage.OPENING, now_s, due_s=now_s + REOPEN_EVERY_S), None
+        if now_s - situation.since_s < NOT_OWNER_PATIENCE_S:
+            return replace(situation, stage=Stage.OPENING, due_s=now_s + REOPEN_EVERY_S), None
+    cause = MoveCause.DRAIN if reason == "draining" else MoveCause.REFUSED
+    if situation.failures:
+        waiting = _enter(
+            situation, Stage.WAITING, now_s, due_s=now_s + backoff_s(situation.failures), failures=failures
+        )
+        return replace(waiting, cause=cause), None
+    return _move(replace(situation, failures=failures), cause, now_s)
+
+
+def _move(situation: Situation, cause: MoveCause, now_s: float) -> Decision:
+    return replace(_enter(situation, Stage.MOVING, now_s), cause=cause), Action.MOVE
+
+
+def _examine(situation: Situation, now_s: float) -> Decision:
+    return replace(situation, stage=Stage.EXAMINING, due_s=now_s + EXAMINE_EVERY_S), Action.EXAMINE
+
+
+def _tick(situation: Situation, quiet_s: float, now_s: float) -> Decision:
+    match situation.stage:
+        case Stage.SERVING if quiet_s >= SILENCE_S:
+            return _examine(situation, now_s)
+        case Stage.SERVING if situation.failures and now_s - situation.since_s >= SETTLED_S:
+            return replace(situation, failures=0), None
+        case Stage.EXAMINING | Stage.OPENING if now_s >= situation.due_s:
+            # A link that progresses, or that is gone, is tried again; one that is there and stands still is examined.
+            if quiet_s < SILENCE_S or (quiet_s == math.inf and situation.stage is Stage.EXAMINING):
+                return replace(situation, stage=Stage.OPENING, due_s=now_s + SILENCE_S), Action.OPEN
+            return _examine(situation, now_s)
+        case Stage.WAITING if now_s >= situation.due_s and situation.cause is not None:
+            return _move(situation, situation.cause, now_s)
+        case Stage.WAITING if now_s >= situation.due_s:
+            return _claim(situation, now_s)
+        case _:
+            return situation, None

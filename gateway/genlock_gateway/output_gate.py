@@ -1,0 +1,90 @@
+"""Which generated frames viewers may see when workers change: pure (DESIGN sections 2 and 3).
+
+- A frame of a stale epoch is refused. Only a worker that hands over politely (it is alive and makes progress) goes on
+  being shown beside its successor, until the successor's picture is there.
+- Per codec, nothing is shown whose place in the source, (run, capture time), is before what was shown.
+- The first frame of an epoch, and the first one after a refused one, is a key frame: decoders never see a broken chain.
+"""
+
+from enum import StrEnum
+
+from genlock_core.media import Codec, SourcePosition
+
+OVERLAP_S = 0.5
+"""A leaving worker is shown for at most this long after its successor's first frame arrived: should the successor lag
+behind for ever, the leaving one must not win for ever."""
+
+
+class Verdict(StrEnum):
+    SHOW = "show"
+    STALE = "stale"  # of an epoch that is over
+    OLDER = "older"  # before what was shown
+    NEEDS_KEY = "needs-key"  # newer, but no decoder could start with it: ask for a key frame
+
+
+class OutputGate:
+    """What was shown of one session, and which epochs may add to it."""
+
+    __slots__ = ("_epoch", "_joined_s", "_leaving", "_shown", "_started")
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._leaving: int | None = None
+        self._joined_s: float | None = None  # when the current epoch's first frame arrived
+        self._shown: dict[Codec, SourcePosition] = {}
+        self._started: set[Codec] = set()  # codecs in which the current epoch is being shown
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    @property
+    def last_shown(self) -> SourcePosition | None:
+        """The newest place in the source that viewers have seen, in any codec."""
+        return max(self._shown.values(), default=None)
+
+    @property
+    def successor_arrived(self) -> bool:
+        """The current epoch's worker has sent a frame: the leaving one needs no more input."""
+        return self._joined_s is not None
+
+    def switch(self, epoch: int, *, leaving: int | None = None) -> None:
+        """Frames of `epoch` count from now on; with `leaving` also that one's, until they are not needed any more."""
+        if epoch <= self._epoch:
+            return
+        self._epoch, self._leaving, self._joined_s = epoch, leaving, None
+        self._started.clear()
+
+    def may_leave(self, now_s: float) -> bool:
+        """The leaving worker's channel can be closed."""
+        if self._leaving is None:
+            return True
+        overlapped = self._joined_s is not None and now_s - self._joined_s > OVERLAP_S
+        return overlapped or (bool(self._shown) and self._started >= set(self._shown))
+
+    def left(self) -> None:
+        """The leaving worker's channel is closed."""
+        self._leaving = None
+
+    def restart(self, codec: Codec) -> None:
+        """Nobody watches `codec` any more: the next frame in it is a key frame again."""
+        self._started.discard(codec)
+        self._shown.pop(codec, None)
+
+    def admit(self, codec: Codec, *, epoch: int, position: SourcePosition, key_frame: bool, now_s: float) -> Verdict:
+        """Judge the next frame of `epoch` in `codec`; SHOW has already been counted as shown."""
+        if epoch != self._epoch and (epoch != self._leaving or codec in self._started or self.may_leave(now_s)):
+            return Verdict.STALE
+        if epoch == self._epoch and self._joined_s is None:
+            self._joined_s = now_s
+        shown = self._shown.get(codec)
+        if shown is not None and position < shown:
+            if epoch == self._epoch:
+                self._started.discard(codec)
+            return Verdict.OLDER
+        if epoch == self._epoch and codec not in self._started:
+            if not key_frame:
+                return Verdict.NEEDS_KEY
+            self._started.add(codec)
+        self._shown[codec] = position
+        return Verdict.SHOW

@@ -1,0 +1,400 @@
+"""One live session at this gateway: its publisher, its viewers, and the frames between them and the worker.
+
+Codecs, RTP and ICE are `rtc`'s, claims and moves `worker_side`'s; a `LiveStream` puts them together.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from redis.exceptions import RedisError
+
+from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.record import SessionRecord
+from genlock_core.link.events import MediaReceived, StatsReceived
+from genlock_core.link.messages import After, Open, names_of
+from genlock_core.media import AccessUnit, Codec, SourcePosition
+from genlock_core.slo.stages import Stage, StageTimes
+from genlock_core.spec.session import Phase
+from genlock_gateway.gop import GroupOfPictures
+from genlock_gateway.limits import TokenBucket
+from genlock_gateway.links import Channel
+from genlock_gateway.output_gate import OutputGate, Verdict
+from genlock_gateway.rtc.fanout import Fanout
+from genlock_gateway.rtc.receive import IngestPeer
+from genlock_gateway.rtc.viewer import ViewerPeer
+from genlock_gateway.session_view import SessionView, as_json, view_of
+from genlock_gateway.sse import Listener
+from genlock_gateway.stats import SessionStats
+from genlock_gateway.worker_side import Surroundings, WorkerSide
+
+logger = logging.getLogger(__name__)
+
+STATS_EVERY_S: Final = 0.5
+CLIENTS_TOLD_PER_S: Final = 200.0
+"""Messages to many clients are spread out: a data channel costs about a millisecond of CPU per message."""
+MESSAGES_PER_S: Final = 20.0
+MESSAGE_BURST: Final = 60.0
+DROPPED: Final = {Verdict.STALE: "stale-epoch", Verdict.OLDER: "old", Verdict.NEEDS_KEY: "before-key-frame"}
+
+Kind: TypeAlias = Literal["whip", "whep"]
+
+
+@dataclass(slots=True, eq=False)
+class Resource:
+    """A WHIP or WHEP session: a peer connection under an unguessable name. Lives from the 201 until its peer closes."""
+
+    id: str
+    kind: Kind
+    peer: IngestPeer | ViewerPeer
+    etag: str
+    may_control: bool
+    messages: TokenBucket
+    key: str = ""  # who the publisher is
+    run: int = 0  # the publication's, for whip
+
+
+class LiveStream:
+    """The one mutable object of a session here.
+
+    Idle until a publisher or a viewer enters; then its worker side claims, opens and moves, until the last one has left
+    (idle again) or the session is `over`. `Hub` makes it on demand, and drops it when nobody uses it any more.
+    """
+
+    def __init__(self, record: SessionRecord, around: Surroundings) -> None:
+        self.session = record.name
+        self.record = record
+        self.publisher: Resource | None = None
+        self.viewers: set[Resource] = set()
+        self.listeners: set[Listener] = set()
+        self.stats = SessionStats(
+            self.session, frame_rate=record.session.frame_rate, clock=around.clock, metrics=around.metrics
+        )
+        self.side = WorkerSide(self.session, self, around)
+        self._around = around
+        self._gop = GroupOfPictures()
+        self._gate = OutputGate()
+        preferred = Codec[record.session.output.codec.upper()]
+        self.fanouts: Mapping[Codec, Fanout] = {
+            codec: Fanout(codec=codec, clock=around.clock, on_key_frame_wanted=self._asker(codec))
+            for codec in sorted(Codec, key=lambda codec: codec is not preferred)
+        }
+        self.over = ""  # why the session has ended
+        self._opened_epoch = 0
+        self._shown_epoch = 0  # the newest one that a frame was shown of
+        self._lost = False  # its worker was lost, and nothing was shown since
+        self._state_changed = True
+        self._state_due_s = self._stats_due_s = 0.0
+        self._chores: set[asyncio.Task[None]] = set()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    # -- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> bool:
+        return self.publisher is not None or bool(self.viewers)
+
+    @property
+    def unused(self) -> bool:
+        return not self.wanted and not self.listeners
+
+    @property
+    def phase(self) -> Phase:
+        """What clients are told: the record's phase, and Recovering from the loss of a worker to the next frame."""
+        if self.record.finished or not self.wanted:
+            return self.record.phase
+        if self._lost:
+            return Phase.RECOVERING
+        return Phase.LIVE if self._shown_epoch >= self.record.epoch > 0 else self.record.phase
+
+    def view(self) -> SessionView:
+        """The session as the API shows it."""
+        stats = self.stats.report(
+            viewers=len(self.viewers), worker=None if self.record.owner is None else self.record.owner.name,
+            epoch=self.record.epoch,
+        )  # fmt: skip
+        return view_of(
+            self.record,
+            phase=self.phase,
+            viewers=len(self.viewers),
+            publisher=self.publisher is not None,
+            stats=stats if self.wanted else None,
+        )
+
+    # -- people -----------------------------------------------------------------------------------------------------
+
+    def enter(self, resource: Resource, claim: Claim | None = None) -> Resource | None:
+        """A publisher or a viewer is here; returns the publisher that it takes over from."""
+        previous: Resource | None = None
+        if resource.kind == "whip":
+            previous, self.publisher = self.publisher, resource
+            self._gop.clear()
+            self.stats.published(resource.run)
+            self._tell_source()
+        else:
+            self.viewers.add(resource)
+            self._tell_codecs()
+        self._around.metrics.viewers.labels(session=self.session).set(len(self.viewers))
+        self.side.want(claim)
+        self.changed()
+        return previous
+
+    def leave(self, resource: Resource) -> None:
+        """Its peer is closed."""
+        if resource is self.publisher:
+            self.publisher = None
+            self._gop.clear()
+            self.stats.unpublished()
+            self._tell_source(gone_run=resource.run)
+        elif resource in self.viewers:
+            self.viewers.discard(resource)
+            self._tell_codecs()
+            if not self.viewers:
+                self.stats.rest()
+        else:
+            return
+        self._around.metrics.viewers.labels(session=self.session).set(len(self.viewers))
+        if not self.wanted:
+            self.side.unwant()
+            self.stats.forget_report()
+            self._opened_epoch = self._shown_epoch = 0
+            self._lost = False
+        self.changed()
+
+    def renumber(self, resource: Resource, run: int) -> None:
+        """Redis had lost the publisher's slot, and its publication has another number now."""
+        if resource is self.publisher and run != resource.run:
+            resource.run = run
+            self._tell_source()
+            self.key_frame_wanted()
+
+    def source(self, resource: Resource, unit: AccessUnit) -> None:
+        """A publisher's access unit."""
+        if resource is not self.publisher:
+            return
+        self._gop.add(unit)
+        if self._gop.wants_key_frame:
+            self.key_frame_wanted()
+        self.stats.source_frame(resource.run, watched=bool(self.viewers))
+        age_us = max(0, self.stats.now_us() - unit.capture_us)
+        stages = StageTimes.of({Stage.CAPTURED: 0, Stage.FORWARDED: age_us})
+        channel = self.side.serving
+        if channel is None:
+            self._around.metrics.frames_dropped.labels(reason="no-worker").inc()
+        else:
+            channel.connection.send_media(channel.number, unit, run=resource.run, stages=stages)
+        leaving = self.side.leaving
+        if leaving is not None and not self._gate.successor_arrived:
+            leaving.connection.send_media(leaving.number, unit, run=resource.run, stages=stages)
+
+    def nudge(self) -> None:
+        """There is something new in the control stream."""
+        for channel in (self.side.serving, self.side.leaving):
+            if channel is not None:
+                channel.connection.nudge_control(channel.number)
+
+    # -- time and the record ----------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Several times a second: silence, retries, what is due to be told."""
+        now_s = self._around.clock.monotonic()
+        self.side.tick()
+        if self.side.leaving is not None and self._gate.may_leave(now_s):
+            self.side.leave_old()
+            self._gate.left()
+        spread_s = (len(self.viewers) + len(self.listeners)) / CLIENTS_TOLD_PER_S
+        if self._state_changed and now_s >= self._state_due_s:
+            self._state_changed, self._state_due_s = False, now_s + spread_s
+            self.tell("state", as_json(self.view(), without_stats=True))
+        if self.wanted and now_s >= self._stats_due_s:
+            self._stats_due_s = now_s + STATS_EVERY_S + spread_s
+            report = self.view().stats
+            if report is not None:
+                self.tell("stats", report.to_dict())
+
+    def updated(self, record: SessionRecord) -> None:
+        """Redis tells a newer record."""
+        if record.epoch < self.record.epoch:
+            return
+        moved = record.epoch > self.record.epoch and record.owner != self.record.owner
+        paused = record.control.get("paused")
+        self.record = record
+        if record.finished:
+            self.over = self.over or f"the session has ended{f' ({record.reason})' if record.reason else ''}"
+        if moved and record.phase is Phase.RECOVERING:
+            self.moving(_cause(record.reason))
+        if paused is not None and paused.value == "true":
+            self.stats.rest()
+        if not record.finished:
+            self.side.follow(record)
+        self.changed()
+
+    def tell(self, kind: str, message: Mapping[str, Any]) -> None:
+        """Tell every client, on its data channel and by SSE."""
+        text = _message(kind, message)
+        for resource in (*self.viewers, *([self.publisher] if self.publisher else [])):
+            resource.peer.send(text)
+        for listener in self.listeners:
+            listener.tell(kind, message)
+
+    async def end(self, reason: str) -> None:
+        """The session is over: tell everybody, and close."""
+        self.tell("state", as_json(self.view(), without_stats=True))
+        self.side.unwant()
+        peers = [resource.peer for resource in (*self.viewers, *([self.publisher] if self.publisher else []))]
+        for listener in self.listeners:
+            listener.end()
+        await asyncio.gather(*(peer.close(reason) for peer in peers))
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.side.close("the gateway leaves the session")
+        for fanout in self.fanouts.values():
+            fanout.close()
+        for chore in self._chores:
+            chore.cancel()
+        self._around.metrics.drop_session(self.session)
+
+    # -- from the worker's side -------------------------------------------------------------------------------------
+
+    def request(self, claim: Claim) -> Open:
+        shown = self._gate.last_shown
+        return Open(
+            session=self.session,
+            epoch=claim.epoch,
+            gateway=self._around.gateway,
+            publisher=self.publisher is not None,
+            codecs=names_of(self._codecs()),
+            after=None if shown is None else After(run=shown.run, capture_us=shown.capture_us),
+        )
+
+    def opened(self, channel: Channel, leaving: Channel | None) -> None:
+        self._gate.switch(channel.epoch, leaving=None if leaving is None else leaving.epoch)
+        self.stats.moves += self._opened_epoch != 0 and channel.epoch > self._opened_epoch
+        self._opened_epoch = channel.epoch
+        connection, number = channel.connection, channel.number
+        connection.send_codecs(number, self._codecs())
+        if self.publisher is not None:
+            connection.send_source(number, present=True, run=self.publisher.run)
+            for unit in self._gop.units:
+                connection.send_media(number, unit, run=self.publisher.run, replay=True)
+            self.key_frame_wanted()
+        self.changed()
+
+    def output(self, channel: Channel, media: MediaReceived) -> None:
+        arrived_us = self.stats.now_us()
+        unit = media.unit
+        if not self.viewers:
+            return
+        verdict = self._gate.admit(
+            unit.codec,
+            epoch=channel.epoch if media.epoch == channel.epoch else -1,
+            position=SourcePosition(media.run, unit.capture_us),
+            key_frame=unit.key_frame,
+            now_s=self._around.clock.monotonic(),
+        )
+        fanout = self.fanouts[unit.codec]
+        if verdict is not Verdict.SHOW:
+            self._around.metrics.frames_dropped.labels(reason=DROPPED[verdict]).inc()
+            if verdict is Verdict.NEEDS_KEY:
+                fanout.want_key_frame()
+            return
+        fanout.push(unit)
+        own_run = None if self.publisher is None else self.publisher.run
+        if unit.codec is self._measured():
+            self.stats.shown(media, arrived_us=arrived_us, own_run=own_run)
+        self._lost = self._lost and channel.epoch != self._gate.epoch
+        if channel.epoch > self._shown_epoch:
+            self._shown_epoch = channel.epoch
+            self._chore(self._live(channel.epoch))
+            self.changed()
+
+    def key_frame_wanted(self) -> None:
+        if self.publisher is not None and isinstance(self.publisher.peer, IngestPeer):
+            self._around.metrics.key_frame_requests.labels(to="publisher").inc()
+            self.publisher.peer.request_key_frame()
+
+    def reported(self, channel: Channel, stats: StatsReceived) -> None:
+        if channel is self.side.channel:
+            self.stats.reported(stats.report)
+
+    def moving(self, cause: MoveCause) -> None:
+        if self._shown_epoch and not self._lost and cause not in (MoveCause.DRAIN, MoveCause.REQUESTED):
+            self._lost = True
+            self.stats.fault(cause)
+            self.changed()
+
+    def changed(self) -> None:
+        claim = self.side.situation.claim
+        if claim is not None and claim.epoch > self.record.epoch:
+            self.outdated()
+        self._state_changed = True
+
+    def outdated(self) -> None:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = self._chore(self._refresh())
+
+    # -- within -----------------------------------------------------------------------------------------------------
+
+    def _codecs(self) -> frozenset[Codec]:
+        return frozenset(viewer.peer.codec for viewer in self.viewers)
+
+    def _measured(self) -> Codec:
+        """The codec whose frames are counted: each frame once, though it may be sent in two."""
+        used = self._codecs()
+        return next((codec for codec in self.fanouts if codec in used), Codec.H264)
+
+    def _tell_codecs(self) -> None:
+        codecs = self._codecs()
+        for codec in Codec:
+            if codec not in codecs:
+                self._gate.restart(codec)
+        channel = self.side.serving
+        if channel is not None:
+            channel.connection.send_codecs(channel.number, codecs)
+
+    def _tell_source(self, *, gone_run: int = 0) -> None:
+        run = gone_run if self.publisher is None else self.publisher.run
+        channel = self.side.serving
+        if channel is not None:
+            channel.connection.send_source(channel.number, present=self.publisher is not None, run=run)
+
+    def _asker(self, codec: Codec) -> Callable[[], None]:
+        def ask() -> None:
+            channel = self.side.serving
+            if channel is not None:
+                self._around.metrics.key_frame_requests.labels(to="worker").inc()
+                channel.connection.request_key_frame(channel.number, codec)
+
+        return ask
+
+    async def _live(self, epoch: int) -> None:
+        await self._around.claims.set_phase(self.session, epoch, Phase.LIVE)
+
+    async def _refresh(self) -> None:
+        record = await self._around.claims.record(self.session)
+        if record is not None:
+            self.updated(record)
+
+    def _chore(self, work: Any) -> "asyncio.Task[None]":
+        async def guarded() -> None:
+            try:
+                await work
+            except (RedisError, OSError) as error:
+                logger.warning("%s: Redis does not answer (%s)", self.session, type(error).__name__)
+
+        task = asyncio.create_task(guarded())
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+        return task
+
+
+def _cause(reason: str) -> MoveCause:
+    return MoveCause(reason) if reason in set(MoveCause) else MoveCause.REFUSED
+
+
+def _message(kind: str, message: Mapping[str, Any]) -> str:
+    return json.dumps({**message, "type": kind}, separators=(",", ":"))
