@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from genlock_cli.up.children import Child, ChildState
 from genlock_cli.up.command import read_sessions
 from genlock_cli.up.local import LocalGenlock
 from genlock_cli.up.plan import UpOptions
-from genlock_cli.up.ports import PortTaken, check_port
+from genlock_cli.up.ports import choose_ports
 from genlock_core.clock import SystemClock
 from genlock_core.spec.session import SessionKey
 from genlock_core.tokens import Role
@@ -101,7 +100,7 @@ async def local_genlock(
         gateways=gateways,
         engine="mock",
         host="127.0.0.1",
-        port=_free_ports(gateways),
+        port=choose_ports("127.0.0.1", gateways),
         gpu_product="NVIDIA-H100",
         gpus=4,
         media_root=tmp_path,
@@ -126,16 +125,3 @@ async def local_genlock(
             await client.aclose()
         await genlock.stop()
     assert {child.state for child in genlock.children} == {ChildState.STOPPED}
-
-
-def _free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that are free for TCP and UDP, below the ephemeral range."""
-    for _ in range(50):
-        first = random.randrange(10_000, 19_000)
-        try:
-            for port in range(first, first + count):
-                check_port("127.0.0.1", port)
-        except PortTaken:
-            continue
-        return first
-    raise AssertionError("no free ports")

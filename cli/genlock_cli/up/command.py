@@ -13,6 +13,7 @@ import typer
 from genlock_cli.state_dir import StateDir
 from genlock_cli.up.local import LocalGenlock, media_root_of
 from genlock_cli.up.plan import UpOptions
+from genlock_cli.up.ports import choose_ports
 from genlock_cli.up.view import UpView
 from genlock_core.clock import SystemClock
 from genlock_core.errors import GenlockError, InvalidManifest
@@ -32,7 +33,7 @@ def up(
     engine: Annotated[str, typer.Option(help="Engine of the workers; mock needs no GPU.")] = "mock",
     host: Annotated[str, typer.Option(help="Address to serve on; other machines need tokens and https.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=1, max=65_000, help="TCP port of the page, and UDP port of the media.")
+        int, typer.Option(min=0, max=65_000, help="TCP port of the page and UDP port of the media; 0: free ones.")
     ] = 8080,
     redis: Annotated[str | None, typer.Option(help="URL of a Redis to use instead of an own one.")] = None,
     gpu_product: Annotated[str, typer.Option(help="GPU whose measured profile sizes the sessions.")] = "NVIDIA-H100",
@@ -56,7 +57,7 @@ def up(
         gateways=gateways,
         engine=engine,
         host=host,
-        port=port,
+        port=port or choose_ports(host, gateways),
         gpu_product=gpu_product,
         gpus=gpus,
         media_root=media_root or media_root_of(path),

@@ -1,9 +1,13 @@
 """Are the ports free that `genlock up` is about to use? Asked before anything is started."""
 
 import errno
+import secrets
 import socket
 
 from genlock_core.errors import GenlockError
+
+_FREE_RANGE = range(10_000, 20_000)
+_ATTEMPTS = 50
 
 
 class PortTaken(GenlockError):
@@ -28,6 +32,21 @@ def check_port(host: str, port: int) -> None:
                 probe.bind((host, port))
             except OSError as error:
                 raise PortTaken(kind=kind, host=host, port=port, reason=_reason(error)) from None
+
+
+def choose_ports(host: str, count: int) -> int:
+    """The first of `count` free neighbouring ports, below every usual ephemeral range. Raises PortTaken."""
+    for attempt in range(_ATTEMPTS):
+        first = _FREE_RANGE.start + secrets.randbelow(len(_FREE_RANGE) - count)
+        try:
+            for port in range(first, first + count):
+                check_port(host, port)
+        except PortTaken:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return first
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _reason(error: OSError) -> str:

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from genlock_cli.up.ports import PortTaken, check_port
+from genlock_cli.up.ports import PortTaken, check_port, choose_ports
 
 
 @pytest.mark.parametrize(("kind", "type_"), [("TCP", socket.SOCK_STREAM), ("UDP", socket.SOCK_DGRAM)])
@@ -20,3 +20,9 @@ def test_a_taken_port_is_named_with_what_to_do(kind: str, type_: socket.SocketKi
 def test_a_foreign_address_is_refused() -> None:
     with pytest.raises(PortTaken, match="no such address"):
         check_port("203.0.113.7", 8080)
+
+
+def test_chosen_ports_are_free_neighbours() -> None:
+    first = choose_ports("127.0.0.1", 3)
+    for port in range(first, first + 3):
+        check_port("127.0.0.1", port)
