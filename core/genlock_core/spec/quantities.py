@@ -51,8 +51,11 @@ def parse_bitrate(value: object) -> int:
 
 
 def format_bitrate(value: int) -> str:
-    """1500000 -> `1500k`."""
-    return f"{value // 1000}k" if value % 1000 == 0 else str(value)
+    """1500000 -> `1500k`, 2000000 -> `2M`."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if value % size == 0:
+            return f"{value // size}{unit}"
+    return str(value)
 
 
 def parse_share(value: object) -> float:

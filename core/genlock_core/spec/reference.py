@@ -15,8 +15,8 @@ from genlock_core.spec.session import MODE_DEFAULTS
 _HEAD = """\
 # StreamSession
 
-One manifest is the whole interface; the same file runs with `genlock up FILE` and on Kubernetes. `examples/` has one per use.
-This page is made by `python -m genlock_core.spec.reference > docs/streamsession.md`; a test keeps it true.
+One manifest is the whole interface; the same file runs with `genlock up FILE` and on Kubernetes. `examples/` has one
+per use. This page is made by `python -m genlock_core.spec.reference > docs/streamsession.md`; a test keeps it true.
 
 A file may hold several sessions, divided by `---`. Unknown fields, a number where text belongs and YAML's anchors are
 mistakes; all mistakes of a file are reported at once, each with the path of its field. `metadata.name` and
@@ -24,6 +24,8 @@ mistakes; all mistakes of a file are reported at once, each with the path of its
 
 Durations are text with a unit (`500ms`, `1m30s`), bitrates as well (`1500k`, `2M`), shares are percentages (`1%`).
 """
+
+_BY_MODE = ("spec.steps", "spec.resolution", "spec.slo")
 
 
 def page() -> str:
@@ -65,7 +67,8 @@ def _fields(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping
 
 
 def _row(path: str, field: Mapping[str, Any]) -> str:
-    default = f"`{field['default']}`".replace("True", "true") if "default" in field else "-"
+    absent = "by mode" if path.startswith(_BY_MODE) else "-"
+    default = f"`{field['default']}`".replace("True", "true") if "default" in field else absent
     return f"| `{path}` | {_kind(field)} | {default} | {field['description']} |"
 
 
@@ -74,7 +77,7 @@ def _kind(field: Mapping[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if bounds := field.get("x-kubernetes-validations"):
-        return f"text, {bounds[0]['message'].removeprefix('must ')}"
+        return f"text {bounds[0]['message'].removeprefix('must lie ')}"
     kind = {"integer": "whole number", "string": "text", "array": "list"}.get(field["type"], field["type"])
     low, high = field.get("minimum"), field.get("maximum")
     if low is not None and high is not None:

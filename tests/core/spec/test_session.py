@@ -1,0 +1,75 @@
+import pytest
+from pydantic import ValidationError
+
+from genlock_core.spec.session import (
+    MODE_DEFAULTS,
+    Approximation,
+    QualityMode,
+    ResolvedSession,
+    SessionKey,
+    Source,
+    SourceType,
+    StreamSessionSpec,
+    resolve,
+)
+
+KEY = SessionKey(name="demo")
+
+
+@pytest.mark.parametrize("mode", QualityMode)
+def test_a_quality_mode_fills_in_what_is_left_out(mode: QualityMode) -> None:
+    resolved = resolve(KEY, StreamSessionSpec(quality_mode=mode))
+    defaults = MODE_DEFAULTS[mode]
+    assert (resolved.steps, resolved.resolution) == (defaults.steps, defaults.resolution)
+    assert resolved.frame_deadline_ms == defaults.frame_deadline_ms
+    assert resolved.time_to_first_frame_ms == defaults.time_to_first_frame_ms
+
+
+def test_what_the_session_says_stands_before_the_mode() -> None:
+    spec = StreamSessionSpec.model_validate({
+        "qualityMode": "quality",
+        "steps": 1,
+        "resolution": {"width": 512, "height": 512},
+        "slo": {"frameDeadline": "300ms", "timeToFirstFrame": "400ms", "missBudget": "2%"},
+        "idleTimeout": "1m30s",
+    })  # fmt: skip
+    resolved = resolve(KEY, spec)
+    assert (resolved.steps, str(resolved.resolution)) == (1, "512x512")
+    assert (resolved.frame_deadline_ms, resolved.time_to_first_frame_ms, resolved.miss_budget) == (300, 400, 0.02)
+    assert resolved.idle_timeout_ms == 90_000
+
+
+def test_a_resolved_session_survives_json() -> None:
+    resolved = resolve(KEY, StreamSessionSpec())
+    assert ResolvedSession.model_validate_json(resolved.model_dump_json(by_alias=True)) == resolved
+
+
+def test_min_steps_above_the_modes_steps_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"approximation\.minSteps"):
+        StreamSessionSpec(quality_mode=QualityMode.BALANCED, approximation=Approximation(min_steps=3))
+    StreamSessionSpec(quality_mode=QualityMode.QUALITY, approximation=Approximation(min_steps=3))
+
+
+def test_a_path_belongs_to_a_file_source_and_to_no_other() -> None:
+    Source(type=SourceType.FILE, path="a.mp4")
+    with pytest.raises(ValidationError, match="needs one"):
+        Source(type=SourceType.FILE)
+    with pytest.raises(ValidationError, match="leave it out"):
+        Source(type=SourceType.NONE, path="a.mp4")
+
+
+@pytest.mark.parametrize("prompt", ["", " \n\t", "bell\x07", "nul\x00"])
+def test_a_prompt_must_say_something_visible(prompt: str) -> None:
+    with pytest.raises(ValidationError):
+        StreamSessionSpec(prompt=prompt)
+
+
+@pytest.mark.parametrize(("text", "key"), [("demo", "default/demo"), ("studio/demo", "studio/demo")])
+def test_a_key_is_read_with_and_without_its_namespace(text: str, key: str) -> None:
+    assert str(SessionKey.parse(text)) == key
+
+
+@pytest.mark.parametrize("text", ["", "Demo", "a/b/c", "-a", "a" * 64, "a\n"])
+def test_a_key_that_is_no_dns_label_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        SessionKey.parse(text)
