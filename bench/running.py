@@ -1,0 +1,81 @@
+"""A running Genlock for the benchmarks: real processes on free ports, a publisher, and viewers that time frames."""
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from genlock_cli.state_dir import StateDir
+from genlock_cli.up.local import LocalGenlock
+from genlock_cli.up.plan import UpOptions
+from genlock_cli.up.ports import choose_ports
+from genlock_core.clock import SystemClock
+from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
+
+SESSION = SessionKey(name="bench")
+SPEC = {
+    "prompt": "thick oil paint",
+    "source": {"type": "webrtc"},
+    "access": {"publish": "Public", "view": "Public"},
+}
+
+
+@asynccontextmanager
+async def running(*, gateways: int = 1) -> AsyncIterator[LocalGenlock]:
+    """Two mock workers, the session `default/bench`."""
+    session: ResolvedSession = resolve(SESSION, StreamSessionSpec.model_validate(SPEC))
+    with tempfile.TemporaryDirectory() as folder:
+        options = UpOptions(
+            workers=2,
+            gateways=gateways,
+            engine="mock",
+            host="127.0.0.1",
+            port=choose_ports("127.0.0.1", gateways),
+            gpu_product="NVIDIA-H100",
+            gpus=4,
+            media_root=Path(folder),
+            drain_timeout_s=10.0,
+        )
+        genlock = LocalGenlock(
+            options,
+            [session],
+            state=StateDir(Path(folder) / "state"),
+            redis_url=None,
+            clock=SystemClock(),
+            progress=lambda _words: None,
+            on_change=lambda _child: None,
+        )
+        try:
+            await genlock.start()
+            yield genlock
+        finally:
+            await genlock.stop()
+
+
+@asynccontextmanager
+async def publisher(genlock: LocalGenlock) -> AsyncIterator[None]:
+    """The test card at 16 frames per second, by `genlock publish`."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "genlock_cli.main", "publish", "testsrc", str(SESSION), "--fps", "16"),
+        *("--gateway", genlock.gateway_urls[0], "--json"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+async def session_info(http: httpx.AsyncClient) -> dict[str, Any]:
+    response = await http.get(f"/api/v1/sessions/{SESSION}")
+    response.raise_for_status()
+    return dict(response.json())
