@@ -73,11 +73,12 @@ def plot(series: Series, image: Path) -> None:
 
 
 def page(sections: list[str]) -> str:
-    machine = f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()}, Python {platform.python_version()}, no GPU"
+    system = f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores, {system}, no GPU"
     head = (
         "# Benchmarks\n\n"
-        f"Written by `make bench` on a small shared machine: {machine}. Such a machine is noisy: read the ratios, which compare "
-        "with a baseline of the same run, before the figures. Everything runs over loopback.\n"
+        f"Written by `make bench` on a small shared machine: {machine}. Such a machine is noisy: read the ratios, "
+        "which compare with a baseline of the same run, before the figures. Everything runs over loopback.\n"
     )
     return "\n".join([head, *sections])
 
