@@ -23,7 +23,7 @@ def split_annex_b(data: bytes) -> list[bytes]:
         starts.append(at + 3)
         at = data.find(b"\x00\x00\x01", at + 3)
     ends = [start - 3 for start in starts[1:]] + [len(data)]
-    nals = (data[start:end].rstrip(b"\x00") for start, end in zip(starts, ends, strict=True))
+    nals = (data[start:end].rstrip(b"\x00") for start, end in zip(starts, ends, strict=False))
     return [nal for nal in nals if nal]
 
 
@@ -33,7 +33,7 @@ def join_annex_b(nals: Iterable[bytes]) -> bytes:
 
 
 def starts_picture(payload: bytes) -> bool:
-    """True if an RTP payload surely is the first of its picture, whatever was lost before it.
+    """True if an RTP payload surely is the first of its picture but for parameter sets, whatever was lost before it.
 
     Parameter sets and delimiters stand only at the front of an access unit; a slice does if its `first_mb_in_slice` is
     0, which as an Exp-Golomb code is a single 1 bit (ITU-T H.264 sections 7.4.1.2.3 and 7.3.3).

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aiortc.rate import RemoteBitrateEstimator
+from aiortc.rate import BandwidthUsage, RemoteBitrateEstimator
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_PLI,
@@ -36,6 +36,7 @@ from genlock_gateway.rtc.jitter import Assembled, Frame, FrameAssembler, MediaPa
 from genlock_gateway.rtc.key_frames import KeyFrameRequests
 from genlock_gateway.rtc.nack import NackSchedule, split_at_wrap
 from genlock_gateway.rtc.peer import PeerState, PeerTransport
+from genlock_gateway.rtc.rate_ceiling import RateCeiling
 from genlock_gateway.rtc.video_format import VideoFormat
 
 logger = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class IngestPeer:
         self._parameter_sets = ParameterSets(video.sprop_parameter_sets)
         self._capture_clock = CaptureClock()
         self._bitrate = RemoteBitrateEstimator()
+        self._ceiling = RateCeiling()
         self._key_frames = KeyFrameRequests(clock, min_interval_s=PLI_MIN_INTERVAL_S)
         self._started = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -249,7 +251,9 @@ class IngestPeer:
             abs_send_time=sent_at, arrival_time_ms=arrival_ms, payload_size=size, ssrc=packet.ssrc
         )
         if estimate is not None:
-            fci = pack_remb_fci(*estimate)
+            congested = self._bitrate.detector.state() is BandwidthUsage.OVERUSING
+            ceiling = self._ceiling.update(congested=congested, estimate_bps=estimate[0], now_s=self._clock.monotonic())
+            fci = pack_remb_fci(ceiling, estimate[1])
             report = RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=self._ssrc, media_ssrc=0, fci=fci)
             self.transport.send_rtcp(bytes(report))
 

@@ -32,7 +32,7 @@ class UnitTrack(MediaStreamTrack):
         super().__init__()
         self.queue: asyncio.Queue[AccessUnit] = asyncio.Queue()
 
-    async def recv(self) -> av.Packet:
+    async def recv(self) -> "av.Packet[Any]":
         unit = await self.queue.get()
         packet = av.Packet(unit.data)
         packet.pts, packet.time_base = unit.capture_us * 9 // 100, CLOCK
@@ -99,7 +99,6 @@ class Viewer(Client):
         transceiver.setCodecPreferences(preferences(codec, rtx=rtx))
         self.pictures: list[Any] = []
         self.packets: list[RtpPacket] = []
-        self.payload_types: set[int] = set()
         self._receiver = transceiver.receiver
         self._reading: asyncio.Task[None] | None = None
         original = self._receiver._handle_rtp_packet
@@ -108,7 +107,7 @@ class Viewer(Client):
             self.packets.append(packet)
             await original(packet, arrival_time_ms=arrival_time_ms)
 
-        self._receiver._handle_rtp_packet = tap
+        self._receiver._handle_rtp_packet = tap  # type: ignore[method-assign]
         self.connection.on("track", self._track)
 
     async def pli(self, ssrc: int) -> None:
@@ -123,7 +122,9 @@ class Viewer(Client):
         async def read() -> None:
             try:
                 while True:
-                    self.pictures.append((await track.recv()).to_ndarray())
+                    frame = await track.recv()
+                    assert isinstance(frame, av.VideoFrame)
+                    self.pictures.append(frame.to_ndarray())
             except MediaStreamError:
                 return
 
@@ -154,5 +155,5 @@ class Clients:
 async def until(condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
     """Wait until `condition` holds; TimeoutError if it never does."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - conditions of real clients set no event
+        while not condition():
             await asyncio.sleep(0.005)

@@ -1,6 +1,7 @@
 """Encoded clips for the tests: what a publisher or a worker would make."""
 
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
@@ -34,7 +35,7 @@ def encode(
     codec: Codec, frames: int, *, width: int = 320, height: int = 240, fps: int = 30, first_us: int = 0
 ) -> list[AccessUnit]:
     """The first unit is a key frame, the others are not."""
-    context = av.CodecContext.create(ENCODERS[codec], "w")
+    context = cast(av.VideoCodecContext, av.CodecContext.create(ENCODERS[codec], "w"))
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
     context.time_base, context.framerate = Fraction(1, fps), Fraction(fps, 1)
     context.bit_rate, context.gop_size = 1_500_000, 10_000

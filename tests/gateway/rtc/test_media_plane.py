@@ -267,7 +267,7 @@ async def test_a_passive_client_is_connected_to(plane: MediaPlane, clients: Clie
 async def test_a_request_for_a_key_frame_reaches_the_publisher(plane: MediaPlane, clients: Clients) -> None:
     client = clients.publisher(Codec.VP8)
     asked: list[None] = []
-    client.connection.getSenders()[0]._send_keyframe = lambda: asked.append(None)
+    client.connection.getSenders()[0]._send_keyframe = lambda: asked.append(None)  # type: ignore[method-assign]
     got: list[AccessUnit] = []
     peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
     client.send(encode(Codec.VP8, 1))
