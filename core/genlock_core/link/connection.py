@@ -11,21 +11,23 @@ import logging
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
+from typing import Any
 
 from pydantic import JsonValue
 
 from genlock_core.clock import Clock
-from genlock_core.errors import GenlockError, LinkAuthError, LinkProtocolError
+from genlock_core.errors import LinkProtocolError
+from genlock_core.link.closure import CloseCause, Closure, LinkDown, cause_of
 from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft
-from genlock_core.link.handshake import LinkWrongPeer
-from genlock_core.link.liveness import LinkSilent, LinkTimings
+from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.messages import Open, RefusalReason
-from genlock_core.link.outbox import Lane, LinkOverflow, OutboxLimits
+from genlock_core.link.outbox import Lane, OutboxLimits
 from genlock_core.link.protocol import LinkProtocol
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.stages import StageTimes
+
+__all__ = ["CloseCause", "Closure", "LinkConnection", "LinkDown", "connect"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,39 +38,6 @@ FAREWELL_S = 1.0
 """How long a closing side waits for the peer to take the goodbye."""
 
 _NO_STAGES = StageTimes()
-
-
-class CloseCause(StrEnum):
-    """Why a link is down."""
-
-    CLOSED = "closed"
-    """This side closed it."""
-    LEFT = "left"
-    """The peer said goodbye first."""
-    REFUSED = "refused"
-    """Nobody listens at the address, or another process does: the peer is gone."""
-    RESET = "reset"
-    """The connection broke without a goodbye: the peer's process died, or the network cut it."""
-    SILENT = "silent"
-    """The peer made no progress, or did not read, for too long."""
-    PROTOCOL = "protocol"
-    AUTH = "auth"
-
-
-@dataclass(frozen=True, slots=True)
-class Closure:
-    """The end of a link."""
-
-    cause: CloseCause
-    detail: str
-
-
-class LinkDown(GenlockError):
-    """No link to the peer; `cause` says whether its process is gone (REFUSED, RESET)."""
-
-    def __init__(self, address: str, closure: Closure) -> None:
-        self.address, self.cause, self.detail = address, closure.cause, closure.detail
-        super().__init__(f"no link to {address}: {closure.cause} ({closure.detail})")
 
 
 async def connect(
@@ -162,8 +131,9 @@ class LinkConnection:
     async def connected(self) -> None:
         """Wait until both sides are proven. Raises LinkDown."""
         proven = asyncio.create_task(self._proven.wait())
+        either: set[asyncio.Future[Any]] = {proven, self.closed}
         try:
-            await asyncio.wait({proven, self.closed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             self._serving.cancel()
             raise
@@ -346,16 +316,8 @@ def _closure(task: "asyncio.Task[Closure]") -> Closure:
     if error is None:
         return task.result()
     if isinstance(error, LinkProtocolError):
-        return Closure(_cause(error), str(error))
+        return Closure(cause_of(error), str(error))
     if isinstance(error, OSError):
         return Closure(CloseCause.RESET, str(error) or type(error).__name__)
     logger.error("serving a link failed", exc_info=error)
     return Closure(CloseCause.PROTOCOL, f"this side failed: {error!r}")
-
-
-def _cause(error: LinkProtocolError) -> CloseCause:
-    if isinstance(error, LinkAuthError):
-        return CloseCause.AUTH
-    if isinstance(error, LinkWrongPeer):
-        return CloseCause.REFUSED
-    return CloseCause.SILENT if isinstance(error, LinkSilent | LinkOverflow) else CloseCause.PROTOCOL

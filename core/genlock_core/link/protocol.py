@@ -8,7 +8,7 @@ and counted, for both happen between honest peers; a frame on a channel that nev
 """
 
 import secrets as random_source
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from struct import Struct
 from typing import Literal
@@ -136,10 +136,8 @@ class LinkProtocol:
             return events
         try:
             self._parser.push(data)
-            while (frame := self._parser.pop()) is not None:
+            for frame in self._frames():
                 events += self._take(frame)
-                if self.has_ended:
-                    break
         except LinkProtocolError as mistake:
             self._fail(mistake)
             raise
@@ -300,6 +298,11 @@ class LinkProtocol:
         except LinkOverflow as overflow:
             # Whoever speaks here is not to blame: `tick` raises it where the connection is looked after.
             self._overflow = overflow
+
+    def _frames(self) -> Iterator[Frame]:
+        """The frames that are whole, as long as the connection is up."""
+        while not self.has_ended and (frame := self._parser.pop()) is not None:
+            yield frame
 
     def _take(self, frame: Frame) -> list[Event]:
         if self.state is LinkState.HANDSHAKE:

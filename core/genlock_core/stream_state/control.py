@@ -1,34 +1,96 @@
-"""A session's control stream: the truth about prompt, steps, noise and pause, in the order in which they were asked."""
+"""A session's control stream: the truth about prompt, steps, noise and pause, in the order in which they were asked.
 
-from collections.abc import Mapping
+Gateways append what their clients ask for and nudge the worker over the link; the worker reads on from the last id that
+it applied, which its snapshot carries. The stream is capped; the record keeps the last value of each field.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from genlock_core.spec.session import MAX_PROMPT_CHARS, Model
+from genlock_core.store import MAX_BLOCK_MS, Store
+from genlock_core.stream_state import keys, lua
+
+logger = logging.getLogger(__name__)
+
+STREAM_ENTRIES = 512
+"""About so many entries are kept (Redis trims whole nodes)."""
+REMEMBERED_REQUESTS = 1_024
+"""So many requests per session are known again when they are repeated ..."""
+REMEMBERED_MS = 600_000
+"""... for this long."""
+MAX_NUMBER = 2**53
+FIRST_ID = "0-0"
+"""The id before every entry."""
+
+_CLIENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_OWN_FIELDS = frozenset({"client", "number"})
 
 
 class ControlChange(Model):
     """What a client wants changed; None leaves a field as it is, and at least one is not None."""
 
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)] | None = None
-    steps: Annotated[int, Field(ge=1, le=4)] | None = None
+    steps: Annotated[int, Field(ge=1, le=4, strict=True)] | None = None
     noise_scale: Annotated[float, Field(ge=0.1, le=1.0)] | None = None
-    paused: bool | None = None
+    paused: Annotated[bool, Field(strict=True)] | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_says_something(cls, prompt: str | None) -> str | None:
+        if prompt is not None and (not prompt.strip() or any(ord(char) < 32 and char not in "\n\t" for char in prompt)):
+            raise ValueError("must contain a visible character and no control characters")
+        return prompt
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.prompt is None and self.steps is None and self.noise_scale is None and self.paused is None:
+            raise ValueError("give at least one of prompt, steps, noiseScale, paused")
+        return self
 
     def to_fields(self) -> dict[str, str]:
-        """As strings by camelCase name, the form of the stream and of the record's last values."""
-        raise NotImplementedError
+        """As strings by camelCase name: the form of the stream, and of the record's last values."""
+        values = self.model_dump(by_alias=True, exclude_none=True)
+        return {name: _to_text(value) for name, value in values.items()}
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, str]) -> "ControlChange":
+    def from_fields(cls, fields: Mapping[str, str]) -> Self:
         """The inverse; fields of a newer version are left out. Raises pydantic.ValidationError."""
-        raise NotImplementedError
+        readers = {"prompt": str, "steps": _whole, "noiseScale": float, "paused": _truth}
+        return cls.model_validate(
+            {name: _read(readers[name], text) for name, text in fields.items() if name in readers}
+        )
+
+
+def _to_text(value: object) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _read(reader: Any, text: str) -> object:
+    """The value, or the text itself where it is none, for the model to name as the mistake that it is."""
+    try:
+        return reader(text)
+    except (ValueError, KeyError):
+        return text
+
+
+def _whole(text: str) -> int:
+    return int(text)
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "false": False}[text]
 
 
 @dataclass(frozen=True, slots=True)
 class ControlEntry:
+    """One change in the stream; `id` orders them, `number` counts the client's requests."""
+
     id: str
     client: str
     number: int
@@ -36,15 +98,64 @@ class ControlEntry:
 
 
 class ControlStream:
-    """`redis`: a client of bytes or of text."""
+    """The control streams of all sessions in one Redis."""
 
-    def __init__(self, redis: object) -> None:
-        raise NotImplementedError
+    def __init__(self, redis: Store) -> None:
+        self._redis = redis
 
-    async def append(self, session: str, *, client: str, number: int, change: ControlChange) -> str: raise NotImplementedError
-    async def read(self, session: str, after: str = "0", limit: int = 256) -> list[ControlEntry]: raise NotImplementedError
+    async def append(self, session: str, *, client: str, number: int, change: ControlChange) -> str:
+        """Add a change and give its id; the same (client, number) again gives the first one's id and adds nothing.
+
+        `client` has at most 64 letters, digits, `.`, `_`, `-`. Raises ValueError for another one or a bad number.
+        """
+        if not _CLIENT.fullmatch(client) or not 0 <= number <= MAX_NUMBER:
+            raise ValueError(f"client {client[:64]!r}, number {number}: not a client's request")
+        fields = {"client": client, "number": str(number), **change.to_fields()}
+        reply = await lua.run(
+            self._redis,
+            "append",
+            [keys.control(session), keys.control_ids(session), keys.control_recent(session)],
+            [
+                f"{client}:{number}",
+                STREAM_ENTRIES,
+                REMEMBERED_REQUESTS,
+                REMEMBERED_MS,
+                *(part for item in fields.items() for part in item),
+            ],
+        )
+        return _text(reply)
+
+    async def read(self, session: str, after: str = FIRST_ID, limit: int = 256) -> list[ControlEntry]:
+        """At most `limit` entries behind the id `after`, the oldest first."""
+        found: Any = await self._redis.xrange(keys.control(session), min=f"({after}", count=limit)
+        return list(_entries(session, found))
+
     async def tail(self, session: str, after: str, *, block_ms: int, limit: int = 256) -> list[ControlEntry]:
-        """Like `read`, but waits for the next entry; give it a client of its own, it holds a connection."""
-        raise NotImplementedError
-    async def last_id(self, session: str) -> str: raise NotImplementedError
-    async def delete(self, session: str) -> None: raise NotImplementedError
+        """Like `read`, but waits up to `block_ms` (at most MAX_BLOCK_MS) for one; holds a connection meanwhile."""
+        block_ms = max(1, min(block_ms, MAX_BLOCK_MS))
+        found: Any = await self._redis.xread({keys.control(session): after}, count=limit, block=block_ms)
+        return [entry for _, entries in found or () for entry in _entries(session, entries)]
+
+    async def last_id(self, session: str) -> str:
+        """The id of the newest entry, FIRST_ID if there is none."""
+        found: Any = await self._redis.xrevrange(keys.control(session), count=1)
+        return _text(found[0][0]) if found else FIRST_ID
+
+    async def delete(self, session: str) -> None:
+        """Forget the session's controls."""
+        await self._redis.delete(keys.control(session), keys.control_ids(session), keys.control_recent(session))
+
+
+def _entries(session: str, found: Iterable[tuple[Any, Mapping[Any, Any]]]) -> Iterable[ControlEntry]:
+    """The entries that this version understands; others are passed over, so that one cannot stop the stream."""
+    for entry_id, raw in found:
+        fields = {_text(name): _text(value) for name, value in raw.items()}
+        try:
+            change = ControlChange.from_fields(fields)
+            yield ControlEntry(_text(entry_id), fields["client"], int(fields["number"]), change)
+        except (ValidationError, KeyError, ValueError) as error:
+            logger.warning("%s: control entry %s passed over: %s", session, _text(entry_id), type(error).__name__)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -98,7 +98,7 @@ async def test_media_and_requests_go_both_ways() -> None:
         connection = await link(server)
         assert connection.peer == WORKER
         channel = connection.open(Open(session="default/demo", epoch=7, gateway="g0"))
-        assert not connection.send_media(channel, AccessUnit(Codec.H264, b"early", True, 0), run=1)
+        assert not connection.send_media(channel, AccessUnit(Codec.H264, b"early", key_frame=True, capture_us=0), run=1)
         assert await until(connection, ChannelOpened) == ChannelOpened(channel, "default/demo", 7)
         unit = AccessUnit(Codec.H264, bytes(range(256)) * 4_000, key_frame=True, capture_us=-5)
         assert connection.send_media(channel, unit, run=3)
@@ -239,7 +239,9 @@ async def test_a_slow_owner_slows_the_peer_and_loses_nothing() -> None:
         channel = connection.open(Open(session="default/demo", epoch=1, gateway="g0"))
         await until(connection, ChannelOpened)
         for count in range(2_000):
-            connection.send_media(channel, AccessUnit(Codec.VP8, b"%d" % count, True, count), run=1)
+            connection.send_media(
+                channel, AccessUnit(Codec.VP8, b"%d" % count, key_frame=True, capture_us=count), run=1
+            )
             await asyncio.sleep(0)
         seen = 0
         async for event in connection.events():
