@@ -43,7 +43,7 @@ class PromptBlend:
 
     def next_chunk(self) -> "PromptBlend":
         """The blend after one more chunk."""
-        if self.done >= BLEND_CHUNKS:
+        if self.done + 1 >= BLEND_CHUNKS:
             return PromptBlend.of(self.target)
         return PromptBlend(start=self.start, target=self.target, done=self.done + 1)
 

@@ -112,16 +112,15 @@ def contours(picture: Image, *, sigma: float, gain: float) -> Image:
     return cv2.convertScaleAbs(cv2.subtract(outer, inner), alpha=gain)
 
 
-def enlarged(picture: Image, surface: Surface, *, smooth: bool = True) -> Image:
-    """To the full size."""
-    size = surface.screen.shape[::-1]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR)
+def enlarged(picture: Image) -> Image:
+    """To the full size, smooth."""
+    return cv2.pyrUp(picture)
 
 
-def lines(field: Image, surface: Surface, *, start: float, end: float, depth: int = 255) -> Image:
+def lines(field: Image, *, start: float, end: float, depth: int = 255) -> Image:
     """A contour field drawn crisp at full size: 255 is bare, 255 - depth a full line."""
     table = _table(255 - depth * rise(start, end))
-    return cv2.LUT(enlarged(field, surface), table)
+    return cv2.LUT(enlarged(field), table)
 
 
 def over(picture: Image, plane: Image) -> Image:
@@ -146,8 +145,8 @@ def _watercolour(picture: Image, surface: Surface, hand: Hand) -> Image:
     grey = cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY)
     pooled = cv2.convertScaleAbs(cv2.absdiff(grey, cv2.blur(grey, (7, 7))), alpha=1.5)
     light = cv2.LUT(graded(flat, surface.look, hand), _table(255 * (0.13 + 0.87 * (_RISE / 255) ** 0.72)))
-    washed = enlarged(over(light, cv2.bitwise_not(pooled)), surface)
-    return over(washed, lines(contours(grey, sigma=0.8, gain=hand.line_gain), surface, start=60, end=190, depth=110))
+    washed = enlarged(over(light, cv2.bitwise_not(pooled)))
+    return over(washed, lines(contours(grey, sigma=0.8, gain=hand.line_gain), start=60, end=190, depth=110))
 
 
 def _ink(picture: Image, surface: Surface, hand: Hand) -> Image:
@@ -155,8 +154,8 @@ def _ink(picture: Image, surface: Surface, hand: Hand) -> Image:
     grey = cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY)
     wash = cv2.LUT(cv2.medianBlur(grey, 5), posterised(4, 0.35))
     wash = cv2.LUT(cv2.GaussianBlur(wash, (0, 0), 1.2), _table(105 + 150 * rise(20, 190)))
-    drawn = lines(contours(grey, sigma=1.5, gain=hand.line_gain * 0.8), surface, start=56, end=120)
-    return cv2.applyColorMap(cv2.multiply(enlarged(wash, surface), drawn, scale=1 / 255), gradient(surface.look))
+    drawn = lines(contours(grey, sigma=1.5, gain=hand.line_gain * 0.8), start=56, end=120)
+    return cv2.applyColorMap(cv2.multiply(enlarged(wash), drawn, scale=1 / 255), gradient(surface.look))
 
 
 def _neon(picture: Image, surface: Surface, hand: Hand) -> Image:
@@ -174,15 +173,15 @@ def _neon(picture: Image, surface: Surface, hand: Hand) -> Image:
     lit = over(tubes, edge)
     glow = cv2.GaussianBlur(cv2.resize(lit, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0), 3.0)
     room = cv2.applyColorMap(cv2.convertScaleAbs(grey, alpha=0.42), gradient(look))
-    room = cv2.addWeighted(room, 0.36, graded(calm, look, hand), 0.16, 0)
+    room = cv2.addWeighted(room, 0.4, graded(calm, look, hand), 0.26, 0)
     room = cv2.add(room, cv2.convertScaleAbs(cv2.resize(glow, room.shape[1::-1]), alpha=1.5))
-    core = cv2.LUT(enlarged(lit, surface), smooth_step(46, 190))
-    return cv2.add(enlarged(room, surface, smooth=False), core)
+    core = cv2.LUT(enlarged(lit), smooth_step(46, 190))
+    return cv2.add(enlarged(room), core)
 
 
 def _oil(picture: Image, surface: Surface, hand: Hand) -> Image:
     flat = flatten(shaken(picture, surface), hand.brush)
-    return enlarged(cv2.LUT(graded(flat, surface.look, hand), _CONTRAST), surface)
+    return enlarged(cv2.LUT(graded(flat, surface.look, hand), _CONTRAST))
 
 
 _CONTRAST = _table(255 * (0.86 * (_RISE / 255) + 0.14 * rise(30, 225)) ** 0.92)
@@ -191,50 +190,48 @@ _CONTRAST = _table(255 * (0.86 * (_RISE / 255) + 0.14 * rise(30, 225)) ** 0.92)
 def _pencil(picture: Image, surface: Surface, hand: Hand) -> Image:
     grey = cv2.cvtColor(flatten(picture, max(hand.brush - 4, 3)), cv2.COLOR_RGB2GRAY)
     sketch = cv2.divide(grey, cv2.convertScaleAbs(cv2.blur(grey, (13, 13)), beta=6), scale=252)
-    sketch = cv2.LUT(enlarged(sketch, surface), smooth_step(120 - hand.steps * 6, 226))
-    tone = cv2.LUT(enlarged(grey, surface, smooth=False), _table(70 + 250 * (_RISE / 255) ** 0.8))
+    sketch = cv2.LUT(enlarged(sketch), smooth_step(120 - hand.steps * 6, 226))
+    tone = cv2.LUT(enlarged(grey), _table(70 + 250 * (_RISE / 255) ** 0.8))
     hatched = np.maximum(coverage(tone, surface.screen, hardness=1.5), np.uint8(96))
     return cv2.applyColorMap(cv2.multiply(sketch, hatched, scale=1 / 255), gradient(surface.look))
 
 
 def _charcoal(picture: Image, surface: Surface, hand: Hand) -> Image:
     grey = cv2.cvtColor(flatten(picture, hand.brush), cv2.COLOR_RGB2GRAY)
-    tone = cv2.LUT(enlarged(grey, surface), _table(20 + 250 * rise(10, 235)))
+    tone = cv2.LUT(enlarged(grey), _table(20 + 250 * rise(10, 235)))
     rubbed = cv2.addWeighted(coverage(tone, surface.screen, hardness=1.1), 0.62, tone, 0.42, 0)
-    drawn = lines(contours(grey, sigma=1.7, gain=hand.line_gain * 0.7), surface, start=40, end=170, depth=225)
+    drawn = lines(contours(grey, sigma=1.7, gain=hand.line_gain * 0.7), start=40, end=170, depth=225)
     return cv2.applyColorMap(cv2.multiply(rubbed, drawn, scale=1 / 255), gradient(surface.look))
 
 
 def _pastel(picture: Image, surface: Surface, hand: Hand) -> Image:
     flat = flatten(shaken(picture, surface), hand.brush)
     soft = cv2.LUT(graded(flat, surface.look, hand), _table(255 * (0.16 + 0.84 * (_RISE / 255) ** 0.72)))
-    return enlarged(soft, surface)
+    return enlarged(soft)
 
 
 def _comic(picture: Image, surface: Surface, hand: Hand) -> Image:
     flat = cv2.medianBlur(flatten(picture, hand.brush), 3)
     grey = cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY)
     inks = cv2.LUT(graded(flat, surface.look, hand), posterised(4, 0.25))
-    inks = cv2.LUT(inks, _table(22 + 233 * (_RISE / 255) ** 0.85))
-    tone = cv2.LUT(enlarged(grey, surface, smooth=False), _table(60 + 235 * rise(0, 150)))
+    inks = cv2.LUT(inks, _table(30 + 225 * (_RISE / 255) ** 0.7))
+    tone = cv2.LUT(enlarged(grey), _table(70 + 235 * rise(0, 120)))
     dots = np.maximum(coverage(tone, surface.screen, hardness=4.0), np.uint8(150))
-    drawn = lines(contours(grey, sigma=1.2, gain=hand.line_gain), surface, start=70, end=120)
-    return over(enlarged(inks, surface), cv2.multiply(dots, drawn, scale=1 / 255))
+    drawn = lines(contours(grey, sigma=1.2, gain=hand.line_gain), start=70, end=120)
+    return over(enlarged(inks), cv2.multiply(dots, drawn, scale=1 / 255))
 
 
 def _cyanotype(picture: Image, surface: Surface, hand: Hand) -> Image:
     grey = cv2.cvtColor(flatten(picture, max(hand.brush - 4, 3)), cv2.COLOR_RGB2GRAY)
-    tone = enlarged(cv2.LUT(grey, smooth_step(0, 242)), surface)
+    tone = enlarged(cv2.LUT(grey, smooth_step(0, 242)))
     brushed = cv2.addWeighted(tone, 1.0, surface.screen, 0.07, -9)
     return cv2.applyColorMap(brushed, gradient(surface.look))
 
 
 def _blueprint(picture: Image, surface: Surface, hand: Hand) -> Image:
     grey = cv2.cvtColor(flatten(picture, max(hand.brush - 2, 3)), cv2.COLOR_RGB2GRAY)
-    chalk = cv2.bitwise_not(
-        lines(contours(grey, sigma=0.9, gain=hand.line_gain * 1.2), surface, start=50, end=130, depth=230)
-    )
-    faint = cv2.convertScaleAbs(enlarged(cv2.LUT(grey, posterised(5, 0.3)), surface, smooth=False), alpha=0.36)
+    chalk = cv2.bitwise_not(lines(contours(grey, sigma=0.9, gain=hand.line_gain * 1.2), start=50, end=130, depth=230))
+    faint = cv2.convertScaleAbs(enlarged(cv2.LUT(grey, posterised(5, 0.3))), alpha=0.36)
     return cv2.applyColorMap(cv2.max(faint, chalk), gradient(surface.look))
 
 
@@ -265,9 +262,9 @@ _TILE_CONTRAST = _table(18 + 237 * (0.5 * (_RISE / 255) + 0.5 * rise(20, 220)) *
 
 def _engraving(picture: Image, surface: Surface, hand: Hand) -> Image:
     grey = cv2.cvtColor(flatten(picture, max(hand.brush - 4, 3)), cv2.COLOR_RGB2GRAY)
-    tone = cv2.LUT(enlarged(grey, surface), _table(14 + 262 * (_RISE / 255) ** 0.75))
+    tone = cv2.LUT(enlarged(grey), _table(14 + 262 * (_RISE / 255) ** 0.75))
     cut = coverage(tone, surface.screen, hardness=3.2)
-    drawn = lines(contours(grey, sigma=1.1, gain=hand.line_gain), surface, start=60, end=130)
+    drawn = lines(contours(grey, sigma=1.1, gain=hand.line_gain), start=60, end=130)
     return cv2.applyColorMap(cv2.multiply(cut, drawn, scale=1 / 255), gradient(surface.look))
 
 
@@ -277,7 +274,7 @@ def _film(picture: Image, surface: Surface, hand: Hand) -> Image:
     own = cv2.LUT(graded(sharp, surface.look, hand), _CONTRAST)
     bloom = cv2.resize(cv2.LUT(own, smooth_step(150, 255)), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     bloom = cv2.resize(cv2.GaussianBlur(bloom, (0, 0), 4.0), own.shape[1::-1])
-    return enlarged(cv2.addWeighted(own, 1.0, bloom, 0.35, 0), surface)
+    return enlarged(cv2.addWeighted(own, 1.0, bloom, 0.35, 0))
 
 
 Recipe = Callable[[Image, Surface, Hand], Image]

@@ -3,6 +3,7 @@
 Pure: the same picture, surface, correction, anchor and hand give the same bytes.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ from genlock_worker.engines.mock.surface import Surface
 
 Pixels = NDArray[np.uint8]
 
-_PULL = 0.3
+_PULL = 0.4
 """How far a picture's mean colour is drawn to that of the sinks."""
+_MIDDLE = 0.46
+"""Luminance (0-1) that the mean of the sinks is brought towards."""
 _FULL_STRENGTH = 0.6
 """Noise scale from which on nothing of the source's own look is left."""
 
@@ -30,19 +33,30 @@ def correction(*, refined: Latent, latent: Latent, anchor: Anchor) -> Latent:
     return change
 
 
+def exposure(anchor: Anchor) -> NDArray[Any]:
+    """A table of 256 tones that lifts what the sinks saw as dark, and calms what they saw as glaring."""
+    seen = min(max(float(np.dot(anchor.colour, (0.299, 0.587, 0.114))), 0.02), 0.98)
+    gamma = min(max(math.log(_MIDDLE) / math.log(seen), 0.5), 1.4) ** 0.7
+    table: NDArray[Any] = np.round(255.0 * (np.arange(256) / 255.0) ** gamma).astype(np.uint8)
+    return table
+
+
 def strength_of(noise_scale: float) -> float:
     """How much of the medium shows (0-1): without noise a model gives its input back."""
     return min(noise_scale / _FULL_STRENGTH, 1.0)
 
 
-def picture(working: Pixels, *, change: Latent, surfaces: Sequence[tuple[Surface, float]], hand: Hand) -> Pixels:
+def picture(
+    working: Pixels, *, change: Latent, tones: NDArray[Any], surfaces: Sequence[tuple[Surface, float]], hand: Hand
+) -> Pixels:
     """Paint one frame (H, W, 3) from its working picture (H/2, W/2, 3).
 
+    `change` is the chunk's `correction`, `tones` its `exposure`;
     `surfaces` are the looks it is painted in, with weights that sum to 1 (more than one while prompts blend).
     """
     height, width = working.shape[:2]
     moved = cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR)
-    corrected = cv2.add(working, moved * np.float32(255.0), dtype=cv2.CV_8U)
+    corrected = cv2.LUT(cv2.add(working, moved * np.float32(255.0), dtype=cv2.CV_8U), tones)
     total: NDArray[Any] | None = None
     for surface, weight in surfaces:
         part = _painted(corrected, surface, hand)
@@ -59,4 +73,4 @@ def _painted(corrected: NDArray[Any], surface: Surface, hand: Hand) -> NDArray[A
     painted = media.finished(media.RECIPES[surface.look.medium](corrected, surface, hand), surface)
     if hand.strength >= 1.0:
         return painted
-    return cv2.addWeighted(painted, hand.strength, media.enlarged(corrected, surface), 1.0 - hand.strength, 0)
+    return cv2.addWeighted(painted, hand.strength, media.enlarged(corrected), 1.0 - hand.strength, 0)

@@ -229,6 +229,7 @@ class Session:
             paint.correction(refined=after, latent=before, anchor=anchor)
             for after, before in zip(refined, flight.latent, strict=True)
         ]
+        tones = paint.exposure(anchor)
         count = len(flight.working)
         weights = [flight.blend.frame_weights(number, count) for number in range(count)]
         surfaces = {
@@ -240,6 +241,7 @@ class Session:
                 paint.picture(
                     working,
                     change=changes[min(number, len(changes) - 1)],
+                    tones=tones,
                     surfaces=[(surfaces[digest], weight) for digest, weight in weights[number]],
                     hand=Hand(steps=flight.steps, strength=paint.strength_of(flight.level.scale)),
                 )

@@ -55,7 +55,7 @@ _MEDIUM_PALETTE: dict[Medium, tuple[Colour, Colour, Colour, float, float]] = {
 }
 """Shadows, middle, lights, tint and saturation of each medium before the prompt's colours."""
 
-_COLOUR_TINT = 0.62
+_COLOUR_TINT = 0.54
 """How far colour words replace the picture's own colours in a medium that has colours."""
 
 

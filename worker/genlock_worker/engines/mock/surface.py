@@ -19,6 +19,8 @@ from genlock_worker.engines.mock.words import Medium
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
+_SHEET = (252.0, 248.0, 238.0)
+"""The white of bare paper."""
 UNITY = 128
 """The gain that leaves a value as it is."""
 
@@ -48,7 +50,10 @@ def make_surface(*, look: Look, anchor: Anchor, width: int, height: int) -> Surf
     """Lay out the paper. Deterministic; about 40 ms at 832x480, so keep it."""
     paper_at, strokes_at, wobble_at = anchor.phases
     grain = np.roll(_paper(look, width, height), (paper_at[1], paper_at[0]), (0, 1))
-    gain, lift = _paper_maps(look, grain, _vignette(anchor, width, height))
+    vignette = _vignette(anchor, width, height)
+    gain, lift = _paper_maps(look, grain, vignette)
+    if look.medium is Medium.NEON:
+        lift = lift + _haze(anchor, vignette)
     cells = None
     if look.medium in (Medium.MOSAIC, Medium.GLASS):
         cells, joints = _tiles(look, width, height)
@@ -121,6 +126,15 @@ def _vignette(anchor: Anchor, width: int, height: int) -> Floats:
     return (1.0 - np.clip(away * 0.6, 0, 0.3)).astype(np.float32)
 
 
+def _haze(anchor: Anchor, vignette: Floats) -> Floats:
+    """The air of a dark room (H, W, 3), lit in the colour that the sinks saw, brightest where their light lies."""
+    colour = np.array(anchor.colour, np.float32)
+    vivid = colour - 0.7 * colour.min()
+    strength = np.square(np.clip((vignette - 0.8) * 5, 0, 1))[..., None]
+    haze: Floats = strength * (vivid / max(float(vivid.max()), 1e-3) * np.float32(30.0))
+    return haze
+
+
 def _edge(width: int, height: int, *, inset: float, rough: float, soft: float, salt: int) -> Floats:
     """How much of the sheet's ragged border is bare paper (0 inside, 1 at the edge)."""
     x = np.minimum(np.arange(width), np.arange(width)[::-1]).astype(np.float32)[None, :]
@@ -143,7 +157,8 @@ def _paper_maps(look: Look, grain: Floats, vignette: Floats) -> tuple[Floats, Fl
     if border is not None:
         inset, rough, soft = (part * size for part in border)
         bare = _edge(width, height, inset=inset, rough=rough, soft=max(soft, 1.0), salt=look.salt ^ 0x53)[..., None]
-        paper = np.array(look.lights, np.float32) * (1.0 + 0.35 * strength * grain[..., None])
+        sheet = np.float32(0.35) * np.array(look.lights, np.float32) + np.float32(0.65) * np.array(_SHEET, np.float32)
+        paper = sheet * (1.0 + 0.35 * strength * grain[..., None])
         gain, lift = gain * (1.0 - bare), lift + bare * paper
     if medium is Medium.BLUEPRINT:
         step = max(round(26 * size), 8)

@@ -4,6 +4,7 @@ A scene is drawn as tones (one plane of 8 bits) and coloured at the end, so a fr
 same look, frame number and backdrop give the same picture.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,7 @@ _PALETTES: dict[Scene, tuple[Colour, ...]] = {
     Scene.FOREST: ((10, 30, 24), (34, 78, 48), (104, 140, 72), (206, 200, 128), (255, 248, 210)),
     Scene.COSMOS: ((8, 6, 32), (52, 26, 102), (164, 52, 140), (86, 170, 214), (246, 242, 255)),
 }
-_NAMED_TINT = 0.6
+_NAMED_TINT = 0.5
 """Looks with at least this tint have colours of their own, which rule over the scene's."""
 
 
@@ -106,13 +107,14 @@ def _sky(backdrop: Backdrop, seconds: float, *, horizon: float) -> Any:
     """Lighter towards the horizon, a low sun, clouds that drift and change."""
     x, y = _grid(backdrop)
     height, width = backdrop.clouds.shape
-    sun_x, sun_y = 0.62 * width / height + 0.05 * np.sin(seconds * 0.11), horizon - 0.2 + 0.03 * np.sin(seconds * 0.07)
+    sun_x, sun_y = (
+        0.62 * width / height + 0.05 * math.sin(seconds * 0.11),
+        horizon - 0.2 + 0.03 * math.sin(seconds * 0.07),
+    )
     away = np.sqrt(np.square(x - np.float32(sun_x)) + np.square(y - np.float32(sun_y)))
     sun = np.clip((0.085 - away) * 60, 0, 1) * 0.45 + np.exp(away * np.float32(-4.0)) * 0.32
-    bend = height * (0.10 + 0.05 * float(np.sin(seconds * 0.23)))
-    clouds = _moved(
-        backdrop.clouds, 60 + 9 * float(np.sin(seconds * 0.09)) + seconds % 40, 0, warp=backdrop.warp, amount=bend
-    )
+    bend = height * (0.10 + 0.05 * math.sin(seconds * 0.23))
+    clouds = _moved(backdrop.clouds, 90 * math.sin(seconds * 0.05), 0, warp=backdrop.warp, amount=bend)
     return 0.4 + 0.34 * y + sun + 0.15 * np.clip(clouds + 0.15, -0.4, 1)
 
 
@@ -131,7 +133,7 @@ def _hills(backdrop: Backdrop, seconds: float) -> Any:
             + 0.1 * layer
             - (0.16 - 0.018 * layer) * _ridge(backdrop, layer, x, seconds * (0.01 + 0.02 * layer), 1.6)
         )
-        body = 0.56 - 0.11 * layer + 0.16 * (y - top) * (1 + layer * 0.2)
+        body = 0.44 - 0.1 * layer + 0.22 * (y - top)
         tones = np.where(y > top, body, tones)
     return tones
 
@@ -147,10 +149,11 @@ def _city(backdrop: Backdrop, seconds: float) -> Any:
         top = (0.66 + 0.08 * layer) - (0.3 + 0.03 * layer) * chance
         body = np.float32(0.44 - 0.11 * layer) + 0.05 * (y - top)
         inside = walk / size - block
-        grid_x, grid_y = np.floor(inside * (4 + layer)), np.floor(y * (62 - 9 * layer))
-        lit = np.modf(np.sin(block * 3.1 + grid_x * 7.7 + grid_y * 13.3 + layer) * 951.1)[0]
-        pane = (lit > 0.45 + 0.12 * np.sin(seconds * 0.4 + lit * 40)) & (np.modf(inside * (4 + layer))[0] > 0.35)
-        pane &= (np.modf(y * (62 - 9 * layer))[0] > 0.4) & (inside > 0.08)
+        floors, panes = 62 - 9 * layer, inside * (4 + layer)
+        storey = np.arange(floors, dtype=np.float32)[:, None]
+        lamp = np.modf(np.sin(block * 3.1 + np.floor(panes) * 7.7 + storey * 13.3 + layer) * 951.1)[0]
+        on = (lamp > 0.45 + 0.12 * np.sin(lamp * 40 + seconds * 0.4)) & (np.modf(panes)[0] > 0.35) & (inside > 0.08)
+        pane = on[(y[:, 0] * floors).astype(np.int32)] & (np.modf(y * floors)[0] > 0.4)
         tones = np.where(y > top, np.where(pane, 0.62 + 0.08 * layer, body), tones)
     return tones
 
@@ -177,7 +180,7 @@ def _forest(backdrop: Backdrop, seconds: float) -> Any:
         size = np.float32(0.05 + 0.035 * layer)
         tree = np.floor(walk / size)
         tall = np.modf(np.sin(tree * 91.7 + layer * 17.1) * 1375.8)[0] * 0.5 + 0.5
-        sway = 0.03 * float(np.sin(seconds * 0.8 + layer)) * size
+        sway = 0.03 * math.sin(seconds * 0.8 + layer) * size
         inside = np.abs((walk + sway) / size - tree - 0.5) * 2
         ground = 0.52 + 0.11 * layer - 0.05 * _ridge(backdrop, layer, x, seconds * (0.01 + 0.01 * layer), 1.0)
         branch = 0.05 * np.abs(np.modf(y * (34 - 4 * layer))[0] - 0.2)
@@ -189,10 +192,14 @@ def _forest(backdrop: Backdrop, seconds: float) -> Any:
 
 def _cosmos(backdrop: Backdrop, seconds: float) -> Any:
     height = backdrop.clouds.shape[0]
-    turn = float(np.sin(seconds * 0.13))
+    turn = math.sin(seconds * 0.13)
     first = _moved(
-        backdrop.clouds, seconds * 2.0 % 400, 14 * turn, warp=backdrop.warp, amount=height * (0.3 + 0.1 * turn)
+        backdrop.clouds,
+        130 * math.sin(seconds * 0.021),
+        14 * turn,
+        warp=backdrop.warp,
+        amount=height * (0.3 + 0.1 * turn),
     )
-    second = _moved(backdrop.warp, -seconds * 1.3 % 400, 9 * turn, warp=first, amount=height * 0.22)
+    second = _moved(backdrop.warp, 90 * math.cos(seconds * 0.017), 9 * turn, warp=first, amount=height * 0.22)
     twinkle = backdrop.sparks * (0.7 + 0.3 * np.sin(seconds * 2.0 + backdrop.clouds * 40))
     return 0.3 + 0.24 * first + 0.26 * second * (1 + first) + 0.8 * twinkle

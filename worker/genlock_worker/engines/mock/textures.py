@@ -38,14 +38,17 @@ def make_brushes() -> Brushes:
 
 
 def field(*, width: int, height: int, cell: float, salt: int, octaves: int = 3) -> NDArray[np.float32]:
-    """Smooth noise (height, width) in about -1..1 with features of `cell` pixels."""
+    """Smooth noise (height, width) in about -1..1 with features of `cell` pixels; its borders join without a seam."""
     rng = np.random.Generator(np.random.Philox(key=salt))
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1.0)
-        lattice = rng.standard_normal((int(height / step) + 4, int(width / step) + 4), dtype=np.float32)
-        size = (round(lattice.shape[1] * step), round(lattice.shape[0] * step))
-        total += cv2.resize(lattice, size, interpolation=cv2.INTER_CUBIC)[:height, :width] * np.float32(0.6**octave)
+        columns, rows = max(round(width / step), 1), max(round(height / step), 1)
+        lattice = np.pad(rng.standard_normal((rows, columns), dtype=np.float32), 2, mode="wrap")
+        size = (round(width * (columns + 4) / columns), round(height * (rows + 4) / rows))
+        y, x = round(2 * height / rows), round(2 * width / columns)
+        smooth = cv2.resize(lattice, size, interpolation=cv2.INTER_CUBIC)[y : y + height, x : x + width]
+        total += smooth * np.float32(0.6**octave)
     return total * np.float32(0.6)
 
 
@@ -55,18 +58,17 @@ def _strokes(*, length: float, width: float, salt: int, ruled: bool = False) -> 
     `ruled` marks lie side by side at a steady distance, as hatching does.
     """
     rng = np.random.Generator(np.random.Philox(key=_SEED + salt))
-    spectrum = np.fft.fft2(rng.standard_normal((TILE, TILE)))
-    frequency = np.fft.fftfreq(TILE) * 2 * np.pi
-    fx, fy = frequency[None, :], frequency[:, None]
+    spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE)))
+    fx, fy = np.fft.rfftfreq(TILE)[None, :] * 2 * np.pi, np.fft.fftfreq(TILE)[:, None] * 2 * np.pi
     tiles = []
-    for direction in range(DIRECTIONS):
+    for direction in range(DIRECTIONS // 2):
         angle = direction * np.pi / DIRECTIONS
         along, across = fx * np.cos(angle) + fy * np.sin(angle), fy * np.cos(angle) - fx * np.sin(angle)
         smear = np.exp(-0.5 * ((along * length) ** 2 + (across * width) ** 2))
         if ruled:
             smear *= (across * width) ** 4
-        tiles.append(_spread_evenly(np.fft.ifft2(spectrum * smear).real))
-    return np.stack(tiles)
+        tiles.append(_spread_evenly(np.fft.irfft2(spectrum * smear, (TILE, TILE))))
+    return np.stack(tiles + [np.rot90(tile) for tile in tiles])
 
 
 def _spread_evenly(values: NDArray[np.float64]) -> Pixels:
