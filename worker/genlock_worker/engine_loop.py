@@ -145,6 +145,18 @@ class EngineLoop:
             self._changed.notify()
         return dropped
 
+    async def is_idle(self, session: str) -> bool:
+        """Nothing of the session is in flight or ready, and every chunk that it generated was told."""
+        answer: asyncio.Future[bool] = self._loop.create_future()
+
+        def work() -> None:
+            resident = self._residents.get(session)
+            idle = resident is None or not (resident.lane.flights or resident.lane.candidates())
+            self._tell(lambda: None if answer.done() else answer.set_result(idle))
+
+        self._command(work)
+        return await answer
+
     def apply(self, session: str, change: Change) -> None:
         """Change prompt, steps or noise scale from the next chunk on."""
 

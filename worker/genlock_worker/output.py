@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from genlock_core.clock import Clock
@@ -19,6 +19,7 @@ from genlock_core.slo.deadlines import is_miss
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_worker.chunks import Picture
 from genlock_worker.encode import Encoder, EncoderFailure, EncoderSettings, IdrRequests, open_encoder
+from genlock_worker.engine_loop import GeneratedChunk
 from genlock_worker.pacing import PacedFrame
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,9 @@ class OutputFrame:
     pace: PacedFrame
     stages_s: tuple[tuple[Stage, float], ...]
     stages: StageTimes
+    complete_s: float
+    """When its chunk was complete (monotonic seconds)."""
+    first_of_chunk: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Output:
         self._changed = asyncio.Event()
         self._last: OutputFrame | None = None
         self._last_sent_s = 0.0
+        self._emitting = False
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
@@ -114,8 +119,8 @@ class Output:
 
     @property
     def is_drained(self) -> bool:
-        """Nothing waits to go out."""
-        return not self._waiting
+        """Nothing waits to go out or is being encoded."""
+        return not self._waiting and not self._emitting
 
     def attach(self, key: object, viewers: Viewers) -> None:
         """A gateway joins, or changes the codecs that it wants."""
@@ -146,7 +151,9 @@ class Output:
         while True:
             now_s = self._clock.monotonic()
             if self._waiting and self._waiting[0].pace.send_s <= now_s:
+                self._emitting = True
                 await self._emit(self._waiting.popleft(), now_s)
+                self._emitting = False
             elif (still := self._still(now_s)) is not None:
                 await self._encode_and_send(still, now_s)
             else:
@@ -169,7 +176,7 @@ class Output:
             return None
         last = self._last
         position = SourcePosition(last.position.run, last.position.capture_us + 1)
-        return OutputFrame(last.picture, position, last.pace, (), StageTimes())
+        return replace(last, position=position, stages_s=(), stages=StageTimes())
 
     async def _emit(self, frame: OutputFrame, now_s: float) -> None:
         size, encoded_s = await self._encode_and_send(frame, now_s)
@@ -219,6 +226,34 @@ class Output:
                 channel.synced.add(unit.codec)
             if unit.codec in channel.synced:
                 channel.viewers.send(unit, run=run, late=late, stages=stages)
+
+
+def output_frames(chunk: GeneratedChunk, paced: list[PacedFrame], *, frame_rate: int) -> list[OutputFrame]:
+    """A generated chunk as frames to send: each with its place in the source and the stages that it passed."""
+    flight, count = chunk.flight, len(chunk.frames)
+    frames = []
+    for index, (picture, pace) in enumerate(zip(chunk.frames, paced, strict=True)):
+        stages, passed = StageTimes(), [(Stage.CHUNKED, flight.complete_s)]
+        if flight.source is not None:
+            frame = flight.source.frames[index]
+            position, stages = frame.position, frame.stages
+            passed = [(Stage.RECEIVED, frame.received_s), (Stage.DECODED, frame.decoded_s or frame.received_s), *passed]
+        else:
+            back_us = round((count - 1 - index) * 1_000_000 / frame_rate)
+            position = SourcePosition(flight.last.run, flight.last.capture_us - back_us)
+        passed += [(Stage.STARTED, flight.started_s), (Stage.GENERATED, chunk.generated_s)]
+        frames.append(
+            OutputFrame(
+                picture=picture,
+                position=position,
+                pace=pace,
+                stages_s=tuple(passed),
+                stages=stages,
+                complete_s=flight.complete_s,
+                first_of_chunk=index == 0,
+            )
+        )
+    return frames
 
 
 def _stages(frame: OutputFrame, *, paced_s: float, encoded_s: float, sent_s: float) -> StageTimes:

@@ -1,0 +1,343 @@
+"""The worker's word in the control plane: registers it, renews its leases, takes sessions on, lets them go.
+
+Redis' word on who owns a session is the truth (`Renewal.owned`); the inbox only makes it quicker. While Redis is away
+the worker goes on with what it has, and reasserts that when Redis is back without its data (DESIGN section 3).
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+from redis.exceptions import RedisError
+
+from genlock_core.claims.claims import Assignment, AssignmentKind, Claims, Held, MoveCause, Renewal
+from genlock_core.claims.identity import WorkerOffer
+from genlock_core.claims.record import SessionRecord
+from genlock_core.claims.rules import RENEW_EVERY_S
+from genlock_core.errors import GenlockError, NoCapacity, StaleEpoch, UnknownSession
+from genlock_core.link.messages import RefusalReason
+from genlock_core.spec.session import Phase
+from genlock_core.stream_state.formats import READABLE, writer_format
+from genlock_worker.link_server import ChannelRefusal
+from genlock_worker.live_session import End, LiveSession, State
+from genlock_worker.opening import Services
+
+logger = logging.getLogger(__name__)
+
+VERIFY_TIMEOUT_S = 0.5
+"""How long an OPEN waits for Redis before what the worker serves is taken for the truth."""
+INBOX_BLOCK_MS = 1_000
+RETRY_S = 0.25
+FORMATS_EVERY_S = 5.0
+HANDOVER_S = 3.0
+"""How long a session that was handed over goes on for gateways that have not seen the new worker's first frame."""
+
+
+class Agent:
+    """Made with what the worker offers; `run` until cancelled, `drain` first where there is time.
+
+    `superseded` is set when a newer process has this worker's name: nothing here is this one's any more.
+    """
+
+    def __init__(self, offer: WorkerOffer, services: Services) -> None:
+        self.offer, self.draining = offer, False
+        self.registered, self.superseded = asyncio.Event(), asyncio.Event()
+        self.sessions: dict[str, LiveSession] = {}
+        self._services, self._claims, self._metrics = services, services.claims, services.metrics
+        self._leaving: dict[LiveSession, asyncio.Task[None]] = {}
+        """Handed over, and still sending to gateways that have not left."""
+        self._finished: dict[str, int] = {}
+        """Sessions that ended here, by the epoch in which they did: not to be started again."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- its loops ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Register, then keep leases, inbox and formats up to date."""
+        while True:
+            try:
+                voided = await self._claims.register(self.offer)
+                break
+            except RedisError as error:
+                logger.warning("cannot register yet: %s", error)
+                await asyncio.sleep(RETRY_S)
+        self.registered.set()
+        if voided:
+            logger.warning("sessions of an older process of this name are void: %s", ", ".join(voided))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._beat())
+            group.create_task(self._follow_inbox())
+
+    async def _beat(self) -> None:
+        """The heartbeat: progress is the engine's own, so that a stuck engine stops it."""
+        clock = self._services.clock
+        while True:
+            known = {name: live.epoch for name, live in self.sessions.items()}
+            progress, started_s = self._services.engine.progress, clock.monotonic()
+            try:
+                renewal = await self._claims.renew(self.offer.identity, progress=progress, links=self._links())
+                await self._apply(renewal, known)
+                self._metrics.heartbeats.labels("ok").inc()
+                self._metrics.renew_seconds.observe(clock.monotonic() - started_s)
+            except RedisError as error:
+                self._metrics.heartbeats.labels("failed").inc()
+                logger.warning("heartbeat failed, serving on: %s", error)
+            self._metrics.engine_progress.set(progress)
+            self._show_capacity()
+            await asyncio.sleep(max(0.05, RENEW_EVERY_S - (clock.monotonic() - started_s)))
+
+    def _links(self) -> dict[str, list[str]]:
+        return {name: sorted({c.gateway for c in live.channels}) for name, live in self.sessions.items()}
+
+    def _show_capacity(self) -> None:
+        used = sum(live.record.cost for live in self.sessions.values())
+        self._metrics.capacity.labels("total").set(self.offer.capacity)
+        self._metrics.capacity.labels("free").set(self.offer.capacity - used)
+        for phase in (Phase.ASSIGNED, Phase.LIVE):
+            live = phase is Phase.LIVE
+            count = sum((session.figures.frames_sent > 0) == live for session in self.sessions.values())
+            self._metrics.sessions.labels(phase.value).set(count)
+
+    async def _apply(self, renewal: Renewal, known: dict[str, int]) -> None:
+        """Bring what is served in line with what is owned; `known` is what was served when Redis was asked."""
+        if renewal.superseded:
+            logger.error("a newer process has the name %s; leaving", self.offer.identity.name)
+            self.superseded.set()
+            return
+        if not renewal.known:
+            await self._reassert()
+            return
+        for name, epoch in known.items():
+            live = self.sessions.get(name)
+            if live is not None and live.epoch == epoch and renewal.owned.get(name) != epoch:
+                self._metrics.stale_epochs.inc()
+                self._drop(live, "it belongs to another owner")
+        for name, epoch in renewal.owned.items():
+            if name not in self.sessions and self._finished.get(name) != epoch:
+                await self._take(name, epoch)
+
+    async def _reassert(self) -> None:
+        """Redis does not know this worker: claim again what it still serves."""
+        serving = list(self.sessions.values())
+        held = [Held(live.name, live.epoch, live.record.cost, live.record) for live in serving]
+        outcome = await self._claims.reassert(self.offer, held, closed=self.draining)
+        logger.warning("Redis had lost this worker: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
+        for live in serving:
+            if live.name in outcome.refused:
+                self._drop(live, "it belongs to another owner")
+
+    async def _follow_inbox(self) -> None:
+        after = "0"
+        while True:
+            try:
+                assignments = await self._claims.assignments(self.offer.identity, after, INBOX_BLOCK_MS)
+                for assignment in assignments:
+                    after = assignment.id
+                    await self._obey(assignment)
+            except RedisError as error:
+                logger.warning("the inbox cannot be read: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _obey(self, assignment: Assignment) -> None:
+        name, epoch = assignment.session, assignment.epoch
+        if assignment.kind is AssignmentKind.ASSIGN:
+            await self._take(name, epoch)
+            return
+        live = self.sessions.get(name)
+        if live is None or live.epoch != epoch:
+            return
+        if assignment.successor_epoch and assignment.cause in (MoveCause.DRAIN, MoveCause.REQUESTED):
+            self._hand_over(live, epoch=assignment.successor_epoch, address=assignment.successor_address)
+        else:
+            self._drop(live, "it was withdrawn")
+
+    # -- sessions come ------------------------------------------------------------------------------------------------
+
+    async def _take(self, name: str, epoch: int) -> LiveSession | None:
+        """Serve a session, if the record says that it is ours under that epoch. Raises RedisError."""
+        live = self.sessions.get(name)
+        if live is not None and live.epoch >= epoch:
+            return live
+        record = await self._claims.record(name)
+        if record is None or record.owner != self.offer.identity or record.epoch != epoch or record.finished:
+            return None
+        return self._start(record)
+
+    def _start(self, record: SessionRecord) -> LiveSession:
+        live = self.sessions.get(record.name)
+        if live is not None:
+            if live.epoch >= record.epoch:
+                return live
+            self._drop(live, "it was claimed anew")
+        live = LiveSession(record, epoch=record.epoch, services=self._services, on_end=self._ended)
+        self.sessions[record.name] = live
+        used = sum(session.record.cost for session in self.sessions.values())
+        if used > self.offer.capacity:
+            logger.error("%s: no slot for it (%d of %d thousandths)", record.name, used, self.offer.capacity)
+            self._spawn(self._pass_by(live))
+        else:
+            self._spawn(live.open())
+        return live
+
+    async def _pass_by(self, live: LiveSession) -> None:
+        """A session without a slot here: give it to another worker, or back."""
+        live.opened.set_exception(ChannelRefusal(RefusalReason.NO_SLOT, "no slot for it", epoch=live.epoch))
+        live.opened.exception()
+        try:
+            await self._claims.move(
+                live.name, expected_epoch=live.epoch, suspect=self.offer.identity.name, cause=MoveCause.REQUESTED
+            )
+        except NoCapacity as full:
+            self._ended(live, End(Phase.PENDING, str(full)))
+            return
+        except (RedisError, GenlockError) as error:
+            logger.warning("%s: cannot be moved: %s", live.name, error)
+        self._drop(live, "no slot for it")
+
+    async def find(self, session: str, epoch: int) -> LiveSession:
+        """For the link server: the session, owned by this worker in that epoch. Raises ChannelRefusal."""
+        live = self.sessions.get(session)
+        try:
+            async with asyncio.timeout(VERIFY_TIMEOUT_S):
+                record = await self._claims.record(session)
+        except (RedisError, TimeoutError):
+            if live is None or live.epoch != epoch:
+                known = live.epoch if live is not None else 0
+                raise ChannelRefusal(RefusalReason.NOT_OWNER, "Redis is away", epoch=known) from None
+            return live
+        if record is None or record.owner != self.offer.identity or record.epoch != epoch:
+            known = record.epoch if record is not None else 0
+            raise ChannelRefusal(RefusalReason.NOT_OWNER, "another worker or epoch has it", epoch=known)
+        if live is None and self.draining:
+            raise ChannelRefusal(RefusalReason.DRAINING, "the worker drains", epoch=epoch)
+        return self._start(record)
+
+    # -- sessions go --------------------------------------------------------------------------------------------------
+
+    def _drop(self, live: LiveSession, reason: str) -> None:
+        """Stop serving a session at once."""
+        if self.sessions.get(live.name) is live:
+            del self.sessions[live.name]
+        self._spawn(live.close(reason))
+
+    def _ended(self, live: LiveSession, end: End) -> None:
+        """A session leaves for a reason of its own."""
+        if self.sessions.get(live.name) is not live:
+            return
+        if end.phase is None:
+            self._metrics.stale_epochs.inc()
+        else:
+            self._finished[live.name] = live.epoch
+            self._spawn(self._release(live, end.phase, end.reason))
+        logger.info("%s: ends here (%s)", live.name, end.reason)
+        self._drop(live, end.reason)
+
+    async def _release(self, live: LiveSession, phase: Phase, reason: str) -> None:
+        while True:
+            try:
+                await self._claims.release(live.name, epoch=live.epoch, phase=phase, reason=reason[:500])
+            except RedisError as error:
+                logger.warning("%s: its end cannot be written yet: %s", live.name, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    def _hand_over(self, live: LiveSession, *, epoch: int, address: str) -> None:
+        if live.state is State.HANDED_OVER or self.sessions.get(live.name) is not live:
+            return
+        del self.sessions[live.name]
+        live.hand_over(epoch=epoch, address=address)
+        self._leaving[live] = self._spawn(self._see_out(live))
+
+    async def _see_out(self, live: LiveSession) -> None:
+        """Go on until the gateways have left, or for as long as they may take."""
+        try:
+            async with asyncio.timeout(HANDOVER_S):
+                await live.alone.wait()
+        except TimeoutError:
+            logger.info("%s: %d gateways did not leave after the handover", live.name, len(live.channels))
+        await live.close("handed over")
+        self._leaving.pop(live, None)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Move every session to another worker, politely. True when nobody is left, False at the deadline."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._close()
+                await asyncio.gather(*(self._move_away(live) for live in list(self.sessions.values())))
+                await asyncio.gather(*self._leaving.values())
+        except TimeoutError:
+            logger.error("the drain ran out of time; left: %s", ", ".join(self.sessions) or "none")
+            return False
+        return True
+
+    async def _close(self) -> None:
+        while True:
+            try:
+                left = await self._claims.close(self.offer.identity)
+            except RedisError as error:
+                logger.warning("cannot say yet that this worker drains: %s", error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                logger.info("draining, %d sessions to move", len(left))
+                return
+
+    async def _move_away(self, live: LiveSession) -> None:
+        """Snapshot, then move, and again while there is no room for the session elsewhere."""
+        while self.sessions.get(live.name) is live:
+            await live.flush()
+            try:
+                move = await self._claims.move(
+                    live.name, expected_epoch=live.epoch, suspect=self.offer.identity.name, cause=MoveCause.DRAIN
+                )
+            except (UnknownSession, StaleEpoch) as gone:
+                self._drop(live, str(gone))
+                return
+            except (NoCapacity, RedisError) as error:
+                logger.warning("%s: cannot move yet: %s", live.name, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._hand_over(live, epoch=move.claim.epoch, address=move.claim.address)
+                return
+
+    # -- the rest -----------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._spawned_done)
+        return task
+
+    def _spawned_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a session's errand failed", exc_info=error)
+
+    async def close(self) -> None:
+        """Leave everything as it is in Redis and stop: what is left here is found by its lease."""
+        for live in [*self.sessions.values(), *self._leaving]:
+            await live.close("the worker stops")
+        self.sessions.clear()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class WriterVersion:
+    """The snapshot format to write: the oldest that all live workers read. Called for the value, `run` keeps it so."""
+
+    def __init__(self, claims: Claims) -> None:
+        self._claims = claims
+        self._version = READABLE.oldest
+
+    def __call__(self) -> int:
+        return self._version
+
+    async def run(self) -> None:
+        while True:
+            try:
+                self._version = writer_format(view.formats for view in await self._claims.workers())
+            except RedisError as error:
+                logger.debug("the workers' formats cannot be read: %s", error)
+            await asyncio.sleep(FORMATS_EVERY_S)

@@ -1,0 +1,37 @@
+"""One gateway's channel for one session, as the worker sees it."""
+
+from dataclasses import dataclass
+
+from genlock_core.link.connection import LinkConnection
+from genlock_core.media import AccessUnit, Codec
+from genlock_core.slo.report import StreamReport
+from genlock_core.slo.stages import StageTimes
+
+
+@dataclass(slots=True, eq=False)
+class GatewayChannel:
+    """Where a session's output goes, and perhaps where its publisher's frames come from (`publisher`).
+
+    Made by the link server when a gateway opens it; gone when either side closes it or the link is down.
+    """
+
+    connection: LinkConnection
+    number: int
+    gateway: str
+    codecs: frozenset[Codec]
+    publisher: bool
+
+    def send(self, unit: AccessUnit, *, run: int, late: bool, stages: StageTimes) -> None:
+        self.connection.send_media(self.number, unit, run=run, late=late, stages=stages)
+
+    def request_key_frame(self, codec: Codec) -> None:
+        self.connection.request_key_frame(self.number, codec)
+
+    def send_report(self, report: StreamReport) -> None:
+        self.connection.send_stats(self.number, report.to_dict())
+
+    def hand_over(self, *, epoch: int, address: str) -> None:
+        self.connection.send_handover(self.number, epoch=epoch, address=address)
+
+    def close(self, reason: str) -> None:
+        self.connection.close_channel(self.number, reason)

@@ -1,0 +1,345 @@
+"""One session on this worker, under one epoch: everything between the link and the engine.
+
+The agent makes one for each claim and ends it; the link server attaches gateways to it. What it is made of (intake,
+pacer and output, snapshot writer, figures) lives and dies with it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from redis.exceptions import RedisError
+
+from genlock_core.claims.record import SessionRecord
+from genlock_core.errors import StaleEpoch
+from genlock_core.media import Codec, SourcePosition
+from genlock_core.slo.report import SnapshotReport
+from genlock_core.spec.session import Phase, SnapshotPolicy
+from genlock_worker.channels import GatewayChannel
+from genlock_worker.encode import EncoderSettings
+from genlock_worker.engine import EngineFailure
+from genlock_worker.engine_loop import GeneratedChunk
+from genlock_worker.figures import SessionFigures
+from genlock_worker.intake import Intake, later
+from genlock_worker.opening import Services, plan_for, read_state
+from genlock_worker.output import Output, SentFrame, output_frames
+from genlock_worker.pacing import Pacer
+from genlock_worker.residents import Checkpoint
+from genlock_worker.snapshots import Restored, SnapshotWriter
+from genlock_worker.sources import SourceFailed
+from genlock_worker.sources.publisher import SourceUnit
+from genlock_worker.wishes import Wishes
+
+logger = logging.getLogger(__name__)
+
+REPORT_EVERY_S = 1.0
+OPEN_TIMEOUT_S = 10.0
+FLUSH_S = 1.0
+DRAINED_POLL_S = 0.05
+
+
+class State(Enum):
+    OPENING = auto()
+    RUNNING = auto()
+    HANDED_OVER = auto()
+    CLOSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a session leaves this worker by itself. `phase` None: another owner has it, nothing is to be written."""
+
+    phase: Phase | None
+    reason: str
+
+
+OnEnd = Callable[["LiveSession", End], None]
+
+
+class LiveSession:
+    """One session under one epoch.
+
+    OPENING (`open`: the fence is raised, the snapshot read, the engine has it) -> RUNNING -> HANDED_OVER (`hand_over`:
+    another worker owns it; frames go on for the gateways that are left, snapshots do not) -> CLOSED (`close`). From
+    every state `close` leads to CLOSED. `on_end` is called once if the session must leave for a reason of its own.
+    """
+
+    def __init__(self, record: SessionRecord, *, epoch: int, services: Services, on_end: OnEnd) -> None:
+        spec = record.session
+        self.record, self.name, self.epoch, self.state = record, record.name, epoch, State.OPENING
+        self.channels: set[GatewayChannel] = set()
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it is RUNNING; has the error if it cannot be opened."""
+        self.alone = asyncio.Event()
+        """Set while no gateway is attached."""
+        self.alone.set()
+        self._spec, self._services, self._on_end, self._ended = spec, services, on_end, False
+        self._wishes = Wishes.of(spec, record.control)
+        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="media")
+        self._pacer = Pacer(frame_rate=spec.frame_rate, deadline_s=spec.frame_deadline_ms / 1000)
+        clock, metrics = services.clock, services.metrics
+        self.figures = SessionFigures(session=self.name, clock=clock, metrics=metrics, steps=self._wishes.steps)
+        self._intake = Intake(
+            spec,
+            clock=clock,
+            executor=self._executor,
+            metrics=metrics,
+            media_root=services.media_root,
+            ask_key_frame=self._ask_publisher,
+            offer=lambda chunk: services.engine.offer(self.name, chunk),
+            figures=self.figures,
+        )
+        size = spec.resolution
+        self._output = Output(
+            session=self.name,
+            settings=EncoderSettings(size.width, size.height, spec.frame_rate, spec.output.bitrate),
+            h264=services.h264,
+            clock=clock,
+            executor=self._executor,
+            metrics=metrics,
+            on_sent=self._sent,
+        )
+        self._writer: SnapshotWriter | None = None
+        self._shown: SourcePosition | None = None
+        """The last source frame that viewers of any gateway have seen."""
+        self._checkpoint: Checkpoint | None = None
+        self._is_live = False
+        self._nudged = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the beginning ------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take the session over from whoever had it; the outcome is in `opened`."""
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                restored, self._wishes = await read_state(self.record, epoch=self.epoch, services=self._services)
+            checkpoint = restored.checkpoint if restored is not None else None
+            plan = plan_for(self._spec, self._wishes, model=self._services.engine.model)
+            await self._services.engine.open(plan, self, checkpoint=checkpoint)
+        except (EngineFailure, StaleEpoch, ValueError, TimeoutError) as error:
+            self._refuse(error)
+            return
+        if self.state is not State.OPENING:
+            self._services.engine.close(self.name)
+            return
+        self.state = State.RUNNING
+        self.figures.restored = restored is not None
+        self._intake.skip_until(checkpoint.source if checkpoint is not None else None)
+        self._writer = self._snapshot_writer(restored)
+        self._intake.paused = self._wishes.paused
+        for work in (self._intake_loop(), self._output.run(), self._writer.run(), self._report(), self._control()):
+            self._start(work)
+        self.opened.set_result(None)
+        logger.info("%s: %s, epoch %d", self.name, "restored" if restored else "opened", self.epoch)
+
+    def _refuse(self, error: Exception) -> None:
+        logger.error("%s: cannot be opened: %s: %s", self.name, type(error).__name__, error)
+        if not self.opened.done():
+            self.opened.set_exception(error)
+            self.opened.exception()  # whoever waits gets it too; nobody may
+        phase = None if isinstance(error, StaleEpoch) else Phase.FAILED
+        self._end(End(phase, f"the engine cannot open it: {error}" if phase else str(error)))
+
+    def _snapshot_writer(self, restored: Restored | None) -> SnapshotWriter:
+        services, name, epoch = self._services, self.name, self.epoch
+        return SnapshotWriter(
+            services.snapshots,
+            session=name,
+            model=services.engine.model,
+            epoch=epoch,
+            clock=services.clock,
+            metrics=services.metrics,
+            version=services.writer_version,
+            note_format=lambda version: services.claims.note_snapshot_format(name, epoch=epoch, version=version),
+            on_stale=lambda stale: self._end(End(None, str(stale))),
+            written=restored.written if restored is not None else None,
+        )
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s: a part of the session failed", self.name, exc_info=error)
+            self._end(End(Phase.FAILED, f"{type(error).__name__}: {error}"))
+
+    # -- gateways -----------------------------------------------------------------------------------------------------
+
+    def attach(self, channel: GatewayChannel, *, after: SourcePosition | None) -> None:
+        """A gateway joins; nothing that its viewers have seen (`after`) is used or shown again."""
+        self._intake.skip_until(after)
+        self._shown = later(self._shown, after)
+        self.channels.add(channel)
+        self.alone.clear()
+        self._output.attach(channel, channel)
+        self._intake.set_linked(linked=True)
+
+    def detach(self, channel: GatewayChannel) -> None:
+        """A gateway left."""
+        self.channels.discard(channel)
+        self._output.detach(channel)
+        if not self.channels:
+            self.alone.set()
+            self._intake.set_linked(linked=False)
+
+    def set_codecs(self, channel: GatewayChannel, codecs: frozenset[Codec]) -> None:
+        """A gateway's viewers need these codecs now."""
+        channel.codecs = codecs
+        self._output.attach(channel, channel)
+
+    def ask_idr(self, codec: Codec) -> None:
+        self._output.ask_idr(codec)
+
+    def output_dropped(self, channel: GatewayChannel, codec: Codec) -> None:
+        """The link to a gateway was too slow for the output."""
+        self._services.metrics.link_drops.labels("output").inc()
+        self._output.gap(channel, codec)
+
+    def push(self, unit: SourceUnit) -> None:
+        """The publisher's next access unit."""
+        self._intake.push(unit)
+
+    def nudge(self) -> None:
+        """There is something new in the control stream."""
+        self._nudged.set()
+
+    def _ask_publisher(self, codec: Codec) -> None:
+        for channel in self.channels:
+            if channel.publisher:
+                channel.request_key_frame(codec)
+
+    # -- while it runs ------------------------------------------------------------------------------------------------
+
+    async def _intake_loop(self) -> None:
+        try:
+            await self._intake.run()
+        except SourceFailed as failure:
+            self._end(End(Phase.FAILED, str(failure)))
+            return
+        while not await self._is_drained():
+            await asyncio.sleep(DRAINED_POLL_S)
+        self._end(End(Phase.ENDED, "the source has ended"))
+
+    async def _is_drained(self) -> bool:
+        return await self._services.engine.is_idle(self.name) and self._output.is_drained
+
+    async def _control(self) -> None:
+        """Apply what comes in the control stream: at once on a nudge, else within a second."""
+        while True:
+            try:
+                entries = await self._services.control.read(self.name, after=self._wishes.control_id)
+            except RedisError as error:
+                logger.warning("%s: the control stream cannot be read: %s", self.name, error)
+                entries = []
+            if entries:
+                before, self._wishes = self._wishes, self._wishes.after(entries)
+                self._intake.paused = self._wishes.paused
+                self._services.engine.apply(self.name, self._wishes.difference(before))
+            self._nudged.clear()
+            try:
+                async with asyncio.timeout(REPORT_EVERY_S):
+                    await self._nudged.wait()
+            except TimeoutError:
+                continue
+
+    async def _report(self) -> None:
+        """Each second: the figures to every gateway, the phase to the record."""
+        while True:
+            await asyncio.sleep(REPORT_EVERY_S)
+            report = self.figures.report(
+                prompt=self._wishes.prompt,
+                requested_steps=self._wishes.steps,
+                paused=self._wishes.paused,
+                encoders=" ".join(self._output.encoder_names),
+                snapshot=self._writer.report if self._writer is not None else SnapshotReport(),
+            )
+            for channel in self.channels:
+                channel.send_report(report)
+            if self.figures.frames_sent and not self._is_live:
+                await self._set_live()
+
+    async def _set_live(self) -> None:
+        """Write phase Live; tried again with the next report if Redis is away."""
+        if self.state is not State.RUNNING:
+            return
+        try:
+            self._is_live = await self._services.claims.set_phase(self.name, self.epoch, Phase.LIVE) or self._is_live
+        except RedisError as error:
+            logger.warning("%s: the phase cannot be written: %s", self.name, error)
+
+    # -- from the engine (EngineListener) -----------------------------------------------------------------------------
+
+    def generated(self, chunk: GeneratedChunk) -> None:
+        if self.state is State.CLOSED:
+            return
+        flight, count = chunk.flight, len(chunk.frames)
+        self.figures.generated(chunk)
+        self._checkpoint = chunk.checkpoint
+        if self._writer is not None and self.state is State.RUNNING and self._keeps_snapshots:
+            self._writer.offer(chunk.checkpoint, self._wishes.control_id)
+        paced = self._pacer.schedule(complete_s=flight.complete_s, ready_s=chunk.generated_s, frames=count)
+        frames = output_frames(chunk, paced, frame_rate=self._spec.frame_rate)
+        self._output.add([f for f in frames if self._shown is None or f.position > self._shown])
+
+    @property
+    def _keeps_snapshots(self) -> bool:
+        return self._spec.recovery.snapshot is SnapshotPolicy.EVERY_CHUNK
+
+    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
+        self.figures.micro_step(seconds=seconds, rows=rows, steps=steps)
+
+    def was_reset(self, reason: str) -> None:
+        logger.error("%s: the engine lost it (%s); it went back to its last snapshot", self.name, reason)
+
+    def gave_up(self, reason: str) -> None:
+        self._end(End(Phase.FAILED, f"the engine gave it up: {reason}"))
+
+    def _sent(self, frame: SentFrame) -> None:
+        self.figures.sent(frame)
+        if not self._is_live and self.figures.frames_sent == 1:
+            self._start(self._set_live())
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    async def flush(self) -> None:
+        """Have the newest checkpoint stored before the session moves."""
+        if self._writer is not None:
+            await self._writer.flush(FLUSH_S)
+
+    def hand_over(self, *, epoch: int, address: str) -> None:
+        """Another worker owns it now: tell the gateways where, and go on until they have left."""
+        if self.state in (State.OPENING, State.RUNNING):
+            self.state = State.HANDED_OVER
+            logger.info("%s: handed over to %s, epoch %d", self.name, address, epoch)
+            for channel in self.channels:
+                channel.hand_over(epoch=epoch, address=address)
+
+    def _end(self, end: End) -> None:
+        if not self._ended and self.state is not State.CLOSED:
+            self._ended = True
+            self._on_end(self, end)
+
+    async def close(self, reason: str) -> None:
+        """Leave: no frame and no write of this session after this."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        if not self.opened.done():
+            self.opened.cancel()
+        for channel in list(self.channels):
+            channel.close(reason)
+        self.channels.clear()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._services.engine.close(self.name)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._services.metrics.drop_session(self.name)
+        logger.info("%s: left (%s)", self.name, reason)

@@ -1,0 +1,84 @@
+"""What a session needs before its first frame: what the last owner left, its users' wishes, its plan for the engine."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.record import SessionRecord
+from genlock_core.clock import Clock
+from genlock_core.metrics import WorkerMetrics
+from genlock_core.spec.session import ApproximationPolicy, ResolvedSession, SourceType
+from genlock_core.stream_state.control import ControlStream
+from genlock_core.stream_state.snapshot_store import SnapshotStore
+from genlock_worker.engine import StreamSettings
+from genlock_worker.engine_loop import EngineLoop
+from genlock_worker.residents import SessionPlan
+from genlock_worker.snapshots import Restored, take_over
+from genlock_worker.wishes import Wishes
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all sessions of a worker share. `writer_version`: the snapshot format to write now."""
+
+    engine: EngineLoop
+    claims: Claims
+    control: ControlStream
+    snapshots: SnapshotStore
+    clock: Clock
+    metrics: WorkerMetrics
+    h264: str
+    media_root: Path | None
+    writer_version: Callable[[], int]
+
+
+async def read_state(record: SessionRecord, *, epoch: int, services: Services) -> tuple[Restored | None, Wishes]:
+    """Raise the fence, then read snapshot and control stream; tries again while Redis is away. Raises StaleEpoch.
+
+    The whole control stream counts, not only what came after the snapshot: an entry may have been read and not yet
+    have reached the engine when the snapshot was taken.
+    """
+    wishes = Wishes.of(record.session, record.control)
+    while True:
+        try:
+            restored = await take_over(
+                services.snapshots,
+                session=record.name,
+                model=services.engine.model,
+                epoch=epoch,
+                metrics=services.metrics,
+            )
+            return restored, wishes.after(await services.control.read(record.name))
+        except RedisError as error:
+            logger.warning("%s: cannot read the session's state yet: %s", record.name, error)
+            await asyncio.sleep(RETRY_S)
+
+
+def plan_for(spec: ResolvedSession, wishes: Wishes, *, model: str) -> SessionPlan:
+    """The session as the engine loop must know it."""
+    adaptive = spec.approximation.policy is ApproximationPolicy.ADAPTIVE
+    return SessionPlan(
+        session=str(spec.key),
+        model=model,
+        settings=StreamSettings(
+            prompt=wishes.prompt,
+            steps=wishes.steps,
+            width=spec.resolution.width,
+            height=spec.resolution.height,
+            frame_rate=spec.frame_rate,
+            seed=spec.seed,
+            noise_scale=wishes.noise_scale,
+            text_only=spec.source.type is SourceType.NONE,
+        ),
+        deadline_s=spec.frame_deadline_ms / 1000,
+        min_steps=spec.approximation.min_steps if adaptive else None,
+    )

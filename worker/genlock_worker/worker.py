@@ -1,0 +1,183 @@
+"""A whole worker in one object: engine loop, link server and agent, started and stopped in the right order.
+
+`main` runs one per process; tests run several in one.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry
+
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
+from genlock_core.clock import Clock
+from genlock_core.link.connection import LinkConnection
+from genlock_core.link.events import LinkIdentity
+from genlock_core.link.messages import LinkRole
+from genlock_core.link.server import LinkServer, serve
+from genlock_core.metrics import WorkerMetrics
+from genlock_core.sizing.profile import load_profiles, step_fps
+from genlock_core.spec.session import MODE_DEFAULTS, QualityMode
+from genlock_core.store import Store
+from genlock_core.stream_state.control import ControlStream
+from genlock_core.stream_state.formats import READABLE
+from genlock_core.stream_state.snapshot_store import SnapshotStore
+from genlock_worker.agent import Agent, WriterVersion
+from genlock_worker.cost_model import CostModel, LinearCost
+from genlock_worker.encode import choose_h264
+from genlock_worker.engine import Engine
+from genlock_worker.engine_loop import EngineLoop
+from genlock_worker.engines import create_engine
+from genlock_worker.engines.mock.timing import StepTiming
+from genlock_worker.link_server import GatewayLink
+from genlock_worker.opening import Services
+from genlock_worker.settings import Address, WorkerSettings
+from genlock_worker.snapshots import MAX_SNAPSHOT_BYTES
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerStopped(Exception):
+    """The worker cannot go on; the message says why."""
+
+
+class Worker:
+    """Made -> `start` -> serving -> `drain` (politely) or not -> `stop`."""
+
+    def __init__(
+        self, settings: WorkerSettings, *, store: Store, link_secrets: Sequence[bytes], engine: Engine, clock: Clock
+    ) -> None:
+        self.settings, self.identity = settings, WorkerIdentity.fresh(settings.name)
+        self.registry = CollectorRegistry()
+        self.address = ""
+        """host:port that gateways connect to, once it is started."""
+        self._store, self._secrets, self._engine, self._clock = store, link_secrets, engine, clock
+        self._claims = Claims(store)
+        self._metrics = WorkerMetrics(self.registry)
+        self._version = WriterVersion(self._claims)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Listen, register, serve. Raises OSError if the address cannot be listened on."""
+        settings = self.settings
+        self.engine_loop = EngineLoop(
+            self._engine,
+            clock=self._clock,
+            cost=CostModel(prior_cost(settings)),
+            metrics=self._metrics,
+            loop=asyncio.get_running_loop(),
+        )
+        self.engine_loop.start()
+        self._server: LinkServer = await serve(
+            settings.listen.host,
+            settings.listen.port,
+            self._serve_gateway,
+            identity=LinkIdentity(LinkRole.WORKER, settings.name, self.identity.incarnation),
+            secrets=self._secrets,
+            clock=self._clock,
+            progress=lambda: self.engine_loop.progress,
+        )
+        self.address = advertised(self._server.address, settings.advertise)
+        self.agent = Agent(self._offer(), await self._services())
+        self._tasks = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._version.run())]
+        await self.agent.registered.wait()
+
+    def _offer(self) -> WorkerOffer:
+        settings = self.settings
+        return WorkerOffer(
+            identity=self.identity,
+            pool=settings.pool,
+            model=self._engine.model,
+            capacity=settings.capacity,
+            address=self.address,
+            formats=READABLE,
+            gpu_product=settings.gpu_product,
+            gpus=settings.gpus,
+        )
+
+    async def _services(self) -> Services:
+        return Services(
+            engine=self.engine_loop,
+            claims=self._claims,
+            control=ControlStream(self._store),
+            snapshots=SnapshotStore(self._store, max_bytes=MAX_SNAPSHOT_BYTES),
+            clock=self._clock,
+            metrics=self._metrics,
+            h264=await asyncio.to_thread(choose_h264),
+            media_root=self.settings.media_root,
+            writer_version=self._version,
+        )
+
+    async def _serve_gateway(self, connection: LinkConnection) -> None:
+        link = GatewayLink(connection, directory=self.agent, clock=self._clock, metrics=self._metrics)
+        await link.serve()
+
+    async def wait(self) -> None:
+        """Until it cannot go on. Raises WorkerStopped."""
+        superseded = asyncio.create_task(self.agent.superseded.wait())
+        try:
+            await asyncio.wait(
+                {superseded, self.engine_loop.crashed, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            superseded.cancel()
+        if self.engine_loop.crashed.done():
+            raise WorkerStopped(f"the engine thread ended ({self.engine_loop.crashed.result()})")
+        if self.agent.superseded.is_set():
+            raise WorkerStopped(f"a newer process has the name {self.settings.name}")
+        failed = next(task for task in self._tasks if task.done())
+        raise WorkerStopped("the agent ended") from failed.exception()
+
+    async def drain(self) -> bool:
+        """Move every session away; True when nobody is left."""
+        return await self.agent.drain(self.settings.drain_timeout_s)
+
+    async def stop(self) -> None:
+        """Stop at once; what was not moved is found by its lease."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.agent.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2.0):
+                await self._server.close("the worker stops")
+        await self.engine_loop.stop()
+
+
+def advertised(listening: str, advertise: Address | None) -> str:
+    """The address that gateways are told: port 0 of `advertise` stands for the port listened on."""
+    if advertise is None:
+        return listening
+    port = advertise.port or Address.parse(listening).port
+    return f"[{advertise.host}]:{port}" if ":" in advertise.host else f"{advertise.host}:{port}"
+
+
+def profile_fps(settings: WorkerSettings) -> dict[int, float]:
+    """Frames per second by steps at the reference resolution. Raises UnknownProfile."""
+    return dict(
+        step_fps(
+            load_profiles(),
+            model=settings.model,
+            gpu_product=settings.gpu_product,
+            gpus=settings.gpus,
+            resolution=MODE_DEFAULTS[QualityMode.BALANCED].resolution,
+        )
+    )
+
+
+def prior_cost(settings: WorkerSettings) -> LinearCost:
+    """What the scheduler believes before it has seen a micro-step."""
+    return LinearCost(0.001, 0.001) if settings.instant else LinearCost.from_fps(profile_fps(settings))
+
+
+def make_engine(settings: WorkerSettings, clock: Clock) -> Engine:
+    """The engine of these settings. Raises UnknownProfile, ValueError."""
+    reference = MODE_DEFAULTS[QualityMode.BALANCED].resolution
+    timing = (
+        StepTiming.instant()
+        if settings.instant
+        else StepTiming.from_fps(profile_fps(settings), width=reference.width, height=reference.height)
+    )
+    return create_engine(settings.engine, model=settings.model, timing=timing, clock=clock)
