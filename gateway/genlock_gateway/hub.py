@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from genlock_core.claims.record import SessionRecord
@@ -27,7 +28,9 @@ class Hub:
         self._streams: dict[str, LiveStream] = {}
         self._resources: dict[str, tuple[LiveStream, Resource]] = {}
         self._entering = 0
-        self._ending: set[asyncio.Task[None]] = set()
+        self.empty = asyncio.Event()  # set while there is no WHIP or WHEP session
+        self.empty.set()
+        self._chores: set[asyncio.Future[None]] = set()
 
     @property
     def streams(self) -> tuple[LiveStream, ...]:
@@ -62,19 +65,26 @@ class Hub:
             stream.updated(record)
         return stream
 
-    def check_room(self, session: str, kind: Kind) -> None:
-        """Raises Problem (503) when this gateway is full."""
+    @contextmanager
+    def room(self, session: str, kind: Kind) -> Iterator[None]:
+        """Keep a place while a client is let in. Raises Problem (503) when this gateway is full."""
         stream = self._streams.get(session)
-        if len(self._resources) >= self._limits.peers:
-            self.around.metrics.blocked.labels(role=_role(kind)).inc()
+        if len(self._resources) + self._entering >= self._limits.peers:
+            self.blocked(kind)
             raise unavailable("this gateway is full", retry_after_s=FULL_RETRY_S, reason="gateway-full")
         if kind == "whep" and stream is not None and len(stream.viewers) >= self._limits.viewers_per_session:
-            self.around.metrics.blocked.labels(role=_role(kind)).inc()
-            raise unavailable(
-                f"{session} has all the viewers that it may have here",
-                retry_after_s=FULL_RETRY_S,
-                reason="session-full",
-            )
+            self.blocked(kind)
+            detail = f"{session} has all the viewers that it may have here"
+            raise unavailable(detail, retry_after_s=FULL_RETRY_S, reason="session-full")
+        self._entering += 1
+        try:
+            yield
+        finally:
+            self._entering -= 1
+
+    def blocked(self, kind: Kind) -> None:
+        """Count a client that was turned away for want of capacity."""
+        self.around.metrics.blocked.labels(role="publish" if kind == "whip" else "view").inc()
 
     def check_room_for_listener(self) -> None:
         """Raises Problem (503) when no more SSE streams are taken."""
@@ -86,20 +96,23 @@ class Hub:
     def add(self, stream: LiveStream, resource: Resource) -> None:
         """Remember a WHIP or WHEP session until `remove`."""
         self._resources[resource.id] = stream, resource
+        self.empty.clear()
 
     def remove(self, resource: Resource) -> None:
         """Its peer is closed."""
         known = self._resources.pop(resource.id, None)
         if known is not None:
             known[0].leave(resource)
-            self._drop_if_unused(known[0])
+            if not self._resources:
+                self.empty.set()
+            self.drop_if_unused(known[0])
 
     def listen(self, stream: LiveStream, listener: Listener) -> None:
-        stream.listeners.add(listener)
+        stream.greet(listener)
 
     def unlisten(self, stream: LiveStream, listener: Listener) -> None:
         stream.listeners.discard(listener)
-        self._drop_if_unused(stream)
+        self.drop_if_unused(stream)
 
     def bucket(self, *, rate_per_s: float, burst: float) -> TokenBucket:
         """A bucket that starts full now."""
@@ -125,23 +138,24 @@ class Hub:
             finally:
                 stream.close()
 
-        task = asyncio.create_task(end(), name=f"ends {stream.session}")
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self.afterwards(end())
 
-    def _drop_if_unused(self, stream: LiveStream) -> None:
+    def drop_if_unused(self, stream: LiveStream) -> None:
+        """Forget a stream that nobody uses."""
         if stream.unused and self._streams.get(stream.session) is stream:
             del self._streams[stream.session]
             stream.close()
+
+    def afterwards(self, work: Awaitable[None]) -> None:
+        """Do it beside everything else."""
+        chore = asyncio.ensure_future(work)
+        self._chores.add(chore)
+        chore.add_done_callback(self._chores.discard)
 
     async def close(self) -> None:
         """Leave every session; peers are the media plane's to close."""
         for stream in self.streams:
             stream.close()
         self._streams.clear()
-        for task in self._ending:
-            task.cancel()
-
-
-def _role(kind: Kind) -> str:
-    return "publish" if kind == "whip" else "view"
+        for chore in self._chores:
+            chore.cancel()

@@ -48,7 +48,7 @@ class SessionView(_Shown):
     worker: str | None
     pool: str | None
     epoch: int
-    gpus: float | None = Field(description="GPUs of the worker that the session may use; null if nobody serves it.")
+    gpus: int | None = Field(description="GPUs of the worker that serves it; null if nobody does.")
     viewers: int
     publisher: bool
     endpoints: Endpoints
@@ -96,13 +96,6 @@ class ControlAccepted(_Shown):
     id: str
 
 
-class Created(_Shown):
-    """What became of a manifest: the sessions that are new, and those whose spec was replaced."""
-
-    created: list[str]
-    updated: list[str]
-
-
 class Moved(_Shown):
     """The session's new worker and epoch."""
 
@@ -126,7 +119,7 @@ def view_of(
     phase: Phase | None = None,
     viewers: int = 0,
     publisher: bool = False,
-    gpus: float | None = None,
+    gpus: int | None = None,
     stats: StreamReport | None = None,
 ) -> SessionView:
     """The session as `record` has it; `phase` where this gateway knows better than Redis."""

@@ -87,6 +87,7 @@ class LiveStream:
         self._shown_epoch = 0  # the newest one that a frame was shown of
         self._lost = False  # its worker was lost, and nothing was shown since
         self._state_changed = True
+        self._told_players = (False, 0)
         self._state_due_s = self._stats_due_s = 0.0
         self._chores: set[asyncio.Task[None]] = set()
         self._refreshing: asyncio.Task[None] | None = None
@@ -110,8 +111,8 @@ class LiveStream:
             return Phase.RECOVERING
         return Phase.LIVE if self._shown_epoch >= self.record.epoch > 0 else self.record.phase
 
-    def view(self) -> SessionView:
-        """The session as the API shows it."""
+    def view(self, *, gpus: int | None = None) -> SessionView:
+        """The session as the API shows it; `gpus` are its worker's, where the caller knows them."""
         stats = self.stats.report(
             viewers=len(self.viewers), worker=None if self.record.owner is None else self.record.owner.name,
             epoch=self.record.epoch,
@@ -121,6 +122,7 @@ class LiveStream:
             phase=self.phase,
             viewers=len(self.viewers),
             publisher=self.publisher is not None,
+            gpus=gpus,
             stats=stats if self.wanted else None,
         )
 
@@ -209,6 +211,7 @@ class LiveStream:
         if self._state_changed and now_s >= self._state_due_s:
             self._state_changed, self._state_due_s = False, now_s + spread_s
             self.tell("state", as_json(self.view(), without_stats=True))
+            self._tell_players()
         if self.wanted and now_s >= self._stats_due_s:
             self._stats_due_s = now_s + STATS_EVERY_S + spread_s
             report = self.view().stats
@@ -231,6 +234,23 @@ class LiveStream:
         if not record.finished:
             self.side.follow(record)
         self.changed()
+
+    def _tell_players(self) -> None:
+        """The events of WHEP's extension (draft-ietf-wish-whep-03 section 4.4.3), on change."""
+        active, viewers = self.phase is Phase.LIVE, len(self.viewers)
+        for listener in self.listeners:
+            if active != self._told_players[0]:
+                listener.tell("active" if active else "inactive", {})
+            if viewers != self._told_players[1]:
+                listener.tell("viewercount", {"viewercount": viewers})
+        self._told_players = active, viewers
+
+    def greet(self, listener: Listener) -> None:
+        """Tell a new listener how things are."""
+        self.listeners.add(listener)
+        listener.tell("state", as_json(self.view(), without_stats=True))
+        listener.tell("active" if self.phase is Phase.LIVE else "inactive", {})
+        listener.tell("viewercount", {"viewercount": len(self.viewers)})
 
     def tell(self, kind: str, message: Mapping[str, Any]) -> None:
         """Tell every client, on its data channel and by SSE."""

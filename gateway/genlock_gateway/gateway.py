@@ -1,0 +1,215 @@
+"""A gateway process: everything it holds, put together, and its life: start, serve, drain, stop.
+
+Nothing here is global, so that tests run several gateways in one process.
+"""
+
+import asyncio
+import logging
+import random
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from genlock_core import store as stores
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.publisher import Gateways, Publishers
+from genlock_core.claims.record import SessionRecord
+from genlock_core.clock import Clock, SystemClock
+from genlock_core.errors import UnknownSession
+from genlock_core.link.events import LinkIdentity
+from genlock_core.link.messages import LinkRole
+from genlock_core.metrics import GatewayMetrics
+from genlock_core.sizing.profile import ProfileRow, load_profiles
+from genlock_core.spec.session import SessionKey
+from genlock_core.stream_state.control import ControlStream
+from genlock_core.stream_state.snapshot_store import SnapshotStore
+from genlock_core.tokens import Keyring
+from genlock_gateway.access import Access, PlatformKey
+from genlock_gateway.control import Controls
+from genlock_gateway.duties import Duties
+from genlock_gateway.hub import Hub
+from genlock_gateway.limits import AddressLimiter
+from genlock_gateway.links import Links
+from genlock_gateway.problems import unavailable
+from genlock_gateway.rtc.media_plane import MediaPlane
+from genlock_gateway.settings import Settings
+from genlock_gateway.worker_side import Surroundings
+
+logger = logging.getLogger(__name__)
+
+STORE_TIMEOUT_S: Final = 3.0
+"""A request waits no longer than this for Redis."""
+DRAIN_RETRY_S: Final = 1.0
+RECONNECT_SPREAD_MS: Final = 1_000
+"""Clients of a draining gateway come back within this time, not all at once."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """The parts of one gateway, put together by `build`. It goes through `start`, serves, `drain` (if asked), `stop`."""
+
+    settings: Settings
+    clock: Clock
+    store: stores.Store
+    claims: Claims
+    publishers: Publishers
+    gateways: Gateways
+    profiles: tuple[ProfileRow, ...]
+    access: Access
+    metrics: GatewayMetrics
+    media: MediaPlane
+    links: Links
+    hub: Hub
+    controls: Controls
+    duties: Duties
+    limiter: AddressLimiter
+    http: httpx.AsyncClient  # to the other gateways
+    address: "OwnAddress"
+    draining: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    async def start(self) -> None:
+        """Bind the UDP port and begin the duties. Raises OSError, RedisError, StoreUnusable."""
+        await stores.check(self.store)
+        await self.media.start()
+        self.duties.start()
+
+    async def drain(self) -> None:
+        """Take nobody new, ask the clients to reconnect elsewhere, and wait until they have gone, but not for ever."""
+        self.draining = True
+        logger.info("draining: %d peers, %d event streams", self.hub.peers, self.hub.listeners)
+        spread_ms = min(RECONNECT_SPREAD_MS, 10 * self.hub.peers)
+        for stream in self.hub.streams:
+            stream.tell("reconnect", {"afterMs": self.hub.around.jitter.randint(0, spread_ms)})
+        try:
+            async with asyncio.timeout(self.settings.drain_timeout_s):
+                await self.hub.empty.wait()
+        except TimeoutError:
+            logger.warning("%d peers did not go in time; they are closed", self.hub.peers)
+
+    async def stop(self) -> None:
+        """Close everything; nothing is left behind."""
+        await self.duties.stop()
+        for stream in self.hub.streams:
+            for listener in stream.listeners:
+                listener.end()
+        await self.media.stop()
+        await self.hub.close()
+        await self.links.close("the gateway stops")
+        try:
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                await self.gateways.withdraw(self.name)
+        except (RedisError, OSError) as error:
+            logger.warning("could not sign off: %s", type(error).__name__)
+        await self.http.aclose()
+        await self.store.aclose()
+
+    def check_open(self) -> None:
+        """Raises Problem (503) while draining."""
+        if self.draining:
+            raise unavailable(
+                "this gateway is draining; try another one", retry_after_s=DRAIN_RETRY_S, reason="draining"
+            )
+
+    async def session(self, namespace: str, name: str) -> SessionRecord:
+        """The session's record; while Redis is away, that of a live session is enough.
+
+        Raises UnknownSession, RedisError, TimeoutError.
+        """
+        try:
+            key = str(SessionKey(namespace=namespace, name=name))
+        except ValidationError:
+            raise UnknownSession(f"{namespace}/{name}"[:128]) from None
+        try:
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                record = await self.claims.record(key)
+        except (RedisError, OSError):
+            stream = self.hub.find(key)
+            if stream is None or not stream.wanted:
+                raise
+            return stream.record
+        if record is None:
+            raise UnknownSession(key)
+        return record
+
+    async def ready(self) -> str:
+        """Why this gateway should get no new clients; empty if it should."""
+        if self.draining:
+            return "draining"
+        try:
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                await self.gateways.all()
+        except (RedisError, OSError):
+            return "Redis does not answer"
+        return ""
+
+
+@dataclass(slots=True)
+class OwnAddress:
+    """The base URL under which other gateways reach this one; known for sure once HTTP is bound."""
+
+    settings: Settings
+    port: int = 0
+
+    def __call__(self) -> str:
+        if self.settings.advertise_http is not None:
+            return self.settings.advertise_http
+        unspecified = self.settings.http.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+        host = next(iter(self.settings.advertise_ips), "127.0.0.1") if unspecified else self.settings.http.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port or self.settings.http.port}"
+
+
+def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -> Gateway:
+    """Put a gateway together; no I/O but reading the profiles. Raises ValueError for a wrong JWT key, StoreUnusable."""
+    time = clock or SystemClock()
+    store = stores.connect(settings.redis_url)
+    metrics = GatewayMetrics(CollectorRegistry())
+    claims, publishers, gateways = Claims(store), Publishers(store), Gateways(store)
+    control = ControlStream(store)
+    links = Links(
+        identity=LinkIdentity(LinkRole.GATEWAY, settings.name, str(uuid.uuid4())),
+        secrets=keyring.link_secrets(),
+        clock=time,
+        metrics=metrics,
+    )
+    around = Surroundings(
+        gateway=settings.name, claims=claims, links=links, clock=time, metrics=metrics, jitter=random.Random()  # noqa: S311 - spreads retries
+    )  # fmt: skip
+    hub = Hub(around, settings.limits)
+    address = OwnAddress(settings)
+    return Gateway(
+        settings=settings,
+        clock=time,
+        store=store,
+        claims=claims,
+        publishers=publishers,
+        gateways=gateways,
+        profiles=load_profiles(),
+        access=Access(keyring, None if settings.jwt is None else PlatformKey.load(settings.jwt)),
+        metrics=metrics,
+        media=MediaPlane(host=settings.udp.host, port=settings.udp.port, advertised=settings.advertise_ips, clock=time),
+        links=links,
+        hub=hub,
+        controls=Controls(claims, control, hub),
+        duties=Duties(
+            name=settings.name,
+            claims=claims,
+            publishers=publishers,
+            gateways=gateways,
+            control=control,
+            snapshots=SnapshotStore(store),
+            hub=hub,
+            address=address,
+        ),
+        limiter=AddressLimiter(time, rate_per_s=settings.limits.requests_per_s, burst=settings.limits.request_burst),
+        http=httpx.AsyncClient(timeout=httpx.Timeout(5.0, read=30.0), follow_redirects=False, trust_env=False),
+        address=address,
+    )

@@ -1,0 +1,115 @@
+"""`genlock-gateway`: one process, one HTTP port, one UDP port.
+
+SIGTERM drains (clients are asked to reconnect elsewhere, and waited for), SIGINT and a second SIGTERM stop at once.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import uvicorn
+from redis.exceptions import RedisError
+
+from genlock_core.errors import GenlockError
+from genlock_core.tokens import Keyring
+from genlock_gateway.app import create_app
+from genlock_gateway.gateway import Gateway, build
+from genlock_gateway.logs import configure
+from genlock_gateway.settings import Address, Settings, parse_settings
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 3
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own handling of signals: a drain comes before the end of HTTP."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until a signal comes. Exits with 1 and a message if it cannot serve."""
+    settings = parse_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
+    configure(settings.log_format, settings.log_level)
+    try:
+        asyncio.run(serve(settings, Keyring.from_environment(os.environ)))
+    except (GenlockError, RedisError, OSError, ValueError) as error:
+        sys.stderr.write(f"genlock-gateway: {error}\n")
+        sys.exit(1)
+
+
+async def serve(settings: Settings, keyring: Keyring) -> None:
+    """Serve until a signal comes. Raises GenlockError, RedisError, OSError (a port is taken), ValueError."""
+    gateway = build(settings, keyring)
+    listening = _listen(settings.http)
+    gateway.address.port = listening.getsockname()[1]
+    await gateway.start()
+    config = uvicorn.Config(
+        create_app(gateway),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        lifespan="off",
+    )
+    server = _Server(config)
+    stop, drain = asyncio.Event(), asyncio.Event()
+    _on_signals(stop=stop, drain=drain)
+    serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
+    sys.stdout.write(f"ready {settings.name} http={gateway.address()} udp={gateway.media.port}\n")
+    sys.stdout.flush()
+    try:
+        await _until_asked(gateway, serving, stop=stop, drain=drain)
+    finally:
+        await gateway.stop()
+        server.should_exit = True
+        await serving
+
+
+async def _until_asked(
+    gateway: Gateway, serving: "asyncio.Task[None]", *, stop: asyncio.Event, drain: asyncio.Event
+) -> None:
+    stopping = asyncio.create_task(stop.wait())
+    draining = asyncio.create_task(drain.wait())
+    await asyncio.wait({serving, stopping, draining}, return_when=asyncio.FIRST_COMPLETED)
+    if drain.is_set() and not stop.is_set():
+        drained = asyncio.create_task(gateway.drain())
+        await asyncio.wait({serving, stopping, drained}, return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+    stopping.cancel()
+    draining.cancel()
+
+
+def _on_signals(*, stop: asyncio.Event, drain: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def terminate() -> None:
+        if drain.is_set():
+            stop.set()
+        drain.set()
+
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+
+
+def _listen(address: Address) -> socket.socket:
+    """The HTTP socket; raises OSError that names the address if it is taken."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise OSError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from error
+
+
+if __name__ == "__main__":
+    main()
