@@ -146,13 +146,14 @@ def _document(manifest: Manifest) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that `read_documents` would take for something else, and never writes an alias."""
+    """Quotes every text that is not read back as it is (`1e3`, a line break), and never writes an alias."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
 
     def represent_text(self, data: str) -> yaml.ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if reads_as_text(data) else '"')
+        plain = data.isprintable() and reads_as_text(data)
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if plain else '"')
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)

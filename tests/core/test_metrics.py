@@ -1,0 +1,65 @@
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from genlock_core.metrics import GatewayMetrics, WorkerMetrics, document
+
+BUNDLES = (GatewayMetrics, WorkerMetrics)
+
+
+def test_the_committed_document_is_the_one_that_the_definitions_make() -> None:
+    assert (Path(__file__).parents[2] / "docs/metrics.md").read_text() == document()
+
+
+def test_every_metric_has_its_own_name_a_meaning_and_few_labels() -> None:
+    names = []
+    for bundle in BUNDLES:
+        for _, kind, definition in bundle.definitions():
+            names.append(definition.name)
+            assert re.fullmatch(r"genlock_[a-z0-9_]+", definition.name)
+            assert definition.help
+            assert len(definition.labels) <= 3
+            assert (definition.buckets is not None) == (kind is Histogram)
+            if kind is Histogram:
+                assert re.search(r"_(seconds|bytes|rows)$", definition.name)
+            if kind is Counter:
+                assert not definition.name.endswith("_total")
+    assert len(names) == len(set(names))
+
+
+def test_two_bundles_of_a_kind_live_in_one_process() -> None:
+    first, second = GatewayMetrics(CollectorRegistry()), GatewayMetrics(CollectorRegistry())
+    first.publishers.set(3)
+    assert b"genlock_gateway_publishers 3.0" in generate_latest(first.registry)
+    assert b"genlock_gateway_publishers 0.0" in generate_latest(second.registry)
+
+
+@pytest.mark.parametrize("bundle", BUNDLES)
+def test_a_session_that_is_gone_leaves_no_series(bundle: type[GatewayMetrics | WorkerMetrics]) -> None:
+    metrics = bundle(CollectorRegistry())
+    touched = 0
+    for attribute, _, definition in bundle.definitions():
+        if "session" in definition.labels:
+            touched += 1
+            for session in ("default/a", "default/b"):
+                labels = {name: session if name == "session" else "x" for name in definition.labels}
+                metric = getattr(metrics, attribute).labels(**labels)
+                metric.set(1) if isinstance(metric, Gauge) else metric.inc()
+    assert touched
+    assert b"default/a" in generate_latest(metrics.registry)
+    metrics.drop_session("default/a")
+    metrics.drop_session("default/unknown")
+    text = generate_latest(metrics.registry)
+    assert b"default/a" not in text
+    assert b"default/b" in text
+
+
+def test_every_metric_is_exposed_under_the_name_in_the_document() -> None:
+    listed = set(re.findall(r"^\| `(genlock_\w+)` \|", document(), re.MULTILINE))
+    exposed: set[str] = set()
+    for bundle in BUNDLES:
+        for family in bundle(CollectorRegistry()).registry.collect():
+            exposed.add(f"{family.name}_total" if family.type == "counter" else family.name)
+    assert listed == exposed
