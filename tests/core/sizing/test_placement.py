@@ -1,0 +1,219 @@
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genlock_core.claims.record import PoolChoice
+from genlock_core.sizing.placement import WORKER_CAPACITY, Placement, PoolShape, Unplaceable, place, sessions_in_time
+from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles
+from genlock_core.spec.session import QualityMode, Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
+
+SEED = load_profiles()
+SMALL, SQUARE, WIDE = (Resolution(width=w, height=h) for w, h in ((256, 256), (512, 512), (832, 480)))
+
+
+def session(**changes: Any) -> ResolvedSession:
+    spec = StreamSessionSpec(quality_mode=QualityMode.BALANCED)
+    return resolve(SessionKey(name="demo"), spec).model_copy(update=changes)
+
+
+def row(fps: float = 20.0, **changes: Any) -> ProfileRow:
+    plain: dict[str, Any] = {
+        "model": "wan2.1-1.3b", "resolution": WIDE, "steps": 2, "gpu_product": "H100", "gpus": 1, "source": "a test",
+    }  # fmt: skip
+    return ProfileRow(**{**plain, "fps_per_session": fps, **changes})
+
+
+def pool(name: str = "p", gpus: int = 1, product: str = "H100", **changes: Any) -> PoolShape:
+    return PoolShape(name, changes.pop("model", "wan2.1-1.3b"), product, gpus, **changes)
+
+
+def placed(*arguments: Any) -> Placement:
+    found = place(*arguments)
+    assert isinstance(found, Placement), found
+    return found
+
+
+def reasons(*arguments: Any) -> str:
+    found = place(*arguments)
+    assert isinstance(found, Unplaceable)
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("mode", "gpus", "cost"),
+    [
+        (QualityMode.BALANCED, 1, 1_000),
+        (QualityMode.BALANCED, 4, 500),
+        (QualityMode.LOW_LATENCY, 4, 250),
+        (QualityMode.QUALITY, 4, 500),
+    ],
+)
+def test_the_published_figures_place_the_quality_modes(mode: QualityMode, gpus: int, cost: int) -> None:
+    asked = resolve(SessionKey(name="demo"), StreamSessionSpec(quality_mode=mode))
+    found = placed(asked, SEED, [pool("local", gpus, "NVIDIA-H100")])
+    assert found.choices == (PoolChoice("local", cost),)
+    assert found.gpus == gpus * cost / 1_000
+    assert "chunk latency" in found.unprofiled
+
+
+def test_a_session_that_is_too_fast_for_the_gpu_says_what_would_help() -> None:
+    text = reasons(session(steps=4), SEED, [pool("a", 1, "NVIDIA-H100")])
+    assert "at best 13.9 fps at 832x480 and 4 steps, 16 fps are needed" in text
+    assert "lower steps, resolution or frameRate, or use more GPUs" in text
+
+
+def test_the_cheapest_pool_comes_first_and_every_pool_that_meets_the_slo_is_a_choice() -> None:
+    rows = [row(17), row(70, gpus=2), row(15.9, gpus=4), row(40, gpu_product="L4")]
+    pools = [pool("one"), pool("two", 2), pool("four", 4), pool("l4", 1, "L4"), pool("other", model="wan2.1-14b")]
+    found = placed(session(), rows, pools)
+    assert found.choices == (PoolChoice("l4", 500), PoolChoice("two", 250), PoolChoice("one", 1_000))
+    assert (found.row, found.sessions_per_worker, found.gpus) == (rows[3], 2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "fps", "share"), [(1, 15.9, 0), (1, 16.0, 1), (1, 31.9, 1), (1, 48.0, 3), (3, 11.0, 2), (4, 16.0, 4)]
+)
+def test_a_worker_is_shared_by_as_many_as_its_measured_frames_serve(sessions: int, fps: float, share: int) -> None:
+    assert sessions_in_time(row(fps, sessions=sessions), 16) == share
+
+
+def test_a_harder_measurement_stands_in_where_the_sessions_own_is_missing() -> None:
+    harder = row(20, steps=4)
+    found = placed(session(resolution=SQUARE, steps=3), [harder], [pool()])
+    assert found.row is harder
+    assert "frame rate at the session's own shape (taken from 832x480, 4 steps)" in found.unprofiled
+    assert "no profile of 832x480 at 2 steps or more" in reasons(session(), [row(99, steps=1)], [pool()])
+    assert "no profile of 832x480" in reasons(session(), [row(99, resolution=SQUARE, steps=4)], [pool()])
+
+
+def test_the_sessions_own_measurement_stands_before_a_harder_one() -> None:
+    assert "10.0 fps" in reasons(session(), [row(10), row(40, steps=4)], [pool()])
+
+
+def test_profiled_latency_and_first_frame_are_checked() -> None:
+    slow = ChunkLatency(p50=300, p95=400, p99=501)
+    assert "501 ms (p99), frameDeadline is 500 ms" in reasons(session(), [row(chunk_latency_ms=slow)], [pool()])
+    assert "first frame takes 501 ms" in reasons(session(), [row(first_frame_ms=501)], [pool()])
+    found = placed(session(), [row(chunk_latency_ms=ChunkLatency(p50=1, p95=2, p99=500), first_frame_ms=500)], [pool()])
+    assert found.unprofiled == ("GPU memory",)
+
+
+def test_a_latency_that_was_measured_with_fewer_sessions_is_named_as_unprofiled() -> None:
+    found = placed(session(), [row(40, chunk_latency_ms=ChunkLatency(p50=1, p95=2, p99=3))], [pool()])
+    assert "chunk latency with 2 sessions (measured with 1)" in found.unprofiled
+
+
+@pytest.mark.parametrize(("memory", "share"), [(None, 5), (10_000, 5), (4_500, 3), (2_000, 1)])
+def test_known_memory_bounds_the_share(memory: int | None, share: int) -> None:
+    big = row(80, bytes_resident=1_000, bytes_per_session=1_000)
+    assert placed(session(), [big], [pool(memory_bytes=memory)]).sessions_per_worker == share
+
+
+@pytest.mark.parametrize(("memory", "word"), [(1_999, "not one session"), (999, "the model needs")])
+def test_too_little_memory_is_a_reason(memory: int, word: str) -> None:
+    big = row(80, bytes_resident=1_000, bytes_per_session=1_000)
+    assert word in reasons(session(), [big], [pool(memory_bytes=memory)])
+
+
+def test_what_is_missing_altogether_is_named() -> None:
+    assert "no pool serves the model wan2.1-1.3b (served: wan2.1-14b)" in reasons(
+        session(), SEED, [pool(model="wan2.1-14b")]
+    )
+    assert "no profile of the model wan2.1-1.3b (profiled: x)" in reasons(session(), [row(model="x")], [pool()])
+    assert "no profile of this shape (profiled: 1x H100)" in reasons(session(), [row()], [pool(gpus=8)])
+    assert "served: none" in reasons(session(), SEED, [])
+
+
+def test_no_session_costs_nothing_however_fast_the_worker_is() -> None:
+    found = placed(session(frame_rate=1), [row(10**6)], [pool()])
+    assert found.choices == (PoolChoice("p", 1),)
+
+
+PRODUCTS, GPUS = ("H100", "L4"), (1, 2)
+rows = st.lists(
+    st.builds(
+        row,
+        st.floats(8, 200),
+        resolution=st.sampled_from([SMALL, SQUARE, WIDE]),
+        steps=st.integers(1, 4),
+        gpu_product=st.sampled_from(PRODUCTS),
+        gpus=st.sampled_from(GPUS),
+        sessions=st.integers(1, 3),
+        chunk_latency_ms=st.none() | st.floats(10, 900).map(lambda p99: ChunkLatency(p50=1, p95=2, p99=p99)),
+        bytes_resident=st.none() | st.integers(0, 2_000),
+        bytes_per_session=st.none() | st.integers(0, 500),
+    ),
+    min_size=1,
+    max_size=8,
+)
+shapes = list(itertools.product(PRODUCTS, GPUS, (None, 2_500)))
+pools = st.lists(st.sampled_from(shapes), min_size=1, max_size=5, unique=True).map(
+    lambda picked: [pool(f"p{shapes.index(shape)}", shape[1], shape[0], memory_bytes=shape[2]) for shape in picked]
+)
+asked = st.builds(
+    session,
+    resolution=st.sampled_from([SMALL, SQUARE, WIDE]),
+    steps=st.integers(1, 4),
+    frame_rate=st.sampled_from([8, 16, 30]),
+)
+
+
+@given(asked, rows, pools)
+@settings(max_examples=100, deadline=None)
+def test_a_placement_keeps_its_promises(
+    wanted: ResolvedSession, measured: Sequence[ProfileRow], offered: Sequence[PoolShape]
+) -> None:
+    found = place(wanted, measured, offered)
+    if isinstance(found, Unplaceable):
+        assert all(found.reasons)
+        return
+    by_name = {shape.name: shape for shape in offered}
+    first = by_name[found.choices[0].pool]
+    assert (found.row.gpu_product, found.row.gpus, found.row.model) == (first.gpu_product, first.gpus, first.model)
+    assert found.row.tokens >= wanted.resolution.width * wanted.resolution.height // 256
+    assert found.row.steps >= wanted.steps
+    assert found.sessions_per_worker * wanted.frame_rate <= found.row.sessions * found.row.fps_per_session
+    for choice in found.choices:
+        assert 1 <= choice.cost <= WORKER_CAPACITY
+    assert found.choices[0].cost * found.sessions_per_worker <= WORKER_CAPACITY
+
+
+@given(asked, rows, pools)
+@settings(max_examples=100, deadline=None)
+def test_a_cheaper_pool_is_never_passed_over(
+    wanted: ResolvedSession, measured: Sequence[ProfileRow], offered: Sequence[PoolShape]
+) -> None:
+    found = place(wanted, measured, offered)
+    alone = [place(wanted, measured, [shape]) for shape in offered]
+    able = [single for single in alone if isinstance(single, Placement)]
+    assert isinstance(found, Placement) == bool(able)
+    if isinstance(found, Placement):
+        assert found.gpus == min(single.gpus for single in able)
+        assert {choice.pool for choice in found.choices} == {single.choices[0].pool for single in able}
+
+
+@given(asked, rows, pools, pools)
+@settings(max_examples=100, deadline=None)
+def test_more_pools_never_make_a_session_dearer_or_unplaceable(
+    wanted: ResolvedSession, measured: Sequence[ProfileRow], offered: list[PoolShape], more: list[PoolShape]
+) -> None:
+    before = place(wanted, measured, offered)
+    after = place(wanted, measured, [*offered, *(extra for extra in more if extra not in offered)])
+    if isinstance(before, Placement):
+        assert isinstance(after, Placement)
+        assert after.gpus <= before.gpus
+
+
+@given(asked, rows, rows, pools)
+@settings(max_examples=100, deadline=None)
+def test_a_new_measurement_that_meets_the_slo_only_ever_helps(
+    wanted: ResolvedSession, measured: list[ProfileRow], more: list[ProfileRow], offered: list[PoolShape]
+) -> None:
+    before = place(wanted, measured, offered)
+    good = [extra for extra in more if isinstance(place(wanted, [extra], offered), Placement)]
+    if isinstance(before, Placement) or good:
+        assert isinstance(place(wanted, [*measured, *good], offered), Placement)

@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import pytest
+
+from genlock_core.errors import InvalidManifest
+from genlock_core.sizing.profile import ProfileRow, UnknownProfile, load_profiles, parse_profiles, step_fps
+from genlock_core.spec.session import Resolution
+
+ROWS = load_profiles()
+WIDE, SQUARE = Resolution(width=832, height=480), Resolution(width=512, height=512)
+DOCUMENT = """
+apiVersion: genlock.dev/v1alpha1
+kind: ModelProfile
+metadata: {name: tiny}
+spec:
+  rows:
+    - {gpuProduct: L4, gpus: 1, resolution: 832x480, steps: 2, fpsPerSession: 8.5, source: mine}
+    - gpuProduct: L4
+      gpus: 1
+      resolution: {width: 512, height: 512}
+      steps: 2
+      sessions: 2
+      fpsPerSession: 6
+      chunkLatencyMs: {p50: 200, p95: 250, p99: 300}
+      bytesPerSession: 1000
+      source: mine
+"""
+
+
+def one(model: str, product: str, gpus: int, resolution: Resolution, steps: int) -> ProfileRow:
+    (row,) = [
+        row
+        for row in ROWS
+        if (row.model, row.gpu_product, row.gpus, row.resolution, row.steps)
+        == (model, product, gpus, resolution, steps)
+    ]
+    return row
+
+
+def test_every_published_point_is_there_once() -> None:
+    shapes = {(row.model, row.gpu_product, row.gpus, row.resolution, row.steps) for row in ROWS}
+    assert len(ROWS) == len(shapes) == 3 * 4 * 2 * 4
+    assert {row.sessions for row in ROWS} == {1}
+    assert all("2511.07399" in row.source for row in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("row", "fps"),
+    [
+        (("wan2.1-1.3b", "NVIDIA-H100", 1, WIDE, 1), 20.47),
+        (("wan2.1-1.3b", "NVIDIA-H100", 2, WIDE, 3), 30.69),
+        (("wan2.1-1.3b", "NVIDIA-H100", 4, WIDE, 4), 42.26),
+        (("wan2.1-1.3b", "NVIDIA-H100", 4, SQUARE, 1), 64.52),
+        (("wan2.1-1.3b", "NVIDIA-GeForce-RTX-4090", 2, SQUARE, 4), 17.98),
+        (("wan2.1-1.3b", "NVIDIA-GeForce-RTX-4090", 4, WIDE, 4), 15.73),
+        (("wan2.1-14b", "NVIDIA-H100", 1, WIDE, 1), 12.68),
+        (("wan2.1-14b", "NVIDIA-H100", 4, SQUARE, 1), 58.28),
+        (("wan2.1-14b", "NVIDIA-H100", 4, WIDE, 4), 20.05),
+    ],
+)
+def test_published_figures_stand_as_they_were_published(row: tuple[str, str, int, Resolution, int], fps: float) -> None:
+    assert one(*row).fps_per_session == fps
+
+
+def test_what_was_not_published_is_unprofiled_and_what_is_doubtful_says_so() -> None:
+    assert [row.first_frame_ms for row in ROWS if row.first_frame_ms is not None] == [470]
+    assert one("wan2.1-1.3b", "NVIDIA-H100", 1, WIDE, 2).first_frame_ms == 470
+    assert [str(row) for row in ROWS if row.doubtful] == ["wan2.1-1.3b 832x480 4 steps on 2x NVIDIA-GeForce-RTX-4090"]
+    for row in ROWS:
+        assert row.chunk_latency_ms is None
+        assert row.bytes_per_session is None
+        assert row.bytes_resident is None
+
+
+def test_a_profile_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(DOCUMENT)
+    first, second = load_profiles([path])
+    assert (first.model, str(first.resolution), first.fps_per_session) == ("tiny", "832x480", 8.5)
+    assert (second.sessions, second.bytes_per_session, second.bytes_resident) == (2, 1_000, None)
+
+
+def test_every_mistake_of_a_profile_is_reported() -> None:
+    text = (
+        DOCUMENT.replace("832x480", "832*480")
+        .replace("steps: 2\n", "steps: 7\n")
+        .replace("source: mine}", "soucre: x}")
+    )
+    with pytest.raises(InvalidManifest) as caught:
+        parse_profiles(text, origin="tiny.yaml")
+    assert {problem.path: problem.message for problem in caught.value.problems} == {
+        "spec.rows[0].resolution": 'must be a size such as 832x480, not "832*480"',
+        "spec.rows[0].source": "is missing",
+        "spec.rows[0].soucre": "there is no such field; did you mean source?",
+        "spec.rows[1].steps": "must be at most 4, not 7",
+    }
+
+
+def test_the_fps_of_each_step_count_are_the_measured_ones() -> None:
+    fps = step_fps(ROWS, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=4, resolution=WIDE)
+    assert fps == {1: 44.38, 2: 43.41, 3: 43.08, 4: 42.26}
+
+
+def test_a_resolution_that_was_not_measured_follows_the_nearest_one_by_its_pixels() -> None:
+    half = Resolution(width=416, height=480)
+    fps = step_fps(ROWS, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=1, resolution=half)
+    assert fps[1] == pytest.approx(26.21 * 512 * 512 / (416 * 480))
+
+
+@pytest.mark.parametrize(
+    ("model", "product", "gpus"),
+    [("wan3", "NVIDIA-H100", 1), ("wan2.1-1.3b", "NVIDIA-T4", 1), ("wan2.1-1.3b", "NVIDIA-H100", 8)],
+)
+def test_an_unknown_shape_has_no_fps(model: str, product: str, gpus: int) -> None:
+    with pytest.raises(UnknownProfile, match="no profile"):
+        step_fps(ROWS, model=model, gpu_product=product, gpus=gpus, resolution=WIDE)
