@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from genlock_core.spec.session import RULE_BROKEN
+from genlock_core.spec.session import DNS_LABEL, RULE_BROKEN
 
 M = TypeVar("M", bound=BaseModel)
 Path = tuple[str | int, ...]
@@ -76,6 +76,8 @@ def _in_words(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind in _BOUNDS:
         bound, message = _BOUNDS[kind]
         return f"{message.format(context[bound])}{_not(given)}"
+    if kind == "string_pattern_mismatch" and context["pattern"] == DNS_LABEL:
+        return f"must be a DNS label (1 to 63 lower-case letters, digits and hyphens){_not(given)}"
     if kind == "string_pattern_mismatch":
         return f"{_shown(given)} has characters or a length that are not allowed here ({context['pattern']})"
     if kind == "value_error":

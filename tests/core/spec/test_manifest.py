@@ -166,6 +166,12 @@ def test_a_head_that_is_not_right_is_one_mistake(head: str) -> None:
     assert len(mistakes(head + "spec: {}")) == 1
 
 
+def test_a_name_that_cannot_stand_in_a_url_says_what_one_looks_like() -> None:
+    found = mistakes(HEAD.replace("demo", "My_Demo") + "spec: {}")
+    assert found["metadata.name"].startswith("must be a DNS label")
+    assert found["metadata.name"].endswith('not "My_Demo"')
+
+
 def test_json_is_a_manifest_too() -> None:
     document = {
         "apiVersion": "genlock.dev/v1alpha1",
