@@ -98,7 +98,8 @@ class Fanout:
         if len(self._jobs) >= MAX_BACKLOG_FRAMES and not self._shed(unit):
             return
         frame = self._packetise(unit)
-        if frame is None:
+        if not frame.packets:
+            self.figures.dropped += 1
             return
         self._needs_key_frame = False
         if unit.key_frame:
@@ -146,11 +147,8 @@ class Fanout:
         self._jobs.clear()
         self._ring.clear()
 
-    def _packetise(self, unit: AccessUnit) -> PacketisedFrame | None:
+    def _packetise(self, unit: AccessUnit) -> PacketisedFrame:
         payloads = packetise(unit, picture_id=self._timeline.next_picture_id)
-        if not payloads:
-            self.figures.dropped += 1
-            return None
         stamp = self._timeline.stamp(capture_us=unit.capture_us, packets=len(payloads), now_s=self._clock.monotonic())
         last = len(payloads) - 1
         packets = tuple(

@@ -150,16 +150,18 @@ class PeerTransport:
         return self._closing
 
     async def _close(self, reason: str) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
-        self._dtls.remove_all_listeners()
-        if self._sctp is not None:
-            self._sctp.remove_all_listeners()
-            await self._sctp.stop()
-        await self._dtls.stop()
-        await self._ice.stop()
-        self._events.on_closed(reason)
+        try:
+            if self._connecting is not None:
+                self._connecting.cancel()
+                await asyncio.wait([self._connecting])
+            self._dtls.remove_all_listeners()
+            if self._sctp is not None:
+                self._sctp.remove_all_listeners()
+                await self._sctp.stop()
+            await self._dtls.stop()
+        finally:
+            await self._ice.stop()
+            self._events.on_closed(reason)
 
     def _transport_changed(self) -> None:
         for name, state in (("ICE", self._ice.state), ("DTLS", self._dtls.state)):

@@ -183,6 +183,7 @@ class IngestPeer:
             starts = starts_picture if self.codec is Codec.H264 else _starts_vp8_frame
             self._source = _Source(ssrc, FrameAssembler(starts_frame=starts))
             self._started = False
+            self._ask_for_key_frame()
         return self._source
 
     def _take(self, source: _Source, assembled: Assembled) -> None:
@@ -230,9 +231,9 @@ class IngestPeer:
 
     def _ask_for_key_frame(self) -> None:
         due_s = self._key_frames.due_in_s()
-        if due_s is None or self.state != "connected":
+        if due_s is None or self._source is None or self.state != "connected":
             return
-        if due_s == 0 and self._source is not None:
+        if due_s == 0:
             packet = RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=self._ssrc, media_ssrc=self._source.ssrc)
             self.transport.send_rtcp(bytes(packet))
             self._key_frames.asked()

@@ -101,6 +101,8 @@ def parse_offer(text: str, *, role: Role) -> Offer:
     session, media = _split(text)
     if len(media) > MAX_MEDIA_SECTIONS:
         raise unsupported(f"the offer has {len(media)} m-lines; at most {MAX_MEDIA_SECTIONS} are taken")
+    if any(name == "ice-lite" for lines in (session, *media) for name, _ in _attributes(lines)):
+        raise unsupported("a client that is ICE lite cannot be reached: it sends no connectivity checks")
     sections = tuple(_section(lines, session) for lines in media)
     video_index = _only(sections, "video")
     if video_index is None:

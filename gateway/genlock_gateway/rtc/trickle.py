@@ -16,7 +16,6 @@ class TrickleFragment:
     ice_ufrag: str | None
     ice_password: str | None
     candidates: tuple[RemoteCandidate, ...]
-    end_of_candidates: bool
 
     def restarts(self, offer: Offer) -> bool:
         """True if it asks for an ICE restart: other credentials than those of the offer (RFC 9725 section 4.3.3)."""
@@ -35,7 +34,6 @@ def parse_fragment(text: str) -> TrickleFragment:
     ufrag: str | None = None
     password: str | None = None
     found: dict[tuple[str, int], RemoteCandidate] = {}
-    end = False
     for raw in text.split("\n"):
         line = raw.rstrip("\r")
         if not line:
@@ -48,10 +46,8 @@ def parse_fragment(text: str) -> TrickleFragment:
                 ufrag = value.strip()
             case "ice-pwd":
                 password = value.strip()
-            case "end-of-candidates":
-                end = True
             case "candidate":
                 candidate = parse_candidate(value)
                 if candidate is not None and len(found) < MAX_CANDIDATES:
                     found.setdefault((candidate.ip, candidate.port), candidate)
-    return TrickleFragment(ufrag, password, tuple(found.values()), end)
+    return TrickleFragment(ufrag, password, tuple(found.values()))

@@ -24,6 +24,7 @@ _UDP_SEGMENT = 103
 """Not in the socket module of Python 3.11 (linux/udp.h)."""
 _NO_SEGMENTATION = {errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 _READS_PER_WAKEUP = 64
+_READ_BYTES = 2048
 _BUFFER_BYTES = 4 * 1024 * 1024
 
 
@@ -125,7 +126,7 @@ class UdpPort:
             if self._socket is None:
                 return
             try:
-                data, addr = self._socket.recvfrom(65536)
+                data, addr = self._socket.recvfrom(_READ_BYTES)
             except OSError:
                 return
             self.demultiplexer.datagram(data, (addr[0], addr[1]))

@@ -16,6 +16,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcdtlstransport import SRTP_AES128_CM_SHA1_80
+from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtp import RtpPacket
 
 from genlock_core.media import AccessUnit, Codec
@@ -101,12 +102,20 @@ class Viewer(Client):
         self.packets: list[RtpPacket] = []
         self._receiver = transceiver.receiver
         self._reading: asyncio.Task[None] | None = None
+        self.receiving = asyncio.Event()
         original = self._receiver._handle_rtp_packet
 
         async def tap(packet: RtpPacket, arrival_time_ms: int) -> None:
             self.packets.append(packet)
             await original(packet, arrival_time_ms=arrival_time_ms)
 
+        receive = self._receiver.receive
+
+        async def ready(parameters: RTCRtpReceiveParameters) -> None:
+            await receive(parameters)
+            self.receiving.set()
+
+        self._receiver.receive = ready  # type: ignore[method-assign]
         self._receiver._handle_rtp_packet = tap  # type: ignore[method-assign]
         self.connection.on("track", self._track)
 

@@ -3,6 +3,8 @@
 import asyncio
 from itertools import pairwise
 
+import aioice.ice
+import aioice.stun
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from genlock_gateway.rtc.media_plane import MediaPlane
 from genlock_gateway.rtc.offer_error import OfferError
 from genlock_gateway.rtc.receive import IngestPeer, PublisherCallbacks
 from genlock_gateway.rtc.viewer import ViewerCallbacks, ViewerPeer
-from tests.gateway.rtc.clients import Client, Clients, until
+from tests.gateway.rtc.clients import Client, Clients, Viewer, until
 from tests.gateway.rtc.clips import decode, encode
 
 CODECS = [Codec.H264, Codec.VP8]
@@ -34,14 +36,14 @@ async def publish(plane: MediaPlane, client: Client, callbacks: PublisherCallbac
 
 
 async def view(
-    plane: MediaPlane, client: Client, fan: Fanout, callbacks: ViewerCallbacks | None = None, *, gcm: bool = True
+    plane: MediaPlane, client: Viewer, fan: Fanout, callbacks: ViewerCallbacks | None = None, *, gcm: bool = True
 ) -> ViewerPeer:
     offer = await client.offer()
     if not gcm:
         client.without_gcm()
     peer, answer = await plane.view(offer, {fan.codec: fan}, callbacks or ViewerCallbacks())
     await client.take(answer)
-    await client.connected.wait()
+    await client.receiving.wait()
     await until(lambda: peer.state == "connected")
     return peer
 
@@ -301,3 +303,72 @@ async def test_a_viewer_of_a_codec_that_is_not_served_is_refused(plane: MediaPla
     assert error.value.kind == "unsupported"
     assert plane.udp_port.demultiplexer.endpoints == 0
     await client.close()
+
+
+async def test_a_client_that_falls_silent_is_closed_when_consent_runs_out(
+    plane: MediaPlane, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.02)
+    monkeypatch.setattr(aioice.stun, "RETRY_RTO", 0.02)
+    reasons: list[str] = []
+    fan, _ = fanout(Codec.H264)
+    await view(plane, clients.viewer(Codec.H264), fan, ViewerCallbacks(on_closed=reasons.append))
+    plane.udp_port.demultiplexer.datagram = lambda data, addr: None  # type: ignore[method-assign]
+    await until(lambda: bool(reasons))
+    assert "ICE" in reasons[0] or "DTLS" in reasons[0]
+    assert fan.viewer_count == 0
+
+
+async def test_a_lost_first_flight_is_sent_again_before_the_timer_of_openssl(
+    plane: MediaPlane, clients: Clients
+) -> None:
+    client = clients.publisher(Codec.H264)
+    offer = (await client.offer()).replace("a=setup:actpass", "a=setup:passive")
+    send, lost = plane.udp_port.send, list[bytes]()
+
+    def losing(data: bytes, addr: tuple[str, int]) -> None:
+        if data[0] == 22 and len(lost) < 3:
+            lost.append(data)
+        else:
+            send(data, addr)
+
+    plane.udp_port.send = losing  # type: ignore[method-assign]
+    peer, answer = await plane.publish(offer, PublisherCallbacks(on_access_unit=lambda _unit: None))
+    await client.take(answer)
+    await until(lambda: peer.state == "connected")
+    assert len(set(lost)) == 1  # OpenSSL would have numbered its records anew
+
+
+async def test_only_the_fan_out_sends_rtp(plane: MediaPlane, clients: Clients) -> None:
+    fan, _ = fanout(Codec.H264)
+    peer = await view(plane, clients.viewer(Codec.H264), fan)
+    with pytest.raises(RuntimeError, match="only the fan-out"):
+        await peer.transport._dtls._send_rtp(b"\x80\x60" + bytes(20))
+
+
+async def test_a_publisher_with_holes_that_stay_is_asked_for_a_key_frame(plane: MediaPlane, clients: Clients) -> None:
+    got: list[AccessUnit] = []
+    client = clients.publisher(Codec.VP8)
+    peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
+    asked: list[None] = []
+    sender = client.connection.getSenders()[0]
+    sender._send_keyframe = lambda: asked.append(None)  # type: ignore[method-assign]
+    sender._retransmit = lambda _sequence: asyncio.sleep(0)  # type: ignore[method-assign,assignment]
+    units = encode(Codec.VP8, 6, width=160, height=96)
+    client.send(units[:2])
+    await until(lambda: len(got) == 2)
+    deliver = plane.udp_port.demultiplexer.datagram
+
+    def deaf(data: bytes, addr: tuple[str, int]) -> None:
+        if not 128 <= data[0] < 192 or 192 <= data[1] <= 208:
+            deliver(data, addr)
+
+    plane.udp_port.demultiplexer.datagram = deaf  # type: ignore[method-assign]
+    client.send(units[2:3])
+    await asyncio.sleep(0.05)
+    plane.udp_port.demultiplexer.datagram = deliver  # type: ignore[method-assign]
+    client.send(units[3:])
+    await until(lambda: bool(asked))
+    await until(lambda: len(got) == 5)
+    assert [unit.data for unit in got] == [unit.data for number, unit in enumerate(units) if number != 2]
+    assert peer.figures.lost_frames == 1

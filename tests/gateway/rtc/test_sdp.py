@@ -76,6 +76,7 @@ def test_directions(*, role: str, direction: str, taken: bool) -> None:
         ("malformed", "m=video 9", "m=video nine"),
         ("malformed", "t=0 0", "no line of SDP"),
         ("unsupported", "a=fingerprint:sha-256", "a=fingerprint:md5"),
+        ("unsupported", "t=0 0", "t=0 0\r\na=ice-lite"),
         ("unsupported", "m=audio 9", "m=video 9"),
         ("unsupported", "m=video 9", "m=video 0"),
         ("unsupported", "a=group:BUNDLE 0 1 2", "a=group:BUNDLE 0 1"),

@@ -28,12 +28,11 @@ a=end-of-candidates
 def test_udp_candidates_with_an_address_are_kept_and_all_others_dropped() -> None:
     fragment = parse_fragment(FRAGMENT.replace("\n", "\r\n"))
     assert [item.ip for item in fragment.candidates] == ["192.0.2.7", "198.51.100.9", "2001:db8::1"]
-    assert fragment.end_of_candidates
 
 
 def test_an_empty_fragment_has_nothing_in_it() -> None:
     fragment = parse_fragment("")
-    assert (fragment.candidates, fragment.ice_ufrag, fragment.end_of_candidates) == ((), None, False)
+    assert (fragment.candidates, fragment.ice_ufrag, fragment.ice_password) == ((), None, None)
 
 
 @pytest.mark.parametrize(
