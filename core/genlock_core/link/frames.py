@@ -67,6 +67,9 @@ class Track(IntEnum):
     OUTPUT = 2
 
 
+_ALL_FLAGS = int(Flag.KEY | Flag.REPLAY | Flag.LATE)
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame of the link. `codec` is 0 or a `media.Codec`; `stages` is the encoding of `slo.stages.StageTimes`.
@@ -159,7 +162,8 @@ class FrameParser:
             return self._pop()
         except LinkProtocolError as mistake:
             self._mistake = mistake
-            self._buffer.clear()
+            # A new one: the mistake's traceback may still hold a view of the old one, which then cannot be resized.
+            self._buffer = bytearray()
             self._offset = 0
             raise
 
@@ -190,7 +194,7 @@ def _decode(body: memoryview) -> Frame:
         frame_type, frame_track = FrameType(kind), Track(track)
     except ValueError as error:
         raise LinkProtocolError(f"unknown frame: {error}") from None
-    if flags & ~(Flag.KEY | Flag.REPLAY | Flag.LATE):
+    if flags > _ALL_FLAGS:
         raise LinkProtocolError(f"unknown flags {flags:#04x}")
     return Frame(
         type=frame_type,

@@ -1,4 +1,4 @@
-"""The keys of a session's data in Redis: they share the tag `{<namespace>/<name>}`, so every script stays in one slot."""
+"""The keys of a session's data in Redis: all with the tag `{<namespace>/<name>}`, so a script stays in one slot."""
 
 
 def control(session: str) -> str:
