@@ -157,6 +157,7 @@ class LiveSession:
             note_format=lambda version: services.claims.note_snapshot_format(name, epoch=epoch, version=version),
             on_stale=lambda stale: self._end(End(None, str(stale))),
             written=restored.written if restored is not None else None,
+            stored_chunk=restored.checkpoint.state.chunk if restored is not None else -1,
         )
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
@@ -223,7 +224,7 @@ class LiveSession:
         except SourceFailed as failure:
             self._end(End(Phase.FAILED, str(failure)))
             return
-        while not await self._is_drained():
+        while not await self._is_drained():  # noqa: ASYNC110 - engine and output have no common event
             await asyncio.sleep(DRAINED_POLL_S)
         self._end(End(Phase.ENDED, "the source has ended"))
 

@@ -57,7 +57,9 @@ async def read_state(record: SessionRecord, *, epoch: int, services: Services) -
                 epoch=epoch,
                 metrics=services.metrics,
             )
-            return restored, wishes.after(await services.control.read(record.name))
+            while entries := await services.control.read(record.name, after=wishes.control_id):
+                wishes = wishes.after(entries)
+            return restored, wishes
         except RedisError as error:
             logger.warning("%s: cannot read the session's state yet: %s", record.name, error)
             await asyncio.sleep(RETRY_S)

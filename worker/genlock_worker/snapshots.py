@@ -116,11 +116,13 @@ class SnapshotWriter:
         note_format: Callable[[int], Awaitable[bool]],
         on_stale: Callable[[StaleEpoch], None],
         written: Mapping[str, str] | None = None,
+        stored_chunk: int = -1,
     ) -> None:
         self._store, self._session, self._model, self._epoch = store, session, model, epoch
         self._clock, self._metrics, self._version = clock, metrics, version
         self._note_format, self._on_stale = note_format, on_stale
         self._written: Mapping[str, str] = written or {}
+        self._stored_chunk = stored_chunk
         self._next: tuple[Checkpoint, str] | None = None
         self._changed = asyncio.Event()
         self._stored = asyncio.Event()
@@ -129,7 +131,12 @@ class SnapshotWriter:
         self.report = SnapshotReport()
 
     def offer(self, checkpoint: Checkpoint, control_id: str) -> None:
-        """Store this one next; one that still waits is skipped."""
+        """Store this one next; one that still waits is skipped, and so is one whose last chunk is stored already.
+
+        The latter happens when a chunk in flight was finished and none was fed since: what is stored leads to the same.
+        """
+        if checkpoint.state.chunk <= self._stored_chunk:
+            return
         self._next = (checkpoint, control_id)
         self._stored.clear()
         self._changed.set()
@@ -202,12 +209,12 @@ class SnapshotWriter:
             blocks=delta.blocks,
             keep=delta.keep,
         )
-        self._written = delta.digests
+        self._written, self._stored_chunk = delta.digests, snapshot.chunk
         return size
 
     async def _recover_fence(self) -> None:
         """Redis lost its data: raise the fence again, and let the next snapshot be a whole one."""
-        self._written = {}
+        self._written, self._stored_chunk = {}, -1
         try:
             await self._store.take_over(self._session, self._epoch)
         except RedisError as error:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from genlock_core.claims.record import ControlValue
 from genlock_core.spec.session import ResolvedSession
-from genlock_core.stream_state.control import ControlChange, ControlEntry
+from genlock_core.stream_state.control import FIRST_ID, ControlChange, ControlEntry
 from genlock_worker.engine import Change
 
 
@@ -20,7 +20,7 @@ class Wishes:
     steps: int
     noise_scale: float
     paused: bool = False
-    control_id: str = "0"
+    control_id: str = FIRST_ID
 
     @classmethod
     def of(cls, session: ResolvedSession, control: Mapping[str, ControlValue]) -> Self:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -118,9 +119,8 @@ class Worker:
         """Until it cannot go on. Raises WorkerStopped."""
         superseded = asyncio.create_task(self.agent.superseded.wait())
         try:
-            await asyncio.wait(
-                {superseded, self.engine_loop.crashed, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
-            )
+            waited: list[asyncio.Future[Any]] = [superseded, self.engine_loop.crashed, *self._tasks]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             superseded.cancel()
         if self.engine_loop.crashed.done():

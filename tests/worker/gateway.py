@@ -1,0 +1,177 @@
+"""A gateway as far as the link goes, for tests of the worker: publishes test pictures, decodes what comes back."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from genlock_core.clock import SystemClock
+from genlock_core.link.connection import LinkConnection, connect
+from genlock_core.link.events import (
+    ChannelClosed,
+    ChannelOpened,
+    ChannelRefused,
+    HandedOver,
+    KeyFrameWanted,
+    LinkIdentity,
+    MediaReceived,
+    StatsReceived,
+)
+from genlock_core.link.messages import After, LinkRole, Open
+from genlock_core.media import Codec
+from genlock_core.slo.report import StreamReport
+from genlock_worker.chunks import Picture
+from genlock_worker.decode import Decoder
+from genlock_worker.encode import EncoderSettings, open_encoder
+from genlock_worker.framing import fit_frame
+from genlock_worker.sources.test_pattern import draw
+
+SECRET = b"a secret of the tests of the worker"
+PATIENCE_S = 20.0
+
+
+@dataclass(slots=True)
+class Viewer:
+    """What one channel brought."""
+
+    session: str
+    channel: int
+    media: list[MediaReceived] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    reports: list[StreamReport] = field(default_factory=list)
+    handovers: list[HandedOver] = field(default_factory=list)
+    opened: ChannelOpened | None = None
+    refused: ChannelRefused | None = None
+    closed: ChannelClosed | None = None
+    key_frames_wanted: int = 0
+    _decoders: dict[Codec, Decoder] = field(default_factory=dict)
+
+    def take(self, media: MediaReceived) -> None:
+        decoder = self._decoders.setdefault(media.unit.codec, Decoder(media.unit.codec))
+        frame = decoder.decode(media.unit)
+        assert frame is not None, f"unit {len(self.media)} (key frame: {media.unit.key_frame}) cannot be decoded"
+        self.media.append(media)
+        self.pictures.append(fit_frame(frame, width=frame.width, height=frame.height))
+
+
+class FakeGateway:
+    """One gateway process: a link to each worker that it is told of."""
+
+    def __init__(self, name: str = "g0") -> None:
+        self.identity = LinkIdentity(LinkRole.GATEWAY, name, f"{name}-1")
+        self.viewers: dict[tuple[LinkConnection, int], Viewer] = {}
+        self._links: dict[str, LinkConnection] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(
+        self,
+        address: str,
+        session: str,
+        epoch: int,
+        *,
+        publisher: bool = False,
+        codecs: tuple[str, ...] = ("h264",),
+        after: After | None = None,
+    ) -> Viewer:
+        """Open a channel; returns when it was answered."""
+        link = self._links.get(address)
+        if link is None or link.closed.done():
+            link = await connect(address, identity=self.identity, secrets=[SECRET], clock=SystemClock())
+            self._links[address] = link
+            self._tasks.append(asyncio.create_task(self._follow(link)))
+        channel = link.open(
+            Open(
+                session=session,
+                epoch=epoch,
+                gateway=self.identity.name,
+                publisher=publisher,
+                codecs=codecs,
+                after=after,
+            )
+        )
+        viewer = self.viewers[(link, channel)] = Viewer(session, channel)
+        await until(lambda: viewer.opened is not None or viewer.refused is not None, "an answer to OPEN")
+        return viewer
+
+    async def _follow(self, link: LinkConnection) -> None:
+        async for event in link.events():
+            viewer = self.viewers.get((link, getattr(event, "channel", 0)))
+            if viewer is None:
+                continue
+            match event:
+                case ChannelOpened():
+                    viewer.opened = event
+                case ChannelRefused():
+                    viewer.refused = event
+                case ChannelClosed():
+                    viewer.closed = event
+                case MediaReceived():
+                    viewer.take(event)
+                case StatsReceived():
+                    viewer.reports.append(StreamReport.model_validate(event.report))
+                case HandedOver():
+                    viewer.handovers.append(event)
+                case KeyFrameWanted():
+                    viewer.key_frames_wanted += 1
+                case _:
+                    pass
+
+    def link_of(self, viewer: Viewer) -> LinkConnection:
+        return next(link for (link, _), known in self.viewers.items() if known is viewer)
+
+    async def close(self) -> None:
+        for link in self._links.values():
+            await link.close("the test is over")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class Publisher:
+    """Encodes the test pattern and sends it up a channel at a frame rate, as a camera would."""
+
+    def __init__(self, *, width: int = 128, height: int = 96, rate: float = 16.0, run: int = 1) -> None:
+        self.size, self.rate, self.run = (width, height), rate, run
+        self.index = 0
+        self._encoder = open_encoder(Codec.H264, EncoderSettings(width, height, round(rate), 1_000_000))
+        self._key_frame = True
+        self._target: tuple[LinkConnection, int] | None = None
+        self._task = asyncio.create_task(self._publish())
+
+    def aim(self, link: LinkConnection, channel: int) -> None:
+        """Send to this channel from now on, beginning with a key frame."""
+        self._target, self._key_frame = (link, channel), True
+
+    def force_key_frame(self) -> None:
+        self._key_frame = True
+
+    async def _publish(self) -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        while True:
+            self.send_one()
+            await asyncio.sleep(max(0.0, start + self.index / self.rate - loop.time()))
+
+    def send_one(self) -> None:
+        width, height = self.size
+        picture = draw(self.index, width=width, height=height)
+        capture_us = round(self.index * 1_000_000 / self.rate)
+        unit = self._encoder.encode(picture, capture_us=capture_us, idr=self._key_frame)
+        self._key_frame = False
+        if self._target is not None:
+            link, channel = self._target
+            link.send_media(channel, unit, run=self.run)
+        self.index += 1
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Wait for something that must become true; fails, with its name, when it does not."""
+    try:
+        async with asyncio.timeout(patience_s):
+            while not condition():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"never came: {what}") from None

@@ -1,0 +1,104 @@
+"""Workers in one process round a real Redis: made, killed without a goodbye, and stopped again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from genlock_core import store as stores
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.record import PoolChoice, SessionRecord
+from genlock_core.clock import SystemClock
+from genlock_core.spec.session import Resolution, SessionKey, StreamSessionSpec, resolve
+from genlock_worker.engine import Engine
+from genlock_worker.settings import Address, WorkerSettings
+from genlock_worker.worker import Worker, make_engine
+from tests.worker.gateway import SECRET
+
+SMALL = Resolution(width=128, height=96)
+SESSION = "default/demo"
+
+
+def worker_settings(name: str, redis_url: str, *, media_root: Path | None = None) -> WorkerSettings:
+    return WorkerSettings(
+        name=name,
+        pool="local",
+        redis=redis_url,
+        listen=Address("127.0.0.1", 0),
+        advertise=None,
+        engine="mock",
+        model="wan2.1-1.3b",
+        gpu_product="NVIDIA-H100",
+        gpus=4,
+        capacity=1_000,
+        media_root=media_root,
+        metrics_port=0,
+        metrics_host="127.0.0.1",
+        drain_timeout_s=20.0,
+        instant=True,
+        log_format="text",
+        log_level="INFO",
+    )
+
+
+class House:
+    """A Redis and the workers of one test."""
+
+    def __init__(self, redis_url: str, *, media_root: Path | None = None) -> None:
+        self.store = stores.connect(redis_url)
+        self.claims = Claims(self.store)
+        self.workers: list[Worker] = []
+        self._redis_url, self._media_root = redis_url, media_root
+
+    async def start_worker(self, name: str, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Worker:
+        settings = worker_settings(name, self._redis_url, media_root=self._media_root)
+        clock = SystemClock()
+        engine = wrap(make_engine(settings, clock))
+        worker = Worker(
+            settings, store=stores.connect(self._redis_url), link_secrets=[SECRET], engine=engine, clock=clock
+        )
+        await worker.start()
+        self.workers.append(worker)
+        return worker
+
+    async def session(self, name: str = SESSION, *, cost: int = 300, **spec: object) -> None:
+        """Write the record of a small session."""
+        fields = {"resolution": SMALL, "steps": 2, **spec}
+        resolved = resolve(SessionKey.parse(name), StreamSessionSpec.model_validate(fields))
+        await self.claims.create(SessionRecord(session=resolved, pools=(PoolChoice("local", cost),)))
+
+    async def phase(self, name: str = SESSION) -> str:
+        record = await self.claims.record(name)
+        return record.phase.value if record is not None else "gone"
+
+    async def close(self) -> None:
+        for worker in self.workers:
+            await worker.stop()
+            await worker._store.aclose()
+        await self.store.aclose()
+
+
+async def kill(worker: Worker) -> None:
+    """Let a worker die as a process does: nothing is said to anybody, in Redis or on the link."""
+    for task in worker._tasks:
+        task.cancel()
+    await asyncio.gather(*worker._tasks, return_exceptions=True)
+    for connection in worker._server._connections:
+        connection._writer.transport.abort()
+    for live in worker.agent.sessions.values():
+        for task in list(live._tasks):
+            task.cancel()
+        await asyncio.gather(*live._tasks, return_exceptions=True)
+        live._executor.shutdown(wait=False)
+    await worker._store.aclose()
+    await worker._server.close()
+    await worker.engine_loop.stop()
+
+
+@asynccontextmanager
+async def house(redis_url: str, *, media_root: Path | None = None) -> AsyncIterator[House]:
+    made = House(redis_url, media_root=media_root)
+    try:
+        yield made
+    finally:
+        await made.close()

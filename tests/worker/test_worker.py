@@ -1,0 +1,311 @@
+"""A whole worker with a real Redis and a real link: what a gateway sees of it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+import pytest
+
+from genlock_core.claims.claims import MoveCause
+from genlock_core.link.messages import After, RefusalReason
+from genlock_core.media import Codec
+from genlock_core.stream_state.control import ControlChange, ControlStream
+from genlock_worker.engine import Engine, EngineFailure, Row, RowResult
+from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
+from tests.worker.house import SESSION, House, house, kill
+
+
+@pytest.fixture
+async def home(redis_url: str) -> AsyncIterator[House]:
+    async with house(redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[FakeGateway]:
+    made = FakeGateway()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def publisher() -> AsyncIterator[Publisher]:
+    made = Publisher()
+    yield made
+    await made.stop()
+
+
+def shown_after(viewer: Viewer) -> After:
+    last = viewer.media[-1]
+    return After(run=last.run, capture_us=last.unit.capture_us)
+
+
+class Faulty:
+    """An engine that does as another one does, except when told to fail or to hang."""
+
+    def __init__(self, inner: Engine) -> None:
+        self._inner = inner
+        self.fail_next: str | None = None
+        self.hang = threading.Event()
+        self.go_on = threading.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        if self.hang.is_set():
+            self.go_on.wait(30)
+        if self.fail_next is not None and any(row.session == self.fail_next for row in rows):
+            session, self.fail_next = self.fail_next, None
+            raise EngineFailure(session, "NaN in row 0")
+        return self._inner.run(rows)
+
+
+async def test_published_frames_come_back_generated_in_order(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    worker = await home.start_worker("w0")
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    assert claim.address == worker.address
+    viewer = await gateway.open(claim.address, SESSION, claim.epoch, publisher=True)
+    assert viewer.opened is not None
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: len(viewer.media) >= 17 and viewer.reports, "17 frames and a report")
+    assert viewer.media[0].unit.key_frame
+    captured = [media.unit.capture_us for media in viewer.media]
+    assert captured == sorted(set(captured))
+    assert {media.epoch for media in viewer.media} == {claim.epoch}
+    assert viewer.pictures[0].shape == (96, 128, 3)
+    assert float(np.std(viewer.pictures[0])) > 5.0, "a picture has something in it"
+    report = viewer.reports[-1]
+    assert report.sink_digest
+    assert report.frames_out > 0
+    assert report.first_frame_ms is not None
+    assert {"decode", "chunk", "queue", "engine", "pace", "encode"} <= set(report.stages)
+    assert await home.phase() == "Live"
+    live = worker.agent.sessions[SESSION]
+    await live.flush()
+    stored = await worker.agent._services.snapshots.take_over(SESSION, claim.epoch)
+    assert stored is not None
+    assert stored.chunk >= 3
+
+
+async def test_two_sessions_share_a_worker_and_two_gateways_a_session(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    worker = await home.start_worker("w0")
+    await home.session()
+    await home.session("default/other", source={"type": "testPattern"}, output={"codec": "vp8"})
+    one = await home.claims.claim(SESSION)
+    other = await home.claims.claim("default/other")
+    published = await gateway.open(worker.address, SESSION, one.epoch, publisher=True)
+    publisher.aim(gateway.link_of(published), published.channel)
+    pattern = await gateway.open(worker.address, "default/other", other.epoch, codecs=("vp8", "h264"))
+    second = FakeGateway("g1")
+    try:
+        watching = await second.open(worker.address, SESSION, one.epoch)
+        await until(lambda: len(watching.media) > 8 and len(pattern.media) > 16, "frames of both sessions")
+        assert watching.media[0].unit.key_frame
+        assert {media.unit.codec for media in pattern.media} == {Codec.H264, Codec.VP8}
+        workers = await home.claims.workers()
+        await until(lambda: True, "")
+        assert set(worker.agent._links()[SESSION]) == {"g0", "g1"}
+        assert workers[0].free == 1_000 - 600
+    finally:
+        await second.close()
+    await until(lambda: worker.agent._links()[SESSION] == ["g0"], "the second gateway's end noticed")
+
+
+async def test_an_open_is_answered_by_the_record(home: House, gateway: FakeGateway) -> None:
+    worker = await home.start_worker("w0")
+    await home.session()
+    unknown = await gateway.open(worker.address, "default/nobody", 1)
+    assert unknown.refused is not None
+    assert unknown.refused.reason is RefusalReason.NOT_OWNER
+    claim = await home.claims.claim(SESSION)
+    stale = await gateway.open(worker.address, SESSION, claim.epoch - 1)
+    assert stale.refused is not None
+    assert (stale.refused.reason, stale.refused.epoch) == (RefusalReason.NOT_OWNER, claim.epoch)
+
+
+async def test_prompt_change_and_pause_reach_the_picture(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    worker = await home.start_worker("w0")
+    await home.session(prompt="watercolour")
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: len(viewer.media) >= 8, "frames")
+    control = ControlStream(home.store)
+    await control.append(SESSION, client="c", number=1, change=ControlChange(prompt="neon", steps=1))
+    gateway.link_of(viewer).nudge_control(viewer.channel)
+    await until(
+        lambda: viewer.reports and (viewer.reports[-1].prompt, viewer.reports[-1].steps) == ("neon", 1),
+        "the report of the change",
+    )
+    await control.append(SESSION, client="c", number=2, change=ControlChange(paused=True))
+    gateway.link_of(viewer).nudge_control(viewer.channel)
+    await until(lambda: viewer.reports[-1].paused and viewer.reports[-1].output_fps == 0, "the picture to stand")
+    frames = len(viewer.media)
+    gateway.link_of(viewer).request_key_frame(viewer.channel, Codec.H264)
+    await until(lambda: len(viewer.media) > frames, "the last picture once more")
+    assert viewer.media[-1].unit.key_frame
+    await control.append(SESSION, client="c", number=3, change=ControlChange(paused=False))
+    gateway.link_of(viewer).nudge_control(viewer.channel)
+    frames = len(viewer.media)
+    await until(lambda: len(viewer.media) > frames + 8, "the picture to move again")
+
+
+async def test_a_killed_workers_session_goes_on_elsewhere_with_its_sinks(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    first = await home.start_worker("w0")
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(first.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: viewer.reports and viewer.reports[-1].chunk > 3, "a few chunks")
+    digest = viewer.reports[-1].sink_digest
+    second = await home.start_worker("w1")
+    await first.agent.sessions[SESSION].flush()
+    await kill(first)
+    home.workers.remove(first)
+
+    move = await home.claims.move(SESSION, expected_epoch=claim.epoch, suspect="w0", cause=MoveCause.REFUSED)
+    assert (move.won, move.claim.worker.name) == (True, "w1")
+    after = shown_after(viewer)
+    again = await gateway.open(second.address, SESSION, move.claim.epoch, publisher=True, after=after)
+    publisher.aim(gateway.link_of(again), again.channel)
+    await until(lambda: again.reports and len(again.media) > 8, "frames of the new worker")
+    assert again.media[0].unit.key_frame
+    assert all((m.run, m.unit.capture_us) > (after.run, after.capture_us) for m in again.media)
+    assert again.reports[-1].restored
+    assert again.reports[-1].sink_digest == digest
+    assert again.reports[-1].recovery_ms is not None
+    assert await home.phase() == "Live"
+
+
+async def test_a_drain_moves_everybody_and_nobody_is_cut(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    first = await home.start_worker("w0")
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(first.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: viewer.reports and viewer.reports[-1].chunk > 2, "a few chunks")
+    second = await home.start_worker("w1")
+    draining = asyncio.create_task(first.drain())
+    await until(lambda: viewer.handovers, "the handover")
+    handover, frames = viewer.handovers[0], len(viewer.media)
+    assert handover.address == second.address
+    await until(lambda: len(viewer.media) > frames, "the old worker to go on after the handover")
+    again = await gateway.open(second.address, SESSION, handover.epoch, publisher=True, after=shown_after(viewer))
+    publisher.aim(gateway.link_of(again), again.channel)
+    await until(lambda: again.media and again.reports, "frames of the new worker")
+    gateway.link_of(viewer).close_channel(viewer.channel, "the new worker sends")
+    assert await draining is True
+    assert again.reports[-1].restored
+    assert again.reports[-1].sink_digest == viewer.reports[-1].sink_digest
+    refused = await gateway.open(first.address, SESSION, claim.epoch)
+    assert refused.refused is not None
+
+
+async def test_a_stuck_engine_stops_the_progress_and_nothing_else(home: House, gateway: FakeGateway) -> None:
+    engines: list[Faulty] = []
+
+    def wrap(engine: Engine) -> Engine:
+        engines.append(Faulty(engine))
+        return engines[0]  # type: ignore[return-value]
+
+    worker = await home.start_worker("w0", wrap)
+    await home.session(source={"type": "testPattern"})
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+    await until(lambda: len(viewer.media) > 4, "frames")
+    engines[0].hang.set()
+    await until(lambda: gateway.link_of(viewer).silent_s > 0.6, "silence on the link")
+    stuck = worker.engine_loop.progress
+    view = await home.claims.worker("w0")
+    assert view is not None
+    await until(lambda: gateway.link_of(viewer).silent_s > 1.2, "more silence")
+    assert worker.engine_loop.progress == stuck
+    later = await home.claims.worker("w0")
+    assert later is not None
+    assert later.heartbeat_age_ms > 500
+    engines[0].hang.clear()
+    engines[0].go_on.set()
+    await until(lambda: gateway.link_of(viewer).silent_s < 0.3, "progress again")
+
+
+async def test_a_failed_row_resets_its_session_alone(home: House, gateway: FakeGateway) -> None:
+    engines: list[Faulty] = []
+
+    def wrap(engine: Engine) -> Engine:
+        engines.append(Faulty(engine))
+        return engines[0]  # type: ignore[return-value]
+
+    worker = await home.start_worker("w0", wrap)
+    viewers = []
+    for name in (SESSION, "default/other"):
+        await home.session(name, source={"type": "testPattern"})
+        claim = await home.claims.claim(name)
+        viewers.append(await gateway.open(worker.address, name, claim.epoch))
+    await until(lambda: all(len(viewer.reports) > 1 and viewer.reports[-1].chunk > 3 for viewer in viewers), "chunks")
+    digest = viewers[0].reports[-1].sink_digest
+    engines[0].fail_next = SESSION
+    await until(lambda: engines[0].fail_next is None, "the failure")
+    counts = [len(viewer.media) for viewer in viewers]
+    await until(
+        lambda: all(len(viewer.media) > count + 12 for viewer, count in zip(viewers, counts, strict=True)),
+        "both to go on",
+    )
+    assert viewers[0].reports[-1].sink_digest == digest
+    assert worker.registry.get_sample_value("genlock_engine_failures_total") == 1
+
+
+async def test_a_zombie_is_fenced_and_leaves(home: House, gateway: FakeGateway, publisher: Publisher) -> None:
+    first = await home.start_worker("w0")
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(first.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: viewer.reports and viewer.reports[-1].snapshot.chunk > 0, "a snapshot")
+    second = await home.start_worker("w1")
+    zombie = first.agent.sessions[SESSION]
+    for task in first._tasks:  # deaf and mute towards Redis: it does not learn that it lost the session
+        task.cancel()
+    move = await home.claims.move(SESSION, expected_epoch=claim.epoch, suspect="w0", cause=MoveCause.REFUSED)
+    again = await gateway.open(second.address, SESSION, move.claim.epoch, publisher=False, after=shown_after(viewer))
+    assert again.opened is not None
+    await until(lambda: SESSION not in first.agent.sessions, "the fence to tell the zombie")
+    await until(lambda: viewer.closed is not None, "its channel closed")
+    assert zombie.epoch < move.claim.epoch
+    assert SESSION in second.agent.sessions
+
+
+async def test_a_worker_reasserts_what_it_serves_when_redis_lost_all(home: House, gateway: FakeGateway) -> None:
+    worker = await home.start_worker("w0")
+    await home.session(source={"type": "testPattern"})
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+    await until(lambda: len(viewer.media) > 4, "frames")
+    await home.store.flushall()
+    frames = len(viewer.media)
+
+    async def is_back() -> bool:
+        record = await home.claims.record(SESSION)
+        return record is not None and record.epoch == claim.epoch and record.owner == worker.identity
+
+    async with asyncio.timeout(15):
+        while not await is_back():
+            await asyncio.sleep(0.05)
+    await until(lambda: len(viewer.media) > frames + 16, "the stream to have gone on")
+    snapshots = worker.agent._services.snapshots
+    await until(lambda: viewer.reports[-1].snapshot.error == "", "a snapshot stored again")
+    stored = await snapshots.take_over(SESSION, claim.epoch)
+    assert stored is not None
+    assert viewer.closed is None
