@@ -110,6 +110,8 @@ def _field_names(model: type[BaseModel], path: Sequence[str | int]) -> list[str]
         if isinstance(part, int):
             at = next((inner for inner in typing.get_args(at) if isinstance(inner, type)), None)
             continue
+        if not _is_model(at):
+            return []
         by_alias: Mapping[str, Any] = {field.alias or name: field.annotation for name, field in at.model_fields.items()}
         at = _without_none(by_alias.get(part))
     return [field.alias or name for name, field in at.model_fields.items()] if _is_model(at) else []
