@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from typing import TypeAlias
 
 import av
 from aiortc import MediaStreamTrack, RTCRtpSender, RTCRtpTransceiver
@@ -12,7 +13,7 @@ from genlock_cli.clients.signalling import SignalledPeer
 PUBLISHER_HEADER = "Genlock-Publisher"
 CONNECT_TIMEOUT_S = 10.0
 
-Packet = av.Packet[av.VideoStream]
+Packet: TypeAlias = "av.Packet[av.VideoStream]"
 
 
 class EncodedTrack(MediaStreamTrack):

@@ -59,7 +59,7 @@ def plan_workers(options: UpOptions, sessions: Sequence[ResolvedSession], *, red
                 *(sys.executable, "-m", "genlock_worker.main", "--name", f"w{index}", "--pool", pool_of(model)),
                 *("--redis", redis_url, "--listen", "127.0.0.1:0", "--engine", options.engine, "--model", model),
                 *("--gpu-product", options.gpu_product, "--gpus", str(options.gpus), "--capacity", str(CAPACITY)),
-                *("--media-root", str(options.media_root), "--drain-timeout", f"{options.drain_timeout_s:g}"),
+                *("--media-root", str(options.media_root), "--drain-timeout", f"{options.drain_timeout_s:g}s"),
             ),
         )
         for index, model in enumerate(models)
