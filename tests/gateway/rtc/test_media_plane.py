@@ -123,7 +123,7 @@ async def test_three_viewers_see_the_same_pictures(plane: MediaPlane, clients: C
 @pytest.mark.parametrize("gcm", [True, False])
 async def test_a_viewer_through_loss_is_repaired(plane: MediaPlane, clients: Clients, *, gcm: bool, rtx: bool) -> None:
     fan, _ = fanout(Codec.H264)
-    units = encode(Codec.H264, 30)
+    units = encode(Codec.H264, 30, width=160, height=96)
     client = clients.viewer(Codec.H264, rtx=rtx)
     peer = await view(plane, client, fan, gcm=gcm)
     assert peer.uses_gcm is gcm
@@ -141,7 +141,7 @@ async def test_a_viewer_through_loss_is_repaired(plane: MediaPlane, clients: Cli
         fan.push(unit)
         await asyncio.sleep(0.01)
     plane.udp_port.send_run = send_run  # type: ignore[method-assign]
-    for unit in encode(Codec.H264, 2, first_us=2_000_000):
+    for unit in encode(Codec.H264, 2, width=160, height=96, first_us=2_000_000):
         fan.push(unit)
     await until(lambda: len(client.pictures) >= 30)
     assert all(np.array_equal(a, b) for a, b in zip(client.pictures[:30], decode(units), strict=True))
