@@ -8,14 +8,16 @@ from numpy.typing import NDArray
 from genlock_core.clock import ManualClock
 from genlock_worker.engine import Change, Chunk, Frames, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.mock import MockEngine, StepTiming
+from genlock_worker.engines.mock.textures import make_brushes
 
 WIDTH, HEIGHT = 128, 80
+BRUSHES = make_brushes()
 
 
 def engine() -> MockEngine:
     """An engine that takes no simulated time."""
     clock = ManualClock()
-    return MockEngine("test-model", StepTiming.instant(), clock, clock.advance)
+    return MockEngine("test-model", StepTiming.instant(), clock, clock.advance, brushes=BRUSHES)
 
 
 def settings(

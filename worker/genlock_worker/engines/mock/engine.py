@@ -24,7 +24,7 @@ from genlock_worker.engine import (
 )
 from genlock_worker.engines.mock import state as states
 from genlock_worker.engines.mock.session import Session
-from genlock_worker.engines.mock.textures import make_brushes
+from genlock_worker.engines.mock.textures import Brushes, make_brushes
 from genlock_worker.engines.mock.timing import StepTiming
 
 logger = logging.getLogger(__name__)
@@ -34,15 +34,24 @@ class MockEngine:
     """An Engine that paints on the CPU. Not thread-safe: all calls come from the engine thread.
 
     `wait` blocks for the given seconds; with the system clock that is `time.sleep`, with a manual one its `advance`.
+    `brushes` never change, so engines of one process may share them; left out, the engine makes its own (0.1 s).
     OpenCV is held to one thread (for the whole process), so that one engine takes one core.
     """
 
-    def __init__(self, model: str, timing: StepTiming, clock: Clock, wait: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        model: str,
+        timing: StepTiming,
+        clock: Clock,
+        wait: Callable[[float], None],
+        *,
+        brushes: Brushes | None = None,
+    ) -> None:
         self._model = model
         self._timing = timing
         self._clock = clock
         self._wait = wait
-        self._brushes = make_brushes()
+        self._brushes = brushes or make_brushes()
         self._sessions: dict[str, Session] = {}
         cv2.setNumThreads(1)
 

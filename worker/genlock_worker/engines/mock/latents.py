@@ -23,6 +23,8 @@ _JPEG_QUALITY = 92
 _NOISE_AMPLITUDE = 0.06
 """Standard deviation of unit noise in the latents' range of 0-1: enough to see its grain in a one-step picture."""
 _SIMILARITY = 0.08
+"""Distance in colour (0-1) at which two pixels count as half alike."""
+_CLOSENESS = np.full((1, 3), -0.5 / _SIMILARITY**2, np.float32)
 _MAX_LEVEL = 0.95
 _OTHER_PROMPT = 0.4
 """How much a frame that was made under other prompts counts against one of the same."""
@@ -111,8 +113,8 @@ def attend(own: StoredFrame, frames: Mapping[int, StoredFrame]) -> Latent:
     total = np.zeros_like(query)
     weights = np.zeros(query.shape[:2], np.float32)
     for stored in frames.values():
-        distance = np.square(query - stored.estimate).sum(axis=2)
-        weight = np.exp(distance * np.float32(-0.5 / _SIMILARITY**2))
+        likeness = cv2.transform(np.square(query - stored.estimate), _CLOSENESS)
+        weight = np.exp(likeness)
         if stored.prompts != own.prompts:
             weight *= np.float32(_OTHER_PROMPT)
         total += stored.estimate * weight[..., None]

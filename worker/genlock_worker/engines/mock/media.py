@@ -173,7 +173,7 @@ def _neon(picture: Image, surface: Surface, hand: Hand) -> Image:
     lit = over(tubes, edge)
     glow = cv2.GaussianBlur(cv2.resize(lit, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0), 3.0)
     room = cv2.applyColorMap(cv2.convertScaleAbs(grey, alpha=0.42), gradient(look))
-    room = cv2.addWeighted(room, 0.4, graded(calm, look, hand), 0.26, 0)
+    room = cv2.addWeighted(room, 0.34, graded(calm, look, hand), 0.22, 0)
     room = cv2.add(room, cv2.convertScaleAbs(cv2.resize(glow, room.shape[1::-1]), alpha=1.5))
     core = cv2.LUT(enlarged(lit), smooth_step(46, 190))
     return cv2.add(enlarged(room), core)

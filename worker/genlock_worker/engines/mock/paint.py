@@ -16,7 +16,8 @@ from genlock_worker.engines.mock.latents import Anchor, Latent
 from genlock_worker.engines.mock.media import Hand
 from genlock_worker.engines.mock.surface import Surface
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]
+"""A picture of 8 bits, or what is added to one (16 bits, signed)."""
 
 _PULL = 0.4
 """How far a picture's mean colour is drawn to that of the sinks."""
@@ -26,18 +27,19 @@ _FULL_STRENGTH = 0.6
 """Noise scale from which on nothing of the source's own look is left."""
 
 
-def correction(*, refined: Latent, latent: Latent, anchor: Anchor) -> Latent:
-    """What the denoising rows and the sinks change, (h, w, 3) in 0-1: added to every working picture of the chunk."""
+def correction(*, refined: Latent, latent: Latent, anchor: Anchor, width: int, height: int) -> Pixels:
+    """What the denoising rows and the sinks change, (height, width, 3) in 1/255, for every picture of the chunk."""
     away = np.array(anchor.colour, np.float32) - refined.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
-    change: Latent = refined - latent + np.float32(_PULL) * away
-    return change
+    change = (refined - latent + np.float32(_PULL) * away) * np.float32(255.0)
+    spread: Pixels = cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.int16)
+    return spread
 
 
-def exposure(anchor: Anchor) -> NDArray[Any]:
+def exposure(anchor: Anchor) -> Pixels:
     """A table of 256 tones that lifts what the sinks saw as dark, and calms what they saw as glaring."""
     seen = min(max(float(np.dot(anchor.colour, (0.299, 0.587, 0.114))), 0.02), 0.98)
     gamma = min(max(math.log(_MIDDLE) / math.log(seen), 0.5), 1.4) ** 0.7
-    table: NDArray[Any] = np.round(255.0 * (np.arange(256) / 255.0) ** gamma).astype(np.uint8)
+    table: Pixels = np.round(255.0 * (np.arange(256) / 255.0) ** gamma).astype(np.uint8)
     return table
 
 
@@ -47,17 +49,15 @@ def strength_of(noise_scale: float) -> float:
 
 
 def picture(
-    working: Pixels, *, change: Latent, tones: NDArray[Any], surfaces: Sequence[tuple[Surface, float]], hand: Hand
+    working: Pixels, *, change: Pixels, tones: Pixels, surfaces: Sequence[tuple[Surface, float]], hand: Hand
 ) -> Pixels:
     """Paint one frame (H, W, 3) from its working picture (H/2, W/2, 3).
 
     `change` is the chunk's `correction`, `tones` its `exposure`;
     `surfaces` are the looks it is painted in, with weights that sum to 1 (more than one while prompts blend).
     """
-    height, width = working.shape[:2]
-    moved = cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR)
-    corrected = cv2.LUT(cv2.add(working, moved * np.float32(255.0), dtype=cv2.CV_8U), tones)
-    total: NDArray[Any] | None = None
+    corrected = cv2.LUT(cv2.add(working, change, dtype=cv2.CV_8U), tones)
+    total: Pixels | None = None
     for surface, weight in surfaces:
         part = _painted(corrected, surface, hand)
         if total is None:
@@ -69,7 +69,7 @@ def picture(
     return total
 
 
-def _painted(corrected: NDArray[Any], surface: Surface, hand: Hand) -> NDArray[Any]:
+def _painted(corrected: Pixels, surface: Surface, hand: Hand) -> Pixels:
     painted = media.finished(media.RECIPES[surface.look.medium](corrected, surface, hand), surface)
     if hand.strength >= 1.0:
         return painted

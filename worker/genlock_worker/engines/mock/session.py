@@ -225,8 +225,9 @@ class Session:
 
     def _paint(self, flight: Flight, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
         anchor, flow = latents.anchor_of(held), latents.flow_of(held)
+        height, width = flight.working.shape[1:3]
         changes = [
-            paint.correction(refined=after, latent=before, anchor=anchor)
+            paint.correction(refined=after, latent=before, anchor=anchor, width=width, height=height)
             for after, before in zip(refined, flight.latent, strict=True)
         ]
         tones = paint.exposure(anchor)
