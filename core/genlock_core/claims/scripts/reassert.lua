@@ -24,7 +24,7 @@ local function room_for(r)
 end
 
 for _, one in ipairs(held) do
-  local session, epoch = one.session, tonumber(one.epoch)
+  local session, epoch, phase = one.session, tonumber(one.epoch), one.record.phase
   local r = read(session)
   if not r then
     local fields = one.record
@@ -39,7 +39,7 @@ for _, one in ipairs(held) do
     take_away(session, r, '', epoch, offer.address)
     give(session, r, name, one.cost, epoch, '')
     event('claimed', session, epoch, name)
-    set_phase(session, r, one.record.phase, '')
+    set_phase(session, r, phase, '')
     kept[#kept + 1] = session
   else
     refused[#refused + 1] = session

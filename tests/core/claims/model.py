@@ -1,0 +1,303 @@
+"""What the claims must do, in plain Python: the state machine compares every answer and the whole state with this.
+
+It has no free counters and no indices: room is what the sessions leave, leases and timeouts are looked up one by one.
+So a script that books wrongly, or forgets an index, differs from it.
+"""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from genlock_core.claims import rules
+from genlock_core.claims.claims import (
+    Claim,
+    Held,
+    Move,
+    MoveCause,
+    MoveHeld,
+    Reasserted,
+    Renewal,
+    SessionEnded,
+    WorkerState,
+)
+from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
+from genlock_core.claims.record import FINISHED, PoolChoice, SessionRecord
+from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
+from genlock_core.spec.session import Phase
+
+
+@dataclass
+class ModelWorker:
+    offer: WorkerOffer
+    heartbeat_ms: int
+    progress: int = -1
+    draining: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.offer.identity.name
+
+    @property
+    def state(self) -> WorkerState:
+        return WorkerState.DRAINING if self.draining else WorkerState.READY
+
+
+@dataclass
+class ModelSession:
+    pools: tuple[PoolChoice, ...]
+    idle_timeout_ms: int
+    ttl_ms: int
+    active_ms: int
+    phase: Phase = Phase.PENDING
+    reason: str = ""
+    epoch: int = 0
+    claim: Claim | None = None
+    lease_ms: int = 0
+    format: int = 0
+    finished_ms: int = 0
+
+
+@dataclass
+class ModelData:
+    """What Redis holds, and may lose."""
+
+    workers: dict[str, ModelWorker] = field(default_factory=dict)
+    sessions: dict[str, ModelSession] = field(default_factory=dict)
+    reserve: dict[str, int] = field(default_factory=dict)
+    guard: tuple[str, int] | None = None
+
+
+class Model:
+    """The rules of DESIGN section 3, one method per verb. `run` stands for Redis' run id, `now` for its time."""
+
+    def __init__(self, *, now: int) -> None:
+        self.now = now
+        self.run = "run 0"
+        self.data = ModelData()
+
+    def copy_of_data(self) -> ModelData:
+        return copy.deepcopy(self.data)
+
+    # -- what is true now -------------------------------------------------------------------------------------------
+
+    def owned(self, worker: str) -> dict[str, Claim]:
+        claims = {name: session.claim for name, session in self.data.sessions.items()}
+        return {name: claim for name, claim in sorted(claims.items()) if claim and claim.worker.name == worker}
+
+    def free(self, worker: str) -> int:
+        taken = sum(claim.cost for claim in self.owned(worker).values())
+        return self.data.workers[worker].offer.capacity - taken
+
+    def holding(self) -> bool:
+        if self.data.guard is None or self.data.guard[0] != self.run:
+            self.data.guard = (self.run, self.now)
+        return self.now - self.data.guard[1] < rules.HOLD_MS
+
+    def _fresh(self, worker: ModelWorker) -> bool:
+        return self.now - worker.heartbeat_ms <= rules.HEARTBEAT_STALE_MS
+
+    def _current(self, session: str, epoch: int) -> ModelSession | None:
+        found = self.data.sessions.get(session)
+        return found if found and found.claim and found.epoch == epoch else None
+
+    def _active(self, session: str) -> ModelSession:
+        found = self.data.sessions.get(session)
+        if found is None:
+            raise UnknownSession(session)
+        if found.phase in FINISHED:
+            raise SessionEnded(session)
+        return found
+
+    def _choose(
+        self, session: str, found: ModelSession, *, excluded: Iterable[str | None], reserve: bool
+    ) -> tuple[ModelWorker, PoolChoice]:
+        for choice in found.pools:
+            ready = [
+                worker
+                for worker in self.data.workers.values()
+                if worker.offer.pool == choice.pool and not worker.draining and self._fresh(worker)
+            ]
+            fits = [
+                worker
+                for worker in ready
+                if self.free(worker.name) >= choice.cost
+                and worker.name not in excluded
+                and worker.offer.formats.reads(found.format)
+            ]
+            left = sum(self.free(worker.name) for worker in ready) - choice.cost
+            kept = self.data.reserve.get(choice.pool, 0)
+            if fits and (not reserve or kept <= 0 or left >= kept):
+                return min(fits, key=lambda worker: (self.free(worker.name), worker.name)), choice
+        raise NoCapacity(session, "model")
+
+    def _give(self, session: str, found: ModelSession, worker: ModelWorker, cost: int, epoch: int) -> Claim:
+        offer = worker.offer
+        found.epoch, found.lease_ms = epoch, self.now + rules.LEASE_MS
+        found.claim = Claim(session, epoch, offer.identity, offer.address, offer.pool, cost)
+        return found.claim
+
+    def _orphan(self, found: ModelSession, reason: str) -> None:
+        found.claim, found.phase, found.reason = None, Phase.RECOVERING, reason
+
+    def _release(self, found: ModelSession, phase: Phase, reason: str) -> None:
+        found.claim, found.phase, found.reason = None, phase, reason
+        if phase in FINISHED:
+            found.finished_ms = self.now
+
+    # -- the verbs --------------------------------------------------------------------------------------------------
+
+    def create(self, record: SessionRecord) -> bool:
+        found = self.data.sessions.get(record.name)
+        ttl_ms = record.session.ttl_seconds_after_finished * 1_000
+        if found is not None:
+            found.pools, found.idle_timeout_ms, found.ttl_ms = record.pools, record.session.idle_timeout_ms, ttl_ms
+            return False
+        phase = Phase.RECOVERING if record.epoch else Phase.PENDING
+        new = ModelSession(record.pools, record.session.idle_timeout_ms, ttl_ms, self.now, phase, epoch=record.epoch)
+        new.format = record.snapshot_format
+        self.data.sessions[record.name] = new
+        return True
+
+    def forget(self, session: str) -> bool:
+        found = self.data.sessions.get(session)
+        if found is None or found.claim:
+            return False
+        del self.data.sessions[session]
+        return True
+
+    def set_phase(self, session: str, epoch: int, phase: Phase, reason: str) -> bool:
+        found = self.data.sessions.get(session)
+        if found is None or found.phase in FINISHED:
+            return False
+        if (found.claim is not None) if epoch == 0 else self._current(session, epoch) is None:
+            return False
+        if phase in FINISHED:
+            self._release(found, phase, reason)
+        found.phase, found.reason = phase, reason
+        return True
+
+    def touch(self, session: str) -> None:
+        found = self.data.sessions.get(session)
+        if found and found.phase not in FINISHED:
+            found.active_ms = self.now
+
+    def note_snapshot_format(self, session: str, epoch: int, version: int) -> bool:
+        found = self._current(session, epoch)
+        if found is None:
+            return False
+        found.format = version
+        return True
+
+    def register(self, offer: WorkerOffer) -> tuple[str, ...]:
+        known = self.data.workers.get(offer.identity.name)
+        if known and known.offer.identity == offer.identity:
+            return ()
+        voided = tuple(self.owned(offer.identity.name))
+        for session in voided:
+            self._orphan(self.data.sessions[session], "WorkerRestarted")
+        self.data.workers[offer.identity.name] = ModelWorker(offer, self.now)
+        return voided
+
+    def renew(self, identity: WorkerIdentity, progress: int) -> Renewal:
+        worker = self.data.workers.get(identity.name)
+        holding = self.holding()
+        if worker is None or worker.offer.identity != identity:
+            return Renewal(known=False, holding=holding, owned={}, closed=False, superseded=worker is not None)
+        owned = self.owned(identity.name)
+        if progress > worker.progress:
+            worker.progress, worker.heartbeat_ms = progress, self.now
+            for session in owned:
+                self.data.sessions[session].lease_ms = self.now + rules.LEASE_MS
+        epochs = {session: claim.epoch for session, claim in owned.items()}
+        return Renewal(known=True, holding=holding, owned=epochs, closed=worker.draining)
+
+    def close(self, identity: WorkerIdentity) -> tuple[str, ...]:
+        worker = self.data.workers.get(identity.name)
+        if worker is None or worker.offer.identity != identity:
+            return ()
+        worker.draining = True
+        return tuple(self.owned(identity.name))
+
+    def reassert(self, offer: WorkerOffer, held: list[Held], *, closed: bool) -> Reasserted:
+        self.holding()
+        name = offer.identity.name
+        known = self.data.workers.get(name)
+        if known and known.offer.identity != offer.identity:
+            return Reasserted((), tuple(one.session for one in held))
+        if known is None:
+            self.register(offer)
+        worker = self.data.workers[name]
+        worker.draining = worker.draining or closed
+        kept = [one.session for one in held if self._reclaim(worker, one)]
+        return Reasserted(tuple(kept), tuple(one.session for one in held if one.session not in kept))
+
+    def _reclaim(self, worker: ModelWorker, one: Held) -> bool:
+        found = self.data.sessions.get(one.session)
+        if found is None:
+            self.create(replace(one.record, epoch=one.epoch))
+            found = self.data.sessions[one.session]
+        is_mine = found.claim is not None and found.claim.worker == worker.offer.identity
+        if is_mine and found.epoch == one.epoch:
+            return True
+        newer = one.epoch > found.epoch or (one.epoch == found.epoch and found.claim is None)
+        room = self.free(worker.name) + (found.claim.cost if is_mine and found.claim else 0)
+        if found.phase in FINISHED or not newer or room < one.cost:
+            return False
+        self._give(one.session, found, worker, one.cost, one.epoch)
+        found.phase, found.reason = one.record.phase, ""
+        return True
+
+    def claim(self, session: str) -> Claim:
+        found = self._active(session)
+        if found.claim and found.lease_ms <= self.now and not self.holding():
+            self._orphan(found, "LeaseExpired")
+        if found.claim:
+            return found.claim
+        worker, choice = self._choose(session, found, excluded=(), reserve=True)
+        if found.phase is Phase.PENDING:
+            found.phase, found.reason = Phase.ASSIGNED, ""
+        return self._give(session, found, worker, choice.cost, max(found.epoch + 1, self.now))
+
+    def move(self, session: str, expected: int, suspect: str | None, cause: MoveCause) -> Move:
+        found = self._active(session)
+        if found.epoch != expected:
+            if found.claim:
+                return Move(found.claim, won=False)
+            raise StaleEpoch(session, epoch=expected, current=found.epoch)
+        if cause in (MoveCause.SILENT, MoveCause.EXPIRED) and self.holding():
+            raise MoveHeld(session)
+        if cause is MoveCause.EXPIRED and found.claim and found.lease_ms > self.now:
+            return Move(found.claim, won=False)
+        owner = found.claim.worker.name if found.claim else None
+        worker, choice = self._choose(session, found, excluded=(suspect, owner), reserve=False)
+        polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
+        found.phase, found.reason = Phase.DRAINING if polite else Phase.RECOVERING, cause.value
+        return Move(self._give(session, found, worker, choice.cost, max(expected + 1, self.now)), won=True)
+
+    def release(self, session: str, epoch: int, phase: Phase, reason: str) -> bool:
+        found = self._current(session, epoch)
+        if found is None:
+            return False
+        self._release(found, phase, reason)
+        return True
+
+    def expire(self) -> tuple[str, ...]:
+        if self.holding():
+            return ()
+        sessions = self.data.sessions
+        expired = sorted(
+            (found.lease_ms, name) for name, found in sessions.items() if found.claim and found.lease_ms <= self.now
+        )
+        for _, name in expired:
+            self._orphan(sessions[name], "LeaseExpired")
+        for found in sessions.values():
+            if found.phase not in FINISHED and found.active_ms + found.idle_timeout_ms <= self.now:
+                self._release(found, Phase.ENDED, "Idle")
+        over = [n for n, f in sessions.items() if f.phase in FINISHED and f.finished_ms + f.ttl_ms <= self.now]
+        for name in over:
+            del sessions[name]
+        gone = [n for n, w in self.data.workers.items() if w.heartbeat_ms + rules.WORKER_GONE_MS <= self.now]
+        for name in gone:
+            if not self.owned(name):
+                del self.data.workers[name]
+        return tuple(name for _, name in expired)
