@@ -22,17 +22,17 @@ OPTIONS = {
 
 
 def picture(index: int, width: int, height: int) -> av.VideoFrame:
-    """Noise over a moving gradient: it takes several packets."""
+    """Noise over a moving gradient: it takes several packets, and not so many that a socket buffer overflows."""
     rng = np.random.default_rng(index)
     rows = np.arange(height)[:, None, None] + 5 * index
-    noise = rng.integers(0, 90, (height, width, 3))
+    noise = rng.integers(0, 60, (height, width, 3))
     return av.VideoFrame.from_ndarray(((rows + noise) % 256).astype(np.uint8), format="rgb24").reformat(
         format="yuv420p"
     )
 
 
 def encode(
-    codec: Codec, frames: int, *, width: int = 320, height: int = 240, fps: int = 30, first_us: int = 0
+    codec: Codec, frames: int, *, width: int = 192, height: int = 112, fps: int = 30, first_us: int = 0
 ) -> list[AccessUnit]:
     """The first unit is a key frame, the others are not."""
     context = cast(av.VideoCodecContext, av.CodecContext.create(ENCODERS[codec], "w"))

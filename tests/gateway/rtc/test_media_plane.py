@@ -68,7 +68,7 @@ async def test_a_publisher_arrives_as_the_access_units_it_sent(
 
 
 async def test_a_publisher_through_loss_is_repaired_by_retransmission(plane: MediaPlane, clients: Clients) -> None:
-    units, got = encode(Codec.H264, 40, width=160, height=96), list[AccessUnit]()  # aiortc keeps 128 packets only
+    units, got = encode(Codec.H264, 40), list[AccessUnit]()  # aiortc keeps 128 packets only
     client = clients.publisher(Codec.H264)
     peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
     client.send(units[:1])
@@ -123,7 +123,7 @@ async def test_three_viewers_see_the_same_pictures(plane: MediaPlane, clients: C
 @pytest.mark.parametrize("gcm", [True, False])
 async def test_a_viewer_through_loss_is_repaired(plane: MediaPlane, clients: Clients, *, gcm: bool, rtx: bool) -> None:
     fan, _ = fanout(Codec.H264)
-    units = encode(Codec.H264, 30, width=160, height=96)
+    units = encode(Codec.H264, 30)
     client = clients.viewer(Codec.H264, rtx=rtx)
     peer = await view(plane, client, fan, gcm=gcm)
     assert peer.uses_gcm is gcm
@@ -141,7 +141,7 @@ async def test_a_viewer_through_loss_is_repaired(plane: MediaPlane, clients: Cli
         fan.push(unit)
         await asyncio.sleep(0.01)
     plane.udp_port.send_run = send_run  # type: ignore[method-assign]
-    for unit in encode(Codec.H264, 2, width=160, height=96, first_us=2_000_000):
+    for unit in encode(Codec.H264, 2, first_us=2_000_000):
         fan.push(unit)
     await until(lambda: len(client.pictures) >= 30)
     assert all(np.array_equal(a, b) for a, b in zip(client.pictures[:30], decode(units), strict=True))
@@ -158,12 +158,12 @@ async def test_another_worker_continues_the_numbers_with_another_resolution(
         fan.push(unit)
         await asyncio.sleep(0.01)
     fan.restart()
-    late = encode(Codec.H264, 5, width=160, height=128, first_us=777)
+    late = encode(Codec.H264, 5, width=128, height=160, first_us=777)
     fan.push(late[1])  # the new worker must begin with a key frame
     for unit in late:
         fan.push(unit)
         await asyncio.sleep(0.01)
-    fan.push(encode(Codec.H264, 1, width=160, height=128, first_us=1_000_000)[0])
+    fan.push(encode(Codec.H264, 1, width=128, height=160, first_us=1_000_000)[0])
     await until(lambda: len(client.pictures) >= 10)
     sequence = [packet.sequence_number for packet in client.packets]
     assert np.diff(sequence).tolist() == [1] * (len(sequence) - 1)
@@ -354,7 +354,7 @@ async def test_a_publisher_with_holes_that_stay_is_asked_for_a_key_frame(plane: 
     sender = client.connection.getSenders()[0]
     sender._send_keyframe = lambda: asked.append(None)  # type: ignore[method-assign]
     sender._retransmit = lambda _sequence: asyncio.sleep(0)  # type: ignore[method-assign,assignment]
-    units = encode(Codec.VP8, 6, width=160, height=96)
+    units = encode(Codec.VP8, 6)
     client.send(units[:2])
     await until(lambda: len(got) == 2)
     deliver = plane.udp_port.demultiplexer.datagram
