@@ -227,8 +227,15 @@ class LinkConnection:
 
     def _sent(self, said: bool) -> bool:  # noqa: FBT001 - passes a sender's answer through
         if said:
-            self._wake.set()
+            self._flush()
         return said
+
+    def _flush(self) -> None:
+        """Hand over what waits, at once if the socket keeps up: a hop to the writer's task would cost latency."""
+        while self._writer.transport.get_write_buffer_size() == 0 and (buffers := self._protocol.data_to_send()):
+            self._writer.writelines(buffers)
+        if self._protocol.has_data_to_send:
+            self._wake.set()
 
     # The tasks.
 
@@ -242,13 +249,13 @@ class LinkConnection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._protocol.leave(closure.detail)  # from here on nobody can send
             with contextlib.suppress(OSError, TimeoutError):
                 await self._farewell()
             self._writer.close()
             self._finish(closure)
 
     def _finish(self, closure: Closure) -> None:
-        self._protocol.leave()
         if not self.closed.done():
             self.closed.set_result(closure)
         self._arrived.set()

@@ -5,7 +5,7 @@ not a frame is a LinkProtocolError. What a frame means, and when it may come, is
 """
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from struct import Struct
 
 from genlock_core.errors import LinkProtocolError
@@ -47,10 +47,9 @@ class FrameType(IntEnum):
     HEARTBEAT = 14
 
 
-class Flag(IntFlag):
-    """What is special about an access unit."""
+class Flag(IntEnum):
+    """What is special about an access unit; the flags of a frame are the sum of some."""
 
-    NONE = 0
     KEY = 1
     """It can be decoded without any before it."""
     REPLAY = 2
@@ -67,7 +66,7 @@ class Track(IntEnum):
     OUTPUT = 2
 
 
-_ALL_FLAGS = int(Flag.KEY | Flag.REPLAY | Flag.LATE)
+_ALL_FLAGS = sum(Flag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Frame:
     """
 
     type: FrameType
-    flags: Flag = Flag.NONE
+    flags: int = 0
     track: Track = Track.NONE
     codec: int = 0
     channel: int = 0
@@ -198,7 +197,7 @@ def _decode(body: memoryview) -> Frame:
         raise LinkProtocolError(f"unknown flags {flags:#04x}")
     return Frame(
         type=frame_type,
-        flags=Flag(flags),
+        flags=flags,
         track=frame_track,
         codec=codec,
         channel=channel,

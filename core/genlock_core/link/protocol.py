@@ -233,9 +233,7 @@ class LinkProtocol:
         channel = self._channels.opened(number)
         if channel is None:
             return False
-        flags = Flag.KEY if unit.key_frame else Flag.NONE
-        flags |= Flag.REPLAY if replay else Flag.NONE
-        flags |= Flag.LATE if late else Flag.NONE
+        flags = (Flag.KEY if unit.key_frame else 0) | (Flag.REPLAY if replay else 0) | (Flag.LATE if late else 0)
         self._outbox.push_media(
             Frame(
                 FrameType.MEDIA,

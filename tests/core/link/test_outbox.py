@@ -24,7 +24,7 @@ LONGEST = 300
 
 
 def media(sequence: int, *, key: bool = False, replay: bool = False, channel: int = 1, size: int = 10) -> Frame:
-    flags = (Flag.KEY if key else Flag.NONE) | (Flag.REPLAY if replay else Flag.NONE)
+    flags = (Flag.KEY if key else 0) | (Flag.REPLAY if replay else 0)
     return Frame(FrameType.MEDIA, flags, Track.SOURCE, codec=1, channel=channel, sequence=sequence, payload=bytes(size))
 
 
@@ -162,10 +162,10 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(
         channel=st.integers(1, 3),
         codec=st.integers(1, 2),
-        flags=st.sampled_from([Flag.NONE, Flag.NONE, Flag.KEY, Flag.REPLAY, Flag.KEY | Flag.REPLAY]),
+        flags=st.sampled_from([0, 0, Flag.KEY, Flag.REPLAY, Flag.KEY | Flag.REPLAY]),
         size=st.integers(0, LONGEST),
     )
-    def push(self, channel: int, codec: int, flags: Flag, size: int) -> None:
+    def push(self, channel: int, codec: int, flags: int, size: int) -> None:
         lane = Lane(channel, Track.OUTPUT, codec)
         if not self.counts[lane]:
             flags |= Flag.KEY
