@@ -214,7 +214,10 @@ class Fanout:
             self.figures.key_frame_requests += 1
             self._on_key_frame_wanted()
             due_s = self._key_frames.due_in_s()
-        if self._key_timer is None and due_s is not None and self._viewers:
+        if self._key_timer is not None:
+            self._key_timer.cancel()
+            self._key_timer = None
+        if due_s is not None and self._viewers:
             self._key_timer = asyncio.get_running_loop().call_later(max(due_s, 0.01), self._key_timer_fired)
 
     def _key_timer_fired(self) -> None:

@@ -1,5 +1,6 @@
 """The way into the media plane: offers in, peers and answers out, all on one UDP port."""
 
+import asyncio
 import datetime
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -64,8 +65,7 @@ class MediaPlane:
 
     async def stop(self) -> None:
         """Close every peer, then the port."""
-        for peer in list(self._peers):
-            await peer.close("the gateway stops")
+        await asyncio.gather(*(peer.close("the gateway stops") for peer in self._peers))
         self.udp_port.close()
 
     async def publish(self, offer_sdp: str, callbacks: PublisherCallbacks) -> tuple[IngestPeer, str]:

@@ -239,8 +239,7 @@ class IngestPeer:
             self._key_frames.asked()
             self.figures.key_frame_requests += 1
             due_s = self._key_frames.due_in_s() or PLI_MIN_INTERVAL_S
-        if "key frame" not in self._timers:
-            self._later("key frame", max(due_s, REPAIR_INTERVAL_S), self._ask_for_key_frame)
+        self._later("key frame", max(due_s, REPAIR_INTERVAL_S), self._ask_for_key_frame)
 
     def _estimate(self, packet: RtpPacket, arrival_ms: int) -> None:
         """Receiver-side bandwidth estimate (draft-alvestrand-rmcat-remb): without it Chromium keeps its first rate."""
@@ -279,6 +278,8 @@ class IngestPeer:
             del self._timers[name]
             act()
 
+        if (before := self._timers.pop(name, None)) is not None:
+            before.cancel()
         if self.state != "closed":
             self._timers[name] = asyncio.get_running_loop().call_later(delay_s, fire)
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec
 from genlock_gateway.rtc.fanout import MAX_BACKLOG_FRAMES, VIEWERS_PER_TURN, Fanout
+from genlock_gateway.rtc.key_frames import MIN_INTERVAL_S, RETRY_S
 from genlock_gateway.rtc.viewer_stream import RETRANSMISSION_BURST
+from tests.gateway.rtc.clients import until
 from tests.gateway.rtc.viewer_fakes import RTX_SSRC, SSRC, FakePort, viewer
 
 
@@ -39,6 +41,18 @@ async def test_viewers_that_join_at_once_make_one_request_for_a_key_frame() -> N
     for _ in range(50):
         fan.add(viewer(ManualClock())[0])
     assert len(asked) == 1
+    fan.close()
+
+
+async def test_a_wish_after_a_key_frame_does_not_wait_for_the_repetition_of_the_last_wish() -> None:
+    clock = ManualClock()
+    fan, asked = fanout(clock)
+    fan.add(viewer(clock)[0])
+    fan.push(unit(0, key=True))
+    fan.add(viewer(clock)[0])
+    assert len(asked) == 1
+    clock.advance(MIN_INTERVAL_S + 0.001)
+    await until(lambda: len(asked) == 2, timeout_s=RETRY_S * 0.9)
     fan.close()
 
 
