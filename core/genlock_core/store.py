@@ -6,7 +6,7 @@ scripts is named at once and not found out by a session that is gone.
 
 import logging
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
@@ -86,8 +86,8 @@ def _connect_cluster(url: str) -> RedisCluster:
     user = urlsplit(f"//{credentials}@host") if credentials else None
     return RedisCluster(
         startup_nodes=[ClusterNode(str(part.hostname), part.port or 6_379) for part in parts],
-        username=(user.username or None) if user else None,
-        password=user.password if user else None,
+        username=unquote(user.username) if user and user.username else None,
+        password=unquote(user.password) if user and user.password else None,
         ssl=_CLUSTER_SCHEMES[scheme] == "rediss",
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,

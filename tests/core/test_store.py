@@ -1,0 +1,72 @@
+"""Connecting to Redis."""
+
+import logging
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis, RedisCluster
+
+from genlock_core import store
+
+
+async def test_a_single_server_is_checked_and_used(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = store.connect(redis_url)
+    try:
+        assert isinstance(client, Redis)
+        with caplog.at_level(logging.WARNING):
+            await store.check(client)
+        assert not caplog.records
+    finally:
+        await client.aclose()
+
+
+async def test_a_cluster_is_checked_and_used(redis_cluster: list[str]) -> None:
+    hosts = [url.removeprefix("redis://").removesuffix("/0") for url in redis_cluster]
+    client = store.connect("redis+cluster://" + ",".join(hosts))
+    try:
+        assert isinstance(client, RedisCluster)
+        await store.check(client)
+        for key in ("{a}x", "{b}x", "{c}x", "{d}x"):
+            await cast("Any", client.set(key, "1"))
+    finally:
+        await client.aclose()
+
+
+async def test_a_server_that_evicts_keys_is_warned_about(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = store.connect(redis_url)
+    try:
+        await client.config_set("maxmemory-policy", "allkeys-lru")
+        with caplog.at_level(logging.WARNING):
+            await store.check(client)
+        assert "noeviction" in caplog.text
+    finally:
+        await client.config_set("maxmemory-policy", "noeviction")
+        await client.aclose()
+
+
+async def test_a_server_that_is_too_old_is_refused(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = store.connect(redis_url)
+    monkeypatch.setattr(store, "OLDEST_VERSION", (99, 0))
+    try:
+        with pytest.raises(store.StoreUnusable, match=r"need 99\.0 or newer"):
+            await store.check(client)
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "redis+cluster://", "redis+cluster://host,", "redis://host:port"])
+def test_an_address_that_is_none_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(store.StoreUnusable) as refused:
+        store.connect(url.replace("://", "://user:hunter2@"))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_clusters_credentials_and_default_port_are_read() -> None:
+    client = store.connect("rediss+cluster://user:p%40ss@one,two:7001")
+    assert isinstance(client, RedisCluster)
+    assert {(node.host, node.port) for node in client.get_nodes() or client.nodes_manager.startup_nodes.values()} == {
+        ("one", 6_379),
+        ("two", 7_001),
+    }
+    assert client.connection_kwargs["username"] == "user"
+    assert client.connection_kwargs["password"] == "p@ss"
