@@ -285,6 +285,7 @@ class Agent:
 
     async def _move_away(self, live: LiveSession) -> None:
         """Snapshot, then move, and again while there is no room for the session elsewhere."""
+        told = ""
         while self.sessions.get(live.name) is live:
             await live.flush()
             try:
@@ -295,7 +296,9 @@ class Agent:
                 self._drop(live, str(gone))
                 return
             except (NoCapacity, RedisError) as error:
-                logger.warning("%s: cannot move yet: %s", live.name, error)
+                if str(error) != told:
+                    told = str(error)
+                    logger.warning("%s: cannot move yet: %s", live.name, told)
                 await asyncio.sleep(RETRY_S)
             else:
                 self._hand_over(live, epoch=move.claim.epoch, address=move.claim.address)

@@ -53,16 +53,16 @@ def start_logging(settings: WorkerSettings) -> None:
 
 
 async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT (drain, exit 0) or until it cannot go on (exit 1)."""
+    """Serve until SIGTERM or SIGINT (drain, exit 0; a second one: leave at once) or until it cannot go on (exit 1)."""
     clock = SystemClock()
     secrets = Keyring.from_environment(environ).link_secrets()
     store = stores.connect(settings.redis)
     await _wait_for_redis(store)
     worker = Worker(settings, store=store, link_secrets=secrets, engine=make_engine(settings, clock), clock=clock)
-    stopping = asyncio.Event()
+    stopping, hurrying = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, lambda: (hurrying if stopping.is_set() else stopping).set())
     await worker.start()
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr=settings.metrics_host, registry=worker.registry)
@@ -72,7 +72,7 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
     try:
         await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
-            await worker.drain()
+            await _drain(worker, hurrying)
             return 0
         serving.result()
         return 1
@@ -84,6 +84,14 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
             task.cancel()
         await worker.stop()
         await store.aclose()
+
+
+async def _drain(worker: Worker, hurrying: asyncio.Event) -> None:
+    drained, hurry = asyncio.create_task(worker.drain()), asyncio.create_task(hurrying.wait())
+    await asyncio.wait({drained, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (drained, hurry):
+        task.cancel()
+    await asyncio.gather(drained, hurry, return_exceptions=True)
 
 
 async def _wait_for_redis(store: stores.Store) -> None:

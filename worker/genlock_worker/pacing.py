@@ -13,6 +13,10 @@ PEAK_WINDOW_S = 5.0
 """The playout offset stays at the slowest chunk of this long."""
 SHRINK_PER_S = 0.02
 """How many seconds the offset may shrink in one second: viewers do not see a pace that is 2 % fast."""
+COMFORT = 0.75
+"""Up to this share of the deadline the offset follows the slowest recent chunk. What is above was an accident ..."""
+HURRY_PER_S = 0.2
+"""... and shrinks as fast as the spacing allows, so that one slow chunk does not make many frames late."""
 MIN_SPACING = 0.8
 """Two frames are never closer than this share of a period: catching up is quick, but never a burst."""
 
@@ -61,6 +65,9 @@ class Pacer:
             self._needed.pop()
         self._needed.append((now_s, needed_s))
         peak_s = self._needed[0][1]
-        elapsed_s = now_s - self._adapted_s if self._adapted_s is not None else 0.0
+        elapsed_s = max(0.0, now_s - self._adapted_s) if self._adapted_s is not None else 0.0
         self._adapted_s = now_s
-        self.offset_s = max(needed_s, peak_s, self.offset_s - SHRINK_PER_S * max(0.0, elapsed_s))
+        comfort_s = COMFORT * self._deadline_s
+        hurried_s = max(min(self.offset_s, comfort_s), self.offset_s - HURRY_PER_S * elapsed_s)
+        floor_s = min(peak_s, comfort_s)
+        self.offset_s = max(needed_s, floor_s, hurried_s - SHRINK_PER_S * elapsed_s)

@@ -1,0 +1,107 @@
+"""The rows of one session: what may run when, and what waits."""
+
+import pytest
+
+from genlock_core.media import SourcePosition
+from genlock_worker.chunks import InputChunk, SourceFrame
+from genlock_worker.engine import BatchShape, Row
+from genlock_worker.lanes import Flight, Lane
+
+
+def lane(steps: int = 2) -> Lane:
+    return Lane("s", shape=BatchShape("m", 64, 64, 4), deadline_s=0.5, steps=steps, period_s=1 / 16)
+
+
+def chunk(size: int, first: int = 0, complete_s: float = 1.0) -> InputChunk:
+    frames = tuple(SourceFrame(SourcePosition(1, first + i), None, 0.0) for i in range(size))
+    return InputChunk(frames, complete_s)
+
+
+def rows(lane: Lane) -> list[tuple[int, int]]:
+    return [(c.row.step, c.row.chunk) for c in lane.candidates()]
+
+
+def begun(lane: Lane, size: int = 4, first: int = 0) -> Flight:
+    lane.offer(chunk(size, first))
+    return lane.begin(lane.steps)
+
+
+def test_the_rows_of_a_chunk_run_one_after_the_other() -> None:
+    one = lane()
+    one.offer(chunk(5))
+    assert rows(one) == [(0, 0)]
+    flight = one.begin(2)
+    assert one.done(Row("s", 0, 0)) is None
+    assert rows(one) == [(1, 0)]
+    assert one.done(Row("s", 1, 0)) is flight
+    assert rows(one) == []
+
+
+def test_the_next_chunk_enters_behind_the_first_row_and_never_overtakes() -> None:
+    one = lane(3)
+    begun(one, 5)
+    one.offer(chunk(4, 10))
+    assert rows(one) == [(0, 0)]
+    one.done(Row("s", 0, 0))
+    assert rows(one) == [(1, 0), (0, 1)]
+    one.begin(3)
+    one.done(Row("s", 0, 1))
+    assert rows(one) == [(1, 0)], "row 1 of chunk 1 needs row 1 of chunk 0"
+
+
+def test_fewer_steps_do_not_let_a_chunk_come_out_before_the_one_ahead() -> None:
+    one = lane(4)
+    begun(one, 5)
+    one.done(Row("s", 0, 0))
+    one.steps = 1
+    one.offer(chunk(4, 10))
+    assert rows(one) == [(1, 0)]
+    for step in (1, 2, 3):
+        one.done(Row("s", step, 0))
+    assert rows(one) == [(0, 1)]
+
+
+def test_a_newer_chunk_takes_the_place_of_one_that_waits() -> None:
+    one = lane()
+    begun(one, 5)
+    one.offer(chunk(4, 10))
+    assert one.offer(chunk(4, 20, complete_s=2.0)) == 4
+    assert one.waiting is not None
+    assert one.waiting.frames[0].position.capture_us == 20
+    assert one.loss > 0
+
+
+def test_the_first_chunk_is_made_whole_from_what_follows() -> None:
+    one = lane()
+    assert one.offer(chunk(4)) == 0
+    assert rows(one) == []
+    assert one.offer(chunk(4, 10)) == 3
+    assert rows(one) == [(0, 0)]
+
+
+def test_losses_fade_as_chunks_are_served() -> None:
+    one = lane(1)
+    one.offer(chunk(5))
+    one.offer(chunk(5))
+    lost = one.loss
+    one.begin(1)
+    one.done(Row("s", 0, 0))
+    assert 0 < one.loss < lost
+
+
+def test_restored_flights_go_on_where_they_were() -> None:
+    one = lane()
+    position = SourcePosition(3, 99)
+    one.reset(next_chunk=8, flights=[Flight(7, 2, 1, 1.0, position, None)], last_fed=position)
+    assert rows(one) == [(1, 7)]
+    with pytest.raises(KeyError):
+        one.flight(6)
+
+
+def test_it_expects_the_next_chunk_a_chunk_later() -> None:
+    one = lane()
+    assert one.expected() is None
+    begun(one, 5)
+    arrival = one.expected()
+    assert arrival is not None
+    assert arrival.at_s == pytest.approx(1.0 + 4 / 16)
