@@ -161,15 +161,13 @@ def flow_of(frames: Mapping[int, StoredFrame]) -> NDArray[np.float32]:
     """
     field: NDArray[np.float32] | None = None
     for age, stored in enumerate(sorted(frames.values(), key=lambda s: -s.frame)):
-        if stored.frame < ring.SINKS and age > 0:
-            continue
         grey = cv2.cvtColor(stored.estimate, cv2.COLOR_RGB2GRAY)
         dx, dy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-        tensor = np.dstack([dy * dy - dx * dx, -2.0 * dx * dy]) * np.float32(0.7**age)
+        tensor = np.dstack([dy * dy - dx * dx, -2.0 * dx * dy]) * np.float32(0.9**age)
         field = tensor if field is None else field + tensor
     if field is None:
         raise ValueError("a ring without frames has no flow")
-    return cv2.GaussianBlur(field, (0, 0), 2.0).astype(np.float32, copy=False)
+    return cv2.GaussianBlur(field, (0, 0), 3.0).astype(np.float32, copy=False)
 
 
 def step_level(step: int, level: noise.NoiseLevel) -> tuple[int, float]:

@@ -59,7 +59,7 @@ def picture(
     corrected = cv2.LUT(cv2.add(working, change, dtype=cv2.CV_8U), tones)
     total: Pixels | None = None
     for surface, weight in surfaces:
-        part = _painted(corrected, surface, hand)
+        part = _painted(corrected, working, surface, hand)
         if total is None:
             total = part if weight == 1.0 else cv2.convertScaleAbs(part, alpha=weight)
         else:
@@ -69,8 +69,8 @@ def picture(
     return total
 
 
-def _painted(corrected: Pixels, surface: Surface, hand: Hand) -> Pixels:
+def _painted(corrected: Pixels, working: Pixels, surface: Surface, hand: Hand) -> Pixels:
     painted = media.finished(media.RECIPES[surface.look.medium](corrected, surface, hand), surface)
     if hand.strength >= 1.0:
         return painted
-    return cv2.addWeighted(painted, hand.strength, media.enlarged(corrected), 1.0 - hand.strength, 0)
+    return cv2.addWeighted(painted, hand.strength, media.enlarged(working), 1.0 - hand.strength, 0)

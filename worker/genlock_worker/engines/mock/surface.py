@@ -229,7 +229,7 @@ def _drift(look: Look, width: int, height: int) -> Floats:
     else:
         sweep = sweep + np.float32((look.salt >> 8) % 628 / 100)
     jitter = field(width=width, height=height, cell=5.0, salt=look.salt ^ 0x72, octaves=2) * 0.45
-    weak = np.float32(0.6 if look.medium is Medium.PENCIL else 0.012)
+    weak = np.float32({Medium.PENCIL: 0.6, Medium.ENGRAVING: 0.3}.get(look.medium, 0.04))
     return (np.dstack([np.cos(sweep + jitter), np.sin(sweep + jitter)]) * weak).astype(np.float32)
 
 
