@@ -11,6 +11,7 @@ from genlock_core.claims.record import FINISHED, SessionRecord
 from genlock_core.errors import FieldProblem
 from genlock_core.sizing.placement import PoolShape, Unplaceable, place
 from genlock_core.spec.manifest import Manifest, load_manifest
+from genlock_core.spec.rules import changed
 from genlock_core.spec.session import Phase, resolve
 from genlock_core.tokens import Role
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
@@ -161,7 +162,7 @@ def _check_running(record: SessionRecord) -> None:
 
 
 def _placed(gateway: Gateway, manifests: list[Manifest], workers: list[WorkerView]) -> list[SessionRecord]:
-    """The records to store, sized for the pools that live workers form. Raises Problem (422) if one cannot be served."""
+    """The records to store, sized for the pools of the live workers. Raises Problem (422) if one cannot be served."""
     shapes = {
         view.pool: PoolShape(name=view.pool, model=view.model, gpu_product=view.gpu_product, gpus=view.gpus)
         for view in workers
@@ -186,6 +187,11 @@ async def _store(gateway: Gateway, record: SessionRecord) -> bool:
     known = await gateway.claims.record(record.name)
     if known is not None and known.finished:
         await gateway.claims.forget(record.name)
+    elif known is not None:
+        old, new = (one.session.model_dump(mode="json", by_alias=True) for one in (known, record))
+        fixed = tuple(FieldProblem(f"spec.{mistake.path}", mistake.message) for mistake in changed(old, new))
+        if fixed:
+            raise with_mistakes(422, f"{record.name} lives already", fixed)
     return await gateway.claims.create(record)
 
 

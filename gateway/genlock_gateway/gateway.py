@@ -51,7 +51,7 @@ RECONNECT_SPREAD_MS: Final = 1_000
 
 @dataclass(slots=True, kw_only=True)
 class Gateway:
-    """The parts of one gateway, put together by `build`. It goes through `start`, serves, `drain` (if asked), `stop`."""
+    """The parts of one gateway, put together by `build`. It goes through `start`, serves, `drain` if asked, `stop`."""
 
     settings: Settings
     clock: Clock

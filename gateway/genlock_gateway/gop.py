@@ -9,6 +9,8 @@ from genlock_core.media import AccessUnit
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_SECONDS = 30.0
+MAX_UNITS = 1_800
+"""The link takes no more in one replay."""
 
 
 class GroupOfPictures:
@@ -52,7 +54,8 @@ class GroupOfPictures:
             return
         self._units.append(unit)
         self._bytes += len(unit.data)
-        if self._bytes > self._max_bytes or unit.capture_us - self._units[0].capture_us > self._max_us:
+        too_long = unit.capture_us - self._units[0].capture_us > self._max_us or len(self._units) > MAX_UNITS
+        if too_long or self._bytes > self._max_bytes:
             self.clear()
             self.overflows += 1
 

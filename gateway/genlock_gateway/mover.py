@@ -23,6 +23,8 @@ EXAMINE_EVERY_S: Final = 0.25
 NOT_OWNER_PATIENCE_S: Final = 2.0
 """A worker that has not read its assignment yet says "not-owner"; it is asked again for this long."""
 REOPEN_EVERY_S: Final = 0.05
+BY_LEASE: Final = frozenset({MoveCause.SILENT, MoveCause.EXPIRED})
+"""Moves off a worker that may only be slow: before each try it is looked at anew."""
 SETTLED_S: Final = 5.0
 """A worker that served this long is trusted again: the next move starts without backoff."""
 
@@ -31,6 +33,7 @@ class Stage(StrEnum):
     IDLE = "idle"  # nobody here wants the session
     CLAIMING = "claiming"  # asked Redis for a claim; the answer is on its way
     OPENING = "opening"  # the link's channel is being opened under `claim`
+    REFUSED = "refused"  # the worker does not know of its claim (yet): it is asked again at `due_s`
     SERVING = "serving"  # the channel is open
     EXAMINING = "examining"  # silent: asked Redis whether the worker is stale too
     MOVING = "moving"  # asked Redis to move the session off `claim`
@@ -45,6 +48,8 @@ class Situation:
     claim: Claim | None = None
     cause: MoveCause | None = None
     """Why the session leaves `claim`'s worker, while MOVING, or WAITING to move."""
+    opened: bool = False
+    """The worker serves the session in a channel that is not lost, whatever is asked of Redis meanwhile."""
     since_s: float = 0.0
     due_s: float = 0.0
     failures: int = 0
@@ -149,7 +154,10 @@ def decide(situation: Situation, event: Event, now_s: float) -> Decision:
             return _claimed(situation, claim, now_s)
         case Unclaimed(retry_after_s) if situation.stage in (Stage.CLAIMING, Stage.MOVING):
             due_s = now_s + max(retry_after_s, backoff_s(situation.failures))
-            return _enter(situation, Stage.WAITING, now_s, due_s=due_s, failures=situation.failures + 1), None
+            waiting = replace(situation, due_s=due_s, failures=situation.failures + 1)
+            if situation.cause in BY_LEASE:
+                return replace(waiting, stage=Stage.EXAMINING), None  # it may come back meanwhile
+            return replace(waiting, stage=Stage.WAITING, since_s=now_s), None
         case Lapsed() if situation.stage is Stage.MOVING:
             return _claim(situation, now_s)
         case Tick(quiet_s):
@@ -182,54 +190,55 @@ def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
         return situation, None
     if held is not None and claim.epoch == held.epoch and situation.stage is not Stage.CLAIMING:
         return situation, None
-    opening = replace(_enter(situation, Stage.OPENING, now_s, due_s=now_s + SILENCE_S), claim=claim, cause=None)
-    return opening, Action.OPEN
+    opening = _enter(situation, Stage.OPENING, now_s, due_s=now_s + SILENCE_S)
+    return replace(opening, claim=claim, cause=None, opened=False), Action.OPEN
 
 
 def _of_this_claim(situation: Situation, event: Opened | Refused | LinkLost | Examined, now_s: float) -> Decision:
+    if situation.stage in (Stage.MOVING, Stage.WAITING, Stage.CLAIMING):
+        return situation, None  # this worker is being left already
     match event:
-        case Opened() if situation.stage in (Stage.OPENING, Stage.EXAMINING):
-            return _enter(situation, Stage.SERVING, now_s), None
-        case Refused(_, reason) if situation.stage in (Stage.OPENING, Stage.SERVING, Stage.EXAMINING):
+        case Opened():
+            return replace(_enter(situation, Stage.SERVING, now_s), opened=True), None
+        case Refused(_, reason):
             return _refused(situation, reason, now_s)
-        case LinkLost(_, gone) if situation.stage in (Stage.OPENING, Stage.SERVING, Stage.EXAMINING):
+        case LinkLost(_, gone):
             if gone:
                 return _move(situation, MoveCause.REFUSED, now_s)
-            if situation.stage is Stage.SERVING:
+            if situation.opened:
                 # Only a new attempt can tell a dead process (refused) from a bad network (no answer).
-                return _enter(situation, Stage.OPENING, now_s, due_s=now_s + SILENCE_S), Action.OPEN
+                opening = _enter(situation, Stage.OPENING, now_s, due_s=now_s + SILENCE_S)
+                return replace(opening, opened=False), Action.OPEN
             return _examine(situation, now_s)
-        case Examined(_, cause) if situation.stage is Stage.EXAMINING:
-            if cause is not None:
-                return _move(situation, cause, now_s)
-            return replace(situation, due_s=now_s + EXAMINE_EVERY_S), None
-        case _:
-            return situation, None
+        case Examined(_, cause) if situation.stage is Stage.EXAMINING and cause is not None:
+            return _move(situation, cause, now_s)
+    return situation, None
 
 
 def _refused(situation: Situation, reason: str, now_s: float) -> Decision:
     """The worker is there but does not serve the session.
 
     A worker may not have read its assignment yet, and a claim may be older than what the worker knows: both are asked
-    again, of the worker and of Redis, for a while. Everything else is a reason to leave.
+    again for a while. Everything else is a reason to leave.
     """
-    failures = situation.failures + 1
     if reason == "not-owner":
-        if situation.stage is Stage.SERVING:
-            return _enter(situation, Stage.OPENING, now_s, due_s=now_s + REOPEN_EVERY_S), None
-        if now_s - situation.since_s < NOT_OWNER_PATIENCE_S:
-            return replace(situation, stage=Stage.OPENING, due_s=now_s + REOPEN_EVERY_S), None
+        since_s = now_s if situation.opened else situation.since_s
+        if now_s - since_s < NOT_OWNER_PATIENCE_S:
+            due_s = now_s + REOPEN_EVERY_S
+            return replace(situation, stage=Stage.REFUSED, opened=False, since_s=since_s, due_s=due_s), None
     cause = MoveCause.DRAIN if reason == "draining" else MoveCause.REFUSED
+    failures = situation.failures + 1
     if situation.failures:
         waiting = _enter(
             situation, Stage.WAITING, now_s, due_s=now_s + backoff_s(situation.failures), failures=failures
         )
-        return replace(waiting, cause=cause), None
+        return replace(waiting, cause=cause, opened=False), None
     return _move(replace(situation, failures=failures), cause, now_s)
 
 
 def _move(situation: Situation, cause: MoveCause, now_s: float) -> Decision:
-    return replace(_enter(situation, Stage.MOVING, now_s), cause=cause), Action.MOVE
+    opened = situation.opened and cause in BY_LEASE  # as long as nobody else serves it, a silent worker is listened to
+    return replace(situation, stage=Stage.MOVING, cause=cause, opened=opened), Action.MOVE
 
 
 def _examine(situation: Situation, now_s: float) -> Decision:
@@ -237,19 +246,33 @@ def _examine(situation: Situation, now_s: float) -> Decision:
 
 
 def _tick(situation: Situation, quiet_s: float, now_s: float) -> Decision:
+    due = now_s >= situation.due_s
     match situation.stage:
         case Stage.SERVING if quiet_s >= SILENCE_S:
             return _examine(situation, now_s)
         case Stage.SERVING if situation.failures and now_s - situation.since_s >= SETTLED_S:
             return replace(situation, failures=0), None
-        case Stage.EXAMINING | Stage.OPENING if now_s >= situation.due_s:
-            # A link that progresses, or that is gone, is tried again; one that is there and stands still is examined.
-            if quiet_s < SILENCE_S or (quiet_s == math.inf and situation.stage is Stage.EXAMINING):
-                return replace(situation, stage=Stage.OPENING, due_s=now_s + SILENCE_S), Action.OPEN
+        case Stage.OPENING | Stage.EXAMINING if quiet_s < SILENCE_S:
+            # It progresses: a worker that restores a session takes its time to open.
+            stage = Stage.SERVING if situation.opened else Stage.OPENING
+            return replace(situation, stage=stage, due_s=now_s + SILENCE_S), None
+        case Stage.OPENING if due:
             return _examine(situation, now_s)
-        case Stage.WAITING if now_s >= situation.due_s and situation.cause is not None:
-            return _move(situation, situation.cause, now_s)
-        case Stage.WAITING if now_s >= situation.due_s:
+        case Stage.EXAMINING if due and quiet_s == math.inf:
+            return _open(situation, now_s)  # the network may be well again
+        case Stage.EXAMINING if due:
+            return _examine(situation, now_s)
+        case Stage.REFUSED if due:
+            return _open(situation, now_s)
+        case Stage.WAITING if due and situation.cause is not None:
+            # Nobody else had room: between two tries to leave, the worker that refused is asked again.
+            return _move(situation, situation.cause, now_s) if situation.failures % 2 else _open(situation, now_s)
+        case Stage.WAITING if due:
             return _claim(situation, now_s)
         case _:
             return situation, None
+
+
+def _open(situation: Situation, now_s: float) -> Decision:
+    """Try again; `since_s` stays, as it is still the same silence or refusal."""
+    return replace(situation, stage=Stage.OPENING, due_s=now_s + SILENCE_S), Action.OPEN

@@ -25,14 +25,14 @@ class Verdict(StrEnum):
 class OutputGate:
     """What was shown of one session, and which epochs may add to it."""
 
-    __slots__ = ("_epoch", "_joined_s", "_leaving", "_shown", "_started")
+    __slots__ = ("_chain", "_epoch", "_joined_s", "_leaving", "_shown")
 
     def __init__(self) -> None:
         self._epoch = 0
         self._leaving: int | None = None
         self._joined_s: float | None = None  # when the current epoch's first frame arrived
         self._shown: dict[Codec, SourcePosition] = {}
-        self._started: set[Codec] = set()  # codecs in which the current epoch is being shown
+        self._chain: dict[Codec, int] = {}  # the epoch whose unbroken pictures are being shown
 
     @property
     def epoch(self) -> int:
@@ -53,14 +53,14 @@ class OutputGate:
         if epoch <= self._epoch:
             return
         self._epoch, self._leaving, self._joined_s = epoch, leaving, None
-        self._started.clear()
 
     def may_leave(self, now_s: float) -> bool:
         """The leaving worker's channel can be closed."""
         if self._leaving is None:
             return True
         overlapped = self._joined_s is not None and now_s - self._joined_s > OVERLAP_S
-        return overlapped or (bool(self._shown) and self._started >= set(self._shown))
+        replaced = all(self._chain.get(codec) == self._epoch for codec in self._shown)
+        return overlapped or (bool(self._shown) and replaced)
 
     def left(self) -> None:
         """The leaving worker's channel is closed."""
@@ -68,23 +68,25 @@ class OutputGate:
 
     def restart(self, codec: Codec) -> None:
         """Nobody watches `codec` any more: the next frame in it is a key frame again."""
-        self._started.discard(codec)
+        self._chain.pop(codec, None)
         self._shown.pop(codec, None)
 
     def admit(self, codec: Codec, *, epoch: int, position: SourcePosition, key_frame: bool, now_s: float) -> Verdict:
         """Judge the next frame of `epoch` in `codec`; SHOW has already been counted as shown."""
-        if epoch != self._epoch and (epoch != self._leaving or codec in self._started or self.may_leave(now_s)):
-            return Verdict.STALE
-        if epoch == self._epoch and self._joined_s is None:
+        if epoch != self._epoch:
+            replaced = self._chain.get(codec) == self._epoch
+            if epoch != self._leaving or replaced or self.may_leave(now_s):
+                return Verdict.STALE
+        elif self._joined_s is None:
             self._joined_s = now_s
         shown = self._shown.get(codec)
         if shown is not None and position < shown:
-            if epoch == self._epoch:
-                self._started.discard(codec)
+            if self._chain.get(codec) == epoch:
+                del self._chain[codec]
             return Verdict.OLDER
-        if epoch == self._epoch and codec not in self._started:
+        if self._chain.get(codec) != epoch:
             if not key_frame:
                 return Verdict.NEEDS_KEY
-            self._started.add(codec)
+            self._chain[codec] = epoch
         self._shown[codec] = position
         return Verdict.SHOW

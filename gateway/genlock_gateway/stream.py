@@ -34,6 +34,8 @@ from genlock_gateway.worker_side import Surroundings, WorkerSide
 logger = logging.getLogger(__name__)
 
 STATS_EVERY_S: Final = 0.5
+FAREWELL_S: Final = 0.2
+"""The last message of an ended session gets this long to reach its clients."""
 CLIENTS_TOLD_PER_S: Final = 200.0
 """Messages to many clients are spread out: a data channel costs about a millisecond of CPU per message."""
 MESSAGES_PER_S: Final = 20.0
@@ -267,6 +269,7 @@ class LiveStream:
         peers = [resource.peer for resource in (*self.viewers, *([self.publisher] if self.publisher else []))]
         for listener in self.listeners:
             listener.end()
+        await asyncio.sleep(FAREWELL_S)
         await asyncio.gather(*(peer.close(reason) for peer in peers))
 
     def close(self) -> None:

@@ -94,8 +94,7 @@ class WorkerSide:
     @property
     def serving(self) -> Channel | None:
         """The channel, once the worker has opened it."""
-        served = self.situation.stage in (Stage.SERVING, Stage.EXAMINING)
-        return self.channel if served else None
+        return self.channel if self.situation.opened else None
 
     def want(self, claim: Claim | None = None) -> None:
         """Have the session run; `claim` if the caller has asked for it already."""
@@ -223,7 +222,8 @@ class WorkerSide:
         view = await self._around.claims.worker(claim.worker.name)
         if view is not None and view.identity != claim.worker:
             view = None
-        quiet_ms = 10_000 if self.channel is None else round(self.channel.quiet_s * 1000)
+        unopened_s = self._around.clock.monotonic() - self.situation.since_s
+        quiet_ms = round(1000 * (unopened_s if self.channel is None else self.channel.quiet_s))
         link = LinkView(gateway=self._around.gateway, refused=False, silent_ms=quiet_ms)
         cause = should_move(self.session, link, view, lease_expired=record.owner is None)
         self._happened(mover.Examined(claim.epoch, cause))
