@@ -3,7 +3,10 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from genlock_core.link.messages import After, RefusalReason
 from genlock_core.media import Codec
 from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_worker.engine import Engine, EngineFailure, Row, RowResult
+from genlock_worker.sources.test_pattern import draw
 from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
 from tests.worker.house import SESSION, House, house, kill
 
@@ -110,7 +114,6 @@ async def test_two_sessions_share_a_worker_and_two_gateways_a_session(
         assert watching.media[0].unit.key_frame
         assert {media.unit.codec for media in pattern.media} == {Codec.H264, Codec.VP8}
         workers = await home.claims.workers()
-        await until(lambda: True, "")
         assert set(worker.agent._links()[SESSION]) == {"g0", "g1"}
         assert workers[0].free == 1_000 - 600
     finally:
@@ -309,3 +312,72 @@ async def test_a_worker_reasserts_what_it_serves_when_redis_lost_all(home: House
     stored = await snapshots.take_over(SESSION, claim.epoch)
     assert stored is not None
     assert viewer.closed is None
+
+
+async def test_a_file_that_plays_once_ends_its_session(redis_url: str, gateway: FakeGateway, tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", frames=18)
+    async with house(redis_url, media_root=tmp_path) as home:
+        worker = await home.start_worker("w0")
+        await home.session(source={"type": "file", "path": "clip.mp4", "loop": False})
+        claim = await home.claims.claim(SESSION)
+        viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+        await until(lambda: viewer.closed is not None, "the session's end")
+        assert len(viewer.media) == 17, "a chunk of 5 and three of 4; the last frame fills none"
+        await until(lambda: not worker.agent.sessions, "the worker to let it go")
+        async with asyncio.timeout(5):
+            while await home.phase() != "Ended":
+                await asyncio.sleep(0.02)
+
+
+async def test_a_file_outside_the_media_root_fails_the_session_with_the_reason(
+    redis_url: str, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    (tmp_path / "media").mkdir()
+    write_clip(tmp_path / "secret.mp4", frames=6)
+    async with house(redis_url, media_root=tmp_path / "media") as home:
+        worker = await home.start_worker("w0")
+        await home.session(source={"type": "file", "path": "../secret.mp4"})
+        claim = await home.claims.claim(SESSION)
+        viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+        await until(lambda: viewer.closed is not None, "the session's end")
+        assert not viewer.media
+        async with asyncio.timeout(5):
+            while await home.phase() != "Failed":
+                await asyncio.sleep(0.02)
+        record = await home.claims.record(SESSION)
+        assert record is not None
+        assert "leads out of the worker's media root" in record.reason
+
+
+async def test_a_prompt_alone_makes_a_stream(home: House, gateway: FakeGateway) -> None:
+    worker = await home.start_worker("w0")
+    await home.session(source={"type": "none"}, prompt="a neon city in the rain")
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+    await until(lambda: len(viewer.media) > 12, "frames")
+    assert float(np.std(viewer.pictures[-1])) > 5.0
+
+
+async def test_work_without_a_slot_is_refused(home: House, gateway: FakeGateway) -> None:
+    worker = await home.start_worker("w0")
+    await home.session(cost=600)
+    await home.session("default/other", cost=400)
+    one, other = await home.claims.claim(SESSION), await home.claims.claim("default/other")
+    await until(lambda: len(worker.agent.sessions) == 2, "both sessions")
+    worker.agent.offer = replace(worker.agent.offer, capacity=999)
+    worker.agent._drop(worker.agent.sessions["default/other"], "the test takes it away")
+    refused = await gateway.open(worker.address, "default/other", other.epoch)
+    assert refused.refused is not None
+    assert refused.refused.reason in (RefusalReason.NO_SLOT, RefusalReason.NOT_OWNER)
+    served = await gateway.open(worker.address, SESSION, one.epoch)
+    assert served.opened is not None
+
+
+def write_clip(path: Path, *, frames: int) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=16)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for index in range(frames):
+            picture = av.VideoFrame.from_ndarray(draw(index, width=128, height=96), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))

@@ -116,8 +116,9 @@ def _optional_path(text: str) -> Path | None:
 
 
 def _duration(text: str) -> float:
+    """`60s`, or a plain number of seconds."""
     try:
-        return parse_duration_ms(float(text) if text.replace(".", "", 1).isdigit() else text) / 1000
+        return float(text) if text.replace(".", "", 1).isdigit() else parse_duration_ms(text) / 1000
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

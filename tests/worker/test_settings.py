@@ -1,0 +1,108 @@
+"""The command line and the environment of the worker, and the process that they start."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from genlock_worker.settings import Address, parse_settings
+from genlock_worker.worker import advertised
+
+
+def test_the_options_of_the_contract_are_all_there() -> None:
+    line = (
+        "--name w0 --pool local --redis redis://r --listen 127.0.0.1:0 --engine mock --model wan2.1-1.3b "
+        "--gpu-product NVIDIA-H100 --gpus 4 --capacity 1000 --media-root media --metrics-port 9 --drain-timeout 20"
+    )
+    settings = parse_settings(line.split(), {})
+    assert (settings.name, settings.pool, settings.redis) == ("w0", "local", "redis://r")
+    assert settings.listen == Address("127.0.0.1", 0)
+    assert (settings.engine, settings.model, settings.gpu_product, settings.gpus) == (
+        "mock",
+        "wan2.1-1.3b",
+        "NVIDIA-H100",
+        4,
+    )
+    assert (settings.capacity, settings.media_root, settings.metrics_port) == (1_000, Path("media"), 9)
+    assert settings.drain_timeout_s == 20.0
+
+
+def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None:
+    environ = {"GENLOCK_WORKER_NAME": "env", "GENLOCK_WORKER_GPUS": "2", "GENLOCK_WORKER_DRAIN_TIMEOUT": "1m"}
+    settings = parse_settings(["--name", "line"], environ)
+    assert (settings.name, settings.gpus, settings.drain_timeout_s) == ("line", 2, 60.0)
+    assert settings.media_root is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ"),
+    [
+        (["--listen", "nowhere"], {}),
+        ([], {"GENLOCK_WORKER_LISTEN": "localhost:99999"}),
+        (["--engine", "steam"], {}),
+        ([], {"GENLOCK_WORKER_GPUS": "many"}),
+        (["--drain-timeout", "soon"], {}),
+        (["--capacity", "0"], {}),
+    ],
+)
+def test_a_mistake_ends_the_command_with_a_message(
+    arguments: list[str], environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_settings(arguments, environ)
+    assert ended.value.code == 2
+    assert "error" in capsys.readouterr().err
+
+
+def test_an_advertised_port_of_zero_is_the_one_listened_on() -> None:
+    assert advertised("127.0.0.1:7001", None) == "127.0.0.1:7001"
+    assert advertised("0.0.0.0:7001", Address("10.1.2.3", 0)) == "10.1.2.3:7001"
+    assert advertised("0.0.0.0:7001", Address("::1", 9)) == "[::1]:9"
+
+
+@pytest.mark.process
+def test_the_process_says_when_it_is_ready_and_leaves_on_sigterm(
+    redis_url: str, unused_tcp_port: int, tmp_path: Path
+) -> None:
+    secret, log = "k1:a-secret-that-must-never-be-logged", tmp_path / "log"
+    command = [
+        *(sys.executable, "-m", "genlock_worker.main", "--name", "w7", "--redis", redis_url),
+        *("--log-format", "json", "--metrics-port", str(unused_tcp_port)),
+    ]
+    environ = {**os.environ, "GENLOCK_SECRETS": secret}
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True) as worker,
+    ):
+        stuck = threading.Timer(60, worker.kill)
+        stuck.start()
+        try:
+            assert worker.stdout is not None
+            ready = worker.stdout.readline().split()
+            assert ready[:2] == ["ready", "name=w7"], log.read_text()
+            assert ready[2].startswith("address=127.0.0.1:")
+            with urllib.request.urlopen(f"http://127.0.0.1:{unused_tcp_port}/metrics", timeout=10) as answer:
+                assert "genlock_engine_progress" in answer.read().decode()
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+        finally:
+            stuck.cancel()
+            worker.kill()
+    assert secret.partition(":")[2] not in log.read_text()
+    assert [json.loads(line)["level"] for line in log.read_text().splitlines()]
+
+
+@pytest.mark.process
+def test_the_process_names_what_it_misses() -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GENLOCK_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "genlock_worker.main"], env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "GENLOCK_SECRETS" in done.stderr
