@@ -37,9 +37,9 @@ class SessionRecord:
     """One session as Redis knows it.
 
     `pools` are in order of preference. `epoch` is that of the last claim (0: never claimed) and stays when the owner
-    goes. `owner`, `address`, `pool` and `cost` are those of the claim that holds now. `snapshot_format` is the format of
-    the stored snapshot, 0 while there is none. `created_ms`, `active_ms` and `finished_ms` are Redis' time; 0 is "not
-    yet", and `Claims.create` fills the first two in. `reason` says why the phase is what it is ("" if that is plain).
+    goes. `owner`, `address`, `pool` and `cost` are those of the claim that holds now. `snapshot_format` is that of the
+    stored snapshot, 0 while there is none. `created_ms`, `active_ms` and `finished_ms` are Redis' time; 0 is "not yet",
+    and `Claims.create` fills the first two in. `reason` says why the phase is what it is ("" if that is plain).
     """
 
     session: ResolvedSession

@@ -45,6 +45,8 @@ sessions = st.sampled_from([f"default/{name}" for name in POOLS])
 causes = st.sampled_from(MoveCause)
 suspects = st.sampled_from([None, None, *WORKERS])
 phases = st.sampled_from([Phase.LIVE, Phase.LIVE, Phase.RECOVERING, Phase.FAILED, Phase.ENDED])
+versions = st.sampled_from([None, None, 1, 2])
+failures = st.sampled_from(["lose", "lose, reassert", "lose, compete", "copy", "copy", "go back", "restart"])
 any_process = st.integers(0, MAX_PROCESSES - 1)
 epoch_errors = st.sampled_from([0, 0, 0, -1, 1])
 
@@ -171,11 +173,21 @@ class ClaimsMachine(RuleBasedStateMachine):
 
     def set_reserve(self, pool: str) -> None:
         """On, or off again."""
-        reserve = 300 - self.model.data.reserve.get(pool, 0)
+        reserve = 1_000 - self.model.data.reserve.get(pool, 0)
         self.both(
             lambda: self.claims.set_reserve(pool, reserve),
             lambda: self.model.data.reserve.__setitem__(pool, reserve),
         )
+
+    @rule(session=sessions)
+    def claim_anew(self, session: str) -> None:
+        self.all_renew(waits_ms=0)
+        epoch = self.epoch_of(session, 0)
+        self.both(
+            lambda: self.claims.release(session, epoch=epoch, phase=Phase.PENDING),
+            lambda: self.model.release(session, epoch, Phase.PENDING, ""),
+        )
+        self.claim(session)
 
     @rule(session=sessions)
     def claim(self, session: str) -> None:
@@ -185,9 +197,18 @@ class ClaimsMachine(RuleBasedStateMachine):
         told = self.both(lambda: self.claims.claim(session), lambda: self.model.claim(session))
         assert not isinstance(told, Claim) or told == owned or told.epoch > before
 
-    @rule(session=sessions, error=epoch_errors, suspect=suspects, cause=causes, waits_ms=st.sampled_from([0, 100, 700]))
-    def move(self, session: str, error: int, suspect: str | None, cause: MoveCause, waits_ms: int) -> None:
-        self.all_renew(waits_ms)
+    @rule(
+        session=sessions,
+        error=epoch_errors,
+        suspect=suspects,
+        cause=causes,
+        version=versions,
+    )
+    def move(self, session: str, error: int, suspect: str | None, cause: MoveCause, version: int | None) -> None:
+        """With every worker healthy; a `version` is that of a snapshot which the owner has just written."""
+        self.all_renew(waits_ms=100)
+        if version is not None:
+            self.note_snapshot_format(session, self.epoch_of(session, 0), version)
         epoch = self.epoch_of(session, error)
         self.both(
             lambda: self.claims.move(session, expected_epoch=epoch, suspect=suspect, cause=cause),
@@ -234,10 +255,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         claims, model = self.claims, self.model
         match what:
             case "format":
-                self.both(
-                    lambda: claims.note_snapshot_format(session, epoch=epoch, version=version),
-                    lambda: model.note_snapshot_format(session, epoch, version),
-                )
+                self.note_snapshot_format(session, epoch, version)
             case "release":
                 self.both(
                     lambda: claims.release(session, epoch=epoch, phase=phase, reason="done"),
@@ -247,6 +265,12 @@ class ClaimsMachine(RuleBasedStateMachine):
                 self.both(
                     lambda: claims.set_phase(session, epoch, phase), lambda: model.set_phase(session, epoch, phase, "")
                 )
+
+    def note_snapshot_format(self, session: str, epoch: int, version: int) -> None:
+        self.both(
+            lambda: self.claims.note_snapshot_format(session, epoch=epoch, version=version),
+            lambda: self.model.note_snapshot_format(session, epoch, version),
+        )
 
     # -- workers ----------------------------------------------------------------------------------------------------
 
@@ -294,8 +318,8 @@ class ClaimsMachine(RuleBasedStateMachine):
             case _:
                 self.reassert(process, closed=what == "reassert closed")
 
-    def reassert(self, process: Process, *, closed: bool) -> None:
-        held = list(process.held.values())
+    def reassert(self, process: Process, *, closed: bool, held: list[Held] | None = None) -> None:
+        held = list(process.held.values()) if held is None else held
         self.both(
             lambda: self.claims.reassert(process.offer, held, closed=closed),
             lambda: self.model.reassert(process.offer, held, closed=closed),
@@ -324,7 +348,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         assert self.last is not None
         self.last()
 
-    @rule(how=st.sampled_from(["lose", "lose, reassert", "lose, reassert", "copy", "copy", "go back", "restart"]))
+    @rule(how=failures)
     def redis_fails(self, how: str) -> None:
         match how:
             case "copy":
@@ -335,13 +359,19 @@ class ClaimsMachine(RuleBasedStateMachine):
                 self.may_restart = False
                 self.setting.restart()
                 self.model.run = self.setting.wait(probes.run_id(self.setting.store))
-            case "lose" | "lose, reassert":
-                self.redis_loses_everything(reassert=how != "lose")
+            case _ if how.startswith("lose"):
+                self.redis_loses_everything(compete=how == "lose, compete", reassert=how != "lose")
         self.last = None
 
-    def redis_loses_everything(self, *, reassert: bool) -> None:
+    def redis_loses_everything(self, *, compete: bool, reassert: bool) -> None:
+        """`compete`: before the workers reassert, new claims take the room that some of them need."""
         self.setting.wait(probes.flush(self.setting.store))
         self.model.data = ModelData()
+        if compete:
+            self.reassert(self.processes[-1], held=[], closed=False)
+            for session in ("default/s1", "default/s3"):
+                self.create(session)
+                self.claim(session)
         for process in self.processes if reassert else ():
             self.reassert(process, closed=False)
 
@@ -443,9 +473,9 @@ def run_machine(setting: Setting, *, examples: int) -> None:
 
 def test_promises_hold_on_a_redis_that_restarts(redis_server: RedisProcess, runner: asyncio.Runner) -> None:
     setting = Setting(runner, store.connect(redis_server.url), redis_server.restart)
-    run_machine(setting, examples=18)
+    run_machine(setting, examples=40)
 
 
 def test_promises_hold_on_a_redis_cluster(redis_cluster: list[str], runner: asyncio.Runner) -> None:
     address = "redis+cluster://" + ",".join(url.removeprefix("redis://").removesuffix("/0") for url in redis_cluster)
-    run_machine(Setting(runner, store.connect(address), None), examples=10)
+    run_machine(Setting(runner, store.connect(address), None), examples=25)
