@@ -142,6 +142,11 @@ def media_s(packet: "av.Packet[av.VideoStream]") -> float:
     return float((packet.pts or 0) * packet.time_base)
 
 
+def delay_packet(packet: "av.Packet[av.VideoStream]", seconds: float) -> None:
+    """Move the packet to a later time: media time must pass as the clock does, or receivers take it for latency."""
+    packet.pts = packet.dts = (packet.pts or 0) + round(seconds / packet.time_base)
+
+
 def test_card(width: int, height: int) -> Iterator[av.VideoFrame]:
     """An endless card: colours that drift, a ball that bounces, and a strip that counts the frames.
 

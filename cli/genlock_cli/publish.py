@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genlock_cli.api import GatewayProblem
 from genlock_cli.clients.whip import EncodedTrack, Packet, WhipPublisher
-from genlock_cli.encoded_source import EncodedSource, EncodingPlan, media_s
+from genlock_cli.encoded_source import EncodedSource, EncodingPlan, delay_packet, media_s
 from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
 from genlock_cli.target import Target, parse_session
 from genlock_core.errors import GenlockError
@@ -22,7 +22,7 @@ from genlock_core.tokens import Role
 
 RETRY_FOR_S = 20.0
 LATE_RESTART_S = 0.5
-"""Further behind than this (the machine slept), the pace starts anew instead of catching up in a burst."""
+"""Further behind than this (the machine slept), the rest is sent that much later instead of in a burst."""
 
 
 @dataclass(slots=True)
@@ -127,17 +127,18 @@ class _Publisher:
     async def _paced(self, stop: asyncio.Event) -> AsyncIterator[Packet]:
         clock = asyncio.get_running_loop()
         began = clock.time()
+        slept_s = 0.0
         while not stop.is_set():
             packet = await asyncio.to_thread(self._feed.next_packet)
             if packet is None or (self._seconds is not None and media_s(packet) >= self._seconds):
                 return
-            due = began + media_s(packet)
-            wait = due - clock.time()
+            wait = began + slept_s + media_s(packet) - clock.time()
             if wait > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), wait)
             elif wait < -LATE_RESTART_S:
-                began -= wait
+                slept_s -= wait
+            delay_packet(packet, slept_s)
             yield packet
 
     async def _connect(self) -> tuple[WhipPublisher, EncodedTrack]:
