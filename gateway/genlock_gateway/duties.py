@@ -59,6 +59,7 @@ class Duties:
         self._orphans: dict[str, tuple[float, int]] = {}  # session -> when to claim it again, tries
         self._after = ""
         self._redis_was_gone = False
+        self._stopping = False
         self._touch_due_s = self._count_due_s = 0.0
 
     def start(self) -> None:
@@ -73,6 +74,7 @@ class Duties:
 
     async def stop(self) -> None:
         """End all loops."""
+        self._stopping = True  # a cancellation alone can get lost in a library that waits for a socket
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -86,7 +88,7 @@ class Duties:
 
     async def _loop(self, name: str, every_s: float, duty: Callable[[], Awaitable[None]]) -> None:
         failures = 0
-        while True:
+        while not self._stopping:
             self._last_round_s[name] = self._clock.monotonic()
             try:
                 async with asyncio.timeout(STUCK_S - 1):

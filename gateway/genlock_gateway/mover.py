@@ -204,14 +204,14 @@ def _of_this_claim(situation: Situation, event: Opened | Refused | LinkLost | Ex
             return _refused(situation, reason, now_s)
         case LinkLost(_, gone):
             if gone:
-                return _move(situation, MoveCause.REFUSED, now_s)
+                return _move(situation, MoveCause.REFUSED)
             if situation.opened:
                 # Only a new attempt can tell a dead process (refused) from a bad network (no answer).
                 opening = _enter(situation, Stage.OPENING, now_s, due_s=now_s + SILENCE_S)
                 return replace(opening, opened=False), Action.OPEN
             return _examine(situation, now_s)
         case Examined(_, cause) if situation.stage is Stage.EXAMINING and cause is not None:
-            return _move(situation, cause, now_s)
+            return _move(situation, cause)
     return situation, None
 
 
@@ -233,10 +233,10 @@ def _refused(situation: Situation, reason: str, now_s: float) -> Decision:
             situation, Stage.WAITING, now_s, due_s=now_s + backoff_s(situation.failures), failures=failures
         )
         return replace(waiting, cause=cause, opened=False), None
-    return _move(replace(situation, failures=failures), cause, now_s)
+    return _move(replace(situation, failures=failures), cause)
 
 
-def _move(situation: Situation, cause: MoveCause, now_s: float) -> Decision:
+def _move(situation: Situation, cause: MoveCause) -> Decision:
     opened = situation.opened and cause in BY_LEASE  # as long as nobody else serves it, a silent worker is listened to
     return replace(situation, stage=Stage.MOVING, cause=cause, opened=opened), Action.MOVE
 
@@ -266,7 +266,7 @@ def _tick(situation: Situation, quiet_s: float, now_s: float) -> Decision:
             return _open(situation, now_s)
         case Stage.WAITING if due and situation.cause is not None:
             # Nobody else had room: between two tries to leave, the worker that refused is asked again.
-            return _move(situation, situation.cause, now_s) if situation.failures % 2 else _open(situation, now_s)
+            return _move(situation, situation.cause) if situation.failures % 2 else _open(situation, now_s)
         case Stage.WAITING if due:
             return _claim(situation, now_s)
         case _:
