@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from genlock_core import store
 from genlock_core.claims import rules
 from genlock_core.claims.claims import Claim, Claims, Move, MoveCause, MoveHeld, SessionEnded, WorkerState
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
@@ -444,7 +445,6 @@ async def test_the_heartbeat_says_which_gateways_are_linked(claims: Claims) -> N
 
 
 async def test_without_injected_time_redis_own_time_counts(redis_url: str) -> None:
-    from genlock_core import store
 
     client = store.connect(redis_url)
     try:

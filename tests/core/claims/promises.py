@@ -1,0 +1,58 @@
+"""What is always true of the claims in Redis: by its own books, and compared with the model."""
+
+from genlock_core.claims.claims import Claim
+from genlock_core.claims.record import FINISHED
+from tests.core.claims import probes
+from tests.core.claims.model import Model
+
+
+def no_capacity_is_owned_twice(found: probes.Look) -> None:
+    """By Redis' own books, without the model."""
+    owned = {name: session for name, session in found.sessions.items() if "owner" in session}
+    for name, worker in found.workers.items():
+        mine = {s: f for s, f in owned.items() if (f["owner"], f["incarnation"]) == (name, worker["incarnation"])}
+        assert worker["owned"] == {s: f"{f['epoch']}:{f['cost']}" for s, f in mine.items()}
+        assert int(worker["free"]) + sum(int(f["cost"]) for f in mine.values()) == int(worker["capacity"])
+        assert int(worker["free"]) >= 0
+    assert all(session["owner"] in found.workers for session in owned.values())
+    assert sum(len(worker["owned"]) for worker in found.workers.values()) == len(owned)
+    assert not any(session["phase"] in FINISHED for session in owned.values())
+
+
+def redis_holds_what_the_model_says(found: probes.Look, model: Model) -> None:
+    sessions, workers = model.data.sessions, model.data.workers
+    assert {
+        name: (
+            (f["phase"], f["reason"], int(f["epoch"]), int(f["snapshot_format"]), int(f["active_ms"])),
+            tuple(f.get(key) for key in ("owner", "incarnation", "address", "pool", "cost")),
+        )
+        for name, f in found.sessions.items()
+    } == {
+        name: ((s.phase, s.reason, s.epoch, s.format, s.active_ms), _claim_fields(s.claim))
+        for name, s in sessions.items()
+    }
+    assert {
+        name: (f["incarnation"], int(f["free"]), f["state"], int(f["heartbeat_ms"]), int(f["progress"]))
+        for name, f in found.workers.items()
+    } == {
+        name: (w.offer.identity.incarnation, model.free(name), w.state, w.heartbeat_ms, w.progress)
+        for name, w in workers.items()
+    }
+
+
+def indices_agree(found: probes.Look, model: Model) -> None:
+    held, workers = model.data.sessions.items(), model.data.workers.values()
+    active = {name: s for name, s in held if s.phase not in FINISHED}
+    assert found.indices["leases"] == {name: s.lease_ms for name, s in held if s.claim}
+    assert found.indices["idle"] == {name: s.active_ms + s.idle_timeout_ms for name, s in active.items()}
+    assert found.indices["finished"] == {n: s.finished_ms + s.ttl_ms for n, s in held if n not in active}
+    assert found.indices["heartbeats"] == {w.name: w.heartbeat_ms for w in workers}
+    for pool in ("a", "b"):
+        ready = [w for w in workers if w.offer.pool == pool and not w.draining]
+        assert found.indices[f"pool:{pool}:free"] == {w.name: model.free(w.name) for w in ready}
+
+
+def _claim_fields(claim: Claim | None) -> tuple[object, ...]:
+    if claim is None:
+        return (None,) * 5
+    return claim.worker.name, claim.worker.incarnation, claim.address, claim.pool, str(claim.cost)
