@@ -100,7 +100,7 @@ def stream_session_schema() -> dict[str, Any]:
 def structural(model: type[BaseModel], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A model's structural schema: references resolved, `null` dropped (an absent field is None).
 
-    `defaults` are the values, on the wire, of what is left out; an object whose fields have some gets `{}`.
+    `defaults` are the values, on the wire, of what is left out.
     """
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _structural(schema, schema.get("$defs", {}), defaults)
@@ -128,9 +128,12 @@ def _structural(schema: Mapping[str, Any], known: Mapping[str, Any], default: An
 
 
 def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    """An object's default is written out: the API server holds it, as it stands, against the object's rules."""
     if default is None:
         return schema
-    return {**schema, "default": {} if isinstance(default, Mapping) else default}
+    if isinstance(default, Mapping):
+        default = {name: value for name, value in default.items() if value is not None}
+    return {**schema, "default": default}
 
 
 def _one_type(schema: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,13 @@ def test_the_defaults_of_the_schema_are_those_of_the_models() -> None:
     assert filled(stream_session_schema()["properties"]["spec"], {}) == wire
 
 
+def test_the_default_of_an_object_is_written_out_because_its_rules_are_held_against_it() -> None:
+    for path, node in nodes(stream_session_schema()):
+        if node["type"] == "object" and "default" in node:
+            inner = {name: field["default"] for name, field in node["properties"].items() if "default" in field}
+            assert node["default"] == inner, path
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_fits_the_schema(path: Path) -> None:
     for document in yaml.safe_load_all(path.read_text()):
