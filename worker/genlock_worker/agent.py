@@ -10,15 +10,14 @@ from collections.abc import Coroutine
 
 from redis.exceptions import RedisError
 
-from genlock_core.claims.claims import Assignment, AssignmentKind, Claims, Held, MoveCause, Renewal
+from genlock_core.claims.claims import Assignment, AssignmentKind, Held, MoveCause, Renewal
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.record import SessionRecord
 from genlock_core.claims.rules import RENEW_EVERY_S
 from genlock_core.errors import GenlockError, NoCapacity, StaleEpoch, UnknownSession
 from genlock_core.link.messages import RefusalReason
 from genlock_core.spec.session import Phase
-from genlock_core.stream_state.formats import READABLE, writer_format
-from genlock_worker.link_server import ChannelRefusal
+from genlock_worker.channels import ChannelRefusal
 from genlock_worker.live_session import End, LiveSession, State
 from genlock_worker.opening import Services
 
@@ -28,7 +27,8 @@ VERIFY_TIMEOUT_S = 0.5
 """How long an OPEN waits for Redis before what the worker serves is taken for the truth."""
 INBOX_BLOCK_MS = 1_000
 RETRY_S = 0.25
-FORMATS_EVERY_S = 5.0
+WITHDRAWAL_S = 0.3
+"""How much later than the loss itself the inbox may tell that it was a polite one."""
 HANDOVER_S = 3.0
 """How long a session that was handed over goes on for gateways that have not seen the new worker's first frame."""
 
@@ -110,8 +110,7 @@ class Agent:
         for name, epoch in known.items():
             live = self.sessions.get(name)
             if live is not None and live.epoch == epoch and renewal.owned.get(name) != epoch:
-                self._metrics.stale_epochs.inc()
-                self._drop(live, "it belongs to another owner")
+                self._spawn(self._lose(live))
         for name, epoch in renewal.owned.items():
             if name not in self.sessions and self._finished.get(name) != epoch:
                 await self._take(name, epoch)
@@ -119,7 +118,7 @@ class Agent:
     async def _reassert(self) -> None:
         """Redis does not know this worker: claim again what it still serves."""
         serving = list(self.sessions.values())
-        held = [Held(live.name, live.epoch, live.record.cost, live.record) for live in serving]
+        held = [Held(live.name, live.epoch, live.record.cost, live.record_again()) for live in serving]
         outcome = await self._claims.reassert(self.offer, held, closed=self.draining)
         logger.warning("Redis had lost this worker: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
         for live in serving:
@@ -169,6 +168,8 @@ class Agent:
             if live.epoch >= record.epoch:
                 return live
             self._drop(live, "it was claimed anew")
+        for old in [leaving for leaving in self._leaving if leaving.name == record.name]:
+            self._spawn(old.close("it came back"))
         live = LiveSession(record, epoch=record.epoch, services=self._services, on_end=self._ended)
         self.sessions[record.name] = live
         used = sum(session.record.cost for session in self.sessions.values())
@@ -224,13 +225,20 @@ class Agent:
         """A session leaves for a reason of its own."""
         if self.sessions.get(live.name) is not live:
             return
-        if end.phase is None:
-            self._metrics.stale_epochs.inc()
-        else:
-            self._finished[live.name] = live.epoch
-            self._spawn(self._release(live, end.phase, end.reason))
         logger.info("%s: ends here (%s)", live.name, end.reason)
+        if end.phase is None:
+            self._spawn(self._lose(live))
+            return
+        self._finished[live.name] = live.epoch
+        self._spawn(self._release(live, end.phase, end.reason))
         self._drop(live, end.reason)
+
+    async def _lose(self, live: LiveSession) -> None:
+        """Somebody else owns it. If it was moved politely, the inbox says so in a moment; else it is dropped."""
+        await asyncio.sleep(WITHDRAWAL_S)
+        if self.sessions.get(live.name) is live:
+            self._metrics.stale_epochs.inc()
+            self._drop(live, "it belongs to another owner")
 
     async def _release(self, live: LiveSession, phase: Phase, reason: str) -> None:
         while True:
@@ -325,22 +333,3 @@ class Agent:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-class WriterVersion:
-    """The snapshot format to write: the oldest that all live workers read. Called for the value, `run` keeps it so."""
-
-    def __init__(self, claims: Claims) -> None:
-        self._claims = claims
-        self._version = READABLE.oldest
-
-    def __call__(self) -> int:
-        return self._version
-
-    async def run(self) -> None:
-        while True:
-            try:
-                self._version = writer_format(view.formats for view in await self._claims.workers())
-            except RedisError as error:
-                logger.debug("the workers' formats cannot be read: %s", error)
-            await asyncio.sleep(FORMATS_EVERY_S)

@@ -1,11 +1,20 @@
-"""One gateway's channel for one session, as the worker sees it."""
+"""One gateway's channel for one session, as the worker sees it, and why there may be none."""
 
 from dataclasses import dataclass
 
 from genlock_core.link.connection import LinkConnection
+from genlock_core.link.messages import RefusalReason
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.report import StreamReport
 from genlock_core.slo.stages import StageTimes
+
+
+class ChannelRefusal(Exception):
+    """A gateway cannot have a channel for the session; `epoch` is the one that this worker knows of (0: none)."""
+
+    def __init__(self, reason: RefusalReason, message: str, *, epoch: int = 0) -> None:
+        self.reason, self.message, self.epoch = reason, message, epoch
+        super().__init__(f"{reason}: {message}")
 
 
 @dataclass(slots=True, eq=False)

@@ -6,6 +6,7 @@ the engine is stuck (DESIGN section 3).
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -186,7 +187,7 @@ class EngineLoop:
     # -- on the engine thread -----------------------------------------------------------------------------------------
 
     def _tell(self, callback: Callable[[], object]) -> None:
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody listens any more
             self._loop.call_soon_threadsafe(callback)
 
     def _run(self) -> None:

@@ -9,6 +9,7 @@ import logging
 from typing import Protocol
 
 from genlock_core.clock import Clock
+from genlock_core.errors import StaleEpoch
 from genlock_core.link.connection import LinkConnection
 from genlock_core.link.events import (
     ChannelClosed,
@@ -24,20 +25,12 @@ from genlock_core.link.events import (
 from genlock_core.link.messages import RefusalReason, codecs_of
 from genlock_core.media import Codec
 from genlock_core.metrics import WorkerMetrics
-from genlock_worker.channels import GatewayChannel
+from genlock_worker.channels import ChannelRefusal, GatewayChannel
 from genlock_worker.engine import EngineFailure
 from genlock_worker.live_session import LiveSession, State
 from genlock_worker.sources.publisher import SourceUnit
 
 logger = logging.getLogger(__name__)
-
-
-class ChannelRefusal(Exception):
-    """A gateway cannot have a channel for the session; `epoch` is the one that this worker knows of (0: none)."""
-
-    def __init__(self, reason: RefusalReason, message: str, *, epoch: int = 0) -> None:
-        self.reason, self.message, self.epoch = reason, message, epoch
-        super().__init__(f"{reason}: {message}")
 
 
 class Directory(Protocol):
@@ -128,6 +121,9 @@ class GatewayLink:
         except ChannelRefusal as refusal:
             logger.info("%s: channel refused to %s: %s", request.session, request.gateway, refusal)
             self._connection.refuse(event.channel, refusal.reason, refusal.message, epoch=refusal.epoch)
+            return
+        except StaleEpoch as stale:
+            self._connection.refuse(event.channel, RefusalReason.NOT_OWNER, str(stale), epoch=stale.current)
             return
         except (EngineFailure, ValueError, TimeoutError) as error:
             self._connection.refuse(event.channel, RefusalReason.ENGINE, str(error)[:500], epoch=request.epoch)

@@ -8,17 +8,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from redis.exceptions import RedisError
 
 from genlock_core.claims.record import SessionRecord
 from genlock_core.errors import StaleEpoch
+from genlock_core.link.messages import RefusalReason
 from genlock_core.media import Codec, SourcePosition
 from genlock_core.slo.report import SnapshotReport
 from genlock_core.spec.session import Phase, SnapshotPolicy
-from genlock_worker.channels import GatewayChannel
+from genlock_worker.channels import ChannelRefusal, GatewayChannel
 from genlock_worker.encode import EncoderSettings
 from genlock_worker.engine import EngineFailure
 from genlock_worker.engine_loop import GeneratedChunk
@@ -114,6 +115,7 @@ class LiveSession:
 
     async def open(self) -> None:
         """Take the session over from whoever had it; the outcome is in `opened`."""
+        started_s = self._services.clock.monotonic()
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 restored, self._wishes = await read_state(self.record, epoch=self.epoch, services=self._services)
@@ -134,6 +136,7 @@ class LiveSession:
         for work in (self._intake_loop(), self._output.run(), self._writer.run(), self._report(), self._control()):
             self._start(work)
         self.opened.set_result(None)
+        self._services.metrics.restore_seconds.observe(self._services.clock.monotonic() - started_s)
         logger.info("%s: %s, epoch %d", self.name, "restored" if restored else "opened", self.epoch)
 
     def _refuse(self, error: Exception) -> None:
@@ -275,6 +278,11 @@ class LiveSession:
         except RedisError as error:
             logger.warning("%s: the phase cannot be written: %s", self.name, error)
 
+    def record_again(self) -> SessionRecord:
+        """The record as it must be written back after Redis lost it; the phase is written with the next report."""
+        self._is_live = False
+        return replace(self.record, control=self._wishes.as_control())
+
     # -- from the engine (EngineListener) -----------------------------------------------------------------------------
 
     def generated(self, chunk: GeneratedChunk) -> None:
@@ -332,15 +340,16 @@ class LiveSession:
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
+        self._services.engine.close(self.name)  # at once: the session may be opened anew under a later epoch
         if not self.opened.done():
-            self.opened.cancel()
+            self.opened.set_exception(ChannelRefusal(RefusalReason.NOT_OWNER, reason, epoch=self.epoch))
+            self.opened.exception()
         for channel in list(self.channels):
             channel.close(reason)
         self.channels.clear()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._services.engine.close(self.name)
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._services.metrics.drop_session(self.name)
         logger.info("%s: left (%s)", self.name, reason)

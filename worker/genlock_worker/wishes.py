@@ -49,6 +49,11 @@ class Wishes:
             wishes = replace(wishes.changed(entry.change), control_id=entry.id)
         return wishes
 
+    def as_control(self) -> dict[str, ControlValue]:
+        """The values in the form of the record."""
+        change = ControlChange(prompt=self.prompt, steps=self.steps, noise_scale=self.noise_scale, paused=self.paused)
+        return {field: ControlValue(value, self.control_id) for field, value in change.to_fields().items()}
+
     def difference(self, before: "Wishes") -> Change:
         """What the engine must be told if it knows `before`."""
         return Change(

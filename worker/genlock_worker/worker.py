@@ -25,7 +25,7 @@ from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.formats import READABLE
 from genlock_core.stream_state.snapshot_store import SnapshotStore
-from genlock_worker.agent import Agent, WriterVersion
+from genlock_worker.agent import Agent
 from genlock_worker.cost_model import CostModel, LinearCost
 from genlock_worker.encode import choose_h264
 from genlock_worker.engine import Engine
@@ -36,6 +36,7 @@ from genlock_worker.link_server import GatewayLink
 from genlock_worker.opening import Services
 from genlock_worker.settings import Address, WorkerSettings
 from genlock_worker.snapshots import MAX_SNAPSHOT_BYTES
+from genlock_worker.writer_version import WriterVersion
 
 logger = logging.getLogger(__name__)
 
