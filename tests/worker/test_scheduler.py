@@ -151,7 +151,7 @@ def test_the_cost_model_learns_an_engine_that_is_slower_than_its_profile() -> No
 SHAPE_TINY = BatchShape("tiny", 832, 480, 4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     shapes=st.lists(
         st.tuples(st.integers(1, 4), st.sampled_from([(832, 480), (512, 512)]), st.floats(0.1, 1.0), st.floats(0, 0.3)),

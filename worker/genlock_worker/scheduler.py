@@ -17,6 +17,8 @@ HOLD_LOAD = 0.6
 """Below this share of busy time an idle moment is worth more than a shared forward."""
 DEADLINE_MARGIN_S = 0.010
 """What is left for encoding and sending when a row is held."""
+FAIR_GAP = 0.15
+"""A session that lost less than another by this much begins no chunk at its expense."""
 NEARLY_FREE = 0.03
 """A row that makes a forward longer by less than this share always comes along."""
 MAX_ROWS = 64
@@ -99,8 +101,8 @@ def _fill(
 ) -> list[Candidate]:
     """Add rows in their order as long as nobody who is on time becomes late by it.
 
-    A chunk that would be late anyway is not begun for company's sake, unless its row is nearly free: it would only
-    make those in flight late too. As the head of a batch it is begun all the same.
+    Unless its row is nearly free, a chunk is not begun for company's sake that would be late anyway, or whose session
+    is better off than the head's: it would only slow those that are in flight. As a head it is begun all the same.
     """
     batch = [head]
     for other in others:
@@ -108,7 +110,8 @@ def _fill(
         if size > max_rows:
             break
         if not _is_nearly_free(cost, head.shape, size):
-            if other.row.step == 0 and _finish(other, cost, now_s, size) > other.deadline_s:
+            begins = other.row.step == 0
+            if begins and (other.loss < head.loss - FAIR_GAP or _finish(other, cost, now_s, size) > other.deadline_s):
                 continue
             in_time = [c for c in batch if _finish(c, cost, now_s, size - 1) <= c.deadline_s]
             if any(_finish(c, cost, now_s, size) > c.deadline_s for c in in_time):
