@@ -12,7 +12,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
@@ -26,6 +28,8 @@ from genlock_worker.engine import (
     Frames,
     Row,
     RowResult,
+    StreamSettings,
+    chunk_frames,
 )
 from genlock_worker.lanes import Flight
 from genlock_worker.residents import Checkpoint, Resident, SessionPlan
@@ -33,6 +37,7 @@ from genlock_worker.scheduler import Batch, Wait, next_batch
 
 logger = logging.getLogger(__name__)
 
+WARM_UP = "warm-up"
 IDLE_TICK_S = 0.1
 """The longest that the loop sleeps: an idle worker's progress advances ten times a second."""
 MAX_FAILURES = 3
@@ -95,8 +100,19 @@ class EngineLoop:
     def model(self) -> str:
         return self._engine.model
 
-    def start(self) -> None:
+    async def start(self, warm_up: StreamSettings | None = None) -> None:
+        """Start the thread; with `warm_up`, run one chunk of such a session first, so that no user pays for it."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def work() -> None:
+            if warm_up is not None:
+                _run_one_chunk(self._engine, warm_up)
+            self._tell(lambda: None if done.done() else done.set_result(None))
+
+        self._command(work)
         self._thread.start()
+        either: list[asyncio.Future[Any]] = [done, self.crashed]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
 
     async def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread; one that is stuck in the engine is left behind (it is a daemon)."""
@@ -336,3 +352,14 @@ class EngineLoop:
             self._residents.pop(session, None)
         self._engine.close(session)
         self._tell(lambda: resident.listener.gave_up(reason))
+
+
+def _run_one_chunk(engine: Engine, settings: StreamSettings) -> None:
+    """Open a session of no one's, generate its first chunk, and forget it."""
+    size = chunk_frames(0), settings.height, settings.width, 3
+    try:
+        engine.open(WARM_UP, settings)
+        for step in range(engine.feed(WARM_UP, Chunk(0, np.zeros(size, np.uint8)))):
+            engine.run([Row(WARM_UP, step, 0)])
+    finally:
+        engine.close(WARM_UP)

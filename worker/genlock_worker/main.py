@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start_logging(settings)
     try:
         return asyncio.run(run(settings, os.environ))
-    except (GenlockError, ValueError, OSError) as error:
+    except (GenlockError, WorkerStopped, ValueError, OSError) as error:
         sys.stderr.write(f"genlock-worker: {error}\n")
         return 2
 

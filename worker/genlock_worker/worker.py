@@ -28,7 +28,7 @@ from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.agent import Agent
 from genlock_worker.cost_model import CostModel, LinearCost
 from genlock_worker.encode import choose_h264
-from genlock_worker.engine import Engine
+from genlock_worker.engine import Engine, StreamSettings
 from genlock_worker.engine_loop import EngineLoop
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.mock.timing import StepTiming
@@ -71,7 +71,9 @@ class Worker:
             metrics=self._metrics,
             loop=asyncio.get_running_loop(),
         )
-        self.engine_loop.start()
+        await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings())
+        if self.engine_loop.crashed.done():
+            raise WorkerStopped(f"the engine cannot run: {self.engine_loop.crashed.result()}")
         self._server: LinkServer = await serve(
             settings.listen.host,
             settings.listen.port,
@@ -145,6 +147,13 @@ class Worker:
             async with asyncio.timeout(2.0):
                 await self._server.close("the worker stops")
         await self.engine_loop.stop()
+
+
+def warm_up_settings() -> StreamSettings:
+    """A session like most."""
+    mode = MODE_DEFAULTS[QualityMode.BALANCED]
+    size = mode.resolution
+    return StreamSettings("watercolour", mode.steps, size.width, size.height, frame_rate=16, seed=0, noise_scale=0.8)
 
 
 def advertised(listening: str, advertise: Address | None) -> str:

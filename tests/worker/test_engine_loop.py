@@ -1,0 +1,242 @@
+"""The engine's thread: rows of all sessions, changes, resets, and a progress that tells the truth."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from genlock_core.clock import SystemClock
+from genlock_core.media import SourcePosition
+from genlock_core.metrics import WorkerMetrics
+from genlock_worker.chunks import InputChunk, SourceFrame
+from genlock_worker.cost_model import CostModel, LinearCost
+from genlock_worker.engine import (
+    Change,
+    Chunk,
+    EngineFailure,
+    EngineState,
+    Row,
+    RowResult,
+    StreamSettings,
+    chunk_frames,
+)
+from genlock_worker.engine_loop import MAX_FAILURES, EngineLoop, GeneratedChunk
+from genlock_worker.residents import SessionPlan
+from tests.worker.gateway import until
+
+
+@dataclass(slots=True)
+class TinyEngine:
+    """Generates what it was given; remembers everything that it was told."""
+
+    model: str = "tiny"
+    steps: dict[str, int] = field(default_factory=dict)
+    fed: dict[tuple[str, int], Chunk] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+    changes: list[tuple[str, Change]] = field(default_factory=list)
+    batches: list[tuple[Row, ...]] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    running: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.running.set()
+
+    def open(self, session: str, settings: StreamSettings) -> None:
+        if session in self.steps:
+            raise ValueError(f"{session} is open")
+        self.steps[session], self.last[session] = settings.steps, -1
+
+    def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
+        self.steps[session], self.last[session] = settings.steps, state.chunk
+
+    def close(self, session: str) -> None:
+        self.steps.pop(session, None)
+
+    def apply(self, session: str, change: Change) -> None:
+        self.changes.append((session, change))
+        self.steps[session] = change.steps or self.steps[session]
+
+    def feed(self, session: str, chunk: Chunk) -> int:
+        assert chunk.index == self.last[session] + 1
+        self.last[session] = chunk.index
+        self.fed[session, chunk.index] = chunk
+        return self.steps[session]
+
+    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        self.running.wait(20)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.batches.append(tuple(rows))
+        return [RowResult(row, self._output(row)) for row in rows]
+
+    def _output(self, row: Row) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+        return self.fed[row.session, row.chunk].frames if row.step == self.steps[row.session] - 1 else None
+
+    def snapshot(self, session: str) -> EngineState:
+        return EngineState(self.last[session], {}, {}, {})
+
+    def sink_digest(self, session: str) -> str:
+        return "digest"
+
+
+@dataclass(slots=True)
+class Told:
+    chunks: list[GeneratedChunk] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+
+    def generated(self, chunk: GeneratedChunk) -> None:
+        self.chunks.append(chunk)
+
+    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
+        pass
+
+    def was_reset(self, reason: str) -> None:
+        self.resets.append(reason)
+
+    def gave_up(self, reason: str) -> None:
+        self.ends.append(reason)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.engine = TinyEngine()
+        self.loop = EngineLoop(
+            self.engine,
+            clock=SystemClock(),
+            cost=CostModel(LinearCost(0.001, 0.001)),
+            metrics=WorkerMetrics(CollectorRegistry()),
+            loop=asyncio.get_running_loop(),
+        )
+        self.told: Mapping[str, Told] = {}
+
+    async def open(self, *sessions: str, steps: int = 2) -> None:
+        self.told = {name: Told() for name in sessions}
+        for name in sessions:
+            settings = StreamSettings("oil", steps, 64, 64, 16, seed=1, noise_scale=0.7)
+            await self.loop.open(SessionPlan(name, "tiny", settings, 0.5, None), self.told[name])
+
+    def offer(self, session: str, index: int, value: int = 0) -> int:
+        picture = np.full((64, 64, 3), value, np.uint8)
+        now_s = SystemClock().monotonic()
+        frames = [SourceFrame(SourcePosition(1, 10 * index + i), picture, now_s) for i in range(chunk_frames(index))]
+        return self.loop.offer(session, InputChunk(tuple(frames), now_s))
+
+    async def generate(self, session: str, index: int) -> None:
+        count = len(self.told[session].chunks)
+        self.offer(session, index)
+        await until(lambda: len(self.told[session].chunks) > count, f"chunk {index} of {session}")
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    await made.loop.start()
+    yield made
+    made.engine.running.set()
+    await made.loop.stop()
+
+
+async def test_chunks_pass_every_step_and_come_out_in_order(rig: Rig) -> None:
+    await rig.open("a", steps=3)
+    for index in range(4):
+        await rig.generate("a", index)
+    assert [chunk.flight.chunk for chunk in rig.told["a"].chunks] == [0, 1, 2, 3]
+    assert [(row.step, row.chunk) for batch in rig.engine.batches for row in batch] == [
+        (step, chunk) for chunk in range(4) for step in range(3)
+    ]
+    assert rig.told["a"].chunks[-1].checkpoint.source == SourcePosition(1, 33)
+    assert await rig.loop.is_idle("a")
+
+
+async def test_sessions_that_wait_together_share_a_forward(rig: Rig) -> None:
+    await rig.open("a", "b", "c", steps=1)
+    rig.engine.running.clear()
+    rig.offer("a", 0)
+    await asyncio.sleep(0.05)
+    rig.offer("b", 0)
+    rig.offer("c", 0)
+    rig.engine.running.set()
+    await until(lambda: all(told.chunks for told in rig.told.values()), "all three")
+    assert {row.session for row in rig.engine.batches[-1]} == {"b", "c"}
+
+
+async def test_a_stuck_engine_keeps_one_chunk_and_stops_the_progress(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    rig.engine.running.clear()
+    rig.offer("a", 1, value=1)
+    await until(lambda: ("a", 1) in rig.engine.fed, "the chunk fed")
+    stuck = rig.loop.progress
+    dropped = [rig.offer("a", index, value=index) for index in range(2, 30)]
+    assert sum(dropped) == 4 * 27
+    await asyncio.sleep(0.3)
+    assert rig.loop.progress <= stuck + 1
+    rig.engine.running.set()
+    await until(lambda: len(rig.told["a"].chunks) == 3, "what is left")
+    assert rig.told["a"].chunks[-1].frames[0, 0, 0, 0] == 29, "the newest input, not the oldest"
+
+
+async def test_an_idle_loop_makes_progress(rig: Rig) -> None:
+    before = rig.loop.progress
+    await until(lambda: rig.loop.progress >= before + 3, "idle progress")
+
+
+async def test_a_failure_takes_one_session_back_to_its_checkpoint(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    await rig.generate("a", 0)
+    await rig.generate("a", 1)
+    await rig.generate("b", 0)
+    rig.engine.failures = [EngineFailure("a", "NaN")]
+    rig.offer("a", 2)
+    await until(lambda: rig.told["a"].resets, "the reset")
+    assert rig.engine.last["a"] == 1
+    assert not rig.told["b"].resets
+    await rig.generate("a", 2)
+    assert rig.told["a"].chunks[-1].flight.chunk == 2
+
+
+async def test_an_unexpected_fault_of_the_engine_does_not_end_the_loop(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.failures = [RuntimeError("illegal memory access")]
+    rig.offer("a", 0)
+    await until(lambda: rig.told["a"].resets, "the reset")
+    assert "illegal memory access" in rig.told["a"].resets[0]
+    await rig.generate("a", 0)
+
+
+async def test_a_session_that_fails_again_and_again_is_given_up(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    for _ in range(MAX_FAILURES + 1):
+        resets = len(rig.told["a"].resets) + len(rig.told["a"].ends)
+        rig.engine.failures = [EngineFailure("a", "NaN")]
+        rig.offer("a", 0)
+        await until(lambda count=resets: len(rig.told["a"].resets) + len(rig.told["a"].ends) > count, "a failure")  # type: ignore[misc]
+    assert rig.told["a"].ends
+    await rig.generate("b", 0)
+
+
+async def test_changes_reach_the_engine_before_the_next_chunk(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    rig.loop.apply("a", Change(prompt="neon", steps=3))
+    await rig.generate("a", 1)
+    assert ("a", Change(prompt="neon")) in rig.engine.changes
+    assert rig.told["a"].chunks[-1].flight.steps == 3
+
+
+async def test_a_session_cannot_be_open_twice(rig: Rig) -> None:
+    await rig.open("a")
+    with pytest.raises(ValueError, match="is open"):
+        await rig.open("a")
+
+
+async def test_a_closed_session_drops_what_comes(rig: Rig) -> None:
+    await rig.open("a")
+    rig.loop.close("a")
+    assert await rig.loop.is_idle("a")
+    assert rig.offer("a", 0) == 5

@@ -1,0 +1,33 @@
+"""What users want now, from the spec, the record and the control stream."""
+
+from genlock_core.claims.record import ControlValue
+from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
+from genlock_core.stream_state.control import ControlChange, ControlEntry
+from genlock_worker.engine import Change
+from genlock_worker.wishes import Wishes
+
+SPEC = resolve(SessionKey(name="demo"), StreamSessionSpec(prompt="oil", steps=2, noise_scale=0.7))
+
+
+def test_the_record_overlays_the_spec_and_the_stream_overlays_both() -> None:
+    record = {"prompt": ControlValue("neon", "1-0"), "steps": ControlValue("3", "2-0")}
+    wishes = Wishes.of(SPEC, record)
+    assert (wishes.prompt, wishes.steps, wishes.noise_scale, wishes.paused) == ("neon", 3, 0.7, False)
+    wishes = wishes.after([ControlEntry("5-0", "c", 1, ControlChange(prompt="ink", paused=True))])
+    assert (wishes.prompt, wishes.steps, wishes.paused, wishes.control_id) == ("ink", 3, True, "5-0")
+
+
+def test_a_value_that_cannot_be_read_is_left_out() -> None:
+    wishes = Wishes.of(SPEC, {"steps": ControlValue("nine", "1-0"), "mood": ControlValue("blue", "2-0")})
+    assert wishes == Wishes("oil", 2, 0.7)
+
+
+def test_the_engine_is_told_only_what_changed() -> None:
+    before = Wishes("oil", 2, 0.7)
+    after = before.changed(ControlChange(steps=4, paused=True))
+    assert after.difference(before) == Change(steps=4)
+
+
+def test_wishes_survive_as_the_records_values() -> None:
+    wishes = Wishes("ink", 3, 0.4, paused=True, control_id="7-1")
+    assert Wishes.of(SPEC, wishes.as_control()) == Wishes("ink", 3, 0.4, paused=True)
