@@ -33,6 +33,8 @@ COUNT_EVERY_S: Final = 5.0
 RECLAIM_JITTER_S: Final = 0.2
 BLOCK_MS: Final = 1_000
 STUCK_S: Final = 15.0
+MISSING_S: Final = 2.0
+"""A live session's record that is not there for this long, though nobody said that it was deleted, is lost."""
 MAX_ORPHANS: Final = 10_000
 
 
@@ -57,7 +59,8 @@ class Duties:
         self._tasks: list[asyncio.Task[None]] = []
         self._last_round_s: dict[str, float] = {}
         self._orphans: dict[str, tuple[float, int]] = {}  # session -> when to claim it again, tries
-        self._after = ""
+        self._after = "0-0"  # the newest event that was read
+        self._following = False
         self._redis_was_gone = False
         self._stopping = False
         self._touch_due_s = self._count_due_s = 0.0
@@ -117,7 +120,15 @@ class Duties:
         """Redis answers; if it was away, it may have lost its data: write back the records of what lives here, so that
         the workers can reassert what they serve."""
         self._metrics.redis_up.set(1)
-        if not self._redis_was_gone:
+        newest = await self._claims.last_event()
+        if _position(newest) < _position(self._after):
+            self._redis_was_gone, self._after = (
+                True,
+                newest,
+            )  # it came back empty before anybody noticed that it was away
+        lost = [stream for stream in self._hub.streams if stream.missing_since_s is not None]
+        patient_s = self._clock.monotonic() - MISSING_S
+        if not self._redis_was_gone and all((stream.missing_since_s or 0.0) > patient_s for stream in lost):
             return
         for stream in self._hub.streams:
             if not stream.over and await self._claims.record(stream.session) is None:
@@ -188,8 +199,8 @@ class Duties:
     # -- events -----------------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        if not self._after:
-            self._after = await self._claims.last_event()
+        if not self._following:
+            self._after, self._following = await self._claims.last_event(), True
         for event in await self._claims.events(self._after, BLOCK_MS):
             self._after = event.id
             await self._heard(event)
@@ -209,3 +220,9 @@ class Duties:
                 stream.outdated()
             case _ if stream is not None:
                 stream.outdated()
+
+
+def _position(event: str) -> tuple[int, int]:
+    """An event's id as numbers, in the order of the stream."""
+    ms, _, sequence = event.partition("-")
+    return int(ms), int(sequence or 0)

@@ -85,6 +85,7 @@ class LiveStream:
             for codec in sorted(Codec, key=lambda codec: codec is not preferred)
         }
         self.over = ""  # why the session has ended
+        self.missing_since_s: float | None = None  # since when Redis has no record of it
         self._opened_epoch = 0
         self._shown_epoch = 0  # the newest one that a frame was shown of
         self._lost = False  # its worker was lost, and nothing was shown since
@@ -400,7 +401,10 @@ class LiveStream:
     async def _refresh(self) -> None:
         record = await self._around.claims.record(self.session)
         if record is not None:
+            self.missing_since_s = None
             self.updated(record)
+        elif self.missing_since_s is None:
+            self.missing_since_s = self._around.clock.monotonic()
 
     def _chore(self, work: Any) -> "asyncio.Task[None]":
         async def guarded() -> None:

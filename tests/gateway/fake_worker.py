@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from genlock_core.claims.claims import Claims
-from genlock_core.claims.facts import MoveCause
+from genlock_core.claims.facts import Held, MoveCause
 from genlock_core.claims.identity import FormatRange, WorkerIdentity, WorkerOffer
 from genlock_core.clock import Clock
 from genlock_core.link.connection import LinkConnection
@@ -49,8 +49,9 @@ class FakeWorker:
         self.delay = 0
         self._held: deque[MediaReceived] = deque()
         self._claims, self._secret, self._clock = claims, secret, clock
+        self._held_sessions: dict[str, Held] = {}
         self._progress = 0
-        self._stalled = False
+        self._stalled = self._dead = False
         self._channels: dict[tuple[LinkConnection, int], tuple[str, int]] = {}
         self._server: LinkServer | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -75,6 +76,7 @@ class FakeWorker:
 
     async def stop(self) -> None:
         """Leave without a sound: no release, no goodbye in Redis."""
+        self._dead = True
         if self._beating is not None:
             self._beating.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -86,6 +88,7 @@ class FakeWorker:
         """Die: the connections break without a goodbye, and nobody listens any more."""
         assert self._server is not None
         assert self._beating is not None
+        self._dead = True
         self._beating.cancel()
         assert self._server._server is not None
         self._server._server.close()
@@ -125,13 +128,13 @@ class FakeWorker:
         )
 
     async def _beat(self) -> None:
-        while True:
+        while not self._dead:  # a cancellation alone can get lost in the wait for Redis
             if not self._stalled:
                 self._progress += 1
                 with contextlib.suppress(Exception):
                     renewal = await self._claims.renew(self.identity, progress=self._progress, links={})
                     if not renewal.known:
-                        await self._claims.reassert(self._offer(), [])
+                        await self._claims.reassert(self._offer(), list(self._held_sessions.values()))
             await asyncio.sleep(HEARTBEAT_S)
 
     async def _serve(self, connection: LinkConnection) -> None:
@@ -153,6 +156,7 @@ class FakeWorker:
                     connection.refuse(channel, RefusalReason.NOT_OWNER, epoch=0 if record is None else record.epoch)
                     return
                 self._channels[connection, channel] = request.session, request.epoch
+                self._held_sessions[request.session] = Held(request.session, record.epoch, record.cost, record)
                 connection.accept(channel, request.epoch)
             case ChannelClosed(channel):
                 self._channels.pop((connection, channel), None)
