@@ -31,7 +31,7 @@ TOUCH_EVERY_S: Final = 5.0
 TICK_EVERY_S: Final = 0.1
 COUNT_EVERY_S: Final = 5.0
 RECLAIM_JITTER_S: Final = 0.2
-BLOCK_MS: Final = 1_000
+BLOCK_MS: Final = 500
 STUCK_S: Final = 15.0
 MISSING_S: Final = 2.0
 """A live session's record that is not there for this long, though nobody said that it was deleted, is lost."""
