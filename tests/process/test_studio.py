@@ -2,15 +2,14 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import ConsoleMessage, Page, expect
 
 from genlock_core.tokens import Role
 from tests.process.local import MANIFEST, Local, local_genlock
+from tests.process.pages import browser, playing, until
 
 pytestmark = [pytest.mark.process, pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -28,20 +27,6 @@ MEAN_COLOUR = """() => {
 }"""
 
 
-@asynccontextmanager
-async def browser(executable: Path, *arguments: str) -> AsyncIterator[BrowserContext]:
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=str(executable), args=["--no-sandbox", "--disable-quic", *arguments]
-        )
-        try:
-            context = await chromium.new_context(viewport={"width": 1440, "height": 1100}, color_scheme="dark")
-            await context.grant_permissions(["camera"])
-            yield context
-        finally:
-            await chromium.close()
-
-
 def no_errors_on(page: Page) -> list[str]:
     """Collects what the page complains about; a refused request (a test's own doing) is not the page's mistake."""
     errors: list[str] = []
@@ -55,17 +40,6 @@ def no_errors_on(page: Page) -> list[str]:
     return errors
 
 
-async def playing(page: Page, *, frames: int = 24) -> None:
-    """The result advances: decoded frames grow, and so does the media time."""
-    start = await page.evaluate("document.getElementById('result').getVideoPlaybackQuality().totalVideoFrames")
-    at = await page.evaluate("document.getElementById('result').currentTime")
-    await page.wait_for_function(
-        f"""() => {{ const v = document.getElementById('result');
-            return v.getVideoPlaybackQuality().totalVideoFrames > {start + frames} && v.currentTime > {at}; }}""",
-        timeout=PATIENCE_MS,
-    )
-
-
 async def picture(page: Page, name: str) -> None:
     """Keep a screenshot where $GENLOCK_SCREENSHOTS says so (`make screenshots`)."""
     if folder := os.environ.get("GENLOCK_SCREENSHOTS"):
@@ -74,6 +48,7 @@ async def picture(page: Page, name: str) -> None:
 
 async def test_a_creator_publishes_the_camera_steers_and_is_watched(tmp_path: Path, browser_executable: Path) -> None:
     async with local_genlock(tmp_path) as local, browser(browser_executable, *CAMERA) as context:
+        await context.grant_permissions(["camera"])
         page = await context.new_page()
         errors = no_errors_on(page)
         await page.goto(local.urls[0])
@@ -81,7 +56,7 @@ async def test_a_creator_publishes_the_camera_steers_and_is_watched(tmp_path: Pa
         await page.get_by_role("button", name="Turn the camera on").click()
         await playing(page)
         size = await page.evaluate(
-            "[document.getElementById('result').videoWidth, document.getElementById('result').videoHeight]"
+            "['videoWidth', 'videoHeight'].map((side) => document.getElementById('result')[side])"
         )
         assert size == [832, 480]
         await expect(page.locator("#phase")).to_have_text("Live", timeout=PATIENCE_MS)
@@ -91,9 +66,8 @@ async def test_a_creator_publishes_the_camera_steers_and_is_watched(tmp_path: Pa
         before = await page.evaluate(MEAN_COLOUR)
         await page.locator("#prompt").fill("neon lights in the rain")
         await page.get_by_role("button", name="Apply").click()
-        await page.wait_for_function(
-            f"({MEAN_COLOUR})().some((value, i) => Math.abs(value - {before}[i]) > 12)", timeout=PATIENCE_MS
-        )
+        changed = f"({MEAN_COLOUR})().some((value, i) => Math.abs(value - {before}[i]) > 12)"
+        await until(page, changed, what="a prompt change that shows")
         await playing(page)
         await picture(page, "studio")
 
