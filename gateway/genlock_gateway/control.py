@@ -15,9 +15,10 @@ from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
 from genlock_core.stream_state.control import ControlStream
+from genlock_gateway.audience import Resource
 from genlock_gateway.hub import Hub
 from genlock_gateway.session_view import ControlRequest
-from genlock_gateway.stream import LiveStream, Resource
+from genlock_gateway.stream import LiveStream
 
 logger = logging.getLogger(__name__)
 

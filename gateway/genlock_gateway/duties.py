@@ -185,7 +185,7 @@ class Duties:
 
     async def _keep_publisher(self, stream: LiveStream) -> None:
         """Keep the publisher's slot. If it is gone, take it again (Redis lost it) or leave it to its new holder."""
-        resource = stream.publisher
+        resource = stream.audience.publisher
         if resource is None or await self._publishers.keep(stream.session, resource=resource.id):
             return
         if await self._publishers.current(stream.session) is None:

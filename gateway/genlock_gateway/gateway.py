@@ -88,7 +88,7 @@ class Gateway:
         logger.info("draining: %d peers, %d event streams", self.hub.peers, self.hub.listeners)
         spread_ms = min(RECONNECT_SPREAD_MS, 10 * self.hub.peers)
         for stream in self.hub.streams:
-            stream.tell("reconnect", {"afterMs": self.hub.around.jitter.randint(0, spread_ms)})
+            stream.audience.tell("reconnect", {"afterMs": self.hub.around.jitter.randint(0, spread_ms)})
         try:
             async with asyncio.timeout(self.settings.drain_timeout_s):
                 await self.hub.empty.wait()
@@ -99,8 +99,7 @@ class Gateway:
         """Close everything; nothing is left behind."""
         await self.duties.stop()
         for stream in self.hub.streams:
-            for listener in stream.listeners:
-                listener.end()
+            stream.audience.hang_up()
         await self.media.stop()
         await self.hub.close()
         await self.links.close("the gateway stops")

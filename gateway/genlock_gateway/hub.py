@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Final
 
 from genlock_core.claims.record import SessionRecord
+from genlock_gateway.audience import Kind, Resource
 from genlock_gateway.limits import TokenBucket
 from genlock_gateway.problems import unavailable
 from genlock_gateway.settings import Limits
 from genlock_gateway.sse import Listener
-from genlock_gateway.stream import Kind, LiveStream, Resource
+from genlock_gateway.stream import LiveStream
 from genlock_gateway.worker_side import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Hub:
     @property
     def listeners(self) -> int:
         """SSE streams that are open."""
-        return sum(len(stream.listeners) for stream in self._streams.values())
+        return sum(len(stream.audience.listeners) for stream in self._streams.values())
 
     def find(self, session: str) -> LiveStream | None:
         return self._streams.get(session)
@@ -72,7 +73,7 @@ class Hub:
         if len(self._resources) + self._entering >= self._limits.peers:
             self.blocked(kind)
             raise unavailable("this gateway is full", retry_after_s=FULL_RETRY_S, reason="gateway-full")
-        if kind == "whep" and stream is not None and len(stream.viewers) >= self._limits.viewers_per_session:
+        if kind == "whep" and stream is not None and len(stream.audience.viewers) >= self._limits.viewers_per_session:
             self.blocked(kind)
             detail = f"{session} has all the viewers that it may have here"
             raise unavailable(detail, retry_after_s=FULL_RETRY_S, reason="session-full")
@@ -108,10 +109,10 @@ class Hub:
             self.drop_if_unused(known[0])
 
     def listen(self, stream: LiveStream, listener: Listener) -> None:
-        stream.greet(listener)
+        stream.audience.greet(listener, stream.view())
 
     def unlisten(self, stream: LiveStream, listener: Listener) -> None:
-        stream.listeners.discard(listener)
+        stream.audience.listeners.discard(listener)
         self.drop_if_unused(stream)
 
     def bucket(self, *, rate_per_s: float, burst: float) -> TokenBucket:
@@ -120,7 +121,7 @@ class Hub:
 
     def tick(self) -> None:
         """Several times a second."""
-        publishers = sum(stream.publisher is not None for stream in self._streams.values())
+        publishers = sum(stream.audience.publisher is not None for stream in self._streams.values())
         self.around.metrics.publishers.set(publishers)
         for stream in self.streams:
             if stream.over:

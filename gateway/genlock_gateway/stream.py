@@ -4,11 +4,9 @@ Codecs, RTP and ICE are `rtc`'s, claims and moves `worker_side`'s; a `LiveStream
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
@@ -19,44 +17,21 @@ from genlock_core.link.messages import After, Open, names_of
 from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_core.spec.session import Phase
+from genlock_gateway.audience import Audience, Resource
 from genlock_gateway.gop import GroupOfPictures
-from genlock_gateway.limits import TokenBucket
 from genlock_gateway.links import Channel
 from genlock_gateway.output_gate import OutputGate, Verdict
 from genlock_gateway.rtc.fanout import Fanout
 from genlock_gateway.rtc.receive import IngestPeer
-from genlock_gateway.rtc.viewer import ViewerPeer
-from genlock_gateway.session_view import SessionView, as_json, view_of
-from genlock_gateway.sse import Listener
+from genlock_gateway.session_view import SessionView, view_of
 from genlock_gateway.stats import SessionStats
 from genlock_gateway.worker_side import Surroundings, WorkerSide
 
 logger = logging.getLogger(__name__)
 
-STATS_EVERY_S: Final = 0.5
 FAREWELL_S: Final = 0.2
 """The last message of an ended session gets this long to reach its clients."""
-CLIENTS_TOLD_PER_S: Final = 200.0
-"""Messages to many clients are spread out: a data channel costs about a millisecond of CPU per message."""
-MESSAGES_PER_S: Final = 20.0
-MESSAGE_BURST: Final = 60.0
 DROPPED: Final = {Verdict.STALE: "stale-epoch", Verdict.OLDER: "old", Verdict.NEEDS_KEY: "before-key-frame"}
-
-Kind: TypeAlias = Literal["whip", "whep"]
-
-
-@dataclass(slots=True, eq=False)
-class Resource:
-    """A WHIP or WHEP session: a peer connection under an unguessable name. Lives from the 201 until its peer closes."""
-
-    id: str
-    kind: Kind
-    peer: IngestPeer | ViewerPeer
-    etag: str
-    may_control: bool
-    messages: TokenBucket
-    key: str = ""  # who the publisher is
-    run: int = 0  # the publication's, for whip
 
 
 class LiveStream:
@@ -69,9 +44,7 @@ class LiveStream:
     def __init__(self, record: SessionRecord, around: Surroundings) -> None:
         self.session = record.name
         self.record = record
-        self.publisher: Resource | None = None
-        self.viewers: set[Resource] = set()
-        self.listeners: set[Listener] = set()
+        self.audience = Audience()
         self.stats = SessionStats(
             self.session, frame_rate=record.session.frame_rate, clock=around.clock, metrics=around.metrics
         )
@@ -89,9 +62,6 @@ class LiveStream:
         self._opened_epoch = 0
         self._shown_epoch = 0  # the newest one that a frame was shown of
         self._lost = False  # its worker was lost, and nothing was shown since
-        self._state_changed = True
-        self._told_players = (False, 0)
-        self._state_due_s = self._stats_due_s = 0.0
         self._chores: set[asyncio.Task[None]] = set()
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -99,11 +69,11 @@ class LiveStream:
 
     @property
     def wanted(self) -> bool:
-        return self.publisher is not None or bool(self.viewers)
+        return self.audience.publisher is not None or bool(self.audience.viewers)
 
     @property
     def unused(self) -> bool:
-        return not self.wanted and not self.listeners
+        return not self.wanted and not self.audience.listeners
 
     @property
     def phase(self) -> Phase:
@@ -117,14 +87,14 @@ class LiveStream:
     def view(self, *, gpus: int | None = None) -> SessionView:
         """The session as the API shows it; `gpus` are its worker's, where the caller knows them."""
         stats = self.stats.report(
-            viewers=len(self.viewers), worker=None if self.record.owner is None else self.record.owner.name,
+            viewers=len(self.audience.viewers), worker=None if self.record.owner is None else self.record.owner.name,
             epoch=self.record.epoch,
         )  # fmt: skip
         return view_of(
             self.record,
             phase=self.phase,
-            viewers=len(self.viewers),
-            publisher=self.publisher is not None,
+            viewers=len(self.audience.viewers),
+            publisher=self.audience.publisher is not None,
             gpus=gpus,
             stats=stats if self.wanted else None,
         )
@@ -135,33 +105,33 @@ class LiveStream:
         """A publisher or a viewer is here; returns the publisher that it takes over from."""
         previous: Resource | None = None
         if resource.kind == "whip":
-            previous, self.publisher = self.publisher, resource
+            previous, self.audience.publisher = self.audience.publisher, resource
             self._gop.clear()
             self.stats.published(resource.run)
             self._tell_source()
         else:
-            self.viewers.add(resource)
+            self.audience.viewers.add(resource)
             self._tell_codecs()
-        self._around.metrics.viewers.labels(session=self.session).set(len(self.viewers))
+        self._around.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
         self.side.want(claim)
         self.changed()
         return previous
 
     def leave(self, resource: Resource) -> None:
         """Its peer is closed."""
-        if resource is self.publisher:
-            self.publisher = None
+        if resource is self.audience.publisher:
+            self.audience.publisher = None
             self._gop.clear()
             self.stats.unpublished()
             self._tell_source(gone_run=resource.run)
-        elif resource in self.viewers:
-            self.viewers.discard(resource)
+        elif resource in self.audience.viewers:
+            self.audience.viewers.discard(resource)
             self._tell_codecs()
-            if not self.viewers:
+            if not self.audience.viewers:
                 self.stats.rest()
         else:
             return
-        self._around.metrics.viewers.labels(session=self.session).set(len(self.viewers))
+        self._around.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
         if not self.wanted:
             self.side.unwant()
             self.stats.forget_report()
@@ -171,19 +141,19 @@ class LiveStream:
 
     def renumber(self, resource: Resource, run: int) -> None:
         """Redis had lost the publisher's slot, and its publication has another number now."""
-        if resource is self.publisher and run != resource.run:
+        if resource is self.audience.publisher and run != resource.run:
             resource.run = run
             self._tell_source()
             self.key_frame_wanted()
 
     def source(self, resource: Resource, unit: AccessUnit) -> None:
         """A publisher's access unit."""
-        if resource is not self.publisher:
+        if resource is not self.audience.publisher:
             return
         self._gop.add(unit)
         if self._gop.wants_key_frame:
             self.key_frame_wanted()
-        self.stats.source_frame(resource.run, watched=bool(self.viewers))
+        self.stats.source_frame(resource.run, watched=bool(self.audience.viewers))
         age_us = max(0, self.stats.now_us() - unit.capture_us)
         stages = StageTimes.of({Stage.CAPTURED: 0, Stage.FORWARDED: age_us})
         channel = self.side.serving
@@ -210,16 +180,7 @@ class LiveStream:
         if self.side.leaving is not None and self._gate.may_leave(now_s):
             self.side.leave_old()
             self._gate.left()
-        spread_s = (len(self.viewers) + len(self.listeners)) / CLIENTS_TOLD_PER_S
-        if self._state_changed and now_s >= self._state_due_s:
-            self._state_changed, self._state_due_s = False, now_s + spread_s
-            self.tell("state", as_json(self.view(), without_stats=True))
-            self._tell_players()
-        if self.wanted and now_s >= self._stats_due_s:
-            self._stats_due_s = now_s + STATS_EVERY_S + spread_s
-            report = self.view().stats
-            if report is not None:
-                self.tell("stats", report.to_dict())
+        self.audience.tick(self.view, now_s)
 
     def updated(self, record: SessionRecord) -> None:
         """Redis tells a newer record."""
@@ -230,7 +191,7 @@ class LiveStream:
         self.record = record
         if record.finished:
             self.over = self.over or f"the session has ended{f' ({record.reason})' if record.reason else ''}"
-        if moved and record.phase is Phase.RECOVERING:
+        if moved and record.phase is Phase.RECOVERING and record.epoch > self._shown_epoch:
             self.moving(_cause(record.reason))
         if paused is not None and paused.value == "true":
             self.stats.rest()
@@ -238,40 +199,12 @@ class LiveStream:
             self.side.follow(record)
         self.changed()
 
-    def _tell_players(self) -> None:
-        """The events of WHEP's extension (draft-ietf-wish-whep-03 section 4.4.3), on change."""
-        active, viewers = self.phase is Phase.LIVE, len(self.viewers)
-        for listener in self.listeners:
-            if active != self._told_players[0]:
-                listener.tell("active" if active else "inactive", {})
-            if viewers != self._told_players[1]:
-                listener.tell("viewercount", {"viewercount": viewers})
-        self._told_players = active, viewers
-
-    def greet(self, listener: Listener) -> None:
-        """Tell a new listener how things are."""
-        self.listeners.add(listener)
-        listener.tell("state", as_json(self.view(), without_stats=True))
-        listener.tell("active" if self.phase is Phase.LIVE else "inactive", {})
-        listener.tell("viewercount", {"viewercount": len(self.viewers)})
-
-    def tell(self, kind: str, message: Mapping[str, Any]) -> None:
-        """Tell every client, on its data channel and by SSE."""
-        text = _message(kind, message)
-        for resource in (*self.viewers, *([self.publisher] if self.publisher else [])):
-            resource.peer.send(text)
-        for listener in self.listeners:
-            listener.tell(kind, message)
-
     async def end(self, reason: str) -> None:
         """The session is over: tell everybody, and close."""
-        self.tell("state", as_json(self.view(), without_stats=True))
+        self.audience.farewell(self.view())
         self.side.unwant()
-        peers = [resource.peer for resource in (*self.viewers, *([self.publisher] if self.publisher else []))]
-        for listener in self.listeners:
-            listener.end()
         await asyncio.sleep(FAREWELL_S)
-        await asyncio.gather(*(peer.close(reason) for peer in peers))
+        await asyncio.gather(*(resource.peer.close(reason) for resource in self.audience.clients))
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -290,8 +223,8 @@ class LiveStream:
             session=self.session,
             epoch=claim.epoch,
             gateway=self._around.gateway,
-            publisher=self.publisher is not None,
-            codecs=names_of(self._codecs()),
+            publisher=self.audience.publisher is not None,
+            codecs=names_of(self.audience.codecs),
             after=None if shown is None else After(run=shown.run, capture_us=shown.capture_us),
         )
 
@@ -300,18 +233,18 @@ class LiveStream:
         self.stats.moves += self._opened_epoch != 0 and channel.epoch > self._opened_epoch
         self._opened_epoch = channel.epoch
         connection, number = channel.connection, channel.number
-        connection.send_codecs(number, self._codecs())
-        if self.publisher is not None:
-            connection.send_source(number, present=True, run=self.publisher.run)
+        connection.send_codecs(number, self.audience.codecs)
+        if self.audience.publisher is not None:
+            connection.send_source(number, present=True, run=self.audience.publisher.run)
             for unit in self._gop.units:
-                connection.send_media(number, unit, run=self.publisher.run, replay=True)
+                connection.send_media(number, unit, run=self.audience.publisher.run, replay=True)
             self.key_frame_wanted()
         self.changed()
 
     def output(self, channel: Channel, media: MediaReceived) -> None:
         arrived_us = self.stats.now_us()
         unit = media.unit
-        if not self.viewers:
+        if not self.audience.viewers:
             return
         verdict = self._gate.admit(
             unit.codec,
@@ -327,7 +260,7 @@ class LiveStream:
                 fanout.want_key_frame()
             return
         fanout.push(unit)
-        own_run = None if self.publisher is None else self.publisher.run
+        own_run = None if self.audience.publisher is None else self.audience.publisher.run
         if unit.codec is self._measured():
             self.stats.shown(media, arrived_us=arrived_us, own_run=own_run)
         self._lost = self._lost and channel.epoch != self._gate.epoch
@@ -337,9 +270,9 @@ class LiveStream:
             self.changed()
 
     def key_frame_wanted(self) -> None:
-        if self.publisher is not None and isinstance(self.publisher.peer, IngestPeer):
+        if self.audience.publisher is not None and isinstance(self.audience.publisher.peer, IngestPeer):
             self._around.metrics.key_frame_requests.labels(to="publisher").inc()
-            self.publisher.peer.request_key_frame()
+            self.audience.publisher.peer.request_key_frame()
 
     def reported(self, channel: Channel, stats: StatsReceived) -> None:
         if channel is self.side.channel:
@@ -355,7 +288,7 @@ class LiveStream:
         claim = self.side.situation.claim
         if claim is not None and claim.epoch > self.record.epoch:
             self.outdated()
-        self._state_changed = True
+        self.audience.state_changed = True
 
     def outdated(self) -> None:
         if self._refreshing is None or self._refreshing.done():
@@ -363,16 +296,13 @@ class LiveStream:
 
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def _codecs(self) -> frozenset[Codec]:
-        return frozenset(viewer.peer.codec for viewer in self.viewers)
-
     def _measured(self) -> Codec:
         """The codec whose frames are counted: each frame once, though it may be sent in two."""
-        used = self._codecs()
+        used = self.audience.codecs
         return next((codec for codec in self.fanouts if codec in used), Codec.H264)
 
     def _tell_codecs(self) -> None:
-        codecs = self._codecs()
+        codecs = self.audience.codecs
         for codec in Codec:
             if codec not in codecs:
                 self._gate.restart(codec)
@@ -381,10 +311,10 @@ class LiveStream:
             channel.connection.send_codecs(channel.number, codecs)
 
     def _tell_source(self, *, gone_run: int = 0) -> None:
-        run = gone_run if self.publisher is None else self.publisher.run
+        run = gone_run if self.audience.publisher is None else self.audience.publisher.run
         channel = self.side.serving
         if channel is not None:
-            channel.connection.send_source(channel.number, present=self.publisher is not None, run=run)
+            channel.connection.send_source(channel.number, present=self.audience.publisher is not None, run=run)
 
     def _asker(self, codec: Codec) -> Callable[[], None]:
         def ask() -> None:
@@ -421,7 +351,3 @@ class LiveStream:
 
 def _cause(reason: str) -> MoveCause:
     return MoveCause(reason) if reason in set(MoveCause) else MoveCause.REFUSED
-
-
-def _message(kind: str, message: Mapping[str, Any]) -> str:
-    return json.dumps({**message, "type": kind}, separators=(",", ":"))

@@ -15,12 +15,12 @@ from genlock_core.claims.facts import Claim
 from genlock_core.claims.record import SessionRecord
 from genlock_core.errors import NoCapacity
 from genlock_core.tokens import Role
+from genlock_gateway.audience import Kind, Resource
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
 from genlock_gateway.limits import MAX_SDP_BYTES, read_body, require_media_type
 from genlock_gateway.problems import Problem
 from genlock_gateway.rtc.offer_error import OfferError
 from genlock_gateway.settings import IceServer
-from genlock_gateway.stream import Kind, Resource
 
 SDP: Final = "application/sdp"
 

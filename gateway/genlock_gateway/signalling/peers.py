@@ -4,8 +4,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from genlock_gateway.audience import Resource
 from genlock_gateway.gateway import Gateway
-from genlock_gateway.stream import Resource
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,14 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from genlock_core.tokens import Role
+from genlock_gateway.audience import Kind, Resource
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.limits import MAX_SDP_BYTES, media_type, read_body, require_media_type
 from genlock_gateway.problems import Problem
 from genlock_gateway.rtc.offer_error import OfferError
 from genlock_gateway.signalling.forward import forward
 from genlock_gateway.signalling.offers import SDP, refused
-from genlock_gateway.stream import Kind, LiveStream, Resource
+from genlock_gateway.stream import LiveStream
 
 TRICKLE: Final = "application/trickle-ice-sdpfrag"
 KINDS: Final[tuple[Kind, ...]] = ("whip", "whep")

@@ -5,12 +5,12 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from genlock_gateway.audience import MESSAGE_BURST, MESSAGES_PER_S, Resource
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.rtc.offer_error import OfferError
 from genlock_gateway.rtc.viewer import ViewerCallbacks
 from genlock_gateway.signalling.offers import Admitted, admit, claim_for, created, location, new_etag, new_name, refused
 from genlock_gateway.signalling.peers import Ending
-from genlock_gateway.stream import MESSAGE_BURST, MESSAGES_PER_S, Resource
 
 EVENTS_REL: Final = "urn:ietf:params:whep:ext:core:server-sent-events"
 EVENTS: Final = ("active", "inactive", "reconnect", "viewercount")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from genlock_core.claims.facts import PublisherConflict
 from genlock_core.spec.session import SourceType
 from genlock_gateway.access import publisher_key
+from genlock_gateway.audience import MESSAGE_BURST, MESSAGES_PER_S, Resource
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
 from genlock_gateway.problems import Problem
 from genlock_gateway.rtc.offer_error import OfferError
@@ -24,7 +25,6 @@ from genlock_gateway.signalling.offers import (
     refused,
 )
 from genlock_gateway.signalling.peers import Ending
-from genlock_gateway.stream import MESSAGE_BURST, MESSAGES_PER_S, Resource
 
 
 def router(gateway: Gateway) -> APIRouter:
