@@ -119,9 +119,9 @@ class Simulation:
         frame = SourceFrame(SourcePosition(1, capture_us), None, now)
         for chunk in self.formers[name].add(frame):
             session.offered += len(chunk.frames)
-            dropped = self.lanes[name].offer(chunk)
-            session.dropped += dropped
-            if dropped and name in self.policies:
+            loss = self.lanes[name].loss
+            session.dropped += self.lanes[name].offer(chunk)
+            if self.lanes[name].loss > loss and name in self.policies:
                 self.policies[name].trouble(self.now)
 
     def stream_load(self, extra_rows: int = 0) -> float:

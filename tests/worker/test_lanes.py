@@ -79,10 +79,18 @@ def test_the_first_chunk_is_made_whole_from_what_follows() -> None:
     assert rows(one) == [(0, 0)]
 
 
+def test_a_burst_of_input_is_dropped_and_nobodys_loss() -> None:
+    one = lane()
+    begun(one, 5)
+    one.offer(chunk(4, 10, complete_s=2.0))
+    assert one.offer(chunk(4, 20, complete_s=2.01)) == 4
+    assert one.loss == 0
+
+
 def test_losses_fade_as_chunks_are_served() -> None:
     one = lane(1)
     one.offer(chunk(5))
-    one.offer(chunk(5))
+    one.offer(chunk(5, complete_s=2.0))
     lost = one.loss
     one.begin(1)
     one.done(Row("s", 0, 0))

@@ -156,8 +156,9 @@ class EngineLoop:
             resident = self._residents.get(session)
             if resident is None:
                 return len(chunk.frames)
+            loss = resident.lane.loss
             dropped = resident.lane.offer(chunk)
-            if dropped and resident.policy is not None:
+            if resident.lane.loss > loss and resident.policy is not None:
                 resident.policy.trouble(self._clock.monotonic())
             self._changed.notify()
         return dropped

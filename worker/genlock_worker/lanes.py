@@ -53,8 +53,13 @@ class Lane:
         self._last_complete_s: float | None = None
 
     def offer(self, chunk: InputChunk) -> int:
-        """Take a complete input chunk; what was waiting gives way to it. Returns how many frames were dropped."""
-        self._last_complete_s = chunk.complete_s
+        """Take a complete input chunk; what was waiting gives way to it. Returns how many frames were dropped.
+
+        Only what had to wait for the engine counts as the session's loss; a burst of input (after a move, from a bad
+        network) is nobody's overload.
+        """
+        last_s, self._last_complete_s = self._last_complete_s, chunk.complete_s
+        is_burst = last_s is not None and chunk.complete_s - last_s < self.chunk_s / 2
         needed = chunk_frames(self.next_chunk)
         if self.waiting is None:
             dropped, self.waiting = (
@@ -63,7 +68,7 @@ class Lane:
             )
             return dropped
         self.waiting, dropped = join(self.waiting, chunk, size=needed)
-        if dropped:
+        if dropped and not is_burst:
             self.loss += LOSS_GAIN * (1 - self.loss)
         return dropped
 
