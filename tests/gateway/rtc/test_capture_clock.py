@@ -40,3 +40,12 @@ def test_a_jump_of_the_timestamps_begins_a_new_line() -> None:
     clock = CaptureClock()
     clock.capture_us(0, 100.0)
     assert abs(clock.capture_us(2_000_000_000, 100.1) - 100_100_000) < 1000
+
+
+def test_a_publisher_that_stood_still_is_not_late_for_ever() -> None:
+    clock = CaptureClock()
+    for number in range(200):
+        stall_s = 5.0 if number >= 60 else 0.0  # its timestamps know nothing of it
+        arrival = 100 + number / 30 + stall_s
+        capture = clock.capture_us(number * 3000, arrival)
+    assert arrival - capture / 1e6 < 0.01
