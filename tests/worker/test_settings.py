@@ -1,5 +1,6 @@
 """The command line and the environment of the worker, and the process that they start."""
 
+import asyncio
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from genlock_worker.settings import Address, parse_settings
 from genlock_worker.worker import advertised
+from tests.worker.house import SESSION, house
 
 
 def test_the_options_of_the_contract_are_all_there() -> None:
@@ -75,12 +77,12 @@ def test_the_process_says_when_it_is_ready_and_leaves_on_sigterm(
         *(sys.executable, "-m", "genlock_worker.main", "--name", "w7", "--redis", redis_url),
         *("--log-format", "json", "--metrics-port", str(unused_tcp_port)),
     ]
-    environ = {**os.environ, "GENLOCK_SECRETS": secret}
+    environ = {**os.environ, "GENLOCK_SECRETS": secret, "PYTHONFAULTHANDLER": "1"}
     with (
         log.open("w") as errors,
         subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True) as worker,
     ):
-        stuck = threading.Timer(60, worker.kill)
+        stuck = threading.Timer(30, worker.send_signal, [signal.SIGABRT])  # writes every thread's stack to the log
         stuck.start()
         try:
             assert worker.stdout is not None
@@ -90,12 +92,43 @@ def test_the_process_says_when_it_is_ready_and_leaves_on_sigterm(
             with urllib.request.urlopen(f"http://127.0.0.1:{unused_tcp_port}/metrics", timeout=10) as answer:
                 assert "genlock_engine_progress" in answer.read().decode()
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(30) == 0
+            assert worker.wait(60) == 0, log.read_text()
         finally:
             stuck.cancel()
             worker.kill()
     assert secret.partition(":")[2] not in log.read_text()
     assert [json.loads(line)["level"] for line in log.read_text().splitlines()]
+
+
+@pytest.mark.process
+def test_the_process_leaves_at_once_on_sigint_even_with_a_session_that_cannot_move(
+    redis_url: str, tmp_path: Path
+) -> None:
+    secrets = {"GENLOCK_SECRETS": "k1:a-secret-that-must-never-be-logged", "PYTHONFAULTHANDLER": "1"}
+    environ = {**os.environ, **secrets}
+    command = [sys.executable, "-m", "genlock_worker.main", "--name", "w8", "--redis", redis_url]
+    with (
+        (tmp_path / "log").open("w") as errors,
+        subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True) as worker,
+    ):
+        stuck = threading.Timer(30, worker.send_signal, [signal.SIGABRT])  # writes every thread's stack to the log
+        stuck.start()
+        try:
+            assert worker.stdout is not None
+            assert worker.stdout.readline().startswith("ready ")
+            asyncio.run(claim_a_session(redis_url))
+            worker.send_signal(signal.SIGINT)
+            assert worker.wait(60) == 0, (tmp_path / "log").read_text()
+        finally:
+            stuck.cancel()
+            worker.kill()
+    assert "draining" not in (tmp_path / "log").read_text()
+
+
+async def claim_a_session(redis_url: str) -> None:
+    async with house(redis_url) as home:
+        await home.session()
+        await home.claims.claim(SESSION)
 
 
 @pytest.mark.process

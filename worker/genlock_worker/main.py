@@ -53,7 +53,10 @@ def start_logging(settings: WorkerSettings) -> None:
 
 
 async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT (drain, exit 0; a second one: leave at once) or until it cannot go on (exit 1)."""
+    """Serve until told to leave (exit 0) or until it cannot go on (exit 1).
+
+    SIGTERM drains; SIGINT, or a second SIGTERM, leaves at once: what it served is found by its lease.
+    """
     clock = SystemClock()
     secrets = Keyring.from_environment(environ).link_secrets()
     store = stores.connect(settings.redis)
@@ -61,8 +64,13 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
     worker = Worker(settings, store=store, link_secrets=secrets, engine=make_engine(settings, clock), clock=clock)
     stopping, hurrying = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: (hurrying if stopping.is_set() else stopping).set())
+
+    def leave_at_once() -> None:
+        hurrying.set()
+        stopping.set()
+
+    loop.add_signal_handler(signal.SIGTERM, lambda: (hurrying if stopping.is_set() else stopping).set())
+    loop.add_signal_handler(signal.SIGINT, leave_at_once)
     await worker.start()
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr=settings.metrics_host, registry=worker.registry)
@@ -87,6 +95,9 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
 
 
 async def _drain(worker: Worker, hurrying: asyncio.Event) -> None:
+    """Drain, unless or until it has to be quick."""
+    if hurrying.is_set():
+        return
     drained, hurry = asyncio.create_task(worker.drain()), asyncio.create_task(hurrying.wait())
     await asyncio.wait({drained, hurry}, return_when=asyncio.FIRST_COMPLETED)
     for task in (drained, hurry):
