@@ -54,10 +54,13 @@ class OutputGate:
             return
         self._epoch, self._leaving, self._joined_s = epoch, leaving, None
 
+    @property
+    def leaving(self) -> int | None:
+        """The epoch that is shown beside the current one."""
+        return self._leaving
+
     def may_leave(self, now_s: float) -> bool:
-        """The leaving worker's channel can be closed."""
-        if self._leaving is None:
-            return True
+        """The leaving worker is not needed any more."""
         overlapped = self._joined_s is not None and now_s - self._joined_s > OVERLAP_S
         replaced = all(self._chain.get(codec) == self._epoch for codec in self._shown)
         return overlapped or (bool(self._shown) and replaced)

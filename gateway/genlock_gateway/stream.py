@@ -156,14 +156,11 @@ class LiveStream:
         self.stats.source_frame(resource.run, watched=bool(self.audience.viewers))
         age_us = max(0, self.stats.now_us() - unit.capture_us)
         stages = StageTimes.of({Stage.CAPTURED: 0, Stage.FORWARDED: age_us})
-        channel = self.side.serving
-        if channel is None:
+        channels = [channel for channel in (self.side.serving, self._still_needed()) if channel is not None]
+        if not channels:
             self._around.metrics.frames_dropped.labels(reason="no-worker").inc()
-        else:
+        for channel in channels:
             channel.connection.send_media(channel.number, unit, run=resource.run, stages=stages)
-        leaving = self.side.leaving
-        if leaving is not None and not self._gate.successor_arrived:
-            leaving.connection.send_media(leaving.number, unit, run=resource.run, stages=stages)
 
     def nudge(self) -> None:
         """There is something new in the control stream."""
@@ -177,7 +174,8 @@ class LiveStream:
         """Several times a second: silence, retries, what is due to be told."""
         now_s = self._around.clock.monotonic()
         self.side.tick()
-        if self.side.leaving is not None and self._gate.may_leave(now_s):
+        leaving = self.side.leaving
+        if leaving is not None and leaving.epoch == self._gate.leaving and self._gate.may_leave(now_s):
             self.side.leave_old()
             self._gate.left()
         self.audience.tick(self.view, now_s)
@@ -295,6 +293,12 @@ class LiveStream:
             self._refreshing = self._chore(self._refresh())
 
     # -- within -----------------------------------------------------------------------------------------------------
+
+    def _still_needed(self) -> Channel | None:
+        """The leaving worker, until its successor has sent its first frame."""
+        leaving = self.side.leaving
+        replaced = leaving is not None and leaving.epoch == self._gate.leaving and self._gate.successor_arrived
+        return None if replaced else leaving
 
     def _measured(self) -> Codec:
         """The codec whose frames are counted: each frame once, though it may be sent in two."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import deque
 from typing import Any
 
 from genlock_core.claims.claims import Claims
@@ -33,8 +32,8 @@ MODEL = "wan2.1-1.3b"
 class FakeWorker:
     """`start`; then `kill` (the process dies), `stall` (it stands still) and `go_on`, or `hand_over`.
 
-    `delay` frames are held back, as an engine would; `played` has what was sent back, `opens` every OPEN,
-    `replayed` the units of kept groups of pictures, `sources` and `codecs` what gateways said, per session.
+    It keeps what it hears: `opens` every OPEN, `received` the source units, `replayed` those of kept groups of
+    pictures, `sources` and `codecs` what gateways said. What it receives it sends back at once.
     """
 
     def __init__(self, name: str, claims: Claims, *, secret: bytes, clock: Clock, pool: str = "local") -> None:
@@ -46,8 +45,8 @@ class FakeWorker:
         self.sources: list[SourceChanged] = []
         self.codecs: dict[str, frozenset[Codec]] = {}
         self.nudges = 0
-        self.delay = 0
-        self._held: deque[MediaReceived] = deque()
+        self.may_open = asyncio.Event()  # unset: a worker that takes its time to restore a session
+        self.may_open.set()
         self._claims, self._secret, self._clock = claims, secret, clock
         self._held_sessions: dict[str, Held] = {}
         self._progress = 0
@@ -157,6 +156,7 @@ class FakeWorker:
                     return
                 self._channels[connection, channel] = request.session, request.epoch
                 self._held_sessions[request.session] = Held(request.session, record.epoch, record.cost, record)
+                await self.may_open.wait()
                 connection.accept(channel, request.epoch)
             case ChannelClosed(channel):
                 self._channels.pop((connection, channel), None)
@@ -170,7 +170,4 @@ class FakeWorker:
                 self.replayed.append(event)
             case MediaReceived():
                 self.received.append(event)
-                self._held.append(event)
-                while len(self._held) > self.delay:
-                    held = self._held.popleft()
-                    self.send(held.session, held.unit, run=held.run, stages=held.stages)
+                self.send(event.session, event.unit, run=event.run, stages=event.stages)

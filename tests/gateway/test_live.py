@@ -115,6 +115,28 @@ async def test_a_polite_handover_is_no_freeze(installation: Installation) -> Non
     assert gateway.metric("genlock_freezes_total", session=session) >= before
 
 
+async def test_the_leaving_worker_is_shown_for_as_long_as_its_successor_restores(installation: Installation) -> None:
+    gateway = await installation.gateway()
+    first = await installation.worker("w0")
+    session = await installation.session()
+    viewer = await installation.view(gateway)
+    await installation.publish(gateway)
+    await more_pictures(viewer, 5)
+    second = await installation.worker("w1")
+    second.may_open.clear()
+    record = await installation.claims.record(session)
+    assert record is not None
+    await first.hand_over(session, record.epoch)
+    await until(lambda: bool(second.opens))
+    await more_pictures(viewer, 20)
+    assert session in first.sessions
+    second.may_open.set()
+    await until(lambda: not first.sessions)
+    await more_pictures(viewer, 5)
+    rtp_order(viewer)
+    assert gateway.metric("genlock_moves_total", cause="drain", result="won") == 0, "the worker moved it itself"
+
+
 async def test_without_capacity_the_stream_waits_as_recovering_and_comes_back(installation: Installation) -> None:
     gateway = await installation.gateway()
     first = await installation.worker("w0")
