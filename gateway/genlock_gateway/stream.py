@@ -29,6 +29,7 @@ from genlock_gateway.worker_side import Surroundings, WorkerSide
 
 logger = logging.getLogger(__name__)
 
+KEY_FRAME_EVERY_S: Final = 0.1
 FAREWELL_S: Final = 0.2
 """The last message of an ended session gets this long to reach its clients."""
 DROPPED: Final = {Verdict.STALE: "stale-epoch", Verdict.OLDER: "old", Verdict.NEEDS_KEY: "before-key-frame"}
@@ -59,6 +60,7 @@ class LiveStream:
         }
         self.over = ""  # why the session has ended
         self.missing_since_s: float | None = None  # since when Redis has no record of it
+        self._key_frame_due_s = 0.0
         self._opened_epoch = 0
         self._shown_epoch = 0  # the newest one that a frame was shown of
         self._lost = False  # its worker was lost, and nothing was shown since
@@ -255,7 +257,7 @@ class LiveStream:
         if verdict is not Verdict.SHOW:
             self._around.metrics.frames_dropped.labels(reason=DROPPED[verdict]).inc()
             if verdict is Verdict.NEEDS_KEY:
-                fanout.want_key_frame()
+                self._want_key_frame(unit.codec)
             return
         fanout.push(unit)
         own_run = None if self.audience.publisher is None else self.audience.publisher.run
@@ -293,6 +295,14 @@ class LiveStream:
             self._refreshing = self._chore(self._refresh())
 
     # -- within -----------------------------------------------------------------------------------------------------
+
+    def _want_key_frame(self, codec: Codec) -> None:
+        """Ask for a key frame that can be shown: the one that came may have been refused as older, and the fan-out waits
+        a second before it asks again."""
+        now_s = self._around.clock.monotonic()
+        if now_s >= self._key_frame_due_s:
+            self._key_frame_due_s = now_s + KEY_FRAME_EVERY_S
+            self._asker(codec)()
 
     def _still_needed(self) -> Channel | None:
         """The leaving worker, until its successor has sent its first frame."""
