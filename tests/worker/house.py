@@ -1,6 +1,5 @@
 """Workers in one process round a real Redis: made, killed without a goodbye, and stopped again."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from genlock_core.claims.claims import Claims
 from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.clock import SystemClock
 from genlock_core.spec.session import Resolution, SessionKey, StreamSessionSpec, resolve
+from genlock_worker.ending import end_tasks
 from genlock_worker.engine import Engine
 from genlock_worker.settings import Address, WorkerSettings
 from genlock_worker.worker import Worker, make_engine
@@ -80,15 +80,11 @@ class House:
 
 async def kill(worker: Worker) -> None:
     """Let a worker die as a process does: nothing is said to anybody, in Redis or on the link."""
-    for task in worker._tasks:
-        task.cancel()
-    await asyncio.gather(*worker._tasks, return_exceptions=True)
+    await end_tasks(worker._tasks)
     for connection in worker._server._connections:
         connection._writer.transport.abort()
     for live in worker.agent.sessions.values():
-        for task in list(live._tasks):
-            task.cancel()
-        await asyncio.gather(*live._tasks, return_exceptions=True)
+        await end_tasks(list(live._tasks))
         live._executor.shutdown(wait=False)
     await worker._store.aclose()
     await worker._server.close()

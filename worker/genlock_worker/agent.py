@@ -18,6 +18,7 @@ from genlock_core.errors import GenlockError, NoCapacity, StaleEpoch, UnknownSes
 from genlock_core.link.messages import RefusalReason
 from genlock_core.spec.session import Phase
 from genlock_worker.channels import ChannelRefusal
+from genlock_worker.ending import end_tasks
 from genlock_worker.live_session import End, LiveSession, State
 from genlock_worker.opening import Services
 
@@ -34,14 +35,14 @@ HANDOVER_S = 3.0
 
 
 class Agent:
-    """Made with what the worker offers; `run` until cancelled, `drain` first where there is time.
+    """Made with what the worker offers; `register`, then `beat` and `follow_inbox` as tasks; `drain`, `close`.
 
     `superseded` is set when a newer process has this worker's name: nothing here is this one's any more.
     """
 
     def __init__(self, offer: WorkerOffer, services: Services) -> None:
         self.offer, self.draining = offer, False
-        self.registered, self.superseded = asyncio.Event(), asyncio.Event()
+        self.superseded = asyncio.Event()
         self.sessions: dict[str, LiveSession] = {}
         self._services, self._claims, self._metrics = services, services.claims, services.metrics
         self._leaving: dict[LiveSession, asyncio.Task[None]] = {}
@@ -52,8 +53,8 @@ class Agent:
 
     # -- its loops ----------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Register, then keep leases, inbox and formats up to date."""
+    async def register(self) -> None:
+        """Tell Redis of this worker; tries until Redis answers."""
         while True:
             try:
                 voided = await self._claims.register(self.offer)
@@ -61,14 +62,10 @@ class Agent:
             except RedisError as error:
                 logger.warning("cannot register yet: %s", error)
                 await asyncio.sleep(RETRY_S)
-        self.registered.set()
         if voided:
             logger.warning("sessions of an older process of this name are void: %s", ", ".join(voided))
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._beat())
-            group.create_task(self._follow_inbox())
 
-    async def _beat(self) -> None:
+    async def beat(self) -> None:
         """The heartbeat: progress is the engine's own, so that a stuck engine stops it."""
         clock = self._services.clock
         while True:
@@ -125,7 +122,8 @@ class Agent:
             if live.name in outcome.refused:
                 self._drop(live, "it belongs to another owner")
 
-    async def _follow_inbox(self) -> None:
+    async def follow_inbox(self) -> None:
+        """Take sessions on and let them go as the inbox says, for ever."""
         after = "0"
         while True:
             try:
@@ -330,6 +328,4 @@ class Agent:
         for live in [*self.sessions.values(), *self._leaving]:
             await live.close("the worker stops")
         self.sessions.clear()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(list(self._tasks))

@@ -21,6 +21,7 @@ from genlock_core.slo.report import SnapshotReport
 from genlock_core.spec.session import Phase, SnapshotPolicy
 from genlock_worker.channels import ChannelRefusal, GatewayChannel
 from genlock_worker.encode import EncoderSettings
+from genlock_worker.ending import end_tasks
 from genlock_worker.engine import EngineFailure
 from genlock_worker.engine_loop import GeneratedChunk
 from genlock_worker.figures import SessionFigures
@@ -347,9 +348,7 @@ class LiveSession:
         for channel in list(self.channels):
             channel.close(reason)
         self.channels.clear()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(list(self._tasks))
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._services.metrics.drop_session(self.name)
         logger.info("%s: left (%s)", self.name, reason)

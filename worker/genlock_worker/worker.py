@@ -28,6 +28,7 @@ from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.agent import Agent
 from genlock_worker.cost_model import CostModel, LinearCost
 from genlock_worker.encode import choose_h264
+from genlock_worker.ending import end_tasks
 from genlock_worker.engine import Engine, StreamSettings
 from genlock_worker.engine_loop import EngineLoop
 from genlock_worker.engines import create_engine
@@ -85,8 +86,9 @@ class Worker:
         )
         self.address = advertised(self._server.address, settings.advertise)
         self.agent = Agent(self._offer(), await self._services())
-        self._tasks = [asyncio.create_task(self.agent.run()), asyncio.create_task(self._version.run())]
-        await self.agent.registered.wait()
+        await self.agent.register()
+        loops = (self.agent.beat(), self.agent.follow_inbox(), self._version.run())
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     def _offer(self) -> WorkerOffer:
         settings = self.settings
@@ -139,9 +141,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Stop at once; what was not moved is found by its lease."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self.agent.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2.0):
