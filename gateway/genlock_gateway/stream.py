@@ -297,7 +297,7 @@ class LiveStream:
     # -- within -----------------------------------------------------------------------------------------------------
 
     def _want_key_frame(self, codec: Codec) -> None:
-        """Ask for a key frame that can be shown: the one that came may have been refused as older, and the fan-out waits
+        """Ask for a key frame that can be shown: the last one may have been refused as older, and the fan-out waits
         a second before it asks again."""
         now_s = self._around.clock.monotonic()
         if now_s >= self._key_frame_due_s:
