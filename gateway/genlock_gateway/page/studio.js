@@ -188,6 +188,8 @@ addEventListener("keydown", (event) => {
   if (act) { event.preventDefault(); act(); }
 });
 addEventListener("pagehide", () => { publisher.stop(); player.stop(); });
+// The buttons are dead in the HTML, so that no click is lost before somebody listens.
+for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
 
 // --- begin ----------------------------------------------------------------
 
