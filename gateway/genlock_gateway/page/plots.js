@@ -66,11 +66,14 @@ export class Figure {
   }
 }
 
-const STAGE_COLOURS = ["#7c8cff", "#4fb7ff", "#3ddc97", "#c4d94f", "#ffb454", "#ff8b5c", "#ff6b7d", "#d77bff", "#9aa3b8"];
+const STAGE_COLOURS = ["#7c8cff", "#4fb7ff", "#3ddc97", "#c4d94f", "#ffb454", "#ff8b5c", "#ff6b7d", "#d77bff", "#b48cff", "#9aa3b8"];
+
+// A frame's way, in order; `genlock_core.slo.stages.Leg` has the names.
+const WAY = { ingest: "ingest", network: "network", decode: "decode", chunk: "chunk", queue: "queue", engine: "engine", pace: "pace", encode: "encode", send: "send", fanOut: "fan-out" };
 
 /** Draws `{stage: milliseconds}` as a stacked bar with a legend. */
 export function drawBudget(bar, legend, total, stages) {
-  const entries = Object.entries(stages ?? {}).filter(([, ms]) => Number.isFinite(ms) && ms >= 0);
+  const entries = Object.entries(WAY).map(([leg, name]) => [name, stages?.[leg]]).filter(([, ms]) => Number.isFinite(ms) && ms >= 0);
   const sum = entries.reduce((all, [, ms]) => all + ms, 0);
   bar.replaceChildren();
   legend.replaceChildren();
