@@ -20,7 +20,7 @@ from genlock_worker.engine import Chunk, Engine, Row, StreamSettings
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.mock.timing import StepTiming
 from genlock_worker.framing import fit_frame
-from genlock_worker.sources.test_pattern import draw
+from genlock_worker.sources.pattern import draw
 
 WIDTH, HEIGHT, RATE = 832, 480, 16
 FRAMES = 101

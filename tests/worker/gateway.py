@@ -23,7 +23,7 @@ from genlock_worker.chunks import Picture
 from genlock_worker.decode import Decoder
 from genlock_worker.encode import EncoderSettings, open_encoder
 from genlock_worker.framing import fit_frame
-from genlock_worker.sources.test_pattern import draw
+from genlock_worker.sources.pattern import draw
 
 SECRET = b"a secret of the tests of the worker"
 PATIENCE_S = 20.0

@@ -15,7 +15,7 @@ from genlock_core.link.messages import After, RefusalReason
 from genlock_core.media import Codec
 from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_worker.engine import Engine, EngineFailure, Row, RowResult
-from genlock_worker.sources.test_pattern import draw
+from genlock_worker.sources.pattern import draw
 from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
 from tests.worker.house import SESSION, House, house, kill
 

@@ -17,7 +17,7 @@ from genlock_worker.chunks import SourceFrame
 from genlock_worker.sources import Metronome, Source, SourceFailed
 from genlock_worker.sources.file import FileSource, find_media
 from genlock_worker.sources.prompt_only import PromptOnlySource
-from genlock_worker.sources.test_pattern import TestPatternSource, draw, read_index
+from genlock_worker.sources.pattern import TestPatternSource, draw, read_index
 
 CLIP_FRAMES = 12
 CLIP_RATE = 10
