@@ -24,7 +24,9 @@ from genlock_worker.engine import (
     StreamSettings,
     chunk_frames,
 )
-from genlock_worker.engine_loop import MAX_FAILURES, EngineLoop, GeneratedChunk
+from genlock_worker.engine_listener import GeneratedChunk
+from genlock_worker.engine_loop import EngineLoop
+from genlock_worker.micro_steps import MAX_FAILURES
 from genlock_worker.residents import SessionPlan
 from tests.worker.gateway import until
 

@@ -15,8 +15,8 @@ from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.stream_state.snapshot import decode, encode_delta
 from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore, StoredSnapshot
+from genlock_worker.checkpoint import Checkpoint, FlightMark
 from genlock_worker.engine import EngineState
-from genlock_worker.residents import Checkpoint, FlightMark
 from genlock_worker.snapshots import SnapshotWriter, take_over, to_checkpoint, to_snapshot
 
 SESSION, MODEL = "default/demo", "wan2.1-1.3b"

@@ -11,67 +11,29 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
+from genlock_worker.checkpoint import Checkpoint
 from genlock_worker.chunks import InputChunk
 from genlock_worker.cost_model import CostModel
-from genlock_worker.engine import (
-    Change,
-    Chunk,
-    Engine,
-    EngineFailure,
-    Frames,
-    Row,
-    RowResult,
-    StreamSettings,
-    chunk_frames,
-)
-from genlock_worker.lanes import Flight
-from genlock_worker.residents import Checkpoint, Resident, SessionPlan
-from genlock_worker.scheduler import Batch, Wait, next_batch
+from genlock_worker.engine import Change, Chunk, Engine, EngineFailure, Row, StreamSettings, chunk_frames
+from genlock_worker.engine_listener import EngineListener, GeneratedChunk
+from genlock_worker.micro_steps import MicroSteps
+from genlock_worker.residents import Resident, SessionPlan
+from genlock_worker.scheduler import Wait, next_batch
+
+__all__ = ["EngineLoop", "GeneratedChunk"]
 
 logger = logging.getLogger(__name__)
 
 WARM_UP = "warm-up"
 IDLE_TICK_S = 0.1
 """The longest that the loop sleeps: an idle worker's progress advances ten times a second."""
-MAX_FAILURES = 3
-"""After this many failures without a finished chunk between them a session is given up."""
 BUSY_WINDOW_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratedChunk:
-    """A finished chunk: its pictures, the flight it came from, and the engine's state after it."""
-
-    frames: Frames
-    flight: Flight
-    generated_s: float
-    checkpoint: Checkpoint
-    sink_digest: str
-
-
-class EngineListener(Protocol):
-    """What a session is told, on the asyncio thread."""
-
-    def generated(self, chunk: GeneratedChunk) -> None: ...
-
-    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
-        """A micro-step with rows of this session took `seconds`; `steps` is the session's step count now."""
-        ...
-
-    def was_reset(self, reason: str) -> None:
-        """The engine lost the session's state; it went back to its last snapshot, or to the start."""
-        ...
-
-    def gave_up(self, reason: str) -> None:
-        """The engine cannot run the session; it is closed there."""
-        ...
 
 
 class EngineLoop:
@@ -86,15 +48,24 @@ class EngineLoop:
         # Guards the lanes, the residents' table and the commands; never held while the engine works.
         self._changed = threading.Condition()
         self._stopping = False
-        self._progress = 0
-        self._busy_s, self._busy_since_s, self._load = 0.0, clock.monotonic(), 0.0
+        self._micro_steps = MicroSteps(
+            engine,
+            self._residents,
+            lanes_lock=self._changed,
+            tell=self._tell,
+            clock=clock,
+            cost=cost,
+            metrics=metrics,
+        )
+        self._turns = 0
+        self._busy_before_s, self._busy_since_s, self._load = 0.0, clock.monotonic(), 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.crashed: asyncio.Future[str] = loop.create_future()
         """Done, with the reason, if the thread ended by a fault of its own."""
 
     @property
     def progress(self) -> int:
-        return self._progress
+        return self._turns + self._micro_steps.ended
 
     @property
     def model(self) -> str:
@@ -210,7 +181,7 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                self._progress += 1
+                self._turns += 1
                 self._turn()
         except Exception as error:
             logger.critical("the engine thread ended: %s", error, exc_info=True)
@@ -235,13 +206,14 @@ class EngineLoop:
                     hold_s = IDLE_TICK_S if until_s is None else max(0.0, until_s - now_s)
                     self._changed.wait(min(IDLE_TICK_S, hold_s))
                 return
-        self._run_batch(decision)
+        self._micro_steps.run(decision)
 
     def _measure_load(self, now_s: float) -> None:
         elapsed_s = now_s - self._busy_since_s
         if elapsed_s >= BUSY_WINDOW_S:
-            self._load = min(1.0, self._busy_s / elapsed_s)
-            self._busy_s, self._busy_since_s = 0.0, now_s
+            busy_s = self._micro_steps.busy_s
+            self._load = min(1.0, (busy_s - self._busy_before_s) / elapsed_s)
+            self._busy_before_s, self._busy_since_s = busy_s, now_s
 
     def _decide_steps(self, now_s: float) -> None:
         """Let sessions that may be approximated give way, or get back what they asked for, with their next chunk."""
@@ -257,102 +229,6 @@ class EngineLoop:
                 logger.info("%s: %d denoising steps (%s)", lane.session, steps, cause)
                 self._metrics.step_changes.labels(cause).inc()
                 lane.steps = steps
-
-    def _run_batch(self, batch: Batch) -> None:
-        rows = [row for row in batch.rows if self._prepare(row)]
-        if not rows:
-            return
-        started_s = self._clock.monotonic()
-        for row in rows:
-            flight = self._residents[row.session].lane.flight(row.chunk)
-            if not flight.started_s:
-                flight.started_s = started_s
-                self._metrics.queue_seconds.observe(max(0.0, started_s - flight.complete_s))
-        try:
-            results = self._engine.run(rows)
-        except EngineFailure as failure:
-            self._reset(failure.session, failure.reason)
-            return
-        except Exception as error:
-            logger.exception("a micro-step failed")
-            for session in {row.session for row in rows}:
-                self._reset(session, f"{type(error).__name__}: {error}")
-            return
-        finally:
-            self._progress += 1
-        seconds = self._clock.monotonic() - started_s
-        self._busy_s += seconds
-        self._cost.observe(batch.shape, len(rows), seconds)
-        self._metrics.micro_step.observe(seconds)
-        self._metrics.micro_step_rows.observe(len(rows))
-        for result in results:
-            self._finish(result, seconds=seconds, rows=len(rows))
-
-    def _prepare(self, row: Row) -> bool:
-        """Feed the row's chunk if it is a new one; False if the row cannot run now."""
-        resident = self._residents.get(row.session)
-        if resident is None:
-            return False
-        lane = resident.lane
-        if row.chunk != lane.next_chunk:
-            return True
-        with self._changed:
-            flight = lane.begin(lane.steps)
-        chunk = flight.source
-        try:
-            resident.set_engine_steps(self._engine, lane.steps)
-            flight.steps = self._engine.feed(row.session, Chunk(flight.chunk, chunk.pixels() if chunk else None))
-        except EngineFailure as failure:
-            self._reset(failure.session, failure.reason)
-            return False
-        return any(candidate.row == row for candidate in lane.candidates())
-
-    def _finish(self, result: RowResult, *, seconds: float, rows: int) -> None:
-        resident = self._residents[result.row.session]
-        listener, steps = resident.listener, resident.lane.steps
-        with self._changed:
-            flight = resident.lane.done(result.row)
-        self._tell(lambda: listener.micro_step(seconds=seconds, rows=rows, steps=steps))
-        if flight is None:
-            return
-        if result.output is None:
-            self._reset(result.row.session, f"no pictures for chunk {flight.chunk}")
-            return
-        generated_s = self._clock.monotonic()
-        if resident.policy is not None and generated_s > flight.complete_s + resident.plan.deadline_s:
-            resident.policy.trouble(generated_s)
-        resident.failures = 0
-        resident.checkpoint = resident.take_checkpoint(self._engine)
-        generated = GeneratedChunk(
-            frames=result.output,
-            flight=flight,
-            generated_s=generated_s,
-            checkpoint=resident.checkpoint,
-            sink_digest=self._engine.sink_digest(result.row.session),
-        )
-        self._tell(lambda: listener.generated(generated))
-
-    def _reset(self, session: str, reason: str) -> None:
-        """Take one session back to its last checkpoint; the others do not notice."""
-        resident = self._residents.get(session)
-        if resident is None:
-            return
-        self._metrics.engine_failures.inc()
-        resident.failures += 1
-        self._engine.close(session)
-        if resident.failures <= MAX_FAILURES:
-            try:
-                with self._changed:
-                    resident.start(self._engine, resident.checkpoint, now_s=self._clock.monotonic())
-            except (EngineFailure, ValueError) as failure:
-                reason = f"{reason}; then {failure}"
-            else:
-                self._tell(lambda: resident.listener.was_reset(reason))
-                return
-        with self._changed:
-            self._residents.pop(session, None)
-        self._engine.close(session)
-        self._tell(lambda: resident.listener.gave_up(reason))
 
 
 def _run_one_chunk(engine: Engine, settings: StreamSettings) -> None:

@@ -8,7 +8,7 @@ from genlock_core.slo.deadlines import FpsMeter, MissMeter, Quantiles
 from genlock_core.slo.report import EncoderReport, Percentiles, SnapshotReport, StreamReport, leg_ms
 from genlock_core.slo.stages import Leg, latency_budget
 from genlock_worker.chunks import SourceFrame
-from genlock_worker.engine_loop import GeneratedChunk
+from genlock_worker.engine_listener import GeneratedChunk
 from genlock_worker.output import SentFrame
 
 LAST_FRAMES = 64

@@ -13,9 +13,9 @@ from genlock_worker.chunks import ChunkFormer, InputChunk
 from genlock_worker.figures import SessionFigures
 from genlock_worker.sources import Metronome, Source
 from genlock_worker.sources.file import FileSource, find_media
+from genlock_worker.sources.pattern import TestPatternSource
 from genlock_worker.sources.prompt_only import PromptOnlySource
 from genlock_worker.sources.publisher import PublisherSource, SourceUnit
-from genlock_worker.sources.pattern import TestPatternSource
 
 
 def later(one: SourcePosition | None, other: SourcePosition | None) -> SourcePosition | None:

@@ -19,7 +19,7 @@ from genlock_core.slo.deadlines import is_miss
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_worker.chunks import Picture
 from genlock_worker.encode import Encoder, EncoderFailure, EncoderSettings, IdrRequests, open_encoder
-from genlock_worker.engine_loop import GeneratedChunk
+from genlock_worker.engine_listener import GeneratedChunk
 from genlock_worker.pacing import PacedFrame
 
 logger = logging.getLogger(__name__)

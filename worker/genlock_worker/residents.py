@@ -1,15 +1,14 @@
 """A session as the engine loop has it: its plan, its lane, its wishes, and the last state to fall back to."""
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-from genlock_core.media import SourcePosition
-from genlock_worker.engine import BatchShape, Change, Engine, EngineState, StreamSettings, chunk_frames
+from genlock_worker.checkpoint import Checkpoint, FlightMark
+from genlock_worker.engine import BatchShape, Change, Engine, StreamSettings, chunk_frames
+from genlock_worker.engine_listener import EngineListener
 from genlock_worker.lanes import Flight, Lane
 from genlock_worker.step_policy import StepPolicy
 
-if TYPE_CHECKING:
-    from genlock_worker.engine_loop import EngineListener
+__all__ = ["Checkpoint", "Resident", "SessionPlan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +26,6 @@ class SessionPlan:
         return 1 / self.settings.frame_rate
 
 
-@dataclass(frozen=True, slots=True)
-class FlightMark:
-    """A chunk that was in flight when a checkpoint was taken."""
-
-    chunk: int
-    steps: int
-    done: int
-    last: SourcePosition
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """Enough to go on from: the engine's state, what was in flight, and the last source frame that was fed."""
-
-    state: EngineState
-    flights: tuple[FlightMark, ...]
-    source: SourcePosition | None
-
-
 @dataclass(slots=True)
 class Resident:
     """One session in the engine; touched by the engine thread, its lane also under the loop's lock.
@@ -54,7 +34,7 @@ class Resident:
     """
 
     plan: SessionPlan
-    listener: "EngineListener"
+    listener: EngineListener
     now_s: float
     lane: Lane = field(init=False)
     policy: StepPolicy | None = field(init=False)

@@ -20,8 +20,8 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.report import SnapshotReport
 from genlock_core.stream_state.snapshot import Snapshot, SnapshotDelta, block_digests, decode, encode_delta
 from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore
+from genlock_worker.checkpoint import Checkpoint, FlightMark
 from genlock_worker.engine import EngineState
-from genlock_worker.residents import Checkpoint, FlightMark
 
 logger = logging.getLogger(__name__)
 

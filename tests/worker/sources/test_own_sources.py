@@ -16,8 +16,8 @@ from genlock_core.media import SourcePosition
 from genlock_worker.chunks import SourceFrame
 from genlock_worker.sources import Metronome, Source, SourceFailed
 from genlock_worker.sources.file import FileSource, find_media
-from genlock_worker.sources.prompt_only import PromptOnlySource
 from genlock_worker.sources.pattern import TestPatternSource, draw, read_index
+from genlock_worker.sources.prompt_only import PromptOnlySource
 
 CLIP_FRAMES = 12
 CLIP_RATE = 10

@@ -12,8 +12,8 @@ from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_worker.encode import EncoderSettings, open_encoder
 from genlock_worker.sources import publisher
-from genlock_worker.sources.publisher import PublisherSource, SourceUnit
 from genlock_worker.sources.pattern import draw, read_index
+from genlock_worker.sources.publisher import PublisherSource, SourceUnit
 
 
 class Rig:

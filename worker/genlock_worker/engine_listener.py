@@ -1,0 +1,37 @@
+"""What the engine loop tells a session; the loop's side and the session's side both know only this."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from genlock_worker.checkpoint import Checkpoint
+from genlock_worker.engine import Frames
+from genlock_worker.lanes import Flight
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedChunk:
+    """A finished chunk: its pictures, the flight it came from, and the engine's state after it."""
+
+    frames: Frames
+    flight: Flight
+    generated_s: float
+    checkpoint: Checkpoint
+    sink_digest: str
+
+
+class EngineListener(Protocol):
+    """What a session is told, on the asyncio thread."""
+
+    def generated(self, chunk: GeneratedChunk) -> None: ...
+
+    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
+        """A micro-step with rows of this session took `seconds`; `steps` is the session's step count now."""
+        ...
+
+    def was_reset(self, reason: str) -> None:
+        """The engine lost the session's state; it went back to its last snapshot, or to the start."""
+        ...
+
+    def gave_up(self, reason: str) -> None:
+        """The engine cannot run the session; it is closed there."""
+        ...
