@@ -18,7 +18,8 @@ from pathlib import Path
 
 from bench.result import Series, Table, percentile, save
 from genlock_core.clock import SystemClock
-from genlock_core.link.connection import LinkConnection, connect
+from genlock_core.link.client import connect
+from genlock_core.link.connection import LinkConnection
 from genlock_core.link.events import ChannelOpened, LinkIdentity, MediaReceived, OpenRequested
 from genlock_core.link.messages import LinkRole, Open
 from genlock_core.link.server import serve

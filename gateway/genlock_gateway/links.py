@@ -13,7 +13,9 @@ from typing import Final, TypeAlias
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.clock import Clock
-from genlock_core.link.connection import LinkConnection, LinkDown, connect
+from genlock_core.link.client import connect
+from genlock_core.link.closure import LinkDown
+from genlock_core.link.connection import LinkConnection
 from genlock_core.link.events import Connected, Event, LinkIdentity, PeerLeft, PeerProgressing, PeerSilent
 from genlock_core.link.messages import LinkRole, Open
 from genlock_core.metrics import GatewayMetrics

@@ -21,7 +21,7 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.claims.rules import LinkView, should_move
 from genlock_core.clock import Clock
 from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
-from genlock_core.link.connection import CloseCause, LinkDown
+from genlock_core.link.closure import CloseCause, LinkDown
 from genlock_core.link.events import (
     ChannelClosed,
     ChannelOpened,

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from genlock_core.clock import SystemClock
-from genlock_core.link.connection import LinkConnection, connect
+from genlock_core.link.client import connect
+from genlock_core.link.connection import LinkConnection
 from genlock_core.link.events import (
     ChannelClosed,
     ChannelOpened,

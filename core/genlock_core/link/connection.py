@@ -10,7 +10,7 @@ import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +20,11 @@ from genlock_core.clock import Clock
 from genlock_core.errors import LinkProtocolError
 from genlock_core.link.closure import CloseCause, Closure, LinkDown, cause_of
 from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft
-from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.messages import Open, RefusalReason
-from genlock_core.link.outbox import Lane, OutboxLimits
+from genlock_core.link.outbox import Lane
 from genlock_core.link.protocol import LinkProtocol
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.stages import StageTimes
-
-__all__ = ["CloseCause", "Closure", "LinkConnection", "LinkDown", "connect"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,45 +37,8 @@ FAREWELL_S = 1.0
 _NO_STAGES = StageTimes()
 
 
-async def connect(
-    address: str,
-    *,
-    identity: LinkIdentity,
-    secrets: Sequence[bytes],
-    clock: Clock,
-    expect: LinkIdentity | None = None,
-    timings: LinkTimings | None = None,
-    limits: OutboxLimits | None = None,
-) -> "LinkConnection":
-    """Connect a gateway to the worker at `host:port` and prove both sides.
-
-    `expect`: the worker process that the claim names; another one at its address means that it is gone (REFUSED).
-    Raises LinkDown, at the latest after `timings.handshake_s`.
-    """
-    timings = timings or LinkTimings()
-    host, _, port = address.rpartition(":")
-    try:
-        async with asyncio.timeout(timings.handshake_s):
-            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=READ_BYTES)
-    except TimeoutError:
-        raise LinkDown(address, Closure(CloseCause.SILENT, f"no answer in {timings.handshake_s:g} s")) from None
-    except ConnectionRefusedError as error:
-        raise LinkDown(address, Closure(CloseCause.REFUSED, str(error))) from None
-    except (OSError, ValueError) as error:
-        raise LinkDown(address, Closure(CloseCause.RESET, str(error))) from None
-
-    def make_protocol(on_drop: Callable[[MediaDropped], None]) -> LinkProtocol:
-        return LinkProtocol(
-            identity, secrets, clock=clock, on_drop=on_drop, expect=expect, timings=timings, limits=limits
-        )
-
-    connection = LinkConnection(reader, writer, address=address, clock=clock, make_protocol=make_protocol)
-    await connection.connected()
-    return connection
-
-
 class LinkConnection:
-    """One link, made by `connect` or `serve`.
+    """One link, made by `client.connect` or `server.serve`.
 
     The senders never block; they give False when the channel is not open (any more), so whoever loses that race needs
     no special case. Made (its tasks run) -> proven (`connected` returns) -> down (`closed` is done, `events` ends).

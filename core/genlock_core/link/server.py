@@ -5,7 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from genlock_core.clock import Clock
-from genlock_core.link.connection import FAREWELL_S, READ_BYTES, LinkConnection, LinkDown
+from genlock_core.link.closure import LinkDown
+from genlock_core.link.connection import FAREWELL_S, READ_BYTES, LinkConnection
 from genlock_core.link.events import LinkIdentity, MediaDropped
 from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.outbox import OutboxLimits

@@ -8,7 +8,9 @@ import pytest
 
 from genlock_core.clock import SystemClock
 from genlock_core.link import server as link_server
-from genlock_core.link.connection import CloseCause, LinkConnection, LinkDown, connect
+from genlock_core.link.client import connect
+from genlock_core.link.closure import CloseCause, LinkDown
+from genlock_core.link.connection import LinkConnection
 from genlock_core.link.events import (
     ChannelOpened,
     CodecsWanted,

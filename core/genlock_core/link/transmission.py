@@ -1,0 +1,133 @@
+"""What this side says on its channels, as frames in the outbox; what the peer says there is `reception`'s."""
+
+from collections.abc import Hashable, Mapping
+
+from pydantic import JsonValue
+
+from genlock_core.link import messages
+from genlock_core.link.channels import Channel, Channels
+from genlock_core.link.frames import Flag, Frame, FrameType, Track
+from genlock_core.link.messages import LinkRole, RefusalReason
+from genlock_core.link.outbox import LinkOverflow, Outbox
+from genlock_core.media import AccessUnit, Codec
+from genlock_core.slo.stages import StageTimes
+
+_NO_STAGES = StageTimes()
+
+
+class Transmission:
+    """The speaking half of a `LinkProtocol`. Nothing here blocks or fails for want of room: an outbox that is full of
+    control is kept in `_overflow`, and ends the link at its next tick."""
+
+    def __init__(self, role: LinkRole, channels: Channels, outbox: Outbox) -> None:
+        self._role, self._channels, self._outbox = role, channels, outbox
+        self._overflow: LinkOverflow | None = None
+
+    def accept(self, number: int, epoch: int) -> bool:
+        """Worker: serve the channel in `epoch`. Raises ValueError for an epoch older than the one asked for."""
+        channel = self._channels.get(number)
+        if channel is None or channel.is_open or self._role is not LinkRole.WORKER:
+            return False
+        if epoch < channel.epoch:
+            raise ValueError(f"{channel.session}: epoch {epoch} cannot serve a channel of epoch {channel.epoch}")
+        channel.epoch, channel.is_open = epoch, True
+        self._say(FrameType.OPENED, channel, messages.Opened(session=channel.session, epoch=epoch).to_json())
+        return True
+
+    def refuse(self, number: int, reason: RefusalReason, message: str = "", *, epoch: int = 0) -> bool:
+        """Worker: do not serve the channel; `epoch` is the one that this worker knows of."""
+        channel = self._channels.get(number)
+        if channel is None or channel.is_open or self._role is not LinkRole.WORKER:
+            return False
+        refusal = messages.Refused(reason=reason, message=message[:1_000], epoch=epoch)
+        self._say(FrameType.REFUSED, channel, refusal.to_json())
+        self._channels.remove(number)
+        return True
+
+    def close_channel(self, number: int, reason: str = "") -> bool:
+        """End a channel from either side; media that waits for it is dropped."""
+        channel = self._channels.get(number)
+        if channel is None:
+            return False
+        self._channels.remove(number)
+        self._outbox.forget(number)
+        self._say(FrameType.CLOSE, channel, messages.Close(reason=reason[:1_000]).to_json())
+        return True
+
+    # What is said on an open channel. Each gives False, and says nothing, if the channel is not open.
+
+    def send_media(
+        self,
+        number: int,
+        unit: AccessUnit,
+        *,
+        run: int,
+        replay: bool = False,
+        late: bool = False,
+        stages: StageTimes = _NO_STAGES,
+    ) -> bool:
+        """One access unit, in the order of the calls per codec, or dropped (see `on_drop`)."""
+        channel = self._channels.opened(number)
+        if channel is None:
+            return False
+        flags = (Flag.KEY if unit.key_frame else 0) | (Flag.REPLAY if replay else 0) | (Flag.LATE if late else 0)
+        self._outbox.push_media(
+            Frame(
+                FrameType.MEDIA,
+                flags=flags,
+                track=Track.SOURCE if self._role is LinkRole.GATEWAY else Track.OUTPUT,
+                codec=unit.codec,
+                channel=number,
+                epoch=channel.epoch,
+                run=run,
+                sequence=channel.next_sequence(unit.codec),
+                capture_us=unit.capture_us,
+                stages=stages.encode(),
+                payload=unit.data,
+            )
+        )
+        return True
+
+    def request_key_frame(self, number: int, codec: Codec) -> bool:
+        """Ask the peer for an IDR of what it sends in `codec`; requests that wait are one."""
+        return self._tell(number, FrameType.KEY_FRAME, codec=codec, replaces=codec)
+
+    def send_codecs(self, number: int, codecs: frozenset[Codec]) -> bool:
+        payload = messages.CodecNames.dump_json(messages.names_of(codecs))
+        return self._tell(number, FrameType.CODECS, payload, replaces=0)
+
+    def nudge_control(self, number: int) -> bool:
+        return self._tell(number, FrameType.CONTROL, replaces=0)
+
+    def send_source(self, number: int, *, present: bool, run: int) -> bool:
+        return self._tell(number, FrameType.SOURCE, messages.SourceState(present=present, run=run).to_json())
+
+    def send_stats(self, number: int, report: Mapping[str, JsonValue]) -> bool:
+        """Raises LinkProtocolError if the report is over MAX_JSON_BYTES."""
+        payload = messages.Report.dump_json(dict(report))
+        messages.check_json_length(payload)
+        return self._tell(number, FrameType.STATS, payload, replaces=0)
+
+    def send_handover(self, number: int, *, epoch: int, address: str) -> bool:
+        payload = messages.Handover(epoch=epoch, address=address).to_json()
+        return self._tell(number, FrameType.HANDOVER, payload)
+
+    def _tell(
+        self, number: int, kind: FrameType, payload: bytes = b"", *, codec: int = 0, replaces: int | None = None
+    ) -> bool:
+        channel = self._channels.opened(number)
+        if channel is None:
+            return False
+        self._say(kind, channel, payload, codec=codec, replaces=replaces)
+        return True
+
+    def _say(
+        self, kind: FrameType, channel: Channel, payload: bytes, *, codec: int = 0, replaces: int | None = None
+    ) -> None:
+        frame = Frame(kind, codec=codec, channel=channel.number, epoch=channel.epoch, payload=payload)
+        place: Hashable = None if replaces is None else (kind, channel.number, replaces)
+        try:
+            self._outbox.push_control(frame, replaces=place)
+        except LinkOverflow as overflow:
+            # Whoever speaks here is not to blame: `tick` raises it where the connection is looked after.
+            self._overflow = overflow
