@@ -5,10 +5,10 @@ All methods raise `redis.exceptions.RedisError` when Redis is away. A session is
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from genlock_core.claims import keys
+from genlock_core.claims import keys, replies
 from genlock_core.claims.facts import (
     Assignment,
     AssignmentKind,
@@ -25,10 +25,10 @@ from genlock_core.claims.facts import (
     WorkerState,
     WorkerView,
 )
-from genlock_core.claims.identity import FormatRange, WorkerIdentity, WorkerOffer
+from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.lua import Scripts, decoded
-from genlock_core.claims.record import SessionRecord, from_fields, to_fields
-from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
+from genlock_core.claims.record import SessionRecord, to_fields
+from genlock_core.errors import StaleEpoch
 from genlock_core.spec.session import Phase
 from genlock_core.store import MAX_BLOCK_MS, Store
 
@@ -74,7 +74,7 @@ class Claims:
 
     async def record(self, session: str) -> SessionRecord | None:
         fields = await cast("Any", self._store.hgetall(keys.record(session)))
-        return _record(fields)
+        return replies.record(fields)
 
     async def records(self) -> list[SessionRecord]:
         """Every session, by name. Not one moment's picture: each record is read on its own."""
@@ -84,7 +84,7 @@ class Claims:
             async with self._store.pipeline(transaction=False) as pipeline:
                 for name in names[start : start + _RECORDS_AT_ONCE]:
                     pipeline.hgetall(keys.record(name))
-                records += [_record(fields) for fields in await cast("Any", pipeline.execute())]
+                records += [replies.record(fields) for fields in await cast("Any", pipeline.execute())]
         return [record for record in records if record is not None]
 
     async def forget(self, session: str) -> bool:
@@ -137,7 +137,7 @@ class Claims:
             superseded=status == "superseded",
             holding=bool(holding),
             closed=bool(closed),
-            owned={session: int(epoch) for session, epoch in _pairs(owned)},
+            owned={session: int(epoch) for session, epoch in replies.pairs(owned)},
         )
 
     async def close(self, identity: WorkerIdentity) -> tuple[str, ...]:
@@ -160,11 +160,11 @@ class Claims:
 
     async def worker(self, name: str) -> WorkerView | None:
         views = await self._scripts.run("workers", name)
-        return _view(views[0]) if views else None
+        return replies.view(views[0]) if views else None
 
     async def workers(self) -> list[WorkerView]:
         """Every worker that is known, by name."""
-        return [_view(reply) for reply in await self._scripts.run("workers")]
+        return [replies.view(reply) for reply in await self._scripts.run("workers")]
 
     async def set_reserve(self, pool: str, reserve: int) -> None:
         """Thousandths of the pool's workers that `claim` must leave free for moves."""
@@ -177,7 +177,7 @@ class Claims:
 
         Raises UnknownSession, SessionEnded, NoCapacity.
         """
-        return _claim(session, _granted(session, await self._scripts.run("claim", session)))
+        return replies.claim(session, await self._scripts.run("claim", session))
 
     async def move(self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause) -> Move:
         """Give the session to another worker than `suspect` and its owner, if its epoch is still `expected_epoch`.
@@ -194,7 +194,7 @@ class Claims:
             raise MoveHeld(session)
         if reply[0] == "stale":
             raise StaleEpoch(session, epoch=expected_epoch, current=int(reply[1]))
-        return Move(_claim(session, _granted(session, reply)), won=reply[0] == "won")
+        return Move(replies.claim(session, reply), won=reply[0] == "won")
 
     async def release(self, session: str, *, epoch: int, phase: Phase, reason: str = "") -> bool:
         """Give the claim of `epoch` back and write the phase; False if it is not the one that holds."""
@@ -216,7 +216,9 @@ class Claims:
         """The worker's inbox after that id ("0": from its start); waits for at most `block_ms` (capped at 2 s)."""
         entries = await self._read(keys.inbox(identity.name), after, block_ms)
         return [
-            _assignment(entry, fields) for entry, fields in entries if fields["incarnation"] == identity.incarnation
+            replies.assignment(entry, fields)
+            for entry, fields in entries
+            if fields["incarnation"] == identity.incarnation
         ]
 
     async def events(self, after: str, block_ms: int) -> list[Event]:
@@ -241,10 +243,6 @@ class Claims:
         ]
 
 
-def _record(fields: Any) -> SessionRecord | None:
-    return from_fields({decoded(key): decoded(value) for key, value in fields.items()}) if fields else None
-
-
 def _offer(offer: WorkerOffer) -> str:
     return json.dumps(
         {
@@ -260,60 +258,3 @@ def _offer(offer: WorkerOffer) -> str:
             "gpus": offer.gpus,
         }
     )
-
-
-def _granted(session: str, reply: list[Any]) -> list[Any]:
-    """The claim's fields in a script's reply, after the status that stands first."""
-    match reply[0]:
-        case "unknown":
-            raise UnknownSession(session)
-        case "ended":
-            raise SessionEnded(session)
-        case "full":
-            raise NoCapacity(session, str(reply[1]))
-        case _:
-            return reply[1:]
-
-
-def _claim(session: str, granted: Sequence[Any]) -> Claim:
-    epoch, worker, incarnation, address, pool, cost = granted
-    return Claim(session, int(epoch), WorkerIdentity(worker, incarnation), address, pool, int(cost))
-
-
-def _view(reply: Sequence[Any]) -> WorkerView:
-    name, age_ms, flat, sessions = reply
-    fields = dict(_pairs(flat))
-    linked: Mapping[str, Iterable[str]] = json.loads(fields["links"])
-    return WorkerView(
-        identity=WorkerIdentity(name, fields["incarnation"]),
-        pool=fields["pool"],
-        model=fields["model"],
-        address=fields["address"],
-        state=WorkerState(fields["state"]),
-        heartbeat_age_ms=int(age_ms),
-        progress=int(fields["progress"]),
-        links={session: tuple(gateways) for session, gateways in linked.items()},
-        capacity=int(fields["capacity"]),
-        free=int(fields["free"]),
-        sessions={session: int(claim.split(":")[0]) for session, claim in _pairs(sessions)},
-        formats=FormatRange(int(fields["oldest"]), int(fields["newest"])),
-        gpu_product=fields["gpu_product"],
-        gpus=int(fields["gpus"]),
-    )
-
-
-def _assignment(entry: str, fields: Mapping[str, str]) -> Assignment:
-    return Assignment(
-        id=entry,
-        kind=AssignmentKind(fields["kind"]),
-        session=fields["session"],
-        epoch=int(fields["epoch"]),
-        cause=MoveCause(fields["cause"]) if fields["cause"] else None,
-        successor_epoch=int(fields["successor_epoch"]),
-        successor_address=fields["successor_address"],
-    )
-
-
-def _pairs(flat: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """A hash as Redis sends it, key and value in turn."""
-    return zip(flat[::2], flat[1::2], strict=True)

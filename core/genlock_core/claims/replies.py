@@ -1,0 +1,78 @@
+"""What the scripts of `claims` answer, as facts and errors."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from genlock_core.claims.facts import (
+    Assignment,
+    AssignmentKind,
+    Claim,
+    MoveCause,
+    SessionEnded,
+    WorkerState,
+    WorkerView,
+)
+from genlock_core.claims.identity import FormatRange, WorkerIdentity
+from genlock_core.claims.lua import decoded
+from genlock_core.claims.record import SessionRecord, from_fields
+from genlock_core.errors import NoCapacity, UnknownSession
+
+
+def record(fields: Any) -> SessionRecord | None:
+    """The record in a hash as redis-py gives it; None for an empty one: there is no such key."""
+    return from_fields({decoded(key): decoded(value) for key, value in fields.items()}) if fields else None
+
+
+def claim(session: str, reply: Sequence[Any]) -> Claim:
+    """The claim that `claim` and `move` grant, behind the status. Raises UnknownSession, SessionEnded, NoCapacity."""
+    match reply[0]:
+        case "unknown":
+            raise UnknownSession(session)
+        case "ended":
+            raise SessionEnded(session)
+        case "full":
+            raise NoCapacity(session, str(reply[1]))
+    epoch, worker, incarnation, address, pool, cost = reply[1:]
+    return Claim(session, int(epoch), WorkerIdentity(worker, incarnation), address, pool, int(cost))
+
+
+def view(reply: Sequence[Any]) -> WorkerView:
+    """A worker: its name, its heartbeat's age, its hash, and its sessions with `epoch:cost` each."""
+    name, age_ms, flat, sessions = reply
+    fields = dict(pairs(flat))
+    linked: Mapping[str, Iterable[str]] = json.loads(fields["links"])
+    return WorkerView(
+        identity=WorkerIdentity(name, fields["incarnation"]),
+        pool=fields["pool"],
+        model=fields["model"],
+        address=fields["address"],
+        state=WorkerState(fields["state"]),
+        heartbeat_age_ms=int(age_ms),
+        progress=int(fields["progress"]),
+        links={session: tuple(gateways) for session, gateways in linked.items()},
+        capacity=int(fields["capacity"]),
+        free=int(fields["free"]),
+        sessions={session: int(held.split(":")[0]) for session, held in pairs(sessions)},
+        formats=FormatRange(int(fields["oldest"]), int(fields["newest"])),
+        gpu_product=fields["gpu_product"],
+        gpus=int(fields["gpus"]),
+    )
+
+
+def assignment(entry: str, fields: Mapping[str, str]) -> Assignment:
+    """An entry of a worker's inbox."""
+    return Assignment(
+        id=entry,
+        kind=AssignmentKind(fields["kind"]),
+        session=fields["session"],
+        epoch=int(fields["epoch"]),
+        cause=MoveCause(fields["cause"]) if fields["cause"] else None,
+        successor_epoch=int(fields["successor_epoch"]),
+        successor_address=fields["successor_address"],
+    )
+
+
+def pairs(flat: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """A hash as Redis sends it, key and value in turn."""
+    return zip(flat[::2], flat[1::2], strict=True)
