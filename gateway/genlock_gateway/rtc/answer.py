@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
-from genlock_gateway.rtc.sdp import Offer, Section
+from genlock_gateway.rtc.offer import Offer, Section
 from genlock_gateway.rtc.video_format import VideoFormat
 
 ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"

@@ -10,10 +10,10 @@ from genlock_core.media import Codec
 from genlock_gateway.rtc.aiortc_seams import GatewayCertificate
 from genlock_gateway.rtc.answer import SentStream, write_answer
 from genlock_gateway.rtc.fanout import Fanout
+from genlock_gateway.rtc.offer import Offer, parse_offer
 from genlock_gateway.rtc.offer_error import unsupported
 from genlock_gateway.rtc.peer import PeerTransport, TransportEvents
 from genlock_gateway.rtc.receive import IngestPeer, PublisherCallbacks
-from genlock_gateway.rtc.sdp import Offer, parse_offer
 from genlock_gateway.rtc.trickle import parse_fragment
 from genlock_gateway.rtc.udp_port import UdpPort
 from genlock_gateway.rtc.video_format import VideoFormat, best_format

@@ -19,7 +19,7 @@ from genlock_gateway.rtc.aiortc_seams import DtlsTransport, GatewayCertificate, 
 from genlock_gateway.rtc.answer import DATA_CHANNEL_PORT, LocalTransport, setup_for
 from genlock_gateway.rtc.candidate import MAX_CANDIDATES, RemoteCandidate
 from genlock_gateway.rtc.demultiplexer import Address
-from genlock_gateway.rtc.sdp import Offer
+from genlock_gateway.rtc.offer import Offer
 from genlock_gateway.rtc.srtp import SrtpKeys
 from genlock_gateway.rtc.udp_port import UdpPort
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from genlock_gateway.rtc.candidate import MAX_CANDIDATES, RemoteCandidate, parse_candidate
+from genlock_gateway.rtc.offer import Offer
 from genlock_gateway.rtc.offer_error import malformed
-from genlock_gateway.rtc.sdp import Offer
+from genlock_gateway.rtc.sdp import lines_of
 
 MAX_FRAGMENT_CHARS = 16 * 1024
 
@@ -34,12 +35,7 @@ def parse_fragment(text: str) -> TrickleFragment:
     ufrag: str | None = None
     password: str | None = None
     found: dict[tuple[str, int], RemoteCandidate] = {}
-    for raw in text.split("\n"):
-        line = raw.rstrip("\r")
-        if not line:
-            continue
-        if len(line) < 2 or line[1] != "=" or not ("a" <= line[0] <= "z"):
-            raise malformed("a line of the fragment is not of the form x=value")
+    for line in lines_of(text, what="fragment"):
         name, _, value = line[2:].partition(":") if line[0] == "a" else ("", "", "")
         match name:
             case "ice-ufrag":

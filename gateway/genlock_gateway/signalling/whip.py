@@ -11,9 +11,9 @@ from genlock_gateway.access import publisher_key
 from genlock_gateway.audience import MESSAGE_BURST, MESSAGES_PER_S, Resource
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
 from genlock_gateway.problems import Problem
+from genlock_gateway.rtc.offer import parse_offer
 from genlock_gateway.rtc.offer_error import OfferError
 from genlock_gateway.rtc.receive import PublisherCallbacks
-from genlock_gateway.rtc.sdp import parse_offer
 from genlock_gateway.signalling.offers import (
     Admitted,
     admit,

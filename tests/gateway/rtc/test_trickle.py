@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_gateway.rtc.candidate import MAX_CANDIDATES
+from genlock_gateway.rtc.offer import parse_offer
 from genlock_gateway.rtc.offer_error import OfferError
-from genlock_gateway.rtc.sdp import parse_offer
 from genlock_gateway.rtc.trickle import parse_fragment
 from tests.gateway.rtc.offers import offer
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from genlock_core.media import Codec
 from genlock_gateway.rtc.answer import LocalTransport, SentStream, setup_for, write_answer
+from genlock_gateway.rtc.offer import MAX_OFFER_CHARS, parse_offer
 from genlock_gateway.rtc.offer_error import OfferError
-from genlock_gateway.rtc.sdp import MAX_OFFER_CHARS, parse_offer
 from genlock_gateway.rtc.video_format import best_format
 from tests.gateway.rtc.offers import offer
 
