@@ -11,8 +11,12 @@ from enum import StrEnum
 from genlock_core.media import Codec, SourcePosition
 
 OVERLAP_S = 0.5
-"""A leaving worker is shown for at most this long after its successor's first frame arrived: should the successor lag
-behind for ever, the leaving one must not win for ever."""
+"""A leaving worker is shown for at most this long after its successor's first frame arrived where the workers make the
+source themselves: the successor lags behind for ever, as both go on at the same pace, and must be shown some time."""
+CATCH_UP_S = 2.5
+"""The same where a publisher feeds both: a successor that decodes a long group of pictures first does catch up."""
+OWN_SOURCE_RUN = 0
+"""The run of frames whose source is the worker's own."""
 
 
 class Verdict(StrEnum):
@@ -25,12 +29,13 @@ class Verdict(StrEnum):
 class OutputGate:
     """What was shown of one session, and which epochs may add to it."""
 
-    __slots__ = ("_chain", "_epoch", "_joined_s", "_leaving", "_shown")
+    __slots__ = ("_chain", "_epoch", "_joined_s", "_leaving", "_overlap_s", "_shown")
 
     def __init__(self) -> None:
         self._epoch = 0
         self._leaving: int | None = None
         self._joined_s: float | None = None  # when the current epoch's first frame arrived
+        self._overlap_s = OVERLAP_S
         self._shown: dict[Codec, SourcePosition] = {}
         self._chain: dict[Codec, int] = {}  # the epoch whose unbroken pictures are being shown
 
@@ -45,8 +50,8 @@ class OutputGate:
 
     @property
     def successor_arrived(self) -> bool:
-        """The current epoch's worker has sent a frame: the leaving one needs no more input."""
-        return self._joined_s is not None
+        """The current epoch's picture is shown: the leaving worker needs no more input."""
+        return self._epoch in self._chain.values()
 
     def switch(self, epoch: int, *, leaving: int | None = None) -> None:
         """Frames of `epoch` count from now on; with `leaving` also that one's, until they are not needed any more."""
@@ -61,7 +66,7 @@ class OutputGate:
 
     def may_leave(self, now_s: float) -> bool:
         """The leaving worker is not needed any more."""
-        overlapped = self._joined_s is not None and now_s - self._joined_s > OVERLAP_S
+        overlapped = self._joined_s is not None and now_s - self._joined_s > self._overlap_s
         replaced = all(self._chain.get(codec) == self._epoch for codec in self._shown)
         return overlapped or (bool(self._shown) and replaced)
 
@@ -82,6 +87,7 @@ class OutputGate:
                 return Verdict.STALE
         elif self._joined_s is None:
             self._joined_s = now_s
+            self._overlap_s = OVERLAP_S if position.run == OWN_SOURCE_RUN else CATCH_UP_S
         shown = self._shown.get(codec)
         if shown is not None and position < shown:
             if self._chain.get(codec) == epoch:

@@ -1,10 +1,11 @@
 """What viewers may see while workers change."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.media import Codec, SourcePosition
-from genlock_gateway.output_gate import OVERLAP_S, OutputGate, Verdict
+from genlock_gateway.output_gate import CATCH_UP_S, OVERLAP_S, OWN_SOURCE_RUN, OutputGate, Verdict
 
 
 def admit(
@@ -68,24 +69,26 @@ def test_a_polite_move_shows_the_leaving_worker_until_its_successor_is_there() -
     admit(gate, 5, 100, key=True)
     gate.switch(6, leaving=5)
     assert admit(gate, 5, 110) is Verdict.SHOW
+    assert admit(gate, 6, 105, key=True) is Verdict.OLDER
     before = gate.successor_arrived
     assert not before
-    assert admit(gate, 6, 105, key=True) is Verdict.OLDER
-    assert gate.successor_arrived
     assert admit(gate, 5, 120) is Verdict.SHOW
     assert not gate.may_leave(0.0)
     assert admit(gate, 6, 130, key=True) is Verdict.SHOW
+    assert gate.successor_arrived
     assert gate.may_leave(0.0)
     assert admit(gate, 5, 140) is Verdict.STALE
 
 
-def test_a_leaving_worker_does_not_win_for_ever() -> None:
+@pytest.mark.parametrize(("run", "limit_s"), [(OWN_SOURCE_RUN, OVERLAP_S), (1, CATCH_UP_S)])
+def test_a_leaving_worker_does_not_win_for_ever(run: int, limit_s: float) -> None:
     gate = gate_at(5)
-    admit(gate, 5, 100, key=True)
+    admit(gate, 5, 100, key=True, run=run)
     gate.switch(6, leaving=5)
-    admit(gate, 6, 50, key=True, now_s=1.0)
-    assert admit(gate, 5, 110, now_s=1.0 + OVERLAP_S + 0.01) is Verdict.STALE
-    assert admit(gate, 6, 111, key=True, now_s=2.0) is Verdict.SHOW
+    admit(gate, 6, 50, key=True, now_s=1.0, run=run)
+    assert admit(gate, 5, 110, now_s=1.0 + limit_s - 0.01, run=run) is Verdict.SHOW
+    assert admit(gate, 5, 111, now_s=1.0 + limit_s + 0.01, run=run) is Verdict.STALE
+    assert admit(gate, 6, 112, key=True, now_s=4.0, run=run) is Verdict.SHOW
 
 
 def test_each_codec_has_its_own_key_frames() -> None:
