@@ -26,7 +26,7 @@ from genlock_worker.engine import (
 )
 from genlock_worker.engine_listener import GeneratedChunk
 from genlock_worker.engine_loop import EngineLoop
-from genlock_worker.micro_steps import MAX_FAILURES
+from genlock_worker.micro_steps import MAX_FAILURES, MAX_RESTORES
 from genlock_worker.residents import SessionPlan
 from tests.worker.gateway import until
 
@@ -42,6 +42,8 @@ class TinyEngine:
     changes: list[tuple[str, Change]] = field(default_factory=list)
     batches: list[tuple[Row, ...]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    unusable: bool = False
+    poison: str = ""
     running: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -53,6 +55,8 @@ class TinyEngine:
         self.steps[session], self.last[session] = settings.steps, -1
 
     def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
+        if self.unusable:
+            raise EngineFailure(session, "the state is damaged")
         self.steps[session], self.last[session] = settings.steps, state.chunk
 
     def close(self, session: str) -> None:
@@ -72,6 +76,8 @@ class TinyEngine:
         self.running.wait(20)
         if self.failures:
             raise self.failures.pop(0)
+        if self.poison in {row.session for row in rows}:
+            raise RuntimeError("illegal memory access")
         self.batches.append(tuple(rows))
         return [RowResult(row, self._output(row)) for row in rows]
 
@@ -89,6 +95,7 @@ class TinyEngine:
 class Told:
     chunks: list[GeneratedChunk] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
+    restored: list[bool] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
@@ -97,8 +104,9 @@ class Told:
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         pass
 
-    def was_reset(self, reason: str) -> None:
+    def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append(reason)
+        self.restored.append(restored)
 
     def gave_up(self, reason: str) -> None:
         self.ends.append(reason)
@@ -209,6 +217,43 @@ async def test_an_unexpected_fault_of_the_engine_does_not_end_the_loop(rig: Rig)
     await until(lambda: rig.told["a"].resets, "the reset")
     assert "illegal memory access" in rig.told["a"].resets[0]
     await rig.generate("a", 0)
+
+
+async def test_a_session_starts_anew_where_its_checkpoint_leads_nowhere(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    await rig.generate("a", 1)
+    for _ in range(MAX_RESTORES + 1):
+        resets = len(rig.told["a"].resets)
+        rig.engine.failures = [EngineFailure("a", "row 0 is not ready")]
+        rig.offer("a", 2)
+        await until(lambda count=resets: len(rig.told["a"].resets) > count, "the reset")  # type: ignore[misc]
+    assert rig.told["a"].restored == [True] * MAX_RESTORES + [False]
+    await rig.generate("a", 0)
+    assert (rig.told["a"].chunks[-1].flight.chunk, rig.told["a"].ends) == (0, [])
+
+
+async def test_a_checkpoint_that_the_engine_refuses_is_no_reason_to_fail(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    checkpoint = rig.told["a"].chunks[-1].checkpoint
+    rig.loop.close("a")
+    rig.engine.unusable = True
+    settings = StreamSettings("oil", 1, 64, 64, 16, seed=1, noise_scale=0.7)
+    plan = SessionPlan("a", "tiny", settings, 0.5, None)
+    assert await rig.loop.open(plan, rig.told["a"], checkpoint=checkpoint) is False
+    await rig.generate("a", 0)
+
+
+async def test_of_sessions_that_fail_together_only_the_one_at_fault_is_given_up(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    rig.engine.poison = "a"
+    while not rig.told["a"].ends:
+        for name in ("a", "b"):
+            rig.offer(name, len(rig.told[name].chunks))
+        await asyncio.sleep(0.01)
+    assert not rig.told["b"].ends
+    await rig.generate("b", len(rig.told["b"].chunks))
 
 
 async def test_a_session_that_fails_again_and_again_is_given_up(rig: Rig) -> None:

@@ -37,6 +37,7 @@ class FakeStore:
     written: list[tuple[int, frozenset[str]]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     takes: int = 0
+    discards: int = 0
 
     async def write(
         self, session: str, *, epoch: int, chunk: int, head: bytes, blocks: Mapping[str, bytes], keep: Collection[str]
@@ -46,6 +47,11 @@ class FakeStore:
             raise self.errors.pop(0)
         self.written.append((chunk, frozenset(blocks)))
         return len(head)
+
+    async def discard(self, session: str, *, epoch: int) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.discards += 1
 
     async def take_over(self, session: str, epoch: int) -> StoredSnapshot | None:
         self.takes += 1
@@ -125,6 +131,18 @@ async def test_a_chunk_that_is_stored_is_not_stored_again(rig: Rig) -> None:
     await rig.store_chunk(3)
     await rig.store_chunk(3)
     assert [chunk for chunk, _ in rig.store.written] == [3]
+
+
+async def test_a_session_that_began_anew_is_stored_from_its_first_chunk(rig: Rig) -> None:
+    await rig.store_chunk(4)
+    rig.writer.start_over()
+    rig.store.errors = [RedisConnectionError("away")]
+    await rig.store_chunk(0)
+    assert rig.store.discards == 0
+    await rig.store_chunk(1)
+    await rig.store_chunk(2)
+    assert rig.store.discards == 1
+    assert rig.store.written[1:] == [(1, frozenset({"r0.f0", "r0.f1"})), (2, frozenset({"r0.f2"}))]
 
 
 async def test_a_failure_is_reported_and_the_next_one_makes_good(rig: Rig) -> None:

@@ -51,6 +51,7 @@ class Faulty:
     def __init__(self, inner: Engine) -> None:
         self._inner = inner
         self.fail_next: str | None = None
+        self.broken = False
         self.hang = threading.Event()
         self.go_on = threading.Event()
 
@@ -60,9 +61,12 @@ class Faulty:
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
         if self.hang.is_set():
             self.go_on.wait(30)
-        if self.fail_next is not None and any(row.session == self.fail_next for row in rows):
-            session, self.fail_next = self.fail_next, None
-            raise EngineFailure(session, "NaN in row 0")
+        if self.broken:
+            raise RuntimeError("the device is lost")
+        failing = [row.session for row in rows if row.session.partition("@")[0] == self.fail_next]
+        if failing:
+            self.fail_next = None
+            raise EngineFailure(failing[0], "NaN in row 0")
         return self._inner.run(rows)
 
 
@@ -215,6 +219,65 @@ async def test_a_drain_moves_everybody_and_nobody_is_cut(
     assert again.reports[-1].sink_digest == viewer.reports[-1].sink_digest
     refused = await gateway.open(first.address, SESSION, claim.epoch)
     assert refused.refused is not None
+
+
+async def test_a_session_that_is_moved_to_and_fro_goes_on(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    workers = [await home.start_worker(name) for name in ("w0", "w1")]
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(claim.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: viewer.reports and viewer.reports[-1].snapshot.chunk > 1, "a snapshot")
+    digest = viewer.reports[-1].sink_digest
+    for turn in range(8):
+        after = shown_after(viewer)
+        for _ in range(1 + turn % 2):  # there, or there and back at once
+            move = await home.claims.move(
+                SESSION, expected_epoch=claim.epoch, suspect=claim.worker.name, cause=MoveCause.REQUESTED
+            )
+            assert move.won
+            claim = move.claim
+        again = await gateway.open(claim.address, SESSION, claim.epoch, publisher=True, after=after)
+        assert again.opened is not None, again.refused
+        publisher.aim(gateway.link_of(again), again.channel)
+        await until(lambda now=again: now.media, "frames after the move")  # type: ignore[misc]
+        gateway.link_of(viewer).close_channel(viewer.channel, "the new worker sends")
+        viewer = again
+    await until(lambda: viewer.reports and len(viewer.media) > 8, "the stream to have gone on")
+    assert viewer.reports[-1].restored
+    assert viewer.reports[-1].sink_digest == digest
+    assert await home.phase() == "Live"
+    assert sum(len(worker.agent.sessions) for worker in workers) == 1
+    assert [worker.registry.get_sample_value("genlock_engine_failures_total") for worker in workers] == [0, 0]
+
+
+async def test_a_session_that_one_worker_cannot_run_goes_on_in_another(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    engines: list[Faulty] = []
+
+    def wrap(engine: Engine) -> Engine:
+        engines.append(Faulty(engine))
+        return engines[-1]  # type: ignore[return-value]
+
+    first = await home.start_worker("w0", wrap)
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(first.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: viewer.reports and viewer.reports[-1].snapshot.chunk > 0, "a snapshot")
+    digest = viewer.reports[-1].sink_digest
+    second = await home.start_worker("w1")
+    engines[0].broken = True
+    await until(lambda: SESSION in second.agent.sessions, "the other worker to have it")
+    epoch = second.agent.sessions[SESSION].epoch
+    again = await gateway.open(second.address, SESSION, epoch, publisher=True, after=shown_after(viewer))
+    publisher.aim(gateway.link_of(again), again.channel)
+    await until(lambda: again.media and again.reports, "frames of the other worker")
+    assert again.reports[-1].sink_digest == digest
+    assert SESSION not in first.agent.sessions
 
 
 async def test_a_stuck_engine_stops_the_progress_and_nothing_else(home: House, gateway: FakeGateway) -> None:

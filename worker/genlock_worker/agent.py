@@ -7,6 +7,7 @@ the worker goes on with what it has, and reasserts that when Redis is back witho
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 
 from redis.exceptions import RedisError
 
@@ -49,6 +50,8 @@ class Agent:
         """Handed over, and still sending to gateways that have not left."""
         self._finished: dict[str, int] = {}
         """Sessions that ended here, by the epoch in which they did: not to be started again."""
+        self._passed_on: set[str] = set()
+        """Sessions that failed here and were given to another worker: if they come back and fail again, they end."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- its loops ----------------------------------------------------------------------------------------------------
@@ -173,25 +176,31 @@ class Agent:
         used = sum(session.record.cost for session in self.sessions.values())
         if used > self.offer.capacity:
             logger.error("%s: no slot for it (%d of %d thousandths)", record.name, used, self.offer.capacity)
-            self._spawn(self._pass_by(live))
+            self._pass_by(live)
         else:
             self._spawn(live.open())
         return live
 
-    async def _pass_by(self, live: LiveSession) -> None:
+    def _pass_by(self, live: LiveSession) -> None:
         """A session without a slot here: give it to another worker, or back."""
         live.opened.set_exception(ChannelRefusal(RefusalReason.NO_SLOT, "no slot for it", epoch=live.epoch))
         live.opened.exception()
+        self._spawn(self._pass_on(live, MoveCause.REQUESTED, End(Phase.PENDING, "no slot for it")))
+
+    async def _pass_on(self, live: LiveSession, cause: MoveCause, end: End) -> None:
+        """Let another worker have it; if none has room, it ends here as `end` says."""
+        me = self.offer.identity.name
         try:
-            await self._claims.move(
-                live.name, expected_epoch=live.epoch, suspect=self.offer.identity.name, cause=MoveCause.REQUESTED
-            )
+            await self._claims.move(live.name, expected_epoch=live.epoch, suspect=me, cause=cause)
         except NoCapacity as full:
-            self._ended(live, End(Phase.PENDING, str(full)))
+            self._ended(live, replace(end, reason=f"{end.reason}; {full}", elsewhere=False))
             return
         except (RedisError, GenlockError) as error:
             logger.warning("%s: cannot be moved: %s", live.name, error)
-        self._drop(live, "no slot for it")
+        else:
+            if end.phase is Phase.FAILED:
+                self._passed_on.add(live.name)
+        self._drop(live, end.reason)
 
     async def find(self, session: str, epoch: int) -> LiveSession:
         """For the link server: the session, owned by this worker in that epoch. Raises ChannelRefusal."""
@@ -227,6 +236,10 @@ class Agent:
         if end.phase is None:
             self._spawn(self._lose(live))
             return
+        if end.elsewhere and live.name not in self._passed_on:
+            self._spawn(self._pass_on(live, MoveCause.REFUSED, end))
+            return
+        self._passed_on.discard(live.name)
         self._finished[live.name] = live.epoch
         self._spawn(self._release(live, end.phase, end.reason))
         self._drop(live, end.reason)

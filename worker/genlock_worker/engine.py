@@ -140,6 +140,8 @@ class Engine(Protocol):
         """One micro-step: all rows in one forward, results in the order of `rows`.
 
         Row (s, i) of chunk c may be run once (s, i-1, c) and (s, i, c-1) are done. Blocks until the results are there.
+        Raises EngineFailure for the session whose row cannot be run; then no row of another session has been run. After
+        any other error every session of the rows is reset.
         """
         ...
 

@@ -28,8 +28,8 @@ class EngineListener(Protocol):
         """A micro-step with rows of this session took `seconds`; `steps` is the session's step count now."""
         ...
 
-    def was_reset(self, reason: str) -> None:
-        """The engine lost the session's state; it went back to its last snapshot, or to the start."""
+    def was_reset(self, reason: str, *, restored: bool) -> None:
+        """The engine lost the session's state; it went back to its last checkpoint (`restored`), or to the start."""
         ...
 
     def gave_up(self, reason: str) -> None:

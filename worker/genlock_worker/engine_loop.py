@@ -94,32 +94,38 @@ class EngineLoop:
 
     # -- from the asyncio thread --------------------------------------------------------------------------------------
 
-    async def open(self, plan: SessionPlan, listener: EngineListener, *, checkpoint: Checkpoint | None = None) -> None:
-        """Start a session, from a checkpoint if there is one. Raises EngineFailure, ValueError if it is open."""
-        done: asyncio.Future[None] = self._loop.create_future()
+    async def open(self, plan: SessionPlan, listener: EngineListener, *, checkpoint: Checkpoint | None = None) -> bool:
+        """Start a session, from a checkpoint if there is one; False if it had to start from nothing.
 
-        def answer(error: Exception | None) -> None:
+        Raises EngineFailure, ValueError if it is open.
+        """
+        done: asyncio.Future[bool] = self._loop.create_future()
+
+        def answer(outcome: bool | Exception) -> None:  # noqa: FBT001 - what `begin` gave or raised
             if done.done():
                 return
-            if error is None:
-                done.set_result(None)
+            if isinstance(outcome, Exception):
+                done.set_exception(outcome)
             else:
-                done.set_exception(error)
+                done.set_result(outcome)
 
         def work() -> None:
-            failed: Exception | None = None
-            resident = Resident(plan, listener, now_s=self._clock.monotonic())
+            now_s = self._clock.monotonic()
+            resident = Resident(plan, listener, now_s=now_s)
+            outcome: bool | Exception
             try:
-                resident.start(self._engine, checkpoint, now_s=self._clock.monotonic())
+                if plan.session in self._residents:
+                    raise ValueError(f"{plan.session} is open already")
+                outcome = resident.begin(self._engine, checkpoint, now_s=now_s)
             except (EngineFailure, ValueError) as error:
-                failed = error
+                outcome = error
             else:
                 with self._changed:
                     self._residents[plan.session] = resident
-            self._tell(lambda: answer(failed))
+            self._tell(lambda: answer(outcome))
 
         self._command(work)
-        await done
+        return await done
 
     def offer(self, session: str, chunk: InputChunk) -> int:
         """Hand an input chunk in; it takes the place of one that still waits. Returns the frames dropped by that."""
@@ -151,7 +157,10 @@ class EngineLoop:
 
         def work() -> None:
             if (resident := self._residents.get(session)) is not None:
-                resident.change(self._engine, change, now_s=self._clock.monotonic())
+                try:
+                    resident.change(self._engine, change, now_s=self._clock.monotonic())
+                except (EngineFailure, ValueError) as failure:
+                    self._micro_steps.reset(session, f"a change failed: {failure}")
                 if change.steps is not None:
                     self._metrics.step_changes.labels("control").inc()
 

@@ -26,7 +26,7 @@ from genlock_worker.engine import EngineFailure
 from genlock_worker.engine_loop import GeneratedChunk
 from genlock_worker.figures import SessionFigures
 from genlock_worker.intake import Intake, later
-from genlock_worker.opening import Services, plan_for, read_state
+from genlock_worker.opening import Services, engine_name, plan_for, read_state
 from genlock_worker.output import Output, SentFrame, output_frames
 from genlock_worker.pacing import Pacer
 from genlock_worker.residents import Checkpoint
@@ -52,10 +52,14 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why a session leaves this worker by itself. `phase` None: another owner has it, nothing is to be written."""
+    """Why a session leaves this worker by itself. `phase` None: another owner has it, nothing is to be written.
+
+    `elsewhere`: it may be this worker's fault, so another one is to try it first.
+    """
 
     phase: Phase | None
     reason: str
+    elsewhere: bool = False
 
 
 OnEnd = Callable[["LiveSession", End], None]
@@ -72,6 +76,7 @@ class LiveSession:
     def __init__(self, record: SessionRecord, *, epoch: int, services: Services, on_end: OnEnd) -> None:
         spec = record.session
         self.record, self.name, self.epoch, self.state = record, record.name, epoch, State.OPENING
+        self._engine_name = engine_name(self.name, epoch)
         self.channels: set[GatewayChannel] = set()
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when it is RUNNING; has the error if it cannot be opened."""
@@ -91,7 +96,7 @@ class LiveSession:
             metrics=metrics,
             media_root=services.media_root,
             ask_key_frame=self._ask_publisher,
-            offer=lambda chunk: services.engine.offer(self.name, chunk),
+            offer=lambda chunk: services.engine.offer(self._engine_name, chunk),
             figures=self.figures,
         )
         size = spec.resolution
@@ -121,32 +126,45 @@ class LiveSession:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 restored, self._wishes = await read_state(self.record, epoch=self.epoch, services=self._services)
             checkpoint = restored.checkpoint if restored is not None else None
-            plan = plan_for(self._spec, self._wishes, model=self._services.engine.model)
-            await self._services.engine.open(plan, self, checkpoint=checkpoint)
+            if self._has_left():
+                return  # it left while Redis was asked
+            plan = plan_for(self._spec, self._wishes, model=self._services.engine.model, epoch=self.epoch)
+            kept = await self._services.engine.open(plan, self, checkpoint=checkpoint)
         except (EngineFailure, StaleEpoch, ValueError, TimeoutError) as error:
             self._refuse(error)
             return
-        if self.state is not State.OPENING:
-            self._services.engine.close(self.name)
+        if self._has_left():
+            self._services.engine.close(self._engine_name)
             return
         self.state = State.RUNNING
-        self.figures.restored = restored is not None
+        self.figures.restored = kept
         self._intake.skip_until(checkpoint.source if checkpoint is not None else None)
         self._writer = self._snapshot_writer(restored)
+        if restored is not None:
+            self._services.metrics.restores.labels("restored" if kept else "refused").inc()
+            if not kept:
+                self._writer.start_over()
         self._intake.paused = self._wishes.paused
         for work in (self._intake_loop(), self._output.run(), self._writer.run(), self._report(), self._control()):
             self._start(work)
         self.opened.set_result(None)
         self._services.metrics.restore_seconds.observe(self._services.clock.monotonic() - started_s)
-        logger.info("%s: %s, epoch %d", self.name, "restored" if restored else "opened", self.epoch)
+        logger.info("%s: %s, epoch %d", self.name, "restored" if kept else "opened", self.epoch)
+
+    def _has_left(self) -> bool:
+        return self.state is not State.OPENING
 
     def _refuse(self, error: Exception) -> None:
         logger.error("%s: cannot be opened: %s: %s", self.name, type(error).__name__, error)
         if not self.opened.done():
             self.opened.set_exception(error)
             self.opened.exception()  # whoever waits gets it too; nobody may
-        phase = None if isinstance(error, StaleEpoch) else Phase.FAILED
-        self._end(End(phase, f"the engine cannot open it: {error}" if phase else str(error)))
+        if isinstance(error, StaleEpoch):
+            self._end(End(None, str(error)))
+        elif isinstance(error, TimeoutError):
+            self._end(End(Phase.PENDING, "its state could not be read in time"))
+        else:
+            self._end(End(Phase.FAILED, f"the engine cannot open it: {error}", elsewhere=True))
 
     def _snapshot_writer(self, restored: Restored | None) -> SnapshotWriter:
         services, name, epoch = self._services, self.name, self.epoch
@@ -173,7 +191,7 @@ class LiveSession:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: a part of the session failed", self.name, exc_info=error)
-            self._end(End(Phase.FAILED, f"{type(error).__name__}: {error}"))
+            self._end(End(Phase.FAILED, f"{type(error).__name__}: {error}", elsewhere=True))
 
     # -- gateways -----------------------------------------------------------------------------------------------------
 
@@ -233,7 +251,7 @@ class LiveSession:
         self._end(End(Phase.ENDED, "the source has ended"))
 
     async def _is_drained(self) -> bool:
-        return await self._services.engine.is_idle(self.name) and self._output.is_drained
+        return await self._services.engine.is_idle(self._engine_name) and self._output.is_drained
 
     async def _control(self) -> None:
         """Apply what comes in the control stream: at once on a nudge, else within a second."""
@@ -246,7 +264,7 @@ class LiveSession:
             if entries:
                 before, self._wishes = self._wishes, self._wishes.after(entries)
                 self._intake.paused = self._wishes.paused
-                self._services.engine.apply(self.name, self._wishes.difference(before))
+                self._services.engine.apply(self._engine_name, self._wishes.difference(before))
             self._nudged.clear()
             try:
                 async with asyncio.timeout(REPORT_EVERY_S):
@@ -305,11 +323,13 @@ class LiveSession:
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         self.figures.micro_step(seconds=seconds, rows=rows, steps=steps)
 
-    def was_reset(self, reason: str) -> None:
-        logger.error("%s: the engine lost it (%s); it went back to its last snapshot", self.name, reason)
+    def was_reset(self, reason: str, *, restored: bool) -> None:
+        logger.error("%s: the engine lost it (%s); %s", self.name, reason, "restored" if restored else "started anew")
+        if not restored and self._writer is not None:
+            self._writer.start_over()
 
     def gave_up(self, reason: str) -> None:
-        self._end(End(Phase.FAILED, f"the engine gave it up: {reason}"))
+        self._end(End(Phase.FAILED, f"the engine gave it up: {reason}", elsewhere=True))
 
     def _sent(self, frame: SentFrame) -> None:
         self.figures.sent(frame)
@@ -341,7 +361,7 @@ class LiveSession:
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
-        self._services.engine.close(self.name)  # at once: the session may be opened anew under a later epoch
+        self._services.engine.close(self._engine_name)  # at once: its slot is another one's from now on
         if not self.opened.done():
             self.opened.set_exception(ChannelRefusal(RefusalReason.NOT_OWNER, reason, epoch=self.epoch))
             self.opened.exception()

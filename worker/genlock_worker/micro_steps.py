@@ -4,7 +4,8 @@ On the engine's thread only, under `engine_loop`, which decides what runs and wh
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Condition
 
 from genlock_core.clock import Clock
@@ -12,12 +13,15 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_worker.cost_model import CostModel
 from genlock_worker.engine import Chunk, Engine, EngineFailure, Row, RowResult
 from genlock_worker.engine_listener import GeneratedChunk
+from genlock_worker.lanes import Flight
 from genlock_worker.residents import Resident
 from genlock_worker.scheduler import Batch
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES = 3
+MAX_RESTORES = 2
+"""A session that fails more often than this without a finished chunk between starts anew: its state may be at fault."""
+MAX_FAILURES = 4
 """After this many failures without a finished chunk between them a session is given up."""
 
 
@@ -40,12 +44,14 @@ class MicroSteps:
         self._clock, self._cost, self._metrics = clock, cost, metrics
         self.ended = 0
         """How many have come back from the engine, with results or with a failure."""
+        self._apart: set[str] = set()
+        """Sessions that failed together: each runs alone until it finished a chunk, which shows who is at fault."""
         self.busy_s = 0.0
         """The engine's time in those that gave results."""
 
     def run(self, batch: Batch) -> None:
         """Run a batch; a failure takes the sessions that it touches back to their last checkpoint."""
-        rows = [row for row in batch.rows if self._prepare(row)]
+        rows = self._prepare(batch.rows)
         if not rows:
             return
         started_s = self._clock.monotonic()
@@ -53,12 +59,11 @@ class MicroSteps:
         try:
             results = self._engine.run(rows)
         except EngineFailure as failure:
-            self._reset(failure.session, failure.reason)
+            self.reset(failure.session, failure.reason)
             return
         except Exception as error:
             logger.exception("a micro-step failed")
-            for session in {row.session for row in rows}:
-                self._reset(session, f"{type(error).__name__}: {error}")
+            self._reset_all({row.session for row in rows}, f"{type(error).__name__}: {error}")
             return
         finally:
             self.ended += 1
@@ -67,27 +72,35 @@ class MicroSteps:
         self._cost.observe(batch.shape, len(rows), seconds)
         self._metrics.micro_step.observe(seconds)
         self._metrics.micro_step_rows.observe(len(rows))
-        for result in results:
-            self._finish(result, seconds=seconds, rows=len(rows))
+        self._note(results, seconds=seconds)
 
-    def _prepare(self, row: Row) -> bool:
-        """Feed the row's chunk if it is a new one; False if the row cannot run now."""
+    def _prepare(self, wanted: Sequence[Row]) -> list[Row]:
+        """Feed the chunks that are new with these rows; returns the rows that can run now."""
+        self._apart &= self._residents.keys()
+        if any(row.session in self._apart for row in wanted):
+            wanted = [row for row in wanted if row.session == wanted[0].session]
+        for row in wanted:
+            self._feed(row)
+        ready = set()
+        with self._lanes_lock:  # a session that was reset meanwhile has other rows now
+            for session in {row.session for row in wanted} & self._residents.keys():
+                ready |= {candidate.row for candidate in self._residents[session].lane.candidates()}
+        return [row for row in wanted if row in ready]
+
+    def _feed(self, row: Row) -> None:
+        """Feed the row's chunk if it is a new one."""
         resident = self._residents.get(row.session)
-        if resident is None:
-            return False
+        if resident is None or row.chunk != resident.lane.next_chunk:
+            return
         lane = resident.lane
-        if row.chunk != lane.next_chunk:
-            return True
         with self._lanes_lock:
             flight = lane.begin(lane.steps)
         chunk = flight.source
         try:
             resident.set_engine_steps(self._engine, lane.steps)
             flight.steps = self._engine.feed(row.session, Chunk(flight.chunk, chunk.pixels() if chunk else None))
-        except EngineFailure as failure:
-            self._reset(failure.session, failure.reason)
-            return False
-        return any(candidate.row == row for candidate in lane.candidates())
+        except (EngineFailure, ValueError) as failure:
+            self.reset(row.session, str(failure))
 
     def _mark_started(self, rows: list[Row], now_s: float) -> None:
         for row in rows:
@@ -96,33 +109,52 @@ class MicroSteps:
                 flight.started_s = now_s
                 self._metrics.queue_seconds.observe(max(0.0, now_s - flight.complete_s))
 
-    def _finish(self, result: RowResult, *, seconds: float, rows: int) -> None:
-        resident = self._residents[result.row.session]
-        listener, steps = resident.listener, resident.lane.steps
-        with self._lanes_lock:
-            flight = resident.lane.done(result.row)
-        self._tell(lambda: listener.micro_step(seconds=seconds, rows=rows, steps=steps))
-        if flight is None:
-            return
+    def _note(self, results: Sequence[RowResult], *, seconds: float) -> None:
+        """Count the rows that were run, then take the checkpoints: each must know all rows of its session."""
+        finished: list[tuple[RowResult, Flight]] = []
+        for result in results:
+            resident = self._residents[result.row.session]
+            with self._lanes_lock:
+                flight = resident.lane.done(result.row)
+            if flight is not None:
+                finished.append((result, flight))
+            told, steps = resident.listener.micro_step, resident.lane.steps
+            self._tell(partial(told, seconds=seconds, rows=len(results), steps=steps))
+        for result, flight in finished:
+            self._finish(result, flight)
+
+    def _finish(self, result: RowResult, flight: Flight) -> None:
+        session = result.row.session
+        resident = self._residents[session]
         if result.output is None:
-            self._reset(result.row.session, f"no pictures for chunk {flight.chunk}")
+            self.reset(session, f"no pictures for chunk {flight.chunk}")
             return
         generated_s = self._clock.monotonic()
         if resident.policy is not None and generated_s > flight.complete_s + resident.plan.deadline_s:
             resident.policy.trouble(generated_s)
         resident.failures = 0
+        self._apart.discard(session)
         resident.checkpoint = resident.take_checkpoint(self._engine)
         generated = GeneratedChunk(
             frames=result.output,
             flight=flight,
             generated_s=generated_s,
             checkpoint=resident.checkpoint,
-            sink_digest=self._engine.sink_digest(result.row.session),
+            sink_digest=self._engine.sink_digest(session),
         )
-        self._tell(lambda: listener.generated(generated))
+        self._tell(partial(resident.listener.generated, generated))
 
-    def _reset(self, session: str, reason: str) -> None:
-        """Take one session back to its last checkpoint; the others do not notice."""
+    def _reset_all(self, sessions: set[str], reason: str) -> None:
+        """Reset sessions of which any may be at fault: if they are several it counts as nobody's failure yet."""
+        if len(sessions) > 1:
+            self._apart |= sessions
+            for session in sessions:
+                self._residents[session].failures -= 1
+        for session in sessions:
+            self.reset(session, reason)
+
+    def reset(self, session: str, reason: str) -> None:
+        """Take one session back to its last checkpoint, else to the start; the others do not notice."""
         resident = self._residents.get(session)
         if resident is None:
             return
@@ -130,15 +162,16 @@ class MicroSteps:
         resident.failures += 1
         self._engine.close(session)
         if resident.failures <= MAX_FAILURES:
+            checkpoint = resident.checkpoint if resident.failures <= MAX_RESTORES else None
             try:
                 with self._lanes_lock:
-                    resident.start(self._engine, resident.checkpoint, now_s=self._clock.monotonic())
+                    restored = resident.begin(self._engine, checkpoint, now_s=self._clock.monotonic())
             except (EngineFailure, ValueError) as failure:
                 reason = f"{reason}; then {failure}"
             else:
-                self._tell(lambda: resident.listener.was_reset(reason))
+                self._tell(partial(resident.listener.was_reset, reason, restored=restored))
                 return
         with self._lanes_lock:
             self._residents.pop(session, None)
         self._engine.close(session)
-        self._tell(lambda: resident.listener.gave_up(reason))
+        self._tell(partial(resident.listener.gave_up, reason))

@@ -65,11 +65,16 @@ async def read_state(record: SessionRecord, *, epoch: int, services: Services) -
             await asyncio.sleep(RETRY_S)
 
 
-def plan_for(spec: ResolvedSession, wishes: Wishes, *, model: str) -> SessionPlan:
-    """The session as the engine loop must know it."""
+def engine_name(session: str, epoch: int) -> str:
+    """What the engine calls a session: under another epoch it is another one."""
+    return f"{session}@{epoch}"
+
+
+def plan_for(spec: ResolvedSession, wishes: Wishes, *, model: str, epoch: int) -> SessionPlan:
+    """The session under this epoch, as the engine loop must know it."""
     adaptive = spec.approximation.policy is ApproximationPolicy.ADAPTIVE
     return SessionPlan(
-        session=str(spec.key),
+        session=engine_name(str(spec.key), epoch),
         model=model,
         settings=StreamSettings(
             prompt=wishes.prompt,

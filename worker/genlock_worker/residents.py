@@ -1,19 +1,25 @@
 """A session as the engine loop has it: its plan, its lane, its wishes, and the last state to fall back to."""
 
+import logging
 from dataclasses import dataclass, field, replace
 
 from genlock_worker.checkpoint import Checkpoint, FlightMark
-from genlock_worker.engine import BatchShape, Change, Engine, StreamSettings, chunk_frames
+from genlock_worker.engine import BatchShape, Change, Engine, EngineFailure, StreamSettings, chunk_frames
 from genlock_worker.engine_listener import EngineListener
 from genlock_worker.lanes import Flight, Lane
 from genlock_worker.step_policy import StepPolicy
 
 __all__ = ["Checkpoint", "Resident", "SessionPlan"]
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """What the engine loop must know of a session. `min_steps` None: the steps are never lowered."""
+    """What the engine loop must know of a session. `min_steps` None: the steps are never lowered.
+
+    `session` is its name in the engine: one epoch's, so that a session that came back is not taken for itself before.
+    """
 
     session: str
     model: str
@@ -57,6 +63,22 @@ class Resident:
             self.policy = StepPolicy(requested=settings.steps, minimum=self.plan.min_steps, now_s=self.now_s)
         self.wishes = Change(prompt=settings.prompt, steps=settings.steps, noise_scale=settings.noise_scale)
         self._engine_steps = settings.steps
+
+    def begin(self, engine: Engine, checkpoint: Checkpoint | None, *, now_s: float) -> bool:
+        """Start from the checkpoint, or from nothing if there is none or it cannot be used; whether it was used.
+
+        Raises EngineFailure, ValueError.
+        """
+        if checkpoint is not None:
+            try:
+                self.start(engine, checkpoint, now_s=now_s)
+            except (EngineFailure, ValueError) as failure:
+                logger.error("%s: cannot be restored, starting anew: %s", self.plan.session, failure)
+                engine.close(self.plan.session)
+            else:
+                return True
+        self.start(engine, None, now_s=now_s)
+        return False
 
     def start(self, engine: Engine, checkpoint: Checkpoint | None, *, now_s: float) -> None:
         """Open or restore it in the engine; what was in flight counts as complete now.

@@ -79,7 +79,8 @@ async def take_over(
 ) -> Restored | None:
     """Raise the fence and read what is stored; None for a fresh start. Raises StaleEpoch, RedisError.
 
-    A snapshot that cannot be used is discarded: a fresh start is better than none.
+    A snapshot that cannot be read is discarded: a fresh start is better than none. Whether one that can be read is of
+    use is the engine's word.
     """
     stored = await store.take_over(session, epoch)
     if stored is None:
@@ -93,7 +94,6 @@ async def take_over(
         metrics.restores.labels("refused").inc()
         await store.discard(session, epoch=epoch)
         return None
-    metrics.restores.labels("restored").inc()
     return restored
 
 
@@ -128,6 +128,7 @@ class SnapshotWriter:
         self._stored = asyncio.Event()
         self._stored.set()
         self._noted = 0
+        self._starts_over = False
         self.report = SnapshotReport()
 
     def offer(self, checkpoint: Checkpoint, control_id: str) -> None:
@@ -135,11 +136,15 @@ class SnapshotWriter:
 
         The latter happens when a chunk in flight was finished and none was fed since: what is stored leads to the same.
         """
-        if checkpoint.state.chunk <= self._stored_chunk:
+        if checkpoint.state.chunk <= self._stored_chunk and not self._starts_over:
             return
         self._next = (checkpoint, control_id)
         self._stored.clear()
         self._changed.set()
+
+    def start_over(self) -> None:
+        """The session began anew, at chunk 0: what is stored and what waits is of no use any more."""
+        self._starts_over, self._next = True, None
 
     async def flush(self, timeout_s: float) -> bool:
         """Wait until the newest checkpoint was stored or has failed; False if that took longer."""
@@ -156,6 +161,7 @@ class SnapshotWriter:
             await self._changed.wait()
             self._changed.clear()
             if self._next is None:
+                self._stored.set()
                 continue
             (checkpoint, control_id), self._next = self._next, None
             try:
@@ -180,6 +186,9 @@ class SnapshotWriter:
             control_id=control_id,
         )
         try:
+            if self._starts_over:
+                await self._store.discard(self._session, epoch=self._epoch)
+                self._starts_over, self._written = False, {}
             delta = await asyncio.to_thread(encode_delta, snapshot, written=self._written)
             size = await self._store_delta(snapshot, delta)
             if version != self._noted and await self._note_format(version):

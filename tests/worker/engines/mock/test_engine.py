@@ -9,7 +9,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from genlock_core.clock import ManualClock
-from genlock_worker.engine import Change, Chunk, EngineState, Frames, Row
+from genlock_worker.engine import Change, Chunk, EngineFailure, EngineState, Frames, Row
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.words import Medium
@@ -251,14 +251,25 @@ def test_a_session_without_a_source_moves_and_is_the_prompts() -> None:
 def test_rows_that_are_not_ready_are_refused() -> None:
     mock = engine()
     mock.open("s", settings(steps=2))
-    with pytest.raises(ValueError, match="not ready"):
+    with pytest.raises(EngineFailure, match="not ready"):
         mock.run([Row("s", 0, 0)])
     mock.feed("s", chunk(0))
     mock.feed("s", chunk(1))
-    with pytest.raises(ValueError, match="not ready"):
+    with pytest.raises(EngineFailure, match="not ready"):
         mock.run([Row("s", 1, 0)])
-    with pytest.raises(ValueError, match="overtake"):
+    with pytest.raises(EngineFailure, match="overtake"):
         mock.run([Row("s", 0, 1)])
+
+
+def test_a_row_that_cannot_run_leaves_the_others_as_they_were() -> None:
+    mock = engine()
+    for name in ("a", "b"):
+        mock.open(name, settings(steps=2))
+        mock.feed(name, chunk(0))
+    with pytest.raises(EngineFailure, match="not ready") as failure:
+        mock.run([Row("a", 0, 0), Row("b", 1, 0)])
+    assert failure.value.session == "b"
+    mock.run([Row("a", 0, 0)])
 
 
 def test_wrong_use_is_refused_with_its_reason() -> None:

@@ -93,6 +93,11 @@ class MockEngine:
 
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
         """Run rows one after the other, then wait until the hardware it stands for would have been done."""
+        for row in rows:
+            try:
+                self._session(row.session).check_row(row.step, row.chunk)
+            except ValueError as mistake:
+                raise EngineFailure(row.session, str(mistake)) from mistake
         started = self._clock.monotonic()
         results = [RowResult(row, self._session(row.session).run_row(row.step, row.chunk)) for row in rows]
         left = self._simulated_s(rows) - (self._clock.monotonic() - started)

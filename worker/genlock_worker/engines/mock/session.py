@@ -139,16 +139,21 @@ class Session:
         self.blend = self.blend.next_chunk()
         return flight.steps
 
-    def run_row(self, step: int, chunk: int) -> Pixels | None:
-        """Run one row; the generated chunk (frames, height, width, 3) after its last one.
+    def check_row(self, step: int, chunk: int) -> Flight:
+        """The row's chunk, if the row may run now: a chunk's rows run in order, and each row sees chunks in order.
 
-        Raises ValueError if the row is not ready: its chunk's rows run in order, and each row sees chunks in order.
+        Raises ValueError.
         """
         flight = self.flights.get(chunk)
         if flight is None or flight.done != step or step >= flight.steps:
             raise ValueError(f"row {step} of chunk {chunk} is not ready")
         if any(f.index < chunk and f.done <= step < f.steps for f in self.flights.values()):
             raise ValueError(f"row {step} of chunk {chunk} would overtake an earlier chunk")
+        return flight
+
+    def run_row(self, step: int, chunk: int) -> Pixels | None:
+        """Run one row; the generated chunk (frames, height, width, 3) after its last one. Raises like `check_row`."""
+        flight = self.check_row(step, chunk)
         held, refined = self._denoise(flight, step)
         flight.done += 1
         if flight.done < flight.steps:

@@ -1,0 +1,110 @@
+"""Micro-steps with rows of several chunks of one session: what was run and what a checkpoint says are the same."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from genlock_core.clock import ManualClock
+from genlock_core.media import SourcePosition
+from genlock_core.metrics import WorkerMetrics
+from genlock_worker.checkpoint import Checkpoint
+from genlock_worker.chunks import InputChunk, SourceFrame
+from genlock_worker.cost_model import CostModel, LinearCost
+from genlock_worker.engine import Frames, StreamSettings, chunk_frames
+from genlock_worker.engine_listener import GeneratedChunk
+from genlock_worker.engines.mock.engine import MockEngine
+from genlock_worker.engines.mock.timing import StepTiming
+from genlock_worker.micro_steps import MicroSteps
+from genlock_worker.residents import Resident, SessionPlan
+from genlock_worker.scheduler import Batch
+from genlock_worker.sources.pattern import draw
+
+WIDTH, HEIGHT = 128, 96
+
+
+def tell_at_once(callback: Callable[[], object]) -> None:
+    callback()
+
+
+class Session:
+    """One session in a mock engine, moved micro-step by micro-step."""
+
+    def __init__(self, checkpoint: Checkpoint | None = None) -> None:
+        clock = ManualClock()
+        engine = MockEngine("m", StepTiming.instant(), clock, clock.advance)
+        settings = StreamSettings("oil", 2, WIDTH, HEIGHT, 16, seed=1, noise_scale=0.7)
+        self.resident = Resident(SessionPlan("a", "m", settings, 0.5, None), self, now_s=0.0)
+        assert self.resident.begin(engine, checkpoint, now_s=0.0) is (checkpoint is not None)
+        self.lane, self.outputs, self.resets, self.ends = self.resident.lane, {}, [], []  # type: ignore[var-annotated]
+        self.checkpoint: Checkpoint | None = checkpoint
+        self.steps = MicroSteps(
+            engine,
+            {"a": self.resident},
+            lanes_lock=threading.Condition(),
+            tell=tell_at_once,
+            clock=clock,
+            cost=CostModel(LinearCost(0.001, 0.001)),
+            metrics=WorkerMetrics(CollectorRegistry()),
+        )
+
+    def offer(self, chunk: int) -> None:
+        first = 0 if chunk == 0 else 5 + 4 * (chunk - 1)
+        numbers = range(first, first + chunk_frames(chunk))
+        pictures = [draw(number, width=WIDTH, height=HEIGHT) for number in numbers]
+        frames = (
+            SourceFrame(SourcePosition(1, n), np.ascontiguousarray(p), 0.0)
+            for n, p in zip(numbers, pictures, strict=True)
+        )
+        self.lane.offer(InputChunk(tuple(frames), 1.0))
+
+    def step(self) -> None:
+        """All rows that may run, in one forward."""
+        candidates = self.lane.candidates()
+        self.steps.run(Batch(tuple(candidate.row for candidate in candidates), candidates[0].shape))
+
+    def generated(self, chunk: GeneratedChunk) -> None:
+        self.outputs[chunk.flight.chunk], self.checkpoint = chunk.frames, chunk.checkpoint
+
+    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
+        pass
+
+    def was_reset(self, reason: str, *, restored: bool) -> None:
+        self.resets.append(restored)
+
+    def gave_up(self, reason: str) -> None:
+        self.ends.append(reason)
+
+
+def two_chunks_in_one_forward() -> Session:
+    """Its last micro-step ran the last row of chunk 0 and the first one of chunk 1."""
+    session = Session()
+    session.offer(0)
+    session.step()
+    session.offer(1)
+    session.step()
+    assert list(session.outputs) == [0]
+    return session
+
+
+def rest(session: Session) -> Frames:
+    session.step()
+    frames: Frames = session.outputs[1]
+    return frames
+
+
+def test_a_checkpoint_knows_every_row_of_its_micro_step() -> None:
+    session = two_chunks_in_one_forward()
+    assert session.checkpoint is not None
+    assert [(mark.chunk, mark.done) for mark in session.checkpoint.flights] == [(1, 1)]
+
+
+def test_a_session_goes_on_from_such_a_checkpoint_to_the_byte() -> None:
+    undisturbed = rest(two_chunks_in_one_forward())
+    moved = Session(two_chunks_in_one_forward().checkpoint)
+    assert np.array_equal(rest(moved), undisturbed)
+    reset = two_chunks_in_one_forward()
+    reset.steps.reset("a", "NaN")
+    assert np.array_equal(rest(reset), undisturbed)
+    assert (reset.resets, moved.resets, reset.ends, moved.ends) == ([True], [], [], [])
