@@ -1,11 +1,11 @@
 """One live session at this gateway: its publisher, its viewers, and the frames between them and the worker.
 
-Codecs, RTP and ICE are `rtc`'s, claims and moves `worker_side`'s; a `LiveStream` puts them together.
+Codecs, RTP and ICE are `rtc`'s, claims and moves `worker_side`'s, what is shown of which worker `output`'s; a
+`LiveStream` puts them together.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -14,14 +14,14 @@ from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.record import SessionRecord
 from genlock_core.link.events import MediaReceived, StatsReceived
 from genlock_core.link.messages import After, Open, names_of
-from genlock_core.media import AccessUnit, Codec, SourcePosition
+from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_core.spec.session import Phase
 from genlock_gateway.audience import Audience, Resource
 from genlock_gateway.gop import GroupOfPictures
 from genlock_gateway.links import Channel
-from genlock_gateway.output_gate import OutputGate, Verdict
-from genlock_gateway.rtc.fanout import Fanout
+from genlock_gateway.output import SessionOutput
+from genlock_gateway.output_gate import Verdict
 from genlock_gateway.rtc.receive import IngestPeer
 from genlock_gateway.session_view import SessionView, view_of
 from genlock_gateway.stats import SessionStats
@@ -29,7 +29,6 @@ from genlock_gateway.worker_side import Surroundings, WorkerSide
 
 logger = logging.getLogger(__name__)
 
-KEY_FRAME_EVERY_S: Final = 0.1
 FAREWELL_S: Final = 0.2
 """The last message of an ended session gets this long to reach its clients."""
 DROPPED: Final = {Verdict.STALE: "stale-epoch", Verdict.OLDER: "old", Verdict.NEEDS_KEY: "before-key-frame"}
@@ -52,18 +51,11 @@ class LiveStream:
         self.side = WorkerSide(self.session, self, around)
         self._around = around
         self._gop = GroupOfPictures()
-        self._gate = OutputGate()
-        preferred = Codec[record.session.output.codec.upper()]
-        self.fanouts: Mapping[Codec, Fanout] = {
-            codec: Fanout(codec=codec, clock=around.clock, on_key_frame_wanted=self._asker(codec))
-            for codec in sorted(Codec, key=lambda codec: codec is not preferred)
-        }
+        self.shown = SessionOutput(
+            Codec[record.session.output.codec.upper()], clock=around.clock, ask_key_frame=self._ask_key_frame
+        )
         self.over = ""  # why the session has ended
         self.missing_since_s: float | None = None  # since when Redis has no record of it
-        self._key_frame_due_s = 0.0
-        self._opened_epoch = 0
-        self._shown_epoch = 0  # the newest one that a frame was shown of
-        self._lost = False  # its worker was lost, and nothing was shown since
         self._chores: set[asyncio.Task[None]] = set()
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -82,9 +74,9 @@ class LiveStream:
         """What clients are told: the record's phase, and Recovering from the loss of a worker to the next frame."""
         if self.record.finished or not self.wanted:
             return self.record.phase
-        if self._lost:
+        if self.shown.lost:
             return Phase.RECOVERING
-        return Phase.LIVE if self._shown_epoch >= self.record.epoch > 0 else self.record.phase
+        return Phase.LIVE if self.shown.epoch >= self.record.epoch > 0 else self.record.phase
 
     def view(self, *, gpus: int | None = None) -> SessionView:
         """The session as the API shows it; `gpus` are its worker's, where the caller knows them."""
@@ -137,8 +129,7 @@ class LiveStream:
         if not self.wanted:
             self.side.unwant()
             self.stats.forget_report()
-            self._opened_epoch = self._shown_epoch = 0
-            self._lost = False
+            self.shown.rest()
         self.changed()
 
     def renumber(self, resource: Resource, run: int) -> None:
@@ -174,13 +165,11 @@ class LiveStream:
 
     def tick(self) -> None:
         """Several times a second: silence, retries, what is due to be told."""
-        now_s = self._around.clock.monotonic()
         self.side.tick()
         leaving = self.side.leaving
-        if leaving is not None and leaving.epoch == self._gate.leaving and self._gate.may_leave(now_s):
+        if leaving is not None and self.shown.release(leaving.epoch):
             self.side.leave_old()
-            self._gate.left()
-        self.audience.tick(self.view, now_s)
+        self.audience.tick(self.view, self._around.clock.monotonic())
 
     def updated(self, record: SessionRecord) -> None:
         """Redis tells a newer record."""
@@ -191,7 +180,7 @@ class LiveStream:
         self.record = record
         if record.finished:
             self.over = self.over or f"the session has ended{f' ({record.reason})' if record.reason else ''}"
-        if moved and record.phase is Phase.RECOVERING and record.epoch > self._shown_epoch:
+        if moved and record.phase is Phase.RECOVERING and record.epoch > self.shown.epoch:
             self.moving(_cause(record.reason))
         if paused is not None and paused.value == "true":
             self.stats.rest()
@@ -209,8 +198,7 @@ class LiveStream:
     def close(self) -> None:
         """Leave nothing behind."""
         self.side.close("the gateway leaves the session")
-        for fanout in self.fanouts.values():
-            fanout.close()
+        self.shown.close()
         for chore in self._chores:
             chore.cancel()
         self._around.metrics.drop_session(self.session)
@@ -218,7 +206,7 @@ class LiveStream:
     # -- from the worker's side -------------------------------------------------------------------------------------
 
     def request(self, claim: Claim) -> Open:
-        shown = self._gate.last_shown
+        shown = self.shown.last
         return Open(
             session=self.session,
             epoch=claim.epoch,
@@ -229,9 +217,7 @@ class LiveStream:
         )
 
     def opened(self, channel: Channel, leaving: Channel | None) -> None:
-        self._gate.switch(channel.epoch, leaving=None if leaving is None else leaving.epoch)
-        self.stats.moves += self._opened_epoch != 0 and channel.epoch > self._opened_epoch
-        self._opened_epoch = channel.epoch
+        self.stats.moves += self.shown.opened(channel.epoch, leaving=None if leaving is None else leaving.epoch)
         connection, number = channel.connection, channel.number
         connection.send_codecs(number, self.audience.codecs)
         if self.audience.publisher is not None:
@@ -243,29 +229,16 @@ class LiveStream:
 
     def output(self, channel: Channel, media: MediaReceived) -> None:
         arrived_us = self.stats.now_us()
-        unit = media.unit
         if not self.audience.viewers:
             return
-        verdict = self._gate.admit(
-            unit.codec,
-            epoch=channel.epoch if media.epoch == channel.epoch else -1,
-            position=SourcePosition(media.run, unit.capture_us),
-            key_frame=unit.key_frame,
-            now_s=self._around.clock.monotonic(),
-        )
-        fanout = self.fanouts[unit.codec]
+        verdict = self.shown.show(media, epoch=channel.epoch)
         if verdict is not Verdict.SHOW:
             self._around.metrics.frames_dropped.labels(reason=DROPPED[verdict]).inc()
-            if verdict is Verdict.NEEDS_KEY:
-                self._want_key_frame(unit.codec)
             return
-        fanout.push(unit)
         own_run = None if self.audience.publisher is None else self.audience.publisher.run
-        if unit.codec is self._measured():
+        if media.unit.codec is self.shown.measured(self.audience.codecs):
             self.stats.shown(media, arrived_us=arrived_us, own_run=own_run)
-        self._lost = self._lost and channel.epoch != self._gate.epoch
-        if channel.epoch > self._shown_epoch:
-            self._shown_epoch = channel.epoch
+        if self.shown.began(channel.epoch):
             self._chore(self._live(channel.epoch))
             self.changed()
 
@@ -279,8 +252,7 @@ class LiveStream:
             self.stats.reported(stats.report)
 
     def moving(self, cause: MoveCause) -> None:
-        if self._shown_epoch and not self._lost and cause not in (MoveCause.DRAIN, MoveCause.REQUESTED):
-            self._lost = True
+        if cause not in (MoveCause.DRAIN, MoveCause.REQUESTED) and self.shown.lose():
             self.stats.fault(cause)
             self.changed()
 
@@ -296,30 +268,14 @@ class LiveStream:
 
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def _want_key_frame(self, codec: Codec) -> None:
-        """Ask for a key frame that can be shown: the last one may have been refused as older, and the fan-out waits
-        a second before it asks again."""
-        now_s = self._around.clock.monotonic()
-        if now_s >= self._key_frame_due_s:
-            self._key_frame_due_s = now_s + KEY_FRAME_EVERY_S
-            self._asker(codec)()
-
     def _still_needed(self) -> Channel | None:
         """The leaving worker, until its successor has sent its first frame."""
         leaving = self.side.leaving
-        replaced = leaving is not None and leaving.epoch == self._gate.leaving and self._gate.successor_arrived
-        return None if replaced else leaving
-
-    def _measured(self) -> Codec:
-        """The codec whose frames are counted: each frame once, though it may be sent in two."""
-        used = self.audience.codecs
-        return next((codec for codec in self.fanouts if codec in used), Codec.H264)
+        return leaving if leaving is not None and self.shown.feeds(leaving.epoch) else None
 
     def _tell_codecs(self) -> None:
         codecs = self.audience.codecs
-        for codec in Codec:
-            if codec not in codecs:
-                self._gate.restart(codec)
+        self.shown.restart(codecs)
         channel = self.side.serving
         if channel is not None:
             channel.connection.send_codecs(channel.number, codecs)
@@ -330,14 +286,11 @@ class LiveStream:
         if channel is not None:
             channel.connection.send_source(channel.number, present=self.audience.publisher is not None, run=run)
 
-    def _asker(self, codec: Codec) -> Callable[[], None]:
-        def ask() -> None:
-            channel = self.side.serving
-            if channel is not None:
-                self._around.metrics.key_frame_requests.labels(to="worker").inc()
-                channel.connection.request_key_frame(channel.number, codec)
-
-        return ask
+    def _ask_key_frame(self, codec: Codec) -> None:
+        channel = self.side.serving
+        if channel is not None:
+            self._around.metrics.key_frame_requests.labels(to="worker").inc()
+            channel.connection.request_key_frame(channel.number, codec)
 
     async def _live(self, epoch: int) -> None:
         await self._around.claims.set_phase(self.session, epoch, Phase.LIVE)

@@ -42,7 +42,7 @@ async def _enter(gateway: Gateway, admitted: Admitted, began_s: float) -> Respon
         on_closed=ending.closed,
     )
     try:
-        peer, answer = await gateway.media.view(admitted.sdp, stream.fanouts, callbacks)
+        peer, answer = await gateway.media.view(admitted.sdp, stream.shown.fanouts, callbacks)
     except OfferError as error:
         gateway.hub.drop_if_unused(stream)
         raise refused(error) from error
