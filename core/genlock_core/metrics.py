@@ -99,8 +99,7 @@ class GatewayMetrics(_Bundle):
         Counter,
         about(
             "genlock_gateway_frames_dropped",
-            "Frames not passed on: stale-epoch, old (not newer than what was shown), "
-            "before-key-frame, queue-full, incomplete or no-worker",
+            "Frames not passed on: stale-epoch, old (not newer than what was shown), before-key-frame or no-worker",
             "reason",
         ),
     ]
@@ -139,9 +138,6 @@ class GatewayMetrics(_Bundle):
         ),
     ]
     links: Annotated[Gauge, about("genlock_gateway_links", "Links to workers that are up")]
-    link_rtt: Annotated[
-        Histogram, about("genlock_link_rtt_seconds", "Round trip of a heartbeat on a link", buckets=LATENCY_BUCKETS_S)
-    ]
     link_bytes: Annotated[
         Counter, about("genlock_gateway_link_bytes", "Bytes on the links to workers; direction: in or out", "direction")
     ]
@@ -149,8 +145,7 @@ class GatewayMetrics(_Bundle):
         Counter,
         about(
             "genlock_gateway_link_drops",
-            "Frames dropped because a link's queue was full; track: source or output",
-            "track",
+            "Publishers' frames dropped because the link to a worker was too slow",
         ),
     ]
     key_frame_requests: Annotated[
@@ -217,8 +212,7 @@ class WorkerMetrics(_Bundle):
         Counter,
         about(
             "genlock_worker_link_drops",
-            "Frames dropped because a link's queue was full; track: source or output",
-            "track",
+            "Generated frames dropped because the link to a gateway was too slow",
         ),
     ]
     frames_in: Annotated[

@@ -15,8 +15,8 @@ from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.clock import Clock
 from genlock_core.link.client import connect
 from genlock_core.link.closure import LinkDown
-from genlock_core.link.connection import LinkConnection
-from genlock_core.link.events import Connected, Event, LinkIdentity, PeerLeft, PeerProgressing, PeerSilent
+from genlock_core.link.connection import LinkConnection, Meter
+from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft, PeerProgressing, PeerSilent
 from genlock_core.link.messages import LinkRole, Open
 from genlock_core.metrics import GatewayMetrics
 
@@ -92,16 +92,17 @@ class Links:
             done.exception()  # seen here too: whoever asked may have given up meanwhile
 
     async def _connected(self, claim: Claim) -> "_Link":
-        worker = claim.worker
+        worker, traffic = claim.worker, self._metrics.link_bytes
         connection = await connect(
             claim.address,
             identity=self._identity,
             secrets=self._secrets,
             clock=self._clock,
             expect=LinkIdentity(LinkRole.WORKER, worker.name, worker.incarnation),
+            meter=Meter(received=traffic.labels("in").inc, sent=traffic.labels("out").inc),
         )
         logger.info("linked to worker %s at %s", worker.name, claim.address)
-        link = _Link(claim.address, connection, on_down=lambda: self._down(worker))
+        link = _Link(claim.address, connection, metrics=self._metrics, on_down=lambda: self._down(worker))
         self._links[worker] = link
         self._metrics.links.set(len(self._links))
         return link
@@ -114,8 +115,10 @@ class Links:
 class _Link:
     """One connection, its channels and the task that reads it."""
 
-    def __init__(self, address: str, connection: LinkConnection, *, on_down: Callable[[], None]) -> None:
-        self.address, self.connection = address, connection
+    def __init__(
+        self, address: str, connection: LinkConnection, *, metrics: GatewayMetrics, on_down: Callable[[], None]
+    ) -> None:
+        self.address, self.connection, self._metrics = address, connection, metrics
         self._on_down = on_down
         self._channels: dict[int, tuple[Channel, Listener]] = {}
         self._reader = asyncio.create_task(self._read(), name=f"reads link {address}")
@@ -152,6 +155,8 @@ class _Link:
             async for event in self.connection.events():
                 if isinstance(event, Connected | PeerSilent | PeerProgressing | PeerLeft):
                     continue  # silence is read from `Channel.quiet_s`; the end of the link says how it ended
+                if isinstance(event, MediaDropped):
+                    self._metrics.link_drops.inc(event.count)
                 known = self._channels.get(event.channel)
                 if known is not None:
                     self._tell(*known, event)

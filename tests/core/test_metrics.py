@@ -56,6 +56,14 @@ def test_a_session_that_is_gone_leaves_no_series(bundle: type[GatewayMetrics | W
     assert b"default/b" in text
 
 
+@pytest.mark.parametrize(("bundle", "part"), [(GatewayMetrics, "gateway"), (WorkerMetrics, "worker")])
+def test_every_metric_is_measured(bundle: type[GatewayMetrics | WorkerMetrics], part: str) -> None:
+    root = Path(__file__).parents[2] / part
+    text = "".join(source.read_text() for source in root.rglob("*.py"))
+    measured = set(re.findall(r"metrics\s*\.(\w+)", text))
+    assert {attribute for attribute, _, _ in bundle.definitions()} - measured == set()
+
+
 def test_every_metric_is_exposed_under_the_name_in_the_document() -> None:
     listed = set(re.findall(r"^\| `(genlock_\w+)` \|", document(), re.MULTILINE))
     exposed: set[str] = set()

@@ -82,6 +82,7 @@ class GatewayLink:
                 if (known := self._channels.get(event.channel)) is not None:
                     self._pass_on(event, *known)
             case MediaDropped():
+                self._metrics.link_drops.inc(event.count)
                 if (known := self._channels.get(event.channel)) is not None:
                     session, channel = known
                     session.output_dropped(channel, Codec(event.codec))

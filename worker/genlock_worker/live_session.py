@@ -222,7 +222,6 @@ class LiveSession:
 
     def output_dropped(self, channel: GatewayChannel, codec: Codec) -> None:
         """The link to a gateway was too slow for the output."""
-        self._services.metrics.link_drops.labels("output").inc()
         self._output.gap(channel, codec)
 
     def push(self, unit: SourceUnit) -> None:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import Clock
-from genlock_core.link.connection import LinkConnection
+from genlock_core.link.connection import LinkConnection, Meter
 from genlock_core.link.events import LinkIdentity
 from genlock_core.link.messages import LinkRole
 from genlock_core.link.server import LinkServer, serve
@@ -75,6 +75,7 @@ class Worker:
         await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings())
         if self.engine_loop.crashed.done():
             raise WorkerStopped(f"the engine cannot run: {self.engine_loop.crashed.result()}")
+        traffic = self._metrics.link_bytes
         self._server: LinkServer = await serve(
             settings.listen.host,
             settings.listen.port,
@@ -83,6 +84,7 @@ class Worker:
             secrets=self._secrets,
             clock=self._clock,
             progress=lambda: self.engine_loop.progress,
+            meter=Meter(received=traffic.labels("in").inc, sent=traffic.labels("out").inc),
         )
         self.address = advertised(self._server.address, settings.advertise)
         self.agent = Agent(self._offer(), await self._services())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from genlock_core.clock import Clock
 from genlock_core.link.closure import CloseCause, Closure, LinkDown
-from genlock_core.link.connection import READ_BYTES, LinkConnection
+from genlock_core.link.connection import READ_BYTES, LinkConnection, Meter
 from genlock_core.link.events import LinkIdentity, MediaDropped
 from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.outbox import OutboxLimits
@@ -21,6 +21,7 @@ async def connect(
     expect: LinkIdentity | None = None,
     timings: LinkTimings | None = None,
     limits: OutboxLimits | None = None,
+    meter: Meter | None = None,
 ) -> LinkConnection:
     """Connect a gateway to the worker at `host:port` and prove both sides.
 
@@ -44,6 +45,6 @@ async def connect(
             identity, secrets, clock=clock, on_drop=on_drop, expect=expect, timings=timings, limits=limits
         )
 
-    connection = LinkConnection(reader, writer, address=address, clock=clock, make_protocol=make_protocol)
+    connection = LinkConnection(reader, writer, address=address, clock=clock, make_protocol=make_protocol, meter=meter)
     await connection.connected()
     return connection

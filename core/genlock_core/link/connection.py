@@ -11,7 +11,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import JsonValue
@@ -37,6 +37,18 @@ FAREWELL_S = 1.0
 _NO_STAGES = StageTimes()
 
 
+def _uncounted(_: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Told of the bytes that come and go, so that all links of a process are one metric."""
+
+    received: Callable[[int], object] = _uncounted
+    sent: Callable[[int], object] = _uncounted
+
+
 class LinkConnection:
     """One link, made by `client.connect` or `server.serve`.
 
@@ -52,11 +64,13 @@ class LinkConnection:
         address: str,
         clock: Clock,
         make_protocol: Callable[[Callable[[MediaDropped], None]], LinkProtocol],
+        meter: Meter | None = None,
     ) -> None:
         self.address = address
         self.closed: asyncio.Future[Closure] = asyncio.get_running_loop().create_future()
         self._reader, self._writer, self._clock = reader, writer, clock
         self._protocol = make_protocol(self._dropped)
+        self._meter = meter or Meter()
         self._proven = asyncio.Event()
         self._events: deque[Event] = deque()
         self._drops: dict[Lane, MediaDropped] = {}
@@ -193,9 +207,13 @@ class LinkConnection:
     def _flush(self) -> None:
         """Hand over what waits, at once if the socket keeps up: a hop to the writer's task would cost latency."""
         while self._writer.transport.get_write_buffer_size() == 0 and (buffers := self._protocol.data_to_send()):
-            self._writer.writelines(buffers)
+            self._send(buffers)
         if self._protocol.has_data_to_send:
             self._wake.set()
+
+    def _send(self, buffers: list[bytes]) -> None:
+        self._writer.writelines(buffers)
+        self._meter.sent(sum(map(len, buffers)))
 
     # The tasks.
 
@@ -223,6 +241,7 @@ class LinkConnection:
 
     async def _read(self) -> Closure:
         while data := await self._reader.read(READ_BYTES):
+            self._meter.received(len(data))
             for event in self._protocol.receive(data):
                 if isinstance(event, Connected):
                     self._proven.set()
@@ -239,7 +258,7 @@ class LinkConnection:
             await self._wake.wait()
             self._wake.clear()
             while buffers := self._protocol.data_to_send(READ_BYTES):
-                self._writer.writelines(buffers)
+                self._send(buffers)
                 await self._writer.drain()
         return Closure(CloseCause.CLOSED, "closed by this side")
 
@@ -269,7 +288,7 @@ class LinkConnection:
         """Send what is still to be said, and wait until the peer has read it: closing over unread bytes cuts it."""
         async with asyncio.timeout(FAREWELL_S):
             while buffers := self._protocol.data_to_send(READ_BYTES):
-                self._writer.writelines(buffers)
+                self._send(buffers)
             await self._writer.drain()
             if self._writer.can_write_eof():
                 self._writer.write_eof()

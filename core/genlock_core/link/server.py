@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from genlock_core.clock import Clock
 from genlock_core.link.closure import LinkDown
-from genlock_core.link.connection import FAREWELL_S, READ_BYTES, LinkConnection
+from genlock_core.link.connection import FAREWELL_S, READ_BYTES, LinkConnection, Meter
 from genlock_core.link.events import LinkIdentity, MediaDropped
 from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.outbox import OutboxLimits
@@ -26,11 +26,17 @@ class LinkServer:
     """Made by `serve`. Serving -> closed (`close`); each connection has a task that ends with it."""
 
     def __init__(
-        self, on_connection: OnConnection, *, clock: Clock, make_protocol: Callable[..., LinkProtocol]
+        self,
+        on_connection: OnConnection,
+        *,
+        clock: Clock,
+        make_protocol: Callable[..., LinkProtocol],
+        meter: Meter | None = None,
     ) -> None:
         self._on_connection = on_connection
         self._clock = clock
         self._make_protocol = make_protocol
+        self._meter = meter
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._unproven = 0
@@ -79,7 +85,12 @@ class LinkServer:
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = writer.get_extra_info("peername")[:2]
         connection = LinkConnection(
-            reader, writer, address=f"{host}:{port}", clock=self._clock, make_protocol=self._make_protocol
+            reader,
+            writer,
+            address=f"{host}:{port}",
+            clock=self._clock,
+            make_protocol=self._make_protocol,
+            meter=self._meter,
         )
         self._connections.add(connection)
         self._unproven += 1
@@ -111,6 +122,7 @@ async def serve(
     progress: Callable[[], int],
     timings: LinkTimings | None = None,
     limits: OutboxLimits | None = None,
+    meter: Meter | None = None,
 ) -> LinkServer:
     """Listen for gateways; port 0 takes a free one. `on_connection` runs once per proven gateway, and its link closes
     when it returns. `progress` is the engine's counter: it must move while the engine thread is well, idle or not."""
@@ -120,6 +132,6 @@ async def serve(
             identity, secrets, clock=clock, on_drop=on_drop, progress=progress, timings=timings, limits=limits
         )
 
-    server = LinkServer(on_connection, clock=clock, make_protocol=make_protocol)
+    server = LinkServer(on_connection, clock=clock, make_protocol=make_protocol, meter=meter)
     await server.listen(host, port)
     return server

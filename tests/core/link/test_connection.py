@@ -10,7 +10,7 @@ from genlock_core.clock import SystemClock
 from genlock_core.link import server as link_server
 from genlock_core.link.client import connect
 from genlock_core.link.closure import CloseCause, LinkDown
-from genlock_core.link.connection import LinkConnection
+from genlock_core.link.connection import LinkConnection, Meter
 from genlock_core.link.events import (
     ChannelOpened,
     CodecsWanted,
@@ -93,6 +93,25 @@ async def until(connection: LinkConnection, kind: type[Event]) -> Event:
         if isinstance(event, kind):
             return event
     raise AssertionError(f"the link ended before {kind.__name__}: {connection.closed.result()}")
+
+
+async def test_a_meter_is_told_of_every_byte() -> None:
+    told: dict[str, list[int]] = {"in": [], "out": []}
+    async with worker(echo) as server:
+        connection = await connect(
+            server.address,
+            identity=GATEWAY,
+            secrets=SECRETS,
+            clock=SystemClock(),
+            meter=Meter(received=told["in"].append, sent=told["out"].append),
+        )
+        channel = connection.open(Open(session="default/demo", epoch=1, gateway="g0", publisher=True, codecs=("h264",)))
+        await until(connection, ChannelOpened)
+        before = {way: sum(counts) for way, counts in told.items()}
+        connection.send_media(channel, AccessUnit(Codec.H264, b"x" * 5_000, key_frame=True, capture_us=0), run=1)
+        await until(connection, MediaReceived)
+        assert all(5_000 < sum(counts) - before[way] < 6_000 for way, counts in told.items())
+        await connection.close()
 
 
 async def test_media_and_requests_go_both_ways() -> None:
