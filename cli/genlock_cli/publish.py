@@ -109,8 +109,9 @@ class _Publisher:
         try:
             async for packet in self._paced(stop):
                 if publisher.lost.is_set():
-                    await publisher.close()
-                    publisher, track = await self._reconnect()
+                    left = publisher
+                    publisher, track = await self._reconnect()  # takes over from itself: the key is the same
+                    await left.close()
                 await track.send(packet)
                 self._count(packet)
                 show(self._done)

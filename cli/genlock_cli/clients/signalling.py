@@ -1,6 +1,11 @@
-"""What a WHIP and a WHEP client share: offer, POST, answer, DELETE (RFC 9725), over aiortc's own peer connection."""
+"""What a WHIP and a WHEP client share, over aiortc's own peer connection: offer, POST, answer, DELETE (RFC 9725), and
+the data channel on which the gateway answers pings and says when to connect again.
+"""
 
+import asyncio
+import contextlib
 import ipaddress
+import json
 import logging
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +17,10 @@ from aiortc import RTCPeerConnection, RTCRtpTransceiver, RTCSessionDescription
 from genlock_cli.api import out_of_reach, problem_of
 
 TIMEOUT_S = 15.0
+CONNECT_TIMEOUT_S = 10.0
+PING_EVERY_S = 0.5
+SILENT_AFTER_S = 3.0
+"""A gateway that has not answered for so long is gone: consent alone (RFC 7675) would tell after 30 s."""
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +29,7 @@ class SignalledPeer:
     """A peer connection that was negotiated over HTTP.
 
     States: new -> connected (`negotiate` returned) -> closed (`close`, which also DELETEs the session on the gateway).
+    `lost` is set when the connection is of no use any more: it broke, the gateway fell silent or asks to reconnect.
     """
 
     def __init__(self, url: str, *, token: str | None, headers: dict[str, str] | None = None) -> None:
@@ -29,6 +39,13 @@ class SignalledPeer:
             self._headers["Authorization"] = f"Bearer {token}"
         self.connection = RTCPeerConnection()
         self.resource: str | None = None
+        self.lost = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._heard_s = 0.0
+        self._channel = self.connection.createDataChannel("control")
+        self._channel.on("message", self._hear)
+        self.connection.on("connectionstatechange", self._changed)
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,7 +56,7 @@ class SignalledPeer:
         await self.close()
 
     async def negotiate(self, transceiver: RTCRtpTransceiver) -> None:
-        """POST the offer and take the answer. Raises GatewayProblem."""
+        """POST the offer, take the answer, and wait until media can flow. Raises GatewayProblem, TimeoutError."""
         if _is_loopback(self._url):
             _gather_loopback(transceiver)
         await self.connection.setLocalDescription(await self.connection.createOffer())
@@ -57,8 +74,14 @@ class SignalledPeer:
             raise problem_of(response)
         self.resource = urljoin(self._url, response.headers["Location"])
         await self.connection.setRemoteDescription(RTCSessionDescription(sdp=response.text, type="answer"))
+        await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
+        self._watching = asyncio.create_task(self._watch(), name="gateway watch")
 
     async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
         await self.connection.close()
         if self.resource is None:
             return
@@ -68,6 +91,28 @@ class SignalledPeer:
                 await http.delete(resource, headers=self._headers)
         except httpx.HTTPError as error:
             logger.info("could not say goodbye to %s: %s", resource, type(error).__name__)
+
+    def _changed(self) -> None:
+        if self.connection.connectionState == "connected":
+            self._connected.set()
+        elif self.connection.connectionState in {"failed", "closed"}:
+            self.lost.set()
+
+    def _hear(self, message: str | bytes) -> None:
+        self._heard_s = asyncio.get_running_loop().time()
+        with contextlib.suppress(ValueError, AttributeError):
+            if json.loads(message).get("type") == "reconnect":
+                self.lost.set()
+
+    async def _watch(self) -> None:
+        """Ping the gateway; one that opened no data channel is left to ICE's consent checks."""
+        clock = asyncio.get_running_loop()
+        while not self.lost.is_set():
+            await asyncio.sleep(PING_EVERY_S)
+            if self._channel.readyState == "open":
+                self._channel.send(json.dumps({"type": "ping", "sentAt": clock.time()}))
+                if self._heard_s and clock.time() - self._heard_s > SILENT_AFTER_S:
+                    self.lost.set()
 
 
 def _is_loopback(url: str) -> bool:

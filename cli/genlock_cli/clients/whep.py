@@ -11,7 +11,6 @@ from aiortc import RTCRtpReceiver
 from genlock_cli.clients.signalling import SignalledPeer
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
 
-CONNECT_TIMEOUT_S = 10.0
 _QUEUE_FRAMES = 256
 _NAL_IDR = 5
 
@@ -34,19 +33,9 @@ class WhepViewer(SignalledPeer):
     def __init__(self, url: str, *, token: str | None = None) -> None:
         super().__init__(url, token=token)
         self.frames: asyncio.Queue[ReceivedFrame] = asyncio.Queue(_QUEUE_FRAMES)
-        self.lost = asyncio.Event()
         self._unwrapped: int | None = None
         self._first = 0
         self._loop = asyncio.get_running_loop()
-        self._connected = asyncio.Event()
-
-        @self.connection.on("connectionstatechange")
-        def changed() -> None:
-            state = self.connection.connectionState
-            if state == "connected":
-                self._connected.set()
-            elif state in {"failed", "closed"}:
-                self.lost.set()
 
     async def watch(self, codecs: Sequence[Codec] = (Codec.H264, Codec.VP8)) -> None:
         """Connect. Raises GatewayProblem, TimeoutError."""
@@ -60,7 +49,6 @@ class WhepViewer(SignalledPeer):
         # aiortc hands whole encoded frames to a decoder thread through this queue; the tap takes them instead.
         setattr(transceiver.receiver, "_RTCRtpReceiver__decoder_queue", _Tap(self._take))  # noqa: B010 - see above
         await self.negotiate(transceiver)
-        await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
 
     def _take(self, codec_name: str, frame: Any) -> None:
         codec = Codec.VP8 if codec_name.upper() == "VP8" else Codec.H264

@@ -11,7 +11,6 @@ from aiortc import MediaStreamTrack, RTCRtpSender, RTCRtpTransceiver
 from genlock_cli.clients.signalling import SignalledPeer
 
 PUBLISHER_HEADER = "Genlock-Publisher"
-CONNECT_TIMEOUT_S = 10.0
 
 Packet: TypeAlias = "av.Packet[av.VideoStream]"
 
@@ -39,16 +38,6 @@ class WhipPublisher(SignalledPeer):
     def __init__(self, url: str, *, token: str | None = None, publisher_id: str | None = None) -> None:
         self.publisher_id = publisher_id or secrets.token_hex(16)
         super().__init__(url, token=token, headers={PUBLISHER_HEADER: self.publisher_id})
-        self.lost = asyncio.Event()
-        self._connected = asyncio.Event()
-
-        @self.connection.on("connectionstatechange")
-        def changed() -> None:
-            state = self.connection.connectionState
-            if state == "connected":
-                self._connected.set()
-            elif state in {"failed", "closed"}:
-                self.lost.set()
 
     async def publish(
         self, track: MediaStreamTrack, *, mime_type: str = "video/H264", on_key_frame_wanted: Callable[[], None]
@@ -59,7 +48,6 @@ class WhipPublisher(SignalledPeer):
         # aiortc drops PLI and FIR for tracks of packets; this is where both arrive.
         transceiver.sender._send_keyframe = on_key_frame_wanted  # type: ignore[method-assign]  # noqa: SLF001 - see above
         await self.negotiate(transceiver)
-        await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
 
 
 def _prefer(transceiver: RTCRtpTransceiver, mime_type: str) -> None:

@@ -95,10 +95,10 @@ class LocalGenlock:
         self._state.announce(Running(os.getpid(), self.gateway_urls, redis_url))
 
     async def stop(self) -> None:
-        """Gateways first (they tell their clients), then workers, then Redis."""
+        """Gateways first, then workers, then Redis; with SIGINT, as there is nowhere to drain to."""
         self._state.forget()
-        for role, number in (("gateway", signal.SIGTERM), ("worker", signal.SIGINT)):
-            await asyncio.gather(*(child.stop(number) for child in self.children if child.plan.role == role))
+        for role in ("gateway", "worker"):
+            await asyncio.gather(*(child.stop(signal.SIGINT) for child in self.children if child.plan.role == role))
         if self._redis_watch is not None:
             self._redis_watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):

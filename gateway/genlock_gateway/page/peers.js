@@ -33,31 +33,44 @@ function hangUp(peer, resource, token) {
   if (resource) request(resource, { method: "DELETE", token }).catch(() => {});
 }
 
-/** One WHEP connection; resolves `first` with its first decoded frame. */
-class Viewing {
-  constructor(path, token, onMessage) {
-    this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-    this.token = token;
+/** The data channel `control` of a connection: pings the gateway and remembers when it last gave a sign of life. */
+class ControlChannel {
+  constructor(peer, onMessage) {
     this.lastSignOfLife = performance.now();
-    const transceiver = this.peer.addTransceiver("video", { direction: "recvonly" });
-    if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
-    this.channel = this.peer.createDataChannel("control");
+    this.channel = peer.createDataChannel("control");
     this.channel.onmessage = (event) => {
-      this.lastSignOfLife = performance.now();
+      this.alive();
       const message = JSON.parse(event.data);
-      if (message.type !== "pong") onMessage(message, this);
+      if (message.type !== "pong") onMessage(message);
     };
-    this.stream = new MediaStream([transceiver.receiver.track]);
-    this.ready = negotiate(this.peer, path, token).then((resource) => { this.resource = resource; });
     this.pinging = setInterval(() => {
       if (this.channel.readyState === "open") this.channel.send(JSON.stringify({ type: "ping", sentAt: performance.now() }));
     }, PING_EVERY_MS);
   }
 
+  alive() { this.lastSignOfLife = performance.now(); }
+
   get silent() { return performance.now() - this.lastSignOfLife > SILENT_AFTER_MS; }
 
+  close() { clearInterval(this.pinging); }
+}
+
+/** One WHEP connection. */
+class Viewing {
+  constructor(path, token, onMessage) {
+    this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.token = token;
+    const transceiver = this.peer.addTransceiver("video", { direction: "recvonly" });
+    if ("jitterBufferTarget" in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
+    this.control = new ControlChannel(this.peer, (message) => onMessage(message, this));
+    this.stream = new MediaStream([transceiver.receiver.track]);
+    this.ready = negotiate(this.peer, path, token).then((resource) => { this.resource = resource; });
+  }
+
+  get silent() { return this.control.silent; }
+
   close() {
-    clearInterval(this.pinging);
+    this.control.close();
     hangUp(this.peer, this.resource, this.token);
   }
 }
@@ -100,7 +113,7 @@ export class WhepPlayer extends EventTarget {
       next.close();
       throw error;
     }
-    next.lastSignOfLife = performance.now();
+    next.control.alive();
     const previous = this.current;
     this.current = next;
     if (!previous || previous.silent) {
@@ -115,7 +128,7 @@ export class WhepPlayer extends EventTarget {
     this.video.srcObject = viewing.stream;
     this.video.play().catch(() => {});
     const onFrame = () => {
-      viewing.lastSignOfLife = performance.now();
+      viewing.control.alive();
       if (this.firstFrameMs === null) {
         this.firstFrameMs = performance.now() - this.postedAt;
         this.dispatchEvent(new CustomEvent("first-frame", { detail: this.firstFrameMs }));
@@ -184,10 +197,13 @@ export class WhipPublisher extends EventTarget {
     this.token = token;
     this.running = true;
     await this.#connect();
+    this.watching = setInterval(() => { if (this.control?.silent) this.#again(); }, 250);
   }
 
   stop() {
     this.running = false;
+    clearInterval(this.watching);
+    this.control?.close();
     hangUp(this.peer, this.resource, this.token);
     this.peer = this.resource = null;
   }
@@ -201,9 +217,9 @@ export class WhipPublisher extends EventTarget {
     const codecs = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
     const order = (codec) => ({ "video/h264": 0, "video/vp8": 1 })[codec.mimeType.toLowerCase()] ?? 2;
     transceiver.setCodecPreferences?.([...codecs].sort((a, b) => order(a) - order(b)));
-    peer.createDataChannel("control").onmessage = (event) => {
-      if (JSON.parse(event.data).type === "reconnect" && peer === this.peer) this.#again();
-    };
+    const control = new ControlChannel(peer, (message) => {
+      if (message.type === "reconnect" && peer === this.peer) this.#again();
+    });
     peer.onconnectionstatechange = () => {
       if (peer !== this.peer || !this.running) return;
       if (peer.connectionState === "connected") this.#say("publishing");
@@ -213,12 +229,16 @@ export class WhipPublisher extends EventTarget {
     try {
       resource = await negotiate(peer, this.path, this.token, { "Genlock-Publisher": publisherId() });
     } catch (error) {
+      control.close();
       peer.close();
       throw error;
     }
     const previous = this.peer;
+    this.control?.close();
     this.peer = peer;
+    this.control = control;
     this.resource = resource;
+    control.alive();
     previous?.close();
   }
 
