@@ -38,7 +38,7 @@ from genlock_gateway.links import Links
 from genlock_gateway.problems import unavailable
 from genlock_gateway.rtc.media_plane import MediaPlane
 from genlock_gateway.settings import Settings
-from genlock_gateway.worker_side import Surroundings
+from genlock_gateway.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 

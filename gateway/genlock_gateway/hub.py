@@ -13,7 +13,7 @@ from genlock_gateway.problems import unavailable
 from genlock_gateway.settings import Limits
 from genlock_gateway.sse import Listener
 from genlock_gateway.stream import LiveStream
-from genlock_gateway.worker_side import Surroundings
+from genlock_gateway.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from genlock_gateway.output_gate import Verdict
 from genlock_gateway.rtc.receive import IngestPeer
 from genlock_gateway.session_view import SessionView, view_of
 from genlock_gateway.stats import SessionStats
-from genlock_gateway.worker_side import Surroundings, WorkerSide
+from genlock_gateway.surroundings import Surroundings
+from genlock_gateway.worker_side import WorkerSide
 
 logger = logging.getLogger(__name__)
 

@@ -1,25 +1,19 @@
 """The side of a live session that faces its worker: its claim, its channel, and the moves between workers.
 
-`mover.decide` says what to do; here it is done, in Redis and on the links, and what comes of it is fed back. Media and
-everything else that a worker says goes to the `Stream` that owns this side.
+`mover.decide` says what to do; here it is done, in Redis (through `claiming`) and on the links, and what comes of it is
+fed back. Media and everything else that a worker says goes to the `Stream` that owns this side.
 """
 
 import asyncio
 import logging
 import math
-import random
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.record import SessionRecord
-from genlock_core.claims.rules import LinkView, should_move
-from genlock_core.clock import Clock
 from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
 from genlock_core.link.closure import CloseCause, LinkDown
 from genlock_core.link.events import (
@@ -33,13 +27,13 @@ from genlock_core.link.events import (
     StatsReceived,
 )
 from genlock_core.link.messages import Open
-from genlock_core.metrics import GatewayMetrics
 from genlock_gateway import mover
-from genlock_gateway.links import Channel, ChannelEvent, Links
+from genlock_gateway.claiming import Claiming, claim_of
+from genlock_gateway.links import Channel, ChannelEvent
 from genlock_gateway.mover import Action, Situation, Stage
+from genlock_gateway.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 UNKNOWN_RETRY_S = 1.0
 """A session that Redis does not know has ended, or Redis has lost it and it is about to be written back."""
@@ -67,18 +61,6 @@ class Stream(Protocol):
         """The record in Redis says more than this side knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every session's worker side shares."""
-
-    gateway: str
-    claims: Claims
-    links: Links
-    clock: Clock
-    metrics: GatewayMetrics
-    jitter: random.Random
-
-
 class WorkerSide:
     """Where a session stands with its worker. Moved by `want`, `unwant`, `follow`, `tick` and the link's events."""
 
@@ -89,6 +71,7 @@ class WorkerSide:
         self.channel: Channel | None = None  # of the situation's claim; open once `serving`
         self.leaving: Channel | None = None  # of the epoch before, while a polite move lasts
         self._stream, self._around = stream, around
+        self._claiming = Claiming(session, around)
         self._acting: dict[Action, asyncio.Task[None]] = {}
 
     @property
@@ -165,6 +148,10 @@ class WorkerSide:
         except (RedisError, OSError) as error:
             logger.warning("%s: Redis does not answer (%s)", self.session, type(error).__name__)
             self._happened(mover.Unclaimed())
+        except NoCapacity as error:
+            self._happened(mover.Unclaimed(self._jittered(error.retry_after_s)))
+        except StaleEpoch:
+            self._happened(mover.Lapsed())
         except UnknownSession as error:
             logger.info("%s", error)
             self._stream.outdated()
@@ -176,12 +163,7 @@ class WorkerSide:
     # -- effects ----------------------------------------------------------------------------------------------------
 
     async def _claim(self, _: Situation) -> None:
-        try:
-            claim = await self._timed("claim", self._around.claims.claim(self.session))
-        except NoCapacity as error:
-            self._happened(mover.Unclaimed(self._jittered(error.retry_after_s)))
-            return
-        self._happened(mover.Claimed(claim))
+        self._happened(await self._claiming.claim())
 
     async def _open(self, situation: Situation) -> None:
         claim = situation.claim
@@ -210,60 +192,22 @@ class WorkerSide:
             before.close("moved" if before.epoch < claim.epoch else "opened anew")
 
     async def _examine(self, situation: Situation) -> None:
-        claim = situation.claim
-        if claim is None:
-            return
-        record = await self._timed("record", self._around.claims.record(self.session))
-        if record is None:
-            return  # Redis has lost it; `duties` writes it back
-        if record.epoch > claim.epoch:
-            self.follow(record)
-            return
-        view = await self._around.claims.worker(claim.worker.name)
-        if view is not None and view.identity != claim.worker:
-            view = None
-        unopened_s = self._around.clock.monotonic() - self.situation.since_s
-        quiet_ms = round(1000 * (unopened_s if self.channel is None else self.channel.quiet_s))
-        link = LinkView(gateway=self._around.gateway, refused=False, silent_ms=quiet_ms)
-        cause = should_move(self.session, link, view, lease_expired=record.owner is None)
-        self._happened(mover.Examined(claim.epoch, cause))
+        if situation.claim is not None:
+            event = await self._claiming.examine(situation.claim, quiet_s=self._quiet_s)
+            if event is not None:
+                self._happened(event)
+
+    def _quiet_s(self) -> float:
+        """For how long the worker has shown no progress; until it has opened, since it was asked to."""
+        if self.channel is not None:
+            return self.channel.quiet_s
+        return self._around.clock.monotonic() - self.situation.since_s
 
     async def _move(self, situation: Situation) -> None:
-        claim, cause = situation.claim, situation.cause
-        if claim is None or cause is None:
+        if situation.claim is None or situation.cause is None:
             return
-        self._stream.moving(cause)
-        claims = self._around.claims
-        view = await claims.worker(claim.worker.name)
-        # A worker that was started again under its old name has nothing to do with what became of its predecessor.
-        suspect = claim.worker.name if view is None or view.identity == claim.worker else None
-        result = "failed"
-        try:
-            move = await self._timed(
-                "move", claims.move(self.session, expected_epoch=claim.epoch, suspect=suspect, cause=cause)
-            )
-            result = "won" if move.won else "adopted"
-        except NoCapacity as error:
-            result = "no-capacity"
-            self._happened(mover.Unclaimed(self._jittered(error.retry_after_s)))
-            return
-        except StaleEpoch:
-            self._happened(mover.Lapsed())
-            return
-        finally:
-            self._around.metrics.moves.labels(cause=cause.value, result=result).inc()
-        logger.info(
-            "%s: %s from %s to %s, cause %s, epoch %d",
-            self.session, result, claim.worker.name, move.claim.worker.name, cause.value, move.claim.epoch,
-        )  # fmt: skip
-        self._happened(mover.Claimed(move.claim))
-
-    async def _timed(self, operation: str, call: Awaitable[_T]) -> _T:
-        began_s = time.perf_counter()
-        try:
-            return await call
-        finally:
-            self._around.metrics.claim_seconds.labels(operation=operation).observe(time.perf_counter() - began_s)
+        self._stream.moving(situation.cause)
+        self._happened(await self._claiming.move(situation.claim, situation.cause))
 
     def _jittered(self, wish_s: float) -> float:
         """At most the wish: it is for strangers, and every gateway that waits asks at another moment."""
@@ -319,10 +263,3 @@ class WorkerSide:
                 self.leave_old()
             case _:
                 pass  # the worker that goes has no say any more
-
-
-def claim_of(record: SessionRecord) -> Claim | None:
-    """The claim that a record tells, None if nobody owns the session."""
-    if record.owner is None:
-        return None
-    return Claim(record.name, record.epoch, record.owner, record.address, record.pool, record.cost)
