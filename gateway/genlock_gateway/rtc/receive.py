@@ -9,9 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aiortc.rate import BandwidthUsage, RemoteBitrateEstimator
 from aiortc.rtp import (
-    RTCP_PSFB_APP,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
     AnyRtcpPacket,
@@ -22,21 +20,21 @@ from aiortc.rtp import (
     RtcpRtpfbPacket,
     RtcpSrPacket,
     RtpPacket,
-    pack_remb_fci,
     unwrap_rtx,
 )
 
 from genlock_core.clock import Clock
 from genlock_core.media import VIDEO_CLOCK_HZ, AccessUnit, Codec
-from genlock_gateway.rtc.aiortc_seams import StreamStatistics, h264_depayload, vp8_depayload
+from genlock_gateway.rtc.aiortc_seams import StreamStatistics
 from genlock_gateway.rtc.candidate import RemoteCandidate
 from genlock_gateway.rtc.capture_clock import CaptureClock
-from genlock_gateway.rtc.h264 import IDR_SLICE, ParameterSets, join_annex_b, nal_type, split_annex_b, starts_picture
+from genlock_gateway.rtc.depayload import read_h264, read_vp8, starts_vp8_frame
+from genlock_gateway.rtc.h264 import ParameterSets, starts_picture
 from genlock_gateway.rtc.jitter import Assembled, Frame, FrameAssembler, MediaPacket
 from genlock_gateway.rtc.key_frames import KeyFrameRequests
 from genlock_gateway.rtc.nack import NackSchedule, split_at_wrap
 from genlock_gateway.rtc.peer import PeerState, PeerTransport
-from genlock_gateway.rtc.rate_ceiling import RateCeiling
+from genlock_gateway.rtc.remb import ReceiverEstimate
 from genlock_gateway.rtc.video_format import VideoFormat
 
 logger = logging.getLogger(__name__)
@@ -106,8 +104,7 @@ class IngestPeer:
         self._source: _Source | None = None
         self._parameter_sets = ParameterSets(video.sprop_parameter_sets)
         self._capture_clock = CaptureClock()
-        self._bitrate = RemoteBitrateEstimator()
-        self._ceiling = RateCeiling()
+        self._remb = ReceiverEstimate(ssrc)
         self._key_frames = KeyFrameRequests(clock, min_interval_s=PLI_MIN_INTERVAL_S)
         self._started = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -161,7 +158,10 @@ class IngestPeer:
 
     def rtp(self, packet: RtpPacket, arrival_ms: int) -> None:
         """An RTP packet of the publisher."""
-        self._estimate(packet, arrival_ms)
+        if "goog-remb" in self.video.feedback:
+            report = self._remb.add(packet, arrival_ms, now_s=self._clock.monotonic())
+            if report is not None:
+                self.transport.send_rtcp(bytes(report))
         if packet.payload_type == self.video.rtx_payload_type:
             if self._source is None or len(packet.payload) <= 2:
                 return
@@ -180,7 +180,7 @@ class IngestPeer:
 
     def _source_of(self, ssrc: int) -> _Source:
         if self._source is None or self._source.ssrc != ssrc:
-            starts = starts_picture if self.codec is Codec.H264 else _starts_vp8_frame
+            starts = starts_picture if self.codec is Codec.H264 else starts_vp8_frame
             self._source = _Source(ssrc, FrameAssembler(starts_frame=starts))
             self._started = False
             self._ask_for_key_frame()
@@ -195,7 +195,7 @@ class IngestPeer:
                 self._deliver(frame)
 
     def _deliver(self, frame: Frame) -> None:
-        read = _read_h264 if self.codec is Codec.H264 else _read_vp8
+        read = read_h264 if self.codec is Codec.H264 else read_vp8
         try:
             picture = read(frame.payloads, self._parameter_sets)
         except ValueError:
@@ -241,22 +241,6 @@ class IngestPeer:
             due_s = self._key_frames.due_in_s() or PLI_MIN_INTERVAL_S
         self._later("key frame", max(due_s, REPAIR_INTERVAL_S), self._ask_for_key_frame)
 
-    def _estimate(self, packet: RtpPacket, arrival_ms: int) -> None:
-        """Receiver-side bandwidth estimate (draft-alvestrand-rmcat-remb): without it Chromium keeps its first rate."""
-        sent_at = packet.extensions.abs_send_time
-        if sent_at is None or "goog-remb" not in self.video.feedback:
-            return
-        size = len(packet.payload) + packet.padding_size
-        estimate = self._bitrate.add(
-            abs_send_time=sent_at, arrival_time_ms=arrival_ms, payload_size=size, ssrc=packet.ssrc
-        )
-        if estimate is not None:
-            congested = self._bitrate.detector.state() is BandwidthUsage.OVERUSING
-            ceiling = self._ceiling.update(congested=congested, estimate_bps=estimate[0], now_s=self._clock.monotonic())
-            fci = pack_remb_fci(ceiling, estimate[1])
-            report = RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=self._ssrc, media_ssrc=0, fci=fci)
-            self.transport.send_rtcp(bytes(report))
-
     def _every_second(self) -> None:
         self._later("report", REPORT_INTERVAL_S, self._every_second)
         source = self._source
@@ -282,22 +266,3 @@ class IngestPeer:
             before.cancel()
         if self.state != "closed":
             self._timers[name] = asyncio.get_running_loop().call_later(delay_s, fire)
-
-
-def _read_h264(payloads: tuple[bytes, ...], parameter_sets: ParameterSets) -> tuple[bytes, bool] | None:
-    """Annex B and whether it is an IDR; None for one that nobody can decode. ValueError for broken payloads."""
-    nals = parameter_sets.complete(split_annex_b(b"".join(map(h264_depayload, payloads))))
-    if not nals:
-        return None
-    return join_annex_b(nals), any(nal_type(nal) == IDR_SLICE for nal in nals)
-
-
-def _read_vp8(payloads: tuple[bytes, ...], _parameter_sets: ParameterSets) -> tuple[bytes, bool] | None:
-    """The frame and whether it is a key frame (RFC 6386 section 9.1: the first bit is 0)."""
-    data = b"".join(map(vp8_depayload, payloads))
-    return (data, not data[0] & 1) if data else None
-
-
-def _starts_vp8_frame(payload: bytes) -> bool:
-    """S is set and the partition index is 0 (RFC 7741 section 4.2)."""
-    return bool(payload) and payload[0] & 0x1F == 0x10
