@@ -22,7 +22,7 @@ class Codec(IntEnum):
 class AccessUnit:
     """One encoded picture.
 
-    `data` is an Annex B byte stream for H264 (start codes; SPS and PPS in front of every IDR) and one VP8 frame for VP8.
+    `data` is an Annex B byte stream for H264 (start codes; SPS and PPS in front of every IDR), one frame for VP8.
     `capture_us` is the time of capture or of due display in microseconds on the clock of whoever made the unit; a
     difference of two units of one stream is a media duration, nothing else is to be read from it.
     """
