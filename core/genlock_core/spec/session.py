@@ -134,7 +134,9 @@ class Slo(Model):
 class Approximation(Model):
     """May the system lower the denoising steps under load?"""
 
-    policy: ApproximationPolicy = Field(ApproximationPolicy.ADAPTIVE, description="Adaptive: yes; Never: no.")
+    policy: ApproximationPolicy = Field(
+        ApproximationPolicy.ADAPTIVE, description="Adaptive: under load the system may lower the steps."
+    )
     min_steps: int = Field(1, ge=1, le=4, description="Never lower than this many steps.")
 
 
