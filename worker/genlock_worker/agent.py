@@ -216,6 +216,8 @@ class Agent:
         if record is None or record.owner != self.offer.identity or record.epoch != epoch:
             known = record.epoch if record is not None else 0
             raise ChannelRefusal(RefusalReason.NOT_OWNER, "another worker or epoch has it", epoch=known)
+        if live is None and self._finished.get(session) == epoch:
+            raise ChannelRefusal(RefusalReason.NOT_OWNER, "it has just ended here", epoch=epoch)
         if live is None and self.draining:
             raise ChannelRefusal(RefusalReason.DRAINING, "the worker drains", epoch=epoch)
         return self._start(record)
