@@ -103,7 +103,9 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
             raise Problem(400, "the manifest is not UTF-8 text") from None
         async with asyncio.timeout(STORE_TIMEOUT_S):
             records = _placed(gateway, manifests, await gateway.claims.workers())
-            new = [await _store(gateway, record) for record in records]
+            known = [await gateway.claims.record(record.name) for record in records]
+            _check_updates(records, known)
+            new = [await _store(gateway, *pair) for pair in zip(records, known, strict=True)]
             stored = [await gateway.claims.record(record.name) for record in records]
         response.status_code = 201 if any(new) else 200
         return [_shown(gateway, record) for record in stored if record is not None]
@@ -182,17 +184,32 @@ def _placed(gateway: Gateway, manifests: list[Manifest], workers: list[WorkerVie
     return records
 
 
-async def _store(gateway: Gateway, record: SessionRecord) -> bool:
-    """Write the record; a session that had ended starts anew. True if it is new."""
-    known = await gateway.claims.record(record.name)
-    if known is not None and known.finished:
-        await gateway.claims.forget(record.name)
-    elif known is not None:
-        old, new = (one.session.model_dump(mode="json", by_alias=True) for one in (known, record))
+def _check_updates(records: list[SessionRecord], known: list[SessionRecord | None]) -> None:
+    """Raises Problem (422) with every field that was changed and never changes."""
+    for record, before in zip(records, known, strict=True):
+        if before is None or before.finished:
+            continue
+        old, new = (one.session.model_dump(mode="json", by_alias=True) for one in (before, record))
         fixed = tuple(FieldProblem(f"spec.{mistake.path}", mistake.message) for mistake in changed(old, new))
         if fixed:
             raise with_mistakes(422, f"{record.name} lives already", fixed)
-    return await gateway.claims.create(record)
+
+
+async def _store(gateway: Gateway, record: SessionRecord, before: SessionRecord | None) -> bool:
+    """Write the record; a session that had ended starts anew, one that lives is steered. True if it is new."""
+    if before is not None and before.finished:
+        await gateway.claims.forget(record.name)
+    created = await gateway.claims.create(record)
+    if not created and before is not None:
+        old, new = before.session, record.session
+        change = {
+            "prompt": new.prompt if new.prompt != old.prompt else None,
+            "steps": new.steps if new.steps != old.steps else None,
+            "noise_scale": new.noise_scale if new.noise_scale != old.noise_scale else None,
+        }
+        if any(value is not None for value in change.values()):
+            await gateway.controls.change(record.name, ControlRequest.model_validate(change))
+    return created
 
 
 async def _end(gateway: Gateway, record: SessionRecord) -> None:

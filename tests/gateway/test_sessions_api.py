@@ -1,0 +1,58 @@
+"""Sessions by manifest over REST: created, updated, refused; all of a manifest or nothing of it."""
+
+import httpx
+import yaml
+
+from genlock_core.tokens import Role
+from tests.gateway.installation import Installation, Running
+
+PATH = "/api/v1/sessions"
+
+
+def manifest(*names: str, **spec: object) -> str:
+    documents = [
+        {
+            "apiVersion": "genlock.dev/v1alpha1",
+            "kind": "StreamSession",
+            "metadata": {"name": name},
+            "spec": {"prompt": "oil", "seed": 7, **spec},
+        }
+        for name in names
+    ]
+    return yaml.safe_dump_all(documents)
+
+
+async def post(installation: Installation, gateway: Running, body: str) -> httpx.Response:
+    headers = {**installation.token(role=Role.ADMIN), "Content-Type": "application/yaml"}
+    return await gateway.http.post(PATH, content=body, headers=headers)
+
+
+async def test_a_manifest_creates_sessions_and_again_changes_nothing(installation: Installation) -> None:
+    gateway, _ = await installation.gateway(), await installation.worker()
+    created = await post(installation, gateway, manifest("one", "two"))
+    assert (created.status_code, [one["name"] for one in created.json()]) == (201, ["one", "two"])
+    again = await post(installation, gateway, manifest("one", "two"))
+    assert (again.status_code, again.json()) == (200, created.json())
+
+
+async def test_a_field_that_never_changes_is_refused_with_its_path_and_nothing_is_created(
+    installation: Installation,
+) -> None:
+    gateway, _ = await installation.gateway(), await installation.worker()
+    await post(installation, gateway, manifest("one"))
+    refused = await post(installation, gateway, manifest("new", "one", seed=8, frameRate=12))
+    assert refused.status_code == 422
+    assert {error["path"] for error in refused.json()["errors"]} == {"spec.seed", "spec.frameRate"}
+    assert (await gateway.http.get(f"{PATH}/default/new")).status_code == 404
+
+
+async def test_a_changed_manifest_steers_the_session_also_after_its_users_did(installation: Installation) -> None:
+    gateway, _ = await installation.gateway(), await installation.worker()
+    await post(installation, gateway, manifest("one"))
+    await gateway.http.patch(
+        f"{PATH}/default/one/control", json={"prompt": "ink", "steps": 4}, headers=installation.token("default/one")
+    )
+    updated = await post(installation, gateway, manifest("one", prompt="neon"))
+    assert updated.status_code == 200
+    shown = (await gateway.http.get(f"{PATH}/default/one")).json()
+    assert (shown["prompt"], shown["steps"]) == ("neon", 4)
