@@ -13,6 +13,8 @@ from genlock_gateway.problems import Problem, too_many
 
 MAX_SDP_BYTES = 64 * 1024
 MAX_JSON_BYTES = 256 * 1024
+MAX_DISCARDED_BYTES = 8 * 1024 * 1024
+"""So much of a body that is too large is read before its connection is closed."""
 MAX_ADDRESSES = 4_096
 
 
@@ -58,20 +60,27 @@ class AddressLimiter:
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:
-    """The body, never holding more than `limit` bytes of it. Raises Problem (413)."""
+    """The body, never holding more than `limit` bytes of it. Raises Problem (413).
+
+    The rest of a body that is too large is read and thrown away, within bounds: a client that is still sending when the
+    connection closes would not see the answer.
+    """
     declared = request.headers.get("content-length", "")
-    body = bytearray()
-    if not (declared.isdecimal() and int(declared) > limit):
+    too_large = declared.isdecimal() and int(declared) > limit
+    body, size = bytearray(), 0
+    if not (declared.isdecimal() and int(declared) > MAX_DISCARDED_BYTES):
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
+            size += len(chunk)
+            too_large = too_large or size > limit
+            if size > MAX_DISCARDED_BYTES:
                 break
+            if not too_large:
+                body += chunk
         else:
-            return bytes(body)
-    # The rest of the body is not read: the connection cannot be used again.
-    raise Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit} bytes", headers={"Connection": "close"}
-    )
+            if not too_large:
+                return bytes(body)
+    headers = {"Connection": "close"}
+    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit} bytes", headers=headers)
 
 
 def media_type(request: Request) -> str:
