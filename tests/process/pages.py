@@ -45,12 +45,15 @@ async def until(page: Page, expression: str, *, what: str) -> None:
 
 
 async def playing(page: Page, *, frames: int = 24) -> None:
-    """The result advances: more pictures are shown, and the media time goes on."""
-    await until(page, "document.querySelector('#result').videoWidth > 0", what="a first picture on the page")
-    start = await page.evaluate(SHOWN)
-    at = await page.evaluate("document.querySelector('#result').currentTime")
-    await until(
-        page,
-        f"{SHOWN} > {start + frames} && document.querySelector('#result').currentTime > {at}",
-        what=f"{frames} more pictures on the page",
-    )
+    """The result advances: more pictures are shown, and the media time goes on. A page that has connected again shows a
+    new stream, whose counts begin anew."""
+    begun: list[float] | None = None
+
+    async def advances() -> bool:
+        nonlocal begun
+        now = await page.evaluate(f"[{SHOWN}, document.querySelector('#result').currentTime]")
+        if begun is None or now[0] < begun[0] or now[1] < begun[1]:
+            begun = now
+        return bool(now[0] > begun[0] + frames and now[1] > begun[1])
+
+    await eventually(advances, what=f"{frames} more pictures on the page")
