@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genlock_cli.api import GatewayProblem
-from genlock_cli.clients.whip import EncodedTrack, Packet, WhipPublisher
+from genlock_cli.clients.whip import Packet, WhipPublisher
 from genlock_cli.encoded_source import EncodedSource, EncodingPlan, delay_packet, media_s
 from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
 from genlock_cli.target import Target, parse_session
 from genlock_core.errors import GenlockError
 from genlock_core.tokens import Role
 
-RETRY_FOR_S = 20.0
+RETRY_FOR_S = 60.0
 LATE_RESTART_S = 0.5
 """Further behind than this (the machine slept), the rest is sent that much later instead of in a burst."""
 
@@ -99,26 +99,40 @@ class _Publisher:
         self._url, self._token, self._id = url, token, publisher_id
         self._feed, self._plan, self._seconds, self._answer_pli = feed, plan, seconds, answer_pli
         self._done = Published()
+        self._successor: asyncio.Task[WhipPublisher] | None = None
 
     async def run(self, show: Callable[[Published], None]) -> Published:
         """Publish until the source ends, the time is up, or Ctrl-C. Raises GatewayProblem if it cannot go on."""
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        publisher, track = await self._connect()
+        current = await self._connect()
         try:
             async for packet in self._paced(stop):
-                if publisher.lost.is_set():
-                    left = publisher
-                    publisher, track = await self._reconnect()  # takes over from itself: the key is the same
-                    await left.close()
-                await track.send(packet)
+                current = await self._where_to_send(current)
+                await current.send(packet)
                 self._count(packet)
                 show(self._done)
         finally:
-            await publisher.close()
+            if self._successor is not None:
+                self._successor.cancel()
+                await asyncio.gather(self._successor, return_exceptions=True)
+            await current.close()
             self._feed.close()
         return self._done
+
+    async def _where_to_send(self, current: WhipPublisher) -> WhipPublisher:
+        """`current` while it works, or the connection that takes its publication over (the key is the same).
+
+        A gateway that drains is used until another one answers; without one that works, the source waits.
+        """
+        if self._successor is None and (current.lost.is_set() or current.asked_to_leave.is_set()):
+            self._successor = asyncio.create_task(self._reconnect(), name="reconnect")
+        if self._successor is None or not (self._successor.done() or current.lost.is_set()):
+            return current
+        successor, self._successor = await self._successor, None
+        await current.close()
+        return successor
 
     def _count(self, packet: Packet) -> None:
         self._done.frames += 1
@@ -142,21 +156,18 @@ class _Publisher:
             delay_packet(packet, slept_s)
             yield packet
 
-    async def _connect(self) -> tuple[WhipPublisher, EncodedTrack]:
+    async def _connect(self) -> WhipPublisher:
         publisher = WhipPublisher(self._url, token=self._token, publisher_id=self._id)
         self._id = publisher.publisher_id
-        track = EncodedTrack()
         try:
-            await publisher.publish(
-                track, mime_type=f"video/{self._plan.codec}", on_key_frame_wanted=self._key_frame_wanted
-            )
+            await publisher.publish(mime_type=f"video/{self._plan.codec}", on_key_frame_wanted=self._key_frame_wanted)
         except BaseException:
             await publisher.close()
             raise
         self._feed.want_key_frame()
-        return publisher, track
+        return publisher
 
-    async def _reconnect(self) -> tuple[WhipPublisher, EncodedTrack]:
+    async def _reconnect(self) -> WhipPublisher:
         """The gateway went away: publish again, under the same key, for as long as a gateway may need to come back."""
         clock = asyncio.get_running_loop()
         give_up = clock.time() + RETRY_FOR_S

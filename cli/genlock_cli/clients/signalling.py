@@ -29,7 +29,8 @@ class SignalledPeer:
     """A peer connection that was negotiated over HTTP.
 
     States: new -> connected (`negotiate` returned) -> closed (`close`, which also DELETEs the session on the gateway).
-    `lost` is set when the connection is of no use any more: it broke, the gateway fell silent or asks to reconnect.
+    `lost` is set when the connection is of no use any more: it broke, or the gateway fell silent. `asked_to_leave` is
+    set when the gateway drains: it still works, and waits for its clients to connect again elsewhere.
     """
 
     def __init__(self, url: str, *, token: str | None, headers: dict[str, str] | None = None) -> None:
@@ -40,6 +41,7 @@ class SignalledPeer:
         self.connection = RTCPeerConnection()
         self.resource: str | None = None
         self.lost = asyncio.Event()
+        self.asked_to_leave = asyncio.Event()
         self._connected = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._heard_s = 0.0
@@ -102,7 +104,7 @@ class SignalledPeer:
         self._heard_s = asyncio.get_running_loop().time()
         with contextlib.suppress(ValueError, AttributeError):
             if json.loads(message).get("type") == "reconnect":
-                self.lost.set()
+                self.asked_to_leave.set()
 
     async def _watch(self) -> None:
         """Ping the gateway; one that opened no data channel is left to ICE's consent checks."""

@@ -38,16 +38,24 @@ class WhipPublisher(SignalledPeer):
     def __init__(self, url: str, *, token: str | None = None, publisher_id: str | None = None) -> None:
         self.publisher_id = publisher_id or secrets.token_hex(16)
         super().__init__(url, token=token, headers={PUBLISHER_HEADER: self.publisher_id})
+        self._track = EncodedTrack()
 
-    async def publish(
-        self, track: MediaStreamTrack, *, mime_type: str = "video/H264", on_key_frame_wanted: Callable[[], None]
-    ) -> None:
+    async def publish(self, *, mime_type: str = "video/H264", on_key_frame_wanted: Callable[[], None]) -> None:
         """Connect and start to send. Raises GatewayProblem, TimeoutError."""
-        transceiver = self.connection.addTransceiver(track, direction="sendonly")
+        transceiver = self.connection.addTransceiver(self._track, direction="sendonly")
         _prefer(transceiver, mime_type)
         # aiortc drops PLI and FIR for tracks of packets; this is where both arrive.
         transceiver.sender._send_keyframe = on_key_frame_wanted  # type: ignore[method-assign]  # noqa: SLF001 - see above
         await self.negotiate(transceiver)
+
+    async def send(self, packet: Packet) -> None:
+        """Send an access unit; returns without it if the connection is lost meanwhile."""
+        sending = asyncio.create_task(self._track.send(packet))
+        losing = asyncio.create_task(self.lost.wait())
+        await asyncio.wait({sending, losing}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (sending, losing):
+            task.cancel()
+        await asyncio.gather(sending, losing, return_exceptions=True)
 
 
 def _prefer(transceiver: RTCRtpTransceiver, mime_type: str) -> None:
