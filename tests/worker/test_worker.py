@@ -13,8 +13,10 @@ import pytest
 from genlock_core.claims.claims import MoveCause
 from genlock_core.link.messages import After, RefusalReason
 from genlock_core.media import Codec
+from genlock_core.spec.session import Phase
 from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_worker.engine import Engine, EngineFailure, Row, RowResult
+from genlock_worker.live_session import End
 from genlock_worker.sources.pattern import draw
 from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
 from tests.worker.house import SESSION, House, house, kill
@@ -428,12 +430,35 @@ async def test_work_without_a_slot_is_refused(home: House, gateway: FakeGateway)
     one, other = await home.claims.claim(SESSION), await home.claims.claim("default/other")
     await until(lambda: len(worker.agent.sessions) == 2, "both sessions")
     worker.agent.offer = replace(worker.agent.offer, capacity=999)
-    worker.agent._drop(worker.agent.sessions["default/other"], "the test takes it away")
+    worker.agent.departures.drop(worker.agent.sessions["default/other"], "the test takes it away")
     refused = await gateway.open(worker.address, "default/other", other.epoch)
     assert refused.refused is not None
     assert refused.refused.reason in (RefusalReason.NO_SLOT, RefusalReason.NOT_OWNER)
     served = await gateway.open(worker.address, SESSION, one.epoch)
     assert served.opened is not None
+
+
+async def test_the_figures_of_a_session_that_came_straight_back_go_on(home: House, gateway: FakeGateway) -> None:
+    worker = await home.start_worker("w0")
+    await home.session(source={"type": "testPattern"})
+    claim = await home.claims.claim(SESSION)
+
+    def frames_out() -> float | None:
+        return worker.registry.get_sample_value("genlock_worker_frames_out_total", {"session": SESSION})
+
+    await gateway.open(worker.address, SESSION, claim.epoch)
+    await until(lambda: (frames_out() or 0) >= 16, "frames of the first")
+    first, record, before = worker.agent.sessions[SESSION], await home.claims.record(SESSION), frames_out()
+    assert record is not None
+    assert before is not None
+    worker.agent.departures.drop(first, "the test takes it away")
+    again = worker.agent._start(record)
+    assert again is not first
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+    await until(lambda: len(viewer.media) >= 2, "frames of the second")
+    assert (frames_out() or 0) > before
+    worker.agent.departures.ended(again, End(Phase.ENDED, "the test is over"))
+    await until(lambda: frames_out() is None, "its series to go with it")
 
 
 def write_clip(path: Path, *, frames: int) -> None:

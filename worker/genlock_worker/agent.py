@@ -6,8 +6,6 @@ the worker goes on with what it has, and reasserts that when Redis is back witho
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from dataclasses import replace
 
 from redis.exceptions import RedisError
 
@@ -15,12 +13,12 @@ from genlock_core.claims.claims import Assignment, AssignmentKind, Held, MoveCau
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.record import SessionRecord
 from genlock_core.claims.rules import RENEW_EVERY_S
-from genlock_core.errors import GenlockError, NoCapacity, StaleEpoch, UnknownSession
 from genlock_core.link.messages import RefusalReason
 from genlock_core.spec.session import Phase
 from genlock_worker.channels import ChannelRefusal
-from genlock_worker.ending import end_tasks
-from genlock_worker.live_session import End, LiveSession, State
+from genlock_worker.departures import Departures
+from genlock_worker.errands import Errands
+from genlock_worker.live_session import LiveSession
 from genlock_worker.opening import Services
 
 logger = logging.getLogger(__name__)
@@ -29,10 +27,6 @@ VERIFY_TIMEOUT_S = 0.5
 """How long an OPEN waits for Redis before what the worker serves is taken for the truth."""
 INBOX_BLOCK_MS = 1_000
 RETRY_S = 0.25
-WITHDRAWAL_S = 0.3
-"""How much later than the loss itself the inbox may tell that it was a polite one."""
-HANDOVER_S = 3.0
-"""How long a session that was handed over goes on for gateways that have not seen the new worker's first frame."""
 
 
 class Agent:
@@ -46,13 +40,8 @@ class Agent:
         self.superseded = asyncio.Event()
         self.sessions: dict[str, LiveSession] = {}
         self._services, self._claims, self._metrics = services, services.claims, services.metrics
-        self._leaving: dict[LiveSession, asyncio.Task[None]] = {}
-        """Handed over, and still sending to gateways that have not left."""
-        self._finished: dict[str, int] = {}
-        """Sessions that ended here, by the epoch in which they did: not to be started again."""
-        self._passed_on: set[str] = set()
-        """Sessions that failed here and were given to another worker: if they come back and fail again, they end."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
+        self.departures = Departures(offer.identity, self.sessions, services=services, errands=self._errands)
 
     # -- its loops ----------------------------------------------------------------------------------------------------
 
@@ -110,9 +99,9 @@ class Agent:
         for name, epoch in known.items():
             live = self.sessions.get(name)
             if live is not None and live.epoch == epoch and renewal.owned.get(name) != epoch:
-                self._spawn(self._lose(live))
+                self.departures.lost(live)
         for name, epoch in renewal.owned.items():
-            if name not in self.sessions and self._finished.get(name) != epoch:
+            if name not in self.sessions and not self.departures.has_finished(name, epoch):
                 await self._take(name, epoch)
 
     async def _reassert(self) -> None:
@@ -123,7 +112,7 @@ class Agent:
         logger.warning("Redis had lost this worker: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
         for live in serving:
             if live.name in outcome.refused:
-                self._drop(live, "it belongs to another owner")
+                self.departures.drop(live, "it belongs to another owner")
 
     async def follow_inbox(self) -> None:
         """Take sessions on and let them go as the inbox says, for ever."""
@@ -147,9 +136,9 @@ class Agent:
         if live is None or live.epoch != epoch:
             return
         if assignment.successor_epoch and assignment.cause in (MoveCause.DRAIN, MoveCause.REQUESTED):
-            self._hand_over(live, epoch=assignment.successor_epoch, address=assignment.successor_address)
+            self.departures.hand_over(live, epoch=assignment.successor_epoch, address=assignment.successor_address)
         else:
-            self._drop(live, "it was withdrawn")
+            self.departures.drop(live, "it was withdrawn")
 
     # -- sessions come ------------------------------------------------------------------------------------------------
 
@@ -168,39 +157,17 @@ class Agent:
         if live is not None:
             if live.epoch >= record.epoch:
                 return live
-            self._drop(live, "it was claimed anew")
-        for old in [leaving for leaving in self._leaving if leaving.name == record.name]:
-            self._spawn(old.close("it came back"))
-        live = LiveSession(record, epoch=record.epoch, services=self._services, on_end=self._ended)
+            self.departures.drop(live, "it was claimed anew")
+        self.departures.came_back(record.name)
+        live = LiveSession(record, epoch=record.epoch, services=self._services, on_end=self.departures.ended)
         self.sessions[record.name] = live
         used = sum(session.record.cost for session in self.sessions.values())
         if used > self.offer.capacity:
             logger.error("%s: no slot for it (%d of %d thousandths)", record.name, used, self.offer.capacity)
-            self._pass_by(live)
+            self.departures.pass_by(live)
         else:
-            self._spawn(live.open())
+            self._errands.start(live.open())
         return live
-
-    def _pass_by(self, live: LiveSession) -> None:
-        """A session without a slot here: give it to another worker, or back."""
-        live.opened.set_exception(ChannelRefusal(RefusalReason.NO_SLOT, "no slot for it", epoch=live.epoch))
-        live.opened.exception()
-        self._spawn(self._pass_on(live, MoveCause.REQUESTED, End(Phase.PENDING, "no slot for it")))
-
-    async def _pass_on(self, live: LiveSession, cause: MoveCause, end: End) -> None:
-        """Let another worker have it; if none has room, it ends here as `end` says."""
-        me = self.offer.identity.name
-        try:
-            await self._claims.move(live.name, expected_epoch=live.epoch, suspect=me, cause=cause)
-        except NoCapacity as full:
-            self._ended(live, replace(end, reason=f"{end.reason}; {full}", elsewhere=False))
-            return
-        except (RedisError, GenlockError) as error:
-            logger.warning("%s: cannot be moved: %s", live.name, error)
-        else:
-            if end.phase is Phase.FAILED:
-                self._passed_on.add(live.name)
-        self._drop(live, end.reason)
 
     async def find(self, session: str, epoch: int) -> LiveSession:
         """For the link server: the session, owned by this worker in that epoch. Raises ChannelRefusal."""
@@ -216,7 +183,7 @@ class Agent:
         if record is None or record.owner != self.offer.identity or record.epoch != epoch:
             known = record.epoch if record is not None else 0
             raise ChannelRefusal(RefusalReason.NOT_OWNER, "another worker or epoch has it", epoch=known)
-        if live is None and self._finished.get(session) == epoch:
+        if live is None and self.departures.has_finished(session, epoch):
             raise ChannelRefusal(RefusalReason.NOT_OWNER, "it has just ended here", epoch=epoch)
         if live is None and self.draining:
             raise ChannelRefusal(RefusalReason.DRAINING, "the worker drains", epoch=epoch)
@@ -224,123 +191,18 @@ class Agent:
 
     # -- sessions go --------------------------------------------------------------------------------------------------
 
-    def _drop(self, live: LiveSession, reason: str) -> None:
-        """Stop serving a session at once."""
-        if self.sessions.get(live.name) is live:
-            del self.sessions[live.name]
-        self._spawn(live.close(reason))
-
-    def _ended(self, live: LiveSession, end: End) -> None:
-        """A session leaves for a reason of its own."""
-        if self.sessions.get(live.name) is not live:
-            return
-        logger.info("%s: ends here (%s)", live.name, end.reason)
-        if end.phase is None:
-            self._spawn(self._lose(live))
-            return
-        if end.elsewhere and live.name not in self._passed_on:
-            self._spawn(self._pass_on(live, MoveCause.REFUSED, end))
-            return
-        self._passed_on.discard(live.name)
-        self._finished[live.name] = live.epoch
-        self._spawn(self._release(live, end.phase, end.reason))
-        self._drop(live, end.reason)
-
-    async def _lose(self, live: LiveSession) -> None:
-        """Somebody else owns it. If it was moved politely, the inbox says so in a moment; else it is dropped."""
-        await asyncio.sleep(WITHDRAWAL_S)
-        if self.sessions.get(live.name) is live:
-            self._metrics.stale_epochs.inc()
-            self._drop(live, "it belongs to another owner")
-
-    async def _release(self, live: LiveSession, phase: Phase, reason: str) -> None:
-        while True:
-            try:
-                await self._claims.release(live.name, epoch=live.epoch, phase=phase, reason=reason[:500])
-            except RedisError as error:
-                logger.warning("%s: its end cannot be written yet: %s", live.name, error)
-                await asyncio.sleep(RETRY_S)
-            else:
-                return
-
-    def _hand_over(self, live: LiveSession, *, epoch: int, address: str) -> None:
-        if live.state is State.HANDED_OVER or self.sessions.get(live.name) is not live:
-            return
-        del self.sessions[live.name]
-        live.hand_over(epoch=epoch, address=address)
-        self._leaving[live] = self._spawn(self._see_out(live))
-
-    async def _see_out(self, live: LiveSession) -> None:
-        """Go on until the gateways have left, or for as long as they may take."""
-        try:
-            async with asyncio.timeout(HANDOVER_S):
-                await live.alone.wait()
-        except TimeoutError:
-            logger.info("%s: %d gateways did not leave after the handover", live.name, len(live.channels))
-        await live.close("handed over")
-        self._leaving.pop(live, None)
-
     async def drain(self, timeout_s: float) -> bool:
         """Move every session to another worker, politely. True when nobody is left, False at the deadline."""
         self.draining = True
         try:
             async with asyncio.timeout(timeout_s):
-                await self._close()
-                await asyncio.gather(*(self._move_away(live) for live in list(self.sessions.values())))
-                await asyncio.gather(*self._leaving.values())
+                await self.departures.move_all()
         except TimeoutError:
             logger.error("the drain ran out of time; left: %s", ", ".join(self.sessions) or "none")
             return False
         return True
 
-    async def _close(self) -> None:
-        while True:
-            try:
-                left = await self._claims.close(self.offer.identity)
-            except RedisError as error:
-                logger.warning("cannot say yet that this worker drains: %s", error)
-                await asyncio.sleep(RETRY_S)
-            else:
-                logger.info("draining, %d sessions to move", len(left))
-                return
-
-    async def _move_away(self, live: LiveSession) -> None:
-        """Snapshot, then move, and again while there is no room for the session elsewhere."""
-        told = ""
-        while self.sessions.get(live.name) is live:
-            await live.flush()
-            try:
-                move = await self._claims.move(
-                    live.name, expected_epoch=live.epoch, suspect=self.offer.identity.name, cause=MoveCause.DRAIN
-                )
-            except (UnknownSession, StaleEpoch) as gone:
-                self._drop(live, str(gone))
-                return
-            except (NoCapacity, RedisError) as error:
-                if str(error) != told:
-                    told = str(error)
-                    logger.warning("%s: cannot move yet: %s", live.name, told)
-                await asyncio.sleep(RETRY_S)
-            else:
-                self._hand_over(live, epoch=move.claim.epoch, address=move.claim.address)
-                return
-
-    # -- the rest -----------------------------------------------------------------------------------------------------
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._spawned_done)
-        return task
-
-    def _spawned_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a session's errand failed", exc_info=error)
-
     async def close(self) -> None:
         """Leave everything as it is in Redis and stop: what is left here is found by its lease."""
-        for live in [*self.sessions.values(), *self._leaving]:
-            await live.close("the worker stops")
-        self.sessions.clear()
-        await end_tasks(list(self._tasks))
+        await self.departures.close_all("the worker stops")
+        await self._errands.close()

@@ -21,12 +21,10 @@ from genlock_worker.checkpoint import Checkpoint
 from genlock_worker.chunks import InputChunk
 from genlock_worker.cost_model import CostModel
 from genlock_worker.engine import Change, Chunk, Engine, EngineFailure, Row, StreamSettings, chunk_frames
-from genlock_worker.engine_listener import EngineListener, GeneratedChunk
+from genlock_worker.engine_listener import EngineListener
 from genlock_worker.micro_steps import MicroSteps
 from genlock_worker.residents import Resident, SessionPlan
 from genlock_worker.scheduler import Wait, next_batch
-
-__all__ = ["EngineLoop", "GeneratedChunk"]
 
 logger = logging.getLogger(__name__)
 

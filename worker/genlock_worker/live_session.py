@@ -11,33 +11,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from redis.exceptions import RedisError
-
 from genlock_core.claims.record import SessionRecord
 from genlock_core.errors import StaleEpoch
 from genlock_core.link.messages import RefusalReason
 from genlock_core.media import Codec, SourcePosition
-from genlock_core.slo.report import SnapshotReport
-from genlock_core.spec.session import Phase, SnapshotPolicy
+from genlock_core.slo.report import SnapshotReport, StreamReport
+from genlock_core.spec.session import Phase
 from genlock_worker.channels import ChannelRefusal, GatewayChannel
-from genlock_worker.encode import EncoderSettings
 from genlock_worker.ending import end_tasks
 from genlock_worker.engine import EngineFailure
-from genlock_worker.engine_loop import GeneratedChunk
 from genlock_worker.figures import SessionFigures
-from genlock_worker.intake import Intake, later
-from genlock_worker.opening import Services, engine_name, plan_for, read_state
-from genlock_worker.output import Output, SentFrame, output_frames
-from genlock_worker.pacing import Pacer
-from genlock_worker.residents import Checkpoint
-from genlock_worker.snapshots import Restored, SnapshotWriter
+from genlock_worker.from_engine import FromEngine
+from genlock_worker.intake import Intake
+from genlock_worker.opening import Services, engine_name, output_for, plan_for, read_state, snapshot_writer
+from genlock_worker.output import SentFrame
+from genlock_worker.reports import Reports
+from genlock_worker.snapshots import SnapshotWriter
 from genlock_worker.sources import SourceFailed
 from genlock_worker.sources.publisher import SourceUnit
+from genlock_worker.steering import Steering
 from genlock_worker.wishes import Wishes
 
 logger = logging.getLogger(__name__)
 
-REPORT_EVERY_S = 1.0
 OPEN_TIMEOUT_S = 10.0
 FLUSH_S = 1.0
 DRAINED_POLL_S = 0.05
@@ -84,11 +80,12 @@ class LiveSession:
         """Set while no gateway is attached."""
         self.alone.set()
         self._spec, self._services, self._on_end, self._ended = spec, services, on_end, False
-        self._wishes = Wishes.of(spec, record.control)
+        self._steering = Steering(
+            self.name, Wishes.of(spec, record.control), control=services.control, on_change=self._steer
+        )
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="media")
-        self._pacer = Pacer(frame_rate=spec.frame_rate, deadline_s=spec.frame_deadline_ms / 1000)
-        clock, metrics = services.clock, services.metrics
-        self.figures = SessionFigures(session=self.name, clock=clock, metrics=metrics, steps=self._wishes.steps)
+        clock, metrics, steps = services.clock, services.metrics, self._steering.wishes.steps
+        self.figures = SessionFigures(session=self.name, clock=clock, metrics=metrics, steps=steps)
         self._intake = Intake(
             spec,
             clock=clock,
@@ -99,22 +96,23 @@ class LiveSession:
             offer=lambda chunk: services.engine.offer(self._engine_name, chunk),
             figures=self.figures,
         )
-        size = spec.resolution
-        self._output = Output(
-            session=self.name,
-            settings=EncoderSettings(size.width, size.height, spec.frame_rate, spec.output.bitrate),
-            h264=services.h264,
-            clock=clock,
-            executor=self._executor,
-            metrics=metrics,
-            on_sent=self._sent,
+        self._output = output_for(spec, services=services, executor=self._executor, on_sent=self._sent)
+        self._from_engine = FromEngine(
+            spec,
+            figures=self.figures,
+            output=self._output,
+            control_id=lambda: self._steering.wishes.control_id,
+            on_given_up=lambda reason: self._end(End(Phase.FAILED, f"the engine gave it up: {reason}", elsewhere=True)),
+        )
+        self._reports = Reports(
+            self.name,
+            epoch=epoch,
+            claims=services.claims,
+            channels=self.channels,
+            look=self._report,
+            owned=lambda: self.state is State.RUNNING,
         )
         self._writer: SnapshotWriter | None = None
-        self._shown: SourcePosition | None = None
-        """The last source frame that viewers of any gateway have seen."""
-        self._checkpoint: Checkpoint | None = None
-        self._is_live = False
-        self._nudged = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the beginning ------------------------------------------------------------------------------------------------
@@ -124,12 +122,14 @@ class LiveSession:
         started_s = self._services.clock.monotonic()
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                restored, self._wishes = await read_state(self.record, epoch=self.epoch, services=self._services)
+                restored, self._steering.wishes = await read_state(
+                    self.record, epoch=self.epoch, services=self._services
+                )
             checkpoint = restored.checkpoint if restored is not None else None
             if self._has_left():
                 return  # it left while Redis was asked
-            plan = plan_for(self._spec, self._wishes, model=self._services.engine.model, epoch=self.epoch)
-            kept = await self._services.engine.open(plan, self, checkpoint=checkpoint)
+            plan = plan_for(self._spec, self._steering.wishes, model=self._services.engine.model, epoch=self.epoch)
+            kept = await self._services.engine.open(plan, self._from_engine, checkpoint=checkpoint)
         except (EngineFailure, StaleEpoch, ValueError, TimeoutError) as error:
             self._refuse(error)
             return
@@ -139,13 +139,26 @@ class LiveSession:
         self.state = State.RUNNING
         self.figures.restored = kept
         self._intake.skip_until(checkpoint.source if checkpoint is not None else None)
-        self._writer = self._snapshot_writer(restored)
+        self._writer = snapshot_writer(
+            self.name,
+            epoch=self.epoch,
+            services=self._services,
+            restored=restored,
+            on_stale=lambda stale: self._end(End(None, str(stale))),
+        )
+        self._from_engine.keep_snapshots(self._writer)
         if restored is not None:
             self._services.metrics.restores.labels("restored" if kept else "refused").inc()
             if not kept:
                 self._writer.start_over()
-        self._intake.paused = self._wishes.paused
-        for work in (self._intake_loop(), self._output.run(), self._writer.run(), self._report(), self._control()):
+        self._intake.paused = self._steering.wishes.paused
+        for work in (
+            self._intake_loop(),
+            self._output.run(),
+            self._writer.run(),
+            self._reports.run(),
+            self._steering.run(),
+        ):
             self._start(work)
         self.opened.set_result(None)
         self._services.metrics.restore_seconds.observe(self._services.clock.monotonic() - started_s)
@@ -166,22 +179,6 @@ class LiveSession:
         else:
             self._end(End(Phase.FAILED, f"the engine cannot open it: {error}", elsewhere=True))
 
-    def _snapshot_writer(self, restored: Restored | None) -> SnapshotWriter:
-        services, name, epoch = self._services, self.name, self.epoch
-        return SnapshotWriter(
-            services.snapshots,
-            session=name,
-            model=services.engine.model,
-            epoch=epoch,
-            clock=services.clock,
-            metrics=services.metrics,
-            version=services.writer_version,
-            note_format=lambda version: services.claims.note_snapshot_format(name, epoch=epoch, version=version),
-            on_stale=lambda stale: self._end(End(None, str(stale))),
-            written=restored.written if restored is not None else None,
-            stored_chunk=restored.checkpoint.state.chunk if restored is not None else -1,
-        )
-
     def _start(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -198,7 +195,7 @@ class LiveSession:
     def attach(self, channel: GatewayChannel, *, after: SourcePosition | None) -> None:
         """A gateway joins; nothing that its viewers have seen (`after`) is used or shown again."""
         self._intake.skip_until(after)
-        self._shown = later(self._shown, after)
+        self._from_engine.skip_until(after)
         self.channels.add(channel)
         self.alone.clear()
         self._output.attach(channel, channel)
@@ -230,7 +227,7 @@ class LiveSession:
 
     def nudge(self) -> None:
         """There is something new in the control stream."""
-        self._nudged.set()
+        self._steering.nudge()
 
     def _ask_publisher(self, codec: Codec) -> None:
         for channel in self.channels:
@@ -252,88 +249,29 @@ class LiveSession:
     async def _is_drained(self) -> bool:
         return await self._services.engine.is_idle(self._engine_name) and self._output.is_drained
 
-    async def _control(self) -> None:
-        """Apply what comes in the control stream: at once on a nudge, else within a second."""
-        while True:
-            try:
-                entries = await self._services.control.read(self.name, after=self._wishes.control_id)
-            except RedisError as error:
-                logger.warning("%s: the control stream cannot be read: %s", self.name, error)
-                entries = []
-            if entries:
-                before, self._wishes = self._wishes, self._wishes.after(entries)
-                self._intake.paused = self._wishes.paused
-                self._services.engine.apply(self._engine_name, self._wishes.difference(before))
-            self._nudged.clear()
-            try:
-                async with asyncio.timeout(REPORT_EVERY_S):
-                    await self._nudged.wait()
-            except TimeoutError:
-                continue
-
-    async def _report(self) -> None:
-        """Each second: the figures to every gateway, the phase to the record."""
-        while True:
-            await asyncio.sleep(REPORT_EVERY_S)
-            report = self.figures.report(
-                prompt=self._wishes.prompt,
-                requested_steps=self._wishes.steps,
-                paused=self._wishes.paused,
-                encoders=" ".join(self._output.encoder_names),
-                snapshot=self._writer.report if self._writer is not None else SnapshotReport(),
-            )
-            for channel in self.channels:
-                channel.send_report(report)
-            if self.figures.frames_sent and not self._is_live:
-                await self._set_live()
-
-    async def _set_live(self) -> None:
-        """Write phase Live; tried again with the next report if Redis is away."""
-        if self.state is not State.RUNNING:
-            return
-        try:
-            self._is_live = await self._services.claims.set_phase(self.name, self.epoch, Phase.LIVE) or self._is_live
-        except RedisError as error:
-            logger.warning("%s: the phase cannot be written: %s", self.name, error)
+    def _steer(self, now: Wishes, before: Wishes) -> None:
+        self._intake.paused = now.paused
+        self._services.engine.apply(self._engine_name, now.difference(before))
 
     def record_again(self) -> SessionRecord:
         """The record as it must be written back after Redis lost it; the phase is written with the next report."""
-        self._is_live = False
-        return replace(self.record, control=self._wishes.as_control())
-
-    # -- from the engine (EngineListener) -----------------------------------------------------------------------------
-
-    def generated(self, chunk: GeneratedChunk) -> None:
-        if self.state is State.CLOSED:
-            return
-        flight, count = chunk.flight, len(chunk.frames)
-        self.figures.generated(chunk)
-        self._checkpoint = chunk.checkpoint
-        if self._writer is not None and self.state is State.RUNNING and self._keeps_snapshots:
-            self._writer.offer(chunk.checkpoint, self._wishes.control_id)
-        paced = self._pacer.schedule(complete_s=flight.complete_s, ready_s=chunk.generated_s, frames=count)
-        frames = output_frames(chunk, paced, frame_rate=self._spec.frame_rate)
-        self._output.add([f for f in frames if self._shown is None or f.position > self._shown])
-
-    @property
-    def _keeps_snapshots(self) -> bool:
-        return self._spec.recovery.snapshot is SnapshotPolicy.EVERY_CHUNK
-
-    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
-        self.figures.micro_step(seconds=seconds, rows=rows, steps=steps)
-
-    def was_reset(self, reason: str, *, restored: bool) -> None:
-        logger.error("%s: the engine lost it (%s); %s", self.name, reason, "restored" if restored else "started anew")
-        if not restored and self._writer is not None:
-            self._writer.start_over()
-
-    def gave_up(self, reason: str) -> None:
-        self._end(End(Phase.FAILED, f"the engine gave it up: {reason}", elsewhere=True))
+        self._reports.write_again()
+        return replace(self.record, control=self._steering.wishes.as_control())
 
     def _sent(self, frame: SentFrame) -> None:
         self.figures.sent(frame)
-        if not self._is_live and self.figures.frames_sent == 1:
-            self._start(self._set_live())
+        if self.figures.frames_sent == 1:
+            self._start(self._reports.write_live())
+
+    def _report(self) -> StreamReport:
+        wishes = self._steering.wishes
+        return self.figures.report(
+            prompt=wishes.prompt,
+            requested_steps=wishes.steps,
+            paused=wishes.paused,
+            encoders=" ".join(self._output.encoder_names),
+            snapshot=self._writer.report if self._writer is not None else SnapshotReport(),
+        )
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -346,6 +284,7 @@ class LiveSession:
         """Another worker owns it now: tell the gateways where, and go on until they have left."""
         if self.state in (State.OPENING, State.RUNNING):
             self.state = State.HANDED_OVER
+            self._from_engine.stop_snapshots()
             logger.info("%s: handed over to %s, epoch %d", self.name, address, epoch)
             for channel in self.channels:
                 channel.hand_over(epoch=epoch, address=address)
@@ -360,6 +299,7 @@ class LiveSession:
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
+        self._from_engine.close()
         self._services.engine.close(self._engine_name)  # at once: its slot is another one's from now on
         if not self.opened.done():
             self.opened.set_exception(ChannelRefusal(RefusalReason.NOT_OWNER, reason, epoch=self.epoch))
@@ -369,5 +309,4 @@ class LiveSession:
         self.channels.clear()
         await end_tasks(list(self._tasks))
         self._executor.shutdown(wait=False, cancel_futures=True)
-        self._services.metrics.drop_session(self.name)
         logger.info("%s: left (%s)", self.name, reason)

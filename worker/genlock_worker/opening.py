@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,17 @@ from redis.exceptions import RedisError
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
+from genlock_core.errors import StaleEpoch
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import ApproximationPolicy, ResolvedSession, SourceType
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
+from genlock_worker.encode import EncoderSettings
 from genlock_worker.engine import StreamSettings
 from genlock_worker.engine_loop import EngineLoop
+from genlock_worker.output import Output, SentFrame
 from genlock_worker.residents import SessionPlan
-from genlock_worker.snapshots import Restored, take_over
+from genlock_worker.snapshots import Restored, SnapshotWriter, take_over
 from genlock_worker.wishes import Wishes
 
 logger = logging.getLogger(__name__)
@@ -63,6 +67,46 @@ async def read_state(record: SessionRecord, *, epoch: int, services: Services) -
         except RedisError as error:
             logger.warning("%s: cannot read the session's state yet: %s", record.name, error)
             await asyncio.sleep(RETRY_S)
+
+
+def snapshot_writer(
+    session: str,
+    *,
+    epoch: int,
+    services: Services,
+    restored: Restored | None,
+    on_stale: Callable[[StaleEpoch], None],
+) -> SnapshotWriter:
+    """Who goes on with the session's stored state, from where the last owner left it."""
+    return SnapshotWriter(
+        services.snapshots,
+        session=session,
+        model=services.engine.model,
+        epoch=epoch,
+        clock=services.clock,
+        metrics=services.metrics,
+        version=services.writer_version,
+        note_format=lambda version: services.claims.note_snapshot_format(session, epoch=epoch, version=version),
+        on_stale=on_stale,
+        written=restored.written if restored is not None else None,
+        stored_chunk=restored.checkpoint.state.chunk if restored is not None else -1,
+    )
+
+
+def output_for(
+    spec: ResolvedSession, *, services: Services, executor: ThreadPoolExecutor, on_sent: Callable[[SentFrame], None]
+) -> Output:
+    """The way out of a session as its spec wants it, with this worker's encoders."""
+    size = spec.resolution
+    return Output(
+        session=str(spec.key),
+        settings=EncoderSettings(size.width, size.height, spec.frame_rate, spec.output.bitrate),
+        h264=services.h264,
+        clock=services.clock,
+        executor=executor,
+        metrics=services.metrics,
+        on_sent=on_sent,
+    )
 
 
 def engine_name(session: str, epoch: int) -> str:

@@ -9,8 +9,6 @@ from genlock_worker.engine_listener import EngineListener
 from genlock_worker.lanes import Flight, Lane
 from genlock_worker.step_policy import StepPolicy
 
-__all__ = ["Checkpoint", "Resident", "SessionPlan"]
-
 logger = logging.getLogger(__name__)
 
 
