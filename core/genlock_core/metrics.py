@@ -99,7 +99,8 @@ class GatewayMetrics(_Bundle):
         Counter,
         about(
             "genlock_gateway_frames_dropped",
-            "Frames not passed on: stale-epoch, old (not newer than what was shown), before-key-frame or no-worker",
+            "Frames not passed on: incomplete (the publisher's packets were lost), no-worker, stale-epoch, old (not "
+            "newer than what was shown), before-key-frame or fan-out (sending to viewers fell behind)",
             "reason",
         ),
     ]

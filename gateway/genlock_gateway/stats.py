@@ -4,7 +4,7 @@ The definitions are `genlock_core.slo`'s; here the moments are told to them. One
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pydantic import JsonValue, ValidationError
@@ -16,6 +16,8 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.deadlines import FreezeMeter, Quantiles, time_to_first_frame_s
 from genlock_core.slo.report import Percentiles, StreamReport, leg_ms
 from genlock_core.slo.stages import Leg, Stage, StageTimes, latency_budget
+from genlock_gateway.rtc.fanout import FanoutFigures
+from genlock_gateway.rtc.receive import IngestFigures
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class SessionStats:
         self._awaited_run: int | None = None  # the publication whose first generated frame has not come yet
         self._first_frame_ms: float | None = None
         self._report: StreamReport | None = None
+        self._ingest: IngestFigures | None = None  # whose losses are counted
+        self._incomplete = self._fan_out_dropped = 0  # how many of them, and of the fan-outs', are counted already
         self.moves = 0
 
     def now_us(self) -> int:
@@ -89,6 +93,21 @@ class SessionStats:
             self._metrics.time_to_first_frame.observe(waited_s)
             self._first_frame_ms = round(waited_s * 1000, 1)
             self._awaited_run = None
+
+    def lost(self, ingest: IngestFigures | None, fan_outs: Iterable[FanoutFigures]) -> None:
+        """Count what RTP has lost since the last time: `ingest` is the publisher's, None while there is none."""
+        if ingest is not self._ingest:
+            self._ingest, self._incomplete = ingest, 0
+        if ingest is not None:
+            self._dropped("incomplete", ingest.lost_frames - self._incomplete)
+            self._incomplete = ingest.lost_frames
+        dropped = sum(figures.dropped for figures in fan_outs)
+        self._dropped("fan-out", dropped - self._fan_out_dropped)
+        self._fan_out_dropped = dropped
+
+    def _dropped(self, reason: str, frames: int) -> None:
+        if frames:
+            self._metrics.frames_dropped.labels(reason=reason).inc(frames)
 
     def _count_freeze(self, now_s: float) -> None:
         freeze = self._freezes.frame(now_s)

@@ -99,6 +99,7 @@ class LiveStream:
     def enter(self, resource: Resource, claim: Claim | None = None) -> Resource | None:
         """A publisher or a viewer is here; returns the publisher that it takes over from."""
         previous: Resource | None = None
+        self._count_losses()
         if resource.kind == "whip":
             previous, self.audience.publisher = self.audience.publisher, resource
             self._gop.clear()
@@ -114,6 +115,7 @@ class LiveStream:
 
     def leave(self, resource: Resource) -> None:
         """Its peer is closed."""
+        self._count_losses()
         if resource is self.audience.publisher:
             self.audience.publisher = None
             self._gop.clear()
@@ -167,6 +169,7 @@ class LiveStream:
     def tick(self) -> None:
         """Several times a second: silence, retries, what is due to be told."""
         self.side.tick()
+        self._count_losses()
         leaving = self.side.leaving
         if leaving is not None and self.shown.release(leaving.epoch):
             self.side.leave_old()
@@ -199,6 +202,7 @@ class LiveStream:
     def close(self) -> None:
         """Leave nothing behind."""
         self.side.close("the gateway leaves the session")
+        self._count_losses()
         self.shown.close()
         for chore in self._chores:
             chore.cancel()
@@ -273,6 +277,11 @@ class LiveStream:
         """The leaving worker, until its successor has sent its first frame."""
         leaving = self.side.leaving
         return leaving if leaving is not None and self.shown.feeds(leaving.epoch) else None
+
+    def _count_losses(self) -> None:
+        peer = None if self.audience.publisher is None else self.audience.publisher.peer
+        fan_outs = (fanout.figures for fanout in self.shown.fanouts.values())
+        self.stats.lost(peer.figures if isinstance(peer, IngestPeer) else None, fan_outs)
 
     def _tell_codecs(self) -> None:
         codecs = self.audience.codecs

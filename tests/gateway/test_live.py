@@ -10,6 +10,7 @@ import pytest
 from genlock_core.media import Codec
 from genlock_core.spec.session import Phase
 from genlock_core.tokens import Role
+from genlock_gateway.rtc.receive import IngestPeer
 from tests.gateway.installation import Installation, Peer, more_pictures, until, viewer_of
 from tests.gateway.rtc.clips import encode
 
@@ -49,6 +50,11 @@ async def test_what_is_published_is_seen(installation: Installation) -> None:
     record = await installation.claims.record("default/demo")
     assert record is not None
     assert record.phase is Phase.LIVE
+    publisher_here = gateway.gateway.hub.streams[0].audience.publisher
+    assert publisher_here is not None
+    assert isinstance(publisher_here.peer, IngestPeer)
+    publisher_here.peer.figures.lost_frames += 1_000
+    await until(lambda: gateway.metric("genlock_gateway_frames_dropped_total", reason="incomplete") >= 1_000)
 
 
 async def test_a_killed_workers_session_moves_and_viewers_stay_connected(installation: Installation) -> None:
@@ -109,7 +115,7 @@ async def test_a_polite_handover_is_no_freeze(installation: Installation) -> Non
     await more_pictures(viewer, 10)
     rtp_order(viewer)
     assert gateway.metric("genlock_recovery_gap_seconds_count", cause="drain") == 0
-    assert gateway.metric("genlock_frames_dropped_total", reason="old") == 0
+    assert gateway.metric("genlock_gateway_frames_dropped_total", reason="old") == 0
     stats = (await gateway.http.get("/api/v1/sessions/default/demo")).json()["stats"]
     assert (stats["moves"], stats["worker"]) == (1, "w1")
     assert gateway.metric("genlock_freezes_total", session=session) >= before

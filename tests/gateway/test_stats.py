@@ -9,6 +9,8 @@ from genlock_core.link.events import MediaReceived
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
+from genlock_gateway.rtc.fanout import FanoutFigures
+from genlock_gateway.rtc.receive import IngestFigures
 from genlock_gateway.stats import SessionStats
 
 FRAME_S = 1 / 16
@@ -122,3 +124,23 @@ def test_a_report_that_is_none_is_left_out_and_the_last_one_stands() -> None:
     assert (report.chunk, report.sink_digest, report.viewers) == (4, "abc", 2)
     stream.stats.forget_report()
     assert stream.stats.report(viewers=0, worker=None, epoch=7).chunk == -1
+
+
+def test_what_rtp_lost_is_counted_once_also_of_the_next_publisher() -> None:
+    stream = Stream()
+    first, fan_outs = IngestFigures(lost_frames=2), [FanoutFigures(dropped=1), FanoutFigures(dropped=3)]
+
+    def counted() -> tuple[float | None, ...]:
+        return tuple(
+            stream.metric("genlock_gateway_frames_dropped_total", reason=reason) for reason in ("incomplete", "fan-out")
+        )
+
+    stream.stats.lost(first, fan_outs)
+    stream.stats.lost(first, fan_outs)
+    assert counted() == (2, 4)
+    first.lost_frames, fan_outs[1].dropped = 5, 4
+    stream.stats.lost(first, fan_outs)
+    assert counted() == (5, 5)
+    stream.stats.lost(None, fan_outs)
+    stream.stats.lost(IngestFigures(lost_frames=1), fan_outs)
+    assert counted() == (6, 5)
