@@ -16,9 +16,8 @@ from genlock_core.claims.facts import Event, EventKind
 from genlock_core.claims.publisher import Gateways, Publishers
 from genlock_core.errors import NoCapacity, UnknownSession
 from genlock_core.spec.session import Phase
-from genlock_core.stream_state.control import ControlStream
-from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_gateway.hub import Hub
+from genlock_gateway.leftovers import Leftovers
 from genlock_gateway.mover import backoff_s
 from genlock_gateway.stream import LiveStream
 
@@ -48,13 +47,12 @@ class Duties:
         claims: Claims,
         publishers: Publishers,
         gateways: Gateways,
-        control: ControlStream,
-        snapshots: SnapshotStore,
+        leftovers: Leftovers,
         hub: Hub,
         address: Callable[[], str],
     ) -> None:
         self._name, self._claims, self._publishers, self._gateways = name, claims, publishers, gateways
-        self._control, self._snapshots, self._hub, self._address = control, snapshots, hub, address
+        self._leftovers, self._hub, self._address = leftovers, hub, address
         self._clock, self._metrics, self._jitter = hub.around.clock, hub.around.metrics, hub.around.jitter
         self._tasks: list[asyncio.Task[None]] = []
         self._last_round_s: dict[str, float] = {}
@@ -206,15 +204,14 @@ class Duties:
             await self._heard(event)
 
     async def _heard(self, event: Event) -> None:
-        lag_ms = self._clock.wall_ms() - int(event.id.partition("-")[0])
-        self._metrics.event_lag.set(max(0, lag_ms) / 1000)
+        at_ms, _ = _position(event.id)
+        self._metrics.event_lag.set(max(0, self._clock.wall_ms() - at_ms) / 1000)
         stream = self._hub.find(event.session)
         match event.kind:
             case EventKind.FORGOTTEN:
-                if stream is not None:
+                if stream is not None and stream.record.created_ms < at_ms:
                     stream.over = "the session was deleted"
-                await self._snapshots.delete(event.session)
-                await self._control.delete(event.session)
+                await self._leftovers.clear(event.session)
             case EventKind.CONTROL if stream is not None:
                 stream.nudge()
                 stream.outdated()

@@ -33,6 +33,7 @@ from genlock_gateway.access import Access, PlatformKey
 from genlock_gateway.control import Controls
 from genlock_gateway.duties import Duties
 from genlock_gateway.hub import Hub
+from genlock_gateway.leftovers import Leftovers
 from genlock_gateway.limits import AddressLimiter
 from genlock_gateway.links import Links
 from genlock_gateway.problems import unavailable
@@ -66,6 +67,7 @@ class Gateway:
     links: Links
     hub: Hub
     controls: Controls
+    leftovers: Leftovers
     duties: Duties
     limiter: AddressLimiter
     http: httpx.AsyncClient  # to the other gateways
@@ -183,6 +185,7 @@ def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -
         gateway=settings.name, claims=claims, links=links, clock=time, metrics=metrics, jitter=random.Random()  # noqa: S311 - spreads retries
     )  # fmt: skip
     hub = Hub(around, settings.limits)
+    leftovers = Leftovers(claims, snapshots=SnapshotStore(store), control=control)
     address = OwnAddress(settings)
     return Gateway(
         settings=settings,
@@ -198,13 +201,13 @@ def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -
         links=links,
         hub=hub,
         controls=Controls(claims, control, hub),
+        leftovers=leftovers,
         duties=Duties(
             name=settings.name,
             claims=claims,
             publishers=publishers,
             gateways=gateways,
-            control=control,
-            snapshots=SnapshotStore(store),
+            leftovers=leftovers,
             hub=hub,
             address=address,
         ),

@@ -3,6 +3,7 @@
 import httpx
 import yaml
 
+from genlock_core.claims.facts import EventKind
 from genlock_core.tokens import Role
 from tests.gateway.installation import Installation, Running
 
@@ -56,3 +57,41 @@ async def test_a_changed_manifest_steers_the_session_also_after_its_users_did(in
     assert updated.status_code == 200
     shown = (await gateway.http.get(f"{PATH}/default/one")).json()
     assert (shown["prompt"], shown["steps"]) == ("neon", 4)
+
+
+async def test_a_name_that_is_used_again_begins_without_the_old_data_and_keeps_its_own(
+    installation: Installation,
+) -> None:
+    gateway, _ = await installation.gateway(), await installation.worker()
+    path, headers = f"{PATH}/default/one", installation.token("default/one")
+    admin = installation.token(role=Role.ADMIN)
+
+    async def data() -> list[bytes]:
+        return [
+            key for part in ("control", "snap") for key in await installation.store.keys(f"*{{default/one}}*{part}*")
+        ]
+
+    await post(installation, gateway, manifest("one"))
+    await gateway.gateway.duties.stop()  # events are heard when the test says so
+    await gateway.http.patch(f"{path}/control", json={"prompt": "ink"}, headers=headers)
+    assert (await gateway.http.delete(path, headers=admin)).status_code == 204
+    assert await data()
+    before = await installation.claims.last_event()
+    again = await post(installation, gateway, manifest("one", prompt="neon"))
+    assert (again.status_code, again.json()[0]["phase"], again.json()[0]["prompt"]) == (201, "Pending", "neon")
+    assert not await data(), "the old session's"
+    await gateway.http.patch(f"{path}/control", json={"steps": 3}, headers=headers)
+    mine = await data()
+    assert mine
+    record = await installation.claims.record("default/one")
+    assert record is not None
+    stream = gateway.gateway.hub.stream(record)
+    events = await installation.claims.events(before, 100)
+    late = [event for event in events if event.kind is EventKind.FORGOTTEN]
+    assert len(late) == 1
+    await gateway.gateway.duties._heard(late[0])
+    assert await data() == mine
+    assert not stream.over
+    for _ in range(2):
+        assert (await gateway.http.delete(path, headers=admin)).status_code == 204
+    assert not await data()
