@@ -23,6 +23,10 @@ mistakes; all mistakes of a file are reported at once, each with the path of its
 `metadata.namespace` (left out: `default`) are DNS labels, because they are part of the URLs.
 
 Durations are text with a unit (`500ms`, `1m30s`), bitrates as well (`1500k`, `2M`), shares are percentages (`1%`).
+
+A change of `prompt`, `steps` or `noiseScale` reaches a session that lives with its next chunk. What else its worker goes
+by (`output.bitrate`, `slo.frameDeadline`, `approximation`, `recovery`, `source.path`, `source.loop`) reaches it only when
+a worker opens it again: with its next move, or after its worker was lost.
 """
 
 _BY_MODE = ("spec.steps", "spec.resolution", "spec.slo")
