@@ -24,9 +24,9 @@ mistakes; all mistakes of a file are reported at once, each with the path of its
 
 Durations are text with a unit (`500ms`, `1m30s`), bitrates as well (`1500k`, `2M`), shares are percentages (`1%`).
 
-A change of `prompt`, `steps` or `noiseScale` reaches a session that lives with its next chunk. What else its worker goes
-by (`output.bitrate`, `slo.frameDeadline`, `approximation`, `recovery`, `source.path`, `source.loop`) reaches it only when
-a worker opens it again: with its next move, or after its worker was lost.
+A change of `prompt`, `steps` or `noiseScale` reaches a session that lives with its next chunk. What else its worker
+goes by (`output.bitrate`, `slo.frameDeadline`, `approximation`, `recovery`, `source.path`, `source.loop`) reaches it
+only when a worker opens it again: with its next move, or after its worker was lost.
 """
 
 _BY_MODE = ("spec.steps", "spec.resolution", "spec.slo")
