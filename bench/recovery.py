@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
-import os
 import signal
+import sys
 from pathlib import Path
 
 import httpx
@@ -11,11 +11,30 @@ import httpx
 from bench.result import Series, Table, percentile, save
 from bench.running import SESSION, publisher, running, session_info
 from genlock_cli.clients.whep import WhepViewer
+from genlock_cli.up.children import Child, ChildState
 
 KILLS = 20
 STEADY_FRAMES = 40
 RECOVERED_FRAMES = 24
 PATIENCE_S = 30.0
+
+
+class Watch:
+    """A viewer's frames, and when the last one came: a gap may begin before one looks."""
+
+    def __init__(self, viewer: WhepViewer) -> None:
+        self._viewer = viewer
+        self._last_s: float | None = None
+
+    async def longest_gap_s(self, frames: int) -> float:
+        """Take `frames` frames; the longest time before one of them, in seconds."""
+        longest = 0.0
+        for _ in range(frames):
+            frame = await asyncio.wait_for(self._viewer.frames.get(), PATIENCE_S)
+            if self._last_s is not None:
+                longest = max(longest, frame.received_s - self._last_s)
+            self._last_s = frame.received_s
+        return longest
 
 
 async def measure(kills: int = KILLS) -> tuple[list[float], float]:
@@ -28,45 +47,26 @@ async def measure(kills: int = KILLS) -> tuple[list[float], float]:
         WhepViewer(f"{genlock.gateway_urls[0]}/whep/{SESSION}") as viewer,
     ):
         await viewer.watch()
-        await _longest_gap(viewer, STEADY_FRAMES)
-        undisturbed = await _longest_gap(viewer, STEADY_FRAMES)
-        for _ in range(kills):
+        watch = Watch(viewer)
+        await watch.longest_gap_s(STEADY_FRAMES)
+        undisturbed = await watch.longest_gap_s(STEADY_FRAMES)
+        for number in range(1, kills + 1):
             before = await session_info(http)
             child = next(child for child in genlock.children if child.plan.name == before["worker"])
+            restarts = child.restarts
             child.send_signal(signal.SIGKILL)
-            gaps.append(await _longest_gap(viewer, RECOVERED_FRAMES))
-            await _both_workers_ready(http, child.pid)
-            await _longest_gap(viewer, STEADY_FRAMES)
+            gaps.append(await watch.longest_gap_s(RECOVERED_FRAMES))
+            print(f"  kill {number}/{kills}: {gaps[-1] * 1000:.0f} ms", file=sys.stderr)
+            await _serves_again(child, restarts)
+            await watch.longest_gap_s(STEADY_FRAMES)
     return gaps, undisturbed
 
 
-async def _longest_gap(viewer: WhepViewer, frames: int) -> float:
-    """Take `frames` frames; the longest time between two of them, in seconds."""
-    last, longest = None, 0.0
-    for _ in range(frames):
-        frame = await asyncio.wait_for(viewer.frames.get(), PATIENCE_S)
-        longest = max(longest, frame.received_s - last) if last is not None else 0.0
-        last = frame.received_s
-    return longest
-
-
-async def _both_workers_ready(http: httpx.AsyncClient, dead: int | None) -> None:
-    """The killed worker has been started again (under `genlock up`) and the session is live."""
+async def _serves_again(child: Child, restarts: int) -> None:
+    """The killed worker was started again: the next kill finds somewhere to move to."""
     async with asyncio.timeout(PATIENCE_S):
-        while (await session_info(http))["phase"] != "Live":
+        while child.restarts == restarts or child.state is not ChildState.READY:
             await asyncio.sleep(0.1)
-        if dead is not None:
-            while _alive(dead):
-                await asyncio.sleep(0.1)
-        await asyncio.sleep(2.0)  # the new process registers; the next kill must find a worker to move to
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def main() -> None:
