@@ -26,6 +26,11 @@ class Watch:
         self._viewer = viewer
         self._last_s: float | None = None
 
+    def catch_up(self) -> None:
+        """Pass over what has come already."""
+        while not self._viewer.frames.empty():
+            self._last_s = self._viewer.frames.get_nowait().received_s
+
     async def longest_gap_s(self, frames: int) -> float:
         """Take `frames` frames; the longest time before one of them, in seconds."""
         longest = 0.0
@@ -54,6 +59,7 @@ async def measure(kills: int = KILLS) -> tuple[list[float], float]:
             before = await session_info(http)
             child = next(child for child in genlock.children if child.plan.name == before["worker"])
             restarts = child.restarts
+            watch.catch_up()
             child.send_signal(signal.SIGKILL)
             gaps.append(await watch.longest_gap_s(RECOVERED_FRAMES))
             print(f"  kill {number}/{kills}: {gaps[-1] * 1000:.0f} ms", file=sys.stderr)
