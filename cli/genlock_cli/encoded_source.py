@@ -16,6 +16,8 @@ from genlock_core.errors import GenlockError
 
 TEST_CARD = "testsrc"
 COUNTER_BITS = 12
+COUNTER_ROW_SHARE = 14
+"""Each of the two rows of the frame counter is this part of the picture's height."""
 _TIME_BASE = Fraction(1, 90_000)
 
 
@@ -151,10 +153,11 @@ def test_card(width: int, height: int) -> Iterator[av.VideoFrame]:
     """An endless card: colours that drift, a ball that bounces, and a strip that counts the frames.
 
     The strip at the bottom holds `COUNTER_BITS` black or white blocks: the frame's number modulo 2^COUNTER_BITS as a
-    Gray code, least significant bit on the left, so that a machine can tell which frame it sees even after a repaint.
+    Gray code, least significant bit on the left, and below it the same inverted, so that a machine can tell which frame
+    it sees even after a repaint, or that it cannot tell.
     """
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    strip, block = height // 10, width / COUNTER_BITS
+    row, block = height // COUNTER_ROW_SHARE, width / COUNTER_BITS
     bit_of_column = np.minimum((np.arange(width) / block).astype(np.int64), COUNTER_BITS - 1)
     count = 0
     while True:
@@ -168,7 +171,9 @@ def test_card(width: int, height: int) -> Iterator[av.VideoFrame]:
         ball = (x - cx) ** 2 + (y - cy) ** 2 < (height * 0.14) ** 2
         picture[ball] = (250, 246, 230)
         code = count ^ (count >> 1)
-        picture[height - strip :] = np.where((code >> bit_of_column) & 1, 255, 0)[None, :, None]
+        blocks = np.where((code >> bit_of_column) & 1, 255, 0)[None, :, None]
+        picture[height - 2 * row : height - row] = blocks
+        picture[height - row :] = 255 - blocks
         yield av.VideoFrame.from_ndarray(picture, format="rgb24")
         count = (count + 1) % (1 << COUNTER_BITS)
 

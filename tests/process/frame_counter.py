@@ -5,28 +5,29 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from genlock_cli.encoded_source import COUNTER_BITS
+from genlock_cli.encoded_source import COUNTER_BITS, COUNTER_ROW_SHARE
 
 
 def read_counter(picture: NDArray[np.uint8]) -> int | None:
-    """The frame's number modulo 2^COUNTER_BITS from an RGB picture; None where a block is neither dark nor light."""
-    height, width = picture.shape[:2]
+    """The frame's number modulo 2^COUNTER_BITS from an RGB picture; None where the two rows do not agree."""
+    height = picture.shape[0]
+    row = height // COUNTER_ROW_SHARE
     luma = picture.astype(np.float32).mean(axis=2)
-    strip = luma[height - height // 13 : height - height // 40]
-    edges = np.linspace(0, width, COUNTER_BITS + 1)
-    blocks = []
-    for left, right in pairwise(edges):
-        margin = (right - left) * 0.25
-        blocks.append(float(strip[:, int(left + margin) : int(right - margin)].mean()))
-    low, high = min(blocks), max(blocks)
-    if high - low < 30:
+    code = _blocks(luma[height - 2 * row + row // 4 : height - row - row // 4])
+    inverse = _blocks(luma[height - row + row // 4 : height - row // 4])
+    bits = code > inverse
+    if np.any(np.abs(code - inverse) < 0.3 * np.abs(code - inverse).max()) or np.abs(code - inverse).max() < 30:
         return None
-    threshold, doubt = (low + high) / 2, (high - low) * 0.12
-    if any(abs(value - threshold) < doubt for value in blocks):
-        return None
-    code = sum(1 << index for index, value in enumerate(blocks) if value > threshold)
+    gray = sum(1 << index for index, bit in enumerate(bits) if bit)
     number = 0
-    while code:
-        number ^= code
-        code >>= 1
+    while gray:
+        number ^= gray
+        gray >>= 1
     return number
+
+
+def _blocks(row: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of the inner half of each block."""
+    edges = np.linspace(0, row.shape[1], COUNTER_BITS + 1)
+    quarter = (edges[1] - edges[0]) / 4
+    return np.array([row[:, int(left + quarter) : int(right - quarter)].mean() for left, right in pairwise(edges)])

@@ -107,3 +107,16 @@ def test_joining_keeps_the_newest_frames_and_counts_the_rest(older: int, newer: 
 def test_a_prompt_only_chunk_has_no_pixels() -> None:
     chunk = InputChunk((SourceFrame(SourcePosition(0, 1), None, 0.0),), 0.0)
     assert chunk.pixels() is None
+
+
+def test_a_gap_is_filled_with_the_picture_before_it() -> None:
+    former = ChunkFormer(frame_rate=10)
+    pictures = [np.full((2, 2, 3), value, np.uint8) for value in (10, 20)]
+    chunks = []
+    for at_us, picture in ((0, pictures[0]), (400_000, pictures[1])):
+        chunks += former.add(SourceFrame(SourcePosition(1, at_us), picture, received_s=0.0))
+    (chunk,) = chunks
+    pixels = chunk.pixels()
+    assert pixels is not None
+    assert [int(picture[0, 0, 0]) for picture in pixels] == [10, 10, 10, 10, 20]
+    assert [one.position.capture_us for one in chunk.frames] == [0, 100_000, 200_000, 300_000, 400_000]

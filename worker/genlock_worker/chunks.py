@@ -113,6 +113,7 @@ class ChunkFormer:
     def __init__(self, *, frame_rate: int, index: int = 0) -> None:
         self._converter = FrameRateConverter(frame_rate)
         self._frames: list[SourceFrame] = []
+        self._held: SourceFrame | None = None
         self._index = index
 
     @property
@@ -122,13 +123,24 @@ class ChunkFormer:
 
     def add(self, frame: SourceFrame) -> list[InputChunk]:
         """Take a frame in; gives the chunks that it completed (more than one only where the source is very slow)."""
-        if self._frames and frame.position.run != self._frames[-1].position.run:
+        if self._held is not None and frame.position.run != self._held.position.run:
             self._frames.clear()
+            self._held = None
         chunks = []
         for position in self._converter.ticks(frame.position):
-            self._frames.append(replace(frame, position=position))
+            self._frames.append(self._at(position, frame))
             if len(self._frames) == chunk_frames(self._index):
                 chunks.append(InputChunk(tuple(self._frames), frame.decoded_s or frame.received_s))
                 self._frames.clear()
                 self._index += 1
         return chunks
+
+    def _at(self, position: SourcePosition, frame: SourceFrame) -> SourceFrame:
+        """What is shown at `position`: missing ticks before a frame hold the picture before it.
+
+        A later picture under an earlier time would let another worker, which missed nothing, show an older one after it.
+        """
+        if position == frame.position:
+            self._held = frame
+        picture = frame.picture if self._held is None else self._held.picture
+        return replace(frame, position=position, picture=picture)
