@@ -138,7 +138,7 @@ class ChunkFormer:
     def _at(self, position: SourcePosition, frame: SourceFrame) -> SourceFrame:
         """What is shown at `position`: missing ticks before a frame hold the picture before it.
 
-        A later picture under an earlier time would let another worker, which missed nothing, show an older one after it.
+        A later picture under an earlier time would let another worker that missed nothing show an older one after it.
         """
         if position == frame.position:
             self._held = frame
