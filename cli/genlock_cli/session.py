@@ -22,6 +22,9 @@ Gateway = Annotated[str | None, typer.Option(help="URL of the gateway.", envvar=
 Token = Annotated[str | None, typer.Option(help="Access token; made with this machine's secret if left out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+PIPED_WIDTH = 200
+"""Columns for output that no terminal shows: nothing is cut there."""
+
 _FIELDS = {"prompt": str, "steps": int, "noiseScale": float, "paused": bool}
 
 
@@ -34,7 +37,7 @@ def list_sessions(gateway: Gateway = None, token: Token = None, as_json: AsJson 
     if as_json:
         print_json(sessions)
     else:
-        Console().print(sessions_table(sessions))
+        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(sessions_table(sessions))
 
 
 @app.command()

@@ -18,26 +18,28 @@ PHASE_STYLES = {
     "Ended": "dim",
     "Failed": "bold red",
 }
+# Titles and the width that each column keeps in a narrow terminal: the first ones give way last.
+_COLUMNS = (
+    ("SESSION", 12),
+    ("PHASE", 10),
+    ("MODEL", 5),
+    ("STEPS", 5),
+    ("WORKER", 6),
+    ("FPS", 4),
+    ("LATENCY", 7),
+    ("TTFF", 6),
+    ("LATE", 6),
+    ("VIEWERS", 3),
+    ("PROMPT", 3),
+)
 _STATE_STYLES = {ChildState.READY: "green", ChildState.STOPPED: "dim"}
 
 
 def sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
     """The sessions as the gateway's API describes them."""
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    for title in (
-        "SESSION",
-        "PHASE",
-        "MODEL",
-        "STEPS",
-        "WORKER",
-        "FPS",
-        "LATENCY",
-        "FIRST FRAME",
-        "LATE",
-        "VIEWERS",
-        "PROMPT",
-    ):
-        table.add_column(title, no_wrap=title != "PROMPT", overflow="ellipsis")
+    for title, width in _COLUMNS:
+        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=width)
     for session in sessions:
         stats = session.get("stats") or {}
         table.add_row(
