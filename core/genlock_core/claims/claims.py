@@ -15,6 +15,7 @@ from genlock_core.claims.facts import (
     Claim,
     Event,
     EventKind,
+    Fit,
     Held,
     Move,
     MoveCause,
@@ -28,7 +29,7 @@ from genlock_core.claims.facts import (
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.lua import Scripts, decoded
 from genlock_core.claims.record import SessionRecord, to_fields
-from genlock_core.errors import StaleEpoch
+from genlock_core.errors import StaleEpoch, UnknownSession
 from genlock_core.spec.session import Phase
 from genlock_core.store import MAX_BLOCK_MS, Store
 
@@ -39,6 +40,7 @@ __all__ = [
     "Claims",
     "Event",
     "EventKind",
+    "Fit",
     "Held",
     "Move",
     "MoveCause",
@@ -195,6 +197,18 @@ class Claims:
         if reply[0] == "stale":
             raise StaleEpoch(session, epoch=expected_epoch, current=int(reply[1]))
         return Move(replies.claim(session, reply), won=reply[0] == "won")
+
+    async def fit(self, session: str, *, expected_epoch: int) -> Fit:
+        """Let a claim pay what its worker's pool asks for by the record as it is now (after `create` changed it).
+
+        The epoch stays: nothing moves. Raises UnknownSession, SessionEnded.
+        """
+        (outcome,) = await self._scripts.run("fit", session, expected_epoch)
+        if outcome == "unknown":
+            raise UnknownSession(session)
+        if outcome == "ended":
+            raise SessionEnded(session)
+        return Fit(outcome)
 
     async def release(self, session: str, *, epoch: int, phase: Phase, reason: str = "") -> bool:
         """Give the claim of `epoch` back and write the phase; False if it is not the one that holds."""

@@ -19,6 +19,15 @@ class MoveCause(StrEnum):
     REQUESTED = "requested"  # a person asked
 
 
+class Fit(StrEnum):
+    """What became of a claim whose record asks for another cost than it pays."""
+
+    FITS = "fits"  # it pays what is asked for now
+    NO_ROOM = "no-room"  # the worker cannot give that much more: nothing has changed, move it
+    ELSEWHERE = "elsewhere"  # its pool is none of the record's any more: move it
+    STALE = "stale"  # another epoch holds, or nobody owns it
+
+
 class WorkerState(StrEnum):
     READY = "ready"
     DRAINING = "draining"  # takes no new claims

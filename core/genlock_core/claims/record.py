@@ -57,6 +57,8 @@ class SessionRecord:
     active_ms: int = 0
     finished_ms: int = 0
     reason: str = ""
+    uid: str = ""
+    """The StreamSession object that it was made from; "" without a cluster."""
 
     @property
     def name(self) -> str:
@@ -83,6 +85,7 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
         "created_ms": str(record.created_ms),
         "active_ms": str(record.active_ms),
         "finished_ms": str(record.finished_ms),
+        "uid": record.uid,
     }
     if record.owner is not None:
         fields |= {
@@ -121,4 +124,5 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
         active_ms=int(fields["active_ms"]),
         finished_ms=int(fields["finished_ms"]),
         reason=fields["reason"],
+        uid=fields.get("uid", ""),
     )

@@ -1,0 +1,106 @@
+"""The sessions' figures on one board in Redis: gateways write what they measure, the operator reads it for `status`.
+
+One hash per gateway (session -> figures), replaced as a whole and with a time to live, so that a gateway that is gone
+leaves nothing behind. Figures are for people: nothing is decided by them, and a lost board is only empty for a while.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from genlock_core.claims.keys import PREFIX
+from genlock_core.claims.lua import decoded
+from genlock_core.store import Store
+
+logger = logging.getLogger(__name__)
+
+POST_EVERY_S = 10.0
+"""How often a gateway writes."""
+KEPT_S = 45
+MAX_SESSIONS = 10_000
+"""Figures that a gateway posts at once; sessions beyond are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFigures:
+    """What one gateway knows of a session that is served through it."""
+
+    viewers: int = 0
+    publisher: bool = False
+    steps: int = 0
+    """Denoising steps in use; 0: not known."""
+    output_fps: float = 0.0
+    miss_share: float = 0.0
+    first_frame_ms: float | None = None
+    latency_ms: float | None = None
+    """Median."""
+    freezes: int = 0
+    last_recovery_gap_ms: float | None = None
+
+
+class FigureBoard:
+    """Both sides of the board. All methods raise `redis.exceptions.RedisError` when Redis is away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def post(self, gateway: str, figures: Mapping[str, SessionFigures]) -> None:
+        """Replace what this gateway says; an empty mapping takes it away."""
+        key = _board(gateway)
+        entries = {session: json.dumps(asdict(one)) for session, one in list(figures.items())[:MAX_SESSIONS]}
+        async with self._store.pipeline(transaction=True) as pipeline:
+            pipeline.delete(key)
+            if entries:
+                pipeline.hset(key, mapping=cast("Any", entries))
+                pipeline.expire(key, KEPT_S)
+                pipeline.sadd(_BOARDS, gateway)
+            else:
+                pipeline.srem(_BOARDS, gateway)
+            await cast("Any", pipeline.execute())
+
+    async def read(self) -> dict[str, SessionFigures]:
+        """Every session's figures, over all gateways: viewers add up, the rest is that of the gateway that publishes
+        the session, else of the one with the most viewers."""
+        merged: dict[str, SessionFigures] = {}
+        for gateway in sorted(decoded(list(await cast("Any", self._store.smembers(_BOARDS))))):
+            entries = await cast("Any", self._store.hgetall(_board(gateway)))
+            if not entries:
+                await cast("Any", self._store.srem(_BOARDS, gateway))
+            for session, text in entries.items():
+                figures = _parsed(text)
+                if figures is not None:
+                    name = decoded(session)
+                    merged[name] = _merge(merged.get(name), figures)
+        return merged
+
+
+_BOARDS = PREFIX + "figures"
+
+
+def _board(gateway: str) -> str:
+    return f"{PREFIX}figures:{gateway}"
+
+
+def _parsed(text: bytes | str) -> SessionFigures | None:
+    """Figures of a gateway of any release: unknown fields are left out, nonsense is nothing."""
+    known = SessionFigures.__dataclass_fields__
+    try:
+        given = json.loads(text)
+        return SessionFigures(**{name: value for name, value in given.items() if name in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        logger.warning("figures that cannot be read: %s", error)
+        return None
+
+
+def _merge(first: SessionFigures | None, second: SessionFigures) -> SessionFigures:
+    if first is None:
+        return second
+    better = max(first, second, key=lambda one: (one.publisher, one.viewers))
+    whole = asdict(better) | {
+        "viewers": first.viewers + second.viewers,
+        "publisher": first.publisher or second.publisher,
+        "freezes": max(first.freezes, second.freezes),
+    }
+    return SessionFigures(**whole)

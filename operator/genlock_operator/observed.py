@@ -1,0 +1,197 @@
+"""What the plans look at: facts about resources, pods, nodes, workers and records, frozen, without any way to act.
+
+`watch` makes those of the API server, `reconcile` those of Redis. Times are milliseconds since the epoch. A session
+and a pool are named `namespace/name`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from genlock_core.claims.facts import WorkerView
+from genlock_core.claims.figure_board import SessionFigures
+from genlock_core.claims.record import SessionRecord
+from genlock_core.sizing.placement import Placement, Unplaceable
+from genlock_core.spec.pool import WorkerPoolSpec, WorkerPoolStatus
+from genlock_core.spec.session import ResolvedSession
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """An object's metadata, as far as anybody asks."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    created_ms: int
+    deleting: bool
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResource:
+    """A StreamSession as the API server has it; spec and status as JSON, as there are ten thousand in memory."""
+
+    meta: Meta
+    spec_json: bytes
+    status_json: bytes
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self.status_json)) if self.status_json else {}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOutlook:
+    """Whether a pool can grow, as its own plan saw it: what a session that waits is told.
+
+    `limit` is "" while nothing is known to stand in the way, else QuotaExceeded, InsufficientGPUs, WorkersFailing or
+    AtMax, with `message` in words.
+    """
+
+    name: str
+    starting: int = 0
+    """Workers that exist and are not ready yet."""
+    limit: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeen:
+    """Everything about one session at one moment.
+
+    `resource` None: it was deleted, or never was. `session` is its spec resolved, None without a resource or if the
+    spec cannot be read (`mistakes` says why). `refusal`: why the last claim or move of this pass found no room, "" if
+    it did or none was tried. `figures` are the newest, None if no gateway has any.
+    """
+
+    name: str
+    resource: SessionResource | None
+    session: ResolvedSession | None
+    record: SessionRecord | None
+    placement: Placement | Unplaceable | None = None
+    mistakes: tuple[str, ...] = ()
+    refusal: str = ""
+    outlooks: Mapping[str, PoolOutlook] = field(default_factory=dict)
+    worker: WorkerView | None = None
+    """The owner, None without one."""
+    figures: SessionFigures | None = None
+    public_url: str = ""
+    """Base URL of the gateways, without a slash at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResource:
+    """A WorkerPool as the API server has it."""
+
+    meta: Meta
+    spec: WorkerPoolSpec
+    status: WorkerPoolStatus
+
+
+class PodRole(StrEnum):
+    WORKER = "worker"
+    PLACEHOLDER = "placeholder"
+
+
+class PodState(StrEnum):
+    """The label `genlock.dev/state` of a worker pod, which policy and disruption budget read."""
+
+    WARM = "Warm"
+    SERVING = "Serving"
+    DRAINING = "Draining"
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A worker or placeholder pod.
+
+    The `*_ms` of a phase are 0 until it is reached. `unschedulable`: the scheduler's message while no node fits.
+    `failing`: why its container does not run (ImagePullBackOff ...: message), "" if it does or is only starting.
+    `drain_asked`: it carries the annotation `genlock.dev/drain`. `draining_since_ms`: from its annotation
+    `genlock.dev/draining-since`, 0 if it has none.
+    """
+
+    meta: Meta
+    pool: str
+    role: PodRole
+    revision: str
+    state: str
+    phase: str
+    ready: bool
+    node: str = ""
+    scheduled_ms: int = 0
+    started_ms: int = 0
+    ready_ms: int = 0
+    restarts: int = 0
+    unschedulable: str = ""
+    failing: str = ""
+    drain_asked: bool = False
+    draining_since_ms: int = 0
+    protected: bool = False
+    """It carries the do-not-evict annotations."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node; `leaving` says why its workers have to go ("" if they may stay): a cordon, or a taint that empties it."""
+
+    name: str
+    ready: bool
+    leaving: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A session that waits for room: `cost` thousandths of a worker of `pool`, its first choice."""
+
+    session: str
+    pool: str
+    cost: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateFailure:
+    """Why the API server refused the pool's last new pod."""
+
+    reason: str
+    """QuotaExceeded or Refused."""
+    message: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartUpTimes:
+    """What one worker took for each phase, in seconds: scheduled, started, ready, registered."""
+
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSeen:
+    """Everything about one pool at one moment. `workers` are those that Redis knows, by pod name."""
+
+    resource: PoolResource
+    pods: tuple[PodFacts, ...]
+    workers: Mapping[str, WorkerView]
+    store_answers: bool = True
+    """False: Redis is away, `workers` says nothing; nobody is drained or deleted then."""
+    nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
+    """Empty where the operator may not read nodes."""
+    demand: tuple[Demand, ...] = ()
+    create_failure: CreateFailure | None = None
+    start_ups: tuple[StartUpTimes, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`namespace/name`, the pool's name in the claims."""
+        return self.resource.meta.key

@@ -1,0 +1,1 @@
+"""kopf: what the API server says, as facts."""
