@@ -318,6 +318,14 @@ class WorkerMetrics(_Bundle):
     stale_epochs: Annotated[
         Counter, about("genlock_worker_stale_epochs", "Times this worker found that a session belongs to another owner")
     ]
+    startup_seconds: Annotated[
+        Gauge,
+        about(
+            "genlock_worker_startup_seconds",
+            "What each phase of the worker's start took: import, redis, engine, registered",
+            "phase",
+        ),
+    ]
 
 
 def document() -> str:
