@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench screenshots lock clean
+.PHONY: help up test envtest check bench screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,17 +16,26 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python3.13 python3
 $(shell test -x $(BIN)/python || rm -f $(VENV)/.local $(VENV)/.dev)
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 up: $(VENV)/.local ## Run everything on this machine; ARGS="..." goes to `genlock up`
 	@$(BIN)/genlock up $(ARGS)
 
-test: $(VENV)/.dev ## Run the tests: first those of one process, then real processes and a real browser
+test: $(VENV)/.dev ## Run the tests: first those of one process, then an API server, real processes, a real browser
 	@echo "test: inside one process"
-	@$(BIN)/python -m pytest -m "not process and not browser" --durations=10
+	@$(BIN)/python -m pytest -m "not process and not browser and not apiserver" --durations=10
+	@echo "test: against a real kube-apiserver (skipped where there is none: make envtest)"
+	@$(BIN)/python -m pytest -m "apiserver and not process and not browser" --durations=10
 	@$(BIN)/python -m tests.browsers
 	@echo "test: real processes and a real browser"
 	@$(BIN)/python -m pytest -m "process or browser" --durations=10
+
+# The API server and etcd of the tests: setup-envtest's where that is installed, else built from Go modules (minutes).
+envtest: ## Get kube-apiserver and etcd for the tests; needs Go, or setup-envtest on PATH
+	@if command -v setup-envtest >/dev/null; then setup-envtest use -p path && \
+	   echo "envtest: no controllers among these; e2e/cluster/build envtest builds all that the tests use" >&2; \
+	 elif command -v go >/dev/null; then e2e/cluster/build envtest; \
+	 else echo "envtest: install Go (https://go.dev/dl), or put setup-envtest on PATH" >&2; exit 1; fi
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 	@echo "check: ruff"
