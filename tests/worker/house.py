@@ -4,14 +4,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from genlock_core import store as stores
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.clock import SystemClock
+from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import Resolution, SessionKey, StreamSessionSpec, resolve
 from genlock_worker.ending import end_tasks
 from genlock_worker.engine import Engine
+from genlock_worker.health import Health
 from genlock_worker.settings import Address, WorkerSettings
+from genlock_worker.start_up import StartPhase, StartUp
 from genlock_worker.worker import Worker, make_engine
 from tests.worker.gateway import SECRET
 
@@ -52,11 +57,18 @@ class House:
 
     async def start_worker(self, name: str, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Worker:
         settings = worker_settings(name, self._redis_url, media_root=self._media_root)
-        clock = SystemClock()
+        clock, metrics = SystemClock(), WorkerMetrics(CollectorRegistry())
         engine = wrap(make_engine(settings, clock))
         worker = Worker(
-            settings, store=stores.connect(self._redis_url), link_secrets=[SECRET], engine=engine, clock=clock
+            settings,
+            store=stores.connect(self._redis_url),
+            link_secrets=[SECRET],
+            engine=engine,
+            clock=clock,
+            metrics=metrics,
+            health=Health(StartUp(clock, metrics, import_s=0.0), clock),
         )
+        worker.health.start_up.reached(StartPhase.REDIS)
         await worker.start()
         self.workers.append(worker)
         return worker

@@ -32,16 +32,25 @@ RETRY_S = 0.25
 class Agent:
     """Made with what the worker offers; `register`, then `beat` and `follow_inbox` as tasks; `drain`, `close`.
 
-    `superseded` is set when a newer process has this worker's name: nothing here is this one's any more.
+    `draining`: it moves its sessions away itself. `closed`: somebody closed it in Redis, and moves them as he sees fit.
+    `superseded` is set when a newer process has this worker's name: nothing here is this one's any more. `rounds`: when
+    each loop last came round, by the worker's clock, whatever came of it.
     """
 
     def __init__(self, offer: WorkerOffer, services: Services) -> None:
-        self.offer, self.draining = offer, False
+        self.offer, self.draining, self.closed = offer, False, False
         self.superseded = asyncio.Event()
+        self.rounds: dict[str, float] = {}
         self.sessions: dict[str, LiveSession] = {}
         self._services, self._claims, self._metrics = services, services.claims, services.metrics
         self._errands = Errands()
         self.departures = Departures(offer.identity, self.sessions, services=services, errands=self._errands)
+
+    def leaving(self) -> str:
+        """Why no session comes here any more; "" while they may."""
+        if self.superseded.is_set():
+            return "a newer process has the name"
+        return "draining" if self.draining or self.closed else ""
 
     # -- its loops ----------------------------------------------------------------------------------------------------
 
@@ -63,6 +72,7 @@ class Agent:
         while True:
             known = {name: live.epoch for name, live in self.sessions.items()}
             progress, started_s = self._services.engine.progress, clock.monotonic()
+            self.rounds["heartbeat"] = started_s
             try:
                 renewal = await self._claims.renew(self.offer.identity, progress=progress, links=self._links())
                 await self._apply(renewal, known)
@@ -96,6 +106,7 @@ class Agent:
         if not renewal.known:
             await self._reassert()
             return
+        self.closed = renewal.closed
         for name, epoch in known.items():
             live = self.sessions.get(name)
             if live is not None and live.epoch == epoch and renewal.owned.get(name) != epoch:
@@ -108,7 +119,7 @@ class Agent:
         """Redis does not know this worker: claim again what it still serves."""
         serving = list(self.sessions.values())
         held = [Held(live.name, live.epoch, live.record.cost, live.record_again()) for live in serving]
-        outcome = await self._claims.reassert(self.offer, held, closed=self.draining)
+        outcome = await self._claims.reassert(self.offer, held, closed=self.draining or self.closed)
         logger.warning("Redis had lost this worker: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
         for live in serving:
             if live.name in outcome.refused:
@@ -118,6 +129,7 @@ class Agent:
         """Take sessions on and let them go as the inbox says, for ever."""
         after = "0"
         while True:
+            self.rounds["inbox"] = self._services.clock.monotonic()
             try:
                 assignments = await self._claims.assignments(self.offer.identity, after, INBOX_BLOCK_MS)
                 for assignment in assignments:

@@ -1,22 +1,28 @@
 """`genlock-worker`: one worker process, from its command line to a polite end."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
 from genlock_core import store as stores
 from genlock_core.clock import SystemClock
 from genlock_core.errors import GenlockError
+from genlock_core.metrics import WorkerMetrics
 from genlock_core.tokens import Keyring
+from genlock_worker.ending import end_tasks
+from genlock_worker.health import Health
+from genlock_worker.probes import ProbeServer
 from genlock_worker.settings import WorkerSettings, parse_settings
+from genlock_worker.start_up import StartPhase, StartUp, process_age_s
 from genlock_worker.worker import Worker, WorkerStopped, make_engine
 
 logger = logging.getLogger(__name__)
@@ -55,43 +61,87 @@ def start_logging(settings: WorkerSettings) -> None:
 async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
     """Serve until told to leave (exit 0) or until it cannot go on (exit 1).
 
-    SIGTERM drains; SIGINT, or a second SIGTERM, leaves at once: what it served is found by its lease.
+    SIGTERM drains; SIGINT, or a second SIGTERM, leaves at once: what it served is found by its lease. So does a SIGTERM
+    before it serves, as there is nobody to move. Raises OSError if a port is taken.
     """
-    clock = SystemClock()
+    clock, metrics = SystemClock(), WorkerMetrics(CollectorRegistry())
+    health = Health(StartUp(clock, metrics, import_s=process_age_s()), clock)
     secrets = Keyring.from_environment(environ).link_secrets()
     store = stores.connect(settings.redis)
-    await _wait_for_redis(store)
-    worker = Worker(settings, store=store, link_secrets=secrets, engine=make_engine(settings, clock), clock=clock)
-    stopping, hurrying = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
+    orders = _Orders()
+    with _probes(settings, health, metrics.registry):
+        try:
+            if not await orders.unless_told(_wait_for_redis(store)):
+                return 0
+            health.start_up.reached(StartPhase.REDIS)
+            engine = make_engine(settings, clock)
+            worker = Worker(
+                settings, store=store, link_secrets=secrets, engine=engine, clock=clock, metrics=metrics, health=health
+            )
+            return await _serve(worker, orders)
+        finally:
+            await store.aclose()
 
-    def leave_at_once() -> None:
-        hurrying.set()
-        stopping.set()
 
-    loop.add_signal_handler(signal.SIGTERM, lambda: (hurrying if stopping.is_set() else stopping).set())
-    loop.add_signal_handler(signal.SIGINT, leave_at_once)
-    await worker.start()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr=settings.metrics_host, registry=worker.registry)
-    sys.stdout.write(f"ready name={settings.name} address={worker.address}\n")
-    sys.stdout.flush()
-    serving, told = asyncio.create_task(worker.wait()), asyncio.create_task(stopping.wait())
+class _Orders:
+    """What the signals say. Made at once: the first process of a container ignores a signal that it does not handle."""
+
+    def __init__(self) -> None:
+        self.stopping, self.hurrying = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
+    def _terminate(self) -> None:
+        (self.hurrying if self.stopping.is_set() else self.stopping).set()
+
+    def _interrupt(self) -> None:
+        self.hurrying.set()
+        self.stopping.set()
+
+    async def unless_told(self, work: Coroutine[object, object, None]) -> bool:
+        """Do this, unless or until there is a signal; whether it was done. Raises what it raises."""
+        task, told = asyncio.create_task(work), asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                return False
+            await task
+        finally:
+            await end_tasks([task, told])
+        return True
+
+
+@contextlib.contextmanager
+def _probes(settings: WorkerSettings, health: Health, registry: CollectorRegistry) -> Iterator[None]:
+    """Answer probes meanwhile, if there is a port for it: from the very start, so that they learn what it waits for."""
+    if not settings.metrics_port:
+        yield
+        return
+    server = ProbeServer(settings.metrics_host, settings.metrics_port, health=health, registry=registry)
+    server.start()
     try:
-        await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done():
-            await _drain(worker, hurrying)
+        yield
+    finally:
+        server.stop()
+
+
+async def _serve(worker: Worker, orders: _Orders) -> int:
+    """From the start of a worker to its end."""
+    try:
+        if not await orders.unless_told(worker.start()):
             return 0
-        serving.result()
-        return 1
+        sys.stdout.write(f"ready name={worker.settings.name} address={worker.address}\n")
+        sys.stdout.flush()
+        if await orders.unless_told(worker.wait()):
+            return 1
+        await _drain(worker, orders.hurrying)
+        return 0
     except WorkerStopped as stopped:
         logger.critical("%s", stopped)
         return 1
     finally:
-        for task in (serving, told):
-            task.cancel()
         await worker.stop()
-        await store.aclose()
 
 
 async def _drain(worker: Worker, hurrying: asyncio.Event) -> None:

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import Clock
@@ -33,10 +31,12 @@ from genlock_worker.engine import Engine, StreamSettings
 from genlock_worker.engine_loop import EngineLoop
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.mock.timing import StepTiming
+from genlock_worker.health import Health, Serving
 from genlock_worker.link_server import GatewayLink
 from genlock_worker.opening import Services
 from genlock_worker.settings import Address, WorkerSettings
 from genlock_worker.snapshots import MAX_SNAPSHOT_BYTES
+from genlock_worker.start_up import StartPhase
 from genlock_worker.writer_version import WriterVersion
 
 logger = logging.getLogger(__name__)
@@ -50,20 +50,44 @@ class Worker:
     """Made -> `start` -> serving -> `drain` (politely) or not -> `stop`."""
 
     def __init__(
-        self, settings: WorkerSettings, *, store: Store, link_secrets: Sequence[bytes], engine: Engine, clock: Clock
+        self,
+        settings: WorkerSettings,
+        *,
+        store: Store,
+        link_secrets: Sequence[bytes],
+        engine: Engine,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        health: Health,
     ) -> None:
         self.settings, self.identity = settings, WorkerIdentity.fresh(settings.name)
-        self.registry = CollectorRegistry()
+        self.registry, self.health = metrics.registry, health
         self.address = ""
         """host:port that gateways connect to, once it is started."""
         self._store, self._secrets, self._engine, self._clock = store, link_secrets, engine, clock
         self._claims = Claims(store)
-        self._metrics = WorkerMetrics(self.registry)
+        self._metrics = metrics
         self._version = WriterVersion(self._claims)
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending = contextlib.AsyncExitStack()
+        """How to end what has been started, the last thing first."""
 
     async def start(self) -> None:
-        """Listen, register, serve. Raises OSError if the address cannot be listened on."""
+        """Warm up, listen, register, serve. Raises OSError if the address cannot be listened on, WorkerStopped."""
+        await self._start_engine()
+        await self._listen()
+        self.agent = Agent(self._offer(), await self._services())
+        self._ending.push_async_callback(self.agent.close)
+        await self.agent.register()
+        loops = (self.agent.beat(), self.agent.follow_inbox(), self._version.run())
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        self._ending.push_async_callback(end_tasks, self._tasks)
+        self.health.start_up.reached(StartPhase.REGISTERED)
+        self.health.serves(
+            Serving(progress=lambda: self.engine_loop.progress, rounds=self.agent.rounds, leaving=self.agent.leaving)
+        )
+
+    async def _start_engine(self) -> None:
         settings = self.settings
         self.engine_loop = EngineLoop(
             self._engine,
@@ -72,10 +96,14 @@ class Worker:
             metrics=self._metrics,
             loop=asyncio.get_running_loop(),
         )
+        self._ending.push_async_callback(self.engine_loop.stop)
         await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings())
         if self.engine_loop.crashed.done():
             raise WorkerStopped(f"the engine cannot run: {self.engine_loop.crashed.result()}")
-        traffic = self._metrics.link_bytes
+        self.health.start_up.reached(StartPhase.ENGINE)
+
+    async def _listen(self) -> None:
+        settings, traffic = self.settings, self._metrics.link_bytes
         self._server: LinkServer = await serve(
             settings.listen.host,
             settings.listen.port,
@@ -86,11 +114,8 @@ class Worker:
             progress=lambda: self.engine_loop.progress,
             meter=Meter(received=traffic.labels("in").inc, sent=traffic.labels("out").inc),
         )
+        self._ending.push_async_callback(self._close_server)
         self.address = advertised(self._server.address, settings.advertise)
-        self.agent = Agent(self._offer(), await self._services())
-        await self.agent.register()
-        loops = (self.agent.beat(), self.agent.follow_inbox(), self._version.run())
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     def _offer(self) -> WorkerOffer:
         settings = self.settings
@@ -138,17 +163,17 @@ class Worker:
         raise WorkerStopped("the agent ended") from failed.exception()
 
     async def drain(self) -> bool:
-        """Move every session away; True when nobody is left."""
+        """Move every session away; True when nobody is left. Only once it is started."""
         return await self.agent.drain(self.settings.drain_timeout_s)
 
     async def stop(self) -> None:
-        """Stop at once; what was not moved is found by its lease."""
-        await end_tasks(self._tasks)
-        await self.agent.close()
+        """Stop at once, also in the middle of the start; what was not moved is found by its lease."""
+        await self._ending.aclose()
+
+    async def _close_server(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2.0):
                 await self._server.close("the worker stops")
-        await self.engine_loop.stop()
 
 
 def warm_up_settings() -> StreamSettings:
