@@ -37,7 +37,7 @@ class Health:
 
     def serves(self, serving: Serving) -> None:
         """The start is over: from now on there is something that can be stuck."""
-        self._progressed_s = self._clock.monotonic()
+        self._progress, self._progressed_s = serving.progress(), self._clock.monotonic()
         self._serving = serving
 
     def look(self) -> None:
