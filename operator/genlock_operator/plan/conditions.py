@@ -31,6 +31,16 @@ class Verdict:
         return "True" if self.holds else "False"
 
 
+def yes(type: StrEnum, reason: StrEnum, message: str) -> Verdict:  # noqa: A002 - the word of Kubernetes
+    """It holds."""
+    return Verdict(type, holds=True, reason=reason, message=message)
+
+
+def no(type: StrEnum, reason: StrEnum, message: str) -> Verdict:  # noqa: A002
+    """It does not hold."""
+    return Verdict(type, holds=False, reason=reason, message=message)
+
+
 def conditions(
     before: Iterable[Condition], verdicts: Sequence[Verdict], *, generation: int, now_ms: int
 ) -> list[Condition]:
