@@ -10,14 +10,28 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from genlock_core.errors import FieldProblem, GenlockError, InvalidManifest
 from genlock_core.spec.documents import read_documents
 from genlock_core.spec.mistakes import validate
-from genlock_core.spec.session import API_VERSION, Model, Resolution
+from genlock_core.spec.session import API_VERSION, MODEL_NAME, Model, Resolution
 
 PROFILE_KIND = "ModelProfile"
+MAX_ROWS = 500
+
+_TEXT_RESOLUTION = {
+    "type": "string",
+    "maxLength": 9,
+    "pattern": "^[0-9]{2,4}x[0-9]{2,4}$",
+    "x-kubernetes-validations": [
+        {
+            "rule": "self.split('x').all(side, int(side) % 16 == 0 && int(side) >= 64 && int(side) <= 1920)",
+            "message": "both sides must be multiples of 16 between 64 and 1920",
+        }
+    ],
+}
+"""A resolution as a row has it, `832x480`: the form of people who compare rows."""
 
 _Positive = Annotated[float, Field(gt=0)]
 _Bytes = Annotated[int, Field(ge=0)]
@@ -30,30 +44,39 @@ class UnknownProfile(GenlockError):
 class ChunkLatency(Model):
     """Chunk complete to chunk generated, in milliseconds."""
 
-    p50: _Positive
-    p95: _Positive
-    p99: _Positive
+    p50: _Positive = Field(description="Median in milliseconds.")
+    p95: _Positive = Field(description="95th percentile in milliseconds.")
+    p99: _Positive = Field(description="99th percentile in milliseconds: what frameDeadline is held against.")
 
 
 class ProfileRow(Model):
-    """One measurement: `sessions` equal sessions at once on `gpus` GPUs of one worker, each at `fps_per_session`."""
+    """One measurement: `sessions` equal sessions at once on `gpus` GPUs of one worker, each at `fpsPerSession`."""
 
-    model: str
-    resolution: Resolution
-    steps: Annotated[int, Field(ge=1, le=4)]
-    gpu_product: str
-    gpus: Annotated[int, Field(ge=1)]
-    sessions: Annotated[int, Field(ge=1)] = 1
-    fps_per_session: _Positive
-    chunk_latency_ms: ChunkLatency | None = None
-    first_frame_ms: _Positive | None = None
-    bytes_per_session: _Bytes | None = None
-    """GPU memory of one more session, over all GPUs of the worker."""
-    bytes_resident: _Bytes | None = None
-    """GPU memory of the model without any session, over all GPUs of the worker."""
-    source: str
-    doubtful: bool = False
-    """The source's own figure, but it contradicts its neighbours."""
+    model: str = Field(pattern=MODEL_NAME, description="The measured model.")
+    resolution: Annotated[Resolution, WithJsonSchema(_TEXT_RESOLUTION)] = Field(
+        description="Size of the generated picture, such as 832x480; both sides multiples of 16."
+    )
+    steps: Annotated[int, Field(ge=1, le=4)] = Field(description="Denoising steps, 1 to 4.")
+    gpu_product: str = Field(min_length=1, max_length=63, description="The GPU, for example NVIDIA-H100.")
+    gpus: Annotated[int, Field(ge=1, le=16)] = Field(description="GPUs of the measured worker, all in one node.")
+    sessions: Annotated[int, Field(ge=1, le=1_000)] = Field(1, description="Equal sessions that ran at once.")
+    fps_per_session: _Positive = Field(description="Generated frames per second of each of them.")
+    chunk_latency_ms: ChunkLatency | None = Field(
+        None, description="Chunk complete to chunk generated; left out: nobody measured it."
+    )
+    first_frame_ms: _Positive | None = Field(
+        None, description="First frame in to first generated frame out, in milliseconds; left out: nobody measured it."
+    )
+    bytes_per_session: _Bytes | None = Field(
+        None, description="GPU memory of one more session, over all GPUs of the worker; left out: nobody measured it."
+    )
+    bytes_resident: _Bytes | None = Field(
+        None,
+        description="GPU memory of the model without any session, over all GPUs of the worker; left out: nobody "
+        "measured it.",
+    )
+    source: str = Field(min_length=1, max_length=1_024, description="Where the figures come from: a paper, a machine.")
+    doubtful: bool = Field(default=False, description="The source's own figure, but it contradicts its neighbours.")
 
     @field_validator("resolution", mode="before")
     @classmethod
@@ -76,14 +99,14 @@ class ProfileRow(Model):
 
 
 class ProfileMetadata(Model):
-    name: str
+    name: Annotated[str, Field(pattern=MODEL_NAME)]
 
 
 class ProfileSpec(Model):
-    """Rows in the document leave out `model`: it is the document's name."""
+    """What was measured. Rows in the document leave out `model`: it is the document's name."""
 
-    description: str = ""
-    rows: tuple[ProfileRow, ...]
+    description: str = Field("", max_length=256, description="What the model is, in a line.")
+    rows: tuple[ProfileRow, ...] = Field(max_length=MAX_ROWS, description="The measurements, in any order.")
 
 
 class ModelProfile(Model):

@@ -1,174 +1,228 @@
-"""The CustomResourceDefinition of StreamSession, made from the models, so that cluster and laptop check the same.
+"""The CustomResourceDefinitions, made from the models, so that cluster and laptop check the same.
 
-`python -m genlock_core.spec.crd > manifests/crds/streamsessions.yaml` writes it; a test says that the file agrees.
-Everything follows the rules of structural schemas: no `$ref`, one type per field, `anyOf` nowhere.
+`python -m genlock_core.spec.crd` writes them below `manifests/crds` and `charts/genlock/crds` (or the folders that are
+named); a test says that the files agree.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
-from genlock_core.spec.rules import IMMUTABLE, RULES
-from genlock_core.spec.session import API_VERSION, DNS_LABEL, KIND, StreamSessionSpec
+from genlock_core.sizing.profile import PROFILE_KIND, ProfileSpec
+from genlock_core.spec.pool import POOL_KIND, POOL_NAME, PoolGpu, WorkerPoolSpec, WorkerPoolStatus
+from genlock_core.spec.rules import IMMUTABLE, POOL_IMMUTABLE, POOL_RULES, RULES, Rule
+from genlock_core.spec.session import API_VERSION, DNS_LABEL, KIND, MODEL_NAME, StreamSessionSpec
 from genlock_core.spec.status import SessionStatus
+from genlock_core.spec.structural import never_changes, structural, validate_at
+
+FOLDERS = ("manifests/crds", "charts/genlock/crds")
 
 _GROUP, _VERSION = API_VERSION.split("/")
-_KEPT = (
-    "type", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "multipleOf", "minItems", "maxItems",
-    "enum", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
-)  # fmt: skip
-_MAX_EXACT = 2**53
-"""Bounds of a structural schema are float64; a larger one is left to the type int64."""
 
-_COLUMNS = (
-    ("Phase", "string", ".status.phase", 0),
-    ("Model", "string", ".spec.model", 0),
-    ("Worker", "string", ".status.worker", 0),
-    ("FPS", "number", ".status.figures.outputFps", 0),
-    ("Viewers", "integer", ".status.viewers", 0),
-    ("Age", "date", ".metadata.creationTimestamp", 0),
-    ("Mode", "string", ".spec.qualityMode", 1),
-    ("Steps", "integer", ".status.steps", 1),
-    ("GPUs", "number", ".status.gpus", 1),
-    ("Late", "number", ".status.figures.missShare", 1),
-    ("Moves", "integer", ".status.moves", 1),
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A printer column; a `wide` one is shown by `-o wide` alone."""
+
+    name: str
+    type: str
+    path: str
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a definition is made from. `example`: a spec of nothing but required fields; `instead`: what to do where an
+    immutable field has to change."""
+
+    name: str
+    plural: str
+    short: str
+    about: str
+    object_name: str
+    """The pattern of metadata.name."""
+    spec: type[BaseModel]
+    example: BaseModel
+    columns: Sequence[Column]
+    status: type[BaseModel] | None = None
+    rules: Sequence[Rule] = ()
+    immutable: Sequence[str] = ()
+    instead: str = ""
+    selectable: Sequence[str] = ()
+    scales: bool = False
+
+    @property
+    def file(self) -> str:
+        return f"{self.plural}.yaml"
+
+
+SESSION = Kind(
+    name=KIND,
+    plural="streamsessions",
+    short="ssn",
+    about="A live stream of generated video: what goes in, what comes out, and what viewers are promised.",
+    object_name=DNS_LABEL,
+    spec=StreamSessionSpec,
+    example=StreamSessionSpec(),
+    status=SessionStatus,
+    rules=RULES,
+    immutable=IMMUTABLE,
+    instead="make a session of another name",
+    selectable=(".spec.model", ".spec.qualityMode", ".status.phase", ".status.worker", ".status.pool"),
+    columns=(
+        Column("Model", "string", ".spec.model"),
+        Column("Mode", "string", ".spec.qualityMode"),
+        Column("Steps", "integer", ".status.steps"),
+        Column("GPUs", "integer", ".status.gpus"),
+        Column("Worker", "string", ".status.worker"),
+        Column("FPS", "number", ".status.figures.outputFps"),
+        Column("TTFF", "number", ".status.figures.firstFrameMs"),
+        Column("Phase", "string", ".status.phase"),
+        Column("Pool", "string", ".status.pool", wide=True),
+        Column("Share", "number", ".status.gpuShare", wide=True),
+        Column("Size", "string", ".status.resolution", wide=True),
+        Column("Viewers", "integer", ".status.viewers", wide=True),
+        Column("Late", "number", ".status.figures.missShare", wide=True),
+        Column("Latency", "number", ".status.figures.latencyMs", wide=True),
+        Column("Moves", "integer", ".status.moves", wide=True),
+        Column("Reason", "string", ".status.reason", wide=True),
+        Column("Age", "date", ".metadata.creationTimestamp"),
+    ),
 )
-"""Name, type, where, and priority: 1 is shown by `-o wide` alone."""
+
+POOL = Kind(
+    name=POOL_KIND,
+    plural="workerpools",
+    short="wpl",
+    about="Warm workers of one shape: a model resident on so many GPUs each, ready to take sessions.",
+    object_name=POOL_NAME,
+    spec=WorkerPoolSpec,
+    example=WorkerPoolSpec(model="m", engine="mock", gpu=PoolGpu(product="g", count=1)),
+    status=WorkerPoolStatus,
+    rules=POOL_RULES,
+    immutable=POOL_IMMUTABLE,
+    instead="make a pool of another name",
+    selectable=(".spec.model",),
+    scales=True,
+    columns=(
+        Column("Model", "string", ".spec.model"),
+        Column("Product", "string", ".spec.gpu.product"),
+        Column("GPUs", "integer", ".spec.gpu.count"),
+        Column("Desired", "integer", ".status.desired"),
+        Column("Ready", "integer", ".status.ready"),
+        Column("Serving", "integer", ".status.serving"),
+        Column("Sessions", "integer", ".status.sessions"),
+        Column("Waiting", "integer", ".status.waiting"),
+        Column("Available", "string", '.status.conditions[?(@.type=="Available")].status'),
+        Column("Engine", "string", ".spec.engine", wide=True),
+        Column("Min", "integer", ".spec.min", wide=True),
+        Column("Max", "integer", ".spec.max", wide=True),
+        Column("Free", "number", ".status.free", wide=True),
+        Column("Updated", "integer", ".status.updated", wide=True),
+        Column("Draining", "integer", ".status.draining", wide=True),
+        Column("Progress", "string", '.status.conditions[?(@.type=="Progressing")].reason', wide=True),
+        Column("Limit", "string", '.status.conditions[?(@.type=="ScalingLimited")].reason', wide=True),
+        Column("Age", "date", ".metadata.creationTimestamp"),
+    ),
+)
+
+PROFILE = Kind(
+    name=PROFILE_KIND,
+    plural="modelprofiles",
+    short="mpf",
+    about="What was measured of a model on some GPUs: sessions are sized by it. Its name is the model's.",
+    object_name=MODEL_NAME,
+    spec=ProfileSpec,
+    example=ProfileSpec(rows=()),
+    columns=(
+        Column("Description", "string", ".spec.description"),
+        Column("Age", "date", ".metadata.creationTimestamp"),
+    ),
+)
+
+KINDS = (SESSION, POOL, PROFILE)
 
 
-def stream_session_crd() -> dict[str, Any]:
+def definition(kind: Kind) -> dict[str, Any]:
     """The whole CustomResourceDefinition."""
+    subresources: dict[str, Any] = {} if kind.status is None else {"status": {}}
+    if kind.scales:
+        subresources["scale"] = {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
+    version = {
+        "name": _VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": subresources,
+        "selectableFields": [{"jsonPath": path} for path in kind.selectable],
+        "additionalPrinterColumns": [
+            {"name": one.name, "type": one.type, "jsonPath": one.path} | ({"priority": 1} if one.wide else {})
+            for one in kind.columns
+        ],
+        "schema": {"openAPIV3Schema": schema(kind)},
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"streamsessions.{_GROUP}"},
+        "metadata": {"name": f"{kind.plural}.{_GROUP}"},
         "spec": {
             "group": _GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": "streamsessions",
-                "singular": "streamsession",
-                "shortNames": ["ssn"],
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short],
                 "categories": ["genlock"],
             },
-            "versions": [
-                {
-                    "name": _VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": [
-                        {"name": name, "type": kind, "jsonPath": path} | ({"priority": priority} if priority else {})
-                        for name, kind, path, priority in _COLUMNS
-                    ],
-                    "schema": {"openAPIV3Schema": stream_session_schema()},
+            "versions": [{name: value for name, value in version.items() if value}],
+        },
+    }
+
+
+def schema(kind: Kind) -> dict[str, Any]:
+    """The structural schema of a whole object, with the rules across fields as CEL."""
+    spec = structural(kind.spec, kind.example)
+    if kind is PROFILE:
+        _leave_out_the_model(spec["properties"]["rows"]["items"])
+    for rule in kind.rules:
+        validate_at(spec, rule)
+    for path in kind.immutable:
+        never_changes(spec, path, instead=kind.instead)
+    properties = {
+        "apiVersion": {"type": "string", "description": f"The version of this schema: {API_VERSION}."},
+        "kind": {"type": "string", "description": f"Always {kind.name}."},
+        "metadata": {
+            "type": "object",
+            "properties": {
+                "name": {
+                    "type": "string",
+                    "description": "The object's name in its namespace.",
+                    "maxLength": 63,
+                    "pattern": kind.object_name,
                 }
-            ],
-        },
-    }
-
-
-def stream_session_schema() -> dict[str, Any]:
-    """The structural schema of a StreamSession, with the rules across fields as CEL."""
-    spec = structural(StreamSessionSpec, StreamSessionSpec().model_dump(mode="json", by_alias=True))
-    for rule in RULES:
-        _validate_at(spec, rule.scope, rule.cel, f"{rule.field}: {rule.message}")
-    for path in IMMUTABLE:
-        _never_changes(spec, path)
-    return {
-        "type": "object",
-        "description": "A live stream of generated video: what goes in, what comes out, and what viewers are promised.",
-        "required": ["spec"],
-        "properties": {
-            "apiVersion": {"type": "string", "description": "The version of this schema."},
-            "kind": {"type": "string", "description": f"Always {KIND}."},
-            "metadata": {
-                "type": "object",
-                "properties": {"name": {"type": "string", "maxLength": 63, "pattern": DNS_LABEL}},
             },
-            "spec": spec,
-            "status": structural(SessionStatus),
         },
+        "spec": spec,
     }
+    if kind.status is not None:
+        properties["status"] = structural(kind.status)
+    return {"type": "object", "description": kind.about, "required": ["spec"], "properties": properties}
 
 
-def structural(model: type[BaseModel], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A model's structural schema: references resolved, `null` dropped (an absent field is None).
-
-    `defaults` are the values, on the wire, of what is left out.
-    """
-    schema = model.model_json_schema(by_alias=True, mode="validation")
-    return _structural(schema, schema.get("$defs", {}), defaults)
-
-
-def _structural(schema: Mapping[str, Any], known: Mapping[str, Any], default: Any = None) -> dict[str, Any]:
-    whole = _one_type(schema, known)
-    made: dict[str, Any] = {name: whole[name] for name in ("description", *_KEPT) if name in whole}
-    if "const" in whole:
-        made |= {"type": "string", "enum": [whole["const"]]}
-    if "properties" in whole:
-        inside = default if isinstance(default, Mapping) else {}
-        made["properties"] = {
-            name: _with_default(_structural(inner, known, inside.get(name)), inside.get(name))
-            for name, inner in whole["properties"].items()
-        }
-        if whole.get("required"):
-            made["required"] = whole["required"]
-    if "items" in whole:
-        made["items"] = _structural(whole["items"], known)
-    if made.get("type") == "integer":
-        made["format"] = "int64"
-        _drop_inexact(made)
-    return made
-
-
-def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
-    """An object's default is written out: the API server holds it, as it stands, against the object's rules."""
-    if default is None:
-        return schema
-    if isinstance(default, Mapping):
-        default = {name: value for name, value in default.items() if value is not None}
-    return {**schema, "default": default}
-
-
-def _one_type(schema: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema that a reference or an `X or null` means."""
-    if "$ref" in schema:
-        return {**_one_type(known[schema["$ref"].removeprefix("#/$defs/")], known), **_without(schema, "$ref")}
-    if "anyOf" in schema:
-        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        if len(options) != 1:
-            raise ValueError(f"a structural schema has one type per field: {schema}")
-        return {**_one_type(options[0], known), **_without(schema, "anyOf")}
-    return dict(schema)
-
-
-def _without(schema: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in schema.items() if key != name}
-
-
-def _drop_inexact(made: dict[str, Any]) -> None:
-    for bound in ("minimum", "maximum"):
-        if abs(made.get(bound, 0)) > _MAX_EXACT:
-            del made[bound]
-
-
-def _validate_at(schema: dict[str, Any], scope: tuple[str, ...], rule: str, message: str) -> None:
-    for name in scope:
-        schema = schema["properties"][name]
-    schema.setdefault("x-kubernetes-validations", []).append({"rule": rule, "message": message})
-
-
-def _never_changes(spec: dict[str, Any], path: str) -> None:
-    """A transition rule at the field's parent, so that adding and removing an optional field is a change too."""
-    *scope, name = path.split(".")
-    rule = f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
-    _validate_at(spec, tuple(scope), rule, f"{name} cannot be changed; make a session of another name")
+def _leave_out_the_model(row: dict[str, Any]) -> None:
+    """A row in a document has no model: that is the document's name."""
+    del row["properties"]["model"]
+    row["required"].remove("model")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -178,9 +232,19 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def to_yaml(document: Mapping[str, Any]) -> str:
-    return yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+def to_yaml(kind: Kind) -> str:
+    """The definition as a file."""
+    text = yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return f"# Made by: python -m genlock_core.spec.crd\n{text}"
+
+
+def write(folder: Path) -> None:
+    """Every definition, a file each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in KINDS:
+        (folder / kind.file).write_text(to_yaml(kind), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"# Made by: python -m genlock_core.spec.crd\n{to_yaml(stream_session_crd())}")
+    for name in sys.argv[1:] or FOLDERS:
+        write(Path(name))

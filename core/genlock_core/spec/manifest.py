@@ -18,6 +18,7 @@ _SERVER_SET = frozenset({
     "ownerReferences", "resourceVersion", "selfLink", "uid",
 })  # fmt: skip
 """Fields of `metadata` that an API server adds; a manifest that was read from a cluster is welcome here."""
+_CLUSTER_KINDS = ("WorkerPool", "ModelProfile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ def _read(document: Document) -> tuple[Manifest | None, list[tuple[Path, str]]]:
     if not isinstance(value, dict):
         return None, [((), "must hold fields, written as name: value")]
     if (kind := value.get("kind")) not in (None, KIND):
+        if kind in _CLUSTER_KINDS:
+            return None, [(("kind",), f"must be {KIND}; a {kind} is for a cluster, kubectl apply takes it")]
         hint = did_you_mean(kind, [KIND]) if isinstance(kind, str) else ""
         return None, [(("kind",), f"must be {KIND}, not {str(kind)[:40]!r}{hint}")]
     metadata = value.get("metadata")

@@ -1,16 +1,26 @@
 """The WorkerPool: warm workers of one shape, and its status."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from genlock_core.spec.quantities import Duration, Share
-from genlock_core.spec.session import Model
+from genlock_core.spec.rules import POOL_RULES
+from genlock_core.spec.session import MODEL_NAME, SHORT, Model, checked
 from genlock_core.spec.status import Condition, Count, Figure, Timestamp
 
 POOL_KIND: Final = "WorkerPool"
 MAX_WORKERS: Final = 1_000
+POOL_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
+"""At most 40 characters: a worker is called `{pool}-{revision}-{ordinal}`, and a pod's name is its host name too."""
+
+_NodeProduct = Annotated[str, Field(min_length=1, max_length=63, description="A value of the node label.")]
+_SecretName = Annotated[
+    str, Field(min_length=1, max_length=253, description="Name of a Secret of the pool's namespace.")
+]
+_LabelValue = Annotated[str, Field(max_length=63, description="The value that the node's label must have.")]
+_EnvValue = Annotated[str, Field(max_length=4_096, description="The variable's value.")]
 
 
 class SessionNamespaces(StrEnum):
@@ -30,7 +40,7 @@ class PoolGpu(Model):
     resource: str = Field(
         "nvidia.com/gpu", min_length=1, max_length=253, description="The extended resource that a pod asks for."
     )
-    node_products: list[Annotated[str, Field(min_length=1, max_length=63)]] = Field(
+    node_products: list[_NodeProduct] = Field(
         default_factory=list,
         max_length=16,
         description="Values of the node label nvidia.com/gpu.product that stand for it; empty: those Genlock knows.",
@@ -38,7 +48,7 @@ class PoolGpu(Model):
 
 
 class Weights(Model):
-    """Where the model's weights come from; exactly one of claim and image, or neither for the mock engine."""
+    """Where the model's weights come from: a claim, an image, or (neither of them) the worker's own image."""
 
     claim: str | None = Field(
         None, min_length=1, max_length=253, description="A PersistentVolumeClaim of the pool's namespace; read-only."
@@ -46,6 +56,10 @@ class Weights(Model):
     image: str | None = Field(
         None, min_length=1, max_length=1_024, description="An OCI image with the weights, mounted as an image volume."
     )
+
+    @model_validator(mode="after")
+    def _keeps_the_rules(self) -> Self:
+        return checked(self, ("template", "weights"), POOL_RULES)
 
 
 class Compute(Model):
@@ -78,7 +92,7 @@ class WorkerTemplate(Model):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When the kubelet pulls the image."
     )
-    image_pull_secrets: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(
+    image_pull_secrets: list[_SecretName] = Field(
         default_factory=list, max_length=8, description="Names of Secrets for the registry."
     )
     compute: Compute = Field(default_factory=Compute, description="CPU and memory of a worker.")
@@ -86,7 +100,7 @@ class WorkerTemplate(Model):
     media: str | None = Field(
         None, min_length=1, max_length=253, description="A PersistentVolumeClaim with the files that sources play."
     )
-    node_selector: dict[str, str] = Field(
+    node_selector: dict[str, _LabelValue] = Field(
         default_factory=dict, max_length=16, description="Node labels that workers need besides the GPU's."
     )
     tolerations: list[Toleration] = Field(
@@ -95,9 +109,13 @@ class WorkerTemplate(Model):
     runtime_class: str | None = Field(
         None, min_length=1, max_length=253, description="RuntimeClass, for example nvidia."
     )
-    env: dict[str, str] = Field(
+    env: dict[str, _EnvValue] = Field(
         default_factory=dict, max_length=32, description="Environment of the worker besides what the operator sets."
     )
+
+    @model_validator(mode="after")
+    def _keeps_the_rules(self) -> Self:
+        return checked(self, ("template",), POOL_RULES)
 
 
 class Rollout(Model):
@@ -121,7 +139,9 @@ class WorkerPoolSpec(Model):
     """The `spec` of a WorkerPool as the platform team writes it."""
 
     model: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9.\-]{0,62}$", description="Name of a ModelProfile; resident on every worker."
+        pattern=MODEL_NAME,
+        json_schema_extra=SHORT,
+        description="Name of a ModelProfile; resident on every worker.",
     )
     engine: Literal["mock", "diffusion"] = Field(
         description="mock paints on the CPU and needs no GPU; diffusion is the model."
@@ -152,6 +172,10 @@ class WorkerPoolSpec(Model):
     template: WorkerTemplate = Field(default_factory=WorkerTemplate, description="What a worker pod is made from.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a change of the template reaches the workers.")
     drain: Drain = Field(default_factory=Drain, description="How a worker leaves.")
+
+    @model_validator(mode="after")
+    def _keeps_the_rules(self) -> Self:
+        return checked(self, (), POOL_RULES)
 
 
 class PoolConditionType(StrEnum):

@@ -1,7 +1,12 @@
-"""The rules that a StreamSession keeps across its fields, and the fields that never change.
+"""The rules that a StreamSession and a WorkerPool keep across their fields, and the fields that never change.
 
 Written once, on the wire form: the models check them, `load_manifest` reports them beside mistakes of single fields,
-and the CRD carries them as CEL.
+and the CRDs carry them as CEL.
+
+A rule may come with a later release while objects that break it are stored. The API server must then still take what
+does not touch the mistake: a status, a label, another field. So a rule as CEL asks for less than here: it holds, or
+none of the fields that it reads was changed (`ratcheting`). Rules of single fields need no such words, the API server
+itself lets pass what an update leaves as it was; only new `required` fields would refuse old objects.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -9,12 +14,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from genlock_core.errors import FieldProblem
+from genlock_core.spec.quantities import parse_duration_ms
 
 DEFAULT_STEPS: Mapping[str, int] = {"low-latency": 1, "balanced": 2, "quality": 4}
 """Denoising steps of a quality mode, where the session does not say."""
 
+LOW_LATENCY_STEPS = 2
+"""More denoising steps than this are not low-latency any more: every step is another forward before a frame is out."""
+
+FIRST_CHUNK_PERIODS = 4
+"""The first chunk has 5 frames, so its last one comes this many frame periods after its first; nothing can be generated
+before. A publisher that sends faster changes nothing, its frames are thinned out to the session's rate."""
+
 IMMUTABLE = ("model", "qualityMode", "resolution", "frameRate", "seed", "source.type")
 """Fields that a stream's state and its viewers' decoders are built on: to change one, make another session."""
+
+POOL_IMMUTABLE = ("model", "engine", "gpu")
+"""The shape of a pool, which sessions were sized by: a pool of another shape is another pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +49,39 @@ class Rule:
     """Takes the values of `reads` in their order, None for what is not there."""
 
 
+def ratcheting(rule: Rule) -> str:
+    """The rule as CEL with `optionalOldSelf`: it holds, or no field that it reads was changed."""
+    as_before = " && ".join(unchanged(path, "oldSelf.value()") for path in rule.reads)
+    return f"({rule.cel}) || oldSelf.hasValue() && {as_before}"
+
+
+def unchanged(path: str, old: str) -> str:
+    """As CEL: the field at `path` is as in `old`, which may be that it is not there."""
+    *above, name = path.split(".")
+    mine, theirs = (".".join((root, *above, name)) for root in ("self", old))
+    return f"has({mine}) == has({theirs}) && (!has({mine}) || {mine} == {theirs})"
+
+
 def _min_steps_fit(steps: int | None, mode: str, min_steps: int) -> bool:
     return min_steps <= (steps or DEFAULT_STEPS[mode])
+
+
+def _steps_fit_the_mode(mode: str, steps: int | None) -> bool:
+    return mode != "low-latency" or steps is None or steps <= LOW_LATENCY_STEPS
+
+
+def _first_chunk_is_in(first_frame: str | None, frame_rate: int, source: str) -> bool:
+    if first_frame is None or source != "webrtc":
+        return True
+    return parse_duration_ms(first_frame) * frame_rate >= FIRST_CHUNK_PERIODS * 1_000
+
+
+def _tolerations_fit(tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    return all(
+        (one.get("operator") == "Exists" and one.get("value") is None)
+        or (one.get("operator") == "Equal" and one.get("key") is not None)
+        for one in tolerations
+    )
 
 
 _DEFAULT_STEPS_CEL = "{" + ", ".join(f"'{mode}': {steps}" for mode, steps in DEFAULT_STEPS.items()) + "}"
@@ -43,11 +90,28 @@ _DEFAULT_STEPS_TEXT = ", ".join(f"{mode} {steps}" for mode, steps in DEFAULT_STE
 RULES = (
     Rule(
         scope=(),
+        reads=("qualityMode", "steps"),
+        field="steps",
+        message=f"must be at most {LOW_LATENCY_STEPS} in the mode low-latency; balanced and quality take up to 4",
+        cel=f"self.qualityMode != 'low-latency' || !has(self.steps) || self.steps <= {LOW_LATENCY_STEPS}",
+        holds=_steps_fit_the_mode,
+    ),
+    Rule(
+        scope=(),
         reads=("steps", "qualityMode", "approximation.minSteps"),
         field="approximation.minSteps",
         message=f"must not be larger than steps (where steps is left out: {_DEFAULT_STEPS_TEXT})",
         cel=f"self.approximation.minSteps <= (has(self.steps) ? self.steps : {_DEFAULT_STEPS_CEL}[self.qualityMode])",
         holds=_min_steps_fit,
+    ),
+    Rule(
+        scope=(),
+        reads=("slo.timeToFirstFrame", "frameRate", "source.type"),
+        field="slo.timeToFirstFrame",
+        message=f"must be at least {FIRST_CHUNK_PERIODS} frame periods, in which the first chunk's 5 frames come",
+        cel="!has(self.slo.timeToFirstFrame) || self.source.type != 'webrtc' || "
+        f"duration(self.slo.timeToFirstFrame).getMilliseconds() * self.frameRate >= {FIRST_CHUNK_PERIODS * 1_000}",
+        holds=_first_chunk_is_in,
     ),
     Rule(
         scope=("source",),
@@ -66,6 +130,35 @@ RULES = (
         holds=lambda kind, path: kind == "file" or path is None,
     ),
 )
+"""Of a StreamSession."""
+
+POOL_RULES = (
+    Rule(
+        scope=(),
+        reads=("min", "max"),
+        field="min",
+        message="must not be larger than max",
+        cel="self.min <= self.max",
+        holds=lambda least, most: least <= most,
+    ),
+    Rule(
+        scope=("template",),
+        reads=("tolerations",),
+        field="tolerations",
+        message="need a key with operator Equal, and no value with operator Exists",
+        cel="self.tolerations.all(one, one.operator == 'Exists' ? !has(one.value) : has(one.key))",
+        holds=_tolerations_fit,
+    ),
+    Rule(
+        scope=("template", "weights"),
+        reads=("claim", "image"),
+        field="image",
+        message="cannot stand beside claim: the weights come from one place",
+        cel="!has(self.claim) || !has(self.image)",
+        holds=lambda claim, image: claim is None or image is None,
+    ),
+)
+"""Of a WorkerPool."""
 
 
 def broken(value: Mapping[str, Any], rules: Sequence[Rule], *, unknown: Collection[str] = ()) -> Iterator[FieldProblem]:

@@ -3,15 +3,17 @@
 Defaults that depend on the quality mode are resolved in one place, `resolve`. Field names on the wire are camelCase.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from genlock_core.spec.quantities import MAX_DURATION_MS, Bitrate, Duration, Share
-from genlock_core.spec.rules import DEFAULT_STEPS, RULES, broken
+from genlock_core.spec.rules import DEFAULT_STEPS, RULES, Rule, broken
 
 API_VERSION: Final = "genlock.dev/v1alpha1"
 KIND: Final = "StreamSession"
@@ -19,6 +21,10 @@ RULE_BROKEN = "rule_broken"
 """The pydantic error type of a broken rule across fields."""
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 MAX_PROMPT_CHARS = 2_000
+MODEL_NAME = r"^[a-z0-9][a-z0-9.\-]{0,62}$"
+"""A model is called as its ModelProfile."""
+SHORT: JsonDict = {"maxLength": 63}
+"""What a pattern says already, for who estimates the cost of a rule by the length."""
 _PROMPT = r"^[^\x00-\x08\x0b-\x1f]*[^\x00-\x20][^\x00-\x08\x0b-\x1f]*$"
 
 SloDuration = Annotated[int, Duration(at_least_ms=50, at_most_ms=60_000)]
@@ -77,9 +83,9 @@ class Phase(StrEnum):
 M = TypeVar("M", bound=Model)
 
 
-def _checked(model: M, scope: tuple[str, ...]) -> M:
-    """The model, if it keeps every rule of its scope (`rules.RULES`)."""
-    found = list(broken(model.model_dump(mode="json", by_alias=True), [rule for rule in RULES if rule.scope == scope]))
+def checked(model: M, scope: tuple[str, ...], rules: Sequence[Rule] = RULES) -> M:
+    """The model, if it keeps every rule of its scope. Raises PydanticCustomError, of type RULE_BROKEN."""
+    found = list(broken(model.model_dump(mode="json", by_alias=True), [rule for rule in rules if rule.scope == scope]))
     if found:
         raise PydanticCustomError(RULE_BROKEN, "{message}", {"message": "; ".join(str(problem) for problem in found)})
     return model
@@ -100,7 +106,8 @@ class Source(Model):
 
     type: SourceType = Field(
         SourceType.WEBRTC,
-        description="webrtc: a WHIP publisher; file: a file of the worker; testPattern; none: prompt only.",
+        description="webrtc: a WHIP publisher; file: a file of the worker; testPattern: a moving picture; "
+        "none: prompt only.",
     )
     path: str | None = Field(
         None, min_length=1, max_length=1_024, description="For file: the path below the worker's media root."
@@ -109,7 +116,7 @@ class Source(Model):
 
     @model_validator(mode="after")
     def _keeps_the_rules(self) -> Self:
-        return _checked(self, ("source",))
+        return checked(self, ("source",))
 
 
 class Output(Model):
@@ -158,18 +165,26 @@ class Access(Model):
 class StreamSessionSpec(Model):
     """The `spec` of a StreamSession as the user writes it."""
 
-    model: str = Field("wan2.1-1.3b", pattern=r"^[a-z0-9][a-z0-9.\-]{0,62}$", description="Name of a ModelProfile.")
-    quality_mode: QualityMode = Field(
-        QualityMode.BALANCED, description="Sets the defaults of steps, resolution and frameDeadline."
+    model: str = Field(
+        "wan2.1-1.3b", pattern=MODEL_NAME, json_schema_extra=SHORT, description="Name of a ModelProfile."
     )
-    steps: int | None = Field(None, ge=1, le=4, description="Denoising steps, 1-4.")
+    quality_mode: QualityMode = Field(
+        QualityMode.BALANCED,
+        description="What it trades, latency against picture: sets the defaults of steps, resolution and slo.",
+    )
+    steps: int | None = Field(
+        None,
+        ge=1,
+        le=4,
+        description="Denoising steps, 1 to 4 (low-latency: 1 or 2); more steps, a better picture, more GPU.",
+    )
     resolution: Resolution | None = Field(None, description="Size of the generated picture.")
     frame_rate: int = Field(16, ge=1, le=60, description="Frames per second of the generated stream.")
     prompt: str = Field(
         "a watercolour painting",
         min_length=1,
         max_length=MAX_PROMPT_CHARS,
-        description="What the picture becomes.",
+        description="What the picture becomes; a change reaches a live session with its next chunk.",
         json_schema_extra={"pattern": _PROMPT},
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of all noise: same seed and input, same picture.")
@@ -196,7 +211,7 @@ class StreamSessionSpec(Model):
 
     @model_validator(mode="after")
     def _keeps_the_rules(self) -> Self:
-        return _checked(self, ())
+        return checked(self, ())
 
 
 class ModeDefaults(Model):

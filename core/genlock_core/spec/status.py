@@ -29,7 +29,7 @@ class ConditionType(StrEnum):
 class Condition(Model):
     """One condition, in the usual form of Kubernetes."""
 
-    type: str = Field(max_length=64, description="Placed, Assigned, Live or SloMet.")
+    type: str = Field(max_length=64, description="What it is about; True is the good news.")
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
     reason: str = Field(
         max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", description="One word for programs."
@@ -75,7 +75,7 @@ class SessionStatus(Model):
     resolution: str | None = Field(None, description="Size of the generated picture, such as 832x480.")
     viewers: Count = Field(0, description="How many watch.")
     moves: Count = Field(0, description="How often it changed its worker.")
-    unprofiled: list[str] = Field(
+    unprofiled: list[Annotated[str, Field(max_length=256, description="What was not measured, in words.")]] = Field(
         default_factory=list, max_length=16, description="Service levels that nobody measured for its placement."
     )
     endpoints: Endpoints | None = Field(None, description="Where to publish, watch and look.")

@@ -9,29 +9,34 @@ import jsonschema
 import pytest
 import yaml
 
-from genlock_core.spec import reference
-from genlock_core.spec.crd import stream_session_crd, stream_session_schema
+from genlock_core.sizing.profile import PROFILE_KIND
+from genlock_core.spec import crd, reference
+from genlock_core.spec.crd import KINDS, POOL, PROFILE, Kind
 from genlock_core.spec.manifest import load_manifest
-from genlock_core.spec.rules import IMMUTABLE, RULES
-from genlock_core.spec.session import Phase, StreamSessionSpec
+from genlock_core.spec.pool import POOL_KIND, WorkerPoolSpec
+from genlock_core.spec.session import KIND, Phase
 from genlock_core.spec.status import Condition, Endpoints, Figures, SessionStatus
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+PROFILES = sorted((ROOT / "core/genlock_core/sizing/profiles").glob("*.yaml"))
 STRUCTURAL = {
     "type", "description", "format", "default", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum",
-    "multipleOf", "minItems", "maxItems", "properties", "required", "items", "x-kubernetes-validations",
-    "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "exclusiveMinimum", "multipleOf", "minItems", "maxItems", "maxProperties", "properties", "required", "items",
+    "additionalProperties", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 }  # fmt: skip
 """What the schema may use; all of it is allowed in a structural schema."""
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
 def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     yield path, schema
     for name, inner in schema.get("properties", {}).items():
         yield from nodes(inner, f"{path}.{name}")
-    if "items" in schema:
-        yield from nodes(schema["items"], f"{path}[]")
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            yield from nodes(schema[name], f"{path}[]")
 
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
@@ -39,44 +44,67 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
     schema = copy.deepcopy(schema)
     for path, node in nodes(schema):
         if node["type"] == "object" and path not in ("", ".metadata"):
-            node["additionalProperties"] = False
+            node.setdefault("additionalProperties", False)
     return schema
 
 
-CHECK = jsonschema.Draft202012Validator(closed(stream_session_schema()))
+CHECKS = {kind.name: jsonschema.Draft4Validator(closed(crd.schema(kind))) for kind in KINDS}
+"""Draft 4 is what OpenAPI 3.0, and so a CRD, goes by."""
+CHECK = CHECKS[KIND]
 
 
-def test_the_committed_crd_is_the_one_that_the_models_make() -> None:
-    assert yaml.safe_load((ROOT / "manifests/crds/streamsessions.yaml").read_text()) == stream_session_crd()
+@every_kind
+@pytest.mark.parametrize("folder", crd.FOLDERS)
+def test_the_committed_crd_is_the_one_that_the_models_make(kind: Kind, folder: str) -> None:
+    assert (ROOT / folder / kind.file).read_text() == crd.to_yaml(kind)
 
 
-def test_the_committed_reference_is_the_one_that_the_models_make() -> None:
-    assert (ROOT / "docs/streamsession.md").read_text() == reference.page()
+def test_every_folder_of_crds_holds_them_and_nothing_else() -> None:
+    for folder in crd.FOLDERS:
+        assert {path.name for path in (ROOT / folder).iterdir()} == {kind.file for kind in KINDS}
 
 
-def test_the_schema_is_structural() -> None:
-    for path, node in nodes(stream_session_schema()):
+def test_the_writer_writes_what_is_committed(tmp_path: Path) -> None:
+    crd.write(tmp_path / "crds")
+    reference.write(tmp_path)
+    for kind in KINDS:
+        assert (tmp_path / "crds" / kind.file).read_bytes() == (ROOT / "manifests/crds" / kind.file).read_bytes()
+        page = f"{kind.name.lower()}.md"
+        assert (tmp_path / page).read_bytes() == (ROOT / "docs" / page).read_bytes()
+
+
+@every_kind
+def test_the_schema_is_structural(kind: Kind) -> None:
+    for path, node in nodes(crd.schema(kind)):
         assert set(node) <= STRUCTURAL, path
         assert node["type"] in ("object", "array", "string", "integer", "number", "boolean"), path
 
 
-def test_every_field_is_described() -> None:
-    bare = [
-        path
-        for path, node in nodes(stream_session_schema())
-        if not node.get("description") and not path.startswith(".metadata") and not path.endswith("[]")
-    ]
-    assert bare == []
+@every_kind
+def test_every_field_is_described(kind: Kind) -> None:
+    bare = [path for path, node in nodes(crd.schema(kind)) if not node.get("description")]
+    assert bare == [".metadata"], "the API server describes metadata itself, and lets nobody else do so"
 
 
-def test_every_text_that_a_rule_reads_is_bounded_so_that_the_rule_is_cheap() -> None:
-    for path, node in nodes(stream_session_schema()):
+@every_kind
+def test_every_text_that_a_rule_reads_is_bounded_so_that_the_rule_is_cheap(kind: Kind) -> None:
+    for path, node in nodes(crd.schema(kind)):
         if node["type"] == "string" and "x-kubernetes-validations" in node:
             assert node["maxLength"] <= 64, path
 
 
-def test_patterns_are_of_the_kind_that_both_sides_understand() -> None:
-    for path, node in nodes(stream_session_schema()):
+@every_kind
+def test_everything_in_a_spec_that_can_grow_is_bounded(kind: Kind) -> None:
+    for path, node in nodes(crd.schema(kind)["properties"]["spec"]):
+        if node["type"] == "string":
+            assert "maxLength" in node or "enum" in node or "pattern" in node, path
+        assert node["type"] != "array" or "maxItems" in node, path
+        assert "additionalProperties" not in node or "maxProperties" in node, path
+
+
+@every_kind
+def test_patterns_are_of_the_kind_that_both_sides_understand(kind: Kind) -> None:
+    for path, node in nodes(crd.schema(kind)):
         if pattern := node.get("pattern"):
             assert re.compile(pattern)
             assert "(?" not in pattern, path
@@ -84,38 +112,81 @@ def test_patterns_are_of_the_kind_that_both_sides_understand() -> None:
             assert pattern.endswith("$"), path
 
 
-def test_every_rule_and_every_immutable_field_is_in_the_schema() -> None:
-    text = json.dumps(stream_session_schema())
-    for rule in RULES:
-        assert json.dumps(rule.cel) in text
-    for path in IMMUTABLE:
-        assert f"oldSelf.{path.rpartition('.')[2]}" in text
+@every_kind
+def test_every_rule_and_every_immutable_field_is_in_the_schema(kind: Kind) -> None:
+    text = json.dumps(crd.schema(kind))
+    for rule in kind.rules:
+        assert json.dumps(rule.cel)[1:-1] in text
+    for path in kind.immutable:
+        assert f"== oldSelf.{path.rpartition('.')[2]}" in text
 
 
-def test_the_defaults_of_the_schema_are_those_of_the_models() -> None:
+@every_kind
+def test_a_rule_across_fields_lets_pass_what_an_older_release_let_in(kind: Kind) -> None:
+    """It compares with the old object, and it names only fields that the schema has."""
+    for path, node in nodes(crd.schema(kind)):
+        for rule in node.get("x-kubernetes-validations", ()):
+            if not rule.get("optionalOldSelf"):
+                assert node["type"] != "object" or "== oldSelf." in rule["rule"], path
+                continue
+            at = node
+            for part in rule["fieldPath"].removeprefix(".").split("."):
+                at = at["properties"][part]
+            assert ") || oldSelf.hasValue() && " in rule["rule"]
+
+
+@every_kind
+def test_printer_columns_and_selectable_fields_are_fields_of_the_schema(kind: Kind) -> None:
+    known = {path: node["type"] for path, node in nodes(crd.schema(kind))}
+    columns = {column.path: column.type for column in kind.columns if not column.path.startswith(".metadata")}
+    for path, column_type in columns.items():
+        at = path.replace('[?(@.type=="', "|").split("|")[0]
+        assert known[at] == (column_type if at == path else "array"), path
+    assert {known[path] for path in kind.selectable} <= {"string"}
+
+
+@every_kind
+def test_the_defaults_of_the_schema_are_those_of_the_models(kind: Kind) -> None:
     def filled(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-        for name, inner in schema["properties"].items():
+        for name, inner in schema.get("properties", {}).items():
             if name not in value and "default" in inner:
                 value[name] = copy.deepcopy(inner["default"])
             if isinstance(value.get(name), dict):
                 filled(inner, value[name])
         return value
 
-    wire = StreamSessionSpec().model_dump(mode="json", by_alias=True, exclude_none=True)
-    assert filled(stream_session_schema()["properties"]["spec"], {}) == wire
+    written = kind.example.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    wire = kind.example.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert filled(crd.schema(kind)["properties"]["spec"], written) == wire
 
 
-def test_the_default_of_an_object_is_written_out_because_its_rules_are_held_against_it() -> None:
-    for path, node in nodes(stream_session_schema()):
-        if node["type"] == "object" and "default" in node:
+@every_kind
+def test_the_default_of_an_object_is_written_out_because_its_rules_are_held_against_it(kind: Kind) -> None:
+    for path, node in nodes(crd.schema(kind)):
+        if node["type"] == "object" and "default" in node and "properties" in node:
             inner = {name: field["default"] for name, field in node["properties"].items() if "default" in field}
             assert node["default"] == inner, path
+
+
+def test_a_default_inside_a_list_is_the_models_too() -> None:
+    row = crd.schema(PROFILE)["properties"]["spec"]["properties"]["rows"]["items"]
+    assert {name: field["default"] for name, field in row["properties"].items() if "default" in field} == {
+        "sessions": 1, "doubtful": False,
+    }  # fmt: skip
+    template = crd.schema(POOL)["properties"]["spec"]["properties"]["template"]["properties"]
+    assert template["tolerations"]["items"]["properties"]["operator"]["default"] == "Equal"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_fits_the_schema(path: Path) -> None:
     for document in yaml.safe_load_all(path.read_text()):
-        CHECK.validate(document)
+        CHECKS[document["kind"]].validate(document)
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_the_profiles_that_come_with_genlock_are_objects_that_the_api_server_takes(path: Path) -> None:
+    for document in yaml.safe_load_all(path.read_text()):
+        CHECKS[PROFILE_KIND].validate(document)
 
 
 @pytest.mark.parametrize(
@@ -170,3 +241,66 @@ def test_a_full_status_fits_the_schema() -> None:
     CHECK.validate(document)
     document["status"]["phase"] = "Alive"
     assert not CHECK.is_valid(document)
+
+
+POOL_SPEC = {"model": "wan2.1-1.3b", "engine": "mock", "gpu": {"product": "NVIDIA-H100", "count": 1}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "Wan"},
+        {"engine": "torch"},
+        {"gpu": {"product": "NVIDIA-H100"}},
+        {"gpu": {"product": "NVIDIA-H100", "count": 0}},
+        {"replicas": -1},
+        {"max": 1_001},
+        {"scaleInAfter": 300},
+        {"drain": {"timeout": "forever"}},
+        {"moveReserve": "110%"},
+        {"sessionNamespaces": "Some"},
+        {"template": {"compute": {"cpu": "four"}}},
+        {"template": {"nodeSelector": {"a": 1}}},
+        {"template": {"tolerations": [{"operator": "Like"}]}},
+        {"template": {"env": {"A": "x" * 4_097}}},
+        {"template": {"command": ["sh"]}},
+    ],
+    ids=str,
+)
+def test_what_the_pools_schema_refuses_the_models_refuse_too(change: dict[str, Any]) -> None:
+    spec = POOL_SPEC | change
+    document = {"apiVersion": "genlock.dev/v1alpha1", "kind": POOL_KIND, "metadata": {"name": "a"}, "spec": spec}
+    assert not CHECKS[POOL_KIND].is_valid(document)
+    with pytest.raises(ValueError, match="1 validation error"):
+        WorkerPoolSpec.model_validate_json(json.dumps(spec), strict=True)
+
+
+ROW = {"gpuProduct": "H100", "gpus": 1, "resolution": "832x480", "steps": 2, "fpsPerSession": 16.5, "source": "a test"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resolution": "832"},
+        {"resolution": {"width": 832, "height": 480}},
+        {"steps": 5},
+        {"fpsPerSession": 0},
+        {"gpus": 0},
+        {"chunkLatencyMs": {"p50": 1}},
+        {"guessed": True},
+        {"source": ""},
+    ],
+    ids=str,
+)
+def test_what_the_profiles_schema_refuses_the_models_refuse_too(change: dict[str, Any]) -> None:
+    def document(row: dict[str, Any]) -> dict[str, Any]:
+        metadata = {"name": "wan2.1-1.3b"}
+        return {
+            "apiVersion": "genlock.dev/v1alpha1",
+            "kind": PROFILE_KIND,
+            "metadata": metadata,
+            "spec": {"rows": [row]},
+        }
+
+    CHECKS[PROFILE_KIND].validate(document(ROW))
+    assert not CHECKS[PROFILE_KIND].is_valid(document(ROW | change))

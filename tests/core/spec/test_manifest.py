@@ -23,7 +23,10 @@ from genlock_core.spec.session import (
     resolve,
 )
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+FOR_A_CLUSTER = ("workerpool",)
+EXAMPLES = sorted(
+    path for path in (Path(__file__).parents[3] / "examples").glob("*.yaml") if path.stem not in FOR_A_CLUSTER
+)
 HEAD = "apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {name: demo}\n"
 
 
@@ -103,6 +106,41 @@ def test_a_rule_across_fields_is_reported_beside_mistakes_of_other_fields() -> N
 )
 def test_a_rule_is_not_judged_on_a_field_that_is_wrong_itself(spec: str) -> None:
     assert len(mistakes(HEAD + f"spec: {spec}")) == 1
+
+
+@pytest.mark.parametrize("kind", ["WorkerPool", "ModelProfile"])
+def test_what_only_a_cluster_takes_is_told_where_it_belongs(kind: str) -> None:
+    text = HEAD.replace("StreamSession", kind)
+    assert mistakes(text) == {"kind": f"must be StreamSession; a {kind} is for a cluster, kubectl apply takes it"}
+
+
+def test_low_latency_has_few_steps() -> None:
+    found = mistakes(HEAD + "spec: {qualityMode: low-latency, steps: 3}")
+    assert found == {
+        "spec.steps": "must be at most 2 in the mode low-latency; balanced and quality take up to 4"
+    }  # fmt: skip
+    assert load_manifest(HEAD + "spec: {qualityMode: low-latency, steps: 2}")
+    assert load_manifest(HEAD + "spec: {qualityMode: balanced, steps: 4}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "holds"),
+    [
+        ("frameRate: 16, slo: {timeToFirstFrame: 250ms}", True),
+        ("frameRate: 16, slo: {timeToFirstFrame: 249ms}", False),
+        ("frameRate: 4, slo: {timeToFirstFrame: 1s}", True),
+        ("frameRate: 4, slo: {timeToFirstFrame: 999ms}", False),
+        ("frameRate: 4, slo: {timeToFirstFrame: 500ms}, source: {type: none}", True),
+        ("frameRate: 1", True),
+    ],
+)
+def test_no_first_frame_is_promised_before_the_first_chunk_can_have_come(spec: str, holds: bool) -> None:
+    """5 frames at 16 a second: the last of them comes 250 ms after the first."""
+    text = HEAD + f"spec: {{{spec}}}"
+    if holds:
+        assert load_manifest(text)
+    else:
+        assert "at least 4 frame periods" in mistakes(text)["spec.slo.timeToFirstFrame"]
 
 
 def test_mistakes_of_several_documents_name_their_document() -> None:
@@ -229,7 +267,7 @@ TRICKY = [
 specs = st.builds(
     StreamSessionSpec,
     quality_mode=st.sampled_from(QualityMode),
-    steps=st.integers(1, 4),
+    steps=st.integers(1, 2),
     resolution=st.none() | st.builds(Resolution, width=st.integers(4, 120).map(lambda n: n * 16), height=st.just(480)),
     frame_rate=st.integers(1, 60),
     prompt=prompts | st.sampled_from(TRICKY),
