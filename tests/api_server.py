@@ -242,7 +242,7 @@ class ApiServer:
             f"--service-account-private-key-file={self._directory / 'service-accounts.key'}",
             "--leader-elect=false",
             "--node-monitor-period=1s",
-            "--node-monitor-grace-period=20s",
+            "--node-monitor-grace-period=10s",
             "--secure-port=0",
         )
         scheduler = self.kubeconfig_for(self._tokens[SCHEDULER], name=SCHEDULER)
