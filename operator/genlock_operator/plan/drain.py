@@ -1,0 +1,142 @@
+"""Who has to leave whatever the scale, and how: closed, its sessions moved, deleted when nobody is left.
+
+A session is never cut: one that finds no room elsewhere is served on, and the drain says that it is overdue. Once it
+began, a drain goes on even if its reason is gone (a node that was uncordoned), as a closed worker is not opened again:
+it is replaced.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from genlock_core.claims.facts import MoveCause, WorkerState
+from genlock_operator.actions import CloseWorker, MarkPod, MoveSession, RetirePod
+from genlock_operator.observed import PodState, PoolSeen
+from genlock_operator.plan.conditions import timestamp
+from genlock_operator.plan.policy import (
+    DRAINING_SINCE_ANNOTATION,
+    KEEP_ANNOTATIONS,
+    STATE_LABEL,
+    WorkerDefaults,
+)
+from genlock_operator.plan.roster import Roster, Worker
+
+FAILED_KEPT_MS = 30_000
+"""A pod that failed without ever having been ready is left for this long, so that a node that refuses its pods does
+not make one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """A worker that leaves, and why, as the end of a sentence."""
+
+    worker: Worker
+    why: str
+
+
+def must_leave(roster: Roster, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> tuple[Leaver, ...]:
+    """Who cannot stay, however many are wanted: their node leaves, a person asked, or they are stuck."""
+    stuck = _stuck(roster, seen, defaults, now_ms)
+    reasons = ((worker, _outer_reason(worker, seen) or stuck.get(worker.name, "")) for worker in roster.staying)
+    return tuple(Leaver(worker, why) for worker, why in reasons if why)
+
+
+def finished(roster: Roster, now_ms: int) -> tuple[Leaver, ...]:
+    """Pods that have come to an end by themselves."""
+    return tuple(
+        Leaver(worker, f"its pod is {worker.pod.phase}{f': {worker.pod.failing}' if worker.pod.failing else ''}")
+        for worker in roster.finished
+        if worker.pod.ready_ms or now_ms - worker.pod.meta.created_ms >= FAILED_KEPT_MS
+    )
+
+
+def see_out(leaver: Leaver, *, store_answers: bool) -> Iterator[CloseWorker | RetirePod | MoveSession]:
+    """The next steps of one that leaves; none while Redis is away, unless it has never run.
+
+    Deleting looks for itself whether nobody is left (`RetirePod`), so a worker without sessions needs no more than it.
+    """
+    worker, view = leaver.worker, leaver.worker.view
+    if not worker.began:
+        yield RetirePod(worker.pod.meta, None, leaver.why)
+    elif not store_answers:
+        return
+    elif view is None or not view.sessions:
+        yield RetirePod(worker.pod.meta, None if view is None else view.identity, leaver.why)
+    else:
+        if view.state is WorkerState.READY:
+            yield CloseWorker(view.identity)
+        for session, epoch in sorted(view.sessions.items()):
+            yield MoveSession(session, epoch, MoveCause.DRAIN)
+
+
+def mark(worker: Worker, *, leaves: bool, now_ms: int) -> MarkPod | None:
+    """What the pod's label and annotations should say and do not; None if all is said, or nothing is known.
+
+    A worker that leaves is Serving until its last session has moved: until then nobody else may delete it either.
+    """
+    pod, view = worker.pod, worker.view
+    if view is None:
+        return None
+    serves = bool(view.sessions)
+    state = PodState.SERVING if serves else PodState.DRAINING if leaves else PodState.WARM
+    annotations: dict[str, str | None] = {}
+    if pod.protected != serves:
+        annotations |= {key: value if serves else None for key, value in KEEP_ANNOTATIONS.items()}
+    if leaves and not pod.draining_since_ms:
+        annotations[DRAINING_SINCE_ANNOTATION] = timestamp(now_ms)
+    labels: dict[str, str | None] = {} if pod.state == state.value else {STATE_LABEL: state.value}
+    return MarkPod(pod.meta, labels, annotations) if labels or annotations else None
+
+
+def overdue(roster: Roster, timeout_ms: int, now_ms: int) -> tuple[Worker, ...]:
+    """Workers that leave for longer than they should, as their sessions find no room elsewhere."""
+    return tuple(
+        worker
+        for worker in roster.leaving
+        if worker.sessions and worker.pod.draining_since_ms and now_ms - worker.pod.draining_since_ms > timeout_ms
+    )
+
+
+def _outer_reason(worker: Worker, seen: PoolSeen) -> str:
+    node = seen.nodes.get(worker.pod.node)
+    if node is not None and node.leaving:
+        return f"its node {node.name} is leaving ({node.leaving})"
+    return "somebody asked for its drain" if worker.pod.drain_asked else ""
+
+
+def _stuck(roster: Roster, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> dict[str, str]:
+    """By name those that make no progress, or do not start while others do.
+
+    Where more than one worker runs and most of them are silent, it is Redis that is (or was a moment ago), not them.
+    """
+    if not seen.store_answers:
+        return {}
+    patience_ms = round(defaults.stuck_after_s * 1_000)
+    running = [worker for worker in roster.staying if worker.pod.started_ms and not worker.pod.failing]
+    silent = {
+        worker.name: why for worker in running if (why := _silence(worker, patience_ms=patience_ms, now_ms=now_ms))
+    }
+    if len(running) > 1 and 2 * len(silent) > len(running):
+        silent = {}
+    late_ms = seen.resource.spec.rollout.stalled_after
+    others_start = any(worker.ready for worker in roster.current)
+    failing = {
+        worker.name: f"its container does not run ({worker.pod.failing})"
+        for worker in roster.current
+        if others_start and worker.pod.failing and _since_known(worker, now_ms) > late_ms
+    }
+    return failing | silent
+
+
+def _silence(worker: Worker, *, patience_ms: int, now_ms: int) -> str:
+    pod, view = worker.pod, worker.view
+    if view is None:
+        late = pod.ready and pod.ready_ms and now_ms - pod.ready_ms > patience_ms
+        return "it is ready, but has not registered" if late else ""
+    if view.heartbeat_age_ms > patience_ms and now_ms - pod.started_ms > patience_ms:
+        return f"it has made no progress for {view.heartbeat_age_ms // 1_000} s"
+    return ""
+
+
+def _since_known(worker: Worker, now_ms: int) -> int:
+    """For how long its container could have been running, in milliseconds."""
+    return now_ms - max(worker.pod.meta.created_ms, worker.pod.ready_ms)
