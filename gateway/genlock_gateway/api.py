@@ -18,6 +18,7 @@ from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
 from genlock_gateway.limits import MAX_JSON_BYTES, read_body, require_media_type
 from genlock_gateway.problems import Problem, with_mistakes
 from genlock_gateway.session_view import ControlAccepted, ControlRequest, Moved, ProblemDocument, SessionView, view_of
+from genlock_gateway.settings import SessionsFrom
 from genlock_gateway.signalling.events import heard
 from genlock_gateway.sse import Listener, event_stream
 
@@ -95,6 +96,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
         gateway.limiter.admit(request)
         gateway.check_open()
         gateway.access.require_admin(request)
+        _check_sessions_are_ours(gateway, "kubectl apply -f FILE creates and changes them")
         require_media_type(request, *MANIFEST_TYPES)
         body = await read_body(request, limit=MAX_JSON_BYTES)
         try:
@@ -116,6 +118,9 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
         gateway.limiter.admit(request)
         gateway.access.require_admin(request)
         record = await gateway.session(namespace, name)
+        _check_sessions_are_ours(
+            gateway, f"kubectl delete streamsession {record.session.key.name} -n {record.session.key.namespace} ends it"
+        )
         async with asyncio.timeout(STORE_TIMEOUT_S):
             if record.finished:
                 await gateway.leftovers.forget(record.name)
@@ -156,6 +161,12 @@ async def _gpus(gateway: Gateway, record: SessionRecord) -> int | None:
     async with asyncio.timeout(STORE_TIMEOUT_S):
         view = await gateway.claims.worker(record.owner.name)
     return None if view is None else view.gpus
+
+
+def _check_sessions_are_ours(gateway: Gateway, instead: str) -> None:
+    """On a cluster a session is what its resource says: the operator would undo whatever else is done to it."""
+    if gateway.settings.sessions is SessionsFrom.CLUSTER:
+        raise Problem(403, f"sessions are StreamSession resources of the cluster: {instead}")
 
 
 def _check_running(record: SessionRecord) -> None:

@@ -48,7 +48,24 @@ def create_app(gateway: Gateway) -> FastAPI:
     answer_problems(app)
     app.add_middleware(Cors)
     app.add_middleware(RequestMetrics, gateway=gateway)
+    app.add_middleware(Farewell, gateway=gateway)
     return app
+
+
+class Farewell:
+    """A gateway that drains closes its HTTP connections with the next answer: who asks again over a new one is led to
+    another gateway by whatever stands before them, and one that is kept alive would lead back here for ever."""
+
+    def __init__(self, app: ASGIApp, *, gateway: Gateway) -> None:
+        self._app, self._gateway = app, gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._gateway.draining:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, send_and_close)
 
 
 class Cors:

@@ -13,9 +13,11 @@ from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import Event, EventKind
+from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.claims.publisher import Gateways, Publishers
 from genlock_core.errors import NoCapacity, UnknownSession
 from genlock_core.spec.session import Phase
+from genlock_gateway.figures import figures_of
 from genlock_gateway.hub import Hub
 from genlock_gateway.leftovers import Leftovers
 from genlock_gateway.mover import backoff_s
@@ -47,12 +49,13 @@ class Duties:
         claims: Claims,
         publishers: Publishers,
         gateways: Gateways,
+        board: FigureBoard,
         leftovers: Leftovers,
         hub: Hub,
         address: Callable[[], str],
     ) -> None:
         self._name, self._claims, self._publishers, self._gateways = name, claims, publishers, gateways
-        self._leftovers, self._hub, self._address = leftovers, hub, address
+        self._board, self._leftovers, self._hub, self._address = board, leftovers, hub, address
         self._clock, self._metrics, self._jitter = hub.around.clock, hub.around.metrics, hub.around.jitter
         self._tasks: list[asyncio.Task[None]] = []
         self._last_round_s: dict[str, float] = {}
@@ -69,6 +72,7 @@ class Duties:
             ("tick", TICK_EVERY_S, self._tick),
             ("sweep", SWEEP_EVERY_S, self._sweep),
             ("presence", ANNOUNCE_EVERY_S, self._presence),
+            ("figures", POST_EVERY_S, self.post_figures),
             ("events", 0.0, self._follow),
         ):
             self._tasks.append(asyncio.create_task(self._loop(name, every_s, duty), name=f"duty {name}"))
@@ -103,6 +107,7 @@ class Duties:
             except Exception:
                 logger.exception("duty %s failed", name)
                 failures += 1
+            self._last_round_s[name] = self._clock.monotonic()
             await asyncio.sleep(max(every_s, backoff_s(failures)) if failures else every_s)
 
     async def _tick(self) -> None:
@@ -180,6 +185,18 @@ class Duties:
             if stream.wanted:
                 await self._claims.touch(stream.session)
                 stream.outdated()  # should an event ever be missed
+
+    async def post_figures(self) -> None:
+        """Replace what the board says of the sessions here: what has left is gone from it, too."""
+        views = [stream.view() for stream in self._hub.streams]
+        await self._board.post(
+            self._name,
+            {
+                f"{view.namespace}/{view.name}": figures_of(view.stats, publisher=view.publisher)
+                for view in views
+                if view.stats is not None
+            },
+        )
 
     async def _keep_publisher(self, stream: LiveStream) -> None:
         """Keep the publisher's slot. If it is gone, take it again (Redis lost it) or leave it to its new holder."""

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from genlock_core import store as stores
 from genlock_core.claims.claims import Claims
+from genlock_core.claims.figure_board import FigureBoard
 from genlock_core.claims.publisher import Gateways, Publishers
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock, SystemClock
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 STORE_TIMEOUT_S: Final = 3.0
 """A request waits no longer than this for Redis."""
+REDIS_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
 RECONNECT_SPREAD_MS: Final = 1_000
 """Clients of a draining gateway come back within this time, not all at once."""
@@ -60,6 +62,7 @@ class Gateway:
     claims: Claims
     publishers: Publishers
     gateways: Gateways
+    board: FigureBoard
     profiles: tuple[ProfileRow, ...]
     access: Access
     metrics: GatewayMetrics
@@ -80,9 +83,23 @@ class Gateway:
 
     async def start(self) -> None:
         """Bind the UDP port and begin the duties. Raises OSError, RedisError, StoreUnusable."""
-        await stores.check(self.store)
+        await self._redis_answers()
         await self.media.start()
         self.duties.start()
+
+    async def _redis_answers(self) -> None:
+        """Wait for it as long as was set. Raises RedisError, StoreUnusable."""
+        until_s = self.clock.monotonic() + self.settings.redis_wait_s
+        while True:
+            try:
+                await stores.check(self.store)
+            except RedisError as error:
+                if self.clock.monotonic() >= until_s:
+                    raise
+                logger.warning("Redis does not answer yet: %s", error)
+                await asyncio.sleep(REDIS_RETRY_S)
+            else:
+                return
 
     async def drain(self) -> None:
         """Take nobody new, ask the clients to reconnect elsewhere, and wait until they have gone, but not for ever."""
@@ -108,6 +125,7 @@ class Gateway:
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 await self.gateways.withdraw(self.name)
+                await self.board.post(self.name, {})
         except (RedisError, OSError) as error:
             logger.warning("could not sign off: %s", type(error).__name__)
         await self.http.aclose()
@@ -173,7 +191,7 @@ def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -
     time = clock or SystemClock()
     store = stores.connect(settings.redis_url)
     metrics = GatewayMetrics(CollectorRegistry())
-    claims, publishers, gateways = Claims(store), Publishers(store), Gateways(store)
+    claims, publishers, gateways, board = Claims(store), Publishers(store), Gateways(store), FigureBoard(store)
     control = ControlStream(store)
     links = Links(
         identity=LinkIdentity(LinkRole.GATEWAY, settings.name, str(uuid.uuid4())),
@@ -194,6 +212,7 @@ def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -
         claims=claims,
         publishers=publishers,
         gateways=gateways,
+        board=board,
         profiles=load_profiles(),
         access=Access(keyring, None if settings.jwt is None else PlatformKey.load(settings.jwt)),
         metrics=metrics,
@@ -207,6 +226,7 @@ def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -
             claims=claims,
             publishers=publishers,
             gateways=gateways,
+            board=board,
             leftovers=leftovers,
             hub=hub,
             address=address,

@@ -53,7 +53,14 @@ async def serve(settings: Settings, keyring: Keyring) -> None:
     gateway = build(settings, keyring)
     listening = _listen(settings.http)
     gateway.address.port = listening.getsockname()[1]
-    await gateway.start()
+    stop, drain = asyncio.Event(), asyncio.Event()
+    _on_signals(stop=stop, drain=drain)  # at once: the first process of a container ignores what it does not handle
+    starting = asyncio.create_task(gateway.start(), name="start")
+    await _first({starting}, stop, drain)
+    if not starting.done():
+        starting.cancel()
+        return
+    await starting
     config = uvicorn.Config(
         create_app(gateway),
         log_config=None,
@@ -63,8 +70,6 @@ async def serve(settings: Settings, keyring: Keyring) -> None:
         lifespan="off",
     )
     server = _Server(config)
-    stop, drain = asyncio.Event(), asyncio.Event()
-    _on_signals(stop=stop, drain=drain)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
     sys.stdout.write(f"ready {settings.name} http={gateway.address()} udp={gateway.media.port}\n")
     sys.stdout.flush()
@@ -79,15 +84,19 @@ async def serve(settings: Settings, keyring: Keyring) -> None:
 async def _until_asked(
     gateway: Gateway, serving: "asyncio.Task[None]", *, stop: asyncio.Event, drain: asyncio.Event
 ) -> None:
-    stopping = asyncio.create_task(stop.wait())
-    draining = asyncio.create_task(drain.wait())
-    await asyncio.wait({serving, stopping, draining}, return_when=asyncio.FIRST_COMPLETED)
+    await _first({serving}, stop, drain)
     if drain.is_set() and not stop.is_set():
         drained = asyncio.create_task(gateway.drain())
-        await asyncio.wait({serving, stopping, drained}, return_when=asyncio.FIRST_COMPLETED)
+        await _first({serving, drained}, stop)
         drained.cancel()
-    stopping.cancel()
-    draining.cancel()
+
+
+async def _first(tasks: "set[asyncio.Task[None]]", *events: asyncio.Event) -> None:
+    """Wait until one of the tasks is done or one of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait({*tasks, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
 
 
 def _on_signals(*, stop: asyncio.Event, drain: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 ENVIRONMENT_PREFIX = "GENLOCK_GATEWAY_"
@@ -56,6 +57,13 @@ class IceServer:
         return cls(url, fields.get("username"), fields.get("credential"))
 
 
+class SessionsFrom(StrEnum):
+    """Where sessions come from and end: over this gateway's REST interface, or as resources of a cluster."""
+
+    API = "api"
+    CLUSTER = "cluster"
+
+
 @dataclass(frozen=True, slots=True)
 class JwtSettings:
     """The platform's key for access tokens that it signs itself."""
@@ -97,6 +105,9 @@ class Settings:
     ice_servers: tuple[IceServer, ...] = ()
     jwt: JwtSettings | None = None
     limits: Limits = Limits()
+    sessions: SessionsFrom = SessionsFrom.API
+    redis_wait_s: float = 0.0
+    """How long to wait at the start for a Redis that does not answer yet."""
     drain_timeout_s: float = 20.0
     """How long a drain waits for its clients to go."""
     log_format: str = "text"
@@ -130,6 +141,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
                 requests_per_s=options.requests_per_s,
                 request_burst=options.request_burst,
             ),
+            sessions=SessionsFrom(options.sessions),
+            redis_wait_s=options.redis_wait_s,
             drain_timeout_s=options.drain_timeout_s,
             log_format=options.log_format,
             log_level=options.log_level,
@@ -175,6 +188,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option("--max-event-streams", str(defaults.event_streams), "SSE streams at once", kind=int)
     option("--requests-per-s", str(defaults.requests_per_s), "changing requests of one address, sustained", kind=float)
     option("--request-burst", str(defaults.request_burst), "changing requests of one address at once", kind=float)
+    option(
+        "--sessions",
+        SessionsFrom.API.value,
+        "api: made and ended over REST; cluster: only as StreamSessions of Kubernetes, with kubectl",
+        choices=tuple(SessionsFrom),
+    )
+    option("--redis-wait-s", "0", "seconds that the start waits for a Redis that does not answer yet", kind=float)
     option("--drain-timeout-s", "20", "seconds that a drain waits for clients to go", kind=float)
     option("--log-format", "text", "how to log", choices=("text", "json"))
     option("--log-level", "info", "least severity that is logged", choices=("debug", "info", "warning", "error"))

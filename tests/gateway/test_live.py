@@ -313,6 +313,7 @@ async def test_a_drain_asks_clients_to_reconnect_and_takes_nobody_new(
     refused = await installation.view(gateway)
     assert (refused.response.status_code, refused.response.json()["reason"]) == (503, "draining")
     assert int(refused.response.headers["Retry-After"]) >= 1
+    assert refused.response.headers["Connection"] == "close", "a kept connection would lead back here"
     assert (await gateway.http.get("/readyz")).status_code == 503
     assert (await gateway.http.get("/healthz")).status_code == 200
     if clients_go:

@@ -11,6 +11,7 @@ from asyncio.subprocess import PIPE, Process
 import httpx
 import pytest
 
+from genlock_cli.redis_server import RedisProcess
 from genlock_core.tokens import generate_secrets
 
 pytestmark = pytest.mark.process
@@ -38,6 +39,29 @@ async def test_it_says_ready_serves_drains_and_ends(redis_url: str) -> None:
     assert process.returncode == 0, logged.decode()
     entries = [json.loads(entry) for entry in logged.decode().splitlines()]
     assert any(entry["message"].startswith("draining") for entry in entries)
+
+
+async def test_it_waits_for_a_redis_that_comes_late_if_it_is_told_to(redis_server: RedisProcess) -> None:
+    redis_server.kill()
+    process = await start(redis_server.url, "--redis-wait-s", "60")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert b"Redis does not answer yet" in await asyncio.wait_for(process.stderr.readline(), 30)
+    redis_server.start()
+    assert (await asyncio.wait_for(process.stdout.readline(), 30)).startswith(b"ready g0")
+    process.send_signal(signal.SIGTERM)
+    await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+
+
+async def test_it_leaves_when_told_while_it_waits_for_redis(redis_url: str) -> None:
+    process = await start(redis_url, "--redis", "redis://127.0.0.1:1", "--redis-wait-s", "60")
+    assert process.stderr is not None
+    await asyncio.wait_for(process.stderr.readline(), 30)
+    process.send_signal(signal.SIGTERM)
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+    assert b"Traceback" not in said
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

@@ -95,3 +95,27 @@ async def test_a_name_that_is_used_again_begins_without_the_old_data_and_keeps_i
     for _ in range(2):
         assert (await gateway.http.delete(path, headers=admin)).status_code == 204
     assert not await data()
+
+
+async def test_on_a_cluster_sessions_are_made_and_ended_with_kubectl_alone(installation: Installation) -> None:
+    gateway, _ = await installation.gateway("g0", "--sessions", "cluster"), await installation.worker()
+    await installation.worker("w1")
+    await installation.session()
+    await installation.claims.claim("default/demo")
+    path, admin = f"{PATH}/default/demo", installation.token(role=Role.ADMIN)
+    for refused in (
+        await post(installation, gateway, manifest("one")),
+        await gateway.http.delete(path, headers=admin),
+    ):
+        assert (refused.status_code, refused.headers["Content-Type"]) == (403, "application/problem+json")
+        assert "kubectl" in refused.json()["detail"]
+    assert (await gateway.http.get(path)).json()["phase"] == "Assigned"
+    control = await gateway.http.patch(f"{path}/control", json={"steps": 1}, headers=installation.token())
+    assert control.status_code == 202
+    assert (await gateway.http.post(f"{path}/move", headers=admin)).status_code == 200
+
+
+async def test_who_may_not_make_sessions_hears_that_first(installation: Installation) -> None:
+    gateway = await installation.gateway("g0", "--sessions", "cluster")
+    stranger = await gateway.http.post(PATH, content=manifest("one"), headers={"Content-Type": "application/yaml"})
+    assert stranger.status_code == 401

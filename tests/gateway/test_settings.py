@@ -41,6 +41,7 @@ def test_what_may_be_given_several_times_comes_from_either() -> None:
         (["--ice-server", 'turn:x:1,username=a"b,credential=c'], "printable"),
         (["--name", "Not A Name"], "small letters"),
         (["--max-peers", "many"], "invalid int"),
+        (["--sessions", "kubernetes"], "invalid choice"),
         (["--jwt-public-key", "/nowhere/at/all"], "No such file"),
     ],
 )

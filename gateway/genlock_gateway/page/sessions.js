@@ -28,7 +28,7 @@ async function refresh() {
     const sessions = await listSessions();
     list.replaceChildren(...sessions.map(card));
     if (sessions.length) hush();
-    else say("No session yet", "Start one with a manifest: genlock up examples/demo.yaml");
+    else say("No session yet", "Start one with a manifest: genlock up examples/demo.yaml, on a cluster kubectl apply -f examples/demo.yaml");
   } catch (error) {
     say(error.title || "Gateway out of reach", error.message, { tone: "bad" });
   }
