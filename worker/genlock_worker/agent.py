@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 VERIFY_TIMEOUT_S = 0.5
 """How long an OPEN waits for Redis before what the worker serves is taken for the truth."""
+ROUND_S = 8.0
+"""No round of a loop takes longer, whatever Redis does: a silent one is no reason to take the worker for stuck."""
 INBOX_BLOCK_MS = 1_000
 RETRY_S = 0.25
 
@@ -74,13 +76,14 @@ class Agent:
             progress, started_s = self._services.engine.progress, clock.monotonic()
             self.rounds["heartbeat"] = started_s
             try:
-                renewal = await self._claims.renew(self.offer.identity, progress=progress, links=self._links())
-                await self._apply(renewal, known)
+                async with asyncio.timeout(ROUND_S):
+                    renewal = await self._claims.renew(self.offer.identity, progress=progress, links=self._links())
+                    await self._apply(renewal, known)
                 self._metrics.heartbeats.labels("ok").inc()
                 self._metrics.renew_seconds.observe(clock.monotonic() - started_s)
-            except RedisError as error:
+            except (RedisError, TimeoutError) as error:
                 self._metrics.heartbeats.labels("failed").inc()
-                logger.warning("heartbeat failed, serving on: %s", error)
+                logger.warning("heartbeat failed, serving on: %s", str(error) or "no answer")
             self._metrics.engine_progress.set(progress)
             self._show_capacity()
             await asyncio.sleep(max(0.05, RENEW_EVERY_S - (clock.monotonic() - started_s)))
@@ -131,12 +134,12 @@ class Agent:
         while True:
             self.rounds["inbox"] = self._services.clock.monotonic()
             try:
-                assignments = await self._claims.assignments(self.offer.identity, after, INBOX_BLOCK_MS)
-                for assignment in assignments:
-                    after = assignment.id
-                    await self._obey(assignment)
-            except RedisError as error:
-                logger.warning("the inbox cannot be read: %s", error)
+                async with asyncio.timeout(ROUND_S):
+                    for assignment in await self._claims.assignments(self.offer.identity, after, INBOX_BLOCK_MS):
+                        await self._obey(assignment)
+                        after = assignment.id
+            except (RedisError, TimeoutError) as error:
+                logger.warning("the inbox cannot be read: %s", str(error) or "no answer")
                 await asyncio.sleep(RETRY_S)
 
     async def _obey(self, assignment: Assignment) -> None:
