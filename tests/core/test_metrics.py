@@ -1,16 +1,24 @@
 import re
+import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from genlock_core.metrics import GatewayMetrics, WorkerMetrics, document
+from genlock_core.metrics import GatewayMetrics, OperatorMetrics, WorkerMetrics, document
+from genlock_core.metrics.bundle import Bundle
 
-BUNDLES = (GatewayMetrics, WorkerMetrics)
+BUNDLES = (GatewayMetrics, WorkerMetrics, OperatorMetrics)
 
 
 def test_the_committed_document_is_the_one_that_the_definitions_make() -> None:
     assert (Path(__file__).parents[2] / "docs/metrics.md").read_text() == document()
+
+
+def test_the_module_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_module("genlock_core.metrics", run_name="__main__")
+    assert capsys.readouterr().out == document()
 
 
 def test_every_metric_has_its_own_name_a_meaning_and_few_labels() -> None:
@@ -36,24 +44,47 @@ def test_two_bundles_of_a_kind_live_in_one_process() -> None:
     assert b"genlock_gateway_publishers 0.0" in generate_latest(second.registry)
 
 
-@pytest.mark.parametrize("bundle", BUNDLES)
-def test_a_session_that_is_gone_leaves_no_series(bundle: type[GatewayMetrics | WorkerMetrics]) -> None:
+@pytest.mark.parametrize(
+    ("bundle", "label", "drop"),
+    [
+        (GatewayMetrics, "session", GatewayMetrics.drop_session),
+        (WorkerMetrics, "session", WorkerMetrics.drop_session),
+        (OperatorMetrics, "pool", OperatorMetrics.drop_pool),
+    ],
+)
+def test_a_session_or_pool_that_is_gone_leaves_no_series(
+    bundle: type[Bundle], label: str, drop: Callable[[Bundle, str], None]
+) -> None:
     metrics = bundle(CollectorRegistry())
     touched = 0
     for attribute, _, definition in bundle.definitions():
-        if "session" in definition.labels:
+        if label in definition.labels:
             touched += 1
-            for session in ("default/a", "default/b"):
-                labels = {name: session if name == "session" else "x" for name in definition.labels}
-                metric = getattr(metrics, attribute).labels(**labels)
-                metric.set(1) if isinstance(metric, Gauge) else metric.inc()
+            for value in ("default/a", "default/b"):
+                labels = {name: value if name == label else "x" for name in definition.labels}
+                touch(getattr(metrics, attribute).labels(**labels))
     assert touched
     assert b"default/a" in generate_latest(metrics.registry)
-    metrics.drop_session("default/a")
-    metrics.drop_session("default/unknown")
+    drop(metrics, "default/a")
+    drop(metrics, "default/unknown")
     text = generate_latest(metrics.registry)
     assert b"default/a" not in text
     assert b"default/b" in text
+
+
+def touch(metric: Gauge | Counter | Histogram) -> None:
+    match metric:
+        case Gauge():
+            metric.set(1)
+        case Counter():
+            metric.inc()
+        case Histogram():
+            metric.observe(1)
+
+
+def test_the_operator_has_no_series_per_session() -> None:
+    """There are thousands of them."""
+    assert not any("session" in definition.labels for _, _, definition in OperatorMetrics.definitions())
 
 
 @pytest.mark.parametrize(("bundle", "part"), [(GatewayMetrics, "gateway"), (WorkerMetrics, "worker")])

@@ -80,7 +80,7 @@ class Claims:
 
     async def records(self) -> list[SessionRecord]:
         """Every session, by name. Not one moment's picture: each record is read on its own."""
-        names = sorted(decoded(list(await cast("Any", self._store.smembers(keys.SESSIONS)))))
+        names = sorted(await self.sessions())
         records: list[SessionRecord | None] = []
         for start in range(0, len(names), _RECORDS_AT_ONCE):
             async with self._store.pipeline(transaction=False) as pipeline:
@@ -88,6 +88,10 @@ class Claims:
                     pipeline.hgetall(keys.record(name))
                 records += [replies.record(fields) for fields in await cast("Any", pipeline.execute())]
         return [record for record in records if record is not None]
+
+    async def sessions(self) -> set[str]:
+        """The names of all records."""
+        return set(decoded(list(await cast("Any", self._store.smembers(keys.SESSIONS)))))
 
     async def forget(self, session: str) -> bool:
         """Delete the record of a finished or unowned session; False if it is owned or unknown.

@@ -1,0 +1,147 @@
+"""What a gateway measures."""
+
+from typing import Annotated
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from genlock_core.metrics.bundle import (
+    FIRST_FRAME_BUCKETS_S,
+    FRAME_BUCKETS_S,
+    GAP_BUCKETS_S,
+    LATENCY_BUCKETS_S,
+    Bundle,
+    about,
+)
+
+
+class GatewayMetrics(Bundle):
+    """What a gateway process measures: everything that a publisher or a viewer would notice."""
+
+    sessions: Annotated[Gauge, about("genlock_gateway_sessions", "Sessions on record, by phase", "phase")]
+    publishers: Annotated[Gauge, about("genlock_gateway_publishers", "Publishers connected to this gateway")]
+    viewers: Annotated[Gauge, about("genlock_gateway_viewers", "Viewers connected to this gateway", "session")]
+    time_to_first_frame: Annotated[
+        Histogram,
+        about(
+            "genlock_time_to_first_frame_seconds",
+            "The publisher's first frame in to the first generated frame out, at this gateway",
+            buckets=FIRST_FRAME_BUCKETS_S,
+        ),
+    ]
+    frame_latency: Annotated[
+        Histogram,
+        about(
+            "genlock_frame_latency_seconds",
+            "Capture to handed to the viewers, of frames whose publisher is at this gateway too",
+            buckets=FRAME_BUCKETS_S,
+        ),
+    ]
+    frame_leg: Annotated[
+        Histogram,
+        about(
+            "genlock_frame_leg_seconds",
+            "What a frame spent in each leg of its way (slo/stages.py)",
+            "leg",
+            buckets=FRAME_BUCKETS_S,
+        ),
+    ]
+    frames_in: Annotated[Counter, about("genlock_gateway_frames_in", "Access units taken from publishers", "session")]
+    frames_out: Annotated[Counter, about("genlock_gateway_frames_out", "Generated frames handed to viewers", "session")]
+    frames_dropped: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_frames_dropped",
+            "Frames not passed on: incomplete (the publisher's packets were lost), no-worker, stale-epoch, old (not "
+            "newer than what was shown), before-key-frame or fan-out (sending to viewers fell behind)",
+            "reason",
+        ),
+    ]
+    freezes: Annotated[
+        Counter,
+        about("genlock_freezes", "Gaps of more than 3 frame periods beyond the pace, as viewers see them", "session"),
+    ]
+    freeze_seconds: Annotated[Counter, about("genlock_freeze_seconds", "Time frozen beyond the pace", "session")]
+    recovery_gap: Annotated[
+        Histogram,
+        about(
+            "genlock_recovery_gap_seconds",
+            "The freeze that a fault caused, by the cause of the move",
+            "cause",
+            buckets=GAP_BUCKETS_S,
+        ),
+    ]
+    moves: Annotated[
+        Counter,
+        about(
+            "genlock_moves",
+            "Moves this gateway tried; cause: refused, silent, expired, drain or requested; "
+            "result: won, adopted, no-capacity or failed",
+            "cause",
+            "result",
+        ),
+    ]
+    blocked: Annotated[Counter, about("genlock_blocked", "Requests turned away for want of capacity", "role")]
+    claim_seconds: Annotated[
+        Histogram,
+        about(
+            "genlock_gateway_claim_seconds",
+            "Time of a claims script in Redis, by operation (claim, move, release, expire, record)",
+            "operation",
+            buckets=LATENCY_BUCKETS_S,
+        ),
+    ]
+    links: Annotated[Gauge, about("genlock_gateway_links", "Links to workers that are up")]
+    link_bytes: Annotated[
+        Counter, about("genlock_gateway_link_bytes", "Bytes on the links to workers; direction: in or out", "direction")
+    ]
+    link_drops: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_link_drops",
+            "Publishers' frames dropped because the link to a worker was too slow",
+        ),
+    ]
+    key_frame_requests: Annotated[
+        Counter,
+        about("genlock_gateway_key_frame_requests", "Requests for an IDR sent on; to: publisher or worker", "to"),
+    ]
+    peers_failed: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_peers_failed",
+            "Peer connections that ended without a goodbye; role: publish or view",
+            "role",
+        ),
+    ]
+    setup_seconds: Annotated[
+        Histogram,
+        about(
+            "genlock_gateway_setup_seconds",
+            "Offer received to peer connected; role: publish or view",
+            "role",
+            buckets=FIRST_FRAME_BUCKETS_S,
+        ),
+    ]
+    redis_up: Annotated[Gauge, about("genlock_gateway_redis_up", "1 while Redis answers, else 0")]
+    event_lag: Annotated[
+        Gauge, about("genlock_gateway_event_lag_seconds", "Age of the last event read when it was read")
+    ]
+    http_requests: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_http_requests",
+            "HTTP requests by method, route template and status code",
+            "method",
+            "route",
+            "status",
+        ),
+    ]
+    http_seconds: Annotated[
+        Histogram,
+        about(
+            "genlock_gateway_http_seconds",
+            "Time to answer an HTTP request, by route template",
+            "route",
+            buckets=LATENCY_BUCKETS_S,
+        ),
+    ]

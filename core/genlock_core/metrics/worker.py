@@ -1,0 +1,149 @@
+"""What a worker measures."""
+
+from typing import Annotated
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from genlock_core.metrics.bundle import (
+    BYTE_BUCKETS,
+    FIRST_FRAME_BUCKETS_S,
+    FRAME_BUCKETS_S,
+    GAP_BUCKETS_S,
+    LATENCY_BUCKETS_S,
+    ROW_BUCKETS,
+    Bundle,
+    about,
+)
+
+
+class WorkerMetrics(Bundle):
+    """What a worker process measures: the engine and everything between a decoded and an encoded picture."""
+
+    sessions: Annotated[Gauge, about("genlock_worker_sessions", "Sessions served by this worker, by phase", "phase")]
+    capacity: Annotated[
+        Gauge,
+        about(
+            "genlock_worker_capacity_thousandths", "Capacity in thousandths of a worker; state: total or free", "state"
+        ),
+    ]
+    links: Annotated[Gauge, about("genlock_worker_links", "Gateways linked to this worker")]
+    link_bytes: Annotated[
+        Counter, about("genlock_worker_link_bytes", "Bytes on the links to gateways; direction: in or out", "direction")
+    ]
+    link_drops: Annotated[
+        Counter,
+        about(
+            "genlock_worker_link_drops",
+            "Generated frames dropped because the link to a gateway was too slow",
+        ),
+    ]
+    frames_in: Annotated[
+        Counter, about("genlock_worker_frames_in", "Input frames decoded or made by a source", "session")
+    ]
+    frames_out: Annotated[Counter, about("genlock_worker_frames_out", "Generated frames sent", "session")]
+    frames_dropped: Annotated[
+        Counter,
+        about(
+            "genlock_worker_frames_dropped",
+            "Frames that went no further: late, overload, undecodable, before-key-frame, stale or paused",
+            "session",
+            "reason",
+        ),
+    ]
+    deadline_misses: Annotated[
+        Counter, about("genlock_deadline_misses", "Generated frames that were sent after their due time", "session")
+    ]
+    miss_share: Annotated[
+        Gauge,
+        about("genlock_deadline_miss_ratio", "Share of the last window's frames that missed their deadline", "session"),
+    ]
+    output_fps: Annotated[Gauge, about("genlock_worker_output_fps", "Generated frames per second", "session")]
+    steps: Annotated[Gauge, about("genlock_worker_steps", "Denoising steps in use", "session")]
+    chunk_latency: Annotated[
+        Histogram,
+        about("genlock_chunk_latency_seconds", "Chunk complete to its first frame sent", buckets=FRAME_BUCKETS_S),
+    ]
+    first_frame: Annotated[
+        Histogram,
+        about(
+            "genlock_worker_first_frame_seconds",
+            "First input frame in to first generated frame sent, at the worker",
+            buckets=FIRST_FRAME_BUCKETS_S,
+        ),
+    ]
+    micro_step: Annotated[
+        Histogram,
+        about("genlock_engine_micro_step_seconds", "Time of one micro-step of the engine", buckets=LATENCY_BUCKETS_S),
+    ]
+    micro_step_rows: Annotated[
+        Histogram,
+        about("genlock_engine_micro_step_rows", "Rows (session x denoising step) in a micro-step", buckets=ROW_BUCKETS),
+    ]
+    engine_failures: Annotated[Counter, about("genlock_engine_failures", "Sessions that the engine had to reset")]
+    engine_progress: Annotated[
+        Gauge,
+        about(
+            "genlock_engine_progress",
+            "The engine loop's counter, as in the heartbeat; stands still if the engine hangs",
+        ),
+    ]
+    queued_rows: Annotated[Gauge, about("genlock_scheduler_queued_rows", "Rows that are ready and wait")]
+    queue_seconds: Annotated[
+        Histogram,
+        about("genlock_scheduler_queue_seconds", "Chunk complete to its first micro-step", buckets=LATENCY_BUCKETS_S),
+    ]
+    step_changes: Annotated[
+        Counter, about("genlock_step_changes", "Changes of the step count; cause: control, overload or relief", "cause")
+    ]
+    snapshot_seconds: Annotated[
+        Histogram,
+        about("genlock_snapshot_seconds", "Time to take, encode and store a snapshot delta", buckets=LATENCY_BUCKETS_S),
+    ]
+    snapshot_bytes: Annotated[
+        Histogram, about("genlock_snapshot_bytes", "Bytes written per snapshot delta", buckets=BYTE_BUCKETS)
+    ]
+    snapshot_failures: Annotated[
+        Counter,
+        about(
+            "genlock_snapshot_failures", "Snapshots that were not stored: fenced, too-large, redis or engine", "reason"
+        ),
+    ]
+    restores: Annotated[
+        Counter,
+        about(
+            "genlock_restores",
+            "Sessions taken over; result: restored, fresh (no snapshot) or refused (unusable)",
+            "result",
+        ),
+    ]
+    restore_seconds: Annotated[
+        Histogram,
+        about(
+            "genlock_restore_seconds", "Assignment read to engine ready with the restored state", buckets=GAP_BUCKETS_S
+        ),
+    ]
+    decoder_seconds: Annotated[
+        Histogram, about("genlock_decoder_seconds", "Time to decode one frame", buckets=LATENCY_BUCKETS_S)
+    ]
+    encoder_seconds: Annotated[
+        Histogram,
+        about("genlock_encoder_seconds", "Time to encode one frame, by codec", "codec", buckets=LATENCY_BUCKETS_S),
+    ]
+    encoder_bytes: Annotated[Counter, about("genlock_encoder_bytes", "Bytes of generated video, by codec", "codec")]
+    heartbeats: Annotated[
+        Counter, about("genlock_worker_heartbeats", "Renewals of the leases; result: ok or failed", "result")
+    ]
+    renew_seconds: Annotated[
+        Histogram, about("genlock_worker_renew_seconds", "Time of the renew script in Redis", buckets=LATENCY_BUCKETS_S)
+    ]
+    stale_epochs: Annotated[
+        Counter, about("genlock_worker_stale_epochs", "Times this worker found that a session belongs to another owner")
+    ]
+    startup_seconds: Annotated[
+        Gauge,
+        about(
+            "genlock_worker_startup_seconds",
+            "What each phase of the worker's start took: import, redis, engine, registered",
+            "phase",
+        ),
+    ]
