@@ -5,7 +5,7 @@ A pool's plan adds the demands up and grows; the session's own plan moves by the
 
 from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.sizing.placement import Placement
-from genlock_core.spec.session import Phase
+from genlock_core.spec.session import Phase, ResolvedSession
 from genlock_operator.observed import Demand, SessionSeen
 
 
@@ -33,6 +33,26 @@ def needs_move(seen: SessionSeen) -> bool:
     if here is None:
         return True
     return seen.worker is not None and here.cost - record.cost > seen.worker.free
+
+
+def waits_to_change(seen: SessionSeen) -> bool:
+    """A worker has it, and its spec asks for more than any worker gives it now."""
+    record = own_record(seen)
+    if record is None or record.owner is None or seen.session is None:
+        return False
+    unplaced = not isinstance(seen.placement, Placement)
+    return needs_move(seen) or (unplaced and in_shape_of(record.session, seen.session) != seen.session)
+
+
+def in_shape_of(old: ResolvedSession, new: ResolvedSession) -> ResolvedSession:
+    """The new spec with what decides the shape as it was; every other such field never changes."""
+    return new.model_copy(
+        update={
+            "steps": old.steps,
+            "time_to_first_frame_ms": old.time_to_first_frame_ms,
+            "frame_deadline_ms": old.frame_deadline_ms,
+        }
+    )
 
 
 def demand_of(seen: SessionSeen) -> Demand | None:

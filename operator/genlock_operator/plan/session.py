@@ -28,7 +28,7 @@ from genlock_operator.actions import (
 )
 from genlock_operator.observed import Meta, SessionSeen
 from genlock_operator.plan.conditions import Verdict, conditions, find, milliseconds
-from genlock_operator.plan.demand import choice_here, needs_move, own_record
+from genlock_operator.plan.demand import choice_here, in_shape_of, needs_move, own_record, waits_to_change
 from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.plan.status import (
     figures_differ,
@@ -36,10 +36,11 @@ from genlock_operator.plan.status import (
     is_news,
     status_of,
     stored_status,
-    waits_to_change,
 )
 from genlock_operator.plan.why_not import NEEDS_A_PERSON
 from genlock_operator.reasons import EventReason, Reason
+
+_GOOD_NEWS = (Reason.CLAIMED, Reason.FITS)
 
 
 def plan_session(seen: SessionSeen, now_ms: int, policy: SessionPolicy) -> list[SessionAction]:
@@ -134,7 +135,7 @@ def _bring_up_to_date(seen: SessionSeen, record: SessionRecord, meta: Meta) -> l
     """The stream first, the record afterwards: after a crash in between the same change is asked for again."""
     if seen.session is None:
         return []
-    session = seen.session if _may_take_shape(seen, record) else _in_shape_of(record.session, seen.session)
+    session = seen.session if _may_take_shape(seen, record) else in_shape_of(record.session, seen.session)
     pools = seen.placement.choices if isinstance(seen.placement, Placement) else record.pools
     if (session, pools) == (record.session, record.pools):
         return []
@@ -145,17 +146,6 @@ def _bring_up_to_date(seen: SessionSeen, record: SessionRecord, meta: Meta) -> l
 def _may_take_shape(seen: SessionSeen, record: SessionRecord) -> bool:
     """May the record ask for what the spec asks for? Not while the worker that has it is of another shape."""
     return isinstance(seen.placement, Placement) and (record.owner is None or choice_here(seen) is not None)
-
-
-def _in_shape_of(old: ResolvedSession, new: ResolvedSession) -> ResolvedSession:
-    """The new spec with what decides the shape as it was."""
-    return new.model_copy(
-        update={
-            "steps": old.steps,
-            "time_to_first_frame_ms": old.time_to_first_frame_ms,
-            "frame_deadline_ms": old.frame_deadline_ms,
-        }
-    )
 
 
 def _steer(name: str, old: ResolvedSession, new: ResolvedSession, meta: Meta) -> list[SessionAction]:
@@ -226,11 +216,13 @@ def _tell(meta: Meta, before: SessionStatus, after: SessionStatus) -> list[Sessi
         came_from = f", moved from {before.worker}" if moved and before.worker is not None else ""
         message = f"worker {after.worker} of pool {after.pool} has it{came_from} (epoch {after.epoch})"
         told.append(_event(meta, event, message))
-    was, now = (find(status.conditions, ConditionType.ASSIGNED) for status in (before, after))
-    quiet = (Reason.CLAIMED, Reason.NOT_CLAIMED)
-    if now is not None and now.reason not in quiet and (was is None or was.reason != now.reason):
+    for type_ in (ConditionType.ASSIGNED, ConditionType.PLACED):
+        was, now = (find(status.conditions, type_) for status in (before, after))
+        if now is None or now.reason in _GOOD_NEWS or (was is not None and was.reason == now.reason):
+            continue
         reason = Reason(now.reason)
-        told.append(_event(meta, reason, now.message, warning=reason in NEEDS_A_PERSON))
+        news = _event(meta, reason, now.message, warning=reason in NEEDS_A_PERSON)
+        told += [news] if news not in told else []
     return told
 
 

@@ -18,7 +18,7 @@ from genlock_core.spec.status import ConditionType, Endpoints, Figures, SessionS
 from genlock_core.stream_state.control import ControlChange
 from genlock_operator.observed import Meta, SessionResource, SessionSeen
 from genlock_operator.plan.conditions import Verdict, conditions, find, no, shortened, timestamp, yes
-from genlock_operator.plan.demand import choice_here, needs_move, own_record
+from genlock_operator.plan.demand import own_record, waits_to_change
 from genlock_operator.plan.why_not import why_not_assigned, why_not_moved, why_not_placed
 from genlock_operator.reasons import Reason
 
@@ -153,14 +153,6 @@ def _assigned(seen: SessionSeen, record: SessionRecord | None) -> Verdict:
         why = why_not_moved(seen)
         return yes(ConditionType.ASSIGNED, why.reason, why.message)
     return yes(ConditionType.ASSIGNED, Reason.CLAIMED, f"worker {record.owner.name} of pool {record.pool} has it")
-
-
-def waits_to_change(seen: SessionSeen) -> bool:
-    """A worker has it, and the spec asks for more than that worker gives."""
-    record = own_record(seen)
-    if record is None or record.owner is None or seen.session is None:
-        return False
-    return needs_move(seen) or (choice_here(seen) is None and seen.session.steps > record.session.steps)
 
 
 def _live(record: SessionRecord | None, before: SessionStatus) -> Verdict:

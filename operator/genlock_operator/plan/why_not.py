@@ -24,6 +24,7 @@ NEEDS_A_PERSON: Final = frozenset(
         Reason.INSUFFICIENT_GPUS,
         Reason.WORKERS_FAILING,
         Reason.NEEDS_MOVE,
+        Reason.NOT_CLAIMED,
         Reason.STORE_AWAY,
     }
 )
