@@ -19,7 +19,7 @@ app = typer.Typer(help="The sessions: list, show, create, set, move, end, token.
 
 Session = Annotated[str, typer.Argument(help="The session: NAME or NAMESPACE/NAME.")]
 Gateway = Annotated[str | None, typer.Option(help="URL of the gateway.", envvar="GENLOCK_GATEWAY")]
-Token = Annotated[str | None, typer.Option(help="Access token; made with this machine's secret if left out.")]
+Token = Annotated[str | None, typer.Option(help="Access token; else made with the secrets there are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 PIPED_WIDTH = 200
@@ -123,12 +123,12 @@ def token(
     state_dir: Annotated[Path | None, typer.Option(help="Where the installation's secret lies.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print an access token made with this machine's secret."""
+    """Print an access token made with the secrets of $GENLOCK_SECRETS, else this machine's."""
     target = Target.find(gateway=None, token=None, state_dir=state_dir)
     if role is Role.ADMIN and session != "*":
         raise GenlockError("an admin token is for the whole installation: genlock session token '*' --role admin")
     subject = "*" if role is Role.ADMIN else str(parse_session(session))
-    made = target.state.keyring().token(subject, role)
+    made = (target.secrets or target.state.keyring()).token(subject, role)
     if as_json:
         print_json({"session": subject, "role": role.value, "token": made})
     else:
