@@ -1,0 +1,115 @@
+"""What a platform team does on a working day, with the stream on air: drain a node, roll out, upgrade, scale."""
+
+import asyncio
+import json
+
+import pytest
+
+from e2e.conftest import say
+from e2e.install import CHART, NAMESPACE, NEXT_TAG, RELEASE, REPOSITORY, helm_options
+from e2e.kubectl import Cluster, Object, eventually, helm, kubectl, status
+from e2e.parts import POOL_LABEL, WORKERS, deployed, is_ready, recovered, warm_spare
+from e2e.show import Show
+from e2e.surroundings import Surroundings
+from e2e.watcher import Suffered
+
+LOOK_S = 30.0
+"""How long what must not change is looked at."""
+
+
+async def test_the_streams_node_is_drained(cluster: Cluster, show: Show, undisturbed: Suffered) -> None:
+    """`kubectl drain` waits until the stream has left, and then the node is empty of workers."""
+    await warm_spare(cluster)
+    before = await show.live()
+    pod = await cluster.pod(NAMESPACE, before["worker"])
+    assert pod is not None
+    node = pod["spec"]["nodeName"]
+    try:
+        await kubectl(
+            *("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"), timeout_s=160
+        )
+        await recovered(show, before)
+        left = [one for one in await cluster.pods(NAMESPACE, WORKERS) if one["spec"].get("nodeName") == node]
+        assert not left, [one["metadata"]["name"] for one in left]
+    finally:
+        await kubectl("uncordon", node)
+    await deployed(cluster, "genlock-gateway", 2)
+    await deployed(cluster, "genlock-operator", 2)
+    await warm_spare(cluster)
+
+
+async def test_a_new_worker_image_is_rolled_out(cluster: Cluster, show: Show, undisturbed: Suffered) -> None:
+    image = f"{REPOSITORY}/worker:{NEXT_TAG}"
+    before = await show.live()
+    patch = {"spec": {"template": {"image": image}}}
+    await kubectl("patch", "wpl", "h100x1", "--namespace", NAMESPACE, "--type=merge", "-p", json.dumps(patch))
+    await recovered(show, before)
+
+    def settled(pods: list[Object]) -> bool:
+        return len(pods) >= 2 and all(is_ready(pod) and pod["spec"]["containers"][0]["image"] == image for pod in pods)
+
+    await eventually(
+        lambda: cluster.pods(NAMESPACE, f"{WORKERS},{POOL_LABEL}=h100x1"),
+        settled,
+        what="every worker has the new image",
+        within_s=150.0,
+    )
+    await eventually(
+        lambda: cluster.pool(NAMESPACE, "h100x1"),
+        lambda seen: status(seen).get("updated") == status(seen).get("replicas"),
+        what="the pool says that all are updated",
+    )
+
+
+async def test_the_chart_is_upgraded(
+    cluster: Cluster, show: Show, surroundings: Surroundings, undisturbed: Suffered, request: pytest.FixtureRequest
+) -> None:
+    """Operators and gateways are replaced; workers are not touched, and viewers follow to the new gateways."""
+    await warm_spare(cluster)
+    before = await show.live()
+    pods = await restarts(cluster)
+    options = await helm_options(
+        surroundings,
+        "operator.podAnnotations.upgraded=yes",
+        "gateway.podAnnotations.upgraded=yes",
+        f"pools.h100x1.template.image={REPOSITORY}/worker:{NEXT_TAG}",  # what was rolled out stays
+    )
+    await helm("upgrade", RELEASE, str(CHART), *options, "--wait", "--timeout=3m", timeout_s=200)
+    deadline = asyncio.get_running_loop().time() + LOOK_S
+    while asyncio.get_running_loop().time() < deadline:
+        assert await restarts(cluster) == pods
+        await asyncio.sleep(1)
+    after = await show.live()
+    assert (after["worker"], after["epoch"]) == (before["worker"], before["epoch"])
+    assert after["stats"]["sinkDigest"] == before["stats"]["sinkDigest"]
+    assert undisturbed.reconnects >= 1
+    say(request, f"{len(pods)} worker pods with the same uids and restart counts for {LOOK_S:.0f} s")
+
+
+async def restarts(cluster: Cluster) -> dict[str, int]:
+    """The workers' pods by uid, and how often their containers were started again."""
+    return {
+        pod["metadata"]["uid"]: sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
+        for pod in await cluster.pods(NAMESPACE, WORKERS)
+    }
+
+
+async def test_a_pool_is_scaled_out_and_in(cluster: Cluster, show: Show, undisturbed: Suffered) -> None:
+    """`kubectl scale` sets a floor: the worker that serves stays, whichever others go."""
+    before = await show.live()
+    await kubectl("scale", "wpl/h100x1", "--namespace", NAMESPACE, "--replicas=3")
+    await eventually(
+        lambda: cluster.pool(NAMESPACE, "h100x1"),
+        lambda seen: status(seen).get("ready") == 3,
+        what="three workers ready",
+        within_s=90.0,
+    )
+    await kubectl("scale", "wpl/h100x1", "--namespace", NAMESPACE, "--replicas=1")
+    await eventually(
+        lambda: cluster.pool(NAMESPACE, "h100x1"),
+        lambda seen: status(seen).get("replicas") == 2 and not status(seen).get("draining"),
+        what="one that serves and one that is warm",
+        within_s=90.0,
+    )
+    after = await show.live()
+    assert (after["worker"], after["epoch"]) == (before["worker"], before["epoch"])

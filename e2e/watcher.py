@@ -1,0 +1,277 @@
+"""A viewer that stays through everything, follows `reconnect` as a player does, and counts what it had to suffer.
+
+A *cut* is what a viewer cannot fail to see: the connection ended without a `reconnect` that it could follow, or no new
+picture came for more than two seconds. Shorter gaps and steps back in time are kept as figures.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import av
+
+from genlock_cli.api import GatewayProblem
+from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
+from genlock_core.media import Codec
+from tests.process.frame_counter import read_counter
+
+CUT_S = 2.0
+GAP_S = 0.5
+RETRY_S = 0.2
+COLOURS_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """When (on the loop's clock) and what."""
+
+    at_s: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """When it came, and what it shows."""
+
+    received_s: float
+    counter: int | None
+    colour: tuple[float, float, float]
+    """Mean red, green and blue."""
+
+
+@dataclass(slots=True)
+class Suffered:
+    """What the watcher saw over a stretch of time."""
+
+    frames: int = 0
+    cuts: list[Cut] = field(default_factory=list)
+    gaps_s: list[float] = field(default_factory=list)
+    """Pauses between two pictures of more than half a second."""
+    steps_back: int = 0
+    reconnects: int = 0
+    """Connections that were left because the gateway asked to."""
+
+    def __str__(self) -> str:
+        longest = f", longest {max(self.gaps_s):.2f} s" if self.gaps_s else ""
+        return (
+            f"{self.frames} frames, {len(self.cuts)} cuts, {len(self.gaps_s)} gaps over {GAP_S:g} s{longest}, "
+            f"{self.steps_back} steps back, {self.reconnects} reconnects"
+        )
+
+
+class _Screen:
+    """One connection, and its pictures decoded one after the other. Open from `connected` until `close`."""
+
+    def __init__(self, viewer: WhepViewer) -> None:
+        self.viewer = viewer
+        self.pictures: asyncio.Queue[Picture] = asyncio.Queue()
+        self._decoder: Any = av.CodecContext.create("h264", "r")
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.create_task(self._look())
+
+    @classmethod
+    async def connected(cls, url: str, token: str | None) -> Self:
+        """Raises GatewayProblem, TimeoutError."""
+        viewer = WhepViewer(url, token=token)
+        try:
+            await viewer.watch((Codec.H264,))
+        except BaseException:
+            await viewer.close()
+            raise
+        return cls(viewer)
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self.viewer.close()
+
+    async def _look(self) -> None:
+        started = False
+        while True:
+            frame = await self.viewer.frames.get()
+            started = started or frame.key_frame
+            if started:
+                await asyncio.to_thread(self._decode, frame)
+
+    def _decode(self, frame: ReceivedFrame) -> None:
+        try:
+            pictures = self._decoder.decode(av.Packet(frame.data))
+        except av.FFmpegError:
+            return  # as a player does: the gap shows
+        for picture in pictures:
+            rgb = picture.to_ndarray(format="rgb24")
+            colour = rgb[::8, ::8].mean(axis=(0, 1)).tolist()
+            seen = Picture(frame.received_s, read_counter(rgb), (colour[0], colour[1], colour[2]))
+            self._loop.call_soon_threadsafe(self.pictures.put_nowait, seen)
+
+
+class Watcher:
+    """Watches `url` from `watching` on. `total` is what it suffered, `since()` what it suffers from now on.
+
+    It watches one screen; while the gateway asks to leave it opens a second one and changes over at its first picture.
+    """
+
+    def __init__(self, url: str, token: str | None, numbered: int) -> None:
+        self._url, self._token, self._numbered = url, token, numbered
+        self._loop = asyncio.get_running_loop()
+        self._stretches: list[Suffered] = []
+        self._screen: _Screen | None = None
+        self._last_s: float | None = None
+        self._last_counter: int | None = None
+        self._told_s = 0.0
+        self._colours: deque[tuple[float, float, float]] = deque(maxlen=COLOURS_KEPT)
+        self._excused = 0
+        self.total = Suffered()
+
+    @classmethod
+    @asynccontextmanager
+    async def watching(cls, url: str, *, numbered: int, token: str | None = None) -> AsyncIterator[Self]:
+        """Connected, and at it until the end of the block. `numbered`: how many frames the source counts before it
+        begins at 0 again."""
+        watcher = cls(url, token, numbered)
+        watcher._screen = await watcher._connect()
+        tasks = [asyncio.create_task(watcher._look()), asyncio.create_task(watcher._mind_the_time())]
+        try:
+            yield watcher
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if watcher._screen is not None:
+                await watcher._screen.close()
+
+    @contextmanager
+    def since(self) -> Iterator[Suffered]:
+        """What is suffered during the block."""
+        stretch = Suffered()
+        self._stretches.append(stretch)
+        try:
+            yield stretch
+        finally:
+            self._stretches.remove(stretch)
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """A block in which a cut is no one's fault, such as the sudden death of the viewer's own gateway."""
+        self._excused += 1
+        try:
+            yield
+        finally:
+            self._excused -= 1
+
+    @property
+    def silent_s(self) -> float:
+        """Since when there has been no picture."""
+        return 0.0 if self._last_s is None else self._loop.time() - self._last_s
+
+    async def frames(self, count: int, *, within_s: float = 60.0) -> None:
+        """Wait for more pictures."""
+        wanted = self.total.frames + count
+        async with asyncio.timeout(within_s):
+            while self.total.frames < wanted:
+                await asyncio.sleep(0.05)
+
+    @property
+    def colour(self) -> tuple[float, ...]:
+        """Mean red, green and blue of the last pictures."""
+        return tuple(sum(channel) / len(self._colours) for channel in zip(*self._colours, strict=True))
+
+    def rest(self) -> None:
+        """The stream stops on purpose: what follows is no gap, and may be of a publisher that counts from 0."""
+        self._last_s = self._last_counter = None
+
+    # -- what it does all the time ----------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        while True:
+            screen = self._screen
+            assert screen is not None
+            picture = asyncio.create_task(screen.pictures.get())
+            asked = asyncio.create_task(screen.viewer.asked_to_leave.wait())
+            lost = asyncio.create_task(screen.viewer.lost.wait())
+            try:
+                await asyncio.wait({picture, asked, lost}, return_when=asyncio.FIRST_COMPLETED)
+                if picture.done():
+                    self._show(picture.result())
+                elif asked.done():
+                    await self._change_over(screen)
+                else:
+                    self._cut("the connection ended without a reconnect to follow")
+                    await screen.close()
+                    self._screen = await self._connect()
+            finally:
+                for task in (picture, asked, lost):
+                    task.cancel()
+                await asyncio.gather(picture, asked, lost, return_exceptions=True)
+
+    async def _change_over(self, old: _Screen) -> None:
+        """The gateway drains: watch the old screen until the new one shows a picture."""
+        arriving = asyncio.create_task(self._first_picture())
+        while not arriving.done():
+            picture = asyncio.create_task(old.pictures.get())
+            await asyncio.wait({picture, arriving}, return_when=asyncio.FIRST_COMPLETED)
+            if picture.done():
+                self._show(picture.result())
+            else:
+                picture.cancel()
+        self._screen, first = arriving.result()
+        self._each(lambda one: setattr(one, "reconnects", one.reconnects + 1))
+        self._show(first, newer_only=True)
+        await old.close()
+
+    async def _first_picture(self) -> tuple[_Screen, Picture]:
+        screen = await self._connect()
+        return screen, await screen.pictures.get()
+
+    async def _connect(self) -> _Screen:
+        """A new connection, tried until it is there."""
+        while True:
+            try:
+                return await _Screen.connected(self._url, self._token)
+            except (GatewayProblem, TimeoutError):
+                await asyncio.sleep(RETRY_S)
+
+    async def _mind_the_time(self) -> None:
+        """A picture that never comes again is a cut as well: it is told while it lasts, once."""
+        while True:
+            await asyncio.sleep(0.1)
+            if self._last_s is not None and self.silent_s > CUT_S and self._told_s != self._last_s:
+                self._told_s = self._last_s
+                self._cut(f"no picture for {CUT_S:g} s")
+
+    # -- what it saw ------------------------------------------------------------------------------------------------
+
+    def _show(self, picture: Picture, *, newer_only: bool = False) -> None:
+        back = self._is_back(picture.counter)
+        if back and newer_only:
+            return
+        gap_s = 0.0 if self._last_s is None else picture.received_s - self._last_s
+
+        def count(one: Suffered) -> None:
+            one.frames += 1
+            one.steps_back += back
+            if gap_s > GAP_S:
+                one.gaps_s.append(round(gap_s, 2))
+
+        self._each(count)
+        self._last_s = picture.received_s
+        self._colours.append(picture.colour)
+        if picture.counter is not None:
+            self._last_counter = picture.counter
+
+    def _is_back(self, counter: int | None) -> bool:
+        """Whether the counter, which wraps, went back."""
+        if counter is None or self._last_counter is None:
+            return False
+        return 0 < (self._last_counter - counter) % self._numbered < self._numbered // 2
+
+    def _cut(self, what: str) -> None:
+        if not self._excused:
+            self._each(lambda one: one.cuts.append(Cut(self._loop.time(), what)))
+
+    def _each(self, count: Any) -> None:
+        for one in (self.total, *self._stretches):
+            count(one)
