@@ -175,7 +175,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- define "genlock.uninstallRules" }}
 - apiGroups: [genlock.dev]
   resources: [streamsessions, workerpools]
-  verbs: [list, deletecollection]
+  verbs: [list, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]

@@ -1,0 +1,128 @@
+"""What runs before the chart is uninstalled: `python -m genlock_operator.uninstall`, the chart's pre-delete hook.
+
+Nothing of Genlock has a finalizer, so nothing waits for an operator that is gone. What could hold people up is the
+policy that protects pods with live sessions, and what could be left behind are workers of pools that the chart does not
+know. So the policy's binding goes first, then every session and pool; the operator, which still runs, ends the streams,
+and the garbage collector, which the policy never binds, takes the pods. An uninstall is never held up for longer than
+it was told.
+"""
+
+import argparse
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genlock_operator.kube import credentials
+from genlock_operator.kube.api import PODS, STREAM_SESSIONS, WORKER_POOLS, KubeApi, Resource
+from genlock_operator.kube.client import KubeClient
+from genlock_operator.kube.errors import Conflict, KubeError, NotFound
+from genlock_operator.plan.policy import POOL_LABEL
+
+logger = logging.getLogger(__name__)
+
+POLICY_BINDINGS = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicyBinding",
+    namespaced=False,
+)
+LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What there is to clean: a namespace None stands for all of them, a binding "" for none."""
+
+    namespaces: tuple[str | None, ...]
+    policy_binding: str = ""
+
+
+async def clean(api: KubeApi, installation: Installation, *, every_s: float = LOOK_EVERY_S) -> None:
+    """Delete, and look again until nothing is left. A refusal is logged, and tried again."""
+    while True:
+        try:
+            left = await _round(api, installation)
+        except KubeError as error:
+            logger.warning("%s", error)
+        else:
+            if not left:
+                return
+            logger.info("still there: %s", ", ".join(left))
+        await asyncio.sleep(every_s)
+
+
+async def _round(api: KubeApi, installation: Installation) -> list[str]:
+    """Delete what there is; returns what was there."""
+    if installation.policy_binding:
+        await _delete_binding(api, installation.policy_binding)
+    left = []
+    for resource in (STREAM_SESSIONS, WORKER_POOLS):
+        for namespace in installation.namespaces:
+            for key, uid in (await api.list_names(resource, namespace)).items():
+                left.append(f"{resource.kind} {key}")
+                await _delete(api, resource, *key.split("/"), uid=uid)
+    for namespace in installation.namespaces:
+        left += [f"Pod {key}" for key in await api.list_names(PODS, namespace, labels=POOL_LABEL)]
+    return left
+
+
+async def _delete_binding(api: KubeApi, name: str) -> None:
+    try:
+        found = await api.get(POLICY_BINDINGS, None, name)
+    except NotFound:
+        return
+    await _delete(api, POLICY_BINDINGS, None, name, uid=found["metadata"]["uid"])
+
+
+async def _delete(api: KubeApi, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
+    """Delete it, or see that somebody else did."""
+    try:
+        await api.delete(resource, namespace, name, uid=uid)
+    except (NotFound, Conflict):
+        return
+    logger.info("deleted %s %s", resource.kind, name)
+
+
+async def run(api: KubeApi, installation: Installation, *, timeout_s: float) -> bool:
+    """Clean for at most `timeout_s`; returns whether everything is gone."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await clean(api, installation)
+    except TimeoutError:
+        logger.warning("not everything was gone after %g s; the uninstall goes on", timeout_s)
+        return False
+    logger.info("no session, no pool and no worker is left")
+    return True
+
+
+def parse(arguments: Sequence[str] | None = None) -> tuple[Installation, float]:
+    """What to clean and for how many seconds. Exits with a usage message on a mistake."""
+    parser = argparse.ArgumentParser(prog="genlock-uninstall", description="Deletes sessions and pools of Genlock.")
+    parser.add_argument("--policy-binding", default="", help="the binding that protects pods with live sessions")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--namespaces", help="watched namespaces, with commas between")
+    where.add_argument("--all-namespaces", action="store_true")
+    parser.add_argument("--timeout-s", type=float, default=120.0, help="how long to wait for the workers to be gone")
+    given = parser.parse_args(arguments)
+    namespaces: tuple[str | None, ...] = (None,) if given.all_namespaces else tuple(given.namespaces.split(","))
+    return Installation(namespaces, given.policy_binding), given.timeout_s
+
+
+async def _main(installation: Installation, timeout_s: float) -> None:
+    api = KubeClient(await credentials.load(None), measure=lambda *_: None)
+    try:
+        await run(api, installation, timeout_s=timeout_s)
+    finally:
+        await api.close()
+
+
+def main() -> None:
+    """The command: exit status 0 also where something is left, as an uninstall must not fail for it."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(_main(*parse()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Uninstalling: what goes first, that it ends when all is gone, and that it ends when something is not."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from genlock_operator.kube.api import PODS, STREAM_SESSIONS, WORKER_POOLS, Body, Resource
+from genlock_operator.kube.errors import NotFound, Refused, Unavailable
+from genlock_operator.uninstall import POLICY_BINDINGS, Installation, clean, parse, run
+
+HERE = Installation(("live",), "genlock.live")
+
+
+class Cluster:
+    """What an uninstall sees of a cluster: names, and that a pod goes a look after its pool."""
+
+    def __init__(self, **objects: list[str]) -> None:
+        self.objects = {plural: dict.fromkeys(names, "uid") for plural, names in objects.items()}
+        self.deleted: list[str] = []
+        self.faults: list[Exception] = []
+        self.pods_stay = False
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Body:
+        if name not in self.objects.get(resource.plural, {}):
+            raise NotFound(name, code=404, message="not found")
+        return {"metadata": {"name": name, "uid": "uid"}}
+
+    async def list_names(
+        self, resource: Resource, namespace: str | None, *, labels: str = "", limit: int = 500
+    ) -> dict[str, str]:
+        if self.faults:
+            raise self.faults.pop()
+        found = {
+            key: uid
+            for key, uid in self.objects.get(resource.plural, {}).items()
+            if namespace in (None, key.split("/")[0])
+        }
+        if resource == PODS and not self.pods_stay and not self.objects.get(WORKER_POOLS.plural):
+            self.objects[PODS.plural] = {}
+        return found
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
+        key = name if namespace is None else f"{namespace}/{name}"
+        del self.objects[resource.plural][key]
+        self.deleted.append(f"{resource.plural} {key}")
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body:
+        raise AssertionError("an uninstall creates nothing")
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> Body:
+        raise AssertionError("an uninstall changes nothing")
+
+    patch_status = patch
+
+
+def installed() -> Cluster:
+    return Cluster(
+        **{
+            POLICY_BINDINGS.plural: ["genlock.live", "somebody.elses"],
+            STREAM_SESSIONS.plural: ["live/a", "other/b"],
+            WORKER_POOLS.plural: ["live/pool"],
+            PODS.plural: ["live/pool-abc-0"],
+        }
+    )
+
+
+async def test_the_policy_goes_first_then_sessions_then_pools_and_only_ours() -> None:
+    cluster = installed()
+    await clean(cluster, HERE, every_s=0)
+    assert cluster.deleted == [
+        "validatingadmissionpolicybindings genlock.live",
+        "streamsessions live/a",
+        "workerpools live/pool",
+    ]
+
+
+async def test_it_waits_until_the_workers_are_gone() -> None:
+    cluster = installed()
+    await clean(cluster, HERE, every_s=0)
+    assert cluster.objects[PODS.plural] == {}
+
+
+async def test_everything_means_every_namespace() -> None:
+    cluster = installed()
+    await clean(cluster, Installation((None,)), every_s=0)
+    assert cluster.objects[STREAM_SESSIONS.plural] == {}
+    assert set(cluster.objects[POLICY_BINDINGS.plural]) == {"genlock.live", "somebody.elses"}
+
+
+@pytest.mark.parametrize("kind", [Unavailable, Refused])
+async def test_an_api_server_that_says_no_is_asked_again(kind: type[Refused] | type[Unavailable]) -> None:
+    cluster = installed()
+    cluster.faults = [kind("list", code=503, message="no")]
+    await clean(cluster, HERE, every_s=0)
+    assert "workerpools live/pool" in cluster.deleted
+
+
+async def test_nothing_to_do_is_done_at_once() -> None:
+    cluster = Cluster()
+    assert await run(cluster, HERE, timeout_s=60)
+    assert cluster.deleted == []
+
+
+async def test_an_uninstall_is_not_held_up_by_a_pod_that_stays() -> None:
+    cluster = installed()
+    cluster.pods_stay = True
+    assert not await asyncio.wait_for(run(cluster, HERE, timeout_s=0.05), 30)
+    assert cluster.objects[WORKER_POOLS.plural] == {}
+
+
+def test_its_options() -> None:
+    assert parse(["--namespaces=a,b", "--policy-binding=x", "--timeout-s=5"]) == (Installation(("a", "b"), "x"), 5.0)
+    assert parse(["--all-namespaces"])[0] == Installation((None,))
+    with pytest.raises(SystemExit):
+        parse([])
