@@ -1,0 +1,72 @@
+"""What a session asks of a pool while it waits."""
+
+import pytest
+
+from genlock_operator.observed import Demand
+from genlock_operator.plan.demand import demand_of
+from tests.operator.plan.session_world import BIG, NAME, NOW_MS, SMALL, World
+
+
+def session(*, without_workers: bool = False) -> World:
+    """A session of a minute ago."""
+    world = World(workers={}) if without_workers else World()
+    world.apply(steps=1)
+    world.settle()
+    world.now_ms += 60_000
+    return world
+
+
+def demand(world: World) -> Demand | None:
+    return demand_of(world.seen())
+
+
+def test_a_session_that_waits_asks_its_first_choice_since_it_was_made() -> None:
+    assert demand(session(without_workers=True)) == Demand(NAME, SMALL, 500, NOW_MS)
+
+
+def test_a_new_session_asks_before_it_has_a_record() -> None:
+    world = World()
+    world.apply(steps=4)
+
+    assert demand(world) == Demand(NAME, BIG, 500, NOW_MS)
+
+
+def test_a_session_that_a_worker_has_asks_for_nothing() -> None:
+    assert demand(session()) is None
+
+
+def test_a_session_that_waits_to_move_asks_where_it_would_go() -> None:
+    world = session()
+    world.workers["b0"].others = 1_000
+    world.apply(steps=4)
+    world.settle()
+
+    assert demand(world) == Demand(NAME, BIG, 500, NOW_MS)
+
+
+def test_a_session_that_lost_its_worker_asks_again() -> None:
+    world = session()
+    world.expire()
+
+    assert demand(world) is not None
+
+
+def test_a_session_that_no_pool_can_serve_asks_none() -> None:
+    world = World(shapes=())
+    world.apply(steps=1)
+
+    assert demand(world) is None
+
+
+@pytest.mark.parametrize("how", ["ended", "reported", "swept", "deleted"])
+def test_a_session_that_is_over_asks_for_nothing(how: str) -> None:
+    world = session()
+    world.end()
+    if how in ("reported", "swept"):
+        world.settle()
+    if how == "swept":
+        world.lose_record()
+    if how == "deleted":
+        world.delete()
+
+    assert demand(world) is None
