@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from genlock_core.claims.facts import MoveCause
 from genlock_core.media import Codec
 from genlock_core.spec.session import Phase
 from genlock_core.tokens import Role
@@ -295,6 +296,27 @@ async def test_a_move_that_is_asked_for_is_polite(installation: Installation) ->
     await until(lambda: not first.sessions)
     await more_pictures(viewer)
     rtp_order(viewer)
+
+
+async def test_a_session_that_an_operator_moves_away_does_not_freeze(installation: Installation) -> None:
+    gateway, first = await installation.gateway(), await installation.worker("w0")
+    session = await installation.session()
+    viewer = await installation.view(gateway)
+    await installation.publish(gateway)
+    await more_pictures(viewer, 10)
+    second = await installation.worker("w1")
+    view = await installation.claims.worker("w0")
+    assert view is not None
+    await installation.claims.close(view.identity)
+    await installation.claims.move(
+        session, expected_epoch=view.sessions[session], suspect="w0", cause=MoveCause.DRAIN
+    )  # as the operator does, while the worker lives and serves
+    await until(lambda: bool(second.received) and not first.sessions)
+    await more_pictures(viewer, 10)
+    rtp_order(viewer)
+    assert gateway.metric("genlock_recovery_gap_seconds_count", cause="drain") == 0
+    assert gateway.metric("genlock_gateway_frames_dropped_total", reason="old") == 0
+    assert await installation.claims.close(view.identity) == ()
 
 
 @pytest.mark.parametrize("clients_go", [True, False])

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,8 +16,9 @@ from genlock_core.link.messages import After, RefusalReason
 from genlock_core.media import Codec
 from genlock_core.spec.session import Phase
 from genlock_core.stream_state.control import ControlChange, ControlStream
+from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.engine import Engine, EngineFailure, Row, RowResult
-from genlock_worker.live_session import End
+from genlock_worker.live_session import End, State
 from genlock_worker.sources.pattern import draw
 from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
 from tests.worker.house import SESSION, House, house, kill
@@ -221,6 +223,73 @@ async def test_a_drain_moves_everybody_and_nobody_is_cut(
     assert again.reports[-1].sink_digest == viewer.reports[-1].sink_digest
     refused = await gateway.open(first.address, SESSION, claim.epoch)
     assert refused.refused is not None
+
+
+class SlowStore:
+    """A worker's snapshot store whose writes wait until the test lets them go."""
+
+    def __init__(self, inner: SnapshotStore) -> None:
+        self._inner, self.go_on, self.waiting = inner, asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    async def write(self, session: str, **snapshot: Any) -> int:
+        self.waiting.set()
+        await self.go_on.wait()
+        return await self._inner.write(session, **snapshot)
+
+
+@pytest.mark.parametrize("cause", [MoveCause.DRAIN, MoveCause.REQUESTED])
+async def test_a_session_that_somebody_else_moves_politely_keeps_the_chunk_that_was_being_stored(
+    home: House, gateway: FakeGateway, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, cause: MoveCause
+) -> None:
+    monkeypatch.setattr("genlock_worker.opening.LAST_CHUNK_S", 2.0)
+    first = await home.start_worker("w0")
+    slow = SlowStore(first.agent._services.snapshots)
+    first.agent._services = replace(first.agent._services, snapshots=slow)  # type: ignore[arg-type]
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(first.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(slow.waiting.is_set, "the very first snapshot to be under way")
+    await until(lambda: viewer.reports and viewer.reports[-1].sink_digest, "the sinks to be there")
+    second = await home.start_worker("w1")
+    move = await home.claims.move(SESSION, expected_epoch=claim.epoch, suspect="w0", cause=cause)
+    await until(lambda: viewer.handovers, "the old worker to tell its gateway")
+    slow.go_on.set()
+    again = await gateway.open(second.address, SESSION, move.claim.epoch, publisher=True, after=shown_after(viewer))
+    publisher.aim(gateway.link_of(again), again.channel)
+    await until(lambda: again.media and again.reports, "frames of the new worker")
+    gateway.link_of(viewer).close_channel(viewer.channel, "the new worker sends")
+    await until(lambda: not first.agent.departures._leaving, "the old worker to be alone")
+    assert again.reports[-1].restored
+    assert again.reports[-1].sink_digest == viewer.reports[-1].sink_digest
+    assert first.registry.get_sample_value("genlock_snapshot_failures_total", {"reason": "fenced"}) is None
+
+
+async def test_nobody_watches_and_the_chunk_that_was_being_stored_is_kept_all_the_same(
+    home: House, gateway: FakeGateway, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genlock_worker.opening.LAST_CHUNK_S", 2.0)
+    first = await home.start_worker("w0")
+    slow = SlowStore(first.agent._services.snapshots)
+    first.agent._services = replace(first.agent._services, snapshots=slow)  # type: ignore[arg-type]
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(first.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(slow.waiting.is_set, "the very first snapshot to be under way")
+    gateway.link_of(viewer).close_channel(viewer.channel, "nobody watches")
+    live = first.agent.sessions[SESSION]
+    await until(live.alone.is_set, "the gateway to have left")
+    second = await home.start_worker("w1")
+    await home.claims.move(SESSION, expected_epoch=claim.epoch, suspect="w0", cause=MoveCause.DRAIN)
+    await until(lambda: live.state is State.HANDED_OVER, "the old worker to hear of it")
+    slow.go_on.set()
+    await until(lambda: SESSION in second.agent.sessions, "the new worker to hear of it")
+    await second.agent.sessions[SESSION].opened
+    assert second.registry.get_sample_value("genlock_restores_total", {"result": "restored"}) == 1
 
 
 async def test_a_session_that_is_moved_to_and_fro_goes_on(

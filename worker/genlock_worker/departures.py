@@ -148,7 +148,8 @@ class Departures:
         self._leaving[live] = self._errands.start(self._see_out(live))
 
     async def _see_out(self, live: LiveSession) -> None:
-        """Go on until the gateways have left, or for as long as they may take."""
+        """Store what was finished before, and go on until the gateways have left, or for as long as they may take."""
+        await live.flush()
         try:
             async with asyncio.timeout(HANDOVER_S):
                 await live.alone.wait()

@@ -14,7 +14,7 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.errors import StaleEpoch
 from genlock_core.metrics import WorkerMetrics
-from genlock_core.spec.session import ApproximationPolicy, ResolvedSession, SourceType
+from genlock_core.spec.session import ApproximationPolicy, Phase, ResolvedSession, SourceType
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.encode import EncoderSettings
@@ -28,6 +28,9 @@ from genlock_worker.wishes import Wishes
 logger = logging.getLogger(__name__)
 
 RETRY_S = 0.2
+LAST_CHUNK_S = 0.3
+"""After a polite move the last owner, which serves on, gets this long to store the chunk that it had just finished: who
+moved the session, an operator say, did not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,14 @@ class Services:
 async def read_state(record: SessionRecord, *, epoch: int, services: Services) -> tuple[Restored | None, Wishes]:
     """Raise the fence, then read snapshot and control stream; tries again while Redis is away. Raises StaleEpoch.
 
+    A fence that was raised too early would only cost the last chunk's state: what was seen is never shown again.
+
     The whole control stream counts, not only what came after the snapshot: an entry may have been read and not yet
     have reached the engine when the snapshot was taken.
     """
     wishes = Wishes.of(record.session, record.control)
+    if record.phase is Phase.DRAINING:
+        await asyncio.sleep(LAST_CHUNK_S)
     while True:
         try:
             restored = await take_over(
