@@ -1,0 +1,72 @@
+"""The few requests that the operator makes, as a protocol: resources are named, objects are JSON.
+
+What it reads all the time comes from the watches; this is for writing, and for the rare look at one object.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+from genlock_core.spec.session import API_VERSION
+
+Body: TypeAlias = dict[str, Any]
+"""An object of Kubernetes as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of objects, as URLs name it."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
+        """`/apis/genlock.dev/v1alpha1/namespaces/default/streamsessions/demo/status`."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part]
+        return "/".join(parts)
+
+
+_GROUP, _VERSION = API_VERSION.split("/")
+STREAM_SESSIONS: Final = Resource(_GROUP, _VERSION, "streamsessions", "StreamSession")
+WORKER_POOLS: Final = Resource(_GROUP, _VERSION, "workerpools", "WorkerPool")
+MODEL_PROFILES: Final = Resource(_GROUP, _VERSION, "modelprofiles", "ModelProfile")
+PODS: Final = Resource("", "v1", "pods", "Pod")
+NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+EVENTS: Final = Resource("events.k8s.io", "v1", "events", "Event")
+
+
+class KubeApi(Protocol):
+    """Every method raises a KubeError; none tries again by itself."""
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Body: ...
+
+    async def list_names(
+        self, resource: Resource, namespace: str | None, *, labels: str = "", limit: int = 500, only_first: bool = False
+    ) -> dict[str, str]:
+        """Every object's uid by `namespace/name`; metadata alone is fetched, `limit` at a time (`only_first`: once)."""
+        ...
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body: ...
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> Body:
+        """A JSON merge patch. With `metadata.resourceVersion` or `.uid` in it another object is a Conflict."""
+        ...
+
+    async def patch_status(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> Body:
+        """The same for the status subresource."""
+        ...
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        """Delete this very object. Raises Conflict if another one has its name now."""
+        ...

@@ -1,0 +1,72 @@
+"""`genlock-operator`: one process of the operator; another one stands by.
+
+SIGTERM and SIGINT stop it at once: nothing it does has to be finished, and the lease is given back, so that the other
+replica goes on. Losing the lease ends it with status 1, to begin anew as the one that stands by.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from redis.exceptions import RedisError
+
+from genlock_core import store as stores
+from genlock_core.clock import SystemClock
+from genlock_core.errors import GenlockError
+from genlock_operator.kube import credentials
+from genlock_operator.logs import configure
+from genlock_operator.operator import Operator
+from genlock_operator.settings import Settings, parse_settings
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Work until a signal comes. Raises what ended the operator otherwise."""
+    configuration = await credentials.load(settings.kubeconfig)
+    store = stores.connect(settings.redis_url)
+    try:
+        await stores.check(store)
+    except RedisError as error:
+        logger.warning("Redis does not answer yet: %s", error)
+    operator = Operator(settings, configuration=configuration, store=store, clock=SystemClock())
+    port = await operator.start()
+    stop, ready = asyncio.Event(), asyncio.Event()
+    announcing = asyncio.create_task(_announce(settings, port, ready, stop))
+    _on_signals(stop)
+    try:
+        await operator.run(stop, ready=ready)
+    finally:
+        announcing.cancel()
+        await store.aclose()
+
+
+async def _announce(settings: Settings, port: int, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    await ready.wait()
+    _on_signals(stop)  # kopf has put its own in their place
+    sys.stdout.write(f"ready {settings.identity} health={settings.health.host}:{port}\n")
+    sys.stdout.flush()
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until a signal comes. Exits with 1 and a message if it cannot go on."""
+    settings = parse_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
+    configure(settings.log_format, settings.log_level)
+    try:
+        asyncio.run(serve(settings))
+    except (GenlockError, OSError) as error:
+        sys.stderr.write(f"genlock-operator: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The operator put together: watches and readers that are always warm, and hands that move while this replica leads."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from kubernetes.aio.client import Configuration
+from prometheus_client import CollectorRegistry
+
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.figure_board import FigureBoard
+from genlock_core.clock import Clock
+from genlock_core.errors import GenlockError
+from genlock_core.metrics.operator import OperatorMetrics
+from genlock_core.store import Store
+from genlock_core.stream_state.control import ControlStream
+from genlock_operator.health import Health, HealthServer
+from genlock_operator.kube.api import MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, Resource
+from genlock_operator.kube.client import KubeClient
+from genlock_operator.kube.errors import NotFound, Unavailable
+from genlock_operator.kube.events import Teller
+from genlock_operator.leader import Leader
+from genlock_operator.measures import Measures
+from genlock_operator.reconcile.acting import Hands
+from genlock_operator.reconcile.cluster_actions import ClusterActions
+from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.labour import Labour
+from genlock_operator.reconcile.pool import PoolReconciler
+from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.resync import Resync
+from genlock_operator.reconcile.routing import Router
+from genlock_operator.reconcile.session import Board, SessionReconciler
+from genlock_operator.reconcile.store_state import StoreState
+from genlock_operator.reconcile.store_watch import StoreWatch
+from genlock_operator.reconcile.stream_actions import StreamActions
+from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.settings import Settings
+from genlock_operator.watch.caches import Caches
+from genlock_operator.watch.watcher import Watcher
+
+logger = logging.getLogger(__name__)
+
+CRD_RETRY_S: Final = 2.0
+STOP_S: Final = 3.0
+
+
+class OperatorStopped(GenlockError):
+    """A part of the operator ended that never should; the process begins anew."""
+
+
+class Operator:
+    """`run` until `stop`; everything that it holds is closed then, and the lease is given back."""
+
+    def __init__(self, settings: Settings, *, configuration: Configuration, store: Store, clock: Clock) -> None:
+        self._settings, self._configuration, self._clock = settings, configuration, clock
+        self.registry = CollectorRegistry()
+        self._metrics = OperatorMetrics(self.registry)
+        self.measures = Measures(self._metrics, clock)
+        self.api = KubeClient(configuration, measure=self.measures.request)
+        self.caches, self.queue, self.waiting = Caches(), WorkQueue(clock), WaitingRoom()
+        claims, board = Claims(store), Board()
+        self.claims, self.state = claims, StoreState()
+        workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
+        scope = settings.scope
+        self.watcher = Watcher(
+            scope=scope, caches=self.caches, clock=clock, changed=Router(self.caches, self.waiting, self.queue).changed
+        )
+        self.leader = Leader(
+            self.api, namespace=scope.lease_namespace, name=scope.lease_name, identity=settings.identity, clock=clock
+        )
+        self.health = Health(
+            clock,
+            watch_age_s=self.watcher.age_s,
+            synced=self.watcher.synced.is_set,
+            waiting=lambda: len(self.queue) if self.leader.leading.is_set() else 0,
+        )
+        self._server = HealthServer(settings.health, self.health, self.registry)
+        self.teller = Teller(self.api, identity=settings.identity, clock=clock, told=lambda _reason, _what: None)
+        self.store_watch = StoreWatch(
+            claims=claims,
+            figures=FigureBoard(store),
+            workers=workers,
+            board=board,
+            waiting=self.waiting,
+            queue=self.queue,
+            state=self.state,
+            clock=clock,
+            ours=scope.covers,
+            beat=self.health.beat,
+        )
+        self.hands = Hands(
+            StreamActions(claims, ControlStream(store)),
+            ClusterActions(self.api, self.caches, claims, self.teller),
+            may_act=self.leader.may_act,
+            done=self.measures.action,
+        )
+        sessions = SessionReconciler(
+            caches=self.caches,
+            claims=claims,
+            workers=workers,
+            board=board,
+            waiting=self.waiting,
+            queue=self.queue,
+            hands=self.hands,
+            clock=clock,
+            policy=settings.policy,
+            public_url=settings.public_url,
+            store=self.state,
+        )
+        pools = PoolReconciler(
+            caches=self.caches,
+            workers=workers,
+            waiting=self.waiting,
+            queue=self.queue,
+            hands=self.hands,
+            clock=clock,
+            defaults=settings.workers,
+            store=self.state,
+            poke=self.store_watch.poke,
+        )
+        self.labour = Labour(
+            queue=self.queue, sessions=sessions, pools=pools, beat=self.health.beat, worked=self.measures.reconciled
+        )
+        self.resync = Resync(
+            api=self.api,
+            watcher=self.watcher,
+            claims=claims,
+            pools=pools,
+            queue=self.queue,
+            state=self.state,
+            beat=self.health.beat,
+        )
+
+    async def start(self) -> int:
+        """Serve /healthz; the port. Raises OSError."""
+        return await self._server.start()
+
+    async def run(self, stop: asyncio.Event, *, ready: asyncio.Event) -> None:
+        """Work until `stop`; `ready` is set once everything was listed. Raises what ended the operator otherwise."""
+        kopf_stop = asyncio.Event()
+        tasks: set[asyncio.Task[Any]] = set()
+        watching: asyncio.Task[None] | None = None
+        try:
+            await self._wait_for_crds(stop)
+            if stop.is_set():
+                return
+            watching = asyncio.create_task(self.watcher.run(self._configuration, stop=kopf_stop), name="watches")
+            tasks = {asyncio.create_task(one, name=name) for name, one in self._loops(ready).items()}
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            tasks.add(stopping)
+            done, _ = await asyncio.wait({*tasks, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping not in done:
+                ended = done.pop()
+                ended.result()
+                raise OperatorStopped(f"{ended.get_name()} ended by itself")
+        finally:
+            await self._wind_up(tasks, watching, kopf_stop)
+
+    async def _wind_up(
+        self, tasks: set["asyncio.Task[Any]"], watching: "asyncio.Task[None] | None", kopf_stop: asyncio.Event
+    ) -> None:
+        """Nothing acts any more, then another replica may: and only then the watches end, which takes its time."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.leader.release()
+        kopf_stop.set()
+        if watching is not None:
+            await asyncio.wait({watching}, timeout=STOP_S)
+        await self._server.stop()
+        await self.api.close()
+
+    def _loops(self, ready: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
+        return {
+            "election": self.leader.run(),
+            "events of Redis": self.store_watch.follow_events(),
+            "workers of Redis": self.store_watch.poll_workers(),
+            "figures of Redis": self.store_watch.poll_figures(),
+            "Events": self.teller.run(),
+            "timers": self.queue.run_timers(),
+            "measures": self.measures.run(self),
+            "work": self._work(ready),
+        }
+
+    async def _work(self, ready: asyncio.Event) -> None:
+        """Once everything is known and this replica leads: look at all, and work."""
+        await self.watcher.synced.wait()
+        ready.set()
+        await self.leader.leading.wait()
+        await self.store_watch.first_reading()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.resync.run(), name="resync")
+            for number in range(self._settings.concurrency):
+                group.create_task(self.labour.run(), name=f"worker {number}")
+
+    async def _wait_for_crds(self, stop: asyncio.Event) -> None:
+        """kopf looks for the kinds once, when it starts: they have to be there, and ours to read."""
+        kinds: list[Resource] = [STREAM_SESSIONS, WORKER_POOLS, MODEL_PROFILES, PODS]
+        kinds += [NODES] if self._settings.scope.nodes else []
+        for resource in kinds:
+            while not stop.is_set():
+                try:
+                    for namespace in self._settings.scope.namespaces or (None,):
+                        await self.api.list_names(
+                            resource, namespace if resource.namespaced else None, limit=1, only_first=True
+                        )
+                    break
+                except (NotFound, Unavailable) as error:
+                    logger.warning("not there yet: %s", error)
+                    await asyncio.sleep(CRD_RETRY_S)

@@ -1,0 +1,53 @@
+"""Where a session could run: the pools that serve its namespace, each sized by the profiles of its own namespace."""
+
+from genlock_core.sizing.placement import Placement, PoolShape, Unplaceable, UnplaceableKind, place
+from genlock_core.sizing.profile import ProfileRow
+from genlock_core.spec.pool import SessionNamespaces
+from genlock_core.spec.session import ResolvedSession
+from genlock_operator.observed import PoolResource
+from genlock_operator.watch.caches import Caches
+
+
+def placement_of(session: ResolvedSession, caches: Caches) -> Placement | Unplaceable:
+    """The session's placement by the pools and profiles as they are now; the cheapest pool first."""
+    pools = [pool for pool in caches.pools if serves(pool, session.key.namespace)]
+    fitting = [pool for pool in pools if pool.spec.model == session.model]
+    if not fitting:
+        return place(session, (), [shape(pool) for pool in pools])
+    found = [place(session, _rows(caches, pool), [shape(pool)]) for pool in fitting]
+    placements = sorted((one for one in found if isinstance(one, Placement)), key=lambda one: _rank(session, one))
+    if not placements:
+        refused = [one for one in found if isinstance(one, Unplaceable)]
+        kinds = {one.kind for one in refused}
+        kind = kinds.pop() if len(kinds) == 1 else UnplaceableKind.NO_POOL_OF_SHAPE
+        return Unplaceable(kind, tuple(dict.fromkeys(reason for one in refused for reason in one.reasons)))
+    first = placements[0]
+    return Placement(
+        choices=tuple(choice for one in placements for choice in one.choices),
+        row=first.row,
+        sessions_per_worker=first.sessions_per_worker,
+        gpus=first.gpus,
+        unprofiled=first.unprofiled,
+    )
+
+
+def serves(pool: PoolResource, namespace: str) -> bool:
+    """Whether the pool takes sessions of that namespace. One that is being deleted takes none."""
+    everybody = pool.spec.session_namespaces is SessionNamespaces.ALL
+    return not pool.meta.deleting and (everybody or pool.meta.namespace == namespace)
+
+
+def shape(pool: PoolResource) -> PoolShape:
+    """What sizing knows of the pool."""
+    return PoolShape(pool.meta.key, pool.spec.model, pool.spec.gpu.product, pool.spec.gpu.count)
+
+
+def _rows(caches: Caches, pool: PoolResource) -> list[ProfileRow]:
+    return [row for one in caches.profiles if one.meta.namespace == pool.meta.namespace for row in one.rows]
+
+
+def _rank(session: ResolvedSession, one: Placement) -> tuple[float, bool, bool, int, float, str]:
+    """The order of `place` itself, for placements of one pool each."""
+    row = one.row
+    exact = row.resolution == session.resolution and row.steps == session.steps
+    return one.gpus, not exact, row.doubtful, row.gpus, -row.fps_per_session, one.choices[0].pool

@@ -1,0 +1,162 @@
+"""One WorkerPool: observe, plan, act. A pod that the API server refuses to create is seen by the next plan."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from redis.exceptions import RedisError
+
+from genlock_core.clock import Clock
+from genlock_core.spec.pool import PoolConditionType, WorkerPoolStatus
+from genlock_operator.actions import (
+    CloseWorker,
+    CreatePod,
+    LookAgain,
+    MoveSession,
+    PoolAction,
+    SetReserve,
+    WritePoolStatus,
+)
+from genlock_operator.kube.errors import Refused
+from genlock_operator.observed import CreateFailure, PoolSeen
+from genlock_operator.plan.conditions import Verdict, conditions
+from genlock_operator.plan.policy import WorkerDefaults
+from genlock_operator.plan.pool import outlook_of, plan_pool
+from genlock_operator.reasons import PoolReason
+from genlock_operator.reconcile import keys
+from genlock_operator.reconcile.acting import Hands
+from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.start_ups import StartUps
+from genlock_operator.reconcile.store_state import StoreState
+from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.watch.caches import Caches, Mistaken
+
+logger = logging.getLogger(__name__)
+
+_CHANGES_WORKERS = (CloseWorker, MoveSession)
+
+
+@dataclass(slots=True)
+class PoolMemory:
+    """What is remembered of a pool between two plans, and may be lost."""
+
+    create_failure: CreateFailure | None = None
+    reserve: int | None = None
+    """What was last set, None: not known."""
+    start_ups: StartUps = field(default_factory=StartUps)
+
+
+@dataclass(slots=True)
+class PoolReconciler:
+    """Works on one pool at a time per call."""
+
+    caches: Caches
+    workers: WorkerTable
+    waiting: WaitingRoom
+    queue: WorkQueue
+    hands: Hands
+    clock: Clock
+    defaults: WorkerDefaults
+    store: StoreState
+    poke: Callable[[], None]
+    """Asks for a new reading of the workers, soon."""
+    _memories: dict[str, PoolMemory] = field(default_factory=dict)
+    _refused: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Pools of which it was said that they cannot be read: uid and generation."""
+
+    async def reconcile(self, name: str) -> None:
+        """Bring the pool one step nearer to what it should be. Raises KubeError, NotLeading."""
+        if (mistaken := self.caches.mistaken.get(name)) is not None:
+            await self._report_mistakes(mistaken)
+            return
+        seen = self._observe(name)
+        if seen is None:
+            self._memories.pop(name, None)
+            self._tell_waiting(name, gone=True)
+            return
+        try:
+            again = await self._act(name, seen)
+        except RedisError as error:
+            logger.warning("%s: Redis does not answer: %s", name, error, extra={"pool": name})
+            self.store.failed()
+            again = True
+        after = self._observe(name)
+        self._tell_waiting(name, after)
+        if again:
+            self.queue.add(keys.pool(name))
+
+    def forget_reserves(self) -> None:
+        """Redis may have lost them."""
+        for memory in self._memories.values():
+            memory.reserve = None
+
+    async def _act(self, name: str, seen: PoolSeen) -> bool:
+        """Carry the plan out; whether to plan again at once, because a creation was refused or works again."""
+        memory = self._memories[name]
+        for action in plan_pool(seen, self.clock.wall_ms(), self.defaults):
+            if isinstance(action, LookAgain):
+                self.queue.add_in(keys.pool(name), (action.at_ms - self.clock.wall_ms()) / 1_000)
+            elif isinstance(action, CreatePod):
+                if not await self._create(name, action):
+                    return True
+            elif not (isinstance(action, SetReserve) and memory.reserve == action.thousandths):
+                await self._perform(name, action)
+        return False
+
+    async def _perform(self, name: str, action: PoolAction) -> None:
+        await self.hands.perform(action)
+        if isinstance(action, SetReserve):
+            self._memories[name].reserve = action.thousandths
+        if isinstance(action, _CHANGES_WORKERS):
+            self.poke()
+
+    async def _create(self, name: str, action: CreatePod) -> bool:
+        """Create the pod; False if the API server said no, which the next plan has to know."""
+        memory = self._memories[name]
+        try:
+            await self.hands.perform(action)
+        except Refused as refused:
+            reason = PoolReason.QUOTA_EXCEEDED.value if refused.quota else "Refused"
+            memory.create_failure = CreateFailure(reason, refused.message, self.clock.wall_ms())
+            logger.warning("%s: a pod was refused: %s", name, refused.message, extra={"pool": name})
+            return False
+        memory.create_failure = None
+        return True
+
+    def _observe(self, name: str) -> PoolSeen | None:
+        resource = self.caches.pools.get(name)
+        if resource is None:
+            return None
+        memory = self._memories.setdefault(name, PoolMemory())
+        pods, workers = self.caches.pods_of(name), self.workers.of_pool(name)
+        memory.start_ups.look(pods, workers, self.workers.read_ms)
+        return PoolSeen(
+            resource=resource,
+            pods=pods,
+            workers=workers,
+            store_answers=self.store.answers,
+            nodes=self.caches.nodes,
+            demand=self.waiting.demand_for(name),
+            create_failure=memory.create_failure,
+            start_ups=tuple(memory.start_ups.times),
+        )
+
+    def _tell_waiting(self, name: str, seen: PoolSeen | None = None, *, gone: bool = False) -> None:
+        outlook = None if gone or seen is None else outlook_of(seen, self.clock.wall_ms())
+        if self.waiting.note_outlook(name, outlook):
+            for session in self.waiting.waiting(name):
+                self.queue.add(keys.session(session))
+
+    async def _report_mistakes(self, mistaken: Mistaken) -> None:
+        """A condition in the place of a plan, once; whatever runs, runs on."""
+        name, said = mistaken.meta.key, (mistaken.meta.uid, mistaken.meta.generation)
+        if self._refused.get(name) == said:
+            return
+        message = f"the spec cannot be read: {'; '.join(mistaken.mistakes)}"
+        verdict = Verdict(PoolConditionType.AVAILABLE, None, PoolReason.INVALID, message)
+        generation = mistaken.meta.generation
+        judged = conditions((), [verdict], generation=generation, now_ms=self.clock.wall_ms())
+        status = WorkerPoolStatus(observed_generation=generation, conditions=judged)
+        await self.hands.perform(WritePoolStatus(mistaken.meta, status))
+        self._refused[name] = said

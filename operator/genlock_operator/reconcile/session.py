@@ -1,0 +1,144 @@
+"""One StreamSession: observe, plan, act, and observe again after what changes the picture.
+
+Observing is what the caches, the worker table and the session's record say. Redis away is a plan of its own.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.facts import WorkerView
+from genlock_core.claims.figure_board import SessionFigures
+from genlock_core.claims.record import SessionRecord
+from genlock_core.clock import Clock
+from genlock_core.sizing.placement import Placement
+from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, LookAgain, SessionAction
+from genlock_operator.observed import SessionResource, SessionSeen
+from genlock_operator.plan.demand import demand_of
+from genlock_operator.plan.policy import SessionPolicy
+from genlock_operator.plan.session import plan_session, store_away
+from genlock_operator.reconcile import keys
+from genlock_operator.reconcile.acting import Hands
+from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.placing import placement_of
+from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.store_state import StoreState
+from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.watch.caches import Caches
+
+logger = logging.getLogger(__name__)
+
+MAX_ROUNDS = 8
+"""Observing and planning again so often at once; what is not settled by then comes later."""
+
+
+@dataclass(slots=True)
+class Board:
+    """The figures that the gateways posted, as they were last read."""
+
+    figures: Mapping[str, SessionFigures] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class SessionReconciler:
+    """Works on one session at a time per call; calls for different sessions run side by side."""
+
+    caches: Caches
+    claims: Claims
+    workers: WorkerTable
+    board: Board
+    waiting: WaitingRoom
+    queue: WorkQueue
+    hands: Hands
+    clock: Clock
+    policy: SessionPolicy
+    public_url: str
+    store: StoreState
+
+    async def reconcile(self, name: str) -> None:
+        """Bring the session to where it should be, as far as that goes now. Raises KubeError, NotLeading."""
+        try:
+            await self._settle(name)
+        except RedisError as error:
+            logger.warning("%s: Redis does not answer: %s", name, error, extra={"session": name})
+            self.store.failed()
+            await self._while_away(name)
+            self.queue.add_in(keys.session(name), self.policy.retry_s)
+
+    async def _settle(self, name: str) -> None:
+        refusal = ""
+        for _round in range(MAX_ROUNDS):
+            seen = await self._observe(name, refusal)
+            plan = plan_session(seen, self.clock.wall_ms(), self.policy)
+            again, refusal = await self._act(name, plan)
+            if not again:
+                self._note(seen)
+                return
+        self.queue.add_in(keys.session(name), self.policy.retry_s)
+
+    async def _act(self, name: str, plan: list[SessionAction]) -> tuple[bool, str]:
+        """Carry the plan out, up to where it stops being true; whether it did, and what was refused."""
+        for action in plan:
+            if isinstance(action, LookAgain):
+                self.queue.add_in(keys.session(name), (action.at_ms - self.clock.wall_ms()) / 1_000)
+                continue
+            refusal = await self.hands.perform(action)
+            if isinstance(action, CHANGES_WHAT_IS_SEEN):
+                return True, refusal
+        return False, ""
+
+    async def _observe(self, name: str, refusal: str) -> SessionSeen:
+        record = await self.claims.record(name)
+        worker = None
+        if record is not None and record.owner is not None:
+            worker = self.workers.views.get(record.owner.name)
+            if worker is None or worker.identity != record.owner:
+                worker = await self.claims.worker(record.owner.name)
+        return self._seen(name, record, refusal, worker)
+
+    async def _while_away(self, name: str) -> None:
+        """Say that Redis is away, and touch nothing else."""
+        for action in store_away(self._seen(name), self.clock.wall_ms()):
+            if not isinstance(action, LookAgain):
+                await self.hands.perform(action)
+
+    def _seen(
+        self, name: str, record: SessionRecord | None = None, refusal: str = "", worker: WorkerView | None = None
+    ) -> SessionSeen:
+        resource = self.caches.sessions.get(name)
+        session, mistakes = read(resource) if resource is not None else (None, ())
+        placement = placement_of(session, self.caches) if session is not None else None
+        choices = placement.choices if isinstance(placement, Placement) else ()
+        return SessionSeen(
+            name=name,
+            resource=resource,
+            session=session,
+            record=record,
+            placement=placement,
+            mistakes=mistakes,
+            refusal=refusal,
+            outlooks=self.waiting.outlooks_of(choice.pool for choice in choices),
+            worker=worker,
+            figures=self.board.figures.get(name),
+            public_url=self.public_url,
+        )
+
+    def _note(self, seen: SessionSeen) -> None:
+        """Let the pools know who waits for them."""
+        for pool in self.waiting.note(seen.name, demand_of(seen)):
+            self.queue.add(keys.pool(pool))
+
+
+def read(resource: SessionResource) -> tuple[ResolvedSession | None, tuple[str, ...]]:
+    """The spec with its defaults, or every mistake in it."""
+    try:
+        spec = StreamSessionSpec.model_validate_json(resource.spec_json)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        return None, tuple(f"{'.'.join(['spec', *map(str, one['loc'])])}: {one['msg']}" for one in found)
+    return resolve(SessionKey(namespace=resource.meta.namespace, name=resource.meta.name), spec), ()

@@ -1,0 +1,197 @@
+"""Operators in the test's own loop, on a real API server and a real Redis; workers that are registered by hand.
+
+`run_operator` is one replica, from start to a polite end. `Fleet` plays worker processes: each registers, and keeps its
+leases alive until it is told to stop.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from redis.exceptions import RedisError
+
+from genlock_core import store as stores
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.identity import CAPACITY, FormatRange, WorkerIdentity, WorkerOffer
+from genlock_core.clock import SystemClock
+from genlock_core.store import Store
+from genlock_operator.kube import credentials
+from genlock_operator.operator import Operator
+from genlock_operator.settings import parse_settings
+from tests.api_server import ApiServer
+
+TIMEOUT_S = 20.0
+POLL_S = 0.02
+GROUP = "/apis/genlock.dev/v1alpha1"
+
+
+def arguments(server: ApiServer, redis_url: str, namespace: str, *more: str) -> list[str]:
+    """The command line of an operator for one namespace."""
+    return [
+        *("--redis", redis_url, "--namespaces", namespace, "--kubeconfig", str(server.kubeconfig)),
+        *("--health", "127.0.0.1:0", "--public-url", "https://live.example.org/", "--worker-image", "worker:1"),
+        *more,
+    ]
+
+
+@asynccontextmanager
+async def run_operator(
+    server: ApiServer,
+    redis_url: str,
+    namespace: str,
+    *more: str,
+    prepare: Callable[[Operator], None] = lambda _operator: None,
+) -> AsyncIterator[Operator]:
+    """An operator that has listed everything; `prepare` may change it before it starts."""
+    settings = parse_settings(arguments(server, redis_url, namespace, *more), {})
+    store = stores.connect(redis_url)
+    configuration = await credentials.load(Path(server.kubeconfig))
+    operator = Operator(settings, configuration=configuration, store=store, clock=SystemClock())
+    prepare(operator)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    await operator.start()
+    running = asyncio.create_task(operator.run(stop, ready=ready))
+    try:
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({running, waiting}, timeout=TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        assert ready.is_set(), "the operator has not listed everything in time"
+        yield operator
+    finally:
+        stop.set()
+        with suppress(asyncio.CancelledError):
+            await running
+        await store.aclose()
+
+
+class Fleet:
+    """Worker processes as Redis knows them."""
+
+    def __init__(self, store: Store) -> None:
+        self.claims = Claims(store)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._identities: dict[str, WorkerIdentity] = {}
+
+    async def add(
+        self, name: str, pool: str, *, model: str = "wan2.1-1.3b", capacity: int = CAPACITY
+    ) -> WorkerIdentity:
+        """A worker of the pool `namespace/name`, ready for claims."""
+        identity = WorkerIdentity.fresh(name)
+        await self.claims.register(
+            WorkerOffer(identity, pool, model, CAPACITY, f"{name}:7000", FormatRange(1, 1), "NVIDIA-H100", 4)
+        )
+        self._identities[name] = identity
+        self._tasks[name] = asyncio.create_task(self._beat(identity))
+        return identity
+
+    async def stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _beat(self, identity: WorkerIdentity) -> None:
+        for progress in itertools.count(1):
+            with suppress(RedisError):
+                await self.claims.renew(identity, progress=progress, links={})
+            await asyncio.sleep(0.3)
+
+
+async def until(what: str, check: Callable[[], Any], *, timeout_s: float = TIMEOUT_S) -> Any:
+    """The first truthy answer of `check`, which may be a coroutine function. Fails with `what` after a while."""
+    answer: Any = None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            while True:
+                answer = check()
+                if asyncio.iscoroutine(answer):
+                    answer = await answer
+                if answer:
+                    return answer
+                await asyncio.sleep(POLL_S)
+    raise AssertionError(f"{what}: not within {timeout_s:g} s; last seen {answer!r}")
+
+
+class Cluster:
+    """What a person does with kubectl, in one namespace."""
+
+    def __init__(self, kube: httpx.AsyncClient, namespace: str) -> None:
+        self._kube, self.namespace = kube, namespace
+
+    def path(self, plural: str, name: str = "") -> str:
+        core = plural in ("pods", "resourcequotas")
+        root = "/api/v1" if core else "/apis/events.k8s.io/v1" if plural == "events" else GROUP
+        return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+
+    async def create(self, plural: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        core = plural in ("pods", "resourcequotas")
+        body = {
+            "apiVersion": "v1" if core else "genlock.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        return await self._answer(self._kube.post(self.path(plural), json=body))
+
+    async def session(self, name: str, **spec: Any) -> dict[str, Any]:
+        """Create a StreamSession."""
+        return await self.create("streamsessions", "StreamSession", name, {"source": {"type": "testPattern"}, **spec})
+
+    async def pool(self, name: str, **spec: Any) -> dict[str, Any]:
+        """Create a WorkerPool of four H100s that wants no workers of its own."""
+        whole = {
+            "model": "wan2.1-1.3b",
+            "engine": "mock",
+            "gpu": {"product": "NVIDIA-H100", "count": 4},
+            "replicas": 0,
+            "scaleInAfter": "1h",
+            **spec,
+        }
+        return await self.create("workerpools", "WorkerPool", name, whole)
+
+    async def profile(self, name: str = "wan2.1-1.3b", *, fps: float = 64.0, gpus: int = 4) -> dict[str, Any]:
+        """Create a ModelProfile that was measured at every number of steps."""
+        rows = [
+            {
+                "resolution": "832x480",
+                "steps": steps,
+                "gpuProduct": "NVIDIA-H100",
+                "gpus": gpus,
+                "fpsPerSession": fps / steps,
+                "source": "a test",
+            }
+            for steps in (1, 2, 3, 4)
+        ]
+        return await self.create("modelprofiles", "ModelProfile", name, {"rows": rows})
+
+    async def get(self, plural: str, name: str) -> dict[str, Any]:
+        return await self._answer(self._kube.get(self.path(plural, name)))
+
+    async def all(self, plural: str) -> list[dict[str, Any]]:
+        answer = await self._answer(self._kube.get(self.path(plural)))
+        return list(answer["items"])
+
+    async def patch(self, plural: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Content-Type": "application/merge-patch+json"}
+        return await self._answer(self._kube.patch(self.path(plural, name), json=body, headers=headers))
+
+    async def delete(self, plural: str, name: str) -> None:
+        await self._answer(self._kube.delete(self.path(plural, name)))
+
+    async def condition(self, plural: str, name: str, type_: str) -> dict[str, Any]:
+        """The condition as it is stored, {} without one."""
+        conditions = (await self.get(plural, name)).get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == type_), {})
+
+    async def events(self, name: str) -> list[str]:
+        """The reasons of the Events about an object of that name."""
+        return [one["reason"] for one in await self.all("events") if one["regarding"]["name"] == name]
+
+    async def _answer(self, request: Any) -> dict[str, Any]:
+        answer = await request
+        assert answer.is_success, f"{answer.request.method} {answer.request.url}: {answer.text}"
+        return dict(answer.json())
