@@ -126,9 +126,18 @@ def namespace(kube_server: ApiServer) -> Iterator[str]:
         kube.delete(path)
 
 
+@pytest.fixture(scope="session")
+def servers_with_crds() -> set[str]:
+    """URLs of the API servers that have the project's CRDs; ask for `crds` instead."""
+    return set()
+
+
 @pytest.fixture
-def crds(kube_server: ApiServer) -> None:
-    """The project's CRDs are served."""
+def crds(kube_server: ApiServer, servers_with_crds: set[str]) -> None:
+    """The project's CRDs are served. Applied once: the server checks their rules for seconds, changed or not."""
+    if kube_server.url in servers_with_crds:
+        return
     with kube_server.client() as kube:
         for crd in load_crds():
             apply_crd(kube, crd)
+    servers_with_crds.add(kube_server.url)
