@@ -12,9 +12,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from genlock_operator.kube import credentials
-from genlock_operator.kube.api import PODS, STREAM_SESSIONS, WORKER_POOLS, KubeApi, Resource
+from genlock_operator.kube.api import PODS, STREAM_SESSIONS, WORKER_POOLS, Body, Resource
 from genlock_operator.kube.client import KubeClient
 from genlock_operator.kube.errors import Conflict, KubeError, NotFound
 from genlock_operator.plan.policy import POOL_LABEL
@@ -31,6 +32,16 @@ POLICY_BINDINGS = Resource(
 LOOK_EVERY_S = 1.0
 
 
+class Cleaner(Protocol):
+    """What of KubeClient is needed here; the binding is in no namespace. Every method raises a KubeError."""
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> Body: ...
+
+    async def list_names(self, resource: Resource, namespace: str | None, *, labels: str = "") -> dict[str, str]: ...
+
+    async def delete(self, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """What there is to clean: a namespace None stands for all of them, a binding "" for none."""
@@ -39,7 +50,7 @@ class Installation:
     policy_binding: str = ""
 
 
-async def clean(api: KubeApi, installation: Installation, *, every_s: float = LOOK_EVERY_S) -> None:
+async def clean(api: Cleaner, installation: Installation, *, every_s: float = LOOK_EVERY_S) -> None:
     """Delete, and look again until nothing is left. A refusal is logged, and tried again."""
     while True:
         try:
@@ -53,7 +64,7 @@ async def clean(api: KubeApi, installation: Installation, *, every_s: float = LO
         await asyncio.sleep(every_s)
 
 
-async def _round(api: KubeApi, installation: Installation) -> list[str]:
+async def _round(api: Cleaner, installation: Installation) -> list[str]:
     """Delete what there is; returns what was there."""
     if installation.policy_binding:
         await _delete_binding(api, installation.policy_binding)
@@ -68,7 +79,7 @@ async def _round(api: KubeApi, installation: Installation) -> list[str]:
     return left
 
 
-async def _delete_binding(api: KubeApi, name: str) -> None:
+async def _delete_binding(api: Cleaner, name: str) -> None:
     try:
         found = await api.get(POLICY_BINDINGS, None, name)
     except NotFound:
@@ -76,7 +87,7 @@ async def _delete_binding(api: KubeApi, name: str) -> None:
     await _delete(api, POLICY_BINDINGS, None, name, uid=found["metadata"]["uid"])
 
 
-async def _delete(api: KubeApi, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
+async def _delete(api: Cleaner, resource: Resource, namespace: str | None, name: str, *, uid: str) -> None:
     """Delete it, or see that somebody else did."""
     try:
         await api.delete(resource, namespace, name, uid=uid)
@@ -85,7 +96,7 @@ async def _delete(api: KubeApi, resource: Resource, namespace: str | None, name:
     logger.info("deleted %s %s", resource.kind, name)
 
 
-async def run(api: KubeApi, installation: Installation, *, timeout_s: float) -> bool:
+async def run(api: Cleaner, installation: Installation, *, timeout_s: float) -> bool:
     """Clean for at most `timeout_s`; returns whether everything is gone."""
     try:
         async with asyncio.timeout(timeout_s):

@@ -1,8 +1,6 @@
 """Uninstalling: what goes first, that it ends when all is gone, and that it ends when something is not."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
@@ -28,7 +26,11 @@ class Cluster:
         return {"metadata": {"name": name, "uid": "uid"}}
 
     async def list_names(
-        self, resource: Resource, namespace: str | None, *, labels: str = "", limit: int = 500
+        self,
+        resource: Resource,
+        namespace: str | None,
+        *,
+        labels: str = "",
     ) -> dict[str, str]:
         if self.faults:
             raise self.faults.pop()
@@ -45,14 +47,6 @@ class Cluster:
         key = name if namespace is None else f"{namespace}/{name}"
         del self.objects[resource.plural][key]
         self.deleted.append(f"{resource.plural} {key}")
-
-    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body:
-        raise AssertionError("an uninstall creates nothing")
-
-    async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> Body:
-        raise AssertionError("an uninstall changes nothing")
-
-    patch_status = patch
 
 
 def installed() -> Cluster:

@@ -39,6 +39,12 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{ (.Values.operator.watch.all | ternary (list) .Values.operator.watch.namespaces) | default (list .Release.Namespace) | uniq | toJson }}
 {{- end }}
 
+{{/* Where the replicas' lease lies: in a namespace that is watched. */}}
+{{- define "genlock.leaseNamespace" -}}
+{{- $namespaces := include "genlock.namespaces" . | fromJsonArray -}}
+{{ has .Release.Namespace $namespaces | ternary .Release.Namespace (first $namespaces) }}
+{{- end }}
+
 {{/* NAME/KEY of the Secret with the whole URL of Redis; empty where redis.url says it. */}}
 {{- define "genlock.redisSecret" -}}
 {{- if .Values.redis.enabled }}{{ include "genlock.secretName" . }}/redis-url
@@ -129,7 +135,12 @@ maxmemory-policy noeviction
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, patch, delete]
-- apiGroups: ["", events.k8s.io]
+# Watched everywhere, as proof that watching works.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: ["{{ include "genlock.fullname" . }}-operator"]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end }}
