@@ -30,13 +30,7 @@ from genlock_operator.observed import Meta, SessionSeen
 from genlock_operator.plan.conditions import Verdict, conditions, find, milliseconds
 from genlock_operator.plan.demand import choice_here, in_shape_of, needs_move, own_record, waits_to_change
 from genlock_operator.plan.policy import SessionPolicy
-from genlock_operator.plan.status import (
-    figures_differ,
-    final_status,
-    is_news,
-    status_of,
-    stored_status,
-)
+from genlock_operator.plan.status import figures_differ, final_status, is_news, status_of, stored_status
 from genlock_operator.plan.why_not import NEEDS_A_PERSON
 from genlock_operator.reasons import EventReason, Reason
 
@@ -49,12 +43,12 @@ def plan_session(seen: SessionSeen, now_ms: int, policy: SessionPolicy) -> list[
     if resource is None or resource.meta.deleting:
         return _clear_away(record) if record is not None and record.uid else []
     meta, before = resource.meta, stored_status(resource)
-    if record is not None and record.uid != meta.uid and (record.uid or record.finished):
+    if record is not None and record.uid not in ("", meta.uid):
         return _clear_away(record)
     if before.phase in FINISHED:
         return _after_the_end(seen, meta, before, now_ms)
     if record is not None and record.finished:
-        return _finish(record, meta, before, now_ms)
+        return _finish(record, meta, before, now_ms) if record.uid else _clear_away(record)
     return _next_steps(seen, meta, before) or _report(seen, meta, before, now_ms, policy)
 
 
@@ -93,7 +87,7 @@ def _after_the_end(seen: SessionSeen, meta: Meta, before: SessionStatus, now_ms:
     """The end is final: a record that came back is ended again, and in time the object goes."""
     record = own_record(seen)
     if record is not None and not record.finished:
-        return [EndSession(record.name, "Deleted")]
+        return [EndSession(record.name, before.reason or "Ended")]
     session = seen.session or (record.session if record is not None else None)
     if session is None or before.finished is None:
         return []

@@ -23,7 +23,7 @@ from genlock_operator.plan.why_not import why_not_assigned, why_not_moved, why_n
 from genlock_operator.reasons import Reason
 
 MAX_UNPROFILED: Final = 16
-_CAPACITY: Final = 1_000
+"""What the schema lets the list have."""
 
 _WHY: Final = {
     "Idle": "nobody published or watched for its idleTimeout",
@@ -54,18 +54,17 @@ def status_of(seen: SessionSeen, meta: Meta, before: SessionStatus, now_ms: int)
     record = own_record(seen)
     epoch = before.epoch if record is None or not record.epoch else record.epoch
     moved = before.epoch is not None and epoch != before.epoch
-    figures = _figures(seen, before, now_ms)
     judged = conditions(before.conditions, _verdicts(seen, before), generation=meta.generation, now_ms=now_ms)
     phase = _phase(record, before)
     decisive = find(judged, ConditionType.ASSIGNED if phase is Phase.PENDING else ConditionType.LIVE)
     gpus, share = _gpus(seen, record)
-    owned = record is not None and record.owner is not None
+    owner = record.owner if record is not None else None
     return SessionStatus(
         phase=phase,
         reason=decisive.message if decisive is not None else "",
         observed_generation=meta.generation,
-        worker=record.owner.name if record is not None and record.owner is not None else None,
-        pool=record.pool if record is not None and owned else None,
+        worker=owner.name if owner is not None else None,
+        pool=record.pool if record is not None and owner is not None else None,
         epoch=epoch,
         gpus=gpus,
         gpu_share=share,
@@ -75,7 +74,7 @@ def status_of(seen: SessionSeen, meta: Meta, before: SessionStatus, now_ms: int)
         moves=before.moves + int(moved),
         unprofiled=_unprofiled(seen, before),
         endpoints=_endpoints(seen.public_url, seen.name),
-        figures=figures,
+        figures=_figures(seen, before, now_ms),
         conditions=judged,
     )
 
@@ -162,7 +161,7 @@ def _live(record: SessionRecord | None, before: SessionStatus) -> Verdict:
         return yes(ConditionType.LIVE, Reason.STREAMING, "generated frames reach the gateways")
     if phase is Phase.RECOVERING:
         why = why_phase(record) if record is not None else "its record is gone"
-        return no(ConditionType.LIVE, Reason.RECOVERING, f"it goes on on another worker: {why or 'it moves'}")
+        return no(ConditionType.LIVE, Reason.RECOVERING, f"it goes on elsewhere: {why or 'it moves'}")
     if record is not None and record.owner is not None:
         return no(ConditionType.LIVE, Reason.NO_SOURCE, "a worker has it, and no picture comes in yet")
     return no(ConditionType.LIVE, Reason.NOT_CLAIMED, "no worker has it yet")
@@ -220,7 +219,7 @@ def _gpus(seen: SessionSeen, record: SessionRecord | None) -> tuple[int | None, 
     worker = seen.worker
     if record is None or worker is None or record.owner != worker.identity:
         return None, None
-    return worker.gpus, round(worker.gpus * record.cost / (worker.capacity or _CAPACITY), 3)
+    return worker.gpus, round(worker.gpus * record.cost / max(worker.capacity, 1), 3)
 
 
 def _unprofiled(seen: SessionSeen, before: SessionStatus) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from genlock_core.claims.facts import MoveCause, WorkerState, WorkerView
 from genlock_core.claims.figure_board import SessionFigures
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
-from genlock_core.claims.record import FINISHED, PoolChoice, SessionRecord
+from genlock_core.claims.record import FINISHED, PoolChoice, SessionRecord, from_fields, to_fields
 from genlock_core.sizing.placement import PoolShape, place
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.pool import wire
@@ -266,12 +266,14 @@ class World:
 
     def _store(self, record: SessionRecord) -> None:
         if self.record is not None:
-            self.record = replace(self.record, session=record.session, pools=record.pools)
+            changed = replace(self.record, session=record.session, pools=record.pools)
+            self.record = from_fields(to_fields(changed))
             return
         if not record.pools:
             raise AssertionError("created without a placement")
         phase = Phase.RECOVERING if record.epoch else Phase.PENDING
-        self.record = replace(record, phase=phase, created_ms=self.now_ms, active_ms=self.now_ms)
+        stored = replace(record, phase=phase, created_ms=self.now_ms, active_ms=self.now_ms)
+        self.record = from_fields(to_fields(stored))
 
     def _fit(self, epoch: int) -> None:
         record = self.record

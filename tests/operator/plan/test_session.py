@@ -188,6 +188,16 @@ def test_an_object_takes_the_name_of_a_session_that_ended_without_one() -> None:
     assert world.plan() == [ForgetRecord(NAME)]
 
 
+def test_a_finished_object_leaves_a_session_that_no_object_made_alone() -> None:
+    world = living()
+    world.end()
+    world.settle()
+    assert world.record is not None
+    world.record = replace(world.record, uid="")
+
+    assert only_looks_again(world.plan())
+
+
 def test_nothing_at_all_needs_nothing() -> None:
     assert World().plan() == []
 
