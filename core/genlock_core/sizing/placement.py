@@ -5,6 +5,7 @@ Pure: rows and pools in, a Placement or the reasons against one out. `claims` th
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from genlock_core.claims.record import PoolChoice
 from genlock_core.sizing.profile import ProfileRow, resolution_tokens
@@ -39,10 +40,19 @@ class Placement:
     """Service levels that were not checked because nobody measured them, in words."""
 
 
+class UnplaceableKind(StrEnum):
+    """What is missing, for programs."""
+
+    NO_POOL = "NoPool"  # no pool has the model
+    NO_PROFILE = "NoProfile"  # nobody measured the model
+    NO_POOL_OF_SHAPE = "NoPoolOfShape"  # pools have it, but by what was measured none meets the service levels
+
+
 @dataclass(frozen=True, slots=True)
 class Unplaceable:
     """No pool can serve the session in time."""
 
+    kind: UnplaceableKind
     reasons: tuple[str, ...]
     """One or more sentences per pool, or what is missing altogether; each says what would help."""
 
@@ -76,10 +86,11 @@ def place(session: ResolvedSession, rows: Sequence[ProfileRow], pools: Sequence[
     are profiled, and what was not checked is named in `unprofiled`.
     """
     if not any(pool.model == session.model for pool in pools):
-        return Unplaceable((_no_pool(session, pools),))
+        return Unplaceable(UnplaceableKind.NO_POOL, (_no_pool(session, pools),))
     if not any(row.model == session.model for row in rows):
         known = ", ".join(sorted({row.model for row in rows})) or "none"
-        return Unplaceable((f"there is no profile of the model {session.model} (profiled: {known})",))
+        missing = f"there is no profile of the model {session.model} (profiled: {known})"
+        return Unplaceable(UnplaceableKind.NO_PROFILE, (missing,))
     best: list[_Candidate] = []
     reasons: list[str] = []
     for pool in pools:
@@ -92,7 +103,7 @@ def place(session: ResolvedSession, rows: Sequence[ProfileRow], pools: Sequence[
         else:
             reasons.extend(_why_not(session, rows, fitting, pool))
     if not best:
-        return Unplaceable(tuple(dict.fromkeys(reasons)))
+        return Unplaceable(UnplaceableKind.NO_POOL_OF_SHAPE, tuple(dict.fromkeys(reasons)))
     best.sort(key=_Candidate.rank)
     first = best[0]
     return Placement(

@@ -60,7 +60,7 @@ def why_not_placed(seen: SessionSeen) -> WhyNot | None:
         mistakes = "; ".join(seen.mistakes) or "no reason is known"
         return WhyNot(Reason.INVALID, f"the spec cannot be read: {mistakes}")
     if isinstance(seen.placement, Unplaceable):
-        return WhyNot(_kind(seen.placement), str(seen.placement))
+        return WhyNot(Reason(seen.placement.kind), str(seen.placement))
     if seen.placement is None:
         return WhyNot(Reason.NO_POOL, f"no pool for the model {seen.session.model} is known yet")
     return None
@@ -107,11 +107,3 @@ def _of_pool(pool: str, outlook: PoolOutlook | None, refusal: str) -> WhyNot:
         return WhyNot(Reason.WORKERS_STARTING, f"pool {pool} has no free worker, {on_the_way}")
     what, advice = _ADVICE[limit]
     return WhyNot(limit, f"pool {pool} {what}{f': {outlook.message}' if outlook.message else ''}; {advice}")
-
-
-def _kind(verdict: Unplaceable) -> Reason:
-    if all(reason.startswith("no pool serves") for reason in verdict.reasons):
-        return Reason.NO_POOL
-    if all(reason.startswith("there is no profile") for reason in verdict.reasons):
-        return Reason.NO_PROFILE
-    return Reason.NO_POOL_OF_SHAPE

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.claims.record import PoolChoice
-from genlock_core.sizing.placement import WORKER_CAPACITY, Placement, PoolShape, Unplaceable, place, sessions_in_time
+from genlock_core.sizing.placement import (
+    WORKER_CAPACITY,
+    Placement,
+    PoolShape,
+    Unplaceable,
+    UnplaceableKind,
+    place,
+    sessions_in_time,
+)
 from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles
 from genlock_core.spec.session import QualityMode, Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
 
@@ -126,6 +134,26 @@ def test_what_is_missing_altogether_is_named() -> None:
     assert "no profile of the model wan2.1-1.3b (profiled: x)" in reasons(session(), [row(model="x")], [pool()])
     assert "no profile of this shape (profiled: 1x H100)" in reasons(session(), [row()], [pool(gpus=8)])
     assert "served: none" in reasons(session(), SEED, [])
+
+
+@pytest.mark.parametrize(
+    ("measured", "offered", "kind"),
+    [
+        ([row()], [], UnplaceableKind.NO_POOL),
+        ([row()], [pool(model="wan2.1-14b")], UnplaceableKind.NO_POOL),
+        ([], [pool()], UnplaceableKind.NO_PROFILE),
+        ([row(model="x")], [pool()], UnplaceableKind.NO_PROFILE),
+        ([row()], [pool(gpus=8)], UnplaceableKind.NO_POOL_OF_SHAPE),
+        ([row(5)], [pool()], UnplaceableKind.NO_POOL_OF_SHAPE),
+        ([row(first_frame_ms=9_000)], [pool(), pool("q", model="x")], UnplaceableKind.NO_POOL_OF_SHAPE),
+    ],
+)
+def test_programs_are_told_what_is_missing(
+    measured: list[ProfileRow], offered: list[PoolShape], kind: UnplaceableKind
+) -> None:
+    found = place(session(), measured, offered)
+    assert isinstance(found, Unplaceable)
+    assert found.kind is kind
 
 
 def test_no_session_costs_nothing_however_fast_the_worker_is() -> None:
