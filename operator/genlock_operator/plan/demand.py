@@ -37,11 +37,13 @@ def needs_move(seen: SessionSeen) -> bool:
 
 def waits_to_change(seen: SessionSeen) -> bool:
     """A worker has it, and its spec asks for more than any worker gives it now."""
-    record = own_record(seen)
+    record, here = own_record(seen), choice_here(seen)
     if record is None or record.owner is None or seen.session is None:
         return False
     unplaced = not isinstance(seen.placement, Placement)
-    return needs_move(seen) or (unplaced and in_shape_of(record.session, seen.session) != seen.session)
+    beyond_its_shape = unplaced and in_shape_of(record.session, seen.session) != seen.session
+    not_fitted = bool(seen.refusal) and here is not None and here.cost > record.cost
+    return needs_move(seen) or beyond_its_shape or not_fitted
 
 
 def in_shape_of(old: ResolvedSession, new: ResolvedSession) -> ResolvedSession:
@@ -62,7 +64,7 @@ def demand_of(seen: SessionSeen) -> Demand | None:
         return None
     if resource.status.get("phase") in (Phase.ENDED, Phase.FAILED) or (record is None and seen.record is not None):
         return None
-    if record is not None and (record.finished or (record.owner is not None and not needs_move(seen))):
+    if record is not None and (record.finished or (record.owner is not None and not waits_to_change(seen))):
         return None
     first = seen.placement.choices[0]
     return Demand(session=seen.name, pool=first.pool, cost=first.cost, since_ms=resource.meta.created_ms)

@@ -219,6 +219,23 @@ def test_a_session_that_waits_for_its_shape_is_assigned_and_says_what_it_needs()
     assert (found.status, found.reason) == ("True", "NeedsMove")
 
 
+def test_a_fit_that_was_refused_although_room_was_seen_is_told_and_tried_again_soon() -> None:
+    world = live()
+    world.apply(steps=2)
+    world.reconcile()
+    assert world.record is not None
+    world.record = replace(world.record, cost=500)
+    world.refusal = "worker s0 has less free than was seen"
+
+    planned = world.plan()
+
+    status = next(action.status for action in planned if isinstance(action, WriteSessionStatus))
+    found = find(status.conditions, ConditionType.ASSIGNED)
+    assert found is not None
+    assert found.reason == "NeedsMove"
+    assert planned[-1] == LookAgain(world.now_ms + 1_000)
+
+
 def test_a_session_that_no_pool_can_serve_as_changed_says_what_it_needs() -> None:
     world = live()
     world.shapes = world.shapes[:1]
