@@ -185,6 +185,8 @@ class PoolSeen:
     workers: Mapping[str, WorkerView]
     store_answers: bool = True
     """False: Redis is away, `workers` says nothing; nobody is drained or deleted then."""
+    store_since_ms: int = 0
+    """Since when Redis has answered without a break: heartbeats older than this say nothing of a worker."""
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     """Empty where the operator may not read nodes."""
     demand: tuple[Demand, ...] = ()

@@ -106,37 +106,38 @@ def _outer_reason(worker: Worker, seen: PoolSeen) -> str:
 def _stuck(roster: Roster, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> dict[str, str]:
     """By name those that make no progress, or do not start while others do.
 
-    Where more than one worker runs and most of them are silent, it is Redis that is (or was a moment ago), not them.
+    Where most workers are silent, something else may be wrong than they: then one is replaced at a time.
     """
     if not seen.store_answers:
         return {}
     patience_ms = round(defaults.stuck_after_s * 1_000)
     running = [worker for worker in roster.staying if worker.pod.started_ms and not worker.pod.failing]
-    silent = {
-        worker.name: why for worker in running if (why := _silence(worker, patience_ms=patience_ms, now_ms=now_ms))
-    }
-    if len(running) > 1 and 2 * len(silent) > len(running):
-        silent = {}
-    late_ms = seen.resource.spec.rollout.stalled_after
-    others_start = any(worker.ready for worker in roster.current)
-    failing = {
-        worker.name: f"its container does not run ({worker.pod.failing})"
-        for worker in roster.current
-        if others_start and worker.pod.failing and _since_known(worker, now_ms) > late_ms
-    }
-    return failing | silent
+    silences = {worker.name: _silence(worker, seen, patience_ms, now_ms) for worker in running}
+    silent = {name: why for name, why in silences.items() if why}
+    if 2 * len(silent) > len(running):
+        settled = not roster.leaving and all(worker.pod.ready_ms for worker in roster.staying)
+        silent = dict([min(silent.items())]) if settled else {}
+    return _cannot_start(roster, seen.resource.spec.rollout.stalled_after, now_ms) | silent
 
 
-def _silence(worker: Worker, *, patience_ms: int, now_ms: int) -> str:
+def _silence(worker: Worker, seen: PoolSeen, patience_ms: int, now_ms: int) -> str:
+    """Why it counts as stuck; "" if it does not. It has had time to speak since it and Redis have been there."""
     pod, view = worker.pod, worker.view
+    if now_ms - max(pod.started_ms, seen.store_since_ms) <= patience_ms:
+        return ""
     if view is None:
         late = pod.ready and pod.ready_ms and now_ms - pod.ready_ms > patience_ms
         return "it is ready, but has not registered" if late else ""
-    if view.heartbeat_age_ms > patience_ms and now_ms - pod.started_ms > patience_ms:
-        return f"it has made no progress for {view.heartbeat_age_ms // 1_000} s"
-    return ""
+    age_ms = view.heartbeat_age_ms
+    return f"it has made no progress for {age_ms // 1_000} s" if age_ms > patience_ms else ""
 
 
-def _since_known(worker: Worker, now_ms: int) -> int:
-    """For how long its container could have been running, in milliseconds."""
-    return now_ms - max(worker.pod.meta.created_ms, worker.pod.ready_ms)
+def _cannot_start(roster: Roster, late_ms: int, now_ms: int) -> dict[str, str]:
+    """By name those whose container has failed for long although others of the same revision run."""
+    if not any(worker.ready for worker in roster.current):
+        return {}
+    return {
+        worker.name: f"its container does not run ({worker.pod.failing})"
+        for worker in roster.current
+        if worker.pod.failing and now_ms - max(worker.pod.meta.created_ms, worker.pod.ready_ms) > late_ms
+    }

@@ -7,12 +7,14 @@ the pool's uid is part of the revision: it is the worker's name in the claims as
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from genlock_core.spec.pool import POOL_KIND, Toleration, WorkerPoolSpec, node_products, wire
+from genlock_core.spec.pool import POOL_KIND, WorkerPoolSpec
 from genlock_core.spec.session import API_VERSION
 from genlock_operator.observed import PodRole, PodState, PoolResource
+from genlock_operator.plan import pod_placement
+from genlock_operator.plan.pod_placement import APP_LABEL, WORKER_APP
 from genlock_operator.plan.policy import (
     POOL_LABEL,
     REVISION_LABEL,
@@ -22,10 +24,7 @@ from genlock_operator.plan.policy import (
     WorkerDefaults,
 )
 
-APP_LABEL: Final = "app.kubernetes.io/name"
-WORKER_APP: Final = "genlock-worker"
 PLACEHOLDER_APP: Final = "genlock-placeholder"
-PRODUCT_LABEL: Final = "nvidia.com/gpu.product"
 LINK_PORT_NAME: Final = "link"
 HEALTH_PORT_NAME: Final = "metrics"
 CONTAINER: Final = "worker"
@@ -163,8 +162,8 @@ def _pod_spec(
             "runAsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "affinity": _affinity(spec),
-        "tolerations": _tolerations(template.tolerations, spec.gpu.resource, round(defaults.lost_after_s)),
+        "affinity": pod_placement.affinity(spec),
+        "tolerations": pod_placement.tolerations(spec, round(defaults.lost_after_s)),
         "containers": [dict(container)],
     }
     if template.node_selector:
@@ -256,34 +255,6 @@ def _mounts(spec: WorkerPoolSpec) -> list[dict[str, Any]]:
     if spec.template.media is not None:
         mounts.append({"name": "media", "mountPath": "/media", "readOnly": True})
     return mounts
-
-
-def _affinity(spec: WorkerPoolSpec) -> dict[str, Any]:
-    """The right GPUs; and rather a node that has workers already, so that others stay empty."""
-    product = {"key": PRODUCT_LABEL, "operator": "In", "values": list(node_products(spec.gpu))}
-    workers = {"matchLabels": {APP_LABEL: WORKER_APP}}
-    packed = {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": workers}}
-    return {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [product]}]}
-        },
-        "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [packed]},
-    }
-
-
-def _tolerations(template: Sequence[Toleration], resource: str, lost_after_s: int) -> list[dict[str, Any]]:
-    """The GPU nodes' taint, those of the template, and how long a node may be silent before its pods are given up."""
-    silent = [
-        {
-            "key": f"node.kubernetes.io/{taint}",
-            "operator": "Exists",
-            "effect": "NoExecute",
-            "tolerationSeconds": lost_after_s,
-        }
-        for taint in ("not-ready", "unreachable")
-    ]
-    gpus = [{"key": key, "operator": "Exists"} for key in sorted({"nvidia.com/gpu", resource})]
-    return [*gpus, *(wire(toleration) for toleration in template), *silent]
 
 
 def _probe(path: str, *, every_s: int, failures: int) -> dict[str, Any]:

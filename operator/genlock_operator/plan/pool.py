@@ -22,6 +22,7 @@ from genlock_operator.observed import PodRole, PoolOutlook, PoolSeen
 from genlock_operator.plan import drain, limits, scale
 from genlock_operator.plan.conditions import find
 from genlock_operator.plan.course import Course, asked_by, course_of
+from genlock_operator.plan.drain import Leaver
 from genlock_operator.plan.pods import placeholder_pod, pod_name, worker_pod
 from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.plan.pool_status import reserve_of, status_of
@@ -127,16 +128,28 @@ def _status_and_what_changed(seen: PoolSeen, course: Course, now_ms: int) -> Ite
     if course.create:
         message = f"created {course.create} of {course.want} workers, revision {course.roster.revision}"
         yield Tell("WorkerPool", meta, "Normal", EventReason.WORKER_CREATED.value, message)
-    for leaver in course.begins:
-        if seen.store_answers or not leaver.worker.began:
-            message = f"{leaver.worker.name} leaves: {leaver.why}; {leaver.worker.sessions} sessions move first"
-            yield Tell("WorkerPool", meta, "Normal", EventReason.WORKER_DRAINING.value, message)
+    for leaver in (*course.begins, *course.goes_on):
+        told = _told_of(leaver, begins=leaver in course.begins)
+        if told is not None and (seen.store_answers or not leaver.worker.began):
+            yield Tell("WorkerPool", meta, "Normal", told[0].value, told[1])
     for type_ in (PoolConditionType.PROGRESSING, PoolConditionType.SCALING_LIMITED):
         now, then = find(status.conditions, type_), find(before.conditions, type_)
         if now is not None and now.reason in _WORTH_A_WARNING and (then is None or then.reason != now.reason):
             yield Tell("WorkerPool", meta, "Warning", now.reason, now.message)
     if status != before:
         yield WritePoolStatus(meta, status)
+
+
+def _told_of(leaver: Leaver, *, begins: bool) -> tuple[EventReason, str] | None:
+    """The Event about one that leaves: when its drain begins, and when nobody is left on it."""
+    name, sessions = leaver.worker.name, leaver.worker.sessions
+    if not sessions:
+        return EventReason.WORKER_DELETED, f"{name} is deleted: {leaver.why}"
+    return (
+        (EventReason.WORKER_DRAINING, f"{name} leaves: {leaver.why}; {sessions} sessions move first")
+        if begins
+        else None
+    )
 
 
 _WORTH_A_WARNING = frozenset(

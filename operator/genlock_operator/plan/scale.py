@@ -5,6 +5,7 @@ that is never split: a plan that moves whole blocks is one that can be carried o
 """
 
 import math
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 
 from genlock_core.claims.identity import CAPACITY
@@ -15,23 +16,22 @@ LARGEST_RESERVE = 0.9
 """A reserve beyond this would ask for workers without end."""
 STEP_SHARE = 0.25
 """At most this share of a pool leaves at a time when there are too many."""
+MOST_TRIED = 32
+"""So many workers are looked at, in the order of preference, for who leaves next."""
 
 
 def packed(blocks: Iterable[int], capacity: int = CAPACITY) -> int:
-    """How many workers hold these blocks, by first fit of the largest first; one larger than a worker has its own."""
+    """How many workers hold these blocks, the largest first; one larger than a worker has one of its own."""
     return len(place(sorted(blocks, reverse=True), [], capacity))
 
 
-def place(blocks: Sequence[int], loads: Sequence[int], capacity: int = CAPACITY) -> list[int]:
-    """The loads of the workers after each block went, in this order, to the fullest one with room, as claims do, or
-    to a new one. The workers of `loads` come first in the answer, in their order."""
-    after = list(loads)
+def place(blocks: Iterable[int], loads: Iterable[int], capacity: int = CAPACITY) -> list[int]:
+    """The loads of all workers, in ascending order, once each block went, in this order, to the fullest worker with
+    room, as claims do, or to a new one."""
+    after = sorted(loads)
     for block in blocks:
-        room = [index for index, load in enumerate(after) if load + block <= capacity]
-        if room:
-            after[max(room, key=lambda index: (after[index], -index))] += block
-        else:
-            after.append(block)
+        fullest = bisect_right(after, capacity - block) - 1
+        insort(after, (after.pop(fullest) if fullest >= 0 else 0) + block)
     return after
 
 
@@ -89,7 +89,7 @@ def victims(roster: Roster, spec: WorkerPoolSpec, waiting: Sequence[int], count:
     most = max(1, int(len(roster.staying) * STEP_SHARE)) - len(roster.leaving)
     chosen: list[Worker] = []
     left = roster
-    for worker in _order(roster):
+    for worker in _order(roster)[:MOST_TRIED]:
         if len(chosen) >= min(count, most):
             break
         without = left.without([worker])

@@ -118,6 +118,7 @@ class World:
         self.quota = quota
         self.broken_images: set[str] = set()
         self.store_answers = True
+        self.store_since_ms = 0
         self.lag = False
         """The operator's caches are one tick behind."""
         self.pods: dict[str, Pod] = {}
@@ -207,6 +208,7 @@ class World:
             pods=facts,
             workers=views if self.store_answers else {},
             store_answers=self.store_answers,
+            store_since_ms=self.store_since_ms,
             nodes={
                 name: NodeFacts(name, ready=not node.lost, leaving="cordoned" if node.cordoned else "")
                 for name, node in self.nodes.items()
@@ -316,7 +318,7 @@ class World:
             formats=FormatRange(1, 1),
         )
 
-    # -- the operator's hands -------------------------------------------------------------------------------------------
+    # -- the operator's hands -----------------------------------------------------------------------------------------
 
     def _operate(self, crash_after: int | None) -> None:
         self.wishes = plan_pool(self.seen(), self.now_ms, DEFAULTS)

@@ -1,8 +1,12 @@
 """What a pool does over time, in a world of nodes, pods and workers: each test one story, each step checked by it."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.operator.plan.pool_world import World, pool_spec
+from genlock_operator.actions import CloseWorker, RetirePod
+from genlock_operator.plan.pool import plan_pool
+from tests.operator.plan.pool_world import DEFAULTS, World, pool_spec
 
 NODES = {"a": 8, "b": 8, "c": 8}
 
@@ -204,12 +208,26 @@ def test_a_stuck_worker_is_replaced() -> None:
     assert len(pool.created) == 4
 
 
-def test_a_silence_of_most_workers_is_redis_and_nobody_is_replaced() -> None:
+def test_a_silence_of_most_workers_replaces_them_one_at_a_time() -> None:
     pool = world(replicas=3)
     for pod in pool.workers():
         pod.stuck = True
+    pool.run(33)
+    assert [pod.stuck for pod in pool.workers()].count(True) == 2
+    pool.run(60)
+    assert not any(pod.stuck for pod in pool.workers())
+
+
+def test_heartbeats_from_before_an_outage_of_redis_say_nothing() -> None:
+    pool = world(replicas=1)
+    pool.arrive("studio/one")
+    pool.run(2)
+    before, process = pool.now_ms, pool.processes[pool.workers()[0].name]
     pool.run(120)
-    assert len(pool.created) == 3
+    process.heartbeat_ms = before
+    pool.store_since_ms = pool.now_ms
+    plan = plan_pool(pool.seen(), pool.now_ms + 1_000, DEFAULTS)
+    assert not [action for action in plan if isinstance(action, CloseWorker | RetirePod)]
 
 
 def test_a_person_asks_for_a_drain_by_annotation() -> None:
@@ -325,11 +343,6 @@ def test_the_reserve_follows_the_workers() -> None:
 def test_a_pool_that_is_deleted_is_left_to_the_garbage_collection() -> None:
     pool = world(replicas=2)
     seen = pool.seen()
-    from dataclasses import replace
-
-    from genlock_operator.plan.pool import plan_pool
-    from tests.operator.plan.pool_world import DEFAULTS
-
     gone = replace(seen, resource=replace(seen.resource, meta=replace(seen.resource.meta, deleting=True)))
     assert plan_pool(gone, pool.now_ms, DEFAULTS) == []
 
