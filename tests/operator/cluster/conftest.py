@@ -1,11 +1,13 @@
 """What the tests of the API server share: the three kinds in a fresh namespace."""
 
+import os
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.api_server import ApiServer
+from tests.operator.cluster.installation import HelmMissing, install
 from tests.operator.cluster.resources import POOL, PROFILE, SESSION, Resources
 
 
@@ -35,3 +37,14 @@ def profiles(admin: httpx.Client, namespace: str, crds: None) -> Resources:
 def resources(request: pytest.FixtureRequest, admin: httpx.Client, namespace: str, crds: None) -> Resources:
     """Each kind in turn."""
     return Resources(admin, namespace, request.param)
+
+
+@pytest.fixture(scope="session")
+def installation(control_plane: ApiServer) -> str:
+    """A namespace with the chart's rights and protection, shared by the whole run; pods there are named by the test."""
+    try:
+        return install(control_plane)
+    except HelmMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
