@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from genlock_core.claims.facts import MoveCause
 from genlock_core.claims.record import FINISHED, SessionRecord
+from genlock_core.claims.rules import HOLD_MS
 from genlock_core.sizing.placement import Placement
 from genlock_core.spec.session import Phase, ResolvedSession
 from genlock_core.spec.status import ConditionType, SessionStatus
@@ -49,7 +50,7 @@ def plan_session(seen: SessionSeen, now_ms: int, policy: SessionPolicy) -> list[
         return _after_the_end(seen, meta, before, now_ms)
     if record is not None and record.finished:
         return _finish(record, meta, before, now_ms) if record.uid else _clear_away(record)
-    return _next_steps(seen, meta, before) or _report(seen, meta, before, now_ms, policy)
+    return _next_steps(seen, meta, before, now_ms) or _report(seen, meta, before, now_ms, policy)
 
 
 def store_away(seen: SessionSeen, now_ms: int) -> list[SessionAction]:
@@ -98,11 +99,11 @@ def _after_the_end(seen: SessionSeen, meta: Meta, before: SessionStatus, now_ms:
 # -- what the session needs next ---------------------------------------------------------------------------------------
 
 
-def _next_steps(seen: SessionSeen, meta: Meta, before: SessionStatus) -> list[SessionAction]:
+def _next_steps(seen: SessionSeen, meta: Meta, before: SessionStatus, now_ms: int) -> list[SessionAction]:
     """What changes the stream: at most one step that has to be seen before the next is chosen."""
     record = own_record(seen)
     if record is None:
-        return _create(seen, meta, before) if seen.record is None else []
+        return _create(seen, meta, before, now_ms) if seen.record is None else []
     changes = _bring_up_to_date(seen, record, meta)
     if changes:
         return changes
@@ -117,12 +118,23 @@ def _next_steps(seen: SessionSeen, meta: Meta, before: SessionStatus) -> list[Se
     return [FitClaim(record.name, record.epoch)] if here is not None and here.cost != record.cost else []
 
 
-def _create(seen: SessionSeen, meta: Meta, before: SessionStatus) -> list[SessionAction]:
-    """A new record, or one that Redis lost: epochs go on from the one that was seen last."""
+def _create(seen: SessionSeen, meta: Meta, before: SessionStatus, now_ms: int) -> list[SessionAction]:
+    """A new record; or one that Redis lost: its epochs go on from the one that was seen last."""
     if seen.session is None or not isinstance(seen.placement, Placement):
+        return []
+    if before.epoch and not _nobody_brings_it_back(before, now_ms):
         return []
     record = SessionRecord(session=seen.session, pools=seen.placement.choices, epoch=before.epoch or 0, uid=meta.uid)
     return [StoreRecord(record)]
+
+
+def _nobody_brings_it_back(before: SessionStatus, now_ms: int) -> bool:
+    """Has a lost record been missing for so long that its worker would have reasserted it, did it still serve?"""
+    assigned = find(before.conditions, ConditionType.ASSIGNED)
+    if assigned is None or assigned.status != "False":
+        return False
+    whole_second_ms = 1_000
+    return now_ms - milliseconds(assigned.last_transition_time) >= HOLD_MS + whole_second_ms
 
 
 def _bring_up_to_date(seen: SessionSeen, record: SessionRecord, meta: Meta) -> list[SessionAction]:

@@ -129,7 +129,7 @@ def _phase(record: SessionRecord | None, before: SessionStatus) -> Phase:
 
 def _verdicts(seen: SessionSeen, before: SessionStatus) -> list[Verdict]:
     record = own_record(seen)
-    verdicts = [_placed(seen), _assigned(seen, record), _live(record, before)]
+    verdicts = [_placed(seen), _assigned(seen, record, before), _live(record, before)]
     measured = _slo_met(seen, before)
     return verdicts if measured is None else [*verdicts, measured]
 
@@ -144,7 +144,10 @@ def _placed(seen: SessionSeen) -> Verdict:
     return yes(ConditionType.PLACED, Reason.FITS, f"served in time by pool {pools} ({share} in the first)")
 
 
-def _assigned(seen: SessionSeen, record: SessionRecord | None) -> Verdict:
+def _assigned(seen: SessionSeen, record: SessionRecord | None, before: SessionStatus) -> Verdict:
+    if seen.record is None and before.epoch and why_not_placed(seen) is None:
+        lost = "Redis lost its record; the worker that serves it brings it back, else it is made anew"
+        return no(ConditionType.ASSIGNED, Reason.RECOVERING, lost)
     if record is None or record.owner is None:
         why = why_not_assigned(seen)
         return no(ConditionType.ASSIGNED, why.reason, why.message)
@@ -160,7 +163,7 @@ def _live(record: SessionRecord | None, before: SessionStatus) -> Verdict:
     if phase is Phase.LIVE or (phase is Phase.DRAINING and lived):
         return yes(ConditionType.LIVE, Reason.STREAMING, "generated frames reach the gateways")
     if phase is Phase.RECOVERING:
-        why = why_phase(record) if record is not None else "its record is gone"
+        why = why_phase(record) if record is not None else "Redis lost its record"
         return no(ConditionType.LIVE, Reason.RECOVERING, f"it goes on elsewhere: {why or 'it moves'}")
     if record is not None and record.owner is not None:
         return no(ConditionType.LIVE, Reason.NO_SOURCE, "a worker has it, and no picture comes in yet")

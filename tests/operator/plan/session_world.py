@@ -77,7 +77,8 @@ def workers_of(**pools: str) -> dict[str, Worker]:
 
 @dataclass(slots=True)
 class World:
-    """One session's world. `claims` has (epoch, worker) of everything that was ever given; `told` are the Events."""
+    """One session's world. `claims` has (epoch, worker) of everything that was ever given; `lost` is the record that
+    Redis lost last; `told` are the Events."""
 
     workers: dict[str, Worker] = field(default_factory=lambda: workers_of(s0=SMALL, s1=SMALL, b0=BIG))
     shapes: tuple[PoolShape, ...] = SHAPES
@@ -88,6 +89,7 @@ class World:
     mistakes: tuple[str, ...] = ()
     status: SessionStatus = field(default_factory=SessionStatus)
     record: SessionRecord | None = None
+    lost: SessionRecord | None = None
     control: list[tuple[str, int, ControlChange]] = field(default_factory=list)
     figures: SessionFigures | None = None
     claims: list[tuple[int, str]] = field(default_factory=list)
@@ -162,7 +164,7 @@ class World:
             self.record = replace(_unowned(self.record, phase, reason), finished_ms=self.now_ms)
 
     def lose_record(self) -> None:
-        self.record = None
+        self.lost, self.record = self.record or self.lost, None
 
     # -- the operator --------------------------------------------------------------------------------------------------
 

@@ -206,13 +206,50 @@ def test_a_record_that_redis_lost_goes_on_from_its_epoch() -> None:
     world = living()
     epoch = world.status.epoch
     world.lose_record()
+    world.settle()
+    world.now_ms += 6_000
 
     assert stored(world.plan()).epoch == epoch
+
+
+@pytest.mark.parametrize("after_ms", [0, 5_000])
+def test_a_lost_record_is_left_to_its_worker_for_a_while(after_ms: int) -> None:
+    world = living()
+    world.lose_record()
+    world.settle()
+    world.now_ms += after_ms
+
+    assert only_looks_again(world.plan())
+    assert world.look_again_ms == NOW_MS + 1_000
+
+
+def test_a_record_that_was_lost_while_redis_was_away_is_left_to_its_worker_from_then_on() -> None:
+    world = living()
+    for action in store_away(world.seen(), world.now_ms):
+        if isinstance(action, WriteSessionStatus):
+            world.status = action.status
+    world.now_ms += 60_000
+    world.lose_record()
+
+    assert "StoreRecord" not in kinds(world.plan())
+
+
+def test_a_session_that_waited_for_a_worker_when_its_record_was_lost_does_not_wait_longer() -> None:
+    world = living()
+    world.workers.clear()
+    world.expire()
+    world.settle()
+    world.now_ms += 60_000
+    world.lose_record()
+
+    assert kinds(world.plan()) == ["StoreRecord"]
 
 
 def test_a_session_whose_record_was_lost_gets_a_worker_again() -> None:
     world = living()
     world.lose_record()
+    world.settle()
+    world.now_ms += 6_000
 
     world.settle()
 

@@ -1,6 +1,7 @@
 """The operator may die between any two actions, and gateways may act between them: the end is the same."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import pytest
@@ -56,6 +57,18 @@ def lose(world: World) -> None:
     world.lose_record()
 
 
+def brought_back(world: World) -> None:
+    """The worker reasserts what it still serves, under the epoch that it has."""
+    record, worker = world.lost, world.workers["s0"]
+    assert record is not None
+    if world.record is None:
+        world.record = replace(record, phase=Phase.LIVE, owner=worker.identity)
+
+
+def later(world: World) -> None:
+    world.now_ms += 10_000
+
+
 def moved_by_a_gateway(world: World) -> None:
     assert world.record is not None
     world.now_ms += 1_000
@@ -76,10 +89,11 @@ SCENARIOS: dict[str, Sequence[Step]] = {
     "delete and recreate": [create, go_live, replace_unseen],
     "end": [create, go_live, end],
     "time to live": [create, go_live, end, after_an_hour],
-    "lost record": [create, go_live, lose],
+    "lost record": [create, go_live, lose, later],
+    "lost record that its worker brings back": [create, go_live, lose, brought_back, later],
     "moved by a gateway": [create, go_live, moved_by_a_gateway],
     "expired": [create, go_live, expire],
-    "a whole life": [create, go_live, steer, moved_by_a_gateway, reshape, lose, end, after_an_hour],
+    "a whole life": [create, go_live, steer, moved_by_a_gateway, reshape, lose, later, end, after_an_hour],
 }
 
 
@@ -142,6 +156,8 @@ def acting(choices: list[int]) -> Step:
     return rival
 
 
+WITHOUT_A_RECORD = (create, replace_unseen, delete, later, after_an_hour)
+"""What may happen to a session that the rival left without a record, too."""
 scripts = st.lists(st.integers(0, len(RIVALS) - 1), max_size=12)
 
 
@@ -151,7 +167,7 @@ def test_with_a_gateway_that_acts_in_between_everything_comes_to_rest(
 ) -> None:
     world = World(rival=acting(list(script)), crash_after=crash)
     for step in SCENARIOS[name]:
-        if world.record is not None or step in (create, replace_unseen, delete, after_an_hour):
+        if world.record is not None or step in WITHOUT_A_RECORD:
             step(world)
         world.settle()
 
@@ -162,7 +178,7 @@ def test_with_a_gateway_that_acts_in_between_everything_comes_to_rest(
 def test_with_a_gateway_that_acts_in_between_epochs_only_grow(name: str, script: list[int], crash: int | None) -> None:
     world = World(rival=acting(list(script)), crash_after=crash)
     for step in SCENARIOS[name]:
-        if world.record is not None or step in (create, replace_unseen, delete, after_an_hour):
+        if world.record is not None or step in WITHOUT_A_RECORD:
             step(world)
         world.settle()
 
@@ -196,6 +212,7 @@ ANYTHING: tuple[Step, ...] = (
     lambda world: world.end(Phase.FAILED, "the engine gave it up"),
     lambda world: world.end(),
     lambda world: world.lose_record(),
+    later,
     lambda world: world.expire(),
     lambda world: world.go_live(),
     lambda world: _try(world, lambda record: world.claim()),

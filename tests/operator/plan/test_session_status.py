@@ -148,6 +148,28 @@ def test_a_field_that_this_version_does_not_know_does_not_hide_the_rest() -> Non
     assert (status.phase, status.moves, status.viewers) == (Phase.ENDED, 3, 0)
 
 
+def test_a_session_whose_record_was_lost_is_recovering() -> None:
+    world = live()
+    world.lose_record()
+
+    world.settle()
+
+    assert (world.status.phase, condition(world, ConditionType.ASSIGNED).reason) == (Phase.RECOVERING, "Recovering")
+
+
+def test_a_session_that_its_worker_brought_back_did_not_move() -> None:
+    world = live()
+    before, record = world.status, world.record
+    world.lose_record()
+    world.settle()
+    world.now_ms += 2_000
+    world.record = record
+
+    world.settle()
+
+    assert (world.status.worker, world.status.epoch, world.status.moves) == (before.worker, before.epoch, 0)
+
+
 # -- conditions --------------------------------------------------------------------------------------------------------
 
 
