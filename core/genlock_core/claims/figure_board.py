@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from pydantic import TypeAdapter, ValidationError
+
 from genlock_core.claims.keys import PREFIX
 from genlock_core.claims.lua import decoded
 from genlock_core.store import Store
@@ -77,6 +79,7 @@ class FigureBoard:
 
 
 _BOARDS = PREFIX + "figures"
+_FIGURES = TypeAdapter(SessionFigures)
 
 
 def _board(gateway: str) -> str:
@@ -85,11 +88,9 @@ def _board(gateway: str) -> str:
 
 def _parsed(text: bytes | str) -> SessionFigures | None:
     """Figures of a gateway of any release: unknown fields are left out, nonsense is nothing."""
-    known = SessionFigures.__dataclass_fields__
     try:
-        given = json.loads(text)
-        return SessionFigures(**{name: value for name, value in given.items() if name in known})
-    except (ValueError, TypeError, AttributeError) as error:
+        return _FIGURES.validate_json(text)
+    except ValidationError as error:
         logger.warning("figures that cannot be read: %s", error)
         return None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from genlock_core.claims import rules
 from genlock_core.claims.claims import (
     Claim,
+    Fit,
     Held,
     Move,
     MoveCause,
@@ -55,6 +56,7 @@ class ModelSession:
     lease_ms: int = 0
     format: int = 0
     finished_ms: int = 0
+    uid: str = ""
 
 
 @dataclass
@@ -154,7 +156,7 @@ class Model:
             return False
         phase = Phase.RECOVERING if record.epoch else Phase.PENDING
         new = ModelSession(record.pools, record.session.idle_timeout_ms, ttl_ms, self.now, phase, epoch=record.epoch)
-        new.format = record.snapshot_format
+        new.format, new.uid = record.snapshot_format, record.uid
         self.data.sessions[record.name] = new
         return True
 
@@ -273,6 +275,18 @@ class Model:
         polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
         found.phase, found.reason = Phase.DRAINING if polite else Phase.RECOVERING, cause.value
         return Move(self._give(session, found, worker, choice.cost, max(expected + 1, self.now)), won=True)
+
+    def fit(self, session: str, expected: int) -> Fit:
+        found = self._active(session)
+        if found.claim is None or found.epoch != expected:
+            return Fit.STALE
+        cost = next((choice.cost for choice in found.pools if choice.pool == found.claim.pool), None)
+        if cost is None:
+            return Fit.ELSEWHERE
+        if cost > found.claim.cost + self.free(found.claim.worker.name):
+            return Fit.NO_ROOM
+        found.claim = replace(found.claim, cost=cost)
+        return Fit.FITS
 
     def release(self, session: str, epoch: int, phase: Phase, reason: str) -> bool:
         found = self._current(session, epoch)

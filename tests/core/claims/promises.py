@@ -23,12 +23,12 @@ def redis_holds_what_the_model_says(found: probes.Look, model: Model) -> None:
     sessions, workers = model.data.sessions, model.data.workers
     assert {
         name: (
-            (f["phase"], f["reason"], int(f["epoch"]), int(f["snapshot_format"]), int(f["active_ms"])),
+            (f["phase"], f["reason"], int(f["epoch"]), int(f["snapshot_format"]), int(f["active_ms"]), f["uid"]),
             tuple(f.get(key) for key in ("owner", "incarnation", "address", "pool", "cost")),
         )
         for name, f in found.sessions.items()
     } == {
-        name: ((s.phase, s.reason, s.epoch, s.format, s.active_ms), _claim_fields(s.claim))
+        name: ((s.phase, s.reason, s.epoch, s.format, s.active_ms, s.uid), _claim_fields(s.claim))
         for name, s in sessions.items()
     }
     assert {

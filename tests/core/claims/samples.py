@@ -8,11 +8,13 @@ IDLE_TIMEOUT_MS = 20_000
 TTL_S = 5
 
 
-def record(name: str = "demo", *pools: tuple[str, int], idle_timeout_ms: int = IDLE_TIMEOUT_MS) -> SessionRecord:
+def record(
+    name: str = "demo", *pools: tuple[str, int], idle_timeout_ms: int = IDLE_TIMEOUT_MS, uid: str = ""
+) -> SessionRecord:
     """The record of `default/<name>`, at 400 thousandths in pool `a` unless pools are named."""
     spec = StreamSessionSpec(idle_timeout=f"{idle_timeout_ms}ms", ttl_seconds_after_finished=TTL_S)
     choices = tuple(PoolChoice(pool, cost) for pool, cost in pools or [("a", 400)])
-    return SessionRecord(resolve(SessionKey(name=name), spec), choices, key_ids=("k1",))
+    return SessionRecord(resolve(SessionKey(name=name), spec), choices, key_ids=("k1",), uid=uid)
 
 
 def offer(

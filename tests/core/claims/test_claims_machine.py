@@ -5,7 +5,7 @@ of another one. After each step all that Redis holds is compared with `model`, w
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -167,10 +167,32 @@ class ClaimsMachine(RuleBasedStateMachine):
                     self.create(session)
                     self.claim(session)
 
-    def create(self, session: str, idle_timeout_ms: int = samples.IDLE_TIMEOUT_MS) -> None:
-        name = session.removeprefix("default/")
-        record = samples.record(name, *POOLS[name], idle_timeout_ms=idle_timeout_ms)
+    def create(
+        self,
+        session: str,
+        idle_timeout_ms: int = samples.IDLE_TIMEOUT_MS,
+        pools: Sequence[tuple[str, int]] | None = None,
+    ) -> None:
+        """Each time for another object of that name: the record keeps the uid that it was made with."""
+        name, uid = session.removeprefix("default/"), f"uid {self.model.now}"
+        record = samples.record(name, *(pools or POOLS[name]), idle_timeout_ms=idle_timeout_ms, uid=uid)
         self.both(lambda: self.claims.create(record), lambda: self.model.create(record))
+
+    @rule(session=sessions, error=epoch_errors, change=st.sampled_from(["none", "back", "dearer", "cheaper", "pools"]))
+    def fit(self, session: str, error: int, change: str) -> None:
+        """A session's spec was changed: it asks for more or less of a worker, or for workers of another pool."""
+        match change:
+            case "back":
+                self.create(session)
+            case "dearer" | "cheaper":
+                by = 250 if change == "dearer" else -100
+                self.create(
+                    session, pools=[(pool, cost + by) for pool, cost in POOLS[session.removeprefix("default/")]]
+                )
+            case "pools":
+                self.create(session, pools=[("b" if session < "default/s2" else "a", 300)])
+        epoch = self.epoch_of(session, error)
+        self.both(lambda: self.claims.fit(session, expected_epoch=epoch), lambda: self.model.fit(session, epoch))
 
     def set_reserve(self, pool: str) -> None:
         """On, or off again."""

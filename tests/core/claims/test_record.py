@@ -33,6 +33,7 @@ def records(draw: st.DrawFn) -> SessionRecord:
         active_ms=draw(millis),
         finished_ms=draw(millis),
         reason=draw(st.text(max_size=20)),
+        uid=draw(st.text(max_size=36)),
     )
 
 
