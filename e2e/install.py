@@ -6,6 +6,8 @@ session's status work for clients outside.
 
 import asyncio
 import json
+import os
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +67,7 @@ async def helm_options(surroundings: Surroundings, *settings: str) -> list[str]:
     given = [f"image.repository={REPOSITORY}", f"image.tag={TAG}", f"gateway.publicUrl={await front_url()}"]
     if surroundings.engine == "podman":
         given += ["redis.image=localhost/redis:7"]
-    options = ["--namespace", NAMESPACE, "--values", str(VALUES)]
+    options = ["--namespace", NAMESPACE, "--values", str(VALUES), *shlex.split(os.environ.get("GENLOCK_E2E_HELM", ""))]
     for one in (*given, *settings):
         options += ["--set", one]
     return options
@@ -81,18 +83,13 @@ async def front_url() -> str:
 
 
 async def remove() -> None:
-    """Everything of Genlock out of the cluster."""
+    """What an earlier run left of this installation; others in the cluster are none of our business."""
     if RELEASE in (await helm("list", "--namespace", NAMESPACE, "--all", "--short")).split():
         await helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout=2m")
-    crds = [path.stem for path in (CHART / "crds").glob("*.yaml")]
-    for kind in crds:
-        try:
-            await kubectl("delete", f"{kind}.genlock.dev", "--all", "--all-namespaces", "--timeout=60s")
-        except CommandFailed as error:
-            if "doesn't have a resource type" not in str(error):
-                raise
     await kubectl("delete", "namespace", NAMESPACE, STUDIO, "--ignore-not-found", "--timeout=120s", timeout_s=150)
-    await kubectl("delete", "crd", *(f"{kind}.genlock.dev" for kind in crds), "--ignore-not-found")
+    # helm installs definitions where there are none, and never changes them.
+    if (await kubectl("get", "crd", "--output", "name")).count("genlock.dev"):
+        await kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
 
 
 def _front() -> dict[str, Any]:

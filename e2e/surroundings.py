@@ -2,7 +2,8 @@
 
 A cluster is handed in by KUBECONFIG, together with GENLOCK_E2E_LOAD, a command that brings the images that are named
 after it to the nodes. GENLOCK_E2E_ON_NODE, a command that runs something on a node (its name comes first), and
-GENLOCK_E2E_ENGINE (podman or docker, which builds the images) are for clusters that differ from ours.
+GENLOCK_E2E_ENGINE (podman or docker, which builds the images) are for clusters that differ from ours; GENLOCK_E2E_HELM
+has more options for helm.
 """
 
 import os

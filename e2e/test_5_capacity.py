@@ -21,7 +21,8 @@ def pool(name: str, **spec: object) -> Object:
         "replicas": 0,
         "sessionNamespaces": "All",
         "scaleInAfter": "5s",
-        "template": {"compute": {"cpu": "200m", "memory": "384Mi"}},
+        # Without a model's timing, as the worker's image has profiles of real models alone.
+        "template": {"compute": {"cpu": "200m", "memory": "384Mi"}, "env": {"GENLOCK_WORKER_INSTANT": "yes"}},
     }
     return {
         "apiVersion": "genlock.dev/v1alpha1",
@@ -119,7 +120,7 @@ async def test_workers_that_no_node_has_gpus_for_are_told_of(cluster: Cluster) -
     await apply(profile("large"))
     await apply(pool("large", model="large", gpu={"product": "NVIDIA-H100", "count": 16}))
     patch = [{"op": "replace", "path": "/spec/rows/0/gpus", "value": 16}]
-    await kubectl("patch", "mprof", "large", "--namespace", NAMESPACE, "--type=json", "-p", json.dumps(patch))
+    await kubectl("patch", "mpf", "large", "--namespace", NAMESPACE, "--type=json", "-p", json.dumps(patch))
     await apply(session("huge", model="large"))
     message = await refused(cluster, "huge", "Assigned", "InsufficientGPUs")
     assert "nvidia.com/gpu" in message, message
