@@ -35,18 +35,17 @@ async def serve(settings: Settings) -> None:
     operator = Operator(settings, configuration=configuration, store=store, clock=SystemClock())
     port = await operator.start()
     stop, ready = asyncio.Event(), asyncio.Event()
-    announcing = asyncio.create_task(_announce(settings, port, ready, stop))
+    announcing = asyncio.create_task(_announce(settings, port, ready))
     _on_signals(stop)
     try:
-        await operator.run(stop, ready=ready)
+        await operator.run(stop, ready=ready, spawned=lambda: _on_signals(stop))
     finally:
         announcing.cancel()
         await store.aclose()
 
 
-async def _announce(settings: Settings, port: int, ready: asyncio.Event, stop: asyncio.Event) -> None:
+async def _announce(settings: Settings, port: int, ready: asyncio.Event) -> None:
     await ready.wait()
-    _on_signals(stop)  # kopf has put its own in their place
     sys.stdout.write(f"ready {settings.identity} health={settings.health.host}:{port}\n")
     sys.stdout.flush()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from kubernetes.aio.client import Configuration
@@ -42,7 +42,6 @@ from genlock_operator.watch.watcher import Watcher
 logger = logging.getLogger(__name__)
 
 CRD_RETRY_S: Final = 2.0
-STOP_S: Final = 3.0
 
 
 class OperatorStopped(GenlockError):
@@ -136,16 +135,18 @@ class Operator:
         """Serve /healthz; the port. Raises OSError."""
         return await self._server.start()
 
-    async def run(self, stop: asyncio.Event, *, ready: asyncio.Event) -> None:
-        """Work until `stop`; `ready` is set once everything was listed. Raises what ended the operator otherwise."""
-        kopf_stop = asyncio.Event()
+    async def run(
+        self, stop: asyncio.Event, *, ready: asyncio.Event, spawned: Callable[[], None] = lambda: None
+    ) -> None:
+        """Work until `stop`; `ready` is set once everything was listed, `spawned` called once kopf has taken the
+        signals. Raises what ended the operator otherwise."""
         tasks: set[asyncio.Task[Any]] = set()
         watching: asyncio.Task[None] | None = None
         try:
             await self._wait_for_crds(stop)
             if stop.is_set():
                 return
-            watching = asyncio.create_task(self.watcher.run(self._configuration, stop=kopf_stop), name="watches")
+            watching = asyncio.create_task(self.watcher.run(self._configuration, spawned=spawned), name="watches")
             tasks = {asyncio.create_task(one, name=name) for name, one in self._loops(ready).items()}
             stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks.add(stopping)
@@ -155,19 +156,14 @@ class Operator:
                 ended.result()
                 raise OperatorStopped(f"{ended.get_name()} ended by itself")
         finally:
-            await self._wind_up(tasks, watching, kopf_stop)
+            await self._wind_up(tasks, watching)
 
-    async def _wind_up(
-        self, tasks: set["asyncio.Task[Any]"], watching: "asyncio.Task[None] | None", kopf_stop: asyncio.Event
-    ) -> None:
-        """Nothing acts any more, then another replica may: and only then the watches end, which takes its time."""
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _wind_up(self, tasks: set["asyncio.Task[Any]"], watching: "asyncio.Task[None] | None") -> None:
+        """Nothing acts any more, then another replica may; only then the watches end, which takes its time."""
+        await _end(tasks)
         await self.leader.release()
-        kopf_stop.set()
         if watching is not None:
-            await asyncio.wait({watching}, timeout=STOP_S)
+            await _end({watching})
         await self._server.stop()
         await self.api.close()
 
@@ -209,3 +205,9 @@ class Operator:
                 except (NotFound, Unavailable) as error:
                     logger.warning("not there yet: %s", error)
                     await asyncio.sleep(CRD_RETRY_S)
+
+
+async def _end(tasks: set["asyncio.Task[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -19,6 +19,7 @@ from genlock_core.claims.claims import Claims
 from genlock_core.claims.identity import CAPACITY, FormatRange, WorkerIdentity, WorkerOffer
 from genlock_core.clock import SystemClock
 from genlock_core.store import Store
+from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_operator.kube import credentials
 from genlock_operator.operator import Operator
 from genlock_operator.settings import parse_settings
@@ -73,7 +74,7 @@ class Fleet:
     """Worker processes as Redis knows them."""
 
     def __init__(self, store: Store) -> None:
-        self.claims = Claims(store)
+        self.claims, self._control = Claims(store), ControlStream(store)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._identities: dict[str, WorkerIdentity] = {}
 
@@ -88,6 +89,14 @@ class Fleet:
         self._identities[name] = identity
         self._tasks[name] = asyncio.create_task(self._beat(identity))
         return identity
+
+    async def has_no(self, session: str) -> bool:
+        """Whether the session has no record."""
+        return await self.claims.record(session) is None
+
+    async def changes(self, session: str) -> list[ControlChange]:
+        """What the session's control stream holds."""
+        return [entry.change for entry in await self._control.read(session)]
 
     async def stop(self) -> None:
         for task in self._tasks.values():
@@ -142,19 +151,20 @@ class Cluster:
         return await self.create("streamsessions", "StreamSession", name, {"source": {"type": "testPattern"}, **spec})
 
     async def pool(self, name: str, **spec: Any) -> dict[str, Any]:
-        """Create a WorkerPool of four H100s that wants no workers of its own."""
+        """Create a WorkerPool of four H100s; without `max` it makes no pods of its own."""
         whole = {
             "model": "wan2.1-1.3b",
             "engine": "mock",
             "gpu": {"product": "NVIDIA-H100", "count": 4},
             "replicas": 0,
+            "max": 0,
             "scaleInAfter": "1h",
             **spec,
         }
         return await self.create("workerpools", "WorkerPool", name, whole)
 
     async def profile(self, name: str = "wan2.1-1.3b", *, fps: float = 64.0, gpus: int = 4) -> dict[str, Any]:
-        """Create a ModelProfile that was measured at every number of steps."""
+        """Create a ModelProfile of that name that was measured at every number of steps."""
         rows = [
             {
                 "resolution": "832x480",
@@ -186,6 +196,35 @@ class Cluster:
         """The condition as it is stored, {} without one."""
         conditions = (await self.get(plural, name)).get("status", {}).get("conditions", [])
         return next((one for one in conditions if one["type"] == type_), {})
+
+    async def status(self, name: str) -> dict[str, Any]:
+        """A session's status, {} while it has none."""
+        return dict((await self.get("streamsessions", name)).get("status", {}))
+
+    async def in_phase(self, name: str, phase: str) -> dict[str, Any]:
+        """A session's status, once it is in that phase."""
+
+        async def look() -> dict[str, Any]:
+            status = await self.status(name)
+            return status if status.get("phase") == phase else {}
+
+        return dict(await until(f"{name} is {phase}", look))
+
+    async def is_on(self, name: str, worker: str) -> bool:
+        """Whether that worker has the session."""
+        return (await self.status(name)).get("worker") == worker
+
+    async def observed(self, name: str, generation: int) -> bool:
+        """Whether the session's status speaks of that generation."""
+        return (await self.status(name)).get("observedGeneration") == generation
+
+    async def reason(self, name: str, condition: str, reason: str) -> bool:
+        """Whether the session's condition has that reason."""
+        return (await self.condition("streamsessions", name, condition)).get("reason") == reason
+
+    async def told(self, name: str, reason: str) -> bool:
+        """Whether there is an Event about an object of that name, with that reason."""
+        return reason in await self.events(name)
 
     async def events(self, name: str) -> list[str]:
         """The reasons of the Events about an object of that name."""

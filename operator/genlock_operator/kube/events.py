@@ -72,14 +72,14 @@ class Teller:
             self._told(body["reason"], "posted")
         except KubeError as error:
             self._told(body["reason"], "failed")
-            logger.debug("an Event was not posted: %s", error)
+            logger.warning("an Event was not posted: %s", error)
 
     def _body(self, one: Tell) -> dict[str, Any]:
         resource = _KINDS[one.kind]
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"generateName": f"{one.meta.name[:200]}.", "namespace": one.meta.namespace},
+            "metadata": {"generateName": f"{one.meta.name[:200]}-", "namespace": one.meta.namespace},
             "eventTime": micro_time(self._clock.wall_ms()),
             "reportingController": CONTROLLER,
             "reportingInstance": self._identity[:128],

@@ -32,6 +32,8 @@ CHUNK: Final = 500
 IDLE_TIMEOUT_S: Final = 0.5
 """kopf's task for an object ends after this long without an event of it."""
 
+STOP_S: Final = 2.0
+
 Changed = Callable[[KubeResource, str], None]
 """Told of every object that changed or went, by its resource and `namespace/name`."""
 
@@ -67,14 +69,27 @@ class Watcher:
         """Seconds since the lease, which changes every second, was last heard of through a watch."""
         return None if self._heard_s is None else self.clock.monotonic() - self._heard_s
 
-    async def run(self, configuration: Configuration, *, stop: asyncio.Event) -> None:
-        """Watch until `stop`. Whatever else ends it is an error."""
+    async def run(self, configuration: Configuration, *, spawned: Callable[[], None] = lambda: None) -> None:
+        """Watch until cancelled. Raises what ended it otherwise; `spawned` is called once kopf has set its signal
+        handlers.
+
+        kopf's own way to stop would cancel every task of the loop that is younger than itself.
+        """
         registry = kopf.OperatorRegistry()
         self._register(registry, configuration)
         where: dict[str, Any] = (
             {"clusterwide": True} if self.scope.namespaces is None else {"namespaces": list(self.scope.namespaces)}
         )
-        await kopf.operator(registry=registry, settings=self._settings(), standalone=True, stop_flag=stop, **where)
+        tasks = await kopf.spawn_tasks(registry=registry, settings=self._settings(), standalone=True, **where)
+        spawned()
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=STOP_S)
 
     async def sweep(self, api: KubeApi) -> None:
         """Drop what is kept and is not there any more. Raises KubeError."""
