@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from genlock_core.spec.rules import Rule, ratcheting, unchanged
 
+_RULES = "x-kubernetes-validations"
 _KEPT = (
     "type", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "multipleOf", "minItems", "maxItems",
-    "maxProperties", "enum", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
+    "maxProperties", "enum", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", _RULES,
 )  # fmt: skip
 _MAX_EXACT = 2**53
 """Bounds of a structural schema are float64; a larger one is left to the type int64."""
@@ -52,7 +53,7 @@ def never_changes(schema: dict[str, Any], path: str, *, instead: str) -> None:
 def _rules_at(schema: dict[str, Any], scope: Sequence[str]) -> list[dict[str, Any]]:
     for name in scope:
         schema = schema["properties"][name]
-    found: list[dict[str, Any]] = schema.setdefault("x-kubernetes-validations", [])
+    found: list[dict[str, Any]] = schema.setdefault(_RULES, [])
     return found
 
 
@@ -81,7 +82,15 @@ def _structural(schema: Mapping[str, Any], known: Mapping[str, Any], default: An
     if made.get("type") == "integer":
         made["format"] = "int64"
         _drop_inexact(made)
+    if "pattern" in made and _RULES in made:
+        made[_RULES] = [_after_pattern(made["pattern"], rule) for rule in made[_RULES]]
     return made
+
+
+def _after_pattern(pattern: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule for values that keep to the pattern. Of others it could say nothing: a rule that cannot be evaluated is
+    an error of its own beside the pattern's, and one that the API server does not forgive an object of before."""
+    return {**rule, "rule": f"!self.matches(r'{pattern}') || {rule['rule']}"}
 
 
 def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
