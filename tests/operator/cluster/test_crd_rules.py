@@ -186,6 +186,13 @@ def test_a_profile_is_refused(profiles: Resources, changes: dict[str, Any], mess
     assert message in answer.json()["message"]
 
 
+@pytest.mark.parametrize("path", ["idleTimeout", "output.bitrate"])
+def test_a_quantity_in_words_is_one_mistake_and_not_two(sessions: Resources, path: str) -> None:
+    message = sessions.create({path: "much"}).json()["message"]
+    assert "in body should match" in message
+    assert "conversion error" not in message
+
+
 def test_a_session_s_name_is_a_dns_label(sessions: Resources) -> None:
     assert "metadata.name in body should match" in sessions.create(name="a.b").json()["message"]
 
