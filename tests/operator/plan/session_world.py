@@ -1,6 +1,6 @@
 """A small world for the plan of a session: resource, record, control stream and workers; actions happen in it.
 
-Claims, moves and fits follow the rules of the scripts in Redis. A pass is what the operator does for one key: look,
+A pass is what the operator does for one key: look,
 plan, act, and look again after each action that changes what is seen. A pass can be cut off after any action (`Crash`),
 and a rival can act before any action.
 """
@@ -9,28 +9,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from genlock_core.claims.facts import MoveCause, WorkerState, WorkerView
+from genlock_core.claims.facts import WorkerState, WorkerView
 from genlock_core.claims.figure_board import SessionFigures
-from genlock_core.claims.identity import FormatRange, WorkerIdentity
-from genlock_core.claims.record import FINISHED, PoolChoice, SessionRecord, from_fields, to_fields
+from genlock_core.claims.identity import FormatRange
+from genlock_core.claims.record import SessionRecord
 from genlock_core.sizing.placement import PoolShape, place
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.pool import wire
 from genlock_core.spec.session import Phase, Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
-from genlock_core.spec.status import SessionStatus
-from genlock_core.stream_state.control import ControlChange
+from genlock_core.spec.status import Condition, ConditionType, SessionStatus
 from genlock_operator import actions as act
 from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, SessionAction
 from genlock_operator.observed import Meta, PoolOutlook, SessionResource, SessionSeen
+from genlock_operator.plan.conditions import find
 from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.plan.session import plan_session
+from tests.operator.plan.session_claims import BIG, SMALL, StreamSide, Worker
 
-NOW_MS = 1_767_268_800_000
 KEY = SessionKey(namespace="studio", name="demo")
 NAME = str(KEY)
-SMALL, BIG = "studio/small", "studio/big"
 POLICY = SessionPolicy()
 MAX_ROUNDS = 12
+FIGURES = SessionFigures(viewers=3, publisher=True, steps=1, output_fps=16.0, miss_share=0.001, first_frame_ms=312.04)
 
 
 def row(*, steps: int, gpus: int, fps: float) -> ProfileRow:
@@ -58,41 +58,16 @@ class Crash(Exception):
 
 
 @dataclass(slots=True)
-class Worker:
-    """`others`: thousandths that other sessions take."""
+class World(StreamSide):
+    """One session's world. `told` are the Events, by type and reason."""
 
-    identity: WorkerIdentity
-    pool: str
-    gpus: int
-    others: int = 0
-
-
-def workers_of(**pools: str) -> dict[str, Worker]:
-    """`workers_of(s0=SMALL, b0=BIG)`."""
-    return {
-        name: Worker(WorkerIdentity(name, f"{name}-run"), pool, 1 if pool == SMALL else 4)
-        for name, pool in pools.items()
-    }
-
-
-@dataclass(slots=True)
-class World:
-    """One session's world. `claims` has (epoch, worker) of everything that was ever given; `lost` is the record that
-    Redis lost last; `told` are the Events."""
-
-    workers: dict[str, Worker] = field(default_factory=lambda: workers_of(s0=SMALL, s1=SMALL, b0=BIG))
     shapes: tuple[PoolShape, ...] = SHAPES
     outlooks: dict[str, PoolOutlook] = field(default_factory=dict)
-    now_ms: int = NOW_MS
     meta: Meta | None = None
     spec: StreamSessionSpec = field(default_factory=StreamSessionSpec)
     mistakes: tuple[str, ...] = ()
     status: SessionStatus = field(default_factory=SessionStatus)
-    record: SessionRecord | None = None
-    lost: SessionRecord | None = None
-    control: list[tuple[str, int, ControlChange]] = field(default_factory=list)
     figures: SessionFigures | None = None
-    claims: list[tuple[int, str]] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)
     look_again_ms: int | None = None
     acted: int = 0
@@ -115,56 +90,6 @@ class World:
 
     def delete(self) -> None:
         self.meta, self.spec, self.status = None, StreamSessionSpec(), SessionStatus()
-
-    # -- what gateways, workers and Redis do ---------------------------------------------------------------------------
-
-    def free(self, worker: Worker) -> int:
-        owner = self.record.owner if self.record is not None else None
-        own = self.record.cost if self.record is not None and owner == worker.identity else 0
-        return 1_000 - worker.others - own
-
-    def claim(self) -> bool:
-        """As `claim.lua`: False if there is no room."""
-        record = self.record
-        if record is None or record.finished:
-            raise AssertionError("claimed for a session that is over, or was never stored")
-        if record.owner is not None:
-            return True
-        found = self._room(record, excluded=None)
-        if found is None:
-            return False
-        self._give(record, *found, phase=Phase.ASSIGNED if record.phase is Phase.PENDING else record.phase)
-        return True
-
-    def move(self, expected_epoch: int, cause: MoveCause) -> bool:
-        """As `move.lua`: False if there is no room."""
-        record = self.record
-        if record is None or record.finished:
-            raise AssertionError("moved a session that is over, or was never stored")
-        if record.epoch != expected_epoch:
-            return True
-        found = self._room(record, excluded=record.owner)
-        if found is None:
-            return False
-        polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
-        self._give(record, *found, phase=Phase.DRAINING if polite else Phase.RECOVERING, reason=cause.value)
-        return True
-
-    def expire(self) -> None:
-        """The worker's lease runs out."""
-        if self.record is not None and self.record.owner is not None:
-            self.record = _unowned(self.record, Phase.RECOVERING, "LeaseExpired")
-
-    def go_live(self) -> None:
-        if self.record is not None and self.record.owner is not None:
-            self.record = replace(self.record, phase=Phase.LIVE, reason="")
-
-    def end(self, phase: Phase = Phase.ENDED, reason: str = "Idle") -> None:
-        if self.record is not None and not self.record.finished:
-            self.record = replace(_unowned(self.record, phase, reason), finished_ms=self.now_ms)
-
-    def lose_record(self) -> None:
-        self.lost, self.record = self.record or self.lost, None
 
     # -- the operator --------------------------------------------------------------------------------------------------
 
@@ -237,24 +162,19 @@ class World:
     def _do(self, action: SessionAction) -> None:
         match action:
             case act.StoreRecord(record):
-                self._store(record)
+                self.store(record)
             case act.ClaimWorker():
-                if self.record is not None and not self.record.finished:
-                    self.refusal = "" if self.claim() else "no worker has room"
+                self.refusal = "" if self._lost_to_the_rival() or self.claim() else "no worker has room"
             case act.MoveSession(_, epoch, cause):
-                if self.record is not None and not self.record.finished:
-                    self.refusal = "" if self.move(epoch, cause) else "no worker has room"
+                self.refusal = "" if self._lost_to_the_rival() or self.move(epoch, cause) else "no worker has room"
             case act.FitClaim(_, epoch):
-                self._fit(epoch)
+                self.refusal = "" if self.fit(epoch) else "its worker has no room"
             case act.ChangeStream(_, change, client, number):
-                if (client, number) not in [(entry[0], entry[1]) for entry in self.control]:
-                    self.control.append((client, number, change))
+                self.change(client, number, change)
             case act.EndSession(_, reason):
                 self.end(Phase.ENDED, reason)
             case act.ForgetRecord():
-                if self.record is not None and self.record.owner is None:
-                    self.record, self.control = None, []
-                    self.now_ms += 1_000  # nobody deletes and makes anew within a millisecond
+                self.forget()
             case act.WriteSessionStatus(meta, status):
                 if self.meta == meta:
                     self.status = status
@@ -266,51 +186,9 @@ class World:
             case act.LookAgain(at_ms):
                 self.look_again_ms = at_ms
 
-    def _store(self, record: SessionRecord) -> None:
-        if self.record is not None:
-            changed = replace(self.record, session=record.session, pools=record.pools)
-            self.record = from_fields(to_fields(changed))
-            return
-        if not record.pools:
-            raise AssertionError("created without a placement")
-        phase = Phase.RECOVERING if record.epoch else Phase.PENDING
-        stored = replace(record, phase=phase, created_ms=self.now_ms, active_ms=self.now_ms)
-        self.record = from_fields(to_fields(stored))
-
-    def _fit(self, epoch: int) -> None:
-        record = self.record
-        if record is None or record.owner is None or record.epoch != epoch:
-            return
-        cost = next((choice.cost for choice in record.pools if choice.pool == record.pool), None)
-        if cost is not None and cost - record.cost <= self.free(self.workers[record.owner.name]):
-            self.record = replace(record, cost=cost)
-
-    def _room(self, record: SessionRecord, excluded: WorkerIdentity | None) -> tuple[Worker, PoolChoice] | None:
-        for choice in record.pools:
-            fitting = [
-                worker
-                for worker in self.workers.values()
-                if worker.pool == choice.pool and worker.identity != excluded and self.free(worker) >= choice.cost
-            ]
-            if fitting:
-                return min(fitting, key=lambda worker: (self.free(worker), worker.identity.name)), choice
-        return None
-
-    def _give(
-        self, record: SessionRecord, worker: Worker, choice: PoolChoice, *, phase: Phase, reason: str = ""
-    ) -> None:
-        epoch = max(record.epoch + 1, self.now_ms)
-        self.claims.append((epoch, worker.identity.name))
-        self.record = replace(
-            record,
-            phase=phase,
-            reason=reason,
-            epoch=epoch,
-            owner=worker.identity,
-            address=f"{worker.identity.name}:7000",
-            pool=choice.pool,
-            cost=choice.cost,
-        )
+    def _lost_to_the_rival(self) -> bool:
+        """Did it end between plan and action? Without a rival, nobody asks a worker for a session that is over."""
+        return self.rival is not None and (self.record is None or self.record.finished)
 
     def _view(self, worker: Worker) -> WorkerView:
         return WorkerView(
@@ -331,13 +209,47 @@ class World:
         )
 
 
-def _unowned(record: SessionRecord, phase: Phase, reason: str) -> SessionRecord:
-    return replace(record, phase=phase, reason=reason, owner=None, address="", pool="", cost=0)
-
-
 def only_looks_again(planned: list[SessionAction]) -> bool:
     return all(isinstance(action, act.LookAgain) for action in planned)
 
 
-def is_final(status: SessionStatus) -> bool:
-    return status.phase in FINISHED
+def living(**spec: Any) -> World:
+    """A session that a worker has."""
+    world = World()
+    world.apply(**({"steps": 1} | spec))
+    world.settle()
+    return world
+
+
+def kinds(actions: list[SessionAction]) -> list[str]:
+    return [type(action).__name__ for action in actions]
+
+
+def stored(actions: list[SessionAction]) -> SessionRecord:
+    """The record that they store."""
+    return next(action.record for action in actions if isinstance(action, act.StoreRecord))
+
+
+def waiting(**outlooks: PoolOutlook) -> World:
+    world = World(workers={}, outlooks={f"studio/{name}": outlook for name, outlook in outlooks.items()})
+    world.apply(steps=1)
+    world.settle()
+    return world
+
+
+def live(figures: SessionFigures | None = FIGURES) -> World:
+    world = living()
+    world.go_live()
+    world.figures = figures
+    world.settle()
+    return world
+
+
+def condition(world: World, of: ConditionType) -> Condition:
+    found = find(world.status.conditions, of)
+    assert found is not None
+    return found
+
+
+def written(world: World) -> SessionStatus | None:
+    return next((action.status for action in world.plan() if isinstance(action, act.WriteSessionStatus)), None)

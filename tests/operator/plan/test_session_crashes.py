@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.claims.facts import MoveCause
 from genlock_core.claims.record import SessionRecord
 from genlock_core.spec.session import Phase
-from tests.operator.plan.session_world import BIG, SMALL, World, only_looks_again, workers_of
+from tests.operator.plan.session_claims import BIG, SMALL, workers_of
+from tests.operator.plan.session_world import World, only_looks_again
 
 Step: TypeAlias = Callable[[World], None]
 
@@ -70,9 +71,8 @@ def later(world: World) -> None:
 
 
 def moved_by_a_gateway(world: World) -> None:
-    assert world.record is not None
     world.now_ms += 1_000
-    world.move(world.record.epoch, MoveCause.REFUSED)
+    _try(world, lambda record: world.move(record.epoch, MoveCause.REFUSED))
 
 
 def expire(world: World) -> None:
@@ -138,6 +138,7 @@ RIVALS: tuple[Step, ...] = (
     lambda world: _try(world, lambda record: world.move(record.epoch, MoveCause.SILENT)),
     lambda world: world.expire(),
     lambda world: world.go_live(),
+    lambda world: world.end(),
 )
 
 
@@ -161,6 +162,7 @@ WITHOUT_A_RECORD = (create, replace_unseen, delete, later, after_an_hour)
 scripts = st.lists(st.integers(0, len(RIVALS) - 1), max_size=12)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SCENARIOS)), scripts, st.none() | st.integers(0, 20))
 def test_with_a_gateway_that_acts_in_between_everything_comes_to_rest(
     name: str, script: list[int], crash: int | None
@@ -174,6 +176,7 @@ def test_with_a_gateway_that_acts_in_between_everything_comes_to_rest(
     assert only_looks_again(world.plan())
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SCENARIOS)), scripts, st.none() | st.integers(0, 20))
 def test_with_a_gateway_that_acts_in_between_epochs_only_grow(name: str, script: list[int], crash: int | None) -> None:
     world = World(rival=acting(list(script)), crash_after=crash)
@@ -234,6 +237,7 @@ def live(world: World, life: list[tuple[int, int]]) -> None:
         world.settle()
 
 
+@settings(deadline=None)
 @given(lives)
 def test_whatever_happens_the_plan_comes_to_rest(life: list[tuple[int, int]]) -> None:
     world = World(workers=workers_of(s0=SMALL, s1=SMALL, b0=BIG))
@@ -243,6 +247,7 @@ def test_whatever_happens_the_plan_comes_to_rest(life: list[tuple[int, int]]) ->
     assert only_looks_again(world.plan())
 
 
+@settings(deadline=None)
 @given(lives)
 def test_whatever_happens_no_worker_is_overbooked(life: list[tuple[int, int]]) -> None:
     world = World()
@@ -252,6 +257,7 @@ def test_whatever_happens_no_worker_is_overbooked(life: list[tuple[int, int]]) -
     assert all(world.free(worker) >= 0 for worker in world.workers.values())
 
 
+@settings(deadline=None)
 @given(lives)
 def test_without_an_object_no_record_stays(life: list[tuple[int, int]]) -> None:
     world = World()
@@ -261,6 +267,7 @@ def test_without_an_object_no_record_stays(life: list[tuple[int, int]]) -> None:
     assert world.meta is not None or world.record is None
 
 
+@settings(deadline=None)
 @given(lives)
 def test_the_status_tells_the_records_owner_and_phase(life: list[tuple[int, int]]) -> None:
     world = World()

@@ -4,7 +4,8 @@ import pytest
 
 from genlock_operator.observed import Demand
 from genlock_operator.plan.demand import demand_of
-from tests.operator.plan.session_world import BIG, NAME, NOW_MS, SMALL, World
+from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL
+from tests.operator.plan.session_world import NAME, World
 
 
 def session(*, without_workers: bool = False) -> World:

@@ -8,7 +8,8 @@ from genlock_core.sizing.placement import PoolShape
 from genlock_operator.observed import PoolOutlook
 from genlock_operator.plan.why_not import WhyNot, why_not_assigned, why_not_moved, why_not_placed
 from genlock_operator.reasons import Reason
-from tests.operator.plan.session_world import BIG, NAME, SHAPES, SMALL, World
+from tests.operator.plan.session_claims import BIG, SMALL
+from tests.operator.plan.session_world import NAME, SHAPES, World
 
 REFUSED = "no worker of pool studio/small has 500 thousandths free"
 

@@ -1,0 +1,91 @@
+"""When a session's status is written: news at once, figures in their time."""
+
+from dataclasses import replace
+
+from genlock_core.claims.facts import MoveCause
+from genlock_core.claims.figure_board import SessionFigures
+from genlock_operator.actions import LookAgain
+from genlock_operator.observed import PoolOutlook
+from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL
+from tests.operator.plan.session_world import (
+    FIGURES,
+    live,
+    waiting,
+    written,
+)
+
+
+def test_the_first_figures_are_written_at_once() -> None:
+    world = live(figures=None)
+    world.figures = FIGURES
+
+    status = written(world)
+
+    assert status is not None
+    assert status.figures is not None
+    assert status.figures.first_frame_ms == 312.0
+
+
+def test_figures_of_a_stream_without_a_frame_are_not_its_first() -> None:
+    world = live(figures=None)
+    world.figures = SessionFigures(viewers=1)
+
+    status = written(world)
+
+    assert status is None or status.figures is None
+
+
+def test_figures_alone_wait_until_they_are_due() -> None:
+    world = live()
+    world.now_ms += 29_000
+    world.figures = replace(FIGURES, viewers=70, output_fps=12.0, steps=2)
+
+    assert world.plan() == [LookAgain(NOW_MS + 30_000)]
+
+
+def test_figures_are_written_when_they_are_due() -> None:
+    world = live()
+    world.now_ms += 30_000
+    world.figures = replace(FIGURES, viewers=70)
+
+    status = written(world)
+
+    assert status is not None
+    assert status.viewers == 70
+
+
+def test_figures_that_are_due_and_the_same_are_not_written() -> None:
+    world = live()
+    world.now_ms += 30_000
+
+    assert world.plan() == [LookAgain(world.now_ms + 30_000)]
+
+
+def test_news_do_not_wait_for_the_figures() -> None:
+    world = live()
+    world.now_ms += 1_000
+    assert world.record is not None
+    world.move(world.record.epoch, MoveCause.SILENT)
+
+    assert written(world) is not None
+
+
+def test_one_more_that_waits_is_no_news_to_the_others() -> None:
+    full = PoolOutlook(SMALL, limit="AtMax", message="5 workers are wanted, the pool's max is 4")
+    world = waiting(small=full, big=replace(full, name=BIG))
+    world.outlooks[SMALL] = replace(full, message="6 workers are wanted, the pool's max is 4")
+
+    before = world.status
+
+    world.reconcile()
+
+    assert world.status == before
+
+
+def test_figures_survive_a_while_without_any() -> None:
+    world = live()
+    world.figures = None
+    world.now_ms += 60_000
+    world.settle()
+
+    assert world.status.figures is not None
