@@ -11,7 +11,8 @@ from genlock_operator.observed import PodState
 from genlock_operator.plan.drain import FAILED_KEPT_MS, Leaver, finished, mark, must_leave, see_out
 from genlock_operator.plan.policy import DRAINING_SINCE_ANNOTATION, KEEP_ANNOTATIONS, STATE_LABEL
 from genlock_operator.plan.roster import Worker, roster_of
-from tests.operator.plan.pool_world import DEFAULTS, START_MS, World, pool_spec
+from tests.operator.plan.pool_cluster import START_MS
+from tests.operator.plan.pool_world import DEFAULTS, World, pool_spec
 
 LATER_MS = START_MS + 600_000
 

@@ -4,10 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genlock_operator.actions import CreatePod, RetirePod
-from tests.operator.plan.pool_world import World, pool_spec
-
-NODES = {"a": 8, "b": 8, "c": 8}
-CAPACITY_IN_WORKERS = 6
+from tests.operator.plan.pool_world import NODES, World, pool_spec
 
 mishaps = st.one_of(
     st.tuples(st.just("arrive"), st.integers(0, 9), st.sampled_from([100, 250, 333, 500, 1_000])),
@@ -79,7 +76,7 @@ def heal(world: World) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(mishaps, max_size=25), st.booleans())
 def test_nobody_is_cut_and_it_settles(sequence: list[tuple[object, ...]], lag: bool) -> None:
-    world = World(pool_spec(replicas=2, max=6, scaleInAfter="10s"), dict(NODES))
+    world = World(pool_spec(replicas=2, max=6, scaleInAfter="10s"), NODES)
     world.broken_images.add("worker:4")
     world.lag = lag
     world.run(10)
@@ -100,7 +97,7 @@ def test_nobody_is_cut_and_it_settles(sequence: list[tuple[object, ...]], lag: b
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=40))
 def test_an_operator_that_dies_between_any_two_actions_makes_no_pod_twice(crashes: list[int]) -> None:
-    world = World(pool_spec(replicas=3, max=6), dict(NODES))
+    world = World(pool_spec(replicas=3, max=6), NODES)
     for session in range(6):
         world.arrive(f"studio/s{session}", 500)
     for after in crashes:
@@ -117,7 +114,7 @@ def test_an_operator_that_dies_between_any_two_actions_makes_no_pod_twice(crashe
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 11), st.sampled_from([100, 250, 500])), max_size=60))
 def test_sessions_that_come_and_go_do_not_make_workers_come_and_go(traffic: list[tuple[int, int]]) -> None:
-    world = World(pool_spec(replicas=0, max=6, buffer=1, scaleInAfter="60s"), dict(NODES))
+    world = World(pool_spec(replicas=0, max=6, buffer=1, scaleInAfter="60s"), NODES)
     most = 0
     for number, cost in traffic:
         session = f"studio/s{number}"

@@ -10,7 +10,8 @@ from genlock_core.claims.identity import CAPACITY, WorkerIdentity
 from genlock_operator.observed import Meta, PodFacts, PodRole, PoolSeen
 from genlock_operator.plan.roster import Roster, roster_of
 from genlock_operator.plan.scale import missing, needed, packed, place, surplus, victims, wanted, wanted_by
-from tests.operator.plan.pool_world import START_MS, Process, World, pool_spec, resource_of
+from tests.operator.plan.pool_cluster import START_MS, Process
+from tests.operator.plan.pool_world import World, pool_spec, resource_of
 
 blocks = st.lists(st.integers(1, CAPACITY), max_size=40)
 LOADS = st.lists(st.integers(0, CAPACITY), max_size=25)
@@ -37,7 +38,7 @@ def roster(loads: list[int], *, revision: str = "new", outdated: int = 0) -> Ros
             )
         )
         sessions = {f"studio/{name}": load} if load else {}
-        views[name] = world._view(Process(WorkerIdentity(name, name), heartbeat_ms=world.now_ms, sessions=sessions))
+        views[name] = world.view(Process(WorkerIdentity(name, name), heartbeat_ms=world.now_ms, sessions=sessions))
     return roster_of(PoolSeen(resource_of(pool_spec()), tuple(pods), views), revision)
 
 
