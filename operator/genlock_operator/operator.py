@@ -42,6 +42,7 @@ from genlock_operator.watch.watcher import Watcher
 logger = logging.getLogger(__name__)
 
 CRD_RETRY_S: Final = 2.0
+CANCEL_AGAIN_S: Final = 0.5
 
 
 class OperatorStopped(GenlockError):
@@ -208,6 +209,10 @@ class Operator:
 
 
 async def _end(tasks: set["asyncio.Task[Any]"]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancel until they have ended: a library in between may have taken the first time for a timeout of its own."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -92,10 +92,9 @@ async def test_a_new_prompt_reaches_the_stream_once(
 async def test_more_steps_move_a_session_to_a_pool_that_can(
     kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster, fleet: Fleet
 ) -> None:
-    await cluster.profile("small", fps=40.0, gpus=1)
-    await cluster.profile("large", fps=80.0, gpus=4)
-    await cluster.pool("small", model="wan2.1-1.3b", gpu={"product": "NVIDIA-H100", "count": 1})
-    await cluster.pool("large", model="wan2.1-1.3b", gpu={"product": "NVIDIA-H100", "count": 4})
+    await cluster.profile({1: 40.0, 4: 80.0})
+    await cluster.pool("small", gpu={"product": "NVIDIA-H100", "count": 1})
+    await cluster.pool("large", gpu={"product": "NVIDIA-H100", "count": 4})
     await fleet.add("s0", f"{namespace}/small")
     await fleet.add("l0", f"{namespace}/large")
     async with run_operator(kube_server, redis_url, namespace):

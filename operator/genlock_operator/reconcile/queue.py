@@ -7,6 +7,7 @@ import heapq
 import random
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 
 from genlock_core.clock import Clock
 from genlock_operator.reconcile.keys import Key
@@ -104,8 +105,7 @@ class WorkQueue:
         """Release what is due, for ever."""
         while True:
             delay_s = self.release_due()
-            try:
-                await asyncio.wait_for(self._sooner.wait(), delay_s)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._sooner.wait()
             self._sooner.clear()

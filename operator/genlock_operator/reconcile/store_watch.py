@@ -124,7 +124,8 @@ class StoreWatch:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self._poked.wait(), POLL_EVERY_S)
+            async with asyncio.timeout(POLL_EVERY_S):
+                await self._poked.wait()
         except TimeoutError:
             return
         await asyncio.sleep(POKED_AFTER_S)
