@@ -1,8 +1,10 @@
-"""`genlock apply` and `kubectl apply` take and refuse the same specs: generated ones, some with a mistake or two."""
+"""`genlock apply` and `kubectl apply` take and refuse the same specs: generated ones, some with a mistake or two.
+
+The API server alone takes `null` where there is a default, and 2.0 for 2; it stores the default, and 2.
+"""
 
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from genlock_core.errors import InvalidManifest
 from genlock_core.spec.manifest import load_manifest
+from genlock_core.spec.session import StreamSessionSpec
 from tests.operator.cluster.resources import SESSION, Resources, manifest
 
 pytestmark = pytest.mark.apiserver
@@ -80,8 +83,12 @@ MISTAKES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+MENDED = st.sampled_from([None, 1.0, 2.0])
+"""What the API server makes good in some fields."""
+
+
 @st.composite
-def specs(draw: st.DrawFn) -> dict[str, Any]:
+def specs(draw: st.DrawFn, *, mended: bool = False) -> dict[str, Any]:
     """A spec with at most two mistakes; what looks like a mistake may be none."""
     spec = draw(VALID)
     for path in draw(st.lists(st.sampled_from(sorted(MISTAKES)), max_size=2)):
@@ -90,31 +97,50 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         for part in above:
             where = where.setdefault(part, {})
         if isinstance(where, dict):
-            where[last] = draw(MISTAKES[path])
+            where[last] = draw(MENDED | MISTAKES[path] if mended else MISTAKES[path])
     return spec
 
 
-def mistakes(spec: dict[str, Any]) -> str:
-    """What Genlock has against it, "" if nothing."""
+def read(spec: dict[str, Any]) -> tuple[StreamSessionSpec | None, str]:
+    """The spec as Genlock reads it, or what it has against it."""
     try:
-        load_manifest(yaml.safe_dump(manifest(SESSION, spec)))
+        (found,) = load_manifest(yaml.safe_dump(manifest(SESSION, spec)))
     except InvalidManifest as refused:
-        return str(refused)
-    return ""
+        return None, str(refused)
+    return found.spec, ""
 
 
-def refusal(answer: httpx.Response) -> str:
-    """What the API server has against it, "" if nothing."""
+def store(sessions: Resources, spec: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    """The spec as the API server would store it, or what it has against it."""
+    query = {"fieldValidation": "Strict", "dryRun": "All"}
+    answer = sessions.kube.post(sessions.path, json=manifest(SESSION, spec), params=query)
     assert answer.status_code in (201, 400, 422), answer.text
-    return "" if answer.is_success else str(answer.json()["message"])
+    body = answer.json()
+    return (body["spec"], "") if answer.is_success else (None, str(body["message"]))
 
 
-@settings(
+bounded = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+
+
+@bounded
 @given(spec=specs())
 def test_both_take_or_refuse_it(sessions: Resources, spec: dict[str, Any]) -> None:
-    ours = mistakes(spec)
-    query = {"fieldValidation": "Strict", "dryRun": "All"}
-    theirs = refusal(sessions.kube.post(sessions.path, json=manifest(SESSION, spec), params=query))
+    _, ours = read(spec)
+    _, theirs = store(sessions, spec)
     assert bool(ours) == bool(theirs), f"Genlock says: {ours or 'fine'}\nthe API server says: {theirs or 'fine'}"
+
+
+@bounded
+@given(spec=specs(mended=True))
+def test_what_the_api_server_stores_the_operator_reads_as_it_was_meant(
+    sessions: Resources, spec: dict[str, Any]
+) -> None:
+    stored, _ = store(sessions, spec)
+    if stored is None:
+        return
+    found, mistakes = read(stored)
+    assert not mistakes
+    meant, _ = read(spec)
+    assert meant in (None, found)
