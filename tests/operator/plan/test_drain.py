@@ -190,3 +190,10 @@ def test_a_closed_worker_is_leaving_whatever_its_pod_says() -> None:
     assert leaving.name == name
     assert leaving.view is not None
     assert leaving.view.state is WorkerState.DRAINING
+
+
+def test_a_drain_that_redis_forgot_is_known_from_the_pod() -> None:
+    world = settled()
+    first = world.workers()[0]
+    first.set(draining_since_ms=START_MS)
+    assert [worker.name for worker in roster_of(world.seen(), world.status.revision).leaving] == [first.name]

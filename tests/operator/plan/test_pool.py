@@ -155,3 +155,11 @@ def test_a_limit_is_told_once_as_an_event(reason: str) -> None:
     fill(pool, 4)
     pool.run(60)
     assert pool.told.count(reason) == 1
+
+
+def test_no_placeholder_is_made_while_a_worker_finds_no_room() -> None:
+    pool = world(replicas=2, nodes={"a": 4}, headroom=0)
+    pool.change(headroom=1)
+    pool.run(10)
+    assert pool.condition("ScalingLimited") == "InsufficientGPUs"
+    assert pool.placeholders() == []
