@@ -7,6 +7,7 @@ watch was broken: when it lists anew, and every few minutes, `sweep` compares wh
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -80,6 +81,8 @@ class Watcher:
         where: dict[str, Any] = (
             {"clusterwide": True} if self.scope.namespaces is None else {"namespaces": list(self.scope.namespaces)}
         )
+        # Left out, kopf would ask for the name of the process' user, and in an image users have no names.
+        where["identity"] = socket.gethostname()
         tasks = await kopf.spawn_tasks(registry=registry, settings=self._settings(), standalone=True, **where)
         spawned()
         try:
