@@ -4,7 +4,13 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("core/genlock_core", "worker/genlock_worker", "gateway/genlock_gateway", "cli/genlock_cli")
+PACKAGES = (
+    "core/genlock_core",
+    "operator/genlock_operator",
+    "worker/genlock_worker",
+    "gateway/genlock_gateway",
+    "cli/genlock_cli",
+)
 WHOLE = ("worker/genlock_worker/engines",)
 """Folders that the map names as one."""
 
