@@ -1,4 +1,4 @@
-"""What the installation says about every worker pod and every session: the operator's settings, as the plans need them."""
+"""What the installation says of every worker pod and session: the operator's settings, as the plans need them."""
 
 from dataclasses import dataclass
 
