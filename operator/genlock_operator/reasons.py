@@ -65,4 +65,3 @@ class EventReason(StrEnum):
     WORKER_CREATED = "WorkerCreated"
     WORKER_DRAINING = "WorkerDraining"
     WORKER_DELETED = "WorkerDeleted"
-    WORKER_REPLACED = "WorkerReplaced"

@@ -142,7 +142,7 @@ maxmemory-policy noeviction
   verbs: [get, list, watch]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
 {{/* Who may read a health port: the release's namespace, and those of Prometheus. dict "root" $ "port" "metrics". */}}

@@ -22,10 +22,10 @@ MAY = [
     ("patch", GENLOCK, "workerpools/status"),
     *((verb, "", "pods") for verb in (*READ, "create", "patch", "delete")),
     ("create", EVENTS, "events"),
-    ("patch", EVENTS, "events"),
     ("create", LEASES, "leases"),
 ]
 MAY_NOT = [
+    ("patch", EVENTS, "events"),
     *((verb, "", "secrets") for verb in READ),
     *((verb, "", "configmaps") for verb in READ),
     ("create", "", "pods/exec"),
