@@ -56,6 +56,7 @@ class Operator:
         self._settings, self._configuration, self._clock = settings, configuration, clock
         self.registry = CollectorRegistry()
         self._metrics = OperatorMetrics(self.registry)
+        self._begun = asyncio.Event()
         self.measures = Measures(self._metrics, clock)
         self.api = KubeClient(configuration, measure=self.measures.request)
         self.caches, self.queue, self.waiting = Caches(), WorkQueue(clock), WaitingRoom()
@@ -177,19 +178,22 @@ class Operator:
             "Events": self.teller.run(),
             "timers": self.queue.run_timers(),
             "measures": self.measures.run(self),
-            "work": self._work(ready),
+            "resync": self._lead(ready),
+            **{f"worker {number}": self._labour() for number in range(self._settings.concurrency)},
         }
 
-    async def _work(self, ready: asyncio.Event) -> None:
-        """Once everything is known and this replica leads: look at all, and work."""
+    async def _lead(self, ready: asyncio.Event) -> None:
+        """Once everything is known and this replica leads: look at all, and let work begin."""
         await self.watcher.synced.wait()
         ready.set()
         await self.leader.leading.wait()
         await self.store_watch.first_reading()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.resync.run(), name="resync")
-            for number in range(self._settings.concurrency):
-                group.create_task(self.labour.run(), name=f"worker {number}")
+        self._begun.set()
+        await self.resync.run()
+
+    async def _labour(self) -> None:
+        await self._begun.wait()
+        await self.labour.run()
 
     async def _wait_for_crds(self, stop: asyncio.Event) -> None:
         """kopf looks for the kinds once, when it starts: they have to be there, and ours to read."""
@@ -215,4 +219,6 @@ async def _end(tasks: set["asyncio.Task[Any]"]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+        for task in pending:
+            logger.debug("%s did not end when it was cancelled, once more: %s", task.get_name(), task.get_stack())
     await asyncio.gather(*tasks, return_exceptions=True)

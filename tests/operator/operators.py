@@ -28,6 +28,13 @@ from tests.api_server import ApiServer
 TIMEOUT_S = 20.0
 POLL_S = 0.02
 GROUP = "/apis/genlock.dev/v1alpha1"
+ROOTS = {
+    "pods": "/api/v1",
+    "resourcequotas": "/api/v1",
+    "events": "/apis/events.k8s.io/v1",
+    "leases": "/apis/coordination.k8s.io/v1",
+}
+"""Of what is not Genlock's."""
 
 
 def arguments(server: ApiServer, redis_url: str, namespace: str, *more: str) -> list[str]:
@@ -76,7 +83,7 @@ class Fleet:
     def __init__(self, store: Store) -> None:
         self.claims, self._control = Claims(store), ControlStream(store)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._identities: dict[str, WorkerIdentity] = {}
+        self._followed: set[str] = set()
 
     async def add(
         self, name: str, pool: str, *, model: str = "wan2.1-1.3b", capacity: int = CAPACITY
@@ -86,9 +93,29 @@ class Fleet:
         await self.claims.register(
             WorkerOffer(identity, pool, model, CAPACITY, f"{name}:7000", FormatRange(1, 1), "NVIDIA-H100", 4)
         )
-        self._identities[name] = identity
         self._tasks[name] = asyncio.create_task(self._beat(identity))
         return identity
+
+    async def follow(self, cluster: "Cluster") -> None:
+        """Be the worker process in every ready pod of the namespace, until it goes."""
+        while True:
+            there = {}
+            for pod in await cluster.all("pods"):
+                conditions = {one["type"]: one["status"] for one in pod.get("status", {}).get("conditions", [])}
+                labels = pod["metadata"]["labels"]
+                if conditions.get("Ready") == "True" and labels.get("genlock.dev/role") == "worker":
+                    there[pod["metadata"]["name"]] = labels["genlock.dev/pool"]
+            for name, pool in there.items():
+                if name not in self._tasks:
+                    await self.add(name, f"{cluster.namespace}/{pool}")
+            for name in [name for name in self._followed if name not in there]:
+                self._tasks.pop(name).cancel()
+            self._followed = set(there)
+            await asyncio.sleep(0.1)
+
+    def play(self, cluster: "Cluster") -> None:
+        """`follow` until `stop`."""
+        self._tasks["follow"] = asyncio.create_task(self.follow(cluster))
 
     async def has_no(self, session: str) -> bool:
         """Whether the session has no record."""
@@ -132,18 +159,11 @@ class Cluster:
         self._kube, self.namespace = kube, namespace
 
     def path(self, plural: str, name: str = "") -> str:
-        core = plural in ("pods", "resourcequotas")
-        root = "/api/v1" if core else "/apis/events.k8s.io/v1" if plural == "events" else GROUP
-        return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+        return f"{ROOTS.get(plural, GROUP)}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
 
     async def create(self, plural: str, kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-        core = plural in ("pods", "resourcequotas")
-        body = {
-            "apiVersion": "v1" if core else "genlock.dev/v1alpha1",
-            "kind": kind,
-            "metadata": {"name": name},
-            "spec": spec,
-        }
+        version = ROOTS.get(plural, GROUP).removeprefix("/apis/").removeprefix("/api/")
+        body = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
         return await self._answer(self._kube.post(self.path(plural), json=body))
 
     async def session(self, name: str, **spec: Any) -> dict[str, Any]:
@@ -210,6 +230,27 @@ class Cluster:
             return status if status.get("phase") == phase else {}
 
         return dict(await until(f"{name} is {phase}", look))
+
+    async def pods(self, state: str | None = None) -> dict[str, dict[str, Any]]:
+        """The pods that are not on their way out, by name (of this state)."""
+        return {
+            pod["metadata"]["name"]: pod
+            for pod in await self.all("pods")
+            if "deletionTimestamp" not in pod["metadata"]
+            and state in (None, pod["metadata"]["labels"].get("genlock.dev/state"))
+        }
+
+    async def has_pods(self, count: int, state: str | None = None) -> bool:
+        """Whether there are that many pods (of this state)."""
+        return len(await self.pods(state)) == count
+
+    async def lease(self, name: str) -> dict[str, Any]:
+        """A Lease of the namespace."""
+        return await self.get("leases", name)
+
+    async def take_lease(self, name: str, holder: str) -> None:
+        """Be the holder, as if the clock of the one before stood still."""
+        await self.patch("leases", name, {"spec": {"holderIdentity": holder}})
 
     async def is_on(self, name: str, worker: str) -> bool:
         """Whether that worker has the session."""

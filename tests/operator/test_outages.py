@@ -1,0 +1,67 @@
+"""Redis away, a worker gone, a watch that lost something: nothing is done wrong, and all is made good."""
+
+from dataclasses import replace
+
+import pytest
+
+from genlock_cli.redis_server import RedisProcess
+from genlock_core import store as stores
+from genlock_core.spec.session import Phase
+from tests.api_server import ApiServer
+from tests.operator.operators import Cluster, Fleet, run_operator, until
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("crds")]
+
+
+async def test_while_redis_is_away_it_is_said_and_then_all_is_assigned(
+    kube_server: ApiServer, redis_server: RedisProcess, namespace: str, cluster: Cluster
+) -> None:
+    store = stores.connect(redis_server.url)
+    fleet = Fleet(store)
+    await cluster.profile()
+    await cluster.pool("warm")
+    await fleet.add("w0", f"{namespace}/warm")
+    async with run_operator(kube_server, redis_server.url, namespace):
+        await cluster.session("before")
+        await cluster.in_phase("before", "Assigned")
+        redis_server.stop()
+        await cluster.session("during")
+        await until("it is said", lambda: cluster.reason("during", "Assigned", "StoreAway"))
+        redis_server.start()
+        await cluster.in_phase("during", "Assigned")
+        assert (await cluster.status("before"))["worker"] == "w0"
+    await fleet.stop()
+    await store.aclose()
+
+
+async def test_what_went_while_a_watch_was_broken_is_found_by_listing(
+    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster
+) -> None:
+    async with run_operator(kube_server, redis_url, namespace) as operator:
+        await cluster.session("demo")
+        known = await until("it is known", lambda: operator.caches.sessions.get(f"{namespace}/demo"))
+        ghost = replace(known, meta=replace(known.meta, name="ghost", uid="of one whose deletion was not heard of"))
+        operator.caches.sessions.put(ghost)
+        operator.watcher.listed_anew.set()
+        await until("it is dropped", lambda: operator.caches.sessions.get(f"{namespace}/ghost") is None)
+        assert operator.caches.sessions.get(f"{namespace}/demo") is not None
+
+
+async def test_a_session_that_lost_its_worker_is_claimed_for_again(
+    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster, fleet: Fleet
+) -> None:
+    await cluster.profile()
+    await cluster.pool("warm")
+    await fleet.add("w0", f"{namespace}/warm")
+    async with run_operator(kube_server, redis_url, namespace):
+        await cluster.session("before")
+        await cluster.in_phase("before", "Assigned")
+        await fleet.claims.release(
+            f"{namespace}/before", epoch=(await cluster.status("before"))["epoch"], phase=Phase.PENDING
+        )
+        await until("it has it again", lambda: _has_an_owner(fleet, f"{namespace}/before"))
+
+
+async def _has_an_owner(fleet: Fleet, session: str) -> bool:
+    record = await fleet.claims.record(session)
+    return record is not None and record.owner is not None

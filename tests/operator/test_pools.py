@@ -1,0 +1,114 @@
+"""WorkerPools on a real API server: pods as the pool says, workers that serve, leave and are replaced."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.api_server import ApiServer
+from tests.fake_kubelet import FakeKubelet
+from tests.operator.operators import Cluster, Fleet, run_operator, until
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("crds", "priority_classes")]
+
+
+@pytest.fixture
+async def node(kubelet: FakeKubelet, namespace: str) -> str:
+    """A node with room for everybody."""
+    name = f"node-{namespace}"
+    await kubelet.add_node(name, gpus=64)
+    return name
+
+
+async def bind_all(cluster: Cluster, kubelet: FakeKubelet, node: str) -> None:
+    """Be the scheduler: every pod goes to the node."""
+    while True:
+        for name, pod in (await cluster.pods()).items():
+            if not pod["spec"].get("nodeName"):
+                await kubelet.bind(cluster.namespace, name, node)
+        await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def scheduler(cluster: Cluster, kubelet: FakeKubelet, node: str) -> AsyncIterator[None]:
+    """Pods are bound while the test runs."""
+    scheduling = asyncio.create_task(bind_all(cluster, kubelet, node))
+    yield
+    scheduling.cancel()
+    await asyncio.gather(scheduling, return_exceptions=True)
+
+
+async def test_a_pool_has_the_pods_that_it_asks_for_and_they_are_its_own(
+    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster
+) -> None:
+    async with run_operator(kube_server, redis_url, namespace):
+        pool = await cluster.pool("warm", replicas=2, max=4)
+        await until("two pods", lambda: cluster.has_pods(2))
+    for pod in (await cluster.pods()).values():
+        (owner,) = pod["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("WorkerPool", pool["metadata"]["uid"], True)
+        assert pod["metadata"]["labels"]["genlock.dev/state"] == "Warm"
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_a_session_that_waits_makes_its_pool_grow_and_gets_the_new_worker(
+    kube_server: ApiServer,
+    redis_url: str,
+    namespace: str,
+    cluster: Cluster,
+    fleet: Fleet,
+) -> None:
+    await cluster.profile()
+    await cluster.pool("warm", max=2)
+    fleet.play(cluster)
+    async with run_operator(kube_server, redis_url, namespace):
+        await cluster.session("demo")
+        status = await cluster.in_phase("demo", "Assigned")
+        await until("the pod is marked", lambda: cluster.has_pods(1, "Serving"))
+    assert status["worker"] in await cluster.pods()
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_a_worker_is_emptied_before_its_pod_goes_and_another_takes_its_place(
+    kube_server: ApiServer,
+    redis_url: str,
+    namespace: str,
+    cluster: Cluster,
+    fleet: Fleet,
+) -> None:
+    await cluster.profile()
+    await cluster.pool("warm", replicas=1, max=2)
+    fleet.play(cluster)
+    async with run_operator(kube_server, redis_url, namespace):
+        await cluster.session("demo")
+        first = (await cluster.in_phase("demo", "Assigned"))["worker"]
+        await cluster.patch("pods", first, {"metadata": {"annotations": {"genlock.dev/drain": "please"}}})
+        await until("its pod is gone", lambda: _gone(cluster, first))
+        (left,) = await cluster.pods()
+        await until("the session is on the other one", lambda: cluster.is_on("demo", left))
+
+
+async def _gone(cluster: Cluster, pod: str) -> bool:
+    return pod not in await cluster.pods()
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_a_quota_is_told_to_who_waits_and_no_more_once_it_is_raised(
+    kube_server: ApiServer,
+    redis_url: str,
+    namespace: str,
+    cluster: Cluster,
+    fleet: Fleet,
+) -> None:
+    quota = {"hard": {"pods": "0"}}
+    await cluster.create("resourcequotas", "ResourceQuota", "none", quota)
+    # what the quota controller would write, and the API server goes by
+    await cluster.patch("resourcequotas", "none/status", {"status": {**quota, "used": {"pods": "0"}}})
+    await cluster.profile()
+    await cluster.pool("warm", max=1)
+    fleet.play(cluster)
+    async with run_operator(kube_server, redis_url, namespace):
+        await cluster.session("demo")
+        await until("it is told", lambda: cluster.reason("demo", "Assigned", "QuotaExceeded"))
+        await cluster.delete("resourcequotas", "none")
+        await cluster.in_phase("demo", "Assigned")
