@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test envtest check bench screenshots lock clean
+.PHONY: help up test envtest check bench bench-operator screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +16,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python3.13 python3
 $(shell test -x $(BIN)/python || rm -f $(VENV)/.local $(VENV)/.dev)
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 up: $(VENV)/.local ## Run everything on this machine; ARGS="..." goes to `genlock up`
 	@$(BIN)/genlock up $(ARGS)
@@ -48,6 +48,9 @@ check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 
 bench: $(VENV)/.dev ## Measure, and write docs/benchmarks.md; ARGS="..." goes to the benchmarks
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-operator: $(VENV)/.dev ## Measure the operator against a real kube-apiserver, with up to 10,000 sessions; needs make envtest
+	@$(BIN)/python -m bench operator
 
 screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the browser of the tests
 	@mkdir -p docs/images

@@ -114,13 +114,13 @@ class Bench:
             await workers.line(patience_s=START_PATIENCE_S)
             self.say(f"{self.size.workers} fake workers; first the bare handler")
             async with self.bare() as process:
-                await self._sessions_come(process, "bare", bare)
+                await process.while_alive(self._sessions_come(process, "bare", bare))
             await self.sessions.delete_all()
             self.say("now the operator")
             async with self.operator() as process:
                 await process.line(patience_s=START_PATIENCE_S)
-                await self._sessions_come(process, "op", operator)
-                await self._fill(process, operator)
+                await process.while_alive(self._sessions_come(process, "op", operator))
+                await process.while_alive(self._fill(process, operator))
                 operator.claims_per_s["up"] = await self._claims_per_s("up")
             operator.claims_per_s["down"] = await self._claims_per_s("down")
             self.say(f"gateways claimed {operator.claims_per_s['down']:,.0f} sessions/s while it was down")
@@ -168,6 +168,9 @@ class Bench:
         for name in names:
             key = SessionKey(namespace=NAMESPACE, name=name)
             await self._claims.create(SessionRecord(spec.model_copy(update={"key": key}), pools))
+        await asyncio.gather(
+            *(self._claims.record(name) for name in names[:GATEWAY_CLIENTS])
+        )  # each has its connection
         left = iter(names)
 
         async def gateway() -> None:
@@ -188,7 +191,8 @@ class Bench:
             match = re.search(r"health=(\S+)", ready)
             assert match is not None, ready
             counting = asyncio.create_task(self._until_reconciled(f"http://{match[1]}"))
-            into.new_s = await self.sessions.until_assigned(["op-new"], patience_s=PATIENCE_S) - began_s
+            assigned = self.sessions.until_assigned(["op-new"], patience_s=PATIENCE_S)
+            into.new_s = await process.while_alive(assigned) - began_s
             into.reconciled_s = await counting - began_s
         self.say(f"restart: listed {into.listed_s:.1f} s, new one {into.new_s:.1f} s, all {into.reconciled_s:.1f} s")
 

@@ -6,9 +6,12 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 STOP_S = 20.0
 
@@ -39,8 +42,25 @@ class Child:
         async with asyncio.timeout(patience_s):
             line = await self.process.stdout.readline()
         if not line:
-            raise ProcessEnded("\n".join(self.log.read_text(errors="replace").splitlines()[-15:]))
+            raise self._ended()
         return line.decode().strip()
+
+    async def while_alive(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do this, for which the process is needed. Raises ProcessEnded as soon as it ends."""
+        doing, ending = asyncio.ensure_future(work), asyncio.ensure_future(self.process.wait())
+        try:
+            await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                raise self._ended()
+            return await doing
+        finally:
+            for task in (doing, ending):
+                task.cancel()
+            await asyncio.gather(doing, ending, return_exceptions=True)
+
+    def _ended(self) -> ProcessEnded:
+        last = self.log.read_text(errors="replace").splitlines()[-15:]
+        return ProcessEnded("\n".join([f"status {self.process.returncode}; its last words:", *last]))
 
     async def ask(self, *, patience_s: float = 10.0) -> str:
         """Send an empty line, and what it says to that."""
