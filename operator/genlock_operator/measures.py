@@ -4,26 +4,34 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from genlock_core.claims.facts import MoveCause
 from genlock_core.clock import Clock
 from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.spec.session import Phase
-from genlock_operator.actions import ClaimWorker, CreatePod, MoveSession
+from genlock_core.spec.status import ConditionType
+from genlock_operator.actions import ClaimWorker, CreatePod, MoveSession, RetirePod, Tell
 from genlock_operator.kube.api import STREAM_SESSIONS, WORKER_POOLS
+from genlock_operator.observed import PoolResource, StartUpTimes
+from genlock_operator.reasons import EventReason, Reason
 from genlock_operator.reconcile.acting import RealAction
+from genlock_operator.watch.caches import Caches
 
 if TYPE_CHECKING:
     from genlock_operator.operator import Operator
 
 COUNT_EVERY_S: Final = 10.0
+AT_ONCE: Final = 200
+"""Statuses that are read before others get their turn."""
 _KINDS: Final = {"session": STREAM_SESSIONS.kind, "pool": WORKER_POOLS.kind}
+_BLOCKED: Final = frozenset(Reason) - {Reason.CLAIMED, Reason.NOT_CLAIMED, Reason.FITS}
+_WITHOUT_WORKER: Final = frozenset({Phase.PENDING.value, Phase.RECOVERING.value})
 
 
 class Measures:
     """Translates what happens into metrics; `run` counts what is there."""
 
-    def __init__(self, metrics: OperatorMetrics, clock: Clock) -> None:
-        self._metrics, self._clock = metrics, clock
+    def __init__(self, metrics: OperatorMetrics, clock: Clock, caches: Caches) -> None:
+        self._metrics, self._clock, self._caches = metrics, clock, caches
+        self._pools: set[str] = set()
 
     def request(self, verb: str, _plural: str, code: int, seconds: float) -> None:
         """A request to the API server is over."""
@@ -33,33 +41,97 @@ class Measures:
         """A reconciliation is over."""
         self._metrics.reconcile_seconds.labels(_KINDS[kind], result).observe(seconds)
 
+    def started(self, pool: str, times: StartUpTimes) -> None:
+        """A new worker is ready and registered."""
+        for phase, seconds in times.seconds.items():
+            self._metrics.worker_startup_seconds.labels(pool, phase).observe(seconds)
+
     def action(self, action: RealAction, refusal: str) -> None:
         """An action was carried out."""
         match action:
             case ClaimWorker():
                 self._metrics.claims.labels("no-capacity" if refusal else "claimed").inc()
             case MoveSession(_, _, cause):
-                self._metrics.moves.labels(MoveCause(cause).value, "no-capacity" if refusal else "won").inc()
+                self._metrics.moves.labels(cause.value, "no-capacity" if refusal else "won").inc()
             case CreatePod(pool, _):
                 self._metrics.pod_creations.labels(pool, "created").inc()
+            case RetirePod():
+                self._drained(action)
+            case Tell():
+                self._told(action)
             case _:
                 return
 
     async def run(self, operator: "Operator") -> None:
         """Count for ever."""
         while True:
-            self.count(operator)
+            await self.count(operator)
             await asyncio.sleep(COUNT_EVERY_S)
 
-    def count(self, operator: "Operator") -> None:
+    async def count(self, operator: "Operator") -> None:
         """Set every gauge."""
         metrics = self._metrics
         metrics.queue_depth.set(len(operator.queue))
         metrics.leader.set(int(operator.leader.leading.is_set()))
         metrics.store_up.set(int(operator.state.answers))
         metrics.watch_age.labels("Lease").set(operator.watcher.age_s() or 0.0)
+        pools = {pool.meta.key: pool for pool in self._caches.pools}
+        for gone in self._pools - pools.keys():
+            metrics.drop_pool(gone)
+        self._pools = set(pools)
+        for pool in pools.values():
+            self._count_pool(pool)
+        await self._count_sessions()
+
+    def _count_pool(self, pool: PoolResource) -> None:
+        name, status = pool.meta.key, pool.status
+        self._metrics.pool_desired.labels(name).set(status.desired)
+        self._metrics.pool_free.labels(name).set(status.free)
+        states = {
+            "starting": max(0, status.replicas - status.ready),
+            "warm": max(0, status.ready - status.serving),
+            "serving": status.serving,
+            "draining": status.draining,
+            "failing": sum(1 for pod in self._caches.pods_of(name) if pod.failing),
+        }
+        for state, count in states.items():
+            self._metrics.pool_workers.labels(name, state).set(count)
+
+    async def _count_sessions(self) -> None:
         phases: Counter[str] = Counter()
-        for session in operator.caches.sessions:
-            phases[str(session.status.get("phase") or Phase.PENDING.value)] += 1
+        reasons: Counter[str] = Counter()
+        for number, session in enumerate(self._caches.sessions):
+            status = session.status
+            phase = str(status.get("phase") or Phase.PENDING.value)
+            phases[phase] += 1
+            if phase in _WITHOUT_WORKER:
+                reasons.update(
+                    one["reason"]
+                    for one in status.get("conditions", ())
+                    if one["type"] == ConditionType.ASSIGNED and one["status"] != "True"
+                )
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
         for phase in Phase:
-            metrics.sessions.labels(phase.value).set(phases[phase.value])
+            self._metrics.sessions.labels(phase.value).set(phases[phase.value])
+        for reason in _BLOCKED:
+            self._metrics.blocked_sessions.labels(reason.value).set(reasons[reason.value])
+
+    def _told(self, told: Tell) -> None:
+        """What people are told of a session is what counts of it, once each."""
+        if told.kind != STREAM_SESSIONS.kind:
+            return
+        if told.reason == EventReason.ASSIGNED:
+            waited_ms = self._clock.wall_ms() - told.meta.created_ms  # which is in whole seconds
+            self._metrics.assign_seconds.observe(max(0, waited_ms) / 1_000)
+        elif told.reason in _BLOCKED:
+            self._metrics.blocked.labels(told.reason).inc()
+
+    def _drained(self, retired: RetirePod) -> None:
+        pod = self._caches.pods.get(retired.meta.key)
+        pool = self._caches.pools.get(pod.pool) if pod is not None else None
+        if pod is None or pool is None or not pod.draining_since_ms or pod.meta.deleting:
+            return
+        took_ms = self._clock.wall_ms() - pod.draining_since_ms
+        outcome = "overdue" if took_ms > pool.spec.drain.timeout else "in-time"
+        self._metrics.drain_seconds.labels(pod.pool, outcome).observe(max(0, took_ms) / 1_000)

@@ -57,9 +57,9 @@ class Operator:
         self.registry = CollectorRegistry()
         self._metrics = OperatorMetrics(self.registry)
         self._begun = asyncio.Event()
-        self.measures = Measures(self._metrics, clock)
-        self.api = KubeClient(configuration, measure=self.measures.request)
         self.caches, self.queue, self.waiting = Caches(), WorkQueue(clock), WaitingRoom()
+        self.measures = Measures(self._metrics, clock, self.caches)
+        self.api = KubeClient(configuration, measure=self.measures.request)
         claims, board = Claims(store), Board()
         self.claims, self.state = claims, StoreState()
         workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
@@ -119,6 +119,7 @@ class Operator:
             defaults=settings.workers,
             store=self.state,
             poke=self.store_watch.poke,
+            started=self.measures.started,
         )
         self.labour = Labour(
             queue=self.queue, sessions=sessions, pools=pools, beat=self.health.beat, worked=self.measures.reconciled

@@ -1,7 +1,7 @@
 """The operator dies between any two of its actions, and the next one goes on: everything converges, nothing twice."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -14,10 +14,6 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("crds", "priority_c
 
 MOST = 40
 """More actions than any of these scenarios needs."""
-
-
-class Died(BaseException):
-    """What no code catches."""
 
 
 def dies_after(count: int) -> tuple[Callable[[Operator], None], list[RealAction], asyncio.Event]:
@@ -86,8 +82,11 @@ async def test_a_pool_has_its_pods_wherever_the_operator_before_died(
             pods = [pod for pod in await cluster.pods() if pod.startswith(f"{name}-")]
             return status.get("replicas") == 2 and len(pods) == 2
 
+        async def ended(dead: asyncio.Event = dead, settled: Callable[[], Awaitable[bool]] = settled) -> bool:
+            return dead.is_set() or await settled()
+
         async with run_operator(kube_server, redis_url, namespace, prepare=prepare):
-            await until("dead or done", lambda dead=dead, settled=settled: dead.is_set() or settled())
+            await until("dead or done", ended)
             lived = not dead.is_set()
         async with run_operator(kube_server, redis_url, namespace):
             await until(f"settled after {count}", settled)

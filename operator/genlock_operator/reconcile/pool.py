@@ -18,7 +18,7 @@ from genlock_operator.actions import (
     WritePoolStatus,
 )
 from genlock_operator.kube.errors import Refused
-from genlock_operator.observed import CreateFailure, PoolSeen
+from genlock_operator.observed import CreateFailure, PoolSeen, StartUpTimes
 from genlock_operator.plan.conditions import Verdict, conditions
 from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.plan.pool import outlook_of, plan_pool
@@ -61,6 +61,8 @@ class PoolReconciler:
     store: StoreState
     poke: Callable[[], None]
     """Asks for a new reading of the workers, soon."""
+    started: Callable[[str, StartUpTimes], None]
+    """Told of every worker that got ready."""
     _memories: dict[str, PoolMemory] = field(default_factory=dict)
     _refused: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Pools of which it was said that they cannot be read: uid and generation."""
@@ -130,7 +132,8 @@ class PoolReconciler:
             return None
         memory = self._memories.setdefault(name, PoolMemory())
         pods, workers = self.caches.pods_of(name), self.workers.of_pool(name)
-        memory.start_ups.look(pods, workers, self.workers.read_ms)
+        for times in memory.start_ups.look(pods, workers, self.workers.read_ms):
+            self.started(name, times)
         return PoolSeen(
             resource=resource,
             pods=pods,
