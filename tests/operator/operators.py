@@ -126,9 +126,12 @@ class Fleet:
         return [entry.change for entry in await self._control.read(session)]
 
     async def stop(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        """End all of them; a cancellation may be taken for a fault of Redis, so it is said until it is heard."""
+        pending = set(self._tasks.values())
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.5)
 
     async def _beat(self, identity: WorkerIdentity) -> None:
         for progress in itertools.count(1):
