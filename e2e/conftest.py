@@ -62,6 +62,8 @@ async def undisturbed(show: Show, request: pytest.FixtureRequest) -> AsyncIterat
         await show.live()
         await show.watcher.frames(20)
     say(request, f"{suffered}; epoch {before['epoch']} -> {(await show.view())['epoch']}")
+    if suffered.cuts:
+        install.keep(Path(ARTIFACTS, request.node.name), await install.evidence())
     assert not suffered.cuts, suffered.cuts
 
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from e2e.conftest import say
-from e2e.install import CHART, NAMESPACE, NEXT_TAG, RELEASE, REPOSITORY, helm_options
+from e2e.install import CHART, NAMESPACE, NEXT_TAG, RELEASE, REPOSITORY, TAG, helm_options
 from e2e.kubectl import Cluster, Object, eventually, helm, kubectl, status
 from e2e.parts import POOL_LABEL, WORKERS, deployed, is_ready, recovered, warm_spare
 from e2e.show import Show
@@ -39,7 +39,8 @@ async def test_the_streams_node_is_drained(cluster: Cluster, show: Show, undistu
 
 
 async def test_a_new_worker_image_is_rolled_out(cluster: Cluster, show: Show, undisturbed: Suffered) -> None:
-    image = f"{REPOSITORY}/worker:{NEXT_TAG}"
+    now = await image_of(cluster)
+    image = f"{REPOSITORY}/worker:{TAG if now.endswith(NEXT_TAG) else NEXT_TAG}"
     before = await show.live()
     patch = {"spec": {"template": {"image": image}}}
     await kubectl("patch", "wpl", "h100x1", "--namespace", NAMESPACE, "--type=merge", "-p", json.dumps(patch))
@@ -72,7 +73,7 @@ async def test_the_chart_is_upgraded(
         surroundings,
         "operator.podAnnotations.upgraded=yes",
         "gateway.podAnnotations.upgraded=yes",
-        f"pools.h100x1.template.image={REPOSITORY}/worker:{NEXT_TAG}",  # what was rolled out stays
+        f"pools.h100x1.template.image={await image_of(cluster)}",  # what was rolled out stays
     )
     await helm("upgrade", RELEASE, str(CHART), *options, "--wait", "--timeout=3m", timeout_s=200)
     deadline = asyncio.get_running_loop().time() + LOOK_S
@@ -84,6 +85,13 @@ async def test_the_chart_is_upgraded(
     assert after["stats"]["sinkDigest"] == before["stats"]["sinkDigest"]
     assert undisturbed.reconnects >= 1
     say(request, f"{len(pods)} worker pods with the same uids and restart counts for {LOOK_S:.0f} s")
+
+
+async def image_of(cluster: Cluster) -> str:
+    """What the pool's template says."""
+    found = await cluster.pool(NAMESPACE, "h100x1")
+    assert found is not None
+    return str(found["spec"]["template"].get("image", ""))
 
 
 async def restarts(cluster: Cluster) -> dict[str, int]:

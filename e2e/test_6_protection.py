@@ -30,7 +30,8 @@ async def test_a_worker_that_carries_a_stream_cannot_be_deleted(
 ) -> None:
     worker = await serving(cluster, show)
     answer = await refusal("delete", "pod", worker, "--namespace", NAMESPACE)
-    assert "session" in answer, answer
+    assert "carries live streams" in answer, answer
+    assert "genlock.dev/drain" in answer  # what to do instead
     assert await cluster.pod(NAMESPACE, worker)
 
 

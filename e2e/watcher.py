@@ -1,7 +1,8 @@
 """A viewer that stays through everything, follows `reconnect` as a player does, and counts what it had to suffer.
 
 A *cut* is what a viewer cannot fail to see: the connection ended without a `reconnect` that it could follow, or no new
-picture came for more than two seconds. Shorter gaps and steps back in time are kept as figures.
+picture came for more than two seconds. Shorter gaps and steps back in time are kept as figures. Time in which the
+watcher itself did not get the processor is nobody's gap.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ CUT_S = 2.0
 GAP_S = 0.5
 RETRY_S = 0.2
 COLOURS_KEPT = 20
+LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,11 @@ class _Screen:
             raise
         return cls(viewer)
 
+    @property
+    def behind(self) -> bool:
+        """Frames have come that were not looked at yet."""
+        return not (self.viewer.frames.empty() and self.pictures.empty())
+
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -121,9 +128,11 @@ class Watcher:
         self._screen: _Screen | None = None
         self._last_s: float | None = None
         self._last_counter: int | None = None
-        self._told_s = 0.0
+        self._told_s: float | None = None
         self._colours: deque[tuple[float, float, float]] = deque(maxlen=COLOURS_KEPT)
         self._excused = 0
+        self._looked_s = self._loop.time()
+        self._asleep_s = self._asleep_before_s = 0.0
         self.total = Suffered()
 
     @classmethod
@@ -161,11 +170,6 @@ class Watcher:
             yield
         finally:
             self._excused -= 1
-
-    @property
-    def silent_s(self) -> float:
-        """Since when there has been no picture."""
-        return 0.0 if self._last_s is None else self._loop.time() - self._last_s
 
     async def frames(self, count: int, *, within_s: float = 60.0) -> None:
         """Wait for more pictures."""
@@ -237,10 +241,26 @@ class Watcher:
     async def _mind_the_time(self) -> None:
         """A picture that never comes again is a cut as well: it is told while it lasts, once."""
         while True:
-            await asyncio.sleep(0.1)
-            if self._last_s is not None and self.silent_s > CUT_S and self._told_s != self._last_s:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._wake()
+            behind = self._screen is not None and self._screen.behind
+            silent_s = 0.0 if behind else self._gap_s(self._loop.time())
+            if silent_s > CUT_S and self._told_s != self._last_s:
                 self._told_s = self._last_s
                 self._cut(f"no picture for {CUT_S:g} s")
+
+    def _wake(self) -> None:
+        """Notice how long this process has slept against its will."""
+        now_s = self._loop.time()
+        late_s = now_s - self._looked_s - LOOK_EVERY_S
+        self._asleep_s += late_s if late_s > LOOK_EVERY_S else 0.0
+        self._looked_s = now_s
+
+    def _gap_s(self, until_s: float) -> float:
+        """Since the last picture, as somebody who was awake all the time would have seen it."""
+        if self._last_s is None:
+            return 0.0
+        return max(0.0, until_s - self._last_s - (self._asleep_s - self._asleep_before_s))
 
     # -- what it saw ------------------------------------------------------------------------------------------------
 
@@ -248,7 +268,8 @@ class Watcher:
         back = self._is_back(picture.counter)
         if back and newer_only:
             return
-        gap_s = 0.0 if self._last_s is None else picture.received_s - self._last_s
+        self._wake()
+        gap_s = self._gap_s(picture.received_s)
 
         def count(one: Suffered) -> None:
             one.frames += 1
@@ -257,7 +278,9 @@ class Watcher:
                 one.gaps_s.append(round(gap_s, 2))
 
         self._each(count)
-        self._last_s = picture.received_s
+        if gap_s > CUT_S and self._told_s != self._last_s:
+            self._cut(f"no picture for {gap_s:.1f} s")
+        self._last_s, self._asleep_before_s = picture.received_s, self._asleep_s
         self._colours.append(picture.colour)
         if picture.counter is not None:
             self._last_counter = picture.counter
