@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from kubernetes.aio.client import Configuration
@@ -15,6 +15,7 @@ from genlock_core.errors import GenlockError
 from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
+from genlock_operator.election import Election
 from genlock_operator.health import Health, HealthServer
 from genlock_operator.kube.api import MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.kube.client import KubeClient
@@ -67,9 +68,7 @@ class Operator:
         self.watcher = Watcher(
             scope=scope, caches=self.caches, clock=clock, changed=Router(self.caches, self.waiting, self.queue).changed
         )
-        self.leader = Leader(
-            self.api, namespace=scope.lease_namespace, name=scope.lease_name, identity=settings.identity, clock=clock
-        )
+        self.leader = Election(self._make_leader)
         self.health = Health(
             clock,
             watch_age_s=self.watcher.age_s,
@@ -133,6 +132,14 @@ class Operator:
             state=self.state,
             beat=self.health.beat,
         )
+
+    def _make_leader(self) -> tuple[Leader, Callable[[], Awaitable[None]]]:
+        scope, api = self._settings.scope, KubeClient(self._configuration, measure=self.measures.request)
+        identity = self._settings.identity
+        leader = Leader(
+            api, namespace=scope.lease_namespace, name=scope.lease_name, identity=identity, clock=self._clock
+        )
+        return leader, api.close
 
     async def start(self) -> int:
         """Serve /healthz; the port. Raises OSError."""
