@@ -62,7 +62,7 @@ class Operator:
         self.measures = Measures(self._metrics, clock, self.caches)
         self.api = KubeClient(configuration, measure=self.measures.request)
         claims, board = Claims(store), Board()
-        self.claims, self.state = claims, StoreState()
+        self.claims, self.state = claims, StoreState(clock)
         workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
         scope = settings.scope
         self.watcher = Watcher(

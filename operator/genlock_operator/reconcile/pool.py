@@ -139,6 +139,7 @@ class PoolReconciler:
             pods=pods,
             workers=workers,
             store_answers=self.store.answers,
+            store_since_ms=self.store.since_ms,
             nodes=self.caches.nodes,
             demand=self.waiting.demand_for(name),
             create_failure=memory.create_failure,

@@ -1,6 +1,7 @@
 """One StreamSession: observe, plan, act, and observe again after what changes the picture.
 
-Observing is what the caches, the worker table and the session's record say. Redis away is a plan of its own.
+Observing is what the caches, the worker table and the session's record say. Redis away is tried again; once it has been
+away for long, that is a plan of its own.
 """
 
 import logging
@@ -67,7 +68,8 @@ class SessionReconciler:
         except RedisError as error:
             logger.warning("%s: Redis does not answer: %s", name, error, extra={"session": name})
             self.store.failed()
-            await self._while_away(name)
+            if self.store.away_for_long:
+                await self._while_away(name)
             self.queue.add_in(keys.session(name), self.policy.retry_s)
 
     async def _settle(self, name: str) -> None:

@@ -1,26 +1,48 @@
-"""Whether Redis answers, as its readers last found; coming back is what everybody waits for."""
+"""Whether Redis answers, as its readers last found, and since when; coming back is what everybody waits for."""
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import Final
+
+from genlock_core.clock import Clock
 
 logger = logging.getLogger(__name__)
+
+STORE_AWAY_AFTER_S: Final = 5.0
+"""A restart or a failover of Redis is over by then; what lasts longer is told to people."""
 
 
 @dataclass(slots=True)
 class StoreState:
-    """`answers` begins as True; `came_back` is set when it does so again, for whoever brings all up to date."""
+    """Redis is taken to answer at first. `came_back` is set when it does so again: then all is brought up to date."""
 
-    answers: bool = True
+    clock: Clock
     came_back: asyncio.Event = field(default_factory=asyncio.Event)
+    since_ms: int = field(init=False)
+    """Since when it has answered without a break, as far as we know: at first since we were made."""
+    _away_since_s: float | None = None
+
+    def __post_init__(self) -> None:
+        self.since_ms = self.clock.wall_ms()
+
+    @property
+    def answers(self) -> bool:
+        return self._away_since_s is None
+
+    @property
+    def away_for_long(self) -> bool:
+        """Whether it has not answered for so long that people should know."""
+        away_since_s = self._away_since_s
+        return away_since_s is not None and self.clock.monotonic() - away_since_s >= STORE_AWAY_AFTER_S
 
     def failed(self) -> None:
-        if self.answers:
+        if self._away_since_s is None:
             logger.error("Redis does not answer: nothing is assigned, moved or drained until it does")
-        self.answers = False
+            self._away_since_s = self.clock.monotonic()
 
     def answered(self) -> None:
-        if not self.answers:
+        if self._away_since_s is not None:
             logger.warning("Redis answers again")
+            self._away_since_s, self.since_ms = None, self.clock.wall_ms()
             self.came_back.set()
-        self.answers = True
