@@ -64,7 +64,7 @@ async def undisturbed(show: Show, request: pytest.FixtureRequest) -> AsyncIterat
     say(request, f"{suffered}; epoch {before['epoch']} -> {(await show.view())['epoch']}")
     if suffered.cuts:
         install.keep(Path(ARTIFACTS, request.node.name), await install.evidence())
-    assert not suffered.cuts, suffered.cuts
+    assert not suffered.cuts, (suffered.cuts, suffered.gaps)
 
 
 def say(request: pytest.FixtureRequest, line: str) -> None:

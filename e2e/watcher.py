@@ -6,6 +6,7 @@ watcher itself did not get the processor is nobody's gap.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -28,10 +29,18 @@ LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """When (on the loop's clock) and what."""
+    """When (UTC) and what."""
 
-    at_s: float
+    at: str
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """When (UTC) pictures came again, and how long there had been none."""
+
+    at: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +59,16 @@ class Suffered:
 
     frames: int = 0
     cuts: list[Cut] = field(default_factory=list)
-    gaps_s: list[float] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
     """Pauses between two pictures of more than half a second."""
     steps_back: int = 0
     reconnects: int = 0
     """Connections that were left because the gateway asked to."""
 
     def __str__(self) -> str:
-        longest = f", longest {max(self.gaps_s):.2f} s" if self.gaps_s else ""
+        longest = f", longest {max(gap.seconds for gap in self.gaps):.2f} s" if self.gaps else ""
         return (
-            f"{self.frames} frames, {len(self.cuts)} cuts, {len(self.gaps_s)} gaps over {GAP_S:g} s{longest}, "
+            f"{self.frames} frames, {len(self.cuts)} cuts, {len(self.gaps)} gaps over {GAP_S:g} s{longest}, "
             f"{self.steps_back} steps back, {self.reconnects} reconnects"
         )
 
@@ -113,6 +122,10 @@ class _Screen:
             colour = rgb[::8, ::8].mean(axis=(0, 1)).tolist()
             seen = Picture(frame.received_s, read_counter(rgb), (colour[0], colour[1], colour[2]))
             self._loop.call_soon_threadsafe(self.pictures.put_nowait, seen)
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S", time.gmtime())
 
 
 class Watcher:
@@ -275,7 +288,7 @@ class Watcher:
             one.frames += 1
             one.steps_back += back
             if gap_s > GAP_S:
-                one.gaps_s.append(round(gap_s, 2))
+                one.gaps.append(Gap(_now(), round(gap_s, 2)))
 
         self._each(count)
         if gap_s > CUT_S and self._told_s != self._last_s:
@@ -293,7 +306,7 @@ class Watcher:
 
     def _cut(self, what: str) -> None:
         if not self._excused:
-            self._each(lambda one: one.cuts.append(Cut(self._loop.time(), what)))
+            self._each(lambda one: one.cuts.append(Cut(_now(), what)))
 
     def _each(self, count: Any) -> None:
         for one in (self.total, *self._stretches):
