@@ -39,7 +39,7 @@ _GOOD_NEWS = (Reason.CLAIMED, Reason.FITS)
 
 
 def plan_session(seen: SessionSeen, now_ms: int, policy: SessionPolicy) -> list[SessionAction]:
-    """The next actions for this session; none but LookAgain if everything is as it should be."""
+    """The next actions for this session; none but LookAgain, if even that, where all is as it should be."""
     resource, record = seen.resource, seen.record
     if resource is None or resource.meta.deleting:
         return _clear_away(record) if record is not None and record.uid else []
@@ -184,26 +184,20 @@ def _report(
     after = status_of(seen, meta, before, now_ms)
     every_ms = round(policy.figures_every_s * 1_000)
     due_ms = milliseconds(before.figures.updated) + every_ms if before.figures is not None else now_ms
-    written = is_news(before, after) or (now_ms >= due_ms and figures_differ(before, after))
-    actions: list[SessionAction] = []
-    if written:
-        actions = [WriteSessionStatus(meta, after), *_tell(meta, before, after)]
-    return [*actions, LookAgain(_look_again_ms(seen, after if written else before, now_ms, policy))]
+    figures = figures_differ(before, after)
+    if is_news(before, after) or (figures and now_ms >= due_ms):
+        return [WriteSessionStatus(meta, after), *_tell(meta, before, after), *_wait(seen, after, now_ms, policy)]
+    return _wait(seen, before, now_ms, policy) or ([LookAgain(due_ms)] if figures else [])
 
 
-def _look_again_ms(seen: SessionSeen, stored: SessionStatus, now_ms: int, policy: SessionPolicy) -> int:
-    """Soon while it waits for something, and the less often the longer it has; else when figures are due."""
+def _wait(seen: SessionSeen, stored: SessionStatus, now_ms: int, policy: SessionPolicy) -> list[SessionAction]:
+    """Soon while it waits for room, and the less often the longer it has. Nothing else is asked for: whatever becomes
+    of a session that a worker has is told by Redis and by the watches, and new figures by the board."""
     retry_ms, every_ms = round(policy.retry_s * 1_000), round(policy.figures_every_s * 1_000)
     record = own_record(seen)
-    if record is not None and record.owner is not None and waits_to_change(seen):
-        return now_ms + retry_ms
     if record is None or record.owner is None:
-        return now_ms + _patience_ms(stored, ConditionType.ASSIGNED, now_ms, retry_ms, every_ms)
-    if record.phase is Phase.LIVE and stored.figures is None:
-        return now_ms + _patience_ms(stored, ConditionType.LIVE, now_ms, retry_ms, every_ms)
-    updated_ms = milliseconds(stored.figures.updated) if stored.figures is not None else now_ms
-    due_ms = updated_ms + every_ms
-    return due_ms if due_ms > now_ms else now_ms + every_ms
+        return [LookAgain(now_ms + _patience_ms(stored, ConditionType.ASSIGNED, now_ms, retry_ms, every_ms))]
+    return [LookAgain(now_ms + retry_ms)] if waits_to_change(seen) else []
 
 
 def _patience_ms(status: SessionStatus, type: ConditionType, now_ms: int, least: int, most: int) -> int:  # noqa: A002

@@ -118,8 +118,8 @@ class StoreWatch:
     async def read_figures(self) -> None:
         """One reading. Raises RedisError."""
         before, self.board.figures = self.board.figures, await self.figures.read()
-        for session, figures in self.board.figures.items():
-            if before.get(session) != figures and self.ours(session):
+        for session in before.keys() | self.board.figures.keys():
+            if before.get(session) != self.board.figures.get(session) and self.ours(session):
                 self.queue.add_in(keys.session(session), self.spread())
 
     async def _pause(self) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from genlock_core.claims.facts import MoveCause
 from genlock_core.claims.figure_board import SessionFigures
 from genlock_operator.actions import LookAgain
@@ -10,6 +12,7 @@ from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL
 from tests.operator.plan.session_world import (
     FIGURES,
     live,
+    living,
     waiting,
     written,
 )
@@ -58,7 +61,23 @@ def test_figures_that_are_due_and_the_same_are_not_written() -> None:
     world = live()
     world.now_ms += 30_000
 
-    assert world.plan() == [LookAgain(world.now_ms + 30_000)]
+    assert world.plan() == []
+
+
+@pytest.mark.parametrize("after_ms", [0, 1_000, 30_000, 3_600_000])
+def test_a_session_that_a_worker_has_asks_for_nothing_while_nothing_changes(after_ms: int) -> None:
+    for world in (living(), live(figures=None), live()):
+        world.now_ms += after_ms
+
+        assert world.plan() == []
+
+
+def test_figures_that_nobody_posts_any_more_are_told_when_they_are_due() -> None:
+    world = live()
+    world.figures = None
+    world.now_ms += 10_000
+
+    assert world.plan() == [LookAgain(NOW_MS + 30_000)]
 
 
 def test_news_do_not_wait_for_the_figures() -> None:
