@@ -172,6 +172,11 @@ class Claims:
         """Every worker that is known, by name."""
         return [replies.view(reply) for reply in await self._scripts.run("workers")]
 
+    async def run_id(self) -> str | None:
+        """Which Redis the scripts have met last; None where nobody has noted it since it lost its data."""
+        noted = await cast("Any", self._store.hget(keys.GUARD, "run_id"))
+        return None if noted is None else str(decoded(noted))
+
     async def set_reserve(self, pool: str, reserve: int) -> None:
         """Thousandths of the pool's workers that `claim` must leave free for moves."""
         await cast("Any", self._store.hset(keys.pool_settings(pool), "reserve", str(reserve)))

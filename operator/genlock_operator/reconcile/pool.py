@@ -138,7 +138,7 @@ class PoolReconciler:
             resource=resource,
             pods=pods,
             workers=workers,
-            store_answers=self.store.answers,
+            store_answers=self.store.knows_workers,
             store_since_ms=self.store.since_ms,
             nodes=self.caches.nodes,
             demand=self.waiting.demand_for(name),

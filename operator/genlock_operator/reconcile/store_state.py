@@ -5,12 +5,15 @@ import logging
 from dataclasses import dataclass, field
 from typing import Final
 
+from genlock_core.claims.rules import HOLD_MS
 from genlock_core.clock import Clock
 
 logger = logging.getLogger(__name__)
 
 STORE_AWAY_AFTER_S: Final = 5.0
 """A restart or a failover of Redis is over by then; what lasts longer is told to people."""
+SETTLE_S: Final = HOLD_MS / 1_000 + 1.0
+"""Workers tell a Redis that came back of themselves by then; until they have, it is no news that one is missing."""
 
 
 @dataclass(slots=True)
@@ -22,6 +25,8 @@ class StoreState:
     since_ms: int = field(init=False)
     """Since when it has answered without a break, as far as we know: at first since we were made."""
     _away_since_s: float | None = None
+    _back_since_s: float | None = None
+    _run_id: str | None = None
 
     def __post_init__(self) -> None:
         self.since_ms = self.clock.wall_ms()
@@ -29,6 +34,12 @@ class StoreState:
     @property
     def answers(self) -> bool:
         return self._away_since_s is None
+
+    @property
+    def knows_workers(self) -> bool:
+        """Whether it answers, and what it does not know is not there."""
+        back_since_s = self._back_since_s
+        return self.answers and (back_since_s is None or self.clock.monotonic() - back_since_s >= SETTLE_S)
 
     @property
     def away_for_long(self) -> bool:
@@ -44,5 +55,16 @@ class StoreState:
     def answered(self) -> None:
         if self._away_since_s is not None:
             logger.warning("Redis answers again")
-            self._away_since_s, self.since_ms = None, self.clock.wall_ms()
-            self.came_back.set()
+            self._away_since_s = None
+            self._came_back()
+
+    def noted(self, run_id: str | None) -> None:
+        """Which Redis answers. Nothing else tells of a quick restart, as connections try again by themselves."""
+        if self._run_id not in (None, run_id):
+            logger.warning("Redis has begun anew")
+            self._came_back()
+        self._run_id = run_id
+
+    def _came_back(self) -> None:
+        self.since_ms, self._back_since_s = self.clock.wall_ms(), self.clock.monotonic()
+        self.came_back.set()

@@ -97,6 +97,7 @@ class StoreWatch:
     async def read_workers(self) -> None:
         """One reading. Raises RedisError."""
         views = {view.identity.name: view for view in await self.claims.workers()}
+        self.state.noted(await self.claims.run_id())
         difference = self.workers.take(views, now_ms=self.clock.wall_ms())
         for pool in sorted(difference.pools):
             if self.ours(pool):

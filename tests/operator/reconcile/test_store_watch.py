@@ -32,6 +32,9 @@ class Redis:
     async def workers(self) -> list[WorkerView]:
         return self.views
 
+    async def run_id(self) -> str | None:
+        return "one"
+
 
 @pytest.fixture
 def redis() -> Redis:
