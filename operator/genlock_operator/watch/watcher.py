@@ -22,6 +22,7 @@ from genlock_operator.kube.api import Resource as KubeResource
 from genlock_operator.plan.policy import ROLE_LABEL
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches, Kept, Mistaken, Profile
+from genlock_operator.watch.no_history import NoDifferences
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ class Watcher:
     def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False
+        settings.persistence.diffbase_storage = NoDifferences()
         settings.scanning.disabled = True
         settings.networking.connect_timeout = CONNECT_TIMEOUT_S
         settings.networking.request_timeout = REQUEST_TIMEOUT_S
@@ -133,7 +135,7 @@ class Watcher:
             return await credentials.for_kopf(configuration)
 
         kopf.on.login(registry=registry)(login)
-        takers: list[tuple[KubeResource, Callable[[Any], None], Callable[[str, str], Any]]] = [
+        takers: list[tuple[KubeResource, Callable[[Any], bool | None], Callable[[str, str], Any]]] = [
             (STREAM_SESSIONS, self._take_session, self.caches.sessions.drop),
             (WORKER_POOLS, self._take_pool, self._drop_pool),
             (MODEL_PROFILES, self._take_profile, self.caches.profiles.drop),
@@ -149,15 +151,25 @@ class Watcher:
         self,
         registry: kopf.OperatorRegistry,
         resource: KubeResource,
-        take: Callable[[Any], None],
+        take: Callable[[Any], bool | None],
         drop: Callable[[str, str], Any],
     ) -> None:
+        """`take` says False if what it is told was known already."""
+
+        echoes: set[str] = set()  # uids of objects whose last event told what is known: our own write come back
+
         async def index(body: Any, **_: Any) -> None:
-            take(body)
+            if take(body) is False:
+                echoes.add(body["metadata"]["uid"])
+            else:
+                echoes.discard(body["metadata"]["uid"])
 
         async def event(body: Any, **kwargs: Any) -> None:
             meta, kind = body["metadata"], cast("str | None", kwargs["type"])
             key = f"{meta.get('namespace', '')}/{meta['name']}"
+            if kind == "MODIFIED" and meta["uid"] in echoes:
+                echoes.discard(meta["uid"])
+                return
             if kind is None and self.synced.is_set():
                 self.listed_anew.set()
             self.synced.set()
@@ -172,8 +184,12 @@ class Watcher:
         kopf.index(*where, id=f"keep-{name}", registry=registry)(index)
         kopf.on.event(*where, id=f"tell-{name}", registry=registry)(event)
 
-    def _take_session(self, body: Any) -> None:
-        self.caches.sessions.put(facts.session_of(body))
+    def _take_session(self, body: Any) -> bool:
+        fact = facts.session_of(body)
+        known = self.caches.sessions.get(fact.meta.key)
+        if known is not None and known.meta == fact.meta:
+            return False
+        return self.caches.sessions.put(fact)
 
     def _take_pool(self, body: Any) -> None:
         try:
