@@ -26,8 +26,9 @@ from genlock_operator.plan.session import plan_session, store_away
 from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.acting import Hands
 from genlock_operator.reconcile.demand import WaitingRoom
-from genlock_operator.reconcile.placing import placement_of
+from genlock_operator.reconcile.placing import Placer
 from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.records import RecordReader
 from genlock_operator.reconcile.store_state import StoreState
 from genlock_operator.reconcile.workers import WorkerTable
 from genlock_operator.watch.caches import Caches
@@ -60,6 +61,13 @@ class SessionReconciler:
     policy: SessionPolicy
     public_url: str
     store: StoreState
+    _records: RecordReader = field(init=False)
+    _placer: Placer = field(init=False)
+    _specs: dict[str, "_Spec"] = field(default_factory=dict)
+    """Of the sessions that are worked on."""
+
+    def __post_init__(self) -> None:
+        self._records, self._placer = RecordReader(self.claims), Placer(self.caches)
 
     async def reconcile(self, name: str) -> None:
         """Bring the session to where it should be, as far as that goes now. Raises KubeError, NotLeading."""
@@ -71,11 +79,15 @@ class SessionReconciler:
             if self.store.away_for_long:
                 await self._while_away(name)
             self.queue.add_in(keys.session(name), self.policy.retry_s)
+        finally:
+            self._specs.pop(name, None)
 
     async def _settle(self, name: str) -> None:
         refusal = ""
         for _round in range(MAX_ROUNDS):
             seen = await self._observe(name, refusal)
+            if await self._may_be_served(seen.record):
+                break
             plan = plan_session(seen, self.clock.wall_ms(), self.policy)
             again, refusal = await self._act(name, plan)
             if not again:
@@ -95,13 +107,20 @@ class SessionReconciler:
         return False, ""
 
     async def _observe(self, name: str, refusal: str) -> SessionSeen:
-        record = await self.claims.record(name)
+        record = await self._records.record(name)
         worker = None
         if record is not None and record.owner is not None:
             worker = self.workers.views.get(record.owner.name)
             if worker is None or worker.identity != record.owner:
                 worker = await self.claims.worker(record.owner.name)
         return self._seen(name, record, refusal, worker)
+
+    async def _may_be_served(self, record: SessionRecord | None) -> bool:
+        """Whether its worker may only have had no time yet to tell a Redis that lost its data that it serves it."""
+        if record is None or record.finished or record.owner is not None or not record.epoch:
+            return False
+        self.store.noted(await self.claims.run_id())
+        return not self.store.knows_workers
 
     async def _while_away(self, name: str) -> None:
         """Say that Redis is away, and touch nothing else."""
@@ -113,8 +132,8 @@ class SessionReconciler:
         self, name: str, record: SessionRecord | None = None, refusal: str = "", worker: WorkerView | None = None
     ) -> SessionSeen:
         resource = self.caches.sessions.get(name)
-        session, mistakes = read(resource) if resource is not None else (None, ())
-        placement = placement_of(session, self.caches) if session is not None else None
+        session, mistakes = self._read(resource) if resource is not None else (None, ())
+        placement = self._placer.placement_of(session) if session is not None else None
         choices = placement.choices if isinstance(placement, Placement) else ()
         return SessionSeen(
             name=name,
@@ -130,10 +149,24 @@ class SessionReconciler:
             public_url=self.public_url,
         )
 
+    def _read(self, resource: SessionResource) -> tuple[ResolvedSession | None, tuple[str, ...]]:
+        """The spec, which costs more to read than all else of a look, once for all looks of a pass."""
+        known = self._specs.get(resource.meta.key)
+        if known is None or known.json != resource.spec_json:
+            known = self._specs[resource.meta.key] = _Spec(resource.spec_json, *read(resource))
+        return known.session, known.mistakes
+
     def _note(self, seen: SessionSeen) -> None:
         """Let the pools know who waits for them."""
         for pool in self.waiting.note(seen.name, demand_of(seen)):
             self.queue.add(keys.pool(pool))
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    json: bytes
+    session: ResolvedSession | None
+    mistakes: tuple[str, ...]
 
 
 def read(resource: SessionResource) -> tuple[ResolvedSession | None, tuple[str, ...]]:
