@@ -80,14 +80,19 @@ class Claims:
 
     async def records(self) -> list[SessionRecord]:
         """Every session, by name. Not one moment's picture: each record is read on its own."""
-        names = sorted(await self.sessions())
-        records: list[SessionRecord | None] = []
-        for start in range(0, len(names), _RECORDS_AT_ONCE):
+        return list((await self.records_of(sorted(await self.sessions()))).values())
+
+    async def records_of(self, sessions: Sequence[str]) -> dict[str, SessionRecord]:
+        """The records of these sessions, in their order; who has none is left out. Each is read on its own."""
+        records: dict[str, SessionRecord] = {}
+        for start in range(0, len(sessions), _RECORDS_AT_ONCE):
+            names = sessions[start : start + _RECORDS_AT_ONCE]
             async with self._store.pipeline(transaction=False) as pipeline:
-                for name in names[start : start + _RECORDS_AT_ONCE]:
+                for name in names:
                     pipeline.hgetall(keys.record(name))
-                records += [replies.record(fields) for fields in await cast("Any", pipeline.execute())]
-        return [record for record in records if record is not None]
+                found = [replies.record(fields) for fields in await cast("Any", pipeline.execute())]
+            records |= {name: record for name, record in zip(names, found, strict=True) if record is not None}
+        return records
 
     async def sessions(self) -> set[str]:
         """The names of all records."""

@@ -62,9 +62,11 @@ def demand_of(seen: SessionSeen) -> Demand | None:
     resource, record = seen.resource, own_record(seen)
     if resource is None or resource.meta.deleting or not isinstance(seen.placement, Placement):
         return None
-    if resource.status.get("phase") in (Phase.ENDED, Phase.FAILED) or (record is None and seen.record is not None):
+    if record is None and seen.record is not None:
         return None
     if record is not None and (record.finished or (record.owner is not None and not waits_to_change(seen))):
+        return None
+    if resource.status.get("phase") in (Phase.ENDED, Phase.FAILED):
         return None
     first = seen.placement.choices[0]
     return Demand(session=seen.name, pool=first.pool, cost=first.cost, since_ms=resource.meta.created_ms)

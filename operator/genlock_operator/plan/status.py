@@ -6,7 +6,7 @@ since when a condition holds, how often it moved, and what the last figures were
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -14,7 +14,7 @@ from genlock_core.claims.figure_board import SessionFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.sizing.placement import Placement
 from genlock_core.spec.session import Phase
-from genlock_core.spec.status import ConditionType, Endpoints, Figures, SessionStatus
+from genlock_core.spec.status import Condition, ConditionType, Endpoints, Figures, SessionStatus
 from genlock_core.stream_state.control import ControlChange
 from genlock_operator.observed import Meta, SessionResource, SessionSeen
 from genlock_operator.plan.conditions import Verdict, conditions, find, no, shortened, timestamp, yes
@@ -24,6 +24,9 @@ from genlock_operator.reasons import Reason
 
 MAX_UNPROFILED: Final = 16
 """What the schema lets the list have."""
+
+_NEWS: Final = tuple(name for name in SessionStatus.model_fields if name not in ("figures", "viewers", "steps"))
+"""What is told at once."""
 
 _WHY: Final = {
     "Idle": "nobody published or watched for its idleTimeout",
@@ -108,7 +111,7 @@ def is_news(before: SessionStatus, after: SessionStatus) -> bool:
 
     A number in a sentence is a figure too: when one more session waits for a full pool, the others do not all say so.
     """
-    return _without_figures(before) != _without_figures(after)
+    return any(_is_other(name, getattr(before, name), getattr(after, name)) for name in _NEWS)
 
 
 def figures_differ(before: SessionStatus, after: SessionStatus) -> bool:
@@ -249,19 +252,20 @@ def _only_figures(status: SessionStatus) -> _FiguresOnly:
     return _FiguresOnly(figures, status.viewers, status.steps)
 
 
-def _without_figures(status: SessionStatus) -> SessionStatus:
-    return status.model_copy(
-        update={
-            "figures": None,
-            "viewers": 0,
-            "steps": None,
-            "reason": _without_numbers(status.reason),
-            "conditions": [
-                condition.model_copy(update={"message": _without_numbers(condition.message)})
-                for condition in status.conditions
-            ],
-        }
-    )
+def _is_other(name: str, before: Any, after: Any) -> bool:
+    if before == after:
+        return False
+    match name:
+        case "reason":
+            return _without_numbers(before) != _without_numbers(after)
+        case "conditions":
+            return [_gist(condition) for condition in before] != [_gist(condition) for condition in after]
+        case _:
+            return True
+
+
+def _gist(condition: Condition) -> Condition:
+    return condition.model_copy(update={"message": _without_numbers(condition.message)})
 
 
 def _without_numbers(sentence: str) -> str:

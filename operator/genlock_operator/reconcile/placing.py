@@ -1,11 +1,70 @@
 """Where a session could run: the pools that serve its namespace, each sized by the profiles of its own namespace."""
 
+from dataclasses import dataclass, field
+from typing import Final
+
 from genlock_core.sizing.placement import Placement, PoolShape, Unplaceable, UnplaceableKind, place
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.pool import SessionNamespaces
 from genlock_core.spec.session import ResolvedSession
 from genlock_operator.observed import PoolResource
 from genlock_operator.watch.caches import Caches
+
+REMEMBERED: Final = 1_000
+"""Shapes of sessions; people use few."""
+
+
+@dataclass(slots=True)
+class Placer:
+    """Finds placements, and keeps them for other sessions of the same shape while no pool and no profile changes."""
+
+    caches: Caches
+    _known: dict[object, Placement | Unplaceable] = field(default_factory=dict)
+    _by: object = None
+    """What the known ones were found by."""
+    _read: tuple[int, int] = (-1, -1)
+
+    def placement_of(self, session: ResolvedSession) -> Placement | Unplaceable:
+        """As `placement_of` for these caches."""
+        self._forget_what_is_old()
+        asked = _shape_of(session)
+        known = self._known.get(asked)
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            known = self._known[asked] = placement_of(session, self.caches)
+        return known
+
+    def _forget_what_is_old(self) -> None:
+        caches = self.caches
+        read = caches.pools.changes, caches.profiles.changes
+        if read == self._read:
+            return
+        self._read = read
+        by = [offer_of(pool) for pool in caches.pools], [(one.meta.namespace, one.rows) for one in caches.profiles]
+        if by != self._by:
+            self._by = by
+            self._known.clear()
+
+
+def _shape_of(session: ResolvedSession) -> object:
+    """All of a session that placement goes by."""
+    return (
+        session.key.namespace,
+        session.model,
+        session.steps,
+        session.resolution.width,
+        session.resolution.height,
+        session.frame_rate,
+        session.frame_deadline_ms,
+        session.time_to_first_frame_ms,
+    )
+
+
+def offer_of(pool: PoolResource) -> object:
+    """All of a pool that placement goes by; most of its changes are others."""
+    spec = pool.spec
+    return pool.meta.key, pool.meta.uid, pool.meta.deleting, spec.model, spec.gpu, spec.session_namespaces
 
 
 def placement_of(session: ResolvedSession, caches: Caches) -> Placement | Unplaceable:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from genlock_operator.kube.api import MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.placing import offer_of
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.watch.caches import Caches
 
@@ -29,20 +30,14 @@ class Router:
                 self._pod_changed(key)
             case _ if resource == WORKER_POOLS:
                 self.queue.add(keys.pool(key))
-                self._maybe_place_anew(f"pool {key}", self._shape(key))
+                pool = self.caches.pools.get(key)
+                self._maybe_place_anew(f"pool {key}", pool and offer_of(pool))
             case _ if resource == MODEL_PROFILES:
                 profile = self.caches.profiles.get(key)
                 self._maybe_place_anew(f"profile {key}", profile and (profile.meta.uid, profile.rows))
             case _ if resource == NODES:
-                for pool in self.caches.pools:
-                    self.queue.add(keys.pool(pool.meta.key))
-
-    def _shape(self, key: str) -> object:
-        """What placement reads of a pool, None if there is none."""
-        pool = self.caches.pools.get(key)
-        if pool is None:
-            return None
-        return pool.meta.uid, pool.meta.deleting, pool.spec.model, pool.spec.gpu, pool.spec.session_namespaces
+                for one in self.caches.pools:
+                    self.queue.add(keys.pool(one.meta.key))
 
     def _pod_changed(self, key: str) -> None:
         pod = self.caches.pods.get(key)

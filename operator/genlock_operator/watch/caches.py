@@ -42,10 +42,11 @@ class Mistaken:
 
 
 class Kept(Generic[F]):
-    """The newest facts of one kind, by `namespace/name`."""
+    """The newest facts of one kind, by `namespace/name`. `changes` counts on whenever they are others."""
 
     def __init__(self) -> None:
         self._facts: dict[str, F] = {}
+        self.changes = 0
         self._gone: OrderedDict[str, None] = OrderedDict()  # uids; a late answer must not bring one back
 
     def __iter__(self) -> Iterator[F]:
@@ -67,6 +68,7 @@ class Kept(Generic[F]):
         if meta.uid in self._gone or (known is not None and _is_older(meta, known.meta)):
             return False
         self._facts[meta.key] = fact
+        self.changes += 1
         return True
 
     def drop(self, key: str, uid: str) -> bool:
@@ -78,6 +80,7 @@ class Kept(Generic[F]):
         if known is None or known.meta.uid != uid:
             return False
         del self._facts[key]
+        self.changes += 1
         return True
 
 

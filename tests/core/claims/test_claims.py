@@ -353,6 +353,21 @@ async def test_an_idle_session_ends_and_is_forgotten_after_its_time(claims: Clai
     assert await claims.records() == []
 
 
+async def test_many_records_are_read_in_the_order_of_their_names(claims: Claims) -> None:
+    names = [f"s{number:03}" for number in range(250)]
+    for name in names:
+        await claims.create(record(name))
+    assert [one.name for one in await claims.records()] == [f"default/{name}" for name in names]
+
+
+async def test_records_are_read_by_name_and_who_has_none_is_left_out(claims: Claims) -> None:
+    for name in ("one", "two", "three"):
+        await claims.create(record(name))
+    found = await claims.records_of(["default/two", "default/nobody", "default/one"])
+    assert found == {name: await claims.record(name) for name in ("default/two", "default/one")}
+    assert await claims.records_of([]) == {}
+
+
 async def phase_of(claims: Claims) -> Phase:
     found = await claims.record(DEMO)
     assert found is not None

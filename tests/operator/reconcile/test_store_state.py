@@ -1,5 +1,7 @@
 """Since when Redis answers, or does not, on a clock that the test sets; and who is told."""
 
+from collections.abc import Sequence
+
 import pytest
 from redis.exceptions import ConnectionError as NoConnection
 
@@ -25,8 +27,8 @@ NAME = META.key
 class NoRedis:
     """Claims while Redis is away."""
 
-    async def record(self, session: str) -> SessionRecord | None:
-        raise NoConnection(f"nobody answers about {session}")
+    async def records_of(self, sessions: Sequence[str]) -> dict[str, SessionRecord]:
+        raise NoConnection(f"nobody answers about {sessions}")
 
 
 class Recorder:

@@ -1,0 +1,159 @@
+"""Which pools a session may go to: those that serve its namespace, by the profiles of each pool's own."""
+
+from typing import Any
+
+import pytest
+
+from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind
+from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_operator.reconcile.placing import Placer, placement_of
+from genlock_operator.watch import facts
+from genlock_operator.watch.caches import Caches, Profile
+
+MODEL = "wan2.1-1.3b"
+
+
+class Installation:
+    """Pools and profiles of several namespaces; every object gets a newer resourceVersion than the one before."""
+
+    def __init__(self) -> None:
+        self.caches = Caches()
+        self._version = 0
+
+    def _meta(self, key: str, **more: Any) -> dict[str, Any]:
+        self._version += 1
+        namespace, name = key.split("/")
+        return {
+            "namespace": namespace,
+            "name": name,
+            "uid": f"uid of {key}",
+            "resourceVersion": f"{self._version}",
+            **more,
+        }
+
+    def pool(self, key: str, *, gpus: int = 4, serves: str = "Same", deleting: bool = False, **spec: Any) -> None:
+        more = {"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleting else {}
+        whole = {
+            "model": MODEL,
+            "engine": "mock",
+            "gpu": {"product": "NVIDIA-H100", "count": gpus},
+            "sessionNamespaces": serves,
+            **spec,
+        }
+        self.caches.pools.put(facts.pool_of({"metadata": self._meta(key, **more), "spec": whole}))
+
+    def profile(self, namespace: str, fps: dict[int, float], model: str = MODEL) -> None:
+        rows = [
+            {
+                "resolution": "832x480",
+                "steps": steps,
+                "gpuProduct": "NVIDIA-H100",
+                "gpus": gpus,
+                "fpsPerSession": per_step / steps,
+                "chunkLatencyMs": {"p50": 80.0, "p95": 90.0, "p99": 100.0},
+                "source": "made up",
+            }
+            for gpus, per_step in fps.items()
+            for steps in (1, 2, 4)
+        ]
+        body = {"metadata": self._meta(f"{namespace}/{model}"), "spec": {"rows": rows}}
+        self.caches.profiles.put(Profile(facts.meta_of(body), facts.rows_of(body)))
+
+    def pools_for(self, one: ResolvedSession) -> list[str]:
+        found = placement_of(one, self.caches)
+        assert isinstance(found, Placement), found
+        return [choice.pool for choice in found.choices]
+
+
+@pytest.fixture
+def there() -> Installation:
+    return Installation()
+
+
+def session(namespace: str = "studio", **spec: Any) -> ResolvedSession:
+    return resolve(SessionKey(namespace=namespace, name="demo"), StreamSessionSpec(**spec))
+
+
+def test_a_pool_serves_its_own_namespace_or_everybody(there: Installation) -> None:
+    there.profile("studio", {4: 64.0})
+    there.pool("studio/own")
+    assert there.pools_for(session("studio")) == ["studio/own"]
+    elsewhere = placement_of(session("other"), there.caches)
+    assert isinstance(elsewhere, Unplaceable)
+    assert elsewhere.kind is UnplaceableKind.NO_POOL
+    there.pool("studio/own", serves="All")
+    assert there.pools_for(session("other")) == ["studio/own"]
+
+
+def test_a_pool_is_sized_by_the_profiles_of_its_own_namespace(there: Installation) -> None:
+    there.pool("studio/own")
+    there.pool("gpus/shared", serves="All")
+    there.profile("studio", {4: 8.0})
+    there.profile("gpus", {4: 64.0})
+    assert there.pools_for(session("studio")) == ["gpus/shared"]
+
+
+def test_the_cheapest_pool_comes_first_whosever_it_is(there: Installation) -> None:
+    for namespace in ("studio", "gpus"):
+        there.profile(namespace, {1: 64.0, 4: 64.0})
+    there.pool("studio/large", gpus=4)
+    there.pool("gpus/small", gpus=1, serves="All")
+    assert there.pools_for(session("studio")) == ["gpus/small", "studio/large"]
+
+
+def test_a_pool_that_is_deleted_takes_nobody(there: Installation) -> None:
+    there.profile("studio", {4: 64.0})
+    there.pool("studio/leaving", deleting=True)
+    there.pool("studio/staying")
+    assert there.pools_for(session()) == ["studio/staying"]
+
+
+def test_what_is_missing_is_said_pool_by_pool(there: Installation) -> None:
+    there.profile("studio", {4: 8.0})
+    there.pool("studio/slow")
+    there.pool("studio/unmeasured", gpus=2)
+    found = placement_of(session(), there.caches)
+    assert isinstance(found, Unplaceable)
+    assert found.kind is UnplaceableKind.NO_POOL_OF_SHAPE
+    assert [pool for pool in ("studio/slow", "studio/unmeasured") if pool in str(found)] == [
+        "studio/slow",
+        "studio/unmeasured",
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"steps": 4},
+        {"resolution": {"width": 512, "height": 512}},
+        {"frame_rate": 30},
+        {"model": "wan2.1-14b"},
+        {"slo": {"frame_deadline": "60ms"}},
+    ],
+)
+def test_sessions_of_another_shape_get_another_answer(there: Installation, spec: dict[str, Any]) -> None:
+    there.profile("studio", {4: 64.0})
+    there.profile("studio", {4: 32.0}, "wan2.1-14b")
+    there.pool("studio/own")
+    placer = Placer(there.caches)
+    for one in (session(), session(**spec), session("other"), session()):
+        assert placer.placement_of(one) == placement_of(one, there.caches)
+
+
+def test_sessions_of_one_shape_share_an_answer_until_pools_or_profiles_change(there: Installation) -> None:
+    there.profile("studio", {4: 64.0})
+    there.pool("studio/own")
+    placer = Placer(there.caches)
+    first = placer.placement_of(session())
+    there.pool("studio/own", replicas=3)  # nothing that a placement goes by
+    assert placer.placement_of(session(prompt="another one")) is first
+    for change in (
+        lambda: there.profile("studio", {4: 32.0}),
+        lambda: there.pool("studio/other", serves="All"),
+        lambda: there.caches.pools.drop("studio/own", "uid of studio/own"),
+    ):
+        change()
+        found = placer.placement_of(session())
+        assert found != first
+        assert found == placement_of(session(), there.caches)
+        first = found
