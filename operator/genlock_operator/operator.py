@@ -192,7 +192,7 @@ class Operator:
 
     async def _lead(self, ready: asyncio.Event) -> None:
         """Once everything is known and this replica leads: look at all, and let work begin."""
-        await self.watcher.synced.wait()
+        await self.watcher.sync(self.api)
         ready.set()
         await self.leader.leading.wait()
         await self.store_watch.first_reading()

@@ -1,8 +1,9 @@
-"""kopf as a watch machine and nothing else: indexing functions fill our caches, event handlers name what changed.
+"""kopf as a watch machine and nothing else: its handlers fill our caches and name what changed.
 
-kopf lists, watches, reconnects and orders the events of each object; no handler runs before everything is listed. It
-gets no finalizers, patches, timers, annotations or peering to do. What it cannot tell is an object that went while a
-watch was broken: when it lists anew, and every few minutes, `sweep` compares what is kept with what is there.
+kopf lists, watches, reconnects and orders the events of each object; pools and profiles are indexed, so that nothing is
+heard of a session before they are known. It gets no finalizers, patches, timers, annotations or peering to do. What it
+cannot tell is an object that went while a watch was broken: when it lists anew, and every few minutes, `sweep` compares
+what is kept with what is there.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from genlock_core.clock import Clock
 from genlock_operator.kube import credentials
 from genlock_operator.kube.api import LEASES, MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, KubeApi
 from genlock_operator.kube.api import Resource as KubeResource
+from genlock_operator.kube.errors import KubeError
 from genlock_operator.plan.policy import ROLE_LABEL
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches, Kept, Mistaken, Profile
@@ -35,6 +37,8 @@ IDLE_TIMEOUT_S: Final = 0.5
 """kopf's task for an object ends after this long without an event of it."""
 
 STOP_S: Final = 2.0
+LIST_AGAIN_S: Final = 3.0
+LOOK_S: Final = 0.05
 
 Changed = Callable[[KubeResource, str], None]
 """Told of every object that changed or went, by its resource and `namespace/name`."""
@@ -54,6 +58,20 @@ class Scope:
         return self.namespaces is None or key.partition("/")[0] in self.namespaces
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A kind that is watched. `take` keeps what it is told, and says False if that was known already.
+
+    `indexed`: no handler of any kind runs before all of these are known (`kopf.index`). Only for kinds of which there
+    are few: kopf wakes every object that waits for its indices each time that one of them is done.
+    """
+
+    resource: KubeResource
+    take: Callable[[Any], bool | None]
+    drop: Callable[[str, str], Any]
+    indexed: bool = False
+
+
 @dataclass(slots=True)
 class Watcher:
     """Keeps `caches` true from `run` on. `synced` is set once everything was listed."""
@@ -66,6 +84,8 @@ class Watcher:
     listed_anew: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a watch had to begin again with a list: something may have gone unseen."""
     _heard_s: float | None = None
+    _told: set[str] = field(default_factory=set)
+    """Uids that kopf told of, until all is listed."""
 
     def age_s(self) -> float | None:
         """Seconds since the lease, which changes every second, was last heard of through a watch."""
@@ -94,6 +114,39 @@ class Watcher:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=STOP_S)
+
+    async def sync(self, api: KubeApi) -> None:
+        """Wait until kopf has told of everything that is there; sets `synced`.
+
+        kopf does not say when a list is done, so a list of names is held against what it told: an object that went
+        before kopf listed it is not in the next one.
+        """
+        missing: set[str] = set()
+        asked_s = -LIST_AGAIN_S
+        while not self.synced.is_set():
+            if self.clock.monotonic() - asked_s >= LIST_AGAIN_S:
+                asked_s = self.clock.monotonic()
+                try:
+                    missing = await self._uids(api)
+                except KubeError as error:
+                    logger.warning("what is there cannot be listed yet: %s", error)
+                    missing = {"unknown"}
+            missing -= self._told
+            if not missing:
+                self.synced.set()
+                self._told.clear()
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def _uids(self, api: KubeApi) -> set[str]:
+        """Every object that is watched, but for the lease."""
+        uids: set[str] = set()
+        for resource, labels in ((STREAM_SESSIONS, ""), (WORKER_POOLS, ""), (MODEL_PROFILES, ""), (PODS, ROLE_LABEL)):
+            for namespace in self.scope.namespaces or (None,):
+                uids |= set((await api.list_names(resource, namespace, labels=labels)).values())
+        if self.scope.nodes:
+            uids |= set((await api.list_names(NODES, None)).values())
+        return uids
 
     async def sweep(self, api: KubeApi) -> None:
         """Drop what is kept and is not there any more. Raises KubeError."""
@@ -135,53 +188,44 @@ class Watcher:
             return await credentials.for_kopf(configuration)
 
         kopf.on.login(registry=registry)(login)
-        takers: list[tuple[KubeResource, Callable[[Any], bool | None], Callable[[str, str], Any]]] = [
-            (STREAM_SESSIONS, self._take_session, self.caches.sessions.drop),
-            (WORKER_POOLS, self._take_pool, self._drop_pool),
-            (MODEL_PROFILES, self._take_profile, self.caches.profiles.drop),
-            (PODS, self._take_pod, self.caches.pods.drop),
-            (LEASES, self._take_lease, lambda _key, _uid: None),
+        sources = [
+            _Source(WORKER_POOLS, self._take_pool, self._drop_pool, indexed=True),
+            _Source(MODEL_PROFILES, self._take_profile, self.caches.profiles.drop, indexed=True),
+            _Source(STREAM_SESSIONS, self._take_session, self.caches.sessions.drop),
+            _Source(PODS, self._take_pod, self.caches.pods.drop),
+            _Source(LEASES, self._take_lease, lambda _key, _uid: None),
         ]
         if self.scope.nodes:
-            takers.append((NODES, self._take_node, self._drop_node))
-        for resource, take, drop in takers:
-            self._watch(registry, resource, take, drop)
+            sources.append(_Source(NODES, self._take_node, self._drop_node))
+        for source in sources:
+            self._watch(registry, source)
 
-    def _watch(
-        self,
-        registry: kopf.OperatorRegistry,
-        resource: KubeResource,
-        take: Callable[[Any], bool | None],
-        drop: Callable[[str, str], Any],
-    ) -> None:
-        """`take` says False if what it is told was known already."""
-
-        echoes: set[str] = set()  # uids of objects whose last event told what is known: our own write come back
+    def _watch(self, registry: kopf.OperatorRegistry, source: "_Source") -> None:
+        resource = source.resource
 
         async def index(body: Any, **_: Any) -> None:
-            if take(body) is False:
-                echoes.add(body["metadata"]["uid"])
-            else:
-                echoes.discard(body["metadata"]["uid"])
+            source.take(body)
 
         async def event(body: Any, **kwargs: Any) -> None:
             meta, kind = body["metadata"], cast("str | None", kwargs["type"])
             key = f"{meta.get('namespace', '')}/{meta['name']}"
-            if kind == "MODIFIED" and meta["uid"] in echoes:
-                echoes.discard(meta["uid"])
-                return
-            if kind is None and self.synced.is_set():
+            known = not source.indexed and source.take(body) is False
+            if not self.synced.is_set():
+                self._told.add(meta["uid"])
+            elif kind is None:
                 self.listed_anew.set()
-            self.synced.set()
             if kind == "DELETED":
-                drop(key, meta["uid"])
+                source.drop(key, meta["uid"])
+            elif known and kind == "MODIFIED":
+                return  # a write of our own came back
             self.changed(resource, key)
 
         where: Sequence[str] = (
             (resource.group, resource.version, resource.plural) if resource.group else ("v1", resource.plural)
         )
         name = resource.plural
-        kopf.index(*where, id=f"keep-{name}", registry=registry)(index)
+        if source.indexed:
+            kopf.index(*where, id=f"keep-{name}", registry=registry)(index)
         kopf.on.event(*where, id=f"tell-{name}", registry=registry)(event)
 
     def _take_session(self, body: Any) -> bool:
