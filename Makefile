@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test envtest check bench bench-operator screenshots lock clean
+.PHONY: help up test envtest e2e e2e-down check bench bench-operator screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,6 +36,12 @@ envtest: ## Get kube-apiserver and etcd for the tests; needs Go, or setup-envtes
 	   echo "envtest: no controllers among these; e2e/cluster/build envtest builds all that the tests use" >&2; \
 	 elif command -v go >/dev/null; then e2e/cluster/build envtest; \
 	 else echo "envtest: install Go (https://go.dev/dl), or put setup-envtest on PATH" >&2; exit 1; fi
+
+e2e: $(VENV)/.dev ## Run the end-to-end tests on a kind cluster, made where there is none; ARGS="..." goes to pytest
+	@$(BIN)/python -m e2e.run $(ARGS)
+
+e2e-down: ## Delete the cluster of the end-to-end tests
+	@e2e/cluster/down
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 	@echo "check: ruff"
