@@ -1,4 +1,4 @@
-"""Every reason that a condition or an Event can carry has its row in the platform team's guide, and no row is of none."""
+"""Every reason of a condition or an Event has its row in the platform team's guide, and every row its reason."""
 
 import re
 from pathlib import Path
