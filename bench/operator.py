@@ -201,7 +201,8 @@ class Bench:
         async with httpx.AsyncClient(base_url=url, trust_env=False) as http, asyncio.timeout(PATIENCE_S):
             while True:
                 text = (await http.get("/metrics", timeout=30)).text
-                counts = re.findall(r'reconcile_seconds_count\{kind="StreamSession",result="done"\} (\S+)', text)
+                settled = r'reconcile_seconds_count\{kind="StreamSession",result="(?:done|again)"\} (\S+)'
+                counts = re.findall(settled, text)
                 if sum(float(count) for count in counts) >= self.size.sessions:
                     return time.monotonic()
                 await asyncio.sleep(0.2)

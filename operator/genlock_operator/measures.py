@@ -1,6 +1,7 @@
 """What the operator's metrics are told, and when."""
 
 import asyncio
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -9,10 +10,11 @@ from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.spec.session import Phase
 from genlock_core.spec.status import ConditionType
 from genlock_operator.actions import ClaimWorker, CreatePod, MoveSession, RetirePod, Tell
-from genlock_operator.kube.api import STREAM_SESSIONS, WORKER_POOLS
+from genlock_operator.kube.api import STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.observed import PoolResource, StartUpTimes
 from genlock_operator.reasons import EventReason, Reason
 from genlock_operator.reconcile.acting import RealAction
+from genlock_operator.reconcile.outcome import Result
 from genlock_operator.watch.caches import Caches
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ class Measures:
     def __init__(self, metrics: OperatorMetrics, clock: Clock, caches: Caches) -> None:
         self._metrics, self._clock, self._caches = metrics, clock, caches
         self._pools: set[str] = set()
+        self._heard_s: dict[str, tuple[str, float]] = {}
+        """Sessions that wait for their first worker since we heard of them: uid, and when that was."""
 
     def request(self, verb: str, _plural: str, code: int, seconds: float) -> None:
         """A request to the API server is over."""
@@ -46,18 +50,33 @@ class Measures:
         for phase, seconds in times.seconds.items():
             self._metrics.worker_startup_seconds.labels(pool, phase).observe(seconds)
 
-    def action(self, action: RealAction, refusal: str) -> None:
-        """An action was carried out."""
+    def event(self, _reason: str, result: str) -> None:
+        """What became of an Event."""
+        self._metrics.events.labels(result).inc()
+
+    def heard(self, resource: Resource, key: str) -> None:
+        """A watch told of an object: of a session that has no status yet for the first time."""
+        if resource is not STREAM_SESSIONS:
+            return
+        session = self._caches.sessions.get(key)
+        if session is not None and not session.status_json:
+            self._heard_s.setdefault(key, (session.meta.uid, self._clock.monotonic()))
+        elif session is None or (key in self._heard_s and session.status.get("worker")):
+            self._heard_s.pop(key, None)
+
+    def action(self, action: RealAction, result: Result) -> None:
+        """An action was carried out, or failed."""
+        done = result is Result.DONE
         match action:
             case ClaimWorker():
-                self._metrics.claims.labels("no-capacity" if refusal else "claimed").inc()
+                self._metrics.claims.labels("claimed" if done else result.value).inc()
             case MoveSession(_, _, cause):
-                self._metrics.moves.labels(cause.value, "no-capacity" if refusal else "won").inc()
+                self._metrics.moves.labels(cause.value, "won" if done else result.value).inc()
             case CreatePod(pool, _):
-                self._metrics.pod_creations.labels(pool, "created").inc()
-            case RetirePod():
+                self._metrics.pod_creations.labels(pool, "created" if done else result.value).inc()
+            case RetirePod() if done:
                 self._drained(action)
-            case Tell():
+            case Tell() if done:
                 self._told(action)
             case _:
                 return
@@ -74,7 +93,7 @@ class Measures:
         metrics.queue_depth.set(len(operator.queue))
         metrics.leader.set(int(operator.leader.leading.is_set()))
         metrics.store_up.set(int(operator.state.answers))
-        metrics.watch_age.labels("Lease").set(operator.watcher.age_s() or 0.0)
+        metrics.watch_age.set(math.nan if (age_s := operator.watcher.age_s()) is None else age_s)
         pools = {pool.meta.key: pool for pool in self._caches.pools}
         for gone in self._pools - pools.keys():
             metrics.drop_pool(gone)
@@ -122,8 +141,9 @@ class Measures:
         if told.kind != STREAM_SESSIONS.kind:
             return
         if told.reason == EventReason.ASSIGNED:
-            waited_ms = self._clock.wall_ms() - told.meta.created_ms  # which is in whole seconds
-            self._metrics.assign_seconds.observe(max(0, waited_ms) / 1_000)
+            uid, heard_s = self._heard_s.pop(told.meta.key, ("", 0.0))
+            if uid == told.meta.uid:
+                self._metrics.assign_seconds.observe(self._clock.monotonic() - heard_s)
         elif told.reason in _BLOCKED:
             self._metrics.blocked.labels(told.reason).inc()
 

@@ -65,9 +65,8 @@ class Operator:
         self.claims, self.state = claims, StoreState(clock)
         workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
         scope = settings.scope
-        self.watcher = Watcher(
-            scope=scope, caches=self.caches, clock=clock, changed=Router(self.caches, self.waiting, self.queue).changed
-        )
+        self._router = Router(self.caches, self.waiting, self.queue)
+        self.watcher = Watcher(scope=scope, caches=self.caches, clock=clock, changed=self._changed)
         self.leader = Election(self._make_leader)
         self.health = Health(
             clock,
@@ -76,7 +75,7 @@ class Operator:
             waiting=lambda: len(self.queue) if self.leader.leading.is_set() else 0,
         )
         self._server = HealthServer(settings.health, self.health, self.registry)
-        self.teller = Teller(self.api, identity=settings.identity, clock=clock, told=lambda _reason, _what: None)
+        self.teller = Teller(self.api, identity=settings.identity, clock=clock, told=self.measures.event)
         self.store_watch = StoreWatch(
             claims=claims,
             figures=FigureBoard(store),
@@ -140,6 +139,10 @@ class Operator:
             api, namespace=scope.lease_namespace, name=scope.lease_name, identity=identity, clock=self._clock
         )
         return leader, api.close
+
+    def _changed(self, resource: Resource, key: str) -> None:
+        self.measures.heard(resource, key)
+        self._router.changed(resource, key)
 
     async def start(self) -> int:
         """Serve /healthz; the port. Raises OSError."""

@@ -87,8 +87,10 @@ def test_the_operator_has_no_series_per_session() -> None:
     assert not any("session" in definition.labels for _, _, definition in OperatorMetrics.definitions())
 
 
-@pytest.mark.parametrize(("bundle", "part"), [(GatewayMetrics, "gateway"), (WorkerMetrics, "worker")])
-def test_every_metric_is_measured(bundle: type[GatewayMetrics | WorkerMetrics], part: str) -> None:
+@pytest.mark.parametrize(
+    ("bundle", "part"), [(GatewayMetrics, "gateway"), (WorkerMetrics, "worker"), (OperatorMetrics, "operator")]
+)
+def test_every_metric_is_measured(bundle: type[Bundle], part: str) -> None:
     root = Path(__file__).parents[2] / part
     text = "".join(source.read_text() for source in root.rglob("*.py"))
     measured = set(re.findall(r"metrics\s*\.(\w+)", text))

@@ -26,7 +26,7 @@ class OperatorMetrics(Bundle):
         about(
             "genlock_operator_reconcile_seconds",
             "Time of one reconciliation, by the object's kind (StreamSession or WorkerPool); result: done, again (it "
-            "asked to be called again), conflict (the object had changed) or failed",
+            "is to be looked at once more, now or at some time), conflict (the object had changed) or failed",
             "kind",
             "result",
             buckets=LATENCY_BUCKETS_S,
@@ -37,8 +37,7 @@ class OperatorMetrics(Bundle):
         Gauge,
         about(
             "genlock_operator_watch_age_seconds",
-            "Time since the API server was last heard of on the watch of a kind",
-            "kind",
+            "Time since a watch last told of the Lease, which changes every second; NaN before the first time",
         ),
     ]
     kube_api_seconds: Annotated[
@@ -74,7 +73,8 @@ class OperatorMetrics(Bundle):
         Histogram,
         about(
             "genlock_operator_assign_seconds",
-            "Creation of a StreamSession to its status Assigned, of sessions that found room at once or later",
+            "From when a watch first told of a StreamSession without a status to its status Assigned, of sessions that "
+            "found room at once or later; the API server's own time of creation has whole seconds",
             buckets=ASSIGN_BUCKETS_S,
         ),
     ]
@@ -82,7 +82,7 @@ class OperatorMetrics(Bundle):
         Counter,
         about(
             "genlock_operator_claims",
-            "Claims that the operator tried; result: claimed, no-capacity or failed",
+            "Claims that the operator tried; result: claimed, no-capacity, overtaken (it was over by then) or failed",
             "result",
         ),
     ]
@@ -90,7 +90,8 @@ class OperatorMetrics(Bundle):
         Counter,
         about(
             "genlock_operator_moves",
-            "Moves that the operator tried; cause: drain or requested; result: won, adopted, no-capacity or failed",
+            "Moves that the operator tried; cause: drain or requested; result: won, adopted, no-capacity, "
+            "overtaken (it was over, or had no owner by then) or failed",
             "cause",
             "result",
         ),
@@ -131,8 +132,16 @@ class OperatorMetrics(Bundle):
         Counter,
         about(
             "genlock_operator_pod_creations",
-            "Pods that the operator asked for; result: created, there (it was already), quota or refused",
+            "Pods that the operator asked for; result: created, there (it was already), quota, refused or failed",
             "pool",
+            "result",
+        ),
+    ]
+    events: Annotated[
+        Counter,
+        about(
+            "genlock_operator_events",
+            "Events on our objects; result: posted, repeated (said a while ago), dropped (too many at once) or failed",
             "result",
         ),
     ]

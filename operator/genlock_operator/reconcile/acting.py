@@ -4,9 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from redis.exceptions import RedisError
+
 from genlock_core.errors import GenlockError
 from genlock_operator.actions import LookAgain, PoolAction, SessionAction
+from genlock_operator.kube.errors import KubeError
 from genlock_operator.reconcile.cluster_actions import ClusterAction, ClusterActions
+from genlock_operator.reconcile.outcome import Outcome, Result, of_failure
 from genlock_operator.reconcile.stream_actions import StreamAction, StreamActions
 
 RealAction: TypeAlias = ClusterAction | StreamAction
@@ -26,8 +30,8 @@ class Hands:
     stream: StreamActions
     cluster: ClusterActions
     may_act: Callable[[], bool]
-    done: Callable[[RealAction, str], None] = lambda _action, _refusal: None
-    """Told of every action that was carried out, and why it found no room."""
+    done: Callable[[RealAction, Result], None] = lambda _action, _result: None
+    """Told what became of every action, those too that raise an error."""
 
     async def perform(self, action: SessionAction | PoolAction) -> str:
         """Do it; why a claim or move found no room, else "". Raises NotLeading, KubeError, RedisError."""
@@ -35,10 +39,13 @@ class Hands:
             raise TypeError("looking again is the queue's")
         if not self.may_act():
             raise NotLeading
-        refusal = ""
-        if isinstance(action, StreamAction):
-            refusal = await self.stream.perform(action)
-        else:
-            await self.cluster.perform(action)
-        self.done(action, refusal)
-        return refusal
+        try:
+            if isinstance(action, StreamAction):
+                outcome = await self.stream.perform(action)
+            else:
+                outcome = Outcome(await self.cluster.perform(action))
+        except (KubeError, RedisError) as error:
+            self.done(action, of_failure(error))
+            raise
+        self.done(action, outcome.result)
+        return outcome.refusal

@@ -21,6 +21,7 @@ from genlock_operator.kube.api import Resource as KubeResource
 from genlock_operator.kube.errors import AlreadyExists, Conflict, NotFound
 from genlock_operator.kube.events import Teller
 from genlock_operator.observed import Meta
+from genlock_operator.reconcile.outcome import Result
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches
 
@@ -36,7 +37,8 @@ class ClusterActions:
     claims: Claims
     teller: Teller
 
-    async def perform(self, action: ClusterAction) -> None:
+    async def perform(self, action: ClusterAction) -> Result:
+        """Do it, and what became of it."""
         match action:
             case WriteSessionStatus(meta, status):
                 answer = await self._status(STREAM_SESSIONS, meta, status)
@@ -49,13 +51,14 @@ class ClusterActions:
             case DeleteSession(meta):
                 await self._delete(STREAM_SESSIONS, meta)
             case CreatePod():
-                await self._create(action)
+                return await self._create(action)
             case MarkPod():
                 await self._mark(action)
             case RetirePod():
-                await self._retire(action)
+                return await self._retire(action)
             case Tell():
                 self.teller.tell(action)
+        return Result.DONE
 
     async def _status(self, resource: KubeResource, meta: Meta, status: BaseModel) -> dict[str, Any] | None:
         """Replace the status of the object that was seen; None if it is gone."""
@@ -66,13 +69,15 @@ class ClusterActions:
             (self.caches.sessions if resource is STREAM_SESSIONS else self.caches.pools).drop(meta.key, meta.uid)
             return None
 
-    async def _create(self, action: CreatePod) -> None:
-        namespace = action.pool.partition("/")[0]
+    async def _create(self, action: CreatePod) -> Result:
+        namespace, result = action.pool.partition("/")[0], Result.DONE
         try:
             answer = await self.api.create(PODS, namespace, action.manifest)
         except AlreadyExists:  # ours from before; the watch knows it, or will in a moment
             answer = await self.api.get(PODS, namespace, action.manifest["metadata"]["name"])
+            result = Result.THERE
         self._keep_pod(answer)
+        return result
 
     async def _mark(self, action: MarkPod) -> None:
         marks = {"uid": action.meta.uid, "labels": dict(action.labels), "annotations": dict(action.annotations)}
@@ -83,12 +88,13 @@ class ClusterActions:
             return
         self._keep_pod(answer)
 
-    async def _retire(self, action: RetirePod) -> None:
+    async def _retire(self, action: RetirePod) -> Result:
         """Never before the worker is closed and empty: the one that has the name now, not the one that was planned."""
         worker = await self.claims.worker(action.meta.name)
         if worker is not None and await self.claims.close(worker.identity):
-            return
+            return Result.LEFT
         await self._delete(PODS, action.meta)
+        return Result.DONE
 
     async def _delete(self, resource: KubeResource, meta: Meta) -> None:
         try:

@@ -28,7 +28,7 @@ class Labour:
     pools: PoolReconciler
     beat: Callable[[str], None]
     worked: Callable[[str, str, float], None]
-    """Told of every reconciliation: kind, result (done, conflict or failed), seconds."""
+    """Told of every reconciliation: kind, result (done, again, conflict or failed), seconds."""
 
     async def run(self) -> None:
         """Work for ever. Raises NotLeading."""
@@ -36,7 +36,9 @@ class Labour:
             key, _waited_s = await self.queue.get()
             started = time.monotonic()
             result = await self._one(key)
-            self.queue.done(key, failed=result != "done")
+            if result == "done" and self.queue.comes_again(key):
+                result = "again"
+            self.queue.done(key, failed=result in ("conflict", "failed"))
             self.worked(key.kind, result, time.monotonic() - started)
             self.beat("reconcile")
 

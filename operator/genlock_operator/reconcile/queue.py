@@ -91,6 +91,10 @@ class WorkQueue:
             if not failed:
                 self.add(key)
 
+    def comes_again(self, key: Key) -> bool:
+        """Whether the key that is worked on is to be worked on again, at once or at some time."""
+        return key in self._again or key in self._due
+
     def release_due(self) -> float:
         """Put what is due into the queue; how long until there is more."""
         now = self._clock.monotonic()

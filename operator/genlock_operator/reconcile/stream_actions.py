@@ -18,6 +18,7 @@ from genlock_operator.actions import (
     SetReserve,
     StoreRecord,
 )
+from genlock_operator.reconcile.outcome import Outcome, Result
 
 StreamAction = (
     StoreRecord
@@ -39,23 +40,24 @@ class StreamActions:
     claims: Claims
     control: ControlStream
 
-    async def perform(self, action: StreamAction) -> str:
-        """Do it; why a claim or a move found no room, else ""."""
+    async def perform(self, action: StreamAction) -> Outcome:
+        """Do it, and what became of it."""
         try:
             match action:
                 case ClaimWorker(session):
                     await self.claims.claim(session)
                 case MoveSession(session, epoch, cause):
-                    await self.claims.move(session, expected_epoch=epoch, suspect=None, cause=cause)
+                    move = await self.claims.move(session, expected_epoch=epoch, suspect=None, cause=cause)
+                    return Outcome(Result.DONE if move.won else Result.ADOPTED)
                 case FitClaim(session, epoch):
                     return await self._fit(session, epoch)
                 case _:
                     await self._write(action)
         except NoCapacity as full:
-            return full.reason
+            return Outcome(Result.NO_CAPACITY, full.reason)
         except (UnknownSession, StaleEpoch):
-            return ""  # it is another one's by now, or over: the next look shows it
-        return ""
+            return Outcome(Result.OVERTAKEN)
+        return Outcome()
 
     async def _write(
         self, action: StoreRecord | ChangeStream | EndSession | ForgetRecord | CloseWorker | SetReserve
@@ -75,10 +77,11 @@ class StreamActions:
             case SetReserve(pool, thousandths):
                 await self.claims.set_reserve(pool, thousandths)
 
-    async def _fit(self, session: str, epoch: int) -> str:
+    async def _fit(self, session: str, epoch: int) -> Outcome:
         """The plan thought that it fits; where it does not any more, the next one moves it."""
-        outcome = await self.claims.fit(session, expected_epoch=epoch)
-        return "its worker has no room for the change" if outcome in (Fit.NO_ROOM, Fit.ELSEWHERE) else ""
+        if await self.claims.fit(session, expected_epoch=epoch) in (Fit.NO_ROOM, Fit.ELSEWHERE):
+            return Outcome(Result.NO_CAPACITY, "its worker has no room for the change")
+        return Outcome()
 
     async def _end(self, session: str, reason: str) -> None:
         record = await self.claims.record(session)
