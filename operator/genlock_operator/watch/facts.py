@@ -76,7 +76,10 @@ def rows_of(body: Mapping[str, Any]) -> tuple[ProfileRow, ...]:
     meta = meta_of(body)
     rows: list[ProfileRow] = []
     wrong: list[str] = []
-    for number, given in enumerate((body.get("spec") or {}).get("rows") or ()):
+    listed = (body.get("spec") or {}).get("rows") or ()
+    if not isinstance(listed, list | tuple):
+        raise Unreadable(meta, ["rows must be a list"])
+    for number, given in enumerate(listed):
         row, mistakes = validate(ProfileRow, {"model": meta.name, **given} if isinstance(given, Mapping) else given)
         wrong += _said(f"rows[{number}]", mistakes)
         if row is not None:
@@ -130,7 +133,7 @@ def milliseconds(text: Any) -> int:
     """RFC 3339 as milliseconds since the epoch, 0 for what is none."""
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1_000)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 
