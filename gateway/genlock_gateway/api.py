@@ -11,7 +11,7 @@ from genlock_core.claims.record import FINISHED, SessionRecord
 from genlock_core.errors import FieldProblem
 from genlock_core.sizing.placement import PoolShape, Unplaceable, place
 from genlock_core.spec.manifest import Manifest, load_manifest
-from genlock_core.spec.rules import changed
+from genlock_core.spec.rules import changed, steps_mistake
 from genlock_core.spec.session import Phase, resolve
 from genlock_core.tokens import Role
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
@@ -83,6 +83,8 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
             change = ControlRequest.model_validate_json(await read_body(request, limit=MAX_JSON_BYTES))
         except ValidationError as error:
             raise _mistaken(error) from None
+        if mistake := steps_mistake(record.session.quality_mode, change.steps):
+            raise with_mistakes(422, "the change has mistakes", (FieldProblem("steps", mistake),))
         async with asyncio.timeout(STORE_TIMEOUT_S):
             return ControlAccepted(id=await gateway.controls.change(record.name, change))
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
+from genlock_core.spec.rules import steps_mistake
 from genlock_core.stream_state.control import ControlStream
 from genlock_gateway.audience import Resource
 from genlock_gateway.hub import Hub
@@ -78,6 +79,9 @@ class Controls:
             field = ".".join(str(part) for part in first["loc"])
             detail = f"{field}: {first['msg']}" if field else first["msg"]
             _answer(resource, {"type": "error", "number": number, "detail": detail})
+            return
+        if mistake := steps_mistake(stream.record.session.quality_mode, request.steps):
+            _answer(resource, {"type": "error", "number": number, "detail": mistake})
             return
         task = asyncio.create_task(self._change_and_answer(stream.session, resource, request))
         self._appending.add(task)

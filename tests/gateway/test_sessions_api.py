@@ -119,3 +119,15 @@ async def test_who_may_not_make_sessions_hears_that_first(installation: Installa
     gateway = await installation.gateway("g0", "--sessions", "cluster")
     stranger = await gateway.http.post(PATH, content=manifest("one"), headers={"Content-Type": "application/yaml"})
     assert stranger.status_code == 401
+
+
+async def test_a_low_latency_session_is_not_steered_to_more_steps_than_its_mode_takes(
+    installation: Installation,
+) -> None:
+    gateway = await installation.gateway()
+    await installation.session(qualityMode="low-latency", frameRate=16)
+    path, headers = f"{PATH}/default/demo/control", installation.token()
+    refused = await gateway.http.patch(path, json={"steps": 3, "prompt": "ink"}, headers=headers)
+    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "steps")
+    assert (await gateway.http.patch(path, json={"steps": 2}, headers=headers)).status_code == 202
+    assert (await gateway.http.get(f"{PATH}/default/demo")).json()["prompt"] == "a watercolour painting"

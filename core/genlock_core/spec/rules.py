@@ -70,6 +70,11 @@ def _steps_fit_the_mode(mode: str, steps: int | None) -> bool:
     return mode != "low-latency" or steps is None or steps <= LOW_LATENCY_STEPS
 
 
+def steps_mistake(mode: str, steps: int | None) -> str:
+    """Why a live session of that mode may not be steered to so many steps; "" if it may."""
+    return "" if _steps_fit_the_mode(mode, steps) else f"steps {_STEPS_OF_LOW_LATENCY}"
+
+
 def _first_chunk_is_in(first_frame: str | None, frame_rate: int, source: str) -> bool:
     if first_frame is None or source != "webrtc":
         return True
@@ -84,6 +89,9 @@ def _tolerations_fit(tolerations: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
+_STEPS_OF_LOW_LATENCY = (
+    f"must be at most {LOW_LATENCY_STEPS} in the mode low-latency; balanced and quality take up to 4"
+)
 _DEFAULT_STEPS_CEL = "{" + ", ".join(f"'{mode}': {steps}" for mode, steps in DEFAULT_STEPS.items()) + "}"
 _DEFAULT_STEPS_TEXT = ", ".join(f"{mode} {steps}" for mode, steps in DEFAULT_STEPS.items())
 
@@ -92,7 +100,7 @@ RULES = (
         scope=(),
         reads=("qualityMode", "steps"),
         field="steps",
-        message=f"must be at most {LOW_LATENCY_STEPS} in the mode low-latency; balanced and quality take up to 4",
+        message=_STEPS_OF_LOW_LATENCY,
         cel=f"self.qualityMode != 'low-latency' || !has(self.steps) || self.steps <= {LOW_LATENCY_STEPS}",
         holds=_steps_fit_the_mode,
     ),
