@@ -179,10 +179,10 @@ def _slo_met(seen: SessionSeen, before: SessionStatus) -> Verdict | None:
         if find(before.conditions, ConditionType.SLO_MET) is not None:
             return None
         return Verdict(ConditionType.SLO_MET, None, Reason.NOT_MEASURED, "no frame was measured yet")
-    budget = f"{seen.session.miss_budget:.4g}"
+    budget = f"{seen.session.miss_budget * 100:.4g} %"
     if seen.figures.miss_share <= seen.session.miss_budget:
-        return yes(ConditionType.SLO_MET, Reason.IN_BUDGET, f"no more than a share of {budget} of the frames is late")
-    return no(ConditionType.SLO_MET, Reason.TOO_LATE, f"more than a share of {budget} of the frames is late")
+        return yes(ConditionType.SLO_MET, Reason.IN_BUDGET, f"no more than {budget} of the frames are late")
+    return no(ConditionType.SLO_MET, Reason.TOO_LATE, f"more than {budget} of the frames are late")
 
 
 def _figures(seen: SessionSeen, before: SessionStatus, now_ms: int) -> Figures | None:
