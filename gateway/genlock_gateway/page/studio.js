@@ -12,6 +12,8 @@ const player = new WhepPlayer($("result"), session);
 const publisher = new WhipPublisher(session);
 const figures = figuresOf($("figures"));
 const LOOKS = ["a watercolour city at dusk", "sumi-e ink on rice paper", "neon lights in the rain", "thick oil paint, impressionist", "charcoal sketch", "soft pastel morning", "comic book pop art", "cyanotype blueprint"];
+// What the mode low-latency takes; the server refuses more.
+const LOW_LATENCY_STEPS = 2;
 let token = readToken(session);
 let info = null;
 let source = null;
@@ -117,6 +119,9 @@ function showSession(next) {
   if (!promptTouched && info.prompt) $("prompt").value = info.prompt;
   $("pause").textContent = info.paused ? "Go on" : "Pause";
   $("pause").setAttribute("aria-pressed", String(Boolean(info.paused)));
+  for (const input of $("steps").querySelectorAll("input")) {
+    input.disabled = info.qualityMode === "low-latency" && Number(input.value) > LOW_LATENCY_STEPS;
+  }
   const step = $("steps").querySelector(`input[value="${info.steps}"]`);
   if (step) step.checked = true;
   if (info.resolution) for (const screen of document.querySelectorAll(".screen")) screen.style.aspectRatio = `${info.resolution.width} / ${info.resolution.height}`;
