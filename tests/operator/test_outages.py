@@ -1,5 +1,7 @@
-"""Redis away, a worker gone, a watch that lost something: nothing is done wrong, and all is made good."""
+"""Redis or the API server away, a worker gone, a watch that lost something: nothing goes wrong, all is made good."""
 
+import asyncio
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,7 +10,7 @@ from genlock_cli.redis_server import RedisProcess
 from genlock_core import store as stores
 from genlock_core.spec.session import Phase
 from tests.api_server import ApiServer
-from tests.operator.operators import Cluster, Fleet, run_operator, until
+from tests.operator.operators import Cluster, Fleet, arguments, run_operator, until
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("crds")]
 
@@ -45,6 +47,47 @@ async def test_what_went_while_a_watch_was_broken_is_found_by_listing(
         operator.watcher.listed_anew.set()
         await until("it is dropped", lambda: operator.caches.sessions.get(f"{namespace}/ghost") is None)
         assert operator.caches.sessions.get(f"{namespace}/demo") is not None
+
+
+async def test_the_api_server_away_for_a_while_costs_nobody_anything_and_all_goes_on_by_itself(
+    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster, fleet: Fleet
+) -> None:
+    """A replica that cannot renew its lease stops; as in a pod, it is started again."""
+    await cluster.profile()
+    await cluster.pool("warm")
+    await fleet.add("w0", f"{namespace}/warm")
+    restarting = asyncio.create_task(_kept_running(kube_server, redis_url, namespace))
+    try:
+        await cluster.session("before")
+        status = await cluster.in_phase("before", "Assigned")
+        await until("an Event tells of it", lambda: cluster.told("before", "Assigned"))
+        with kube_server.away():
+            record = await fleet.claims.record(f"{namespace}/before")
+        await cluster.session("after")
+        await cluster.in_phase("after", "Assigned")
+        assert await cluster.status("before") == status
+        assert await fleet.claims.record(f"{namespace}/before") == record
+        assert (await cluster.events("before")).count("Assigned") == 1
+    finally:
+        restarting.cancel()
+        await asyncio.gather(restarting, return_exceptions=True)
+
+
+async def _kept_running(server: ApiServer, redis_url: str, namespace: str) -> None:
+    """The operator's process, started again whenever it ends."""
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "genlock_operator.main"),
+            *arguments(server, redis_url, namespace),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 async def test_a_session_that_lost_its_worker_is_claimed_for_again(

@@ -98,8 +98,19 @@ class KubeClient:
         finally:
             self._measure(verb, resource.plural, code, time.monotonic() - started)
         if 200 <= code < 300:
-            return dict(json.loads(text))
+            return _object(what, code, text)
         raise _refusal(what, code, text)
+
+
+def _object(what: str, code: int, text: bytes) -> Body:
+    """The object that was answered. Raises Unavailable: what is none comes from a proxy in between."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Unavailable(what, code=code, message=f"no object of JSON: {text[:200].decode(errors='replace')}")
+    return found
 
 
 def _refusal(what: str, code: int, text: bytes) -> KubeError:
