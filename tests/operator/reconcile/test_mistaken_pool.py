@@ -1,0 +1,85 @@
+"""A pool that cannot be read, as a laxer schema let it in: it says so once, what runs runs on, others go on as ever."""
+
+import pytest
+
+from genlock_core.clock import ManualClock
+from genlock_operator.actions import PoolAction, SessionAction, WritePoolStatus
+from genlock_operator.observed import Meta
+from genlock_operator.plan.policy import WorkerDefaults
+from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.pool import PoolReconciler
+from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.store_state import StoreState
+from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.watch import facts
+from genlock_operator.watch.caches import Caches, Mistaken
+
+GOOD = {"model": "tiny", "engine": "mock", "gpu": {"product": "NVIDIA-H100", "count": 1}}
+
+
+class Recorder:
+    """Hands that only remember."""
+
+    def __init__(self) -> None:
+        self.done: list[SessionAction | PoolAction] = []
+
+    async def perform(self, action: SessionAction | PoolAction) -> str:
+        self.done.append(action)
+        return ""
+
+
+@pytest.fixture
+def hands() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def pools(hands: Recorder) -> PoolReconciler:
+    clock, caches = ManualClock(), Caches()
+    body = {"metadata": {"namespace": "studio", "name": "good", "uid": "uid-2", "resourceVersion": "1"}, "spec": GOOD}
+    caches.pools.put(facts.pool_of(body))
+    mistaken(caches, generation=1)
+    return PoolReconciler(
+        caches=caches,
+        workers=WorkerTable(stuck_after_ms=30_000),
+        waiting=WaitingRoom(),
+        queue=WorkQueue(clock),
+        hands=hands,  # type: ignore[arg-type]
+        clock=clock,
+        defaults=WorkerDefaults(image="worker:1"),
+        store=StoreState(clock),
+        poke=lambda: None,
+        started=lambda _pool, _times: None,
+    )
+
+
+def mistaken(caches: Caches, *, generation: int) -> None:
+    """Its spec, in that generation, has a mistake."""
+    meta = Meta("studio", "odd", "uid-1", generation, f"{generation}", 0, deleting=False)
+    caches.mistaken[meta.key] = Mistaken(meta, ("spec.engine must be one of mock, diffusion",))
+
+
+async def test_it_says_what_is_wrong_and_does_nothing_else(pools: PoolReconciler, hands: Recorder) -> None:
+    await pools.reconcile("studio/odd")
+    (written,) = hands.done
+    assert isinstance(written, WritePoolStatus)
+    (condition,) = written.status.conditions
+    assert (condition.type, condition.status, condition.reason) == ("Available", "Unknown", "Invalid")
+    assert "spec.engine" in condition.message
+
+
+async def test_it_says_so_once_and_again_of_another_spec(pools: PoolReconciler, hands: Recorder) -> None:
+    for _ in range(3):
+        await pools.reconcile("studio/odd")
+    assert len(hands.done) == 1
+    mistaken(pools.caches, generation=2)
+    await pools.reconcile("studio/odd")
+    assert len(hands.done) == 2
+
+
+async def test_other_pools_are_planned_as_ever(pools: PoolReconciler, hands: Recorder) -> None:
+    await pools.reconcile("studio/odd")
+    hands.done.clear()
+    await pools.reconcile("studio/good")
+    (status,) = [action for action in hands.done if isinstance(action, WritePoolStatus)]
+    assert status.meta.key == "studio/good"
