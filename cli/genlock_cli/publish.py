@@ -21,6 +21,8 @@ from genlock_core.errors import GenlockError
 from genlock_core.tokens import Role
 
 RETRY_FOR_S = 60.0
+UNKNOWN_FOR_S = 15.0
+"""A session that was published to a moment ago and is unknown now: Redis lost its data, and gets the record back."""
 LATE_RESTART_S = 0.5
 """Further behind than this (the machine slept), the rest is sent that much later instead of in a burst."""
 
@@ -170,14 +172,15 @@ class _Publisher:
     async def _reconnect(self) -> WhipPublisher:
         """The gateway went away: publish again, under the same key, for as long as a gateway may need to come back."""
         clock = asyncio.get_running_loop()
-        give_up = clock.time() + RETRY_FOR_S
+        began_s = clock.time()
         delay = 0.1
         while True:
             try:
                 connected = await self._connect()
             except (GatewayProblem, TimeoutError) as error:
-                final = isinstance(error, GatewayProblem) and 400 <= error.status < 500
-                if final or clock.time() > give_up:
+                status = error.status if isinstance(error, GatewayProblem) else 0
+                patience_s = UNKNOWN_FOR_S if status == 404 else 0.0 if 400 <= status < 500 else RETRY_FOR_S
+                if clock.time() > began_s + patience_s:
                     raise
                 sys.stderr.write(f"gateway lost ({error}); trying again\n")
                 await asyncio.sleep(delay)

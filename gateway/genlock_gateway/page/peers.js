@@ -75,6 +75,16 @@ class Viewing {
   }
 }
 
+// A session that was there a moment ago and is unknown now: Redis lost its data, and gets the record back.
+const UNKNOWN_FOR_MS = 15000;
+
+/** Whether there is no use in connecting again, `beganMs` being when that began. */
+function isFinal(error, beganMs) {
+  if (!(error instanceof Problem)) return false;
+  if (error.status === 404) return Date.now() - beganMs > UNKNOWN_FOR_MS;
+  return [401, 403, 410].includes(error.status);
+}
+
 /** Keeps `video` showing the session. Events: `message` (detail: JSON), `state` (detail: connecting|playing|lost|failed). */
 export class WhepPlayer extends EventTarget {
   constructor(video, session) {
@@ -165,6 +175,7 @@ export class WhepPlayer extends EventTarget {
   async #again(afterMs) {
     if (this.retrying || !this.running) return;
     this.retrying = true;
+    const beganMs = Date.now();
     let waitMs = afterMs;
     if (this.current?.silent) { this.playing = false; this.#say("lost"); }
     while (this.running) {
@@ -174,7 +185,7 @@ export class WhepPlayer extends EventTarget {
         this.reconnects += 1;
         break;
       } catch (error) {
-        if (error instanceof Problem && [401, 403, 404, 410].includes(error.status)) { this.#say("failed", error); this.running = false; break; }
+        if (isFinal(error, beganMs)) { this.#say("failed", error); this.running = false; break; }
         waitMs = Math.max(error.retryAfterS * 1000 || 0, Math.min(2000, (waitMs || 125) * 2));
       }
     }
@@ -246,9 +257,10 @@ export class WhipPublisher extends EventTarget {
     if (this.retrying || !this.running) return;
     this.retrying = true;
     this.#say("lost");
+    const beganMs = Date.now();
     for (let waitMs = 100; this.running; waitMs = Math.min(2000, waitMs * 2)) {
       try { await this.#connect(); break; } catch (error) {
-        if (error instanceof Problem && [401, 403, 404, 409, 410].includes(error.status)) { this.running = false; this.#say("failed", error); break; }
+        if (isFinal(error, beganMs) || error.status === 409) { this.running = false; this.#say("failed", error); break; }
         await new Promise((done) => setTimeout(done, Math.max(waitMs, (error.retryAfterS || 0) * 1000)));
       }
     }
