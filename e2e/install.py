@@ -45,9 +45,10 @@ async def images(surroundings: Surroundings) -> None:
     say(f"images built in {time.monotonic() - began:.0f} s")
     began = time.monotonic()
     names.append(f"{REPOSITORY}/worker:{NEXT_TAG}")
-    if engine == "podman":
-        names.append("localhost/redis:7")
     await run(*surroundings.load, *names, timeout_s=600)
+    every = ("--all",) if surroundings.own else ()
+    if engine == "podman":  # elsewhere the nodes get it from its registry
+        await run(*surroundings.load, *every, "localhost/redis:7", timeout_s=600)
     say(f"images on the nodes in {time.monotonic() - began:.0f} s")
 
 
