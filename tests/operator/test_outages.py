@@ -50,24 +50,28 @@ async def test_what_went_while_a_watch_was_broken_is_found_by_listing(
 
 
 async def test_the_api_server_away_for_a_while_costs_nobody_anything_and_all_goes_on_by_itself(
-    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster, fleet: Fleet
+    kube_server: ApiServer, redis_url: str, namespace: str, fleet: Fleet
 ) -> None:
     """A replica that cannot renew its lease stops; as in a pod, it is started again."""
-    await cluster.profile()
-    await cluster.pool("warm")
     await fleet.add("w0", f"{namespace}/warm")
     restarting = asyncio.create_task(_kept_running(kube_server, redis_url, namespace))
     try:
-        await cluster.session("before")
-        status = await cluster.in_phase("before", "Assigned")
-        await until("an Event tells of it", lambda: cluster.told("before", "Assigned"))
+        async with kube_server.async_client() as kube:
+            cluster = Cluster(kube, namespace)
+            await cluster.profile()
+            await cluster.pool("warm")
+            await cluster.session("before")
+            status = await cluster.in_phase("before", "Assigned")
+            await until("an Event tells of it", lambda: cluster.told("before", "Assigned"))
         with kube_server.away():
             record = await fleet.claims.record(f"{namespace}/before")
-        await cluster.session("after")
-        await cluster.in_phase("after", "Assigned")
-        assert await cluster.status("before") == status
+        async with kube_server.async_client() as kube:
+            cluster = Cluster(kube, namespace)
+            await cluster.session("after")
+            await cluster.in_phase("after", "Assigned")
+            assert await cluster.status("before") == status
+            assert (await cluster.events("before")).count("Assigned") == 1
         assert await fleet.claims.record(f"{namespace}/before") == record
-        assert (await cluster.events("before")).count("Assigned") == 1
     finally:
         restarting.cancel()
         await asyncio.gather(restarting, return_exceptions=True)
