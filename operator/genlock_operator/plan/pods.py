@@ -53,9 +53,9 @@ def revision(resource: PoolResource, defaults: WorkerDefaults) -> str:
         "engine": spec.engine,
         "gpu": spec.gpu.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "template": spec.template.model_dump(
-            mode="json", by_alias=True, exclude_defaults=True, exclude={"image_pull_policy"}
+            mode="json", by_alias=True, exclude_defaults=True, exclude={"image", "image_pull_policy"}
         ),
-        "image": _image(spec, defaults)[0],
+        "image": _image(spec, defaults)[0],  # whether the template names it or the installation does
         "redis": [defaults.redis_url, _key(defaults.redis_secret)],
         "secrets": _key(defaults.secrets),
         "priority": defaults.live_priority_class,

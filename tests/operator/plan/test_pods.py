@@ -269,3 +269,7 @@ def test_names_fit_a_label(name: str, ordinal: int) -> None:
     one = resource_of(WorkerPoolSpec.model_validate(pool_spec().model_dump(by_alias=True, mode="json")))
     of_revision = revision(one, WorkerDefaults(image="worker:1"))
     assert len(pod_name(name, of_revision, ordinal)) <= 63
+
+
+def test_naming_the_image_that_it_has_anyway_replaces_nobody() -> None:
+    assert revision(pool(template={"image": DEFAULTS.image}), DEFAULTS) == revision(pool(), DEFAULTS)
