@@ -91,6 +91,8 @@ class ClusterActions:
     async def _retire(self, action: RetirePod) -> Result:
         """Never before the worker is closed and empty: the one that has the name now, not the one that was planned."""
         worker = await self.claims.worker(action.meta.name)
+        if worker is None and action.worker is not None:
+            return Result.LEFT  # Redis knew it a moment ago and has lost it since: it may serve, and will say so
         if worker is not None and await self.claims.close(worker.identity):
             return Result.LEFT
         await self._delete(PODS, action.meta)

@@ -85,8 +85,6 @@ async def test_too_many_requests_are_not_sent_again_by_the_adapter(
 async def test_a_connection_that_is_dropped_is_no_answer(
     api: KubeClient, kmock: kmock.RawHandler, measured: list[tuple[str, int]], verb: str
 ) -> None:
-    """A DELETE, which is safe to repeat, aiohttp sends once more by itself."""
-
     def drop(request: Request) -> None:
         assert request._raw_request is not None
         assert request._raw_request.transport is not None
