@@ -9,7 +9,7 @@ from e2e.conftest import say
 from e2e.install import NAMESPACE, STUDIO
 from e2e.kubectl import Cluster, apply, eventually, kubectl, run
 from e2e.parts import GATEWAYS, OPERATORS, REDIS, assigned, deployed, is_ready, kill, recovered, warm_spare
-from e2e.show import Show, session
+from e2e.show import FRAME_RATE, Show, session
 from e2e.surroundings import Surroundings
 from e2e.watcher import Suffered
 
@@ -63,7 +63,10 @@ async def test_all_gateways_die_at_once(cluster: Cluster, show: Show, request: p
         await asyncio.sleep(1)  # so that the old pictures are over
         await show.watcher.frames(20)
         await deployed(cluster, "genlock-gateway", 2)
+        # The viewer may be back before the publisher is: then its pictures stop once more, for the same reason.
+        await eventually(show.view, lambda seen: seen.get("publisher"), what="the publisher is back")
         after = await show.live()
+        await show.watcher.frames(3 * FRAME_RATE)
     say(request, str(suffered))
     assert after["stats"]["sinkDigest"] == before["stats"]["sinkDigest"]
 
