@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlock_worker.engine import Change, Chunk, StreamSettings, chunk_frames
-from genlock_worker.engines.mock import latents, noise, paint, ring, text_only
-from genlock_worker.engines.mock.blend import PromptBlend, Weights
+from genlock_worker.engines import noise
+from genlock_worker.engines.blend import PromptBlend, Weights
+from genlock_worker.engines.mock import latents, paint, text_only
 from genlock_worker.engines.mock.latents import Anchor, StoredFrame
 from genlock_worker.engines.mock.media import Hand
 from genlock_worker.engines.mock.styles import look_for, prompt_digest
 from genlock_worker.engines.mock.surface import Surface, for_chunk, make_surface
 from genlock_worker.engines.mock.textures import Brushes
+from genlock_worker.engines.ring import SINKS, V2V_RING
 
 Pixels = NDArray[np.uint8]
 Ring = dict[int, StoredFrame]
@@ -167,7 +169,7 @@ class Session:
 
     def sinks(self) -> list[StoredFrame]:
         """The sink frames of row 0, in order: the row that every session has for its whole life."""
-        return sorted((s for s in self.rings.get(0, {}).values() if s.frame < ring.SINKS), key=lambda s: s.frame)
+        return sorted((s for s in self.rings.get(0, {}).values() if s.frame < SINKS), key=lambda s: s.frame)
 
     def _check_frames(self, chunk: Chunk) -> None:
         if chunk.frames is None:
@@ -221,7 +223,7 @@ class Session:
             )
             for i, latent in enumerate(hidden)
         }
-        held = self.rings[step] = ring.written(before, own)
+        held = self.rings[step] = V2V_RING.written(before, own)
         refined = [
             latents.refine(attended=latents.attend(stored, held), latent=flight.latent[i], timestep=timestep)
             for i, stored in enumerate(own.values())

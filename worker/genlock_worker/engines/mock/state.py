@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlock_worker.engine import EngineState, StreamSettings
-from genlock_worker.engines.mock.blend import PromptBlend, Weights
+from genlock_worker.engines.blend import PromptBlend, Weights
 from genlock_worker.engines.mock.latents import LATENT_STRIDE, StoredFrame, stored_frame
-from genlock_worker.engines.mock.noise import NoiseLevel
 from genlock_worker.engines.mock.session import Flight, Ring, Session, check_steps
 from genlock_worker.engines.mock.styles import prompt_digest
 from genlock_worker.engines.mock.textures import Brushes
+from genlock_worker.engines.noise import NoiseLevel
 
 FORMAT = 1
 Arrays = Mapping[str, NDArray[np.generic]]

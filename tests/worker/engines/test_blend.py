@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_worker.engines.mock.blend import BLEND_CHUNKS, PromptBlend
+from genlock_worker.engines.blend import BLEND_CHUNKS, PromptBlend
 
 
 def test_a_new_prompt_takes_over_within_three_chunks() -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_worker.engines.mock import noise
+from genlock_worker.engines import noise
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ STEP_LIST = (700, 500, 400, 200)
 """Timesteps of rows 0-3; row 0 takes the controller's instead, from the second chunk on."""
 SHIFT = 8.0
 _MOTION_FULL = 0.2
-_KEEP = 0.9
+_NEW, _OLD = 0.9, 0.1
+"""Weights of what a chunk asks for and of what the chunk before had."""
 _RANGE = 0.1
 
 
@@ -73,5 +74,5 @@ def next_level(*, noise_scale: float, moved: float, previous: float) -> NoiseLev
     Computed in float64 in this order; any other order may truncate to another timestep.
     """
     share = min(max(moved / _MOTION_FULL, 0.0), 1.0)
-    scale = _KEEP * (noise_scale - _RANGE * share) + (1.0 - _KEEP) * previous
+    scale = _NEW * (noise_scale - _RANGE * share) + _OLD * previous
     return NoiseLevel(scale=max(scale, 0.0), timestep=max(int(1000 * scale) - 100, 0))

@@ -1,0 +1,4 @@
+"""StreamDiffusionV2 in PyTorch: a causal Wan 2.1 that repaints many live streams at once.
+
+Importing this package imports torch; the parts that need none (`config`) are imported by themselves.
+"""
