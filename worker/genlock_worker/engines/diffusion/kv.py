@@ -20,7 +20,7 @@ class Ring:
     keys: Tensor
     values: Tensor
     means: Tensor
-    """(L, N, 2, D) float32: mean key and mean value of each slot's tokens, by which sinks are compared with new frames."""
+    """(L, N, 2, D) float32: mean key and value of each slot's tokens, by which sinks are compared with new frames."""
 
     @classmethod
     def empty(
@@ -64,7 +64,7 @@ def ring_bytes(config: TransformerConfig, layout: RingLayout, *, frame_tokens: i
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextKv:
-    """Cross-attention keys (normed, not rotated) and values of a prompt or blend, each (L, text_length, H, head_dim)."""
+    """Cross-attention keys (normed, not rotated) and values of a prompt or a blend: (L, text_length, H, head_dim)."""
 
     keys: Tensor
     values: Tensor
