@@ -45,9 +45,19 @@ class TinyEngine:
     unusable: bool = False
     poison: str = ""
     running: threading.Event = field(default_factory=threading.Event)
+    encoding: threading.Event = field(default_factory=threading.Event)
+    prepared: list[str] = field(default_factory=list)
+    unspeakable: str = ""
 
     def __post_init__(self) -> None:
         self.running.set()
+        self.encoding.set()
+
+    def prepare(self, prompt: str) -> None:
+        self.prepared.append(prompt)
+        self.encoding.wait(20)
+        if prompt == self.unspeakable:
+            raise RuntimeError("no such words")
 
     def open(self, session: str, settings: StreamSettings) -> None:
         if session in self.steps:
@@ -61,6 +71,11 @@ class TinyEngine:
 
     def close(self, session: str) -> None:
         self.steps.pop(session, None)
+
+    @property
+    def wanted(self) -> list[tuple[str, Change]]:
+        """The changes that users asked for: steps come with the chunks."""
+        return [(session, change) for session, change in self.changes if change.steps is None]
 
     def apply(self, session: str, change: Change) -> None:
         self.changes.append((session, change))
@@ -130,6 +145,11 @@ class Rig:
             settings = StreamSettings("oil", steps, 64, 64, 16, seed=1, noise_scale=0.7)
             await self.loop.open(SessionPlan(name, "tiny", settings, 0.5, None), self.told[name])
 
+    async def open_again(self, session: str) -> None:
+        """With a prompt that was never prepared before, while nothing is being prepared."""
+        self.engine.encoding.set()
+        await self.open(session, steps=1)
+
     def offer(self, session: str, index: int, value: int = 0) -> int:
         picture = np.full((64, 64, 3), value, np.uint8)
         now_s = SystemClock().monotonic()
@@ -148,6 +168,7 @@ async def rig() -> AsyncIterator[Rig]:
     await made.loop.start()
     yield made
     made.engine.running.set()
+    made.engine.encoding.set()
     await made.loop.stop()
 
 
@@ -271,9 +292,94 @@ async def test_changes_reach_the_engine_before_the_next_chunk(rig: Rig) -> None:
     await rig.open("a", steps=1)
     await rig.generate("a", 0)
     rig.loop.apply("a", Change(prompt="neon", steps=3))
+    await until(lambda: ("a", Change(prompt="neon")) in rig.engine.changes, "the prompt")
     await rig.generate("a", 1)
-    assert ("a", Change(prompt="neon")) in rig.engine.changes
     assert rig.told["a"].chunks[-1].flight.steps == 3
+
+
+async def test_nobody_waits_while_a_prompt_is_prepared(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    await rig.generate("a", 0)
+    rig.engine.encoding.clear()
+    rig.loop.apply("a", Change(prompt="neon"))
+    await until(lambda: "neon" in rig.engine.prepared, "the preparation")
+    before = rig.loop.progress
+    await rig.generate("b", 0)
+    await rig.generate("a", 1)
+    assert rig.loop.progress > before
+    assert rig.engine.wanted == []
+    rig.engine.encoding.set()
+    await until(lambda: rig.engine.wanted == [("a", Change(prompt="neon"))], "the change")
+
+
+async def test_changes_keep_their_order_behind_a_prompt_that_is_prepared(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    rig.engine.encoding.clear()
+    rig.loop.apply("a", Change(prompt="neon", noise_scale=0.5))
+    for change in (Change(noise_scale=0.6), Change(prompt="ink"), Change(prompt="gouache"), Change(noise_scale=0.7)):
+        rig.loop.apply("a", change)
+    rig.loop.apply("b", Change(noise_scale=0.8))
+    await until(lambda: len(rig.engine.wanted) == 1, "the change of the other session")
+    rig.engine.encoding.set()
+    await until(lambda: len(rig.engine.wanted) == 3, "all changes")
+    assert rig.engine.wanted == [
+        ("b", Change(noise_scale=0.8)),
+        ("a", Change(prompt="neon", noise_scale=0.5)),
+        ("a", Change(prompt="gouache", noise_scale=0.7)),
+    ]
+    assert "ink" not in rig.engine.prepared
+
+
+async def test_a_prompt_that_cannot_be_prepared_leaves_the_old_one(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.unspeakable = "neon"
+    rig.loop.apply("a", Change(prompt="neon", noise_scale=0.5))
+    await until(lambda: bool(rig.engine.wanted), "the rest of the change")
+    assert rig.engine.wanted == [("a", Change(noise_scale=0.5))]
+    await rig.generate("a", 0)
+
+
+async def test_a_session_whose_prompt_cannot_be_prepared_is_not_opened(rig: Rig) -> None:
+    rig.engine.unspeakable = "oil"
+    with pytest.raises(EngineFailure, match="no such words"):
+        await rig.open("a")
+    assert rig.engine.steps == {}
+
+
+async def test_a_session_that_is_closed_while_its_prompt_is_prepared_is_never_opened(rig: Rig) -> None:
+    rig.engine.encoding.clear()
+    opening = asyncio.create_task(rig.open("a"))
+    await until(lambda: "oil" in rig.engine.prepared, "the preparation")
+    rig.loop.close("a")
+    rig.engine.encoding.set()
+    with pytest.raises(EngineFailure, match="closed"):
+        await opening
+    assert rig.engine.steps == {}
+
+
+async def test_a_change_of_a_session_that_is_closed_meanwhile_comes_to_nothing(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.encoding.clear()
+    rig.loop.apply("a", Change(prompt="neon"))
+    await until(lambda: "neon" in rig.engine.prepared, "the preparation")
+    rig.loop.close("a")
+    await rig.open_again("a")
+    assert rig.engine.wanted == []
+    await rig.generate("a", 0)
+
+
+async def test_a_session_goes_on_from_its_checkpoint_before_another_prompt_is_prepared(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    checkpoint = rig.told["a"].chunks[-1].checkpoint
+    rig.loop.close("a")
+    rig.engine.encoding.clear()
+    settings = StreamSettings("neon", 1, 64, 64, 16, seed=1, noise_scale=0.7)
+    plan = SessionPlan("a", "tiny", settings, 0.5, None)
+    assert await rig.loop.open(plan, rig.told["a"], checkpoint=checkpoint) is True
+    await rig.generate("a", 1)
+    rig.engine.encoding.set()
+    await until(lambda: ("a", Change(prompt="neon")) in rig.engine.wanted, "the prompt that was wanted")
 
 
 async def test_a_session_cannot_be_open_twice(rig: Rig) -> None:

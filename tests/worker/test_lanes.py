@@ -37,28 +37,47 @@ def test_the_rows_of_a_chunk_run_one_after_the_other() -> None:
     assert rows(one) == []
 
 
-def test_the_next_chunk_enters_behind_the_first_row_and_never_overtakes() -> None:
-    one = lane(3)
+def under_way(steps: int) -> Lane:
+    """Chunk 0 is complete, chunk 1 was fed."""
+    one = lane(steps)
+    begun(one, 5)
+    for step in range(steps):
+        one.done(Row("s", step, 0))
+    begun(one, 4, 10)
+    return one
+
+
+def test_the_second_chunk_waits_until_the_first_is_complete() -> None:
+    one = lane(2)
     begun(one, 5)
     one.offer(chunk(4, 10))
     assert rows(one) == [(0, 0)]
     one.done(Row("s", 0, 0))
-    assert rows(one) == [(1, 0), (0, 1)]
-    one.begin(3)
+    assert rows(one) == [(1, 0)]
+    one.done(Row("s", 1, 0))
+    assert rows(one) == [(0, 1)]
+
+
+def test_the_next_chunk_enters_behind_the_first_row_and_never_overtakes() -> None:
+    one = under_way(3)
+    one.offer(chunk(4, 20))
+    assert rows(one) == [(0, 1)]
     one.done(Row("s", 0, 1))
-    assert rows(one) == [(1, 0)], "row 1 of chunk 1 needs row 1 of chunk 0"
+    assert rows(one) == [(1, 1), (0, 2)]
+    one.begin(3)
+    one.done(Row("s", 0, 2))
+    assert rows(one) == [(1, 1)], "row 1 of chunk 2 needs row 1 of chunk 1"
 
 
 def test_fewer_steps_do_not_let_a_chunk_come_out_before_the_one_ahead() -> None:
-    one = lane(4)
-    begun(one, 5)
-    one.done(Row("s", 0, 0))
+    one = under_way(4)
+    one.done(Row("s", 0, 1))
     one.steps = 1
-    one.offer(chunk(4, 10))
-    assert rows(one) == [(1, 0)]
+    one.offer(chunk(4, 20))
+    assert rows(one) == [(1, 1)]
     for step in (1, 2, 3):
-        one.done(Row("s", step, 0))
-    assert rows(one) == [(0, 1)]
+        one.done(Row("s", step, 1))
+    assert rows(one) == [(0, 2)]
 
 
 def test_a_newer_chunk_takes_the_place_of_one_that_waits() -> None:

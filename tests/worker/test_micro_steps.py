@@ -78,26 +78,29 @@ class Session:
 
 
 def two_chunks_in_one_forward() -> Session:
-    """Its last micro-step ran the last row of chunk 0 and the first one of chunk 1."""
+    """Its last micro-step ran the last row of chunk 1 and the first one of chunk 2."""
     session = Session()
     session.offer(0)
     session.step()
+    session.step()
     session.offer(1)
     session.step()
-    assert list(session.outputs) == [0]
+    session.offer(2)
+    session.step()
+    assert list(session.outputs) == [0, 1]
     return session
 
 
 def rest(session: Session) -> Frames:
     session.step()
-    frames: Frames = session.outputs[1]
+    frames: Frames = session.outputs[2]
     return frames
 
 
 def test_a_checkpoint_knows_every_row_of_its_micro_step() -> None:
     session = two_chunks_in_one_forward()
     assert session.checkpoint is not None
-    assert [(mark.chunk, mark.done) for mark in session.checkpoint.flights] == [(1, 1)]
+    assert [(mark.chunk, mark.done) for mark in session.checkpoint.flights] == [(2, 1)]
 
 
 def test_a_session_goes_on_from_such_a_checkpoint_to_the_byte() -> None:

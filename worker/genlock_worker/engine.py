@@ -1,7 +1,8 @@
 """The one thing that the scheduler knows of a model: open a session, feed it chunks, run rows, snapshot, restore.
 
-Every method is called on the engine thread alone. All state of a session lives in the engine under its key and dies
-with `close`; nothing is shared between sessions, so a session's output never depends on who runs beside it.
+Every method but `prepare` is called on the engine thread alone. All state of a session lives in the engine under its
+key and dies with `close`; nothing is shared between sessions, so a session's output never depends on who runs beside
+it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -114,6 +115,14 @@ class Engine(Protocol):
     @property
     def model(self) -> str:
         """The name of the ModelProfile it runs, for example `wan2.1-1.3b`."""
+        ...
+
+    def prepare(self, prompt: str) -> None:
+        """Compute what a prompt needs before `open` or `apply` may name it; at once if that is known already.
+
+        Called on any thread, beside the other methods; may take seconds. What a snapshot names it brings itself.
+        Raises any error: the prompt cannot be used then.
+        """
         ...
 
     def open(self, session: str, settings: StreamSettings) -> None:

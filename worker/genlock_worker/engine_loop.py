@@ -1,8 +1,8 @@
 """The one thread that owns the engine: takes input chunks and changes in, runs micro-steps, hands results to asyncio.
 
-Everything before it (decoding) and after it (encoding) may be late; this loop never waits for either. Its `progress`
-counter advances with every turn and every micro-step and with nothing else, so that heartbeats that carry it stop when
-the engine is stuck (DESIGN section 3).
+Everything before it (decoding, preparing prompts) and after it (encoding) may be late; this loop never waits for either.
+Its `progress` counter advances with every turn and every micro-step and with nothing else, so that heartbeats that carry
+it stop when the engine is stuck (DESIGN section 3).
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from genlock_worker.cost_model import CostModel
 from genlock_worker.engine import Change, Chunk, Engine, EngineFailure, Row, StreamSettings, chunk_frames
 from genlock_worker.engine_listener import EngineListener
 from genlock_worker.micro_steps import MicroSteps
+from genlock_worker.preparations import Preparations
 from genlock_worker.residents import Resident, SessionPlan
 from genlock_worker.scheduler import Wait, next_batch
 
@@ -55,6 +56,9 @@ class EngineLoop:
             cost=cost,
             metrics=metrics,
         )
+        self._preparations = Preparations(engine.prepare, self._apply)
+        self._opening: set[str] = set()
+        """Sessions whose first prompt is being prepared."""
         self._turns = 0
         self._busy_before_s, self._busy_since_s, self._load = 0.0, clock.monotonic(), 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -70,12 +74,12 @@ class EngineLoop:
         return self._engine.model
 
     async def start(self, warm_up: StreamSettings | None = None) -> None:
-        """Start the thread; with `warm_up`, run one chunk of such a session first, so that no user pays for it."""
+        """Start the thread; with `warm_up`, run a little of such a session first, so that no user pays for it."""
         done: asyncio.Future[None] = self._loop.create_future()
 
         def work() -> None:
             if warm_up is not None:
-                _run_one_chunk(self._engine, warm_up)
+                _run_first_chunks(self._engine, warm_up)
             self._tell(lambda: None if done.done() else done.set_result(None))
 
         self._command(work)
@@ -85,6 +89,7 @@ class EngineLoop:
 
     async def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread; one that is stuck in the engine is left behind (it is a daemon)."""
+        self._preparations.stop()
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -94,6 +99,26 @@ class EngineLoop:
 
     async def open(self, plan: SessionPlan, listener: EngineListener, *, checkpoint: Checkpoint | None = None) -> bool:
         """Start a session, from a checkpoint if there is one; False if it had to start from nothing.
+
+        A checkpoint brings what its own prompt needs; where the plan names another one, that takes over as soon as it
+        is prepared. Raises EngineFailure, ValueError if it is open.
+        """
+        session, prompt = plan.session, plan.settings.prompt
+        if checkpoint is not None and await self._enter(plan, listener, checkpoint):
+            self.apply(session, Change(prompt=prompt))
+            return True
+        self._opening.add(session)
+        try:
+            await self._preparations.ready(session, prompt)
+            if session not in self._opening:
+                raise EngineFailure(session, "it was closed before it was open")
+        finally:
+            self._opening.discard(session)
+        await self._enter(plan, listener, None)
+        return False
+
+    async def _enter(self, plan: SessionPlan, listener: EngineListener, checkpoint: Checkpoint | None) -> bool:
+        """Start a session on the engine's thread; False if its checkpoint cannot be used: it is not started then.
 
         Raises EngineFailure, ValueError if it is open.
         """
@@ -114,12 +139,17 @@ class EngineLoop:
             try:
                 if plan.session in self._residents:
                     raise ValueError(f"{plan.session} is open already")
-                outcome = resident.begin(self._engine, checkpoint, now_s=now_s)
+                if checkpoint is None:
+                    resident.start(self._engine, None, now_s=now_s)
+                    outcome = True
+                else:
+                    outcome = resident.restore(self._engine, checkpoint, now_s=now_s)
             except (EngineFailure, ValueError) as error:
                 outcome = error
             else:
-                with self._changed:
-                    self._residents[plan.session] = resident
+                if outcome:
+                    with self._changed:
+                        self._residents[plan.session] = resident
             self._tell(lambda: answer(outcome))
 
         self._command(work)
@@ -151,8 +181,10 @@ class EngineLoop:
         return await answer
 
     def apply(self, session: str, change: Change) -> None:
-        """Change prompt, steps or noise scale from the next chunk on."""
+        """Change prompt, steps or noise scale from the next chunk on, once the prompt is prepared."""
+        self._preparations.change(session, change)
 
+    def _apply(self, session: str, change: Change) -> None:
         def work() -> None:
             if (resident := self._residents.get(session)) is not None:
                 try:
@@ -166,6 +198,8 @@ class EngineLoop:
 
     def close(self, session: str) -> None:
         """Forget a session; what it has in flight is lost."""
+        self._opening.discard(session)
+        self._preparations.forget(session)
 
         def work() -> None:
             with self._changed:
@@ -238,12 +272,14 @@ class EngineLoop:
                 lane.steps = steps
 
 
-def _run_one_chunk(engine: Engine, settings: StreamSettings) -> None:
-    """Open a session of no one's, generate its first chunk, and forget it."""
-    size = chunk_frames(0), settings.height, settings.width, 3
+def _run_first_chunks(engine: Engine, settings: StreamSettings) -> None:
+    """Open a session of no one's, generate its first chunk and one of the others' size, and forget it."""
     try:
+        engine.prepare(settings.prompt)
         engine.open(WARM_UP, settings)
-        for step in range(engine.feed(WARM_UP, Chunk(0, np.zeros(size, np.uint8)))):
-            engine.run([Row(WARM_UP, step, 0)])
+        for index in (0, 1):
+            black = np.zeros((chunk_frames(index), settings.height, settings.width, 3), np.uint8)
+            for step in range(engine.feed(WARM_UP, Chunk(index, black))):
+                engine.run([Row(WARM_UP, step, index)])
     finally:
         engine.close(WARM_UP)

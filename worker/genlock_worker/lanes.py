@@ -36,8 +36,10 @@ class Lane:
     """The rows of one session.
 
     A chunk waits (`offer`), is fed (`begin`) when the step-0 row of the one before is done, and leaves (`done`) with
-    its last row. Row (i, c) may run once (i-1, c) and (i, c-1) are done; a last row only after c-1 is complete, so that
-    output stays in order even when the step count falls.
+    its last row. Chunk 1 waits until chunk 0 is complete: what its last pass leaves is what every row's ring starts
+    from (StreamDiffusionV2 prepares a stream with all steps of its first chunk). Row (i, c) may run once (i-1, c) and
+    (i, c-1) are done; a last row only after c-1 is complete, so that output stays in order even when the step count
+    falls.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Lane:
         waiting = self.waiting
         if waiting is None or len(waiting.frames) < chunk_frames(self.next_chunk):
             return False
-        return not self.flights or self.flights[-1].done >= 1
+        return not self.flights or (self.flights[-1].chunk > 0 and self.flights[-1].done >= 1)
 
     def candidates(self) -> list[Candidate]:
         """The rows whose inputs are all there, the waiting chunk's first one included."""

@@ -7,6 +7,7 @@ from genlock_worker.checkpoint import Checkpoint, FlightMark
 from genlock_worker.engine import BatchShape, Change, Engine, EngineFailure, StreamSettings, chunk_frames
 from genlock_worker.engine_listener import EngineListener
 from genlock_worker.lanes import Flight, Lane
+from genlock_worker.preparations import merged
 from genlock_worker.step_policy import StepPolicy
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class SessionPlan:
 class Resident:
     """One session in the engine; touched by the engine thread, its lane also under the loop's lock.
 
-    `wishes` are the user's latest values: a checkpoint may be older than they are, so they are applied after it.
+    `wishes` are what the user changed since it is here: a checkpoint may be older than that, so it is applied after it.
     """
 
     plan: SessionPlan
@@ -59,7 +60,7 @@ class Resident:
         self.policy = None
         if self.plan.min_steps is not None:
             self.policy = StepPolicy(requested=settings.steps, minimum=self.plan.min_steps, now_s=self.now_s)
-        self.wishes = Change(prompt=settings.prompt, steps=settings.steps, noise_scale=settings.noise_scale)
+        self.wishes = Change(steps=settings.steps, noise_scale=settings.noise_scale)
         self._engine_steps = settings.steps
 
     def begin(self, engine: Engine, checkpoint: Checkpoint | None, *, now_s: float) -> bool:
@@ -67,16 +68,20 @@ class Resident:
 
         Raises EngineFailure, ValueError.
         """
-        if checkpoint is not None:
-            try:
-                self.start(engine, checkpoint, now_s=now_s)
-            except (EngineFailure, ValueError) as failure:
-                logger.error("%s: cannot be restored, starting anew: %s", self.plan.session, failure)
-                engine.close(self.plan.session)
-            else:
-                return True
+        if checkpoint is not None and self.restore(engine, checkpoint, now_s=now_s):
+            return True
         self.start(engine, None, now_s=now_s)
         return False
+
+    def restore(self, engine: Engine, checkpoint: Checkpoint, *, now_s: float) -> bool:
+        """Start from the checkpoint, under its prompt; False if it cannot be used, and nothing is left of it then."""
+        try:
+            self.start(engine, checkpoint, now_s=now_s)
+        except (EngineFailure, ValueError) as failure:
+            logger.error("%s: cannot be restored, starting anew: %s", self.plan.session, failure)
+            engine.close(self.plan.session)
+            return False
+        return True
 
     def start(self, engine: Engine, checkpoint: Checkpoint | None, *, now_s: float) -> None:
         """Open or restore it in the engine; what was in flight counts as complete now.
@@ -104,11 +109,7 @@ class Resident:
 
     def change(self, engine: Engine, change: Change, *, now_s: float) -> None:
         """The user wants something else, from the next chunk on."""
-        self.wishes = Change(
-            prompt=self.wishes.prompt if change.prompt is None else change.prompt,
-            steps=self.wishes.steps if change.steps is None else change.steps,
-            noise_scale=self.wishes.noise_scale if change.noise_scale is None else change.noise_scale,
-        )
+        self.wishes = merged(self.wishes, change)
         if change.steps is not None:
             self.lane.steps = change.steps
             if self.policy is not None:

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class MockEngine:
-    """An Engine that paints on the CPU. Not thread-safe: all calls come from the engine thread.
+    """An Engine that paints on the CPU. Not thread-safe: all calls but `prepare` come from the engine thread.
 
     `wait` blocks for the given seconds; with the system clock that is `time.sleep`, with a manual one its `advance`.
     `brushes` never change, so engines of one process may share them; left out, the engine makes its own (0.1 s).
@@ -59,6 +59,9 @@ class MockEngine:
     def model(self) -> str:
         """The name of the ModelProfile whose timing it follows."""
         return self._model
+
+    def prepare(self, prompt: str) -> None:
+        """Nothing: a style is made of its prompt's digest in no time."""
 
     def open(self, session: str, settings: StreamSettings) -> None:
         """Start a session from nothing. Raises ValueError if it is open already or cannot be served."""
