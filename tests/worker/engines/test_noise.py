@@ -6,23 +6,6 @@ from hypothesis import strategies as st
 from genlock_worker.engines import noise
 
 
-@pytest.mark.parametrize(
-    ("timestep", "level"),
-    [
-        (1000, 1.0),
-        (800, 0.79976),
-        (700, 0.700232),
-        (690, 0.69042),
-        (500, 0.499719),
-        (400, 0.40026),
-        (200, 0.198347),
-        (0, 0.007944),
-    ],
-)
-def test_noise_levels_are_those_of_the_published_schedule(timestep: int, level: float) -> None:
-    assert noise.sigma(timestep) == pytest.approx(level, abs=1e-6)
-
-
 def test_a_draw_depends_on_its_key_alone() -> None:
     first = noise.draw(seed=7, chunk=3, step=1, shape=(2, 4, 5, 3))
     noise.draw(seed=7, chunk=4, step=1, shape=(2, 4, 5, 3))

@@ -1,7 +1,7 @@
-"""Noise: its schedule, its draws and the motion-aware controller that decides how much of it a chunk gets.
+"""Noise: its draws and the motion-aware controller that decides how much of it a chunk gets.
 
 A draw is keyed by (seed, chunk, step), never by what was drawn before, so a restored session sees the same noise and
-rows may run in any order. The controller and the schedule follow StreamDiffusionV2 (shift 8, V2V step list).
+rows may run in any order. The controller follows StreamDiffusionV2; the schedule is in `flow`.
 """
 
 import math
@@ -11,27 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from genlock_worker.engines.flow import V2V_STEPS
+
 Pixels = NDArray[np.uint8]
 
-MAX_STEPS = 4
-STEP_LIST = (700, 500, 400, 200)
-"""Timesteps of rows 0-3; row 0 takes the controller's instead, from the second chunk on."""
-SHIFT = 8.0
 _MOTION_FULL = 0.2
 _NEW, _OLD = 0.9, 0.1
 """Weights of what a chunk asks for and of what the chunk before had."""
 _RANGE = 0.1
-
-
-def sigma(timestep: int) -> float:
-    """Noise level of a timestep (0-1000): the nearest of the 1000 levels of the shifted flow-matching schedule."""
-    raw = np.linspace(1.0, 0.0, 1001)[:-1]
-    levels = SHIFT * raw / (1.0 + (SHIFT - 1.0) * raw)
-    return float(levels[np.argmin(np.abs(1000.0 * levels - timestep))])
-
-
-SIGMAS = tuple(sigma(timestep) for timestep in STEP_LIST)
-"""Noise level with which each row after the first is entered."""
 
 
 def draw(*, seed: int, chunk: int, step: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -65,7 +52,7 @@ class NoiseLevel:
 
 def first_level(noise_scale: float) -> NoiseLevel:
     """The first chunk takes the user's noise scale and the step list as they are."""
-    return NoiseLevel(scale=noise_scale, timestep=STEP_LIST[0])
+    return NoiseLevel(scale=noise_scale, timestep=V2V_STEPS[0])
 
 
 def next_level(*, noise_scale: float, moved: float, previous: float) -> NoiseLevel:

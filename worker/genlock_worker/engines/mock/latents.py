@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from genlock_worker.engines import noise
+from genlock_worker.engines import flow, noise
 from genlock_worker.engines.blend import Weights
 from genlock_worker.engines.ring import SINKS
 
@@ -173,4 +173,5 @@ def flow_of(frames: Mapping[int, StoredFrame]) -> NDArray[np.float32]:
 
 def step_level(step: int, level: noise.NoiseLevel) -> tuple[int, float]:
     """(timestep, share of noise) with which a row is entered."""
-    return (level.timestep, level.scale) if step == 0 else (noise.STEP_LIST[step], noise.SIGMAS[step])
+    timestep = flow.V2V_STEPS[step]
+    return (level.timestep, level.scale) if step == 0 else (timestep, flow.sigma(timestep))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlock_worker.engine import Change, Chunk, StreamSettings, chunk_frames
-from genlock_worker.engines import noise
+from genlock_worker.engines import flow, noise
 from genlock_worker.engines.blend import PromptBlend, Weights
 from genlock_worker.engines.mock import latents, paint, text_only
 from genlock_worker.engines.mock.latents import Anchor, StoredFrame
@@ -277,5 +277,5 @@ class Session:
 
 def check_steps(steps: int) -> None:
     """Raise ValueError unless 1 <= steps <= 4."""
-    if not 1 <= steps <= noise.MAX_STEPS:
-        raise ValueError(f"steps must be 1 to {noise.MAX_STEPS}, not {steps}")
+    if not 1 <= steps <= flow.MAX_STEPS:
+        raise ValueError(f"steps must be 1 to {flow.MAX_STEPS}, not {steps}")

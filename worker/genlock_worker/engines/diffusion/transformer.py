@@ -1,0 +1,224 @@
+"""The causal Wan 2.1 transformer: rows of latent frames in, flow out, each row attending to its own ring.
+
+The names of the parameters are those of the published checkpoints (without their prefix `model.`). Linear layers run
+over all rows at once; attention runs once per row and reads the row's ring where it lies. Norms, modulation and
+rotation are computed in float32, all else in the dtype of the weights. Nothing is read back from the device and no
+branch depends on a value there, so that a forward can be captured in a CUDA graph.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genlock_worker.engines.diffusion import attention, rope
+from genlock_worker.engines.diffusion.config import TransformerConfig
+from genlock_worker.engines.diffusion.kv import TextKv
+from genlock_worker.engines.diffusion.layer_memory import LayerMemory
+from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
+from genlock_worker.engines.ring import RingLayout
+
+
+class CausalWan(nn.Module):
+    """The network; holds no state of any session. `attend` is the attention backend (`attention.choose`)."""
+
+    def __init__(
+        self, config: TransformerConfig, *, layout: RingLayout, attend: attention.Attend = attention.sdpa
+    ) -> None:
+        super().__init__()
+        self.config, self.layout, self.attend = config, layout, attend
+        dim = config.dim
+        window = (1, config.patch, config.patch)
+        self.patch_embedding = nn.Conv3d(config.channels, dim, kernel_size=window, stride=window)
+        self.text_embedding = nn.Sequential(
+            nn.Linear(config.text_dim, dim), nn.GELU(approximate="tanh"), nn.Linear(dim, dim)
+        )
+        self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.head = Head(config)
+
+    @torch.no_grad()
+    def text_kv(self, embedding: Tensor) -> TextKv:
+        """Cross-attention keys and values of a prompt: `embedding` is (text_length, text_dim), padded with zeros.
+
+        The padding is attended to, as in training: there is no mask. Raises ValueError for another shape.
+        """
+        wanted = (self.config.text_length, self.config.text_dim)
+        if embedding.shape != wanted:
+            raise ValueError(f"a prompt's embedding must be {wanted}, padded with zeros, not {tuple(embedding.shape)}")
+        weight = self.patch_embedding.weight
+        text = self.text_embedding(embedding.to(weight.device, weight.dtype))
+        keys, values = zip(*(block.cross_attn.keys_values(text) for block in self._blocks()), strict=True)
+        return TextKv(torch.stack(keys), torch.stack(values))
+
+    @torch.no_grad()
+    def forward(self, batch: RowBatch) -> Denoised:
+        """One denoising step of every row; writes the keys, values and means of the new frames into the rows' rings."""
+        height, width = batch.hidden.shape[-2:]
+        grid = height // self.config.patch, width // self.config.patch
+        # What the sinks are before anything is written: a new frame is never compared with itself.
+        sinks = torch.stack([ring.means[:, : self.layout.sinks] for ring in batch.rings])
+        query_turns = rope.turns(batch.query_turns, grid=grid, head_dim=self.config.head_dim)
+        key_turns = rope.turns(batch.key_turns, grid=grid, head_dim=self.config.head_dim)
+
+        tokens = self._patchify(batch.hidden)
+        time = self.time_embedding(_sinusoid(batch.timesteps, self.config.freq_dim).to(tokens.dtype))
+        modulation = torch.unflatten(self.time_projection(time), 1, (6, -1)).float()
+        means = []
+        for layer, block in enumerate(self._blocks()):
+            memory = LayerMemory(batch, layer, query_turns, key_turns, self.attend)
+            tokens = block(tokens, modulation, memory)
+            means.append(memory.means)
+        flow = self._unpatchify(self.head(tokens, time), grid)
+
+        new = torch.stack(means, dim=1)
+        for row, ring in enumerate(batch.rings):
+            ring.means.index_copy_(1, batch.slots[row], new[row])
+        return Denoised(flow.float(), _similarity(sinks, new[:, :, -1]))
+
+    def _blocks(self) -> list["Block"]:
+        return cast("list[Block]", list(self.blocks))
+
+    def _patchify(self, hidden: Tensor) -> Tensor:
+        """(R, F, C, h, w) -> (R, n, D): the convolution's kernel is its stride, so it is a linear layer on patches."""
+        size = self.config.patch
+        patches = torch.unflatten(
+            torch.unflatten(hidden, -1, (-1, size)), -3, (-1, size)
+        )  # R, F, C, high, size, wide, size
+        patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(1, 3)
+        return functional.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
+
+    def _unpatchify(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(R, n, size * size * C) -> (R, F, C, h, w)."""
+        size = self.config.patch
+        cells = torch.unflatten(
+            torch.unflatten(patches, 1, (-1, *grid)), -1, (size, size, -1)
+        )  # R, F, high, wide, size, size, C
+        return cells.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+
+
+class Block(nn.Module):
+    """Self-attention over the ring, cross-attention to the prompt, feed-forward.
+
+    What lies between two attentions is a method without side effects, fit to be compiled by itself.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.eps = config.eps
+        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
+        self.self_attn = Attention(config)
+        self.cross_attn = Attention(config)
+        self.norm3 = nn.LayerNorm(dim, eps=config.eps)
+        self.ffn = nn.Sequential(
+            nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
+        )
+
+    def forward(self, tokens: Tensor, modulation: Tensor, memory: LayerMemory) -> Tensor:
+        """`tokens` (R, n, D), `modulation` (R, 6, D) float32 of each row's timestep -> (R, n, D)."""
+        queries, keys, values = self.before_ring(tokens, modulation)
+        attended = memory.write_and_attend(queries, keys, values)
+        tokens, queries = self.between(tokens, attended, modulation)
+        return self.after_prompt(tokens, memory.attend_to_prompt(queries), modulation)
+
+    def before_ring(self, tokens: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (R, n, H, head_dim) each, not rotated."""
+        shift, scale, *_ = self._modulation(modulation)
+        entered = _modulated(tokens, shift, scale, self.eps)
+        return self.self_attn.queries(entered), *self.self_attn.keys_values(entered)
+
+    def between(self, tokens: Tensor, attended: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+        """(tokens, queries to the prompt), from what the ring answered, (R, n, D)."""
+        gate = self._modulation(modulation)[2]
+        tokens = _gated(tokens, self.self_attn.o(attended), gate)
+        return tokens, self.cross_attn.queries(self.norm3(tokens))
+
+    def after_prompt(self, tokens: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
+        """The block's output, from what the prompt answered, (R, n, D)."""
+        *_, shift, scale, gate = self._modulation(modulation)
+        tokens = tokens + self.cross_attn.o(attended)
+        return _gated(tokens, self.ffn(_modulated(tokens, shift, scale, self.eps)), gate)
+
+    def _modulation(self, modulation: Tensor) -> tuple[Tensor, ...]:
+        """Shift, scale and gate of self-attention, then of the feed-forward: (R, 1, D) float32 each."""
+        return (self.modulation.float() + modulation).unsqueeze(2).unbind(1)
+
+
+class Attention(nn.Module):
+    """The projections of an attention, with queries and keys normed over all heads together."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.head_dim = config.head_dim
+        self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
+        self.norm_q, self.norm_k = RmsNorm(dim, config.eps), RmsNorm(dim, config.eps)
+
+    def queries(self, tokens: Tensor) -> Tensor:
+        """(..., D) -> (..., H, head_dim)."""
+        return self._heads(self.norm_q(self.q(tokens)))
+
+    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., D) -> (..., H, head_dim) each."""
+        return self._heads(self.norm_k(self.k(tokens))), self._heads(self.v(tokens))
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        return torch.unflatten(tokens, -1, (-1, self.head_dim))
+
+
+class RmsNorm(nn.Module):
+    """Root mean square norm: in float32, rounded to the input's dtype before the weight is applied."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        wide = tokens.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(tokens.dtype) * self.weight
+
+
+class Head(nn.Module):
+    """The last norm, and the projection of each token to its patch."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+        self.head = nn.Linear(config.dim, config.patch**2 * config.channels)
+
+    def forward(self, tokens: Tensor, time: Tensor) -> Tensor:
+        """`tokens` (R, n, D), `time` (R, D) -> (R, n, patch * patch * C)."""
+        shift, scale = (self.modulation.float() + time.float().unsqueeze(1)).unsqueeze(2).unbind(1)
+        patches: Tensor = self.head(_modulated(tokens, shift, scale, self.eps))
+        return patches
+
+
+def _modulated(tokens: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    normed = functional.layer_norm(tokens.float(), tokens.shape[-1:], eps=eps)
+    return (normed * (1.0 + scale) + shift).to(tokens.dtype)
+
+
+def _gated(tokens: Tensor, update: Tensor, gate: Tensor) -> Tensor:
+    return (tokens.float() + update.float() * gate).to(tokens.dtype)
+
+
+def _sinusoid(timesteps: Tensor, width: int) -> Tensor:
+    """(R,) -> (R, width) float64: cosines, then sines, of falling frequencies."""
+    half = width // 2
+    ladder = 10_000.0 ** (-torch.arange(half, dtype=torch.float64, device=timesteps.device) / half)
+    angles = timesteps.double()[:, None] * ladder
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def _similarity(sinks: Tensor, new: Tensor) -> Tensor:
+    """Cosines of mean keys and mean values, averaged over both and over the layers: (R, S) float32.
+
+    `sinks` (R, L, S, 2, D) and `new` (R, L, 2, D). The keys are not rotated, so that how long ago a sink was written
+    does not count (StreamDiffusionV2, section 3.2, compares what the frames show). A slot of zeros is like nothing: 0.
+    """
+    return functional.cosine_similarity(sinks, new.unsqueeze(2), dim=-1).mean(dim=(1, 3))
