@@ -4,18 +4,20 @@ import torch
 from torch import Tensor
 
 from genlock_worker.engines.diffusion.attention import Attend
-from genlock_worker.engines.diffusion.rope import Turns, rotate
+from genlock_worker.engines.diffusion.rope import Rotate, Turns
 from genlock_worker.engines.diffusion.row_batch import RowBatch
 
 
 class LayerMemory:
     """Lives for one layer of one forward: the new frames are written, then attended to with the rest of the ring."""
 
-    def __init__(self, batch: RowBatch, layer: int, query_turns: Turns, key_turns: Turns, attend: Attend) -> None:
+    def __init__(
+        self, batch: RowBatch, layer: int, query_turns: Turns, key_turns: Turns, *, rotate: Rotate, attend: Attend
+    ) -> None:
         """`query_turns` (R, n, 1, head_dim/2) of the new tokens, `key_turns` (R, N * fsl, ...) of the whole ring."""
         self._batch, self._layer = batch, layer
         self._query_turns, self._key_turns = query_turns, key_turns
-        self._attend = attend
+        self._rotate, self._attend = rotate, attend
         self.means: Tensor
         """(R, F, 2, D) float32: mean key and value of each new frame; there once it was written."""
 
@@ -24,7 +26,7 @@ class LayerMemory:
         frames = self._batch.slots.shape[1]
         by_frame = (torch.unflatten(new.flatten(2), 1, (frames, -1)) for new in (keys, values))
         self.means = torch.stack([new.mean(2, dtype=torch.float32) for new in by_frame], dim=2)
-        rotated = rotate(queries, self._query_turns)
+        rotated = self._rotate(queries, self._query_turns)
         out = []
         for row, ring in enumerate(self._batch.rings):
             ring_keys, ring_values = ring.keys[self._layer], ring.values[self._layer]
@@ -32,7 +34,7 @@ class LayerMemory:
             ring_values.index_copy_(0, self._batch.places[row], values[row])
             valid = self._batch.valid[row]
             turns = Turns(*(part[row, :valid] for part in self._key_turns))
-            out.append(self._attend(rotated[row], rotate(ring_keys[:valid], turns), ring_values[:valid]))
+            out.append(self._attend(rotated[row], self._rotate(ring_keys[:valid], turns), ring_values[:valid]))
         return torch.stack(out).flatten(2)
 
     def attend_to_prompt(self, queries: Tensor) -> Tensor:

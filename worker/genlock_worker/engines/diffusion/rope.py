@@ -5,6 +5,7 @@ components turns by index * 10000^(-2j/d). Angles are computed from the indices 
 sines rounded to float32, so there is no table and no largest index.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,10 @@ class Turns(NamedTuple):
 
     cos: Tensor
     sin: Tensor
+
+
+Rotate = Callable[[Tensor, Turns], Tensor]
+"""`rotate`, or the same compiled."""
 
 
 def pairs_per_axis(head_dim: int) -> tuple[int, int, int]:

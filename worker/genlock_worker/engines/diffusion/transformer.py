@@ -28,6 +28,7 @@ class CausalWan(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.layout, self.attend = config, layout, attend
+        self.rotate: rope.Rotate = rope.rotate
         dim = config.dim
         window = (1, config.patch, config.patch)
         self.patch_embedding = nn.Conv3d(config.channels, dim, kernel_size=window, stride=window)
@@ -68,7 +69,7 @@ class CausalWan(nn.Module):
         modulation = torch.unflatten(self.time_projection(time), 1, (6, -1)).float()
         means = []
         for layer, block in enumerate(self._blocks()):
-            memory = LayerMemory(batch, layer, query_turns, key_turns, self.attend)
+            memory = LayerMemory(batch, layer, query_turns, key_turns, rotate=self.rotate, attend=self.attend)
             tokens = block(tokens, modulation, memory)
             means.append(memory.means)
         flow = self._unpatchify(self.head(tokens, time), grid)

@@ -1,0 +1,76 @@
+"""How a micro-step's forward is run: as it is, with compiled blocks, replayed as CUDA graphs, or both.
+
+Laid over the network from outside: the transformer knows nothing of it, and the result is the same to rounding.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from genlock_core.errors import GenlockError
+from genlock_worker.engines.diffusion.cuda_graphs import Forward, GraphedForward
+from genlock_worker.engines.diffusion.transformer import CausalWan
+
+logger = logging.getLogger(__name__)
+
+PURE_PARTS = ("before_ring", "between", "after_prompt")
+"""What of a block is compiled: the parts without side effects. Attention has kernels of its own."""
+
+
+class CompileUnavailable(GenlockError):
+    """torch.compile does not work on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardOptions:
+    """How forwards are run; the defaults need nothing but PyTorch."""
+
+    compile: bool = False
+    """Compile what lies between the attentions: norms, modulation and rotation become one kernel each."""
+    cuda_graphs: bool = False
+    """Replay the sets of rows that come up again and again as CUDA graphs; not on a CPU, where it only says so."""
+    max_graphs: int = 16
+    """Graphs kept at most. They share one pool of memory, as large as the largest needs."""
+
+
+def make_forward(model: CausalWan, options: ForwardOptions) -> Forward:
+    """The forward that the engine calls. Changes `model` if it is to be compiled: one model, one forward.
+
+    Compiling itself happens with the first batches (seconds each time that a shape is new). Raises CompileUnavailable
+    where it cannot work.
+    """
+    device = next(model.parameters()).device
+    if options.compile:
+        _check_compiler(device)
+        _compile(model)
+    forward: Forward = model
+    if options.cuda_graphs and device.type != "cuda":
+        logger.warning("CUDA graphs are switched on, but the model is on %s: every forward runs as it is", device)
+    elif options.cuda_graphs:
+        forward = GraphedForward(model, max_graphs=options.max_graphs)
+    return forward
+
+
+def _compile(model: CausalWan) -> None:
+    """Rows come and go, so their number is a symbol of the compiled code; the blocks share it."""
+    for block in model.blocks:
+        for part in PURE_PARTS:
+            setattr(block, part, torch.compile(getattr(block, part), dynamic=True))
+    model.rotate = torch.compile(model.rotate, dynamic=True)
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Compile next to nothing, so that a missing compiler is known at start and not with the first viewer."""
+    one = torch.ones(16, device=device)
+    try:
+        torch.compile(_probe)(one)
+    except Exception as error:  # whatever the compiler's many layers raise
+        reason = str(error).strip().splitlines()[0]
+        raise CompileUnavailable(
+            f"torch.compile does not work on {device}: {reason}; install a C compiler, or leave compile off"
+        ) from error
+
+
+def _probe(x: torch.Tensor) -> torch.Tensor:
+    return x.sin() + 1.0
