@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_worker.engines import noise
+
+# Recorded from the StreamDiffusionV2 reference (Apache-2.0).
+RECORDED = Path(__file__).parent / "diffusion" / "golden" / "noise_controller.npz"
 
 
 def test_a_draw_depends_on_its_key_alone() -> None:
@@ -31,6 +36,21 @@ def test_the_controller_follows_the_written_formula() -> None:
     wild = noise.next_level(noise_scale=0.8, moved=5.0, previous=0.8)
     assert wild.scale == pytest.approx(0.71)
     assert noise.first_level(0.8) == noise.NoiseLevel(0.8, 700)
+
+
+def test_the_controller_decides_as_recorded_over_six_clips() -> None:
+    """The recorded clips lie between the levels of 8-bit pictures, so their motion is computed here."""
+    with np.load(RECORDED, allow_pickle=False) as recorded:
+        clips, scales, timesteps = recorded["video"][:, 0], recorded["noise_scale"], recorded["current_step"]
+    scale = 0.8
+    for clip, recorded_scale, timestep in zip(clips, scales, timesteps, strict=True):
+        moved = float(np.sqrt(np.square(np.diff(clip, axis=1)).mean((0, 2, 3))).max())
+        pictures = np.rint((clip + 1) * 127.5).clip(0, 255).astype(np.uint8).transpose(1, 2, 3, 0)
+        assert noise.motion(pictures[1:], pictures[0]) == pytest.approx(moved, abs=1e-3)
+        level = noise.next_level(noise_scale=0.8, moved=moved, previous=scale)
+        scale = level.scale
+        assert scale == pytest.approx(recorded_scale, abs=1e-7)
+        assert level.timestep == timestep
 
 
 @given(st.floats(0, 1), st.lists(st.floats(0, 2), max_size=30))
