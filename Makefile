@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test envtest e2e e2e-down check bench bench-operator screenshots lock clean
+.PHONY: help up diffusion test envtest e2e e2e-down check bench bench-operator screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,13 +13,15 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python3.13 python3
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
 
 # A virtual environment whose Python has gone (an upgraded system) is no installation.
-$(shell test -x $(BIN)/python || rm -f $(VENV)/.local $(VENV)/.dev)
+$(shell test -x $(BIN)/python || rm -f $(VENV)/.local $(VENV)/.diffusion $(VENV)/.dev)
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 up: $(VENV)/.local ## Run everything on this machine; ARGS="..." goes to `genlock up`
 	@$(BIN)/genlock up $(ARGS)
+
+diffusion: $(VENV)/.diffusion ## Add the real engine to what `make up` uses: torch, about 2.6 GB; then ARGS="--engine diffusion"
 
 test: $(VENV)/.dev ## Run the tests: first those of one process, then an API server, real processes, a real browser
 	@echo "test: inside one process"
@@ -62,15 +64,14 @@ screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the bro
 	@mkdir -p docs/images
 	@GENLOCK_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/process/test_studio.py
 
-# Everything but the diffusion extra: torch depends on the machine's GPU and weighs gigabytes that neither the tests
-# nor `make up` use.
+# One resolution for every platform: what torch needs of CUDA carries the marks of the platforms that have it.
 lock: $(VENV)/.dev ## Bring requirements-dev.lock up to date with pyproject.toml and with what is published
 	@echo "lock: resolving the newest versions for Python 3.11 and up"
 	@$(PIP) install uv
-	@{ echo "# Versions that Genlock is tested with, for every extra but diffusion (torch depends on the GPU's machine)."; \
+	@{ echo "# Versions that Genlock is tested with, for every extra and platform."; \
 	   echo "# Constraints for pip; written by make lock."; \
 	   $(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --upgrade \
-	     --extra operator --extra gateway --extra worker --extra local --extra dev \
+	     --extra operator --extra gateway --extra worker --extra diffusion --extra local --extra dev \
 	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > $(LOCK).new \
 	  || { rm -f $(LOCK).new; exit 1; }
 	@mv $(LOCK).new $(LOCK)
@@ -85,8 +86,13 @@ $(VENV)/.local: pyproject.toml $(LOCK) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
-	@echo "install: Genlock and its development tools, into $(VENV) (a minute or two the first time)"
+	@echo "install: Genlock, torch (about 2.6 GB) and the development tools, into $(VENV) (some minutes the first time)"
 	@$(PIP) install -c $(LOCK) -e '.[dev]'
+	@touch $(VENV)/.local $(VENV)/.diffusion $@
+
+$(VENV)/.diffusion: pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "install: the diffusion engine with torch (about 2.6 GB), into $(VENV) (some minutes the first time)"
+	@$(PIP) install -c $(LOCK) -e '.[diffusion,local]'
 	@touch $(VENV)/.local $@
 
 $(BIN)/python:

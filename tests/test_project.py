@@ -70,6 +70,10 @@ def test_the_worker_pulls_no_torch() -> None:
     assert not installed_with("worker") & (HEAVY - {"opencv-python-headless"})
 
 
+def test_what_make_up_installs_pulls_no_torch() -> None:
+    assert not installed_with("local") & (HEAVY - {"opencv-python-headless"})
+
+
 def test_the_walk_over_requirements_sees_what_an_extra_pulls() -> None:
     assert {"aiortc", "starlette", "redis"} <= installed_with("gateway")
     assert "opencv-python-headless" in installed_with("local")
@@ -82,12 +86,16 @@ def test_the_project_file_gives_ranges_and_the_lock_gives_versions() -> None:
         assert re.fullmatch(r"[\w.-]+==[\w.!+-]+(?: ; .+)?", line), line
 
 
-def test_the_lock_knows_every_direct_dependency_but_the_diffusion_stack() -> None:
+def test_the_lock_knows_every_direct_dependency() -> None:
     locked = {canonicalize_name(line.split("==")[0]) for line in lock_lines()}
-    extras = [extra for extra in EXTRAS if extra != "diffusion"]
-    direct = {canonicalize_name(need.name) for extra in extras for need in direct_requirements(extra)}
+    direct = {canonicalize_name(need.name) for extra in EXTRAS for need in direct_requirements(extra)}
     assert direct <= locked
-    assert "torch" not in locked
+
+
+def test_what_torch_needs_of_cuda_is_asked_for_on_linux_alone() -> None:
+    cuda = [line for line in lock_lines() if line.startswith(("nvidia-", "cuda-", "triton"))]
+    assert cuda
+    assert all("sys_platform == 'linux'" in line for line in cuda)
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)

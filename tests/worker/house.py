@@ -15,7 +15,7 @@ from genlock_core.spec.session import Resolution, SessionKey, StreamSessionSpec,
 from genlock_worker.ending import end_tasks
 from genlock_worker.engine import Engine
 from genlock_worker.health import Health
-from genlock_worker.settings import Address, WorkerSettings
+from genlock_worker.settings import Address, WorkerSettings, parse_settings
 from genlock_worker.start_up import StartPhase, StartUp
 from genlock_worker.worker import Worker, make_engine
 from tests.worker.gateway import SECRET
@@ -41,6 +41,7 @@ def worker_settings(name: str, redis_url: str, *, media_root: Path | None = None
         metrics_host="127.0.0.1",
         drain_timeout_s=20.0,
         instant=True,
+        diffusion=parse_settings([], {}).diffusion,
         log_format="text",
         log_level="INFO",
     )

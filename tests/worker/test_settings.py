@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from genlock_worker.engines.diffusion.config import Positions, StreamOptions
 from genlock_worker.settings import Address, parse_settings
 from genlock_worker.worker import advertised
 from tests.worker.house import SESSION, house
@@ -35,6 +36,25 @@ def test_the_options_of_the_contract_are_all_there() -> None:
     assert settings.drain_timeout_s == 20.0
 
 
+def test_the_diffusion_engine_has_options_of_its_own() -> None:
+    line = (
+        "--weights models --device cuda:1 --dtype bfloat16 --decoder tiny --memory-limit 20Gi --ring-frames 5 "
+        "--sink-frames 2 --positions absolute --sink-threshold off --compile yes --threads 3"
+    )
+    given = parse_settings(line.split(), {"GENLOCK_WORKER_RANDOM_WEIGHTS": "yes"}).diffusion
+    assert (given.weights, given.device, given.dtype, given.decoder) == (Path("models"), "cuda:1", "bfloat16", "tiny")
+    assert (given.memory_limit_bytes, given.ring_frames, given.sink_frames) == (20 * 2**30, 5, 2)
+    assert (given.positions, given.sink_threshold, given.threads) == (Positions.ABSOLUTE, None, 3)
+    assert (given.compile, given.random_weights, given.fp8) == (True, True, False)
+
+
+def test_without_options_the_diffusion_engine_follows_the_published_stream() -> None:
+    given = parse_settings([], {}).diffusion
+    published = StreamOptions()
+    assert (given.ring_frames, given.sink_frames) == (published.ring.slots, published.ring.sinks)
+    assert (given.positions, given.sink_threshold) == (published.positions, published.sink_threshold)
+
+
 def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None:
     environ = {"GENLOCK_WORKER_NAME": "env", "GENLOCK_WORKER_GPUS": "2", "GENLOCK_WORKER_DRAIN_TIMEOUT": "1m"}
     settings = parse_settings(["--name", "line"], environ)
@@ -51,6 +71,12 @@ def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None
         ([], {"GENLOCK_WORKER_GPUS": "many"}),
         (["--drain-timeout", "soon"], {}),
         (["--capacity", "0"], {}),
+        ([], {"GENLOCK_WORKER_ENGINE": "steam"}),
+        (["--device", "tpu"], {}),
+        (["--ring-frames", "3", "--sink-frames", "3"], {}),
+        (["--memory-limit", "much"], {}),
+        (["--sink-threshold", "high"], {}),
+        ([], {"GENLOCK_WORKER_DECODER": "huge"}),
     ],
 )
 def test_a_mistake_ends_the_command_with_a_message(
@@ -129,6 +155,24 @@ async def claim_a_session(redis_url: str) -> None:
     async with house(redis_url) as home:
         await home.session()
         await home.claims.claim(SESSION)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--engine diffusion --model warp --gpu-product CPU --gpus 1", "warp"),
+        ("--engine diffusion --model wan2.1-1.3b --weights nowhere", "nowhere"),
+        ("--engine mock --model tiny --gpu-product steam-engine", "no profile of tiny"),
+    ],
+)
+def test_the_process_says_in_words_which_model_it_cannot_run(redis_url: str, line: str, words: str) -> None:
+    environ = {**os.environ, "GENLOCK_SECRETS": "k1:a-secret-that-must-never-be-logged"}
+    command = [sys.executable, "-m", "genlock_worker.main", "--redis", redis_url, *line.split()]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert words in done.stderr.splitlines()[-1] or words in done.stderr.partition("genlock-worker: ")[2]
 
 
 @pytest.mark.process

@@ -7,7 +7,7 @@ from typing import Any
 ASK_AGAIN_S = 0.25
 
 
-async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
+async def end_tasks(tasks: Collection[asyncio.Future[Any]]) -> None:
     """Cancel tasks and wait until all are done, whatever they end with."""
     pending = {task for task in tasks if not task.done()}
     while pending:

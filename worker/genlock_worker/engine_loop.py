@@ -1,8 +1,8 @@
 """The one thread that owns the engine: takes input chunks and changes in, runs micro-steps, hands results to asyncio.
 
-Everything before it (decoding, preparing prompts) and after it (encoding) may be late; this loop never waits for either.
-Its `progress` counter advances with every turn and every micro-step and with nothing else, so that heartbeats that carry
-it stop when the engine is stuck (DESIGN section 3).
+Everything before it (decoding, preparing prompts) and after it (encoding) may be late; it never waits for either. Its
+`progress` counter advances with every turn and every micro-step and with nothing else, so that heartbeats that carry it
+stop when the engine is stuck (DESIGN section 3).
 """
 
 import asyncio

@@ -7,18 +7,21 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 
 from prometheus_client import CollectorRegistry
 from redis.exceptions import RedisError
 
 from genlock_core import store as stores
-from genlock_core.clock import SystemClock
+from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import GenlockError
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.tokens import Keyring
 from genlock_worker.ending import end_tasks
+from genlock_worker.engine import Engine
 from genlock_worker.health import Health
 from genlock_worker.probes import ProbeServer
 from genlock_worker.settings import WorkerSettings, parse_settings
@@ -74,9 +77,17 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
             if not await orders.unless_told(_wait_for_redis(store)):
                 return 0
             health.start_up.reached(StartPhase.REDIS)
-            engine = make_engine(settings, clock)
+            loading = _load_engine(settings, clock)
+            if not await orders.unless_told(loading):
+                return 0
             worker = Worker(
-                settings, store=store, link_secrets=secrets, engine=engine, clock=clock, metrics=metrics, health=health
+                settings,
+                store=store,
+                link_secrets=secrets,
+                engine=loading.result(),
+                clock=clock,
+                metrics=metrics,
+                health=health,
             )
             return await _serve(worker, orders)
         finally:
@@ -99,9 +110,9 @@ class _Orders:
         self.hurrying.set()
         self.stopping.set()
 
-    async def unless_told(self, work: Coroutine[object, object, None]) -> bool:
+    async def unless_told(self, work: Awaitable[object]) -> bool:
         """Do this, unless or until there is a signal; whether it was done. Raises what it raises."""
-        task, told = asyncio.create_task(work), asyncio.create_task(self.stopping.wait())
+        task, told = asyncio.ensure_future(work), asyncio.create_task(self.stopping.wait())
         try:
             await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -110,6 +121,22 @@ class _Orders:
         finally:
             await end_tasks([task, told])
         return True
+
+
+def _load_engine(settings: WorkerSettings, clock: Clock) -> asyncio.Future[Engine]:
+    """Load the engine on a thread of its own: probes and signals are answered meanwhile, and who is told to leave does
+    not wait for it. Fails with what `make_engine` raises."""
+    loaded: Future[Engine] = Future()
+
+    def work() -> None:
+        loaded.set_running_or_notify_cancel()
+        try:
+            loaded.set_result(make_engine(settings, clock))
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            loaded.set_exception(error)
+
+    threading.Thread(target=work, name="loading", daemon=True).start()
+    return asyncio.wrap_future(loaded)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,14 @@
 import argparse
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.spec.quantities import parse_duration_ms
 from genlock_worker.engines import ENGINES
+from genlock_worker.engines.diffusion_settings import DiffusionSettings, add_options, one_of, optional_path, yes
 
 PREFIX = "GENLOCK_WORKER_"
 
@@ -53,6 +54,8 @@ class WorkerSettings:
     metrics_host: str
     drain_timeout_s: float
     instant: bool
+    diffusion: DiffusionSettings
+    """What the diffusion engine alone looks at."""
     log_format: str
     log_level: str
 
@@ -63,7 +66,11 @@ def parse_settings(arguments: Sequence[str] | None, environ: Mapping[str, str] |
     given = parser.parse_args(arguments)
     if given.gpus < 1 or not 1 <= given.capacity <= 1_000_000:
         parser.error("--gpus and --capacity must be positive")
-    return WorkerSettings(**vars(given))
+    if not 0 <= given.sink_frames < given.ring_frames:
+        parser.error(f"--sink-frames must be less than --ring-frames, which is {given.ring_frames}, and not negative")
+    values = vars(given)
+    diffusion = DiffusionSettings(**{field.name: values.pop(field.name) for field in fields(DiffusionSettings)})
+    return WorkerSettings(**values, diffusion=diffusion)
 
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -73,30 +80,34 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         epilog=f"Each option is also an environment variable: --media-root is {PREFIX}MEDIA_ROOT.",
     )
 
-    def option(name: str, default: str, meaning: str, kind: object = str, choices: Sequence[str] | None = None) -> None:
+    def option(name: str, default: str, meaning: str, kind: Callable[[str], object] = str) -> None:
         value = environ.get(PREFIX + name.upper().replace("-", "_"), default)
         # argparse converts a default that is text with `type`, so a mistake in the environment is told like any other.
-        parser.add_argument(f"--{name}", type=kind, default=value, help=meaning, choices=choices)  # type: ignore[arg-type]
+        group.add_argument(f"--{name}", type=kind, default=value, help=meaning)
 
+    group = parser.add_argument_group("the worker")
     option("name", socket.gethostname().lower(), "the worker's name, unique in the installation")
     option("pool", "local", "the pool that it belongs to")
     option("redis", "redis://127.0.0.1:6379", "address of Redis")
     option("listen", "127.0.0.1:0", "host:port of the link server; port 0 takes a free one", _address)
     option("advertise", "", "host:port that gateways connect to, if it is another one", _optional_address)
-    option("engine", ENGINES[0], "the engine", str, ENGINES)
+    option("engine", ENGINES[0], f"the engine: {' or '.join(ENGINES)}", one_of(*ENGINES))
     option("model", "wan2.1-1.3b", "the ModelProfile that it runs")
     option("gpu-product", "NVIDIA-H100", "what the GPUs are called in the profiles")
     option("gpus", "4", "how many GPUs it has", int)
     option("capacity", str(CAPACITY), "thousandths of a worker that sessions may take", int)
-    option("media-root", "", "folder below which sources of type file may lie", _optional_path)
+    option("media-root", "", "folder below which sources of type file may lie", optional_path)
     option("metrics-port", "0", "port of /metrics; 0: none", int)
     option("metrics-host", "127.0.0.1", "address of /metrics")
     option("drain-timeout", "60s", "how long SIGTERM may take to move the sessions", _duration)
-    option("instant", "no", "mock engine: yes: as fast as it paints, without a model's timing", _yes)
-    option("log-format", "text", "text or json", str, ("text", "json"))
-    option("log-level", "INFO", "least level that is logged", str, ("DEBUG", "INFO", "WARNING", "ERROR"))
+    option("instant", "no", "mock engine: yes: as fast as it paints, without a model's timing", yes)
+    option("log-format", "text", "text or json", one_of("text", "json"))
+    option("log-level", "INFO", "least level that is logged", one_of("DEBUG", "INFO", "WARNING", "ERROR"))
+    group = parser.add_argument_group("the diffusion engine")
+    add_options(option)
+    with_unit = {"drain_timeout": "drain_timeout_s", "memory_limit": "memory_limit_bytes"}
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to name a field
-        action.dest = {"drain_timeout": "drain_timeout_s"}.get(action.dest, action.dest)
+        action.dest = with_unit.get(action.dest, action.dest)
     return parser
 
 
@@ -111,19 +122,9 @@ def _optional_address(text: str) -> Address | None:
     return _address(text) if text else None
 
 
-def _optional_path(text: str) -> Path | None:
-    return Path(text) if text else None
-
-
 def _duration(text: str) -> float:
     """`60s`, or a plain number of seconds."""
     try:
         return float(text) if text.replace(".", "", 1).isdigit() else parse_duration_ms(text) / 1000
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _yes(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise argparse.ArgumentTypeError("must be yes or no")
-    return text == "yes"

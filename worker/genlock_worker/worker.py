@@ -17,20 +17,18 @@ from genlock_core.link.events import LinkIdentity
 from genlock_core.link.messages import LinkRole
 from genlock_core.link.server import LinkServer, serve
 from genlock_core.metrics import WorkerMetrics
-from genlock_core.sizing.profile import load_profiles, step_fps
-from genlock_core.spec.session import MODE_DEFAULTS, QualityMode
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.formats import READABLE
 from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.agent import Agent
-from genlock_worker.cost_model import CostModel, LinearCost
+from genlock_worker.cost_model import CostModel
 from genlock_worker.encode import choose_h264
 from genlock_worker.ending import end_tasks
-from genlock_worker.engine import Engine, StreamSettings
+from genlock_worker.engine import Engine
 from genlock_worker.engine_loop import EngineLoop
 from genlock_worker.engines import create_engine
-from genlock_worker.engines.mock.timing import StepTiming
+from genlock_worker.expectations import mock_timing, prior_cost, warm_up_settings
 from genlock_worker.health import Health, Serving
 from genlock_worker.link_server import GatewayLink
 from genlock_worker.opening import Services
@@ -97,7 +95,7 @@ class Worker:
             loop=asyncio.get_running_loop(),
         )
         self._ending.push_async_callback(self.engine_loop.stop)
-        await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings())
+        await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings(settings))
         if self.engine_loop.crashed.done():
             raise WorkerStopped(f"the engine cannot run: {self.engine_loop.crashed.result()}")
         self.health.start_up.reached(StartPhase.ENGINE)
@@ -176,13 +174,6 @@ class Worker:
                 await self._server.close("the worker stops")
 
 
-def warm_up_settings() -> StreamSettings:
-    """A session like most."""
-    mode = MODE_DEFAULTS[QualityMode.BALANCED]
-    size = mode.resolution
-    return StreamSettings("watercolour", mode.steps, size.width, size.height, frame_rate=16, seed=0, noise_scale=0.8)
-
-
 def advertised(listening: str, advertise: Address | None) -> str:
     """The address that gateways are told: port 0 of `advertise` stands for the port listened on."""
     if advertise is None:
@@ -191,30 +182,12 @@ def advertised(listening: str, advertise: Address | None) -> str:
     return f"[{advertise.host}]:{port}" if ":" in advertise.host else f"{advertise.host}:{port}"
 
 
-def profile_fps(settings: WorkerSettings) -> dict[int, float]:
-    """Frames per second by steps at the reference resolution. Raises UnknownProfile."""
-    return dict(
-        step_fps(
-            load_profiles(),
-            model=settings.model,
-            gpu_product=settings.gpu_product,
-            gpus=settings.gpus,
-            resolution=MODE_DEFAULTS[QualityMode.BALANCED].resolution,
-        )
-    )
-
-
-def prior_cost(settings: WorkerSettings) -> LinearCost:
-    """What the scheduler believes before it has seen a micro-step."""
-    return LinearCost(0.001, 0.001) if settings.instant else LinearCost.from_fps(profile_fps(settings))
-
-
 def make_engine(settings: WorkerSettings, clock: Clock) -> Engine:
-    """The engine of these settings. Raises UnknownProfile, ValueError."""
-    reference = MODE_DEFAULTS[QualityMode.BALANCED].resolution
-    timing = (
-        StepTiming.instant()
-        if settings.instant
-        else StepTiming.from_fps(profile_fps(settings), width=reference.width, height=reference.height)
+    """The engine of these settings; may take minutes. Raises GenlockError, ValueError."""
+    return create_engine(
+        settings.engine,
+        model=settings.model,
+        clock=clock,
+        timing=lambda: mock_timing(settings),
+        diffusion=settings.diffusion,
     )
-    return create_engine(settings.engine, model=settings.model, timing=timing, clock=clock)

@@ -1,19 +1,53 @@
 """Engines by name: the one place that knows which there are."""
 
+import importlib
 import time
 from collections.abc import Callable
 
 from genlock_core.clock import Clock
+from genlock_core.errors import GenlockError
 from genlock_worker.engine import Engine
+from genlock_worker.engines.diffusion_settings import DiffusionSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 
-ENGINES = ("mock",)
+ENGINES = ("mock", "diffusion")
+
+
+class EngineNotInstalled(GenlockError):
+    """The libraries of an engine are not in this installation."""
 
 
 def create_engine(
-    name: str, *, model: str, timing: StepTiming, clock: Clock, wait: Callable[[float], None] = time.sleep
+    name: str,
+    *,
+    model: str,
+    clock: Clock,
+    timing: Callable[[], StepTiming],
+    diffusion: DiffusionSettings,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Engine:
-    """An engine that runs `model`. Raises ValueError for a name that is not in `ENGINES`."""
+    """An engine that runs `model`; may take minutes (weights). `timing` is asked for the mock engine alone.
+
+    Raises ValueError for a name that is not in `ENGINES`, EngineNotInstalled, and what `timing` or the loading of a
+    model raises (GenlockError).
+    """
     if name == "mock":
-        return MockEngine(model, timing, clock, wait)
+        return MockEngine(model, timing(), clock, wait)
+    if name == "diffusion":
+        return _load_diffusion(model, diffusion, clock)
     raise ValueError(f"there is no engine called {name!r}; use one of: {', '.join(ENGINES)}")
+
+
+def _load_diffusion(model: str, settings: DiffusionSettings, clock: Clock) -> Engine:
+    """Imported here and not above: torch takes seconds to import and is not everybody's."""
+    try:
+        loading = importlib.import_module("genlock_worker.engines.diffusion.loading")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("genlock"):
+            raise
+        raise EngineNotInstalled(
+            f"the diffusion engine needs {missing.name}, which is not installed; "
+            "type: pip install 'genlock[diffusion]' (in a checkout: make diffusion)"
+        ) from missing
+    engine: Engine = loading.load_engine(model, settings, clock)
+    return engine

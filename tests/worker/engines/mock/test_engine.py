@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from genlock_core.clock import ManualClock
 from genlock_worker.engine import Change, Chunk, EngineFailure, EngineState, Frames, Row
-from genlock_worker.engines import create_engine
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.words import Medium
 from tests.worker.engines.mock.streams import HEIGHT, WIDTH, chunk, difference, engine, play, settings
@@ -317,10 +316,3 @@ def test_run_returns_at_once_when_painting_took_longer() -> None:
     mock.feed("a", chunk(0))
     mock.run([Row("a", 0, 0)])
     assert waits == []
-
-
-def test_engines_are_made_by_name() -> None:
-    made = create_engine("mock", model="wan", timing=StepTiming.instant(), clock=ManualClock())
-    assert made.model == "wan"
-    with pytest.raises(ValueError, match="no engine called 'warp'; use one of: mock"):
-        create_engine("warp", model="wan", timing=StepTiming.instant(), clock=ManualClock())
