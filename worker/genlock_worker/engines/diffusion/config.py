@@ -114,7 +114,9 @@ MODELS: dict[str, DiffusionConfig] = {
         DiffusionConfig(
             "tiny",
             TINY,
-            VaeConfig(base_dim=8, dim_mult=(1, 1, 1, 1), res_blocks=1),
+            VaeConfig(
+                base_dim=8, dim_mult=(1, 1, 1, 1), res_blocks=1, latents_mean=(0.0,) * 16, latents_std=(1.0,) * 16
+            ),
             TextConfig(vocab=384, dim=24, head_dim=12, ffn_dim=48, heads=2, layers=2),
             needs_weights=False,
         ),
