@@ -129,7 +129,7 @@ def frame_means(cache: Tensor, slot: int) -> Tensor:
     return cache[:, slot * FRAME_TOKENS : (slot + 1) * FRAME_TOKENS].flatten(2).mean(1)
 
 
-@pytest.mark.parametrize(("first", "frames"), [(2, 1), (9, 1), (0, 2)])
+@pytest.mark.parametrize(("first", "frames"), [(2, 1), (9, 1), (0, 2), (9, 2)])
 def test_similarity_is_that_of_the_unrotated_means_with_the_sinks_as_they_were(first: int, frames: int) -> None:
     ring, _ = streamed(first, seed=3)
     before = copy_of(ring)
