@@ -1,0 +1,221 @@
+"""How fast an engine is: equal sessions side by side, all their rows in one forward, as the scheduler batches them.
+
+Every micro-step takes a new chunk of each session and runs every row that is ready, so that the engine never idles: the
+most that this machine gives, and the latency that goes with it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+import numpy as np
+
+from genlock_core.clock import Clock
+from genlock_worker.engine import (
+    CHUNK_FRAMES,
+    FIRST_CHUNK_FRAMES,
+    Chunk,
+    Engine,
+    EngineFailure,
+    Frames,
+    Row,
+    StreamSettings,
+)
+from genlock_worker.profiling.plan import Combination, seconds_left, without_larger
+from genlock_worker.sources.pattern import draw
+
+FRAME_RATE = 16
+"""Frames per second at which the first chunk comes in."""
+PROMPT = "a watercolour city at dusk"
+PICTURES = 8
+"""Chunks of input pictures, used again and again."""
+WARM_CHUNKS = 12
+"""Before anything is counted: rings fill, kernels are chosen and compiled, graphs are captured."""
+CATCH_UP_S = (FIRST_CHUNK_FRAMES - 1) / FRAME_RATE
+"""From a camera's first frame to the last one of its first chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long a combination is measured: for `seconds`, and for at least `chunks` chunks of each session."""
+
+    seconds: float = 5.0
+    chunks: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a combination gave."""
+
+    combination: Combination
+    fps_per_session: float
+    latencies_ms: tuple[float, ...]
+    """Of each measured chunk (all sessions are at the same one): from before it was taken in to when it was generated."""
+    first_frame_ms: float
+    """The camera's time for a first chunk at FRAME_RATE, and the median session's for it; other sessions wait."""
+    bytes_per_session: int | None
+    bytes_resident: int | None
+
+
+class MemoryMeter(Protocol):
+    """Reads what sessions take; None where nobody knows."""
+
+    def begin(self) -> None:
+        """No session is open: what is in use now is the model's."""
+        ...
+
+    def session_bytes(self, session: str) -> int | None:
+        """Bytes of an open session."""
+        ...
+
+    def resident_bytes(self) -> int | None:
+        """The most that was in use since `begin`, without the open sessions' part."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A combination that could not be measured, and why."""
+
+    combination: Combination
+    reason: str
+
+
+def measure_all(
+    engine: Engine,
+    plan: Sequence[Combination],
+    *,
+    clock: Clock,
+    memory: MemoryMeter,
+    effort: Effort,
+    does_not_fit: tuple[type[Exception], ...] = (EngineFailure,),
+    begins: Callable[[Combination, float | None], None],
+) -> Iterator[Measurement | Skipped]:
+    """Measure one combination after the other, in order.
+
+    One that raises an error of `does_not_fit` is skipped, and so are those that need as much. `begins` is told what is
+    measured next, and how many seconds all that is left may take. Closing the generator ends it.
+    """
+    left, done = tuple(plan), list[tuple[Combination, float]]()
+    while left:
+        combination, left = left[0], left[1:]
+        begins(combination, seconds_left(done, (combination, *left)))
+        began_s = clock.monotonic()
+        try:
+            measured = measure(engine, combination, clock=clock, memory=memory, effort=effort)
+        except does_not_fit as problem:
+            reason = str(problem).strip().splitlines()[0]
+            smaller = without_larger(left, combination)
+            yield Skipped(combination, reason)
+            for larger in left:
+                if larger not in smaller:
+                    yield Skipped(larger, f"needs as much as {combination}")
+            left = smaller
+            continue
+        done.append((combination, clock.monotonic() - began_s))
+        yield measured
+
+
+def measure(
+    engine: Engine,
+    combination: Combination,
+    *,
+    clock: Clock,
+    memory: MemoryMeter,
+    effort: Effort,
+) -> Measurement:
+    """Measure one combination on an engine without sessions, and leave it without. Raises what the engine raises."""
+    names = [f"profile/{number}" for number in range(combination.sessions)]
+    memory.begin()
+    try:
+        for name in names:
+            prompt = f"{PROMPT}, {name}"  # each its own, as viewers' are
+            engine.prepare(prompt)
+            engine.open(name, _settings(combination, prompt))
+        stream = _Stream(engine, combination, names, clock)
+        first_ms = [stream.first_chunk(name) for name in names]
+        for _ in range(WARM_CHUNKS + combination.steps):
+            stream.micro_step()
+        stream.latencies_ms.clear()
+        began_s, steps_run = clock.monotonic(), 0
+        while steps_run < effort.chunks or clock.monotonic() - began_s < effort.seconds:
+            stream.micro_step()
+            steps_run += 1
+        seconds = clock.monotonic() - began_s
+        return Measurement(
+            combination,
+            fps_per_session=steps_run * CHUNK_FRAMES / seconds,
+            latencies_ms=tuple(stream.latencies_ms),
+            first_frame_ms=CATCH_UP_S * 1000 + median(first_ms),
+            bytes_per_session=memory.session_bytes(names[0]),
+            bytes_resident=memory.resident_bytes(),
+        )
+    finally:
+        for name in names:
+            engine.close(name)
+
+
+class _Stream:
+    """The sessions of one combination, all at the same chunk."""
+
+    def __init__(self, engine: Engine, combination: Combination, names: Sequence[str], clock: Clock) -> None:
+        self._engine, self._names, self._clock = engine, names, clock
+        self._steps = combination.steps
+        self._first = _pictures(combination, 0, FIRST_CHUNK_FRAMES)
+        self._later = [
+            _pictures(combination, FIRST_CHUNK_FRAMES + number * CHUNK_FRAMES, CHUNK_FRAMES)
+            for number in range(PICTURES)
+        ]
+        self._next = 1
+        self._taken_s: dict[int, float] = {}
+        """When each chunk in flight was taken in."""
+        self.latencies_ms: list[float] = []
+
+    def first_chunk(self, name: str) -> float:
+        """A session's first chunk, alone: milliseconds from the complete chunk to its pictures."""
+        began_s = self._clock.monotonic()
+        self._feed(name, Chunk(0, self._first))
+        for step in range(self._steps):
+            self._engine.run([Row(name, step, 0)])
+        return (self._clock.monotonic() - began_s) * 1000
+
+    def micro_step(self) -> None:
+        """Take a chunk of every session, and run the rows of all chunks in flight."""
+        began_s = self._clock.monotonic()
+        newest = self._next
+        self._taken_s[newest] = began_s
+        self._next += 1
+        for name in self._names:
+            self._feed(name, Chunk(newest, self._later[newest % PICTURES]))
+        rows = [
+            Row(name, step, newest - step) for name in self._names for step in range(self._steps) if newest - step >= 1
+        ]
+        done = {result.row.chunk for result in self._engine.run(rows) if result.output is not None}
+        now_s = self._clock.monotonic()
+        for chunk in done:
+            self.latencies_ms.append((now_s - self._taken_s.pop(chunk)) * 1000)
+
+    def _feed(self, name: str, chunk: Chunk) -> None:
+        """Raises EngineFailure where the engine takes fewer steps than asked for, as it may when memory is short."""
+        steps = self._engine.feed(name, chunk)
+        if steps != self._steps:
+            raise EngineFailure(name, f"the engine runs {steps} steps instead of {self._steps}")
+
+
+def _settings(combination: Combination, prompt: str) -> StreamSettings:
+    return StreamSettings(
+        prompt=prompt,
+        steps=combination.steps,
+        width=combination.width,
+        height=combination.height,
+        frame_rate=FRAME_RATE,
+        seed=7,
+        noise_scale=0.7,
+    )
+
+
+def _pictures(combination: Combination, first: int, count: int) -> Frames:
+    return np.stack(
+        [draw(first + number, width=combination.width, height=combination.height) for number in range(count)]
+    )

@@ -1,0 +1,87 @@
+"""From measurements to the ModelProfile document that sizing reads and `kubectl apply` takes."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+import yaml
+
+from genlock_core.sizing.profile import PROFILE_KIND, ChunkLatency, ProfileRow
+from genlock_core.spec.session import API_VERSION
+from genlock_worker.profiling.measure import Measurement
+
+NO_GPU = "CPU"
+"""Stands where a GPU's product name does."""
+
+
+def product_label(device_name: str) -> str:
+    """A GPU's name as the label `nvidia.com/gpu.product` has it: `NVIDIA H100 80GB HBM3` as `NVIDIA-H100-80GB-HBM3`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", device_name).strip("-_.")[:63].rstrip("-_.")
+
+
+def row_of(measurement: Measurement, *, model: str, gpu_product: str, source: str) -> ProfileRow:
+    """A profile's row, on one GPU, with no more digits than were measured."""
+    combination = measurement.combination
+    p50, p95, p99 = (_rounded(percentile(measurement.latencies_ms, share)) for share in (0.50, 0.95, 0.99))
+    return ProfileRow(
+        model=model,
+        resolution=combination.resolution,
+        steps=combination.steps,
+        gpu_product=gpu_product,
+        gpus=1,
+        sessions=combination.sessions,
+        fps_per_session=_rounded(measurement.fps_per_session),
+        chunk_latency_ms=ChunkLatency(p50=p50, p95=p95, p99=p99),
+        first_frame_ms=_rounded(measurement.first_frame_ms),
+        bytes_per_session=measurement.bytes_per_session,
+        bytes_resident=measurement.bytes_resident,
+        source=source,
+    )
+
+
+def document(model: str, rows: Iterable[ProfileRow], *, description: str) -> str:
+    """A ModelProfile as YAML, a line for each row."""
+    lines = [
+        f"apiVersion: {API_VERSION}",
+        f"kind: {PROFILE_KIND}",
+        f"metadata: {{name: {model}}}",
+        "spec:",
+        f"  description: {_flow(description)}",
+        "  rows:",
+    ]
+    return "\n".join([*lines, *(f"    - {_flow(_fields(row))}" for row in rows)]) + "\n"
+
+
+def merged(known: Sequence[ProfileRow], new: Sequence[ProfileRow]) -> tuple[ProfileRow, ...]:
+    """The known rows, those that were measured again replaced, and the others that are new."""
+    measured = {_place(row) for row in new}
+    return (*(row for row in known if _place(row) not in measured), *new)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of all values do not exceed (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+def _place(row: ProfileRow) -> tuple[object, ...]:
+    return row.model, str(row.resolution), row.steps, row.gpu_product, row.gpus, row.sessions
+
+
+def _fields(row: ProfileRow) -> dict[str, object]:
+    """What the document says of a row: without its model, which is the document's name, and what is left out."""
+    fields = row.model_dump(by_alias=True, exclude_none=True, exclude={"model", "resolution"}, mode="json")
+    if not row.doubtful:
+        del fields["doubtful"]
+    return {"resolution": str(row.resolution), **fields}
+
+
+def _flow(value: object) -> str:
+    """YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True)
+    return text.removesuffix("...\n").strip()
+
+
+def _rounded(value: float) -> float:
+    """Three digits; a thousand and more as whole numbers."""
+    return round(value, max(0, 2 - math.floor(math.log10(value)))) if value > 0 else value
