@@ -13,8 +13,8 @@ from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.rope import rotate, turns
 from genlock_worker.engines.diffusion.transformer import CausalWan
-from tests.worker.engines.diffusion import golden
-from tests.worker.engines.diffusion.golden import FRAME_TOKENS, LAYOUT, TOLERANCE, worst
+from tests.worker.engines.diffusion import recorded
+from tests.worker.engines.diffusion.recorded import FRAME_TOKENS, LAYOUT, TOLERANCE, worst
 from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring, key_indices
 
 FIRST_FRAMES = 2
@@ -34,7 +34,7 @@ class Replay:
         self.arrays.setdefault(key, []).append(value)
 
     def worst(self, key: str) -> float:
-        return worst(torch.stack(self.arrays[key]).squeeze(), golden.tensor(self.name, key).squeeze())
+        return worst(torch.stack(self.arrays[key]).squeeze(), recorded.tensor(self.name, key).squeeze())
 
 
 def cleaned(x: Tensor, flow: Tensor, timestep: float) -> Tensor:
@@ -51,15 +51,15 @@ def keep_rings(replay: Replay, prefix: str, rings: list[Ring], newest: list[int]
     keys = []
     for ring, frame in zip(rings, newest, strict=True):
         indices = torch.tensor(key_indices(LAYOUT, Positions.ABSOLUTE, frame), dtype=torch.float64)
-        keys.append(rotate(ring.keys, turns(indices, grid=golden.GRID, head_dim=golden.CONFIG.head_dim)))
+        keys.append(rotate(ring.keys, turns(indices, grid=recorded.GRID, head_dim=recorded.CONFIG.head_dim)))
     replay.keep(f"{prefix}/k", torch.stack(keys, dim=1))
     replay.keep(f"{prefix}/v", torch.stack([ring.values for ring in rings], dim=1))
 
 
 def prepare(replay: Replay, model: CausalWan, text: TextKv, steps: list[float]) -> list[Ring]:
     """The first chunk, all its steps on one ring; returns a copy of the ring per row."""
-    ring = empty_ring(golden.CONFIG, LAYOUT)
-    x, noise = golden.tensor(replay.name, "prepare/noise")[0], golden.tensor(replay.name, "prepare/randn")
+    ring = empty_ring(recorded.CONFIG, LAYOUT)
+    x, noise = recorded.tensor(replay.name, "prepare/noise")[0], recorded.tensor(replay.name, "prepare/randn")
     for step, timestep in enumerate(steps):
         flow = model(batch_of([RowInput(ring, text, x, 0, timestep)], layout=LAYOUT)).flow[0]
         x0 = cleaned(x, flow, timestep)
@@ -68,7 +68,7 @@ def prepare(replay: Replay, model: CausalWan, text: TextKv, steps: list[float]) 
         if step + 1 < len(steps):
             x = noised(x0, noise[step], steps[step + 1])
     replay.keep("prepare/out", x0)
-    rings = [empty_ring(golden.CONFIG, LAYOUT) for _ in steps]
+    rings = [empty_ring(recorded.CONFIG, LAYOUT) for _ in steps]
     for copy in rings:
         copy.copy_from(ring)
     keep_rings(replay, "prepare", rings, [FIRST_FRAMES - 1] * len(steps))
@@ -77,12 +77,12 @@ def prepare(replay: Replay, model: CausalWan, text: TextKv, steps: list[float]) 
 
 @cache
 def replayed(name: str) -> Replay:
-    replay, model, meta = Replay(name), golden.network(), golden.json_of(name, "meta_json")
-    text = model.text_kv(golden.tensor("tiny_model", f"prompt/{meta['prompt']}")[0])
+    replay, model, meta = Replay(name), recorded.network(), recorded.json_of(name, "meta_json")
+    text = model.text_kv(recorded.tensor("tiny_model", f"prompt/{meta['prompt']}")[0])
     steps = [float(step) for step in meta["denoising_step_list"]]
     rings = prepare(replay, model, text, steps)
 
-    arrays, kept = golden.arrays(name), set(golden.arrays(name)["kv/calls"].tolist())
+    arrays, kept = recorded.arrays(name), set(recorded.arrays(name)["kv/calls"].tolist())
     hidden = [torch.zeros(1, 16, 8, 8) for _ in steps]
     frames = [FIRST_FRAMES for _ in steps]
     for call in range(meta["n_calls"]):
@@ -97,8 +97,8 @@ def replayed(name: str) -> Replay:
         hidden = [noised(*row) for row in zip(x0[:-1], noise, steps[1:], strict=True)] + [x0[-1]]
         for key, value in (("flow", flow), ("x0", torch.stack(x0)), ("out", torch.stack(hidden))):
             replay.keep(f"calls/{key}", value)
-        replay.keep("calls/local_end", torch.tensor(batch.valid).expand(golden.CONFIG.layers, -1))
-        replay.keep("calls/global_end", (torch.tensor(frames) + 1).mul(FRAME_TOKENS).expand(golden.CONFIG.layers, -1))
+        replay.keep("calls/local_end", torch.tensor(batch.valid).expand(recorded.CONFIG.layers, -1))
+        replay.keep("calls/global_end", (torch.tensor(frames) + 1).mul(FRAME_TOKENS).expand(recorded.CONFIG.layers, -1))
         replay.newest.append(frames)
         if call in kept:
             keep_rings(replay, "kv", rings, frames)
@@ -128,7 +128,7 @@ def test_the_rings_hold_what_was_recorded_and_zeros_where_nothing_was_written(na
 def test_every_row_attends_to_as_many_tokens_as_recorded(name: str, key: str) -> None:
     assert replayed(name).worst(key) == 0
     for end in ("local_end", "global_end"):
-        assert (golden.arrays(name)[f"prepare/{end}"] == FIRST_FRAMES * FRAME_TOKENS).all()
+        assert (recorded.arrays(name)[f"prepare/{end}"] == FIRST_FRAMES * FRAME_TOKENS).all()
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -137,7 +137,7 @@ def test_the_slot_of_the_next_frame_is_the_one_that_the_recorded_list_evicts_nex
         start = max(newest + 1, LAYOUT.slots)
         return [(LAYOUT.slot(frame) + 1) * FRAME_TOKENS for frame in range(start, start + LAYOUT.window)]
 
-    lists: dict[str, Any] = golden.json_of(name, "evict_json")
+    lists: dict[str, Any] = recorded.json_of(name, "evict_json")
     for layer in lists["prepare"]:
         assert all(row == upcoming(FIRST_FRAMES - 1)[: len(row)] for row in layer)
     for newest, layers in zip(replayed(name).newest, lists["calls"], strict=True):

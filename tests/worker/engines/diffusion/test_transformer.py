@@ -13,8 +13,8 @@ from genlock_worker.engines.diffusion.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.transformer import CausalWan
 from genlock_worker.engines.ring import RingLayout
-from tests.worker.engines.diffusion import golden
-from tests.worker.engines.diffusion.golden import CONFIG, FRAME_TOKENS, LAYOUT
+from tests.worker.engines.diffusion import recorded
+from tests.worker.engines.diffusion.recorded import CONFIG, FRAME_TOKENS, LAYOUT
 from tests.worker.engines.diffusion.rows import RowInput, batch_of, copy_of, empty_ring
 
 ROUNDING = 2e-5
@@ -22,12 +22,12 @@ ROUNDING = 2e-5
 
 @cache
 def model() -> CausalWan:
-    return golden.network()
+    return recorded.network()
 
 
 @cache
 def text(name: str) -> TextKv:
-    return model().text_kv(golden.tensor("tiny_model", f"prompt/{name}")[0])
+    return model().text_kv(recorded.tensor("tiny_model", f"prompt/{name}")[0])
 
 
 def latents(frames: int, *, seed: int) -> Tensor:
@@ -183,8 +183,8 @@ def test_a_ring_without_sinks_has_no_similarities() -> None:
 
 def test_bfloat16_stays_near_float32() -> None:
     rows, alone, _ = rows_and_answers()
-    half = golden.network().to(torch.bfloat16)
-    prompts = {name: half.text_kv(golden.tensor("tiny_model", f"prompt/{name}")[0]) for name in "AB"}
+    half = recorded.network().to(torch.bfloat16)
+    prompts = {name: half.text_kv(recorded.tensor("tiny_model", f"prompt/{name}")[0]) for name in "AB"}
     for row, wide in zip(rows, alone, strict=True):
         narrow = Ring(row.ring.keys.bfloat16(), row.ring.values.bfloat16(), row.ring.means.clone())
         prompt = prompts["AB"[row.first % 2]]
@@ -215,7 +215,7 @@ def test_nothing_is_read_back_from_the_device() -> None:
 
 
 def test_a_prompts_embedding_must_be_padded() -> None:
-    short = golden.tensor("tiny_model", "prompt/A")[0, :7]
+    short = recorded.tensor("tiny_model", "prompt/A")[0, :7]
     with pytest.raises(ValueError, match=r"must be \(12, 24\), padded with zeros, not \(7, 24\)"):
         model().text_kv(short)
 
@@ -227,13 +227,13 @@ def test_the_prompt_rules_what_comes_out() -> None:
 
 
 def test_parameters_have_the_published_names_and_no_others() -> None:
-    assert set(CausalWan(CONFIG, layout=LAYOUT).state_dict()) == set(golden.weights())
+    assert set(CausalWan(CONFIG, layout=LAYOUT).state_dict()) == set(recorded.weights())
     assert not list(CausalWan(TINY, layout=LAYOUT).buffers())
 
 
 def test_a_picture_that_is_wider_than_high_is_put_together_as_it_was_taken_apart() -> None:
     """With the identity for the patch embedding a token is its patch: 16 channels of 2 x 2 latent pixels."""
-    network = golden.network()
+    network = recorded.network()
     size, channels = CONFIG.patch, CONFIG.channels
     identity = torch.eye(CONFIG.dim).view(CONFIG.dim, channels, 1, size, size)
     network.load_state_dict(
