@@ -13,10 +13,10 @@ import pytest
 
 from genlock_cli.state_dir import StateDir
 from genlock_cli.up.children import Child, ChildState
-from genlock_cli.up.command import read_sessions
 from genlock_cli.up.local import LocalGenlock
 from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
+from genlock_cli.up.sessions import read_sessions
 from genlock_core.clock import SystemClock
 from genlock_core.spec.session import SessionKey
 from genlock_core.tokens import Role
@@ -36,6 +36,28 @@ spec:
   source: {type: webrtc}
   access: {publish: Public, view: Public}
 """
+
+
+TINY_MANIFEST = MANIFEST.replace(
+    "model: wan2.1-1.3b",
+    "model: tiny\n  resolution: {width: 128, height: 128}\n  frameRate: 8\n  slo: {frameDeadline: 2s}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What the workers of a test run, and what they are taken for."""
+
+    engine: str
+    gpu_product: str
+    gpus: int
+    manifest: str
+    arguments: tuple[str, ...] = ()
+
+
+MOCK = Workers("mock", "NVIDIA-H100", 4, MANIFEST)
+# One thread each, as two of them share two cores with a browser; sinks that stay, so that a lost one shows.
+TINY = Workers("diffusion", "CPU", 1, TINY_MANIFEST, ("--device", "cpu", "--threads", "1", "--sink-threshold", "off"))
 
 
 @dataclass(slots=True)
@@ -89,20 +111,27 @@ async def eventually(holds: Callable[[], Awaitable[bool]], *, what: Callable[[],
 
 @asynccontextmanager
 async def local_genlock(
-    tmp_path: Path, *, manifest: str = MANIFEST, workers: int = 2, gateways: int = 1, drain_timeout_s: float = 20.0
+    tmp_path: Path,
+    *,
+    kind: Workers = MOCK,
+    manifest: str | None = None,
+    workers: int = 2,
+    gateways: int = 1,
+    drain_timeout_s: float = 20.0,
 ) -> AsyncIterator[Local]:
     """Start everything on free ports; stop it, and fail if a child did not end, when the test is over."""
     path = tmp_path / "session.yaml"
-    path.write_text(manifest)
+    path.write_text(kind.manifest if manifest is None else manifest)
     state = StateDir(tmp_path / "state")
     options = UpOptions(
         workers=workers,
         gateways=gateways,
-        engine="mock",
+        engine=kind.engine,
+        engine_arguments=kind.arguments,
         host="127.0.0.1",
         port=choose_ports("127.0.0.1", gateways),
-        gpu_product="NVIDIA-H100",
-        gpus=4,
+        gpu_product=kind.gpu_product,
+        gpus=kind.gpus,
         media_root=tmp_path,
         drain_timeout_s=drain_timeout_s,
     )

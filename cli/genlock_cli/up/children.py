@@ -14,7 +14,6 @@ from genlock_cli.up.plan import ChildPlan
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
 
-READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 10.0
@@ -89,11 +88,14 @@ class Child:
         assert self._task is not None
         waiting = asyncio.create_task(self._ready.wait())
         try:
-            await asyncio.wait({waiting, self._task}, timeout=READY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {waiting, self._task}, timeout=self.plan.ready_within_s, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             waiting.cancel()
         if not self._ready.is_set():
-            reason = "ended before it was ready" if self._task.done() else f"was not ready within {READY_TIMEOUT_S:g} s"
+            late = f"was not ready within {self.plan.ready_within_s:g} s"
+            reason = "ended before it was ready" if self._task.done() else late
             raise ChildFailed(self.plan.name, reason, self._log, self._last_words())
 
     def send_signal(self, number: signal.Signals) -> None:

@@ -11,16 +11,15 @@ import httpx
 import typer
 
 from genlock_cli.state_dir import StateDir
+from genlock_cli.up.hardware import EngineName, Hardware, gpu_names, hardware, threads_per_worker
 from genlock_cli.up.local import LocalGenlock, media_root_of
 from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
+from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model
 from genlock_cli.up.view import UpView
 from genlock_core.clock import SystemClock
-from genlock_core.errors import GenlockError, InvalidManifest
-from genlock_core.spec.manifest import load_manifest
-from genlock_core.spec.session import ResolvedSession, resolve
+from genlock_core.sizing.profile import load_profiles
 
-DEMO = Path("examples") / "demo.yaml"
 REFRESH_S = 1.0
 
 
@@ -30,14 +29,24 @@ def up(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Workers for each model of the manifest.")] = 2,
     gateways: Annotated[int, typer.Option(min=1, max=8, help="Gateways, on neighbouring ports.")] = 1,
-    engine: Annotated[str, typer.Option(help="Engine of the workers; mock needs no GPU.")] = "mock",
+    engine: Annotated[
+        EngineName, typer.Option(help="Engine of the workers: mock needs no GPU; diffusion is the model.")
+    ] = EngineName.MOCK,
+    model: Annotated[
+        str | None, typer.Option(help="Model of the demo, at a size that it was measured at; tiny runs on a CPU.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of the models' weights (genlock models).")] = None,
+    device: Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda or cuda:N.")] = "auto",
     host: Annotated[str, typer.Option(help="Address to serve on; other machines need tokens and https.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65_000, help="TCP port of the page and UDP port of the media; 0: free ones.")
     ] = 8080,
     redis: Annotated[str | None, typer.Option(help="URL of a Redis to use instead of an own one.")] = None,
-    gpu_product: Annotated[str, typer.Option(help="GPU whose measured profile sizes the sessions.")] = "NVIDIA-H100",
-    gpus: Annotated[int, typer.Option(min=1, max=8, help="GPUs of each worker.")] = 4,
+    gpu_product: Annotated[
+        str | None,
+        typer.Option(help="GPU whose measured profile sizes the sessions; mock: NVIDIA-H100, else this machine's."),
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, max=8, help="GPUs of each worker; mock: 4, else 1.")] = None,
     media_root: Annotated[
         Path | None, typer.Option(help="Folder of the files that sessions play; the manifest's if left out.")
     ] = None,
@@ -52,14 +61,21 @@ def up(
     """Run everything on this machine: Redis, workers, gateway, and the sessions of a manifest."""
     path = manifest or default_manifest()
     sessions = read_sessions(path)
+    there = _hardware(engine, device, model=model or sessions[0].model, gpu_product=gpu_product, gpus=gpus)
+    if model is not None and manifest is None:
+        sessions = demo_sessions(path, model, load_profiles(), there)
+    elif model is not None:
+        require_model(sessions, model, origin=path)
+    models = len({session.model for session in sessions})
     options = UpOptions(
         workers=workers,
         gateways=gateways,
-        engine=engine,
+        engine=engine.value,
+        engine_arguments=_engine_arguments(engine, device=device, weights=weights, workers=workers * models),
         host=host,
         port=port or choose_ports(host, gateways),
-        gpu_product=gpu_product,
-        gpus=gpus,
+        gpu_product=there.gpu_product,
+        gpus=there.gpus,
         media_root=media_root or media_root_of(path),
         drain_timeout_s=drain_timeout,
     )
@@ -78,26 +94,19 @@ def up(
         asyncio.run(_run(genlock, view))
 
 
-def default_manifest() -> Path:
-    """`examples/demo.yaml` of the folder one is in, else the one that came with the package."""
-    installed = Path(__file__).resolve().parents[1] / DEMO
-    checkout = Path(__file__).resolve().parents[3] / DEMO
-    for candidate in (DEMO, checkout, installed):
-        if candidate.is_file():
-            return candidate
-    raise GenlockError(f"there is no {DEMO} here; name a manifest: genlock up my-session.yaml")
+def _hardware(engine: EngineName, device: str, *, model: str, gpu_product: str | None, gpus: int | None) -> Hardware:
+    """What the command line says, and where it does not, what this machine has."""
+    names = gpu_names() if engine is EngineName.DIFFUSION else ()
+    found = hardware(engine, device, model=model, rows=load_profiles(), names=names)
+    return Hardware(gpu_product or found.gpu_product, gpus or found.gpus)
 
 
-def read_sessions(path: Path) -> list[ResolvedSession]:
-    """The sessions of a manifest, resolved. Raises GenlockError (InvalidManifest with every mistake)."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GenlockError(f"cannot read the manifest {path}: {error}") from None
-    manifests = load_manifest(text, origin=str(path))
-    if not manifests:
-        raise InvalidManifest([], origin=f"{path} holds no StreamSession")
-    return [resolve(manifest.key, manifest.spec) for manifest in manifests]
+def _engine_arguments(engine: EngineName, *, device: str, weights: Path | None, workers: int) -> tuple[str, ...]:
+    """What the workers are told of their engine; each of its other options is an environment variable of theirs."""
+    if engine is EngineName.MOCK:
+        return ()
+    threads = ("--threads", str(threads_per_worker(workers)))
+    return ("--device", device, *threads, *(("--weights", str(weights.resolve())) if weights is not None else ()))
 
 
 async def _run(genlock: LocalGenlock, view: UpView) -> None:

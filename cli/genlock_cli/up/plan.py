@@ -9,6 +9,10 @@ from genlock_core.claims.identity import CAPACITY
 from genlock_core.sizing.placement import PoolShape
 from genlock_core.spec.session import ResolvedSession
 
+READY_WITHIN_S = 30.0
+LOADED_WITHIN_S = 1_800.0
+"""A large model is read from disk for minutes, and compiled for more."""
+
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
@@ -24,15 +28,18 @@ class UpOptions:
     gpus: int
     media_root: Path
     drain_timeout_s: float
+    engine_arguments: tuple[str, ...] = ()
+    """What the workers are told of their engine besides its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildPlan:
-    """One child process: its name in the table, what it is, and its command line."""
+    """One child process: its name in the table, what it is, its command line, and how long it may take to serve."""
 
     name: str
     role: str
     argv: tuple[str, ...]
+    ready_within_s: float = READY_WITHIN_S
 
 
 def pool_of(model: str) -> str:
@@ -60,7 +67,9 @@ def plan_workers(options: UpOptions, sessions: Sequence[ResolvedSession], *, red
                 *("--redis", redis_url, "--listen", "127.0.0.1:0", "--engine", options.engine, "--model", model),
                 *("--gpu-product", options.gpu_product, "--gpus", str(options.gpus), "--capacity", str(CAPACITY)),
                 *("--media-root", str(options.media_root), "--drain-timeout", f"{options.drain_timeout_s:g}s"),
+                *options.engine_arguments,
             ),
+            ready_within_s=READY_WITHIN_S if options.engine == "mock" else LOADED_WITHIN_S,
         )
         for index, model in enumerate(models)
     )

@@ -28,6 +28,9 @@ PLACEHOLDER_APP: Final = "genlock-placeholder"
 LINK_PORT_NAME: Final = "link"
 HEALTH_PORT_NAME: Final = "metrics"
 CONTAINER: Final = "worker"
+MODELS: Final = "/models"
+"""Where a pool's weights are mounted."""
+MEDIA: Final = "/media"
 USER_ID: Final = 10_001
 GRACE_CAP_S: Final = 60
 """A worker that is deleted although it serves (its node shuts down, or by force) moves its sessions within this time;
@@ -222,7 +225,9 @@ def _environment(resource: PoolResource, defaults: WorkerDefaults) -> list[dict[
         {"name": "GENLOCK_WORKER_DRAIN_TIMEOUT", "value": f"{_drain_s(spec)}s"},
     ]
     if spec.template.media is not None:
-        ours.append({"name": "GENLOCK_WORKER_MEDIA_ROOT", "value": "/media"})
+        ours.append({"name": "GENLOCK_WORKER_MEDIA_ROOT", "value": MEDIA})
+    if _has_weights(spec):
+        ours.append({"name": "GENLOCK_WORKER_WEIGHTS", "value": MODELS})
     names = {entry["name"] for entry in ours}
     return ours + [
         {"name": name, "value": value} for name, value in sorted(spec.template.env.items()) if name not in names
@@ -249,12 +254,16 @@ def _mounts(spec: WorkerPoolSpec) -> list[dict[str, Any]]:
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - the same, in memory
     ]
-    weights = spec.template.weights
-    if weights.claim is not None or weights.image is not None:
-        mounts.append({"name": "weights", "mountPath": "/models", "readOnly": True})
+    if _has_weights(spec):
+        mounts.append({"name": "weights", "mountPath": MODELS, "readOnly": True})
     if spec.template.media is not None:
-        mounts.append({"name": "media", "mountPath": "/media", "readOnly": True})
+        mounts.append({"name": "media", "mountPath": MEDIA, "readOnly": True})
     return mounts
+
+
+def _has_weights(spec: WorkerPoolSpec) -> bool:
+    """Whether a volume brings them; else they are in the image, which then says where, or the model needs none."""
+    return spec.template.weights.claim is not None or spec.template.weights.image is not None
 
 
 def _probe(path: str, *, every_s: int, failures: int) -> dict[str, Any]:

@@ -38,10 +38,11 @@ def one(model: str, product: str, gpus: int, resolution: Resolution, steps: int)
 
 
 def test_every_published_point_is_there_once() -> None:
-    shapes = {(row.model, row.gpu_product, row.gpus, row.resolution, row.steps) for row in ROWS}
-    assert len(ROWS) == len(shapes) == 3 * 4 * 2 * 4
-    assert {row.sessions for row in ROWS} == {1}
-    assert all("2511.07399" in row.source for row in ROWS)
+    published = [row for row in ROWS if row.model != "tiny"]
+    shapes = {(row.model, row.gpu_product, row.gpus, row.resolution, row.steps) for row in published}
+    assert len(published) == len(shapes) == 3 * 4 * 2 * 4
+    assert {row.sessions for row in published} == {1}
+    assert all("2511.07399" in row.source for row in published)
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,7 @@ def test_weights_come_from_a_claim_or_from_an_image() -> None:
     def weights(source: dict[str, str]) -> Any:
         manifest = worker_pod(pool(template={"weights": source}), 0, DEFAULTS)
         assert {"name": "weights", "mountPath": "/models", "readOnly": True} in container(manifest)["volumeMounts"]
+        assert {"name": "GENLOCK_WORKER_WEIGHTS", "value": "/models"} in container(manifest)["env"]
         return next(volume for volume in manifest["spec"]["volumes"] if volume["name"] == "weights")
 
     assert weights({"claim": "wan"})["persistentVolumeClaim"] == {"claimName": "wan", "readOnly": True}

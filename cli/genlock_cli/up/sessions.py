@@ -1,0 +1,78 @@
+"""Which sessions `genlock up` serves: those of a manifest, or the demo with the model that was asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genlock_cli.up.hardware import Hardware
+from genlock_core.errors import GenlockError, InvalidManifest
+from genlock_core.sizing.profile import ProfileRow
+from genlock_core.spec.manifest import Manifest, load_manifest
+from genlock_core.spec.session import ResolvedSession, resolve
+
+DEMO = Path("examples") / "demo.yaml"
+
+
+def default_manifest() -> Path:
+    """`examples/demo.yaml` of the folder one is in, else the one that came with the package."""
+    installed = Path(__file__).resolve().parents[1] / DEMO
+    checkout = Path(__file__).resolve().parents[3] / DEMO
+    for candidate in (DEMO, checkout, installed):
+        if candidate.is_file():
+            return candidate
+    raise GenlockError(f"there is no {DEMO} here; name a manifest: genlock up my-session.yaml")
+
+
+def read_sessions(path: Path) -> list[ResolvedSession]:
+    """The sessions of a manifest, resolved. Raises GenlockError (InvalidManifest with every mistake)."""
+    return [resolve(manifest.key, manifest.spec) for manifest in _manifests(path)]
+
+
+def demo_sessions(path: Path, model: str, rows: Sequence[ProfileRow], there: Hardware) -> list[ResolvedSession]:
+    """The demo's sessions with another model, at a size and a rate that it was measured to serve on this hardware.
+
+    The size is that of the model's first row here, the steps are the demo's where they are fast enough. Where nobody
+    measured the model on such hardware its first row stands in, and placement will say what is missing. Raises
+    GenlockError if there is no profile of the model at all.
+    """
+    measured = [row for row in rows if row.model == model]
+    here = [row for row in measured if (row.gpu_product, row.gpus) == (there.gpu_product, there.gpus)] or measured
+    if not here:
+        known = ", ".join(sorted({row.model for row in rows}))
+        raise GenlockError(f"there is no profile of the model {model} (profiled: {known}); measure it: genlock profile")
+    resolution = here[0].resolution
+    sessions = []
+    for manifest in _manifests(path):
+        wanted = resolve(manifest.key, manifest.spec)
+        fitting = [row for row in here if row.resolution == resolution and row.steps <= wanted.steps]
+        row = max(fitting, key=lambda one: (one.fps_per_session >= wanted.frame_rate, one.steps), default=here[0])
+        spec = manifest.spec.model_copy(
+            update={
+                "model": model,
+                "resolution": resolution,
+                "steps": row.steps,
+                "frame_rate": max(1, min(wanted.frame_rate, int(row.fps_per_session))),
+            }
+        )
+        sessions.append(resolve(manifest.key, spec))
+    return sessions
+
+
+def require_model(sessions: Sequence[ResolvedSession], model: str, *, origin: Path) -> None:
+    """Raises GenlockError if a session of the manifest names another model than the command line."""
+    for session in sessions:
+        if session.model != model:
+            raise GenlockError(
+                f"{origin}: the session {session.key} wants the model {session.model}, --model says {model}; "
+                "leave --model out, or change the manifest"
+            )
+
+
+def _manifests(path: Path) -> Sequence[Manifest]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GenlockError(f"cannot read the manifest {path}: {error}") from None
+    manifests = load_manifest(text, origin=str(path))
+    if not manifests:
+        raise InvalidManifest([], origin=f"{path} holds no StreamSession")
+    return manifests

@@ -1,0 +1,40 @@
+"""Which sessions `genlock up` serves."""
+
+from pathlib import Path
+
+import pytest
+
+from genlock_cli.up.hardware import PRETENDED, Hardware
+from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model
+from genlock_core.errors import GenlockError
+from genlock_core.sizing.placement import Placement, PoolShape, place
+from genlock_core.sizing.profile import load_profiles
+
+ROWS = load_profiles()
+CPU = Hardware("CPU", 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "there"), [("tiny", CPU), ("wan2.1-1.3b", PRETENDED), ("wan2.1-14b", Hardware("NVIDIA-H100", 1))]
+)
+def test_the_demo_with_another_model_is_served_in_time_on_this_hardware(model: str, there: Hardware) -> None:
+    (session,) = demo_sessions(default_manifest(), model, ROWS, there)
+    pool = PoolShape(name="p", model=model, gpu_product=there.gpu_product, gpus=there.gpus)
+    assert isinstance(place(session, ROWS, [pool]), Placement)
+    assert session.source.type == "webrtc"
+
+
+def test_the_demo_with_its_own_model_stays_as_it_is() -> None:
+    assert demo_sessions(default_manifest(), "wan2.1-1.3b", ROWS, PRETENDED) == read_sessions(default_manifest())
+
+
+def test_a_model_that_nobody_measured_is_refused_with_those_that_somebody_did() -> None:
+    with pytest.raises(GenlockError, match=r"no profile of the model warp \(profiled: tiny, wan2.1-1.3b, wan2.1-14b\)"):
+        demo_sessions(default_manifest(), "warp", ROWS, CPU)
+
+
+def test_a_manifest_of_another_model_than_the_command_line_is_refused() -> None:
+    sessions = read_sessions(default_manifest())
+    require_model(sessions, "wan2.1-1.3b", origin=Path("demo.yaml"))
+    with pytest.raises(GenlockError, match=r"default/demo wants the model wan2.1-1.3b, --model says tiny"):
+        require_model(sessions, "tiny", origin=Path("demo.yaml"))
