@@ -1,0 +1,37 @@
+"""What can be wrong with a model before it runs: its name, its files, the machine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genlock_core.errors import GenlockError
+
+
+class UnknownModel(GenlockError):
+    """No model of that name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        super().__init__(f"no model {name!r}; the models are: {', '.join(known)}")
+
+
+class MissingWeights(GenlockError):
+    """Parts of a model have no files; carries every one of them."""
+
+    def __init__(self, model: str, problems: Sequence[str]) -> None:
+        self.model, self.problems = model, tuple(problems)
+        lines = [f"model {model}: {len(problems)} part{'s' if len(problems) != 1 else ''} missing"]
+        lines += [f"  {problem}" for problem in problems]
+        lines.append(f"  `genlock models fetch {model} --into <weights folder>` gets them; see docs/models.md")
+        super().__init__("\n".join(lines))
+
+
+class WrongCheckpoint(GenlockError):
+    """A file that is not the checkpoint it should be: damaged, of another model, with code in it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}")
+
+
+class DeviceMissing(GenlockError):
+    """The machine has no such device."""
