@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from genlock_cli import session
+from genlock_cli.profile import profile
 from genlock_cli.publish import publish
 from genlock_cli.record import record
 from genlock_cli.up.command import up
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(up)
 app.command()(publish)
 app.command()(record)
+app.command()(profile)
 app.add_typer(session.app, name="session")
 
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
-import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from genlock_core.sizing.profile import ProfileRow, load_profiles
 from genlock_core.spec import crd
 from genlock_worker.profiling.measure import Measurement
 from genlock_worker.profiling.plan import Combination
-from genlock_worker.profiling.rows import document, merged, percentile, product_label, row_of
+from genlock_worker.profiling.rows import document, merged, percentile, row_of
 
 MEASURED = Measurement(
     Combination(832, 480, 2, 4),
@@ -50,26 +49,6 @@ def test_kubernetes_takes_the_document(tmp_path: Path) -> None:
     jsonschema.Draft4Validator(crd.schema(crd.PROFILE)).validate(value)
     assert value["metadata"]["name"] == "wan2.1-1.3b"
     assert "model" not in value["spec"]["rows"][0]
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("NVIDIA H100 80GB HBM3", "NVIDIA-H100-80GB-HBM3"),
-        ("NVIDIA GeForce RTX 4090", "NVIDIA-GeForce-RTX-4090"),
-        ("Tesla T4", "Tesla-T4"),
-        (" A (b) / c ", "A-b-c"),
-    ],
-)
-def test_a_gpu_is_called_as_its_node_label_is(name: str, label: str) -> None:
-    assert product_label(name) == label
-
-
-@given(st.text(max_size=100))
-def test_every_name_becomes_a_label(name: str) -> None:
-    label = product_label(name)
-    assert len(label) <= 63
-    assert label == label.strip("-_.")
 
 
 def test_a_row_that_was_measured_again_takes_the_place_of_the_old_one() -> None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
-import numpy as np
-
 from genlock_core.clock import Clock
 from genlock_worker.engine import (
     CHUNK_FRAMES,
@@ -18,18 +16,11 @@ from genlock_worker.engine import (
     Chunk,
     Engine,
     EngineFailure,
-    Frames,
     Row,
-    StreamSettings,
 )
 from genlock_worker.profiling.plan import Combination, seconds_left, without_larger
-from genlock_worker.sources.pattern import draw
+from genlock_worker.profiling.streams import FRAME_RATE, first_pictures, later_pictures, opened
 
-FRAME_RATE = 16
-"""Frames per second at which the first chunk comes in."""
-PROMPT = "a watercolour city at dusk"
-PICTURES = 8
-"""Chunks of input pictures, used again and again."""
 WARM_CHUNKS = 12
 """Before anything is counted: rings fill, kernels are chosen and compiled, graphs are captured."""
 CATCH_UP_S = (FIRST_CHUNK_FRAMES - 1) / FRAME_RATE
@@ -51,7 +42,7 @@ class Measurement:
     combination: Combination
     fps_per_session: float
     latencies_ms: tuple[float, ...]
-    """Of each measured chunk (all sessions are at the same one): from before it was taken in to when it was generated."""
+    """Of each measured chunk (that all sessions are at): from before it was taken in to when it was generated."""
     first_frame_ms: float
     """The camera's time for a first chunk at FRAME_RATE, and the median session's for it; other sessions wait."""
     bytes_per_session: int | None
@@ -126,13 +117,9 @@ def measure(
     effort: Effort,
 ) -> Measurement:
     """Measure one combination on an engine without sessions, and leave it without. Raises what the engine raises."""
-    names = [f"profile/{number}" for number in range(combination.sessions)]
     memory.begin()
-    try:
-        for name in names:
-            prompt = f"{PROMPT}, {name}"  # each its own, as viewers' are
-            engine.prepare(prompt)
-            engine.open(name, _settings(combination, prompt))
+    with opened(engine, combination) as sessions:
+        names = list(sessions)
         stream = _Stream(engine, combination, names, clock)
         first_ms = [stream.first_chunk(name) for name in names]
         for _ in range(WARM_CHUNKS + combination.steps):
@@ -151,9 +138,6 @@ def measure(
             bytes_per_session=memory.session_bytes(names[0]),
             bytes_resident=memory.resident_bytes(),
         )
-    finally:
-        for name in names:
-            engine.close(name)
 
 
 class _Stream:
@@ -162,11 +146,7 @@ class _Stream:
     def __init__(self, engine: Engine, combination: Combination, names: Sequence[str], clock: Clock) -> None:
         self._engine, self._names, self._clock = engine, names, clock
         self._steps = combination.steps
-        self._first = _pictures(combination, 0, FIRST_CHUNK_FRAMES)
-        self._later = [
-            _pictures(combination, FIRST_CHUNK_FRAMES + number * CHUNK_FRAMES, CHUNK_FRAMES)
-            for number in range(PICTURES)
-        ]
+        self._first, self._later = first_pictures(combination), later_pictures(combination)
         self._next = 1
         self._taken_s: dict[int, float] = {}
         """When each chunk in flight was taken in."""
@@ -187,7 +167,7 @@ class _Stream:
         self._taken_s[newest] = began_s
         self._next += 1
         for name in self._names:
-            self._feed(name, Chunk(newest, self._later[newest % PICTURES]))
+            self._feed(name, Chunk(newest, self._later[newest % len(self._later)]))
         rows = [
             Row(name, step, newest - step) for name in self._names for step in range(self._steps) if newest - step >= 1
         ]
@@ -201,21 +181,3 @@ class _Stream:
         steps = self._engine.feed(name, chunk)
         if steps != self._steps:
             raise EngineFailure(name, f"the engine runs {steps} steps instead of {self._steps}")
-
-
-def _settings(combination: Combination, prompt: str) -> StreamSettings:
-    return StreamSettings(
-        prompt=prompt,
-        steps=combination.steps,
-        width=combination.width,
-        height=combination.height,
-        frame_rate=FRAME_RATE,
-        seed=7,
-        noise_scale=0.7,
-    )
-
-
-def _pictures(combination: Combination, first: int, count: int) -> Frames:
-    return np.stack(
-        [draw(first + number, width=combination.width, height=combination.height) for number in range(count)]
-    )

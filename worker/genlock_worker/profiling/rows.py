@@ -1,7 +1,6 @@
 """From measurements to the ModelProfile document that sizing reads and `kubectl apply` takes."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 
 import yaml
@@ -9,14 +8,6 @@ import yaml
 from genlock_core.sizing.profile import PROFILE_KIND, ChunkLatency, ProfileRow
 from genlock_core.spec.session import API_VERSION
 from genlock_worker.profiling.measure import Measurement
-
-NO_GPU = "CPU"
-"""Stands where a GPU's product name does."""
-
-
-def product_label(device_name: str) -> str:
-    """A GPU's name as the label `nvidia.com/gpu.product` has it: `NVIDIA H100 80GB HBM3` as `NVIDIA-H100-80GB-HBM3`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", device_name).strip("-_.")[:63].rstrip("-_.")
 
 
 def row_of(measurement: Measurement, *, model: str, gpu_product: str, source: str) -> ProfileRow:

@@ -1,0 +1,233 @@
+"""`genlock profile`: measure a model on this machine and write the ModelProfile that sizing goes by."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from genlock_cli.up.hardware import EngineName, gpu_names, hardware
+from genlock_core.clock import Clock, SystemClock
+from genlock_core.errors import GenlockError
+from genlock_core.sizing.profile import ProfileRow, ProfileSpec, parse_profiles
+from genlock_worker.engine import Engine
+from genlock_worker.engines import create_engine
+from genlock_worker.engines.mock import StepTiming
+from genlock_worker.profiling import rows as profile_rows
+from genlock_worker.profiling.measure import Effort, Measurement, MemoryMeter, Skipped, measure_all
+from genlock_worker.profiling.plan import MAX_STEPS, Combination, combinations, parse_counts, parse_resolution
+from genlock_worker.profiling.streams import FRAME_RATE
+from genlock_worker.scheduler import MAX_ROWS
+from genlock_worker.settings import parse_settings
+
+
+class NothingMeasured(GenlockError):
+    """No combination could be measured."""
+
+
+class Switch(StrEnum):
+    """An option of the worker that is on or off."""
+
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is measured: an engine that is loaded, and how its figures are signed."""
+
+    engine: Engine
+    memory: MemoryMeter
+    does_not_fit: tuple[type[Exception], ...]
+    gpu_product: str
+    source: str
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What was measured so far; grows while measuring."""
+
+    rows: list[ProfileRow] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def profile(
+    model: Annotated[str, typer.Option(help="The model, such as wan2.1-1.3b.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of the models' weights.", exists=True, file_okay=False)
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Measure without weights: speed does not depend on them.")
+    ] = False,
+    steps: Annotated[str, typer.Option(help="Denoising steps: 1-4, or 1,2.")] = "1-4",
+    resolution: Annotated[list[str] | None, typer.Option(help="Size of the picture; may be given repeatedly.")] = None,
+    sessions: Annotated[str, typer.Option(help="How many equal sessions at once.")] = "1,2,4,8",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Type of the model's numbers: auto, bfloat16 or float32.")] = "auto",
+    decoder: Annotated[str, typer.Option(help="What makes pictures of latents: vae or tiny.")] = "vae",
+    compile_blocks: Annotated[Switch, typer.Option("--compile", help="Compile the model's blocks.")] = Switch.NO,
+    cuda_graphs: Annotated[Switch, typer.Option(help="Replay steady rows as CUDA graphs.")] = Switch.YES,
+    fp8: Annotated[Switch, typer.Option(help="Weights in 8 bits, where the GPU can.")] = Switch.NO,
+    gpu_product: Annotated[
+        str | None, typer.Option(help="What the rows call the GPU; its own name if left out.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each combination is measured.")] = 5.0,
+    note: Annotated[str, typer.Option(help="What else the rows' source shall say.")] = "",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write; rows of other machines in it stay.", dir_okay=False)
+    ] = Path("profile.yaml"),
+) -> None:
+    """Measure a model on this machine: frame rate, latency, first frame and memory for every combination.
+
+    The file is a ModelProfile: `kubectl apply -f` takes it. It is written after every combination, so that Ctrl-C keeps
+    what was measured. All other options of the engine are those of the worker, by its environment (GENLOCK_WORKER_...).
+    """
+    plan = combinations(
+        [parse_resolution(text) for text in resolution or ("512x512", "832x480")],
+        parse_counts(steps, name="steps", most=MAX_STEPS),
+        parse_counts(sessions, name="sessions", most=MAX_ROWS),
+    )
+    before = read_profile(output, model)
+    options = {"device": device, "dtype": dtype, "decoder": decoder, "fp8": fp8.value}
+    options |= {"compile": compile_blocks.value, "cuda-graphs": cuda_graphs.value}
+    options |= {"random-weights": "yes" if random_weights else "no"}
+    options |= {} if weights is None else {"weights": str(weights)}
+    console = Console(stderr=True)
+    with console.status(f"loading {model} ..."):
+        subject = load(model, options, gpu_product=gpu_product, note=note)
+
+    def keep(rows: Sequence[ProfileRow]) -> None:
+        all_rows = profile_rows.merged(before.rows, rows)
+        write(output, profile_rows.document(model, all_rows, description=before.description))
+
+    outcomes = run(subject, plan, effort=Effort(seconds=seconds), clock=SystemClock(), console=console, keep=keep)
+    if not outcomes.rows:
+        raise NothingMeasured("nothing was measured" + "".join(f"; {one.reason}" for one in outcomes.skipped[:1]))
+    Console().print(table(outcomes.rows))
+    kept = " (interrupted: what was measured until then)" if outcomes.interrupted else ""
+    typer.echo(f"{output}: {len(outcomes.rows)} rows of {subject.gpu_product}{kept}")
+
+
+def read_profile(path: Path, model: str) -> ProfileSpec:
+    """What the file says of the model already. Raises GenlockError for a file that is no profile of it."""
+    if not path.exists():
+        return ProfileSpec(description=f"{model}, measured with genlock profile", rows=())
+    profiles = parse_profiles(path.read_text(encoding="utf-8"), origin=str(path))
+    if [one.metadata.name for one in profiles] != [model]:
+        raise GenlockError(f"{path} holds something else than the profile of {model}; name another file with -o")
+    return profiles[0].spec
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file as a whole, so that there is never half of one."""
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def load(model: str, options: Mapping[str, str], *, gpu_product: str | None, note: str) -> Subject:
+    """Load the engine as a worker with these options would; takes as long. Raises what the loading raises."""
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    settings = parse_settings(arguments, os.environ).diffusion
+    engine = create_engine("diffusion", model=model, clock=SystemClock(), timing=StepTiming.instant, diffusion=settings)
+    # torch is there now, or the line before had said so; it is no requirement of the command line.
+    from genlock_worker.profiling.device import DOES_NOT_FIT, DeviceMemory, conditions
+
+    found = hardware(EngineName.DIFFUSION, settings.device, model=model, rows=(), names=gpu_names())
+    switches = [f"{name} {options[name]}" for name in ("decoder", "compile", "cuda-graphs", "fp8")]
+    weights = "random weights" if settings.weights is None else "published weights"
+    words = [*conditions(engine), *switches, weights, f"first frame with {FRAME_RATE} fps input"]
+    return Subject(
+        engine=engine,
+        memory=DeviceMemory(engine),
+        does_not_fit=DOES_NOT_FIT,
+        gpu_product=gpu_product or found.gpu_product,
+        source=f"genlock profile, {time.strftime('%Y-%m-%d')}: {', '.join([*words, *([note] if note else [])])}",
+    )
+
+
+def run(
+    subject: Subject,
+    plan: Sequence[Combination],
+    *,
+    effort: Effort,
+    clock: Clock,
+    console: Console,
+    keep: Callable[[Sequence[ProfileRow]], None],
+) -> Outcomes:
+    """Measure the plan, a line for each combination; `keep` is given all rows after each of them."""
+    outcomes = Outcomes()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=len(plan), left="")
+
+        def begins(combination: Combination, left_s: float | None) -> None:
+            left = "" if left_s is None else f"about {_duration(left_s)} left"
+            progress.update(task, description=str(combination), left=left)
+
+        measuring = measure_all(
+            subject.engine,
+            plan,
+            clock=clock,
+            memory=subject.memory,
+            effort=effort,
+            does_not_fit=subject.does_not_fit,
+            begins=begins,
+        )
+        try:
+            for outcome in measuring:
+                if isinstance(outcome, Measurement):
+                    row = profile_rows.row_of(
+                        outcome,
+                        model=subject.engine.model,
+                        gpu_product=subject.gpu_product,
+                        source=subject.source,
+                    )
+                    outcomes.rows.append(row)
+                    keep(outcomes.rows)
+                    progress.console.print(f"{outcome.combination}: {_figures(row)}", highlight=False)
+                else:
+                    outcomes.skipped.append(outcome)
+                    progress.console.print(f"{outcome.combination}: skipped, {outcome.reason}", highlight=False)
+                progress.advance(task)
+        except KeyboardInterrupt:
+            outcomes.interrupted = True
+    return outcomes
+
+
+def table(rows: Sequence[ProfileRow]) -> Table:
+    """What was measured, for people."""
+    found = Table(box=None, pad_edge=False)
+    columns = ("resolution", "steps", "sessions", "fps each", "fps in all", "chunk ms", "p95", "p99", "first frame ms")
+    for name in (*columns, "MB a session"):
+        found.add_column(name, justify="right")
+    for row in rows:
+        latency = row.chunk_latency_ms
+        found.add_row(
+            str(row.resolution),
+            str(row.steps),
+            str(row.sessions),
+            f"{row.fps_per_session:g}",
+            f"{row.fps_per_session * row.sessions:.3g}",
+            *(("", "", "") if latency is None else (f"{latency.p50:g}", f"{latency.p95:g}", f"{latency.p99:g}")),
+            "" if row.first_frame_ms is None else f"{row.first_frame_ms:g}",
+            "" if row.bytes_per_session is None else f"{row.bytes_per_session / 1e6:.0f}",
+        )
+    return found
+
+
+def _figures(row: ProfileRow) -> str:
+    latency = "" if row.chunk_latency_ms is None else f", chunk {row.chunk_latency_ms.p50:g} ms"
+    return f"{row.fps_per_session:g} fps each{latency}, first frame {row.first_frame_ms:g} ms"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,150 @@
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from genlock_cli import profile
+from genlock_cli.main import app
+from genlock_cli.profile import Subject
+from genlock_core.clock import ManualClock
+from genlock_core.sizing.profile import load_profiles
+from genlock_worker.engine import EngineFailure, Row, RowResult, StreamSettings
+from genlock_worker.engines.mock import MockEngine, StepTiming
+from genlock_worker.engines.mock.textures import make_brushes
+
+BRUSHES = make_brushes()
+SMALL = ("--resolution", "64x64", "--seconds", "0.1")
+
+
+class NoMemory:
+    """A meter that knows nothing."""
+
+    def begin(self) -> None:
+        pass
+
+    def session_bytes(self, session: str) -> int | None:
+        return None
+
+    def resident_bytes(self) -> int | None:
+        return None
+
+
+class Engine(MockEngine):
+    """Takes simulated time, has room for two sessions, and is interrupted at its `ends`-th micro-step."""
+
+    def __init__(self, *, ends: int | None) -> None:
+        self.clock = ManualClock()
+        super().__init__("tiny", StepTiming(0.05, 0.01), self.clock, self.clock.advance, brushes=BRUSHES)
+        self.sessions, self.left = set[str](), ends
+
+    def open(self, session: str, settings: StreamSettings) -> None:
+        if len(self.sessions) == 2:
+            raise EngineFailure(session, "refused: 7 MiB of memory are needed and 1 MiB are free")
+        super().open(session, settings)
+        self.sessions.add(session)
+
+    def close(self, session: str) -> None:
+        super().close(session)
+        self.sessions.discard(session)
+
+    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+        return super().run(rows)
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What `genlock profile` asked to load; `ends` may be set before."""
+    asked: dict[str, object] = {}
+
+    def load(model: str, options: Mapping[str, str], *, gpu_product: str | None, note: str) -> Subject:
+        asked.update(options=dict(options), model=model, note=note)
+        ends = asked.get("ends")
+        engine = Engine(ends=ends if isinstance(ends, int) else None)
+        monkeypatch.setattr(profile, "SystemClock", lambda: engine.clock)
+        return Subject(engine, NoMemory(), (EngineFailure,), gpu_product or "CPU", "a test")
+
+    monkeypatch.setattr(profile, "load", load)
+    return asked
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["profile", "--model", "tiny", *SMALL, *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_profile_of_every_combination_is_written_and_shown(loaded: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    code, out, _ = run("--steps", "1-2", "--sessions", "1,2", "-o", str(path))
+    rows = load_profiles([path])
+    assert code == 0
+    assert [(row.steps, row.sessions, row.fps_per_session) for row in rows] == [
+        (1, 1, 66.7), (1, 2, 57.1), (2, 1, 57.1), (2, 2, 44.4)
+    ]  # fmt: skip
+    assert {(row.model, row.gpu_product, str(row.resolution)) for row in rows} == {("tiny", "CPU", "64x64")}
+    assert "4 rows of CPU" in out
+    assert "57.1" in out
+
+
+def test_what_does_not_fit_is_said_and_the_rest_is_measured(loaded: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    code, _, err = run("--steps", "1", "--sessions", "1,4,8", "-o", str(path))
+    assert code == 0
+    assert [row.sessions for row in load_profiles([path])] == [1]
+    assert "4 sessions: skipped, profile/2: refused: 7 MiB" in " ".join(err.split())
+    assert "8 sessions: skipped, needs as much as" in " ".join(err.split())
+
+
+def test_an_interrupted_profile_keeps_what_was_measured(loaded: dict[str, object], tmp_path: Path) -> None:
+    loaded["ends"] = 60
+    path = tmp_path / "p.yaml"
+    code, out, _ = run("--steps", "1-4", "--sessions", "1", "-o", str(path))
+    assert code == 0
+    assert 0 < len(load_profiles([path])) < 4
+    assert "interrupted: what was measured until then" in out
+
+
+def test_nothing_measured_is_an_error_and_writes_nothing(loaded: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    result = CliRunner().invoke(
+        app, ["profile", "--model", "tiny", *SMALL, "--steps", "1", "--sessions", "4", "-o", str(path)]
+    )
+    assert isinstance(result.exception, profile.NothingMeasured)
+    assert "refused: 7 MiB" in str(result.exception)
+    assert not path.exists()
+
+
+def test_rows_of_other_machines_stay_in_the_file(loaded: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    for product in ("NVIDIA-L4", "NVIDIA-H100", "NVIDIA-L4"):
+        run("--steps", "1", "--sessions", "1", "--gpu-product", product, "-o", str(path))
+    assert sorted(row.gpu_product for row in load_profiles([path])) == ["NVIDIA-H100", "NVIDIA-L4"]
+
+
+def test_a_file_that_holds_something_else_is_left_alone(loaded: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    run("--steps", "1", "--sessions", "1", "-o", str(path))
+    before = path.read_text()
+    result = CliRunner().invoke(app, ["profile", "--model", "wan2.1-1.3b", "-o", str(path)])
+    assert "something else than the profile of wan2.1-1.3b" in str(result.exception)
+    assert path.read_text() == before
+
+
+def test_the_switches_are_the_workers(loaded: dict[str, object], tmp_path: Path) -> None:
+    run("--steps", "1", "--sessions", "1", "--random-weights", "--compile", "yes", "-o", str(tmp_path / "p.yaml"))
+    options = loaded["options"]
+    assert isinstance(options, dict)
+    assert options == {
+        "device": "auto", "dtype": "auto", "decoder": "vae", "fp8": "no", "compile": "yes", "cuda-graphs": "yes",
+        "random-weights": "yes",
+    }  # fmt: skip
+
+
+def test_wrong_numbers_are_told_before_anything_is_loaded(loaded: dict[str, object]) -> None:
+    result = CliRunner().invoke(app, ["profile", "--model", "tiny", "--steps", "5"])
+    assert "--steps 5: must be numbers from 1 to 4" in str(result.exception)
+    assert not loaded
