@@ -3,6 +3,7 @@
 Pure and small enough to be stored as it is. Weights are exact to restore because they are plain floats.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 BLEND_CHUNKS = 3
@@ -11,6 +12,11 @@ _CARRIED = 2
 
 Weights = tuple[tuple[str, float], ...]
 """(prompt digest, weight) pairs; the weights sum to 1."""
+
+
+def prompt_digest(prompt: str) -> str:
+    """The name of a prompt in snapshots and blends: SHA-256 (hex) of its text."""
+    return hashlib.sha256(prompt.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from genlock_worker.engine import Change, Chunk, StreamSettings, chunk_frames
 from genlock_worker.engines import flow, noise
-from genlock_worker.engines.blend import PromptBlend, Weights
+from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
 from genlock_worker.engines.mock import latents, paint, text_only
 from genlock_worker.engines.mock.latents import Anchor, StoredFrame
 from genlock_worker.engines.mock.media import Hand
-from genlock_worker.engines.mock.styles import look_for, prompt_digest
+from genlock_worker.engines.mock.styles import look_for
 from genlock_worker.engines.mock.surface import Surface, for_chunk, make_surface
 from genlock_worker.engines.mock.textures import Brushes
 from genlock_worker.engines.ring import SINKS, V2V_RING

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlock_worker.engine import EngineState, StreamSettings
-from genlock_worker.engines.blend import PromptBlend, Weights
+from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
 from genlock_worker.engines.mock.latents import LATENT_STRIDE, StoredFrame, stored_frame
 from genlock_worker.engines.mock.session import Flight, Ring, Session, check_steps
-from genlock_worker.engines.mock.styles import prompt_digest
 from genlock_worker.engines.mock.textures import Brushes
 from genlock_worker.engines.noise import NoiseLevel
 

@@ -59,11 +59,6 @@ _COLOUR_TINT = 0.54
 """How far colour words replace the picture's own colours in a medium that has colours."""
 
 
-def prompt_digest(prompt: str) -> str:
-    """The name of a prompt in snapshots and blends: SHA-256 (hex) of its text."""
-    return hashlib.sha256(prompt.encode()).hexdigest()
-
-
 def look_for(prompt: str) -> Look:
     """The look of a prompt: by its words where they are known, by its hash where not."""
     words = re.findall(r"[a-z0-9]+", prompt.lower())

@@ -1,0 +1,194 @@
+"""The book of prompts: encode once, blend, forget; what was forgotten or came from elsewhere changes no stream."""
+
+import threading
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from genlock_worker.engines.blend import Weights, prompt_digest
+from genlock_worker.engines.diffusion import prompt_book
+from genlock_worker.engines.diffusion.kv import TextKv
+from genlock_worker.engines.diffusion.prompt_book import PromptBook
+
+LENGTH, DIM = 6, 3
+KV_BYTES = 2 * LENGTH * DIM * 4
+
+
+class Scribe:
+    """A TextEncoder whose rows are the prompt's first letters."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, prompt: str) -> Tensor:
+        self.asked.append(prompt)
+        return torch.tensor([[float(ord(letter)), 1.0, 0.1] for letter in prompt[:LENGTH]])
+
+
+class Projection:
+    """A transformer's `text_kv`: keys are the embedding, values its double."""
+
+    def __init__(self) -> None:
+        self.given: list[Tensor] = []
+
+    def __call__(self, embedding: Tensor) -> TextKv:
+        self.given.append(embedding)
+        return TextKv(embedding[None], 2 * embedding[None])
+
+
+def book(
+    encoder: Scribe | None = None, text_kv: Projection | None = None, *, kept_bytes: int = 10**6, **other: torch.dtype
+) -> PromptBook:
+    return PromptBook(
+        encoder or Scribe(),
+        text_kv or Projection(),
+        text_length=LENGTH,
+        text_dim=DIM,
+        dtype=other.get("dtype", torch.float32),
+        kept_bytes=kept_bytes,
+    )
+
+
+def prepared(*prompts: str) -> PromptBook:
+    one = book()
+    for prompt in prompts:
+        one.prepare(prompt)
+    return one
+
+
+def alone(prompt: str) -> Weights:
+    return ((prompt_digest(prompt), 1.0),)
+
+
+def test_a_prompt_is_encoded_once() -> None:
+    scribe = Scribe()
+    one = book(scribe)
+    for prompt in ("ink", "oil", "ink"):
+        one.prepare(prompt)
+    assert scribe.asked == ["ink", "oil"]
+
+
+def test_one_prompts_keys_are_those_of_its_rows_and_zeros() -> None:
+    rows = prepared("ink").keys_values(alone("ink")).keys[0]
+    assert rows[:3, 0].tolist() == [float(ord(letter)) for letter in "ink"]
+    assert not rows[3:].any()
+
+
+def test_a_blend_is_the_weighted_sum_of_embeddings_of_any_length() -> None:
+    one = prepared("ink", "marble")
+    ink, marble = (one.keys_values(alone(prompt)).keys for prompt in ("ink", "marble"))
+    mixed = one.keys_values(((prompt_digest("ink"), 0.25), (prompt_digest("marble"), 0.75))).keys
+    torch.testing.assert_close(mixed, 0.25 * ink + 0.75 * marble)
+
+
+def test_keys_are_computed_once_while_they_are_kept() -> None:
+    projection = Projection()
+    one = book(text_kv=projection)
+    one.prepare("ink")
+    assert one.keys_values(alone("ink")) is one.keys_values(alone("ink"))
+    assert len(projection.given) == 1
+
+
+def test_kept_keys_are_bounded_and_the_longest_unused_go_first() -> None:
+    projection = Projection()
+    one = book(text_kv=projection, kept_bytes=2 * KV_BYTES)
+    for prompt in ("a", "b", "c"):
+        one.prepare(prompt)
+    for prompt in ("a", "b", "a", "c", "a"):
+        one.keys_values(alone(prompt))
+        assert one.bytes <= 2 * KV_BYTES
+    assert len(projection.given) == 3
+    one.keys_values(alone("b"))
+    assert len(projection.given) == 4
+
+
+def test_what_is_asked_for_is_kept_however_large() -> None:
+    one = book(kept_bytes=1)
+    one.prepare("ink")
+    assert one.keys_values(alone("ink")) is one.keys_values(alone("ink"))
+    assert one.bytes == KV_BYTES
+
+
+def test_forgotten_embeddings_are_brought_along_by_those_who_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_book, "EMBEDDINGS", 2)
+    one = prepared("ink", "oil")
+    kept = one.embedding(prompt_digest("oil"))
+    for prompt in ("neon", "film"):
+        one.prepare(prompt)
+    with pytest.raises(KeyError, match="prepare the prompt"):
+        one.keys_values(alone("oil"))
+    one.add(prompt_digest("oil"), kept)
+    assert torch.equal(one.keys_values(alone("oil")).keys, prepared("oil").keys_values(alone("oil")).keys)
+
+
+def test_another_embedding_of_the_same_name_gives_other_keys() -> None:
+    one = prepared("ink")
+    before = one.keys_values(alone("ink"))
+    one.add(prompt_digest("ink"), torch.ones(2, DIM))
+    assert not torch.equal(one.keys_values(alone("ink")).keys, before.keys)
+
+
+def test_the_same_numbers_brought_again_change_nothing() -> None:
+    one = prepared("ink")
+    before = one.keys_values(alone("ink"))
+    one.add(prompt_digest("ink"), one.embedding(prompt_digest("ink")).clone())
+    assert one.keys_values(alone("ink")) is before
+
+
+def test_an_embedding_that_is_changed_later_is_not_the_books() -> None:
+    one, mine = book(), torch.ones(2, DIM)
+    one.add("d", mine)
+    mine.zero_()
+    assert one.embedding("d").all()
+
+
+def test_embeddings_are_rounded_as_snapshots_round_them() -> None:
+    one = book(dtype=torch.bfloat16)
+    one.prepare("ink")
+    rows = one.embedding(prompt_digest("ink"))
+    assert rows.dtype is torch.float32
+    assert torch.equal(rows, rows.bfloat16().float())
+    assert float(rows[0, 2]) != pytest.approx(0.1, abs=1e-6)
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "def", "ghij"]), max_size=12), st.sampled_from([1, KV_BYTES, 10**6]))
+def test_keys_are_the_same_whatever_was_asked_before(asked: list[str], kept_bytes: int) -> None:
+    one = book(kept_bytes=kept_bytes)
+    mix = ((prompt_digest("bc"), 0.5), (prompt_digest("ghij"), 0.5))
+    for prompt in ("bc", "ghij", *asked):
+        one.prepare(prompt)
+        one.keys_values(alone(prompt))
+    fresh = prepared("bc", "ghij")
+    assert torch.equal(one.keys_values(mix).values, fresh.keys_values(mix).values)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (torch.zeros(2, DIM + 1), "must be"),
+        (torch.zeros(LENGTH + 1, DIM), "must be"),
+        (torch.zeros(0, DIM), "must be"),
+        (torch.zeros(DIM), "must be"),
+        (torch.full((2, DIM), float("nan")), "not finite"),
+    ],
+)
+def test_what_is_no_embedding_is_refused(rows: Tensor, reason: str) -> None:
+    one = book()
+    with pytest.raises(ValueError, match=reason):
+        one.add("d", rows)
+    with pytest.raises(KeyError):
+        one.embedding("d")
+
+
+def test_a_prompt_that_two_threads_prepare_is_encoded_once() -> None:
+    scribe = Scribe()
+    one = book(scribe)
+    threads = [threading.Thread(target=one.prepare, args=("ink",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert scribe.asked == ["ink"]
