@@ -1,0 +1,218 @@
+"""A model put together: transformer, VAE and prompts on their devices, each loaded once and shared by all sessions.
+
+Modules are built without weights and given the tensors of the files one by one on the device that they are for, so that
+nothing is held twice.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from genlock_worker.engines.diffusion import (
+    attention,
+    fp8,
+    random_vae,
+    random_weights,
+    skeletons,
+    text_loading,
+)
+from genlock_worker.engines.diffusion.checkpoints import load_into, open_checkpoint
+from genlock_worker.engines.diffusion.config import DiffusionConfig
+from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
+from genlock_worker.engines.diffusion.key_names import transformer_names, vae_names
+from genlock_worker.engines.diffusion.model_files import REQUIRED, Part, PartFiles, find_parts
+from genlock_worker.engines.diffusion.prompt_book import PromptBook
+from genlock_worker.engines.diffusion.transformer import CausalWan
+from genlock_worker.engines.diffusion.vae import StreamingVae
+from genlock_worker.engines.ring import V2V_RING, RingLayout
+
+Progress = Callable[[str], None]
+"""Takes a line now and then."""
+
+Files = dict[Part, PartFiles]
+"""The parts that have files; empty where all is made of random numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is put together; the defaults are those of `genlock-worker`."""
+
+    random_weights: bool = False
+    """Random numbers in the place of files, whether they are there or not."""
+    text_device: str = "auto"
+    """Where prompts are encoded: `auto` (beside the model), `cpu`, `cuda`, `cuda:N`."""
+    keep_text_encoder: bool = True
+    """False: its memory is given back after each prompt, and it is loaded again for the next one."""
+    decoder: str = "vae"
+    """`vae` or `tiny`."""
+    channels_last: bool = True
+    fp8: bool = False
+    normalise_latents: bool = False
+    attention: str = "auto"
+    """One of `attention.BACKENDS`."""
+    ring: RingLayout = V2V_RING
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Components:
+    """A model that is ready; its parts hold no state of any session."""
+
+    config: DiffusionConfig
+    transformer: CausalWan
+    vae: StreamingVae
+    prompts: PromptBook
+    device: torch.device
+    dtype: torch.dtype
+    resident_bytes: int
+    """What the parts take of the device's memory."""
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`: the first GPU, the CPU where there is none; else what torch calls it. Raises DeviceMissing."""
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda", 0) if there else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceMissing(f"{name!r} is no device; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceMissing(
+            f"there is no device {name}: PyTorch sees {torch.cuda.device_count()} CUDA devices"
+            + ("" if there else "; is the driver there, and PyTorch built for CUDA? Use auto or cpu")
+        )
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """`auto`: bfloat16 on a GPU, float32 on a CPU; or `bfloat16`, `float16`, `float32`. Raises ValueError."""
+    known = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in known:
+        raise ValueError(f"{name!r} is no type of numbers; use auto, {', '.join(known)}")
+    return known[name]
+
+
+def load_components(
+    config: DiffusionConfig,
+    *,
+    weights: Path | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    options: LoadOptions,
+    progress: Progress,
+) -> Components:
+    """Load a model from `<weights>/<model>/`, or make it of random numbers. Takes seconds to minutes.
+
+    Random numbers stand in where they are asked for, and for a model that needs no weights (`tiny`) where it has no
+    folder. Raises MissingWeights, WrongCheckpoint, DeviceMissing, Fp8Unsupported, AttentionMissing;
+    torch.OutOfMemoryError.
+    """
+    if options.fp8:
+        fp8.require_fp8(device)
+    files = _find_files(config, weights, options)
+    if not files:
+        progress(f"{config.name}: random weights")
+    before = _allocated_bytes(device)
+
+    transformer = _transformer(config, files, device, dtype, options, progress)
+    vae = _vae(config, files, device, dtype, options, progress)
+    text_device = device if options.text_device == "auto" else choose_device(options.text_device)
+    encoder = text_loading.text_encoder(
+        config, files, device=text_device, dtype=dtype, keep=options.keep_text_encoder, progress=progress
+    )
+    sizes = config.transformer
+    prompts = PromptBook(
+        encoder, transformer.text_kv, text_length=sizes.text_length, text_dim=sizes.text_dim, dtype=dtype
+    )
+    if device.type == "cuda":
+        resident = _allocated_bytes(device) - before
+    else:
+        resident = tensor_bytes(transformer) + vae.resident_bytes + encoder.resident_bytes
+    progress(f"{config.name}: ready on {device}, {resident / 1e9:.2f} GB resident")
+    return Components(config, transformer, vae, prompts, device, dtype, resident)
+
+
+def tensor_bytes(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers, what two names share counted once."""
+    tensors: Iterable[torch.Tensor] = (*module.parameters(), *module.buffers())
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+
+
+def _find_files(config: DiffusionConfig, weights: Path | None, options: LoadOptions) -> Files:
+    """Empty where random numbers shall stand in. Raises MissingWeights, WrongCheckpoint."""
+    folder = weights / config.name if weights is not None else None
+    if options.random_weights or not (config.needs_weights or (folder is not None and folder.is_dir())):
+        return {}
+    if folder is None:
+        raise MissingWeights(config.name, ["no folder of weights was named (--weights)"])
+    decoder = (Part.TINY_DECODER,) if options.decoder == "tiny" else ()
+    return find_parts(folder, *REQUIRED, *decoder)
+
+
+def _transformer(
+    config: DiffusionConfig,
+    files: Files,
+    device: torch.device,
+    dtype: torch.dtype,
+    options: LoadOptions,
+    progress: Progress,
+) -> CausalWan:
+    started_s = time.monotonic()
+    attend = attention.choose(options.attention, device=device, dtype=dtype)
+    model = skeletons.transformer(config.transformer, layout=options.ring, attend=attend)
+    if files:
+        checkpoint = open_checkpoint(files[Part.TRANSFORMER].files)
+        load_into(model, checkpoint, transformer_names, device=device, dtype=dtype)
+    else:
+        random_weights.fill(model, device=device, dtype=dtype, factors=random_weights.TRANSFORMER_FACTORS)
+    progress(loaded_line("transformer", model, dtype, started_s))
+    if options.fp8:
+        saved = fp8.use_fp8(model)
+        progress(f"transformer: 8-bit weights, {saved / 1e9:.1f} GB less")
+    return model
+
+
+def _vae(
+    config: DiffusionConfig,
+    files: Files,
+    device: torch.device,
+    dtype: torch.dtype,
+    options: LoadOptions,
+    progress: Progress,
+) -> StreamingVae:
+    started_s = time.monotonic()
+    if files:
+        model = skeletons.vae(config.vae)
+        load_into(model, open_checkpoint(files[Part.VAE].files), vae_names, device=device, dtype=dtype)
+    else:
+        model = random_vae.random_vae(config.vae, random_weights.SEED)
+    decoder = None
+    vae = StreamingVae(
+        model,
+        device=device,
+        dtype=dtype,
+        normalise=options.normalise_latents,
+        channels_last=options.channels_last,
+        decoder=decoder,
+    )
+    progress(loaded_line("VAE", model, dtype, started_s))
+    return vae
+
+
+def loaded_line(name: str, module: nn.Module, dtype: torch.dtype, started_s: float) -> str:
+    """`transformer: 1.42 B parameters, bfloat16, 2.8 GB, 3.1 s`."""
+    count = sum(parameter.numel() for parameter in module.parameters())
+    size = f"{count / 1e9:.2f} B" if count >= 1e8 else f"{count / 1e6:.2f} M"
+    kind = str(dtype).removeprefix("torch.")
+    seconds = time.monotonic() - started_s
+    return f"{name}: {size} parameters, {kind}, {tensor_bytes(module) / 1e9:.2f} GB, {seconds:.1f} s"
+
+
+def _allocated_bytes(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
