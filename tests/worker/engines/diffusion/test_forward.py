@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 from torch import Tensor
 
 from genlock_worker.engines.diffusion.config import TINY
+from genlock_worker.engines.diffusion.cuda_graphs import GraphedForward
 from genlock_worker.engines.diffusion.forward import CompileUnavailable, ForwardOptions, make_forward
 from genlock_worker.engines.diffusion.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.row_batch import RowBatch
@@ -14,8 +16,9 @@ from genlock_worker.engines.diffusion.transformer import CausalWan
 from genlock_worker.engines.ring import V2V_RING
 from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TOLERANCE = 1e-5
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +41,21 @@ def rows(network: CausalWan, *, count: int, frames: int = 1, first: int = 7, see
     return batch_of(inputs, layout=V2V_RING)
 
 
-def on_meta(batch: RowBatch) -> RowBatch:
-    """The same batch without any numbers."""
+def copied_to(device: torch.device, batch: RowBatch) -> RowBatch:
+    """The same batch there, with rings of its own."""
 
-    def bare(tensor: Tensor) -> Tensor:
-        return tensor.to("meta")
+    def there(tensor: Tensor) -> Tensor:
+        return tensor.to(device, copy=True)
 
     return RowBatch(
-        hidden=bare(batch.hidden),
-        timesteps=bare(batch.timesteps),
-        query_turns=bare(batch.query_turns),
-        key_turns=bare(batch.key_turns),
-        places=bare(batch.places),
-        slots=bare(batch.slots),
-        rings=tuple(Ring(bare(r.keys), bare(r.values), bare(r.means)) for r in batch.rings),
-        texts=tuple(TextKv(bare(t.keys), bare(t.values)) for t in batch.texts),
+        hidden=there(batch.hidden),
+        timesteps=there(batch.timesteps),
+        query_turns=there(batch.query_turns),
+        key_turns=there(batch.key_turns),
+        places=there(batch.places),
+        slots=there(batch.slots),
+        rings=tuple(Ring(there(r.keys), there(r.values), there(r.means)) for r in batch.rings),
+        texts=tuple(TextKv(there(t.keys), there(t.values)) for t in batch.texts),
         valid=batch.valid,
     )
 
@@ -102,8 +105,38 @@ def test_a_forward_runs_without_knowing_any_number() -> None:
     with torch.device("meta"):
         network = CausalWan(TINY, layout=V2V_RING)
     real = CausalWan(TINY, layout=V2V_RING)
-    answer = network(on_meta(rows(real, count=3)))
+    answer = network(copied_to(torch.device("meta"), rows(real, count=3)))
     assert (answer.flow.shape, answer.similarity.shape) == ((3, 1, TINY.channels, 8, 8), (3, V2V_RING.sinks))
+
+
+@on_a_gpu
+@pytest.mark.parametrize("compile_blocks", [False, True])
+def test_replayed_rows_give_what_they_gave_before(network: CausalWan, compile_blocks: bool) -> None:
+    """Rows come up until they are replayed; a replay also writes into the rings what a plain forward writes."""
+    plain = CausalWan(TINY, layout=V2V_RING).to(CUDA)
+    twin = CausalWan(TINY, layout=V2V_RING).to(CUDA)
+    for copy in (plain, twin):
+        copy.load_state_dict(network.state_dict())
+    forward = make_forward(twin, ForwardOptions(compile=compile_blocks, cuda_graphs=True))
+    assert isinstance(forward, GraphedForward)
+    ours, theirs = (copied_to(CUDA, rows(network, count=3)) for _ in range(2))
+    for turn in range(9):
+        hidden = torch.randn(ours.hidden.shape, generator=torch.Generator().manual_seed(turn)).to(CUDA)
+        answer, expected = forward(replace(ours, hidden=hidden)), plain(replace(theirs, hidden=hidden))
+        torch.testing.assert_close(answer.flow, expected.flow, rtol=0, atol=1e-4)
+        torch.testing.assert_close(answer.similarity, expected.similarity, rtol=0, atol=1e-4)
+        for one, other in zip(ours.rings, theirs.rings, strict=True):
+            torch.testing.assert_close(one.values, other.values, rtol=0, atol=1e-4)
+    assert forward.graphs == 1
+
+
+@on_a_gpu
+def test_a_forward_on_a_gpu_waits_for_nothing(network: CausalWan) -> None:
+    there = CausalWan(TINY, layout=V2V_RING).to(CUDA)
+    one = copied_to(CUDA, rows(network, count=3))
+    there(one)
+    with no_host_sync(CUDA):
+        there(one)
 
 
 @pytest.mark.parametrize(

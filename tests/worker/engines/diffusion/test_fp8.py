@@ -75,3 +75,13 @@ def test_only_big_layers_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     replaced = {name for name, module in model.named_modules() if isinstance(module, Fp8Linear)}
     assert replaced == {"big.0"}
     assert saved == 64 * 128 * (4 - 1) - 128 * 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_card_that_can_multiplies_as_the_cpu_does() -> None:
+    require_fp8(torch.device("cuda"))
+    torch.manual_seed(0)
+    layer, x = nn.Linear(1024, 2048), torch.randn(64, 1024)
+    expected = Fp8Linear(layer)(x)
+    answer = Fp8Linear(layer.to("cuda"))(x.to("cuda")).cpu()
+    assert (answer - expected).norm() / expected.norm() < 0.01
