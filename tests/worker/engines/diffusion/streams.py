@@ -1,0 +1,184 @@
+"""Streams through the diffusion engine for its tests: the `tiny` model in float32 on the CPU, small pictures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genlock_core.clock import ManualClock
+from genlock_worker.engine import Change, Chunk, EngineState, Frames, Row, StreamSettings, chunk_frames
+from genlock_worker.engines.diffusion.components import Components, LoadOptions, load_components
+from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
+from genlock_worker.engines.diffusion.engine import DiffusionEngine
+from genlock_worker.engines.diffusion.micro_step import Forward
+from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.row_cache import RowCache
+
+WIDTH, HEIGHT = 64, 64
+PROMPT = "a watercolour city at dusk"
+LIMIT_BYTES = 1024**3
+
+
+@cache
+def components() -> Components:
+    """The tiny model; sessions change nothing of it, so all engines of a test run may share it."""
+    torch.set_num_threads(1)
+    return load_components(
+        MODELS["tiny"],
+        weights=None,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        options=LoadOptions(),
+        progress=lambda _: None,
+    )
+
+
+def engine(
+    *, options: StreamOptions | None = None, forward: Forward | None = None, limit_bytes: int | None = LIMIT_BYTES
+) -> DiffusionEngine:
+    """An engine of its own, with sinks that stay unless `options` say otherwise."""
+    parts = components()
+    return DiffusionEngine(
+        parts,
+        options=options or StreamOptions(sink_threshold=None),
+        forward=forward or parts.transformer,
+        memory_limit_bytes=limit_bytes,
+        clock=ManualClock(),
+    )
+
+
+def settings(prompt: str = PROMPT, **changes: object) -> StreamSettings:
+    plain = StreamSettings(
+        prompt=prompt, steps=2, width=WIDTH, height=HEIGHT, frame_rate=16, seed=7, noise_scale=0.7
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def chunk(index: int, *, scene: int = 0, width: int = WIDTH, height: int = HEIGHT) -> Chunk:
+    """Coloured waves that drift; another `scene` has other waves."""
+    count = chunk_frames(index)
+    start = 0 if index == 0 else chunk_frames(0) + (index - 1) * count
+    y, x = np.mgrid[0:height, 0:width] / 64.0
+    frames = []
+    for number in range(start, start + count):
+        phase = 0.15 * number
+        waves = [np.sin((3 + band + 2 * scene) * x + (2 + scene) * y + phase * (band + 1)) for band in range(3)]
+        frames.append(np.stack(waves, axis=-1) * 100 + 128)
+    return Chunk(index, np.clip(np.stack(frames), 0, 255).astype(np.uint8))
+
+
+def play(
+    one: DiffusionEngine,
+    session: str,
+    chunks: Sequence[int],
+    *,
+    scene: int = 0,
+    text_only: bool = False,
+    changes: Mapping[int, Change] | None = None,
+) -> list[Frames]:
+    """Feed and run chunk after chunk, row after row; returns the outputs."""
+    outputs = []
+    for index in chunks:
+        one.apply(session, (changes or {}).get(index, Change()))
+        steps = one.feed(session, Chunk(index, None) if text_only else chunk(index, scene=scene))
+        for step in range(steps):
+            output = one.run([Row(session, step, index)])[0].output
+        assert output is not None
+        outputs.append(output)
+    return outputs
+
+
+@dataclass
+class StreamBatch:
+    """A session run as a stream batch: a chunk is fed and then one row of every chunk in flight is run."""
+
+    one: DiffusionEngine
+    session: str
+    fed: int = 0
+    flights: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Chunk -> (rows, rows that have run)."""
+    outputs: dict[int, Frames] = field(default_factory=dict)
+
+    def begin(self, source: Chunk) -> None:
+        self.flights[source.index] = self.one.feed(self.session, source), 0
+        self.fed = source.index + 1
+
+    def ready(self) -> list[Row]:
+        """At most one row of each chunk, as the worker's lanes give them."""
+        rows, before = [], None
+        for index, (steps, done) in self.flights.items():
+            is_last = done == steps - 1
+            if before is None or (before[0] > 0 and not is_last and before[1] > done):
+                rows.append(Row(self.session, done, index))
+            before = index, done
+        return rows
+
+    def run(self, rows: Sequence[Row]) -> None:
+        self.note({result.row: result.output for result in self.one.run(rows)})
+
+    def note(self, results: Mapping[Row, Frames | None]) -> None:
+        for row, output in results.items():
+            steps, done = self.flights[row.chunk]
+            assert done == row.step
+            self.flights[row.chunk] = steps, done + 1
+            if done + 1 == steps:
+                assert output is not None
+                del self.flights[row.chunk]
+                self.outputs[row.chunk] = output
+
+    def round(self, source: Chunk) -> None:
+        """Feed a chunk as soon as may be, and run one row of each chunk in flight."""
+        while 0 in self.flights:
+            self.run(self.ready())
+        self.begin(source)
+        self.run(self.ready())
+
+    def on(self, other: DiffusionEngine) -> "StreamBatch":
+        """The same place in the stream on another engine, without outputs."""
+        return StreamBatch(other, self.session, self.fed, dict(self.flights))
+
+
+def stored(state: EngineState) -> EngineState:
+    """The state as it is after a way through JSON and bytes; its arrays are read-only."""
+
+    def copies(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        return {k: np.frombuffer(v.tobytes(), v.dtype).reshape(v.shape) for k, v in arrays.items()}
+
+    return EngineState(
+        chunk=state.chunk,
+        attributes=json.loads(json.dumps(dict(state.attributes))),
+        head=copies(state.head),
+        blocks={name: copies(arrays) for name, arrays in state.blocks.items()},
+    )
+
+
+def caches(one: DiffusionEngine, session: str) -> list[RowCache]:
+    """The rings of a session with what they hold."""
+    return one._session(session).rows
+
+
+def difference(a: Frames, b: Frames) -> float:
+    """Mean absolute difference in levels of 0-255."""
+    return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
+
+
+@dataclass
+class Poison:
+    """A forward that answers NaN for the rows whose noise level is in `timesteps`, as often as `times` says."""
+
+    timesteps: set[float]
+    times: int = 1
+    value: float = float("nan")
+
+    def __call__(self, batch: RowBatch) -> Denoised:
+        answer: Denoised = components().transformer(batch)
+        flow = answer.flow.clone()
+        for row, timestep in enumerate(batch.timesteps.tolist()):
+            if self.times > 0 and timestep in self.timesteps:
+                flow[row] = self.value
+                self.times -= 1
+        return replace(answer, flow=flow)

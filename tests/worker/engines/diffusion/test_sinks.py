@@ -1,0 +1,120 @@
+"""When sinks change, and that nothing else does: over streams of 100,000 frames, without a model."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from genlock_worker.engines.diffusion.config import StreamOptions
+from genlock_worker.engines.diffusion.kv import Ring
+from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, latent_frames
+from genlock_worker.engines.diffusion.sinks import SinkRule
+from genlock_worker.engines.ring import RingLayout
+
+LAYOUTS = st.integers(2, 8).flatmap(
+    lambda slots: st.builds(RingLayout, slots=st.just(slots), sinks=st.integers(0, slots - 1))
+)
+NO_LATENT = torch.zeros(0)
+
+
+def blank_ring(layout: RingLayout) -> Ring:
+    """A ring of one number per slot."""
+    return Ring(torch.zeros(1, layout.slots, 1, 1), torch.zeros(1, layout.slots, 1, 1), torch.zeros(1, layout.slots, 2, 1))
+
+
+def stream(rule: SinkRule, likenesses: Iterator[tuple[float, ...]], chunks: int) -> Iterator[tuple[int, RowCache, int | None]]:
+    """A row's record as the session moves it: (chunk, record, replaced sink) after every chunk."""
+    cache = RowCache(blank_ring(rule.layout), rule.layout)
+    for chunk in range(chunks):
+        frames = latent_frames(chunk)
+        for frame in frames:
+            cache.ring.keys[:, rule.layout.slot(frame)] = float(frame)
+        cache.write([StoredFrame(0, frame, NO_LATENT, 700.0, (("p", 1.0),)) for frame in frames])
+        sink = rule.choose(next(likenesses), chunk=chunk, frames=frames, replaced_in=cache.replaced_in)
+        if sink is not None:
+            cache.replace_sink(sink, chunk=chunk)
+        yield chunk, cache, sink
+
+
+def random_likenesses(sinks: int, seed: int) -> Iterator[tuple[float, ...]]:
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from map(tuple, rng.uniform(-1, 1, (1024, sinks)).tolist())
+
+
+def check_long_stream(layout: RingLayout, *, cooldown: int, chunks: int, seed: int) -> int:
+    """Play a stream and check every state of it; returns how often a sink was replaced."""
+    rule = SinkRule(layout, threshold=0.2, cooldown_chunks=cooldown)
+    replaced: list[int] = []
+    sinks: list[int] = []
+    for chunk, cache, sink in stream(rule, random_likenesses(layout.sinks, seed), chunks):
+        newest = chunk + 1
+        held = [stored.frame for stored in cache.slots]
+        expected = layout.by_slot(newest + 1)
+        assert held[layout.sinks :] == list(expected[layout.sinks :])
+        if sink is None:
+            assert held[: len(sinks)] == sinks
+        else:
+            assert len(held) == layout.slots
+            assert held[sink] == newest
+            assert [f for slot, f in enumerate(held[: layout.sinks]) if slot != sink] == [
+                f for slot, f in enumerate(sinks) if slot != sink
+            ]
+            replaced.append(chunk)
+        sinks = held[: layout.sinks]
+        assert cache.ring.keys[0, : len(held), 0, 0].tolist() == held
+    assert all(later - earlier > cooldown for earlier, later in pairwise(replaced))
+    return len(replaced)
+
+
+def test_over_100_000_frames_the_window_holds_the_newest_and_sinks_change_by_the_rule_alone() -> None:
+    replaced = check_long_stream(RingLayout(), cooldown=8, chunks=100_000, seed=1)
+    assert 100_000 / 12 < replaced < 100_000 / 9
+
+
+@limits(max_examples=20, deadline=None)
+@given(layout=LAYOUTS, cooldown=st.integers(0, 9), seed=st.integers(0, 99))
+def test_the_same_holds_for_every_layout_and_cooldown(layout: RingLayout, cooldown: int, seed: int) -> None:
+    replaced = check_long_stream(layout, cooldown=cooldown, chunks=150, seed=seed)
+    assert (replaced > 0) == (layout.sinks > 0)
+
+
+def choose(similarity: tuple[float, ...], *, chunk: int = 20, replaced_in: int | None = None) -> int | None:
+    return SinkRule.of(StreamOptions()).choose(
+        similarity, chunk=chunk, frames=latent_frames(chunk), replaced_in=replaced_in
+    )
+
+
+def test_the_least_like_sink_below_the_threshold_is_replaced() -> None:
+    assert choose((0.1, -0.3, 0.15)) == 1
+    assert choose((0.21, 0.9, 0.5)) is None
+
+
+def test_nothing_is_replaced_while_the_ring_fills() -> None:
+    assert [choose((-1.0, -1.0, -1.0), chunk=chunk) for chunk in range(5)] == [None, None, None, None, 0]
+
+
+def test_after_a_replacement_the_next_waits() -> None:
+    assert choose((0.0, 0.0, 0.0), replaced_in=12) is None
+    assert choose((0.0, 0.0, 0.0), replaced_in=11) == 0
+
+
+def test_a_likeness_that_is_no_number_replaces_nothing() -> None:
+    assert choose((float("nan"), 0.5, 0.5)) is None
+    assert choose((float("nan"), 0.5, 0.1)) == 2
+
+
+@pytest.mark.parametrize("similarity", [(0.0, 0.0, 0.0), (-1.0, 1.0, 0.0)])
+def test_without_a_threshold_sinks_stay_for_ever(similarity: tuple[float, ...]) -> None:
+    rule = SinkRule.of(StreamOptions(sink_threshold=None))
+    assert rule.choose(similarity, chunk=99, frames=latent_frames(99), replaced_in=None) is None
+
+
+def test_a_chunk_of_several_frames_replaces_nothing() -> None:
+    rule = SinkRule(RingLayout(slots=2, sinks=1), threshold=0.2, cooldown_chunks=0)
+    assert rule.choose((-1.0,), chunk=0, frames=latent_frames(0), replaced_in=None) is None

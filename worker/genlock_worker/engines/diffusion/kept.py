@@ -1,0 +1,125 @@
+"""What a session keeps beside its rings, for snapshots: its prompts' embeddings, and the last of what the VAE coded.
+
+A cache of the causal VAE remembers the last frames, so a restored one does not have to see the whole stream again: its
+last chunks bring it close to what it was. Input frames are kept as JPEG, made beside the engine's thread.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genlock_worker.engine import Frames
+from genlock_worker.engines.diffusion.transfers import to_host
+
+JPEG_QUALITY = 95
+Block = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptPrompt:
+    """One prompt's embedding: the book that encoded it may forget it, a session may not."""
+
+    digest: str
+    embedding: Tensor
+    """(n, text_dim), the rows that are not padding."""
+    dtype: torch.dtype
+    """The model's, in which it is stored."""
+
+    @property
+    def name(self) -> str:
+        """Its name in snapshots, for ever."""
+        return f"p.{self.digest[:16]}"
+
+    @cached_property
+    def block(self) -> Block:
+        """It as arrays, made once."""
+        return {
+            "embedding": to_host(self.embedding.to(self.dtype)),
+            "digest": np.frombuffer(bytes.fromhex(self.digest), np.uint8),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class KeptInput:
+    """One chunk's input frames; `coded` is their JPEGs, which may still be in the making."""
+
+    chunk: int
+    coded: Future[tuple[NDArray[np.uint8], ...]]
+
+    @classmethod
+    def of(cls, chunk: int, frames: Frames, workers: Executor) -> "KeptInput":
+        """Keep `frames` (T, H, W, 3), which must not change any more."""
+        return cls(chunk, workers.submit(compress, frames))
+
+    @classmethod
+    def known(cls, chunk: int, block: Block, *, shape: tuple[int, ...]) -> tuple["KeptInput", Frames]:
+        """From a snapshot, with its frames. Raises ValueError unless they are `shape`, (T, H, W, 3)."""
+        coded: Future[tuple[NDArray[np.uint8], ...]] = Future()
+        coded.set_result(tuple(np.asarray(block[f"frame{number}"], np.uint8) for number in range(len(block))))
+        return cls(chunk, coded), expand(block, shape=shape)
+
+    @property
+    def name(self) -> str:
+        """Its name in snapshots, for ever."""
+        return f"i.c{self.chunk}"
+
+    @property
+    def block(self) -> Block:
+        return {f"frame{number}": data for number, data in enumerate(self.coded.result())}
+
+
+@dataclass(frozen=True, eq=False)
+class KeptOutput:
+    """One chunk's output latents, (F, C, h, w) in the model's dtype, as the decoder was given them."""
+
+    chunk: int
+    latents: Tensor
+
+    @property
+    def name(self) -> str:
+        """Its name in snapshots, for ever."""
+        return f"o.c{self.chunk}"
+
+    @cached_property
+    def block(self) -> Block:
+        """It as arrays, copied from the device once."""
+        return {"latents": to_host(self.latents)}
+
+
+def compress(frames: Frames) -> tuple[NDArray[np.uint8], ...]:
+    """RGB frames (T, H, W, 3) as JPEGs."""
+    coded = []
+    for frame in frames:
+        ok, data = cv2.imencode(
+            ".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        )
+        if not ok:
+            raise ValueError(f"a frame of shape {frame.shape} could not be compressed")
+        coded.append(data.reshape(-1))
+    return tuple(coded)
+
+
+def expand(block: Block, *, shape: tuple[int, ...]) -> Frames:
+    """The frames (T, H, W, 3) of a block. Raises ValueError unless they are `shape`."""
+    pictures = []
+    for number in count():
+        data = block.get(f"frame{number}")
+        if data is None:
+            break
+        if data.dtype != np.uint8 or data.ndim != 1 or not data.size:
+            raise ValueError(f"an input frame is not a JPEG but {data.dtype} {data.shape}")
+        picture = cv2.imdecode(np.asarray(data, np.uint8), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise ValueError("an input frame is not a readable JPEG")
+        pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    if len(pictures) != shape[0] or any(picture.shape != shape[1:] for picture in pictures):
+        raise ValueError(f"input frames of {shape} expected, not {[picture.shape for picture in pictures]}")
+    return np.stack(pictures).astype(np.uint8, copy=False)

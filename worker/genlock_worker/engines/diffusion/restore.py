@@ -1,0 +1,165 @@
+"""Rings from stored inputs: the frames that a ring holds are run through the network once more, in the order of time.
+
+The first frames saw nothing but each other, so their keys and values come out as they were. A sink that was replaced
+later is rebuilt from its own input beside the first frames. The window's frames once saw frames that are gone: they are
+rebuilt from what is left and differ until they have rolled out, one window later.
+
+While the window is rebuilt its frames lie behind the sinks in the order of time, because attention reads a ring from its
+start up to a length; at the end each is put where the ring has it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+import torch
+
+from genlock_worker.engine import CHUNK_FRAMES, Frames
+from genlock_worker.engines.blend import Weights
+from genlock_worker.engines.diffusion.config import Positions
+from genlock_worker.engines.diffusion.kept import KeptOutput
+from genlock_worker.engines.diffusion.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.micro_step import Forward, RowWork, denoise
+from genlock_worker.engines.diffusion.positions import frame_index, slot_indices
+from genlock_worker.engines.diffusion.row_cache import OPENING_FRAMES, RowCache, StoredFrame
+from genlock_worker.engines.diffusion.transfers import upload
+from genlock_worker.engines.diffusion.vae import StreamingVae, VaeStream
+
+Texts = Callable[[Weights], TextKv]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """One forward of the plan: these frames into these slots."""
+
+    frames: tuple[StoredFrame, ...]
+    slots: tuple[int, ...]
+    held: tuple[int, ...]
+    """The frame in each filled slot once they are written: what they attend to."""
+    sink: int | None = None
+    """The sink slot that the frame is put into afterwards."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """How a row's ring is rebuilt."""
+
+    passes: tuple[Pass, ...]
+    order: tuple[int, ...]
+    """At the end slot j is to hold what then lies in slot `order[j]`."""
+
+
+def plan(cache: RowCache) -> Plan:
+    """The passes that rebuild what `cache` says its ring holds."""
+    sinks = cache.layout.sinks
+    passes: list[Pass] = []
+    held: list[int] = []
+
+    def add(frames: Sequence[StoredFrame], start: int, sink: int | None = None) -> None:
+        held[start:] = [stored.frame for stored in frames]
+        slots = tuple(range(start, start + len(frames)))
+        passes.append(Pass(tuple(frames), slots, tuple(held), sink))
+        if sink is not None:
+            held[sink] = frames[0].frame
+
+    for group in _together(cache.opening):
+        add(group, group[0].frame)
+    for sink, stored in sorted(enumerate(cache.sinks), key=lambda pair: pair[1].frame):
+        if stored.frame != sink:
+            add([stored], sinks, sink)
+    window = sorted(cache.slots[sinks:], key=lambda stored: stored.frame)
+    place = sinks
+    for group in _together(window):
+        if held[place : place + len(group)] != [stored.frame for stored in group]:
+            add(group, place)
+        place += len(group)
+    lies = {stored.frame: sinks + number for number, stored in enumerate(window)}
+    order = (*range(len(cache.sinks)), *(lies[stored.frame] for stored in cache.slots[sinks:]))
+    return Plan(tuple(passes), order)
+
+
+def rebuild(caches: Sequence[RowCache], *, session: str, forward: Forward, texts: Texts, positions: Positions) -> None:
+    """Fill the rings of one session's rows with what their records say, the rows side by side.
+
+    Raises EngineFailure if it does not fit into memory.
+    """
+    plans = [plan(cache) for cache in caches]
+    for steps in zip_longest(*(one.passes for one in plans)):
+        current = [(cache, step) for cache, step in zip(caches, steps, strict=True) if step is not None]
+        for frames in sorted({len(step.frames) for _, step in current}, reverse=True):
+            _run([pair for pair in current if len(pair[1].frames) == frames], session, forward, texts, positions)
+    for cache, one in zip(caches, plans, strict=True):
+        _arrange(cache.ring, one.order)
+
+
+def _run(
+    pairs: Sequence[tuple[RowCache, Pass]], session: str, forward: Forward, texts: Texts, positions: Positions
+) -> None:
+    """One pass of some rows. Rows that begin alike (the first chunk is every row's) are computed once and copied."""
+    leaders: dict[object, RowCache] = {}
+    followed = [leaders.setdefault(_likeness(cache, step), cache) for cache, step in pairs]
+    works = [
+        _work(cache, step, session, texts, positions)
+        for (cache, step), leader in zip(pairs, followed, strict=True)
+        if leader is cache
+    ]
+    denoise(works, forward)
+    for (cache, step), leader in zip(pairs, followed, strict=True):
+        if leader is not cache:
+            cache.ring.copy_from(leader.ring)
+        if step.sink is not None:
+            cache.ring.copy_slot(step.slots[0], step.sink)
+
+
+def _likeness(cache: RowCache, step: Pass) -> object:
+    """Equal for passes that give the same ring: those of the same frames into an empty one."""
+    begins = len(step.held) == len(step.frames)
+    return tuple(stored.name for stored in step.frames) if begins else id(cache)
+
+
+def _work(cache: RowCache, step: Pass, session: str, texts: Texts, positions: Positions) -> RowWork:
+    newest = step.frames[-1].frame
+    return RowWork(
+        session=session,
+        hidden=torch.stack([stored.latent for stored in step.frames]),
+        timestep=step.frames[-1].timestep,
+        ring=cache.ring,
+        text=texts(step.frames[-1].prompts),
+        slots=step.slots,
+        query_turns=tuple(frame_index(positions, cache.layout, stored.frame, newest) for stored in step.frames),
+        key_turns=slot_indices(positions, cache.layout, step.held, newest),
+    )
+
+
+def _together(frames: Sequence[StoredFrame]) -> list[list[StoredFrame]]:
+    """Frames in the order of time, those of the first chunk as one group if both are there."""
+    if [stored.frame for stored in frames[:OPENING_FRAMES]] == list(range(OPENING_FRAMES)):
+        return [list(frames[:OPENING_FRAMES]), *([stored] for stored in frames[OPENING_FRAMES:])]
+    return [[stored] for stored in frames]
+
+
+def _arrange(ring: Ring, order: Sequence[int]) -> None:
+    """Let slot j hold what slot `order[j]` holds; a layer at a time, so that little memory is needed beside the ring."""
+    if list(order) == list(range(len(order))):
+        return
+    index = upload(np.array(order), ring.keys.device)
+    slots = ring.means.shape[1]
+    for cache in (ring.keys, ring.values):
+        for layer in cache.unflatten(1, (slots, -1)):
+            layer[: len(order)] = layer[index]
+    ring.means[:, : len(order)] = ring.means[:, index]
+
+
+def prime(vae: StreamingVae, stream: VaeStream, *, inputs: Sequence[Frames], outputs: Sequence[KeptOutput]) -> None:
+    """Run the last chunks through both directions; the pictures that come out were shown already.
+
+    A stream begins with one frame alone. Where the session's own beginning is gone, the first frame that is left (and
+    the first latent) stands in for it, so that later frames keep their places in groups of four.
+    """
+    if inputs:
+        frames = np.concatenate([*([inputs[0][:1]] if len(inputs[0]) == CHUNK_FRAMES else []), *inputs])
+        vae.encode(stream, torch.from_numpy(frames))
+    if outputs:
+        first = [outputs[0].latents] if outputs[0].chunk > 0 else []
+        vae.decode(stream, torch.cat([*first, *(kept.latents for kept in outputs)]))

@@ -1,0 +1,128 @@
+"""One row's ring as the host knows it: which frame each slot holds, and the input that the frame was computed from.
+
+All that a ring's keys and values are a function of lies here, so that a snapshot is these inputs and a restore computes
+them again. Frames are never changed, only replaced; the host's record changes together with the ring, never before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genlock_worker.engines.blend import Weights
+from genlock_worker.engines.diffusion.kv import Ring
+from genlock_worker.engines.diffusion.transfers import to_host
+from genlock_worker.engines.ring import RingLayout
+
+OPENING_FRAMES = 2
+"""Latent frames of the first chunk; they attend to each other, so they are only rebuilt together."""
+
+
+def first_frame(chunk: int) -> int:
+    """The latent frame counter of chunk `chunk`'s first latent frame."""
+    return 0 if chunk == 0 else chunk + OPENING_FRAMES - 1
+
+
+def latent_frames(chunk: int) -> range:
+    """The latent frame counters of chunk `chunk`."""
+    return range(first_frame(chunk), first_frame(chunk + 1))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFrame:
+    """The input of one latent frame in a ring: what its keys and values were computed from. Never changed."""
+
+    row: int
+    """The row that computed it; rows that took that row's ring over share it."""
+    frame: int
+    latent: Tensor
+    """x_t as the row was given it, (C, h, w), in the model's dtype."""
+    timestep: float
+    prompts: Weights
+    refreshed: bool = False
+    """Whether it was computed once more, under a later prompt than that of its chunk."""
+
+    @property
+    def name(self) -> str:
+        """Its name in snapshots, for ever: a refreshed one is another than the one before."""
+        return f"r{self.row}.f{self.frame}" + (f".p{self.prompts[-1][0][:16]}" if self.refreshed else "")
+
+    @cached_property
+    def block(self) -> Mapping[str, NDArray[np.generic]]:
+        """It as arrays, copied from the device once."""
+        return {
+            "latent": to_host(self.latent),
+            "frame": np.array(self.frame, np.int64),
+            "timestep": np.array(self.timestep, np.float64),
+            "prompts": np.frombuffer(b"".join(bytes.fromhex(digest) for digest, _ in self.prompts), np.uint8),
+            "weights": np.array([weight for _, weight in self.prompts], np.float64),
+        }
+
+    def under(self, prompts: Weights) -> "StoredFrame":
+        """The same input under other prompts."""
+        return replace(self, prompts=prompts, refreshed=True)
+
+
+@dataclass(slots=True, eq=False)
+class RowCache:
+    """A row's ring and what it holds. Moved on by the session after each forward of the row; dies with the row."""
+
+    ring: Ring
+    layout: RingLayout
+    slots: tuple[StoredFrame, ...] = ()
+    """What each filled slot holds."""
+    opening: tuple[StoredFrame, ...] = ()
+    """The first frames, of which sinks are made: kept for ever, since later sinks were computed beside them."""
+    replaced_in: int | None = None
+    """The chunk in which a sink was replaced last."""
+
+    @property
+    def newest(self) -> int:
+        """The newest frame that was written; -1 before the first."""
+        return max((stored.frame for stored in self.slots), default=-1)
+
+    @property
+    def sinks(self) -> tuple[StoredFrame, ...]:
+        """What the sink slots hold, by slot."""
+        return self.slots[: self.layout.sinks]
+
+    def slot_frames(self, new: Sequence[int]) -> tuple[int, ...]:
+        """The frame in each filled slot, once the frames `new` were written."""
+        held = {slot: stored.frame for slot, stored in enumerate(self.slots)}
+        held |= {self.layout.slot(frame): frame for frame in new}
+        return tuple(held[slot] for slot in range(len(held)))
+
+    def write(self, new: Sequence[StoredFrame]) -> None:
+        """Note that a forward wrote `new` into the ring."""
+        held = dict(enumerate(self.slots))
+        first = {stored.frame: stored for stored in self.opening}
+        for stored in new:
+            held[self.layout.slot(stored.frame)] = stored
+            if stored.frame < opening_length(self.layout):
+                first[stored.frame] = stored
+        self.slots = tuple(held[slot] for slot in range(len(held)))
+        self.opening = tuple(first[frame] for frame in range(len(first)))
+
+    def replace_sink(self, sink: int, *, chunk: int) -> None:
+        """Put the newest frame into sink slot `sink` too, in the ring and in the record."""
+        newest = self.layout.slot(self.newest)
+        self.ring.copy_slot(newest, sink)
+        self.slots = (*self.slots[:sink], self.slots[newest], *self.slots[sink + 1 :])
+        self.replaced_in = chunk
+
+    def take_over(self, other: "RowCache") -> None:
+        """Become a copy of another row's cache, its history included."""
+        self.ring.copy_from(other.ring)
+        self.slots, self.opening, self.replaced_in = other.slots, other.opening, other.replaced_in
+
+    def frames(self) -> Mapping[str, StoredFrame]:
+        """Every stored frame that it refers to, by name."""
+        return {stored.name: stored for stored in (*self.opening, *self.slots)}
+
+
+def opening_length(layout: RingLayout) -> int:
+    """How many of a session's first frames are kept: the sinks, and what was computed in one pass with them."""
+    return max(layout.sinks, OPENING_FRAMES) if layout.sinks else 0

@@ -1,0 +1,363 @@
+"""One live session of the diffusion engine: its rows, its chunks in flight, its place in the VAE's stream.
+
+A chunk enters with `feed`, passes its rows 0..steps-1 (`enter`, the forward, `leave`; rows of other chunks and sessions
+may run between) and leaves as latents, which the engine decodes. Everything that a session's output depends on is here
+or follows from it; what several sessions share (weights, prompts that were encoded) never changes.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genlock_worker.engine import Change, Chunk, StreamSettings, chunk_frames
+from genlock_worker.engines import noise
+from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
+from genlock_worker.engines.diffusion.components import Components
+from genlock_worker.engines.diffusion.config import StreamOptions
+from genlock_worker.engines.diffusion.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.micro_step import Forward, Renoise, RowOutcome, RowWork
+from genlock_worker.engines.diffusion.positions import frame_index, slot_indices
+from genlock_worker.engines.diffusion.kept import KeptInput, KeptOutput, KeptPrompt
+from genlock_worker.engines.diffusion.restore import rebuild
+from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, first_frame, latent_frames
+from genlock_worker.engines.diffusion.sinks import SinkRule
+from genlock_worker.engines.diffusion.transfers import to_host, upload
+from genlock_worker.engines.diffusion.vae import VaeStream
+from genlock_worker.engines.flow import T2V_STEPS, step_list
+
+LATENT_STRIDE = 8
+"""Pixels per latent pixel, each way."""
+PURE_NOISE = noise.NoiseLevel(scale=1.0, timestep=T2V_STEPS[0])
+"""What a session without a camera starts every chunk from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sessions of an engine share; none of it changes."""
+
+    components: Components
+    options: StreamOptions
+    forward: Forward
+    sink_rule: SinkRule
+    jpeg: Executor
+    """Where input frames are compressed."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """A chunk between `feed` and its last row; only the session moves it on."""
+
+    index: int
+    timesteps: tuple[float, ...]
+    """One per row; the first is the noise controller's."""
+    steps_before: int
+    """Rows of the chunk before: rows from there on are new with this chunk and take the last row's ring over."""
+    level: noise.NoiseLevel
+    prompts: Weights
+    text: TextKv
+    refreshes: bool
+    """Whether its rows compute their rings anew under its prompt before they run."""
+    hidden: Tensor
+    """What the next row is given, (F, C, h, w) in the model's dtype."""
+    done: int = 0
+    """Rows that have run; the next one is row `done`."""
+    host_hidden: tuple[int, NDArray[np.generic]] | None = None
+    """`done` and the copy of `hidden` that was made then."""
+
+    @property
+    def steps(self) -> int:
+        """Its rows: the denoising steps, and the clean row of a session without a camera."""
+        return len(self.timesteps)
+
+    def stored_hidden(self) -> NDArray[np.generic]:
+        """`hidden` on the host, copied from the device once."""
+        if self.host_hidden is None or self.host_hidden[0] != self.done:
+            self.host_hidden = self.done, to_host(self.hidden)
+        return self.host_hidden[1]
+
+
+@dataclass(slots=True)
+class Session:
+    """All state of one session. `settings` is what it was opened with; prompt, steps and noise scale are what the next
+    chunk will use."""
+
+    name: str
+    settings: StreamSettings
+    shared: Shared
+    stream: VaeStream
+    prompt: str
+    """Digest."""
+    steps: int
+    noise_scale: float
+    blend: PromptBlend
+    kept_prompts: dict[str, KeptPrompt]
+    """By digest, every prompt that the session may still need."""
+    rows: list[RowCache] = field(default_factory=list)
+    chunk: int = -1
+    """The last chunk fed."""
+    fed_rows: int = 0
+    """Rows of the last chunk fed; 0 before the first."""
+    prompts: Weights = ()
+    """Prompts of the last chunk fed."""
+    text: TextKv | None = None
+    """Their keys and values."""
+    scale: float | None = None
+    """Noise scale of the last chunk."""
+    last: NDArray[np.uint8] | None = None
+    """The last input frame: the next chunk's motion is measured from it."""
+    flights: dict[int, Flight] = field(default_factory=dict)
+    inputs: deque[KeptInput] = field(default_factory=deque)
+    outputs: deque[KeptOutput] = field(default_factory=deque)
+
+    @classmethod
+    def opened(cls, name: str, settings: StreamSettings, shared: Shared) -> "Session":
+        """A session that has seen nothing yet. Raises torch.OutOfMemoryError; check the settings first."""
+        digest = prompt_digest(settings.prompt)
+        session = cls(
+            name=name,
+            settings=settings,
+            shared=shared,
+            stream=shared.components.vae.open(),
+            prompt=digest,
+            steps=settings.steps,
+            noise_scale=settings.noise_scale,
+            blend=PromptBlend.of(digest),
+            kept_prompts={},
+        )
+        session._keep_prompt(digest)
+        session.grow(session.rows_of(settings.steps))
+        return session
+
+    def apply(self, change: Change) -> None:
+        """Remember what the next chunk shall use. Raises ValueError for steps out of range."""
+        if change.steps is not None:
+            self.rows_of(change.steps)
+            self.steps = change.steps
+        if change.prompt is not None:
+            self.prompt = prompt_digest(change.prompt)
+            self._keep_prompt(self.prompt)
+        if change.noise_scale is not None:
+            self.noise_scale = change.noise_scale
+
+    def rows_of(self, steps: int) -> int:
+        """Rows of a chunk of `steps` steps. Raises ValueError unless 1 <= steps <= 4."""
+        return len(step_list(steps, text_only=self.settings.text_only))
+
+    def grow(self, rows: int) -> None:
+        """Have at least `rows` rows; new ones are empty. Raises torch.OutOfMemoryError, and then has what it had."""
+        new = [RowCache(self._empty_ring(), self.shared.options.ring) for _ in range(len(self.rows), rows)]
+        self.rows += new
+
+    def check_chunk(self, chunk: Chunk) -> None:
+        """Raise ValueError if `chunk` is not the next one or of another shape."""
+        if chunk.index != self.chunk + 1:
+            raise ValueError(f"chunk {self.chunk + 1} comes next, not {chunk.index}")
+        if chunk.frames is None:
+            if not self.settings.text_only:
+                raise ValueError(f"chunk {chunk.index} has no frames, but the session has a source")
+            return
+        shape = (chunk_frames(chunk.index), self.settings.height, self.settings.width, 3)
+        if self.settings.text_only or chunk.frames.shape != shape or chunk.frames.dtype != np.uint8:
+            raise ValueError(
+                f"chunk {chunk.index}: uint8 {shape} expected, not {chunk.frames.dtype} {chunk.frames.shape}"
+            )
+
+    def feed(self, chunk: Chunk, *, steps: int) -> int:
+        """Take a chunk that was checked, to be denoised in `steps` steps; returns its rows."""
+        level = self._level(chunk)
+        hidden = self._noised(chunk, level)
+        self.blend = self.blend.towards(self.prompt)
+        prompts, text = self.blend.frame_weights(0, 1), self.text
+        changed = prompts != self.prompts
+        if changed or text is None:
+            text = self.keys_values(prompts)
+        flight = Flight(
+            index=chunk.index,
+            timesteps=(level.timestep, *step_list(steps, text_only=self.settings.text_only)[1:]),
+            steps_before=self.fed_rows or self.rows_of(steps),
+            level=level,
+            prompts=prompts,
+            text=text,
+            refreshes=self.shared.options.refresh_on_prompt and changed and len(prompts) == 1 and bool(self.prompts),
+            hidden=hidden,
+        )
+        self.flights[chunk.index] = flight
+        self.chunk, self.fed_rows, self.scale = chunk.index, flight.steps, level.scale
+        self.prompts, self.text, self.blend = prompts, text, self.blend.next_chunk()
+        if chunk.frames is not None:
+            self.last = chunk.frames[-1]
+            self.inputs.append(KeptInput.of(chunk.index, chunk.frames, self.shared.jpeg))
+        self._forget()
+        return flight.steps
+
+    def check_row(self, step: int, chunk: int) -> None:
+        """Raise ValueError unless the row may run now.
+
+        A chunk's rows run in order, each row sees the chunks in order, chunks end in order, and all wait for the first
+        chunk: what its last pass leaves is what every row starts from.
+        """
+        flight = self.flights.get(chunk)
+        if flight is None or flight.done != step or step >= flight.steps:
+            raise ValueError(f"row {step} of chunk {chunk} is not ready")
+        before = [earlier for earlier in self.flights.values() if earlier.index < chunk]
+        is_last = step == flight.steps - 1
+        if any(earlier.index == 0 or is_last or earlier.done <= step < earlier.steps for earlier in before):
+            raise ValueError(f"row {step} of chunk {chunk} would overtake an earlier chunk")
+
+    def enter(self, step: int, chunk: int) -> RowWork:
+        """What the device needs to run a row that was checked; puts its ring, and those of new rows, in order."""
+        flight = self.flights[chunk]
+        cache = self._cache(step, chunk)
+        if flight.refreshes:
+            self._refresh(cache, flight.prompts)
+        if chunk > 0 and step == flight.steps_before - 1:
+            self._hand_over(cache, flight)
+        options, frames = self.shared.options, latent_frames(chunk)
+        newest, layout = frames[-1], options.ring
+        return RowWork(
+            session=self.name,
+            hidden=flight.hidden,
+            timestep=flight.timesteps[step],
+            ring=cache.ring,
+            text=flight.text,
+            slots=tuple(layout.slot(frame) for frame in frames),
+            query_turns=tuple(frame_index(options.positions, layout, frame, newest) for frame in frames),
+            key_turns=slot_indices(options.positions, layout, cache.slot_frames(frames), newest),
+            renoise=self._renoise(flight, step + 1),
+        )
+
+    def leave(self, step: int, chunk: int, outcome: RowOutcome) -> Tensor | None:
+        """A row has run: move everything on. Returns the output latents (F, C, h, w) after the chunk's last row."""
+        flight, cache, frames = self.flights[chunk], self._cache(step, chunk), latent_frames(chunk)
+        cache.write(
+            [
+                StoredFrame(step, frame, flight.hidden[number], flight.timesteps[step], flight.prompts)
+                for number, frame in enumerate(frames)
+            ]
+        )
+        sink = self.shared.sink_rule.choose(
+            outcome.similarity, chunk=chunk, frames=frames, replaced_in=cache.replaced_in
+        )
+        if sink is not None:
+            cache.replace_sink(sink, chunk=chunk)
+        flight.done += 1
+        if flight.done < flight.steps:
+            flight.hidden = outcome.latents
+            return None
+        if chunk == 0:
+            for row in self.rows[1:]:
+                row.take_over(self.rows[0])
+        del self.flights[chunk]
+        self.outputs.append(KeptOutput(chunk, outcome.latents))
+        self._forget()
+        return outcome.latents
+
+    def sinks(self) -> Sequence[StoredFrame]:
+        """What row 0 holds fast, the row that every session has for its whole life; nothing while chunk 0 runs."""
+        return () if 0 in self.flights or not self.rows else self.rows[0].sinks
+
+    def keys_values(self, prompts: Weights) -> TextKv:
+        """Cross-attention keys and values of prompts that the session keeps."""
+        book = self.shared.components.prompts
+        for digest, _ in prompts:
+            book.add(digest, self.kept_prompts[digest].embedding)
+        return book.keys_values(prompts)
+
+    def _keep_prompt(self, digest: str) -> None:
+        parts = self.shared.components
+        self.kept_prompts[digest] = KeptPrompt(digest, parts.prompts.embedding(digest), parts.dtype)
+
+    def _cache(self, step: int, chunk: int) -> RowCache:
+        """The ring that a row runs on: all passes of the first chunk share the first."""
+        return self.rows[0 if chunk == 0 else step]
+
+    def _level(self, chunk: Chunk) -> noise.NoiseLevel:
+        if chunk.frames is None:
+            return PURE_NOISE
+        if self.scale is None or self.last is None:
+            return noise.first_level(self.noise_scale)
+        moved = noise.motion(chunk.frames, self.last)
+        return noise.next_level(noise_scale=self.noise_scale, moved=moved, previous=self.scale)
+
+    def _noised(self, chunk: Chunk, level: noise.NoiseLevel) -> Tensor:
+        """Row 0's input: the chunk's latents mixed with noise, x = s * eps + (1 - s) * z."""
+        parts, size = self.shared.components, self.settings
+        area = size.height // LATENT_STRIDE, size.width // LATENT_STRIDE
+        shape = (len(latent_frames(chunk.index)), parts.config.transformer.channels, *area)
+        mixed = upload(noise.draw(seed=size.seed, chunk=chunk.index, step=0, shape=shape), parts.device)
+        if chunk.frames is not None:
+            z = parts.vae.encode(self.stream, upload(chunk.frames, parts.device))
+            mixed = level.scale * mixed + (1.0 - level.scale) * z
+        return mixed.to(parts.dtype)
+
+    def _renoise(self, flight: Flight, step: int) -> Renoise | None:
+        if step == flight.steps:
+            return None
+        return Renoise(flight.timesteps[step], seed=self.settings.seed, chunk=flight.index, step=step)
+
+    def _refresh(self, cache: RowCache, prompts: Weights) -> None:
+        """Compute a row's ring anew under the prompts that have taken over, unless that was done."""
+        if all(stored.prompts == prompts for stored in (*cache.opening, *cache.slots)):
+            return
+        cache.slots = tuple(stored.under(prompts) for stored in cache.slots)
+        cache.opening = tuple(stored.under(prompts) for stored in cache.opening)
+        self.rebuild([cache])
+
+    def rebuild(self, caches: Sequence[RowCache]) -> None:
+        """Compute the rings of `caches` from their stored inputs. Raises EngineFailure if there is no memory for it."""
+        texts = {stored.prompts: self.keys_values(stored.prompts) for cache in caches for stored in _all(cache)}
+        rebuild(
+            caches,
+            session=self.name,
+            forward=self.shared.forward,
+            texts=texts.__getitem__,
+            positions=self.shared.options.positions,
+        )
+
+    def _hand_over(self, cache: RowCache, flight: Flight) -> None:
+        """Give the ring of the last row there was to the rows that are new with this chunk, as it is before it."""
+        for row in self.rows[flight.steps_before : flight.steps]:
+            if row.newest != first_frame(flight.index) - 1:
+                row.take_over(cache)
+
+    def _empty_ring(self) -> Ring:
+        parts, size = self.shared.components, self.settings
+        config = parts.config.transformer
+        return Ring.empty(
+            config,
+            self.shared.options.ring,
+            frame_tokens=config.frame_tokens(size.height, size.width),
+            device=parts.device,
+            dtype=parts.dtype,
+        )
+
+    def _forget(self) -> None:
+        """Drop rows, prompts and what the VAE is primed with, as soon as nothing will ask for them again."""
+        del self.rows[max([self.fed_rows, *(flight.steps for flight in self.flights.values())]) :]
+        for kept in (self.inputs, self.outputs):
+            while len(kept) > max(1, self.shared.options.primed_chunks):
+                kept.popleft()
+        used = {digest for mix in self.used_prompts() for digest, _ in mix}
+        used |= {self.prompt, *self.blend.digests()}
+        self.kept_prompts = {digest: kept for digest, kept in self.kept_prompts.items() if digest in used}
+
+    def used_prompts(self) -> set[Weights]:
+        """Every mixture of prompts under which something was computed that the session still has."""
+        stored = {frame.prompts for cache in self.rows for frame in _all(cache)}
+        return stored | {flight.prompts for flight in self.flights.values()}
+
+
+def check_settings(settings: StreamSettings) -> None:
+    """Raise ValueError for settings that no session can have."""
+    step_list(settings.steps, text_only=settings.text_only)
+    if settings.width % 16 or settings.height % 16 or min(settings.width, settings.height) < 64:
+        raise ValueError(f"sides must be multiples of 16 from 64 on, not {settings.width}x{settings.height}")
+
+
+def _all(cache: RowCache) -> tuple[StoredFrame, ...]:
+    return (*cache.opening, *cache.slots)

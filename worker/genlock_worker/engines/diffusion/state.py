@@ -1,0 +1,268 @@
+"""A session as an EngineState and back (DESIGN section 3, "Snapshot").
+
+Blocks are written once: stored frames (`r1.f12`), the last input frames (`i.c9`) and output latents (`o.c8`), the
+embeddings of the prompts in use (`p.` and the digest's beginning). The head holds the next input of each chunk in
+flight. The rings themselves are not stored: they are computed again from what is. Whatever comes in is taken for
+damaged until it has been shown to be a session that can go on.
+"""
+
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genlock_worker.engine import EngineState, StreamSettings, chunk_frames
+from genlock_worker.engines.blend import Weights
+from genlock_worker.engines.diffusion import restore, state_facts
+from genlock_worker.engines.diffusion.kept import KeptInput, KeptOutput, KeptPrompt
+from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, latent_frames
+from genlock_worker.engines.diffusion.session import LATENT_STRIDE, Flight, Session, Shared
+from genlock_worker.engines.diffusion.state_facts import Blend, FlightFacts, RowFacts, StateFacts, Wanted
+from genlock_worker.engines.diffusion.transfers import from_host
+from genlock_worker.engines.noise import NoiseLevel
+
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, cv2.error)
+"""What a damaged state raises while it is read."""
+_FRAME_NAME = re.compile(r"r(\d{1,2})\.f(\d{1,12})(\.p[0-9a-f]{16})?")
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+def to_state(session: Session) -> EngineState:
+    """The state of a session now; what was in an earlier one is not copied from the device again."""
+    rows = [] if 0 in session.flights else session.rows
+    frames = {name: stored for cache in rows for name, stored in cache.frames().items()}
+    kept = (*frames.values(), *session.inputs, *session.outputs, *session.kept_prompts.values())
+    facts = StateFacts(
+        format=state_facts.FORMAT,
+        identity=_identity(session.settings, session.shared),
+        wanted=Wanted(prompt=session.prompt, steps=session.steps, noise_scale=session.noise_scale),
+        blend=Blend.of(session.blend),
+        prompts=list(session.prompts),
+        embeddings=list(session.kept_prompts),
+        fed_rows=session.fed_rows,
+        scale=session.scale,
+        rows=[_row_out(cache, is_blank=not rows) for cache in session.rows],
+        flights=[_flight_out(flight) for flight in session.flights.values()],
+        inputs=[one.chunk for one in session.inputs],
+        outputs=[one.chunk for one in session.outputs],
+    )
+    return EngineState(
+        chunk=session.chunk,
+        attributes=facts.model_dump(mode="json"),
+        head={_hidden_name(flight.index): flight.stored_hidden() for flight in session.flights.values()},
+        blocks={one.name: one.block for one in kept},
+    )
+
+
+def read_facts(state: EngineState, settings: StreamSettings, shared: Shared) -> StateFacts:
+    """The facts of a state that belongs to these settings. Raises one of DAMAGE."""
+    facts = StateFacts.model_validate(dict(state.attributes))
+    identity = _identity(settings, shared)
+    differing = [name for name, value in identity.items() if facts.identity.get(name) != value]
+    if differing:
+        raise ValueError(f"the snapshot is of another session: {', '.join(differing)} differ")
+    state_facts.check(facts, chunk=state.chunk, text_only=settings.text_only)
+    return facts
+
+
+def from_state(name: str, state: EngineState, facts: StateFacts, settings: StreamSettings, shared: Shared) -> Session:
+    """The session that `to_state` described, its rings computed anew and the VAE brought near to where it was.
+
+    Prompt, steps and noise scale are the state's, not the settings'. Raises one of DAMAGE, EngineFailure and
+    torch.OutOfMemoryError.
+    """
+    reader = _Reader(state, settings, shared)
+    stored = [reader.row(row) for row in facts.rows]
+    counters = [[frame.frame for frame in slots] for slots, _ in stored]
+    state_facts.check_rows(facts, counters, chunk=state.chunk, layout=shared.options.ring)
+    prompts = {digest: reader.prompt(digest) for digest in facts.embeddings}
+    hidden = {flight.index: reader.hidden(flight.index) for flight in facts.flights}
+    inputs = [reader.input(chunk) for chunk in facts.inputs]
+    outputs = [reader.output(chunk) for chunk in facts.outputs]
+    session = Session(
+        name=name,
+        settings=settings,
+        shared=shared,
+        stream=shared.components.vae.open(),
+        prompt=facts.wanted.prompt,
+        steps=facts.wanted.steps,
+        noise_scale=facts.wanted.noise_scale,
+        blend=facts.blend.value(),
+        kept_prompts=prompts,
+        chunk=state.chunk,
+        fed_rows=facts.fed_rows,
+        prompts=state_facts.weights(facts.prompts),
+        scale=facts.scale,
+        last=inputs[-1][1][-1] if inputs else None,
+        inputs=deque(kept for kept, _ in inputs),
+        outputs=deque(outputs),
+    )
+    _check_prompts(session, stored, facts)
+    session.grow(len(facts.rows))
+    for cache, (slots, opening), row in zip(session.rows, stored, facts.rows, strict=True):
+        cache.slots, cache.opening, cache.replaced_in = slots, opening, row.replaced_in
+    session.flights = {flight.index: _flight_in(flight, hidden[flight.index], session) for flight in facts.flights}
+    session.text = session.keys_values(session.prompts) if session.prompts else None
+    session.rebuild(session.rows)
+    restore.prime(
+        shared.components.vae, session.stream, inputs=[frames for _, frames in inputs], outputs=list(session.outputs)
+    )
+    return session
+
+
+def _identity(settings: StreamSettings, shared: Shared) -> dict[str, Any]:
+    """What must be the same on both sides of a snapshot."""
+    options = shared.options
+    return {
+        "model": shared.components.config.name,
+        "dtype": str(shared.components.dtype),
+        "width": settings.width,
+        "height": settings.height,
+        "frameRate": settings.frame_rate,
+        "seed": settings.seed,
+        "textOnly": settings.text_only,
+        "slots": options.ring.slots,
+        "sinks": options.ring.sinks,
+        "positions": options.positions.value,
+        "normalised": options.normalise_latents,
+    }
+
+
+def _row_out(cache: RowCache, *, is_blank: bool) -> RowFacts:
+    """While the first chunk runs its next pass overwrites all there is: nothing of the rings is worth keeping."""
+    if is_blank:
+        return RowFacts(slots=[], opening=[], replaced_in=None)
+    return RowFacts(
+        slots=[stored.name for stored in cache.slots],
+        opening=[stored.name for stored in cache.opening],
+        replaced_in=cache.replaced_in,
+    )
+
+
+def _flight_out(flight: Flight) -> FlightFacts:
+    return FlightFacts(
+        index=flight.index,
+        timesteps=list(flight.timesteps),
+        steps_before=flight.steps_before,
+        level=(flight.level.scale, flight.level.timestep),
+        prompts=list(flight.prompts),
+        refreshes=flight.refreshes,
+        done=flight.done,
+    )
+
+
+def _flight_in(facts: FlightFacts, hidden: Tensor, session: Session) -> Flight:
+    prompts = state_facts.weights(facts.prompts)
+    return Flight(
+        index=facts.index,
+        timesteps=tuple(facts.timesteps),
+        steps_before=facts.steps_before,
+        level=NoiseLevel(*facts.level),
+        prompts=prompts,
+        text=session.keys_values(prompts),
+        refreshes=facts.refreshes,
+        hidden=hidden,
+        done=facts.done,
+    )
+
+
+def _hidden_name(chunk: int) -> str:
+    return f"c{chunk}.hidden"
+
+
+def _check_prompts(
+    session: Session, stored: Sequence[tuple[tuple[StoredFrame, ...], tuple[StoredFrame, ...]]], facts: StateFacts
+) -> None:
+    """Raise ValueError if a prompt that is named has no embedding."""
+    mixtures = [frame.prompts for row in stored for frames in row for frame in frames]
+    mixtures += [state_facts.weights(flight.prompts) for flight in facts.flights]
+    mixtures += [session.prompts, session.blend.start]
+    named = {digest for mixture in mixtures for digest, _ in mixture} | {session.prompt, session.blend.target}
+    missing = named - session.kept_prompts.keys()
+    if missing:
+        raise ValueError(f"prompts without an embedding: {', '.join(sorted(missing))}")
+
+
+class _Reader:
+    """Takes a state's arrays for what their names say; every method raises one of DAMAGE for what is not."""
+
+    def __init__(self, state: EngineState, settings: StreamSettings, shared: Shared) -> None:
+        self._state, self._settings, self._parts = state, settings, shared.components
+        self._frames: dict[str, StoredFrame] = {}
+        area = settings.height // LATENT_STRIDE, settings.width // LATENT_STRIDE
+        self._latent_shape = (shared.components.config.transformer.channels, *area)
+
+    def row(self, facts: RowFacts) -> tuple[tuple[StoredFrame, ...], tuple[StoredFrame, ...]]:
+        """A row's stored frames: by slot, and the first ones."""
+        opening = tuple(map(self._frame, facts.opening))
+        if [stored.frame for stored in opening] != list(range(len(opening))):
+            raise ValueError(f"these are not the first frames: {', '.join(facts.opening)}")
+        return tuple(map(self._frame, facts.slots)), opening
+
+    def prompt(self, digest: str) -> KeptPrompt:
+        arrays = self._block(f"p.{digest[:16]}")
+        config = self._parts.config.transformer
+        if np.asarray(arrays["digest"], np.uint8).tobytes().hex() != digest:
+            raise ValueError(f"the embedding of prompt {digest} is another one's")
+        embedding = from_host(arrays["embedding"], self._parts.dtype)
+        if embedding.ndim != 2 or embedding.shape[1] != config.text_dim or embedding.shape[0] > config.text_length:
+            raise ValueError(f"an embedding is (n, {config.text_dim}), not {tuple(embedding.shape)}")
+        return KeptPrompt(digest, embedding.float(), self._parts.dtype)
+
+    def hidden(self, chunk: int) -> Tensor:
+        return self._latents(self._state.head[_hidden_name(chunk)], (len(latent_frames(chunk)), *self._latent_shape))
+
+    def input(self, chunk: int) -> tuple[KeptInput, NDArray[np.uint8]]:
+        shape = (chunk_frames(chunk), self._settings.height, self._settings.width, 3)
+        return KeptInput.known(chunk, self._block(f"i.c{chunk}"), shape=shape)
+
+    def output(self, chunk: int) -> KeptOutput:
+        shape = (len(latent_frames(chunk)), *self._latent_shape)
+        return KeptOutput(chunk, self._latents(self._block(f"o.c{chunk}")["latents"], shape))
+
+    def _frame(self, name: str) -> StoredFrame:
+        """A stored frame; rows that share one get the same."""
+        if name in self._frames:
+            return self._frames[name]
+        arrays, found = self._block(name), _FRAME_NAME.fullmatch(name)
+        if found is None:
+            raise ValueError(f"{name!r} is no name of a stored frame")
+        stored = StoredFrame(
+            row=int(found[1]),
+            frame=int(found[2]),
+            latent=self._latents(arrays["latent"], self._latent_shape),
+            timestep=float(np.asarray(arrays["timestep"]).item()),
+            prompts=_mixture(arrays),
+            refreshed=found[3] is not None,
+        )
+        if stored.name != name or int(np.asarray(arrays["frame"]).item()) != stored.frame:
+            raise ValueError(f"stored frame {name} says that it is another one")
+        if not 0 <= stored.timestep <= 1000:
+            raise ValueError(f"stored frame {name} has timestep {stored.timestep}")
+        self._frames[name] = stored
+        return stored
+
+    def _latents(self, array: NDArray[np.generic], shape: tuple[int, ...]) -> Tensor:
+        if array.shape != shape:
+            raise ValueError(f"latents of {shape} expected, not {array.shape}")
+        return from_host(array, self._parts.dtype).to(self._parts.device)
+
+    def _block(self, name: str) -> Arrays:
+        try:
+            return self._state.blocks[name]
+        except KeyError:
+            raise ValueError(f"block {name} is missing") from None
+
+
+def _mixture(arrays: Arrays) -> Weights:
+    """The prompts of a stored frame: 32 bytes of digest and a weight each."""
+    digests = np.asarray(arrays["prompts"], np.uint8).reshape(-1, 32)
+    shares = np.asarray(arrays["weights"], np.float64).reshape(-1)
+    if not len(digests) or not np.isfinite(shares).all() or np.abs(shares).max() > 2:
+        raise ValueError("a stored frame has no prompts, or weights that are none")
+    return tuple((digest.tobytes().hex(), float(share)) for digest, share in zip(digests, shares, strict=True))

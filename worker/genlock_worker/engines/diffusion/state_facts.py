@@ -1,0 +1,178 @@
+"""What stands in a snapshot beside its arrays: written from a session, read back as something that may be anything.
+
+The rules that hold between the facts are checked here, so that what passes is a session that can go on: chunks in flight
+follow each other, and each row holds just the frames that its next chunk expects to find.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from genlock_worker.engines.blend import BLEND_CHUNKS, PromptBlend, Weights
+from genlock_worker.engines.diffusion.row_cache import first_frame, opening_length
+from genlock_worker.engines.flow import MAX_STEPS
+from genlock_worker.engines.ring import RingLayout
+
+FORMAT = 1
+MAX_ROWS = MAX_STEPS + 1
+MAX_KEPT = 64
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(max_length=64)]
+Count = Annotated[int, Field(ge=0, lt=2**40)]
+Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
+Timestep = Annotated[float, Field(ge=0, le=1000)]
+Mixture = Annotated[list[tuple[Digest, Share]], Field(min_length=1, max_length=8)]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Wanted(_Facts):
+    """What the next chunk will use; `prompt` is a digest."""
+
+    prompt: Digest
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    noise_scale: Annotated[float, Field(ge=0, le=1)]
+
+
+class Blend(_Facts):
+    """A PromptBlend."""
+
+    start: Mixture
+    target: Digest
+    done: Annotated[int, Field(ge=0, le=BLEND_CHUNKS)]
+
+    @classmethod
+    def of(cls, blend: PromptBlend) -> "Blend":
+        return cls(start=list(blend.start), target=blend.target, done=blend.done)
+
+    def value(self) -> PromptBlend:
+        return PromptBlend(start=tuple(self.start), target=self.target, done=self.done)
+
+
+class RowFacts(_Facts):
+    """A row's stored frames by name: what each slot holds, and the first frames."""
+
+    slots: Annotated[list[Name], Field(max_length=MAX_KEPT)]
+    opening: Annotated[list[Name], Field(max_length=MAX_KEPT)]
+    replaced_in: Count | None
+
+
+class FlightFacts(_Facts):
+    """A chunk in flight; its next input lies in the head."""
+
+    index: Count
+    timesteps: Annotated[list[Timestep], Field(min_length=1, max_length=MAX_ROWS)]
+    steps_before: Annotated[int, Field(ge=1, le=MAX_ROWS)]
+    level: tuple[Share, Annotated[int, Field(ge=0, le=1000)]]
+    prompts: Mixture
+    refreshes: bool
+    done: Annotated[int, Field(ge=0, lt=MAX_ROWS)]
+
+    @property
+    def steps(self) -> int:
+        return len(self.timesteps)
+
+
+class StateFacts(_Facts):
+    """All of them; the attributes of an EngineState."""
+
+    format: Literal[1]
+    identity: dict[str, JsonValue]
+    wanted: Wanted
+    blend: Blend
+    prompts: Annotated[list[tuple[Digest, Share]], Field(max_length=8)]
+    """Of the last chunk fed; empty before the first."""
+    embeddings: Annotated[list[Digest], Field(max_length=MAX_KEPT)]
+    fed_rows: Annotated[int, Field(ge=0, le=MAX_ROWS)]
+    scale: Share | None
+    rows: Annotated[list[RowFacts], Field(min_length=1, max_length=MAX_ROWS)]
+    flights: Annotated[list[FlightFacts], Field(max_length=MAX_KEPT)]
+    inputs: Annotated[list[Count], Field(max_length=MAX_KEPT)]
+    outputs: Annotated[list[Count], Field(max_length=MAX_KEPT)]
+
+    @property
+    def first_chunk_runs(self) -> bool:
+        return bool(self.flights) and self.flights[0].index == 0
+
+
+def check(facts: StateFacts, *, chunk: int, text_only: bool) -> None:
+    """Raise ValueError unless the facts describe a session that was fed up to `chunk`."""
+    fed = chunk + 1
+    flying = [flight.index for flight in facts.flights]
+    finished = fed - len(flying)
+    _expect(chunk >= -1 and flying == list(range(finished, fed)), "the chunks in flight are not the last ones")
+    _expect((facts.fed_rows == 0) == (fed == 0) == (facts.scale is None) == (not facts.prompts), "nothing was fed")
+    _check_flights(facts, text_only=text_only)
+    rows = max([facts.fed_rows, *(flight.steps for flight in facts.flights)])
+    _expect(not fed or len(facts.rows) == rows, f"{rows} rows are needed and {len(facts.rows)} are there")
+    _expect(_last(facts.inputs, 0 if text_only else fed), "the input chunks are not the last ones")
+    _expect(_last(facts.outputs, finished), "the output chunks are not the last ones")
+
+
+def check_rows(facts: StateFacts, rows: Sequence[Sequence[int]], *, chunk: int, layout: RingLayout) -> None:
+    """Raise ValueError unless each row's slots hold frames (`rows`: the counters by slot) with which it can go on."""
+    for number, frames in enumerate(rows):
+        newest = max(frames, default=-1)
+        replaced = _check_ring(frames, newest, layout)
+        row = facts.rows[number]
+        _expect(row.replaced_in is not None or not replaced, f"row {number}: a sink was replaced in no chunk")
+        _expect(row.replaced_in is None or row.replaced_in <= chunk, f"row {number}: a sink was replaced later")
+        _expect(len(row.opening) == min(opening_length(layout), newest + 1), f"row {number}: first frames are missing")
+        expected = _expected_newest(facts, number, chunk)
+        _expect(expected in (None, newest), f"row {number} holds frames up to {newest}, not {expected}")
+
+
+def _expected_newest(facts: StateFacts, row: int, chunk: int) -> int | None:
+    """The newest frame that a row must hold; None if another row's ring will be copied over whatever it holds."""
+    if facts.first_chunk_runs or chunk < 0:
+        return -1
+    flight = next((flight for flight in facts.flights if flight.done <= row < flight.steps), None)
+    if flight is None:
+        return first_frame(chunk + 1) - 1 if row < facts.fed_rows else None
+    if flight.done < flight.steps_before <= row:
+        return None
+    return first_frame(flight.index) - 1
+
+
+def _check_ring(frames: Sequence[int], newest: int, layout: RingLayout) -> bool:
+    """Whether sinks were replaced in a ring; raises ValueError for one that no stream leads to."""
+    expected = layout.by_slot(newest + 1)
+    _expect(len(frames) == len(expected), f"a ring after frame {newest} holds {len(expected)} frames")
+    changed = [slot for slot, (frame, own) in enumerate(zip(frames, expected, strict=True)) if frame != own]
+    for slot in changed:
+        is_newer = slot < layout.sinks and layout.slots - 1 <= frames[slot] <= newest
+        _expect(is_newer, f"frame {frames[slot]} cannot be in slot {slot}")
+    return bool(changed)
+
+
+def _check_flights(facts: StateFacts, *, text_only: bool) -> None:
+    before: FlightFacts | None = None
+    for flight in facts.flights:
+        where = f"chunk {flight.index}"
+        _expect(1 + text_only <= flight.steps <= MAX_STEPS + text_only, f"{where} has {flight.steps} rows")
+        _expect(flight.done < flight.steps, f"{where} is finished already")
+        if before is not None:
+            _expect(flight.steps_before == before.steps, f"{where} follows another chunk")
+            waits = before.index == 0 and flight.done > 0
+            _expect(not waits and flight.done <= max(before.done, 0), f"{where} overtook the chunk before")
+        before = flight
+    _expect(before is None or facts.fed_rows == before.steps, "the last chunk fed had other rows")
+
+
+def _last(kept: Sequence[int], until: int) -> bool:
+    """Whether `kept` are the last of the chunks 0..until-1, at least one if there are any."""
+    return list(kept) == list(range(until - len(kept), until)) and bool(kept) == bool(until)
+
+
+def weights(pairs: Sequence[tuple[str, float]]) -> Weights:
+    """A mixture as the engine has it."""
+    return tuple((digest, weight) for digest, weight in pairs)
+
+
+def _expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001
+    if not holds:
+        raise ValueError(otherwise)

@@ -1,0 +1,43 @@
+"""Arrays between the host and the device: pinned on the way up, so that no copy waits for another; bfloat16 as uint16.
+
+numpy has no bfloat16, and a snapshot holds numpy's types alone (`genlock_core.stream_state.tensors`).
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+STORED_AS: dict[torch.dtype, np.dtype[np.generic]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float16: np.dtype(np.float16),
+    torch.bfloat16: np.dtype(np.uint16),
+}
+"""numpy's type for each that a model may run in."""
+
+
+def upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
+    """A copy of `array` on the device; on a GPU the copy is queued, and this returns before it was made."""
+    tensor = torch.from_numpy(array.copy())
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def to_host(tensor: Tensor) -> NDArray[np.generic]:
+    """A copy on the host, read-only; waits for the device."""
+    host = tensor.detach().to("cpu", copy=True).contiguous()
+    array: NDArray[np.generic] = (host.view(torch.uint16) if host.dtype == torch.bfloat16 else host).numpy()
+    array.setflags(write=False)
+    return array
+
+
+def from_host(array: NDArray[np.generic], dtype: torch.dtype) -> Tensor:
+    """The inverse, still on the host. Raises ValueError for another type or for numbers that are not finite."""
+    if array.dtype != STORED_AS[dtype]:
+        raise ValueError(f"an array of {dtype} is stored as {STORED_AS[dtype]}, not {array.dtype}")
+    tensor = torch.from_numpy(array.copy())
+    tensor = tensor.view(dtype) if dtype == torch.bfloat16 else tensor
+    if not bool(tensor.isfinite().all()):
+        raise ValueError("an array holds numbers that are not finite")
+    return tensor
