@@ -15,6 +15,7 @@ from genlock_worker.engines.diffusion.vae import StreamingVae, WanDecoder, WanEn
 
 GOLDEN = Path(__file__).parent / "golden" / "vae_stream.npz"
 TOLERANCE = 1e-4
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def worst(ours: Tensor, theirs: Any) -> float:
 
 
 def test_latents_are_those_of_the_reference(recorded: dict[str, Any]) -> None:
-    encoder = WanEncoder(recorded_model(recorded), normalise=False).eval()
+    encoder = WanEncoder(recorded_model(recorded), device=CPU, normalise=False).eval()
     video = torch.from_numpy(recorded["video"])[0].permute(1, 2, 3, 0)
     caches: list[Tensor | None] = [None] * encoder.cache_count
     start = 0
@@ -100,7 +101,7 @@ def test_latents_are_those_of_the_reference(recorded: dict[str, Any]) -> None:
 
 
 def test_frames_are_those_of_the_reference(recorded: dict[str, Any]) -> None:
-    decoder = WanDecoder(recorded_model(recorded)).eval()
+    decoder = WanDecoder(recorded_model(recorded), device=CPU).eval()
     latents = torch.cat([torch.from_numpy(recorded[f"enc_chunks/{call}"]) for call in range(4)], 2)[0].transpose(0, 1)
     caches: list[Tensor | None] = [None] * decoder.cache_count
     start = 0
@@ -114,8 +115,7 @@ def test_frames_are_those_of_the_reference(recorded: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_pixels_are_those_of_the_reference_to_one_level(recorded: dict[str, Any], *, channels_last: bool) -> None:
-    cpu = torch.device("cpu")
-    vae = StreamingVae(recorded_model(recorded), device=cpu, dtype=torch.float32, channels_last=channels_last)
+    vae = StreamingVae(recorded_model(recorded), device=CPU, dtype=torch.float32, channels_last=channels_last)
     stream = vae.open()
     for call in range(4):
         latents = torch.from_numpy(recorded[f"enc_chunks/{call}"])[0].transpose(0, 1)

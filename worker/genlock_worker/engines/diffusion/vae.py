@@ -8,7 +8,6 @@ exact: the same spans are computed whatever the calls (the first frame alone, th
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
@@ -49,34 +48,35 @@ class VaeStream:
         return sum(cache.nbytes for cache in (*self.encoder, *self.decoder) if isinstance(cache, Tensor))
 
 
-class LatentDecoder(Protocol):
+class LatentDecoder(nn.Module):
     """From latents to frames, with all memory in the caches it is given."""
 
     cache_count: int
+    """How many caches a stream needs."""
 
     def frames(self, latents: Tensor, caches: Caches, *, first: bool) -> Tensor:
         """(F, C, h, w) float32 as the network gave them -> (frames, 3, H, W) in [0, 1], not clamped; moves `caches` on.
 
         `first`: the first latent is the first of its stream and gives 1 frame; every other gives 4.
         """
-        ...
+        raise NotImplementedError
 
 
-class WanDecoder(nn.Module):
+class WanDecoder(LatentDecoder):
     """The VAE's own decoder, on latents that it brings back to their mean and deviation."""
 
-    def __init__(self, model: AutoencoderKLWan) -> None:
+    def __init__(self, model: AutoencoderKLWan, *, device: torch.device) -> None:
         super().__init__()
         self.decoder = model.decoder
         self.post_quant_conv = model.post_quant_conv
         self.cache_count = lay_causal_convs(self.decoder)
         lay_causal_convs(self)
-        self.mean, self.deviation = _statistics(model)
+        self._mean, self._deviation = _statistics(model, device)
 
     def frames(self, latents: Tensor, caches: Caches, *, first: bool) -> Tensor:
         """As `LatentDecoder.frames`."""
         weight = self.post_quant_conv.weight
-        z = latents * self.deviation.to(latents.device) + self.mean.to(latents.device)
+        z = latents * self._deviation + self._mean
         z = _laid_out(z.to(weight.dtype).transpose(0, 1).unsqueeze(0), weight)
         z = self.post_quant_conv(z)
         spans = [
@@ -89,14 +89,14 @@ class WanDecoder(nn.Module):
 class WanEncoder(nn.Module):
     """The VAE's encoder up to the mean of the posterior."""
 
-    def __init__(self, model: AutoencoderKLWan, *, normalise: bool) -> None:
+    def __init__(self, model: AutoencoderKLWan, *, device: torch.device, normalise: bool) -> None:
         super().__init__()
         self.encoder = model.encoder
         self.quant_conv = model.quant_conv
         self.cache_count = lay_causal_convs(self.encoder)
         lay_causal_convs(self)
         self._normalise = normalise
-        self.mean, self.deviation = _statistics(model)
+        self._mean, self._deviation = _statistics(model, device)
 
     def latents(self, frames: Tensor, caches: Caches, *, first: bool) -> Tensor:
         """(T, H, W, 3) uint8 -> (F, C, h, w) float32; moves `caches` on. `first`: the first frame is coded alone."""
@@ -109,16 +109,17 @@ class WanEncoder(nn.Module):
         posterior = self.quant_conv(torch.cat(parts, 2))[0].transpose(0, 1)
         mean: Tensor = posterior[:, : posterior.shape[1] // 2].float().contiguous()
         if self._normalise:
-            mean = (mean - self.mean.to(mean.device)) / self.deviation.to(mean.device)
+            mean = (mean - self._mean) / self._deviation
         return mean
 
 
 class StreamingVae:
     """One VAE shared by all sessions. Without state of its own: its methods may run in several threads at once.
 
-    Takes `model` over (moves it, changes its convolutions). `channels_last` keeps activations with the channels
-    together, which is what convolutions and norms over channels want: on a CPU of two cores twice as fast. `normalise`
-    gives latents of mean 0 and deviation 1 to the network. `decoder` decodes in the place of the VAE's own.
+    Takes `model` and `decoder` over (moves them, changes their convolutions). `channels_last` keeps activations with
+    the channels together, which is what convolutions and norms over channels want: on a CPU of two cores it takes a
+    third of the time. `normalise` gives latents of mean 0 and deviation 1 to the network. `decoder` decodes in the
+    place of the VAE's own.
     """
 
     def __init__(
@@ -133,23 +134,17 @@ class StreamingVae:
     ) -> None:
         self.device, self.dtype = device, dtype
         self._channels = int(model.config["z_dim"])
-        self._encoder = WanEncoder(model, normalise=normalise)
-        halves: list[nn.Module] = [self._encoder]
-        if decoder is None:
-            own = WanDecoder(model)
-            halves.append(own)
-            decoder = own
-        self._decoder: LatentDecoder = decoder
-        for half in halves:
+        self._encoder = WanEncoder(model, device=device, normalise=normalise)
+        self._decoder = decoder or WanDecoder(model, device=device)
+        for half in (self._encoder, self._decoder):
             half.eval().requires_grad_(requires_grad=False).to(device, dtype)
             if channels_last:
                 _lay_channels_last(half)
-        self._parts = halves
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of the weights on the device, a decoder that was given not counted."""
-        return sum(p.nbytes for part in self._parts for p in part.parameters())
+        """Bytes of the weights on the device."""
+        return sum(p.nbytes for half in (self._encoder, self._decoder) for p in half.parameters())
 
     def open(self) -> VaeStream:
         """A session that has seen nothing."""
@@ -229,10 +224,13 @@ def _same_area(stream: VaeStream, area: tuple[int, int]) -> tuple[int, int]:
     return area
 
 
-def _statistics(model: AutoencoderKLWan) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the latents' channels, (C, 1, 1) each."""
-    mean, deviation = (torch.tensor(model.config[name]) for name in ("latents_mean", "latents_std"))
-    return mean.float().view(-1, 1, 1), deviation.float().view(-1, 1, 1)
+def _statistics(model: AutoencoderKLWan, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the latents' channels, (C, 1, 1) float32 each, in whatever dtype the model computes."""
+    mean, deviation = (
+        torch.tensor(model.config[name], device=device, dtype=torch.float32).view(-1, 1, 1)
+        for name in ("latents_mean", "latents_std")
+    )
+    return mean, deviation
 
 
 def _lay_channels_last(module: nn.Module) -> None:
