@@ -47,7 +47,7 @@ class Subjects:
     effort: Effort
 
 
-CPU = (Subjects("tiny", ((256, 256),), (1, 2, 4), (1, 2, 4, 8), Effort(seconds=0.0, chunks=4)),)
+CPU = (Subjects("tiny", ((128, 128),), (1, 2, 4), (1, 2, 4, 8), Effort(seconds=0.0, chunks=6, warm=FILL_CHUNKS)),)
 GPU = (
     Subjects("wan2.1-1.3b", ((512, 512), (832, 480)), (1, 2, 3, 4), (1, 2, 4, 8), Effort(seconds=2.0, chunks=8)),
     Subjects("wan2.1-14b", ((512, 512), (832, 480)), (1, 2, 3, 4), (1, 2), Effort(seconds=3.0, chunks=6)),
@@ -157,7 +157,7 @@ def switches(subjects: Subjects, clock: Clock, *, on_gpu: bool, device: str) -> 
     for name, options in kinds.items():
         subject = subject_of(subjects.model, options, device=device)
         began_s = clock.monotonic()
-        warm = Effort(seconds=0.0, chunks=1)
+        warm = Effort(seconds=0.0, chunks=1, warm=1)
         measure(subject.engine, combination, clock=clock, memory=subject.memory, effort=warm)
         warm_s = clock.monotonic() - began_s
         runs = [

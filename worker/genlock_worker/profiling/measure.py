@@ -21,18 +21,20 @@ from genlock_worker.engine import (
 from genlock_worker.profiling.plan import Combination, seconds_left, without_larger
 from genlock_worker.profiling.streams import FRAME_RATE, first_pictures, later_pictures, opened
 
-WARM_CHUNKS = 12
-"""Before anything is counted: rings fill, kernels are chosen and compiled, graphs are captured."""
 CATCH_UP_S = (FIRST_CHUNK_FRAMES - 1) / FRAME_RATE
 """From a camera's first frame to the last one of its first chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long a combination is measured: for `seconds`, and for at least `chunks` chunks of each session."""
+    """How long a combination is measured: for `seconds`, and for at least `chunks` chunks of each session.
+
+    Before anything is counted come `warm` chunks: rings fill, kernels are chosen and compiled, graphs are captured.
+    """
 
     seconds: float = 5.0
     chunks: int = 20
+    warm: int = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def measure(
         names = list(sessions)
         stream = _Stream(engine, combination, names, clock)
         first_ms = [stream.first_chunk(name) for name in names]
-        for _ in range(WARM_CHUNKS + combination.steps):
+        for _ in range(effort.warm + combination.steps):
             stream.micro_step()
         stream.latencies_ms.clear()
         began_s, steps_run = clock.monotonic(), 0

@@ -68,6 +68,16 @@ class DiffusionEngine:
         return self._shared.components.config.name
 
     @property
+    def device(self) -> torch.device:
+        """Where the transformer and the VAE are."""
+        return self._shared.components.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the transformer computes in."""
+        return self._shared.components.dtype
+
+    @property
     def resident_bytes(self) -> int:
         """Bytes that are there without any session."""
         return self._shared.components.resident_bytes
