@@ -48,6 +48,10 @@ class DiffusionSettings:
     positions: Positions
     sink_threshold: float | None
     """A sink that is less similar than this to what comes in is replaced; None: sinks stay."""
+    normalise_latents: bool
+    """True: feed the network latents of mean 0 and deviation 1. The published models were run without."""
+    refresh_on_prompt: bool
+    """True: what a row remembers is computed anew once another prompt has taken over."""
 
 
 class AddOption(Protocol):
@@ -76,6 +80,8 @@ def add_options(option: AddOption) -> None:
     option("sink-frames", str(SINKS), "how many of these stay from the session's beginning", int)
     option("positions", Positions.RELATIVE.value, "where cached frames stand in time", one_of(*Positions))
     option("sink-threshold", "0.2", "similarity below which a sink is replaced; off: never", _threshold)
+    option("normalise-latents", "no", "yes: normalise what the network is fed", yes)
+    option("refresh-on-prompt", "no", "yes: compute what is cached anew under a new prompt", yes)
 
 
 def one_of(*words: str) -> Callable[[str], str]:
