@@ -19,13 +19,15 @@ from genlock_worker.engines.diffusion import (
     random_weights,
     skeletons,
     text_loading,
+    tiny_decoder,
 )
 from genlock_worker.engines.diffusion.checkpoints import load_into, open_checkpoint
 from genlock_worker.engines.diffusion.config import DiffusionConfig
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
 from genlock_worker.engines.diffusion.key_names import transformer_names, vae_names
-from genlock_worker.engines.diffusion.model_files import REQUIRED, Part, PartFiles, find_parts
+from genlock_worker.engines.diffusion.model_files import REQUIRED, Part, PartFiles, find_parts, size_words
 from genlock_worker.engines.diffusion.prompt_book import PromptBook
+from genlock_worker.engines.diffusion.tiny_decoder import TinyDecoder
 from genlock_worker.engines.diffusion.transformer import CausalWan
 from genlock_worker.engines.diffusion.vae import StreamingVae
 from genlock_worker.engines.ring import V2V_RING, RingLayout
@@ -134,7 +136,7 @@ def load_components(
         resident = _allocated_bytes(device) - before
     else:
         resident = tensor_bytes(transformer) + vae.resident_bytes + encoder.resident_bytes
-    progress(f"{config.name}: ready on {device}, {resident / 1e9:.2f} GB resident")
+    progress(f"{config.name}: ready on {device}, {size_words(resident)} resident")
     return Components(config, transformer, vae, prompts, device, dtype, resident)
 
 
@@ -171,10 +173,13 @@ def _transformer(
         load_into(model, checkpoint, transformer_names, device=device, dtype=dtype)
     else:
         random_weights.fill(model, device=device, dtype=dtype, factors=random_weights.TRANSFORMER_FACTORS)
-    progress(loaded_line("transformer", model, dtype, started_s))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    many = f"{count / 1e9:.2f} B" if count >= 1e8 else f"{count / 1e6:.2f} M"
+    seconds = time.monotonic() - started_s
+    progress(f"transformer: {many} parameters, {_name(dtype)}, {size_words(tensor_bytes(model))}, {seconds:.1f} s")
     if options.fp8:
         saved = fp8.use_fp8(model)
-        progress(f"transformer: 8-bit weights, {saved / 1e9:.1f} GB less")
+        progress(f"transformer: 8-bit weights, {size_words(saved)} less")
     return model
 
 
@@ -192,7 +197,7 @@ def _vae(
         load_into(model, open_checkpoint(files[Part.VAE].files), vae_names, device=device, dtype=dtype)
     else:
         model = random_vae.random_vae(config.vae, random_weights.SEED)
-    decoder = None
+    decoder = _tiny_decoder(config, files, device, dtype) if options.decoder == "tiny" else None
     vae = StreamingVae(
         model,
         device=device,
@@ -201,17 +206,21 @@ def _vae(
         channels_last=options.channels_last,
         decoder=decoder,
     )
-    progress(loaded_line("VAE", model, dtype, started_s))
+    seconds = time.monotonic() - started_s
+    progress(f"VAE: {_name(dtype)}, {size_words(vae.resident_bytes)}, the {options.decoder} decoder, {seconds:.1f} s")
     return vae
 
 
-def loaded_line(name: str, module: nn.Module, dtype: torch.dtype, started_s: float) -> str:
-    """`transformer: 1.42 B parameters, bfloat16, 2.8 GB, 3.1 s`."""
-    count = sum(parameter.numel() for parameter in module.parameters())
-    size = f"{count / 1e9:.2f} B" if count >= 1e8 else f"{count / 1e6:.2f} M"
-    kind = str(dtype).removeprefix("torch.")
-    seconds = time.monotonic() - started_s
-    return f"{name}: {size} parameters, {kind}, {tensor_bytes(module) / 1e9:.2f} GB, {seconds:.1f} s"
+def _tiny_decoder(config: DiffusionConfig, files: Files, device: torch.device, dtype: torch.dtype) -> TinyDecoder:
+    if files:
+        return tiny_decoder.read(open_checkpoint(files[Part.TINY_DECODER].files), device=device, dtype=dtype)
+    decoder = skeletons.tiny_decoder(config.vae)
+    random_weights.fill(decoder, device=device, dtype=dtype)
+    return decoder
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _allocated_bytes(device: torch.device) -> int:

@@ -15,7 +15,7 @@ from genlock_core.errors import GenlockError
 from genlock_worker.engines.diffusion import skeletons
 from genlock_worker.engines.diffusion.checkpoints import Checkpoint, Stored, fit, open_checkpoint, read_tensor, shapes
 from genlock_worker.engines.diffusion.key_names import transformer_names
-from genlock_worker.engines.diffusion.model_files import TRANSFORMER_FILE, model_config, shards
+from genlock_worker.engines.diffusion.model_files import TRANSFORMER_FILE, model_config, shards, size_words
 from genlock_worker.weights import digest
 
 DTYPES = {
@@ -68,7 +68,7 @@ def convert_transformer(
         raise ConversionFailed(f"{target} cannot be written: {error}; is there room for it?") from error
     finally:
         part.unlink(missing_ok=True)
-    say(f"{target}: {target.stat().st_size / 1e9:.2f} GB, {dtype}")
+    say(f"{target}: {size_words(target.stat().st_size)}, {dtype}")
     return target
 
 

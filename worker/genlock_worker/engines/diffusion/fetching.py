@@ -3,12 +3,14 @@
 Nothing here runs when a worker starts: `genlock models fetch` is run once, by a person or a job.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from genlock_core.errors import GenlockError
-from genlock_worker.engines.diffusion.model_files import TRANSFORMER_FILE, model_config, model_folder
+from genlock_worker.engines.diffusion.model_files import TRANSFORMER_FILE, model_config, model_folder, size_words
 
 Download = Callable[[str, str, Path], Path]
 """(repository, file in it, folder) -> the file, below the folder under its name in the repository."""
@@ -78,13 +80,13 @@ def fetch(
         target = folder / one.path
         head = f"[{number}/{len(wanted)}] {one.path}"
         if target.is_file():
-            say(f"{head}: is there, {_size(target)}")
+            say(f"{head}: is there, {size_words(target.stat().st_size)}")
         elif one.path == _PUBLISHED_FILE and (folder / TRANSFORMER_FILE).is_file():
             say(f"{head}: not needed, {TRANSFORMER_FILE} is there")
         else:
             say(f"{head}: from {one.repo}")
             _fetch(one, folder, download)
-            say(f"{head}: done, {_size(target)}")
+            say(f"{head}: done, {size_words(target.stat().st_size)}")
 
 
 def hub_download(repo: str, file: str, folder: Path) -> Path:
@@ -110,6 +112,21 @@ def _fetch(one: Wanted, folder: Path, download: Download) -> None:
         ) from error
 
 
-def _size(path: Path) -> str:
-    size = path.stat().st_size
-    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
+@contextmanager
+def ticking(folder: Path, say: Callable[[str], None], *, every_s: float = 10.0) -> Iterator[None]:
+    """Say now and then how much lies below `folder`, parts of files included: for where no terminal shows a bar."""
+    over = threading.Event()
+
+    def tick() -> None:
+        while not over.wait(every_s):
+            with suppress(FileNotFoundError):  # a part got its name between the listing and the look
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                say(f"{size_words(size)} are there")
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -104,6 +104,11 @@ def missing_part(folder: Path, part: Part) -> str:
     return f"no {part}: looked for {', '.join(str(folder / path) for path in LAYOUTS[part])}"
 
 
+def size_words(size: int) -> str:
+    """Bytes as people write them: `2.84 GB`, `0.15 MB`."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
+
+
 def _files(path: Path, part: Part) -> tuple[Path, ...]:
     if part is Part.TOKENIZER:
         return (path, *sorted(other for other in path.parent.iterdir() if other.is_file() and other != path))

@@ -19,6 +19,7 @@ from genlock_worker.engines.diffusion.key_names import (
 )
 from genlock_worker.engines.diffusion.model_files import Part
 from genlock_worker.engines.diffusion.random_vae import empty_vae
+from genlock_worker.engines.diffusion.tiny_decoder import TinyDecoder
 from genlock_worker.engines.diffusion.transformer import CausalWan
 from genlock_worker.engines.ring import V2V_RING, RingLayout
 
@@ -46,6 +47,12 @@ def vae(config: VaeConfig) -> AutoencoderKLWan:
     """The VAE, without weights."""
     with torch.device("meta"):
         return empty_vae(config)
+
+
+def tiny_decoder(config: VaeConfig) -> TinyDecoder:
+    """The small decoder for the VAE's latents, without weights."""
+    with torch.device("meta"):
+        return TinyDecoder(config.z_dim)
 
 
 def text_encoder(config: TextConfig) -> UMT5EncoderModel:

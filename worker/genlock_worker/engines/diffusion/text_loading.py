@@ -10,7 +10,7 @@ from genlock_worker.engines.diffusion import random_weights, skeletons
 from genlock_worker.engines.diffusion.checkpoints import fit, load_into, open_checkpoint
 from genlock_worker.engines.diffusion.config import DiffusionConfig, TextConfig
 from genlock_worker.engines.diffusion.key_names import TIED_EMBEDDING, text_names
-from genlock_worker.engines.diffusion.model_files import Part, PartFiles
+from genlock_worker.engines.diffusion.model_files import Part, PartFiles, size_words
 from genlock_worker.engines.diffusion.text_encoder import TextModel, Umt5Encoder, byte_tokenizer, read_tokenizer
 
 STAND_IN = {"head_dim": 64, "ffn_dim": 128, "heads": 2, "layers": 1, "vocab": 384}
@@ -43,8 +43,8 @@ def text_encoder(
         load = partial(_random, _random_sizes(config, device), device, kind)
     encoder = Umt5Encoder(load, text_length=config.transformer.text_length, keep=keep)
     if keep:
-        encoder.encode("")  # loads it
-        progress(f"text encoder: {encoder.resident_bytes / 1e9:.2f} GB on {device}")
+        encoder.encode("a picture")  # loads it
+        progress(f"text encoder: {size_words(encoder.resident_bytes)} on {device}")
     else:
         progress(f"text encoder: loaded for each prompt, on {device}")
     return encoder
@@ -61,7 +61,7 @@ def _load(config: TextConfig, files: Mapping[Part, PartFiles], device: torch.dev
     model = skeletons.text_encoder(config)
     checkpoint = open_checkpoint(files[Part.TEXT_ENCODER].files)
     load_into(model, checkpoint, text_names, device=device, dtype=dtype, without={TIED_EMBEDDING})
-    model.set_input_embeddings(model.shared)
+    model.set_input_embeddings(model.shared)  # type: ignore[no-untyped-call]  # the library has no types
     return TextModel(model, read_tokenizer(files[Part.TOKENIZER].folder))
 
 
@@ -69,7 +69,7 @@ def _random(config: TextConfig, device: torch.device, dtype: torch.dtype) -> Tex
     model = skeletons.text_encoder(config)
     factors = random_weights.text_factors(config.head_dim)
     random_weights.fill(model, device=device, dtype=dtype, factors=factors, without={TIED_EMBEDDING})
-    model.set_input_embeddings(model.shared)
+    model.set_input_embeddings(model.shared)  # type: ignore[no-untyped-call]  # the library has no types
     return TextModel(model, byte_tokenizer())
 
 
