@@ -142,15 +142,16 @@ def load(model: str, options: Mapping[str, str], *, gpu_product: str | None, not
     from genlock_worker.profiling.device import DOES_NOT_FIT, DeviceMemory, conditions
 
     found = hardware(EngineName.DIFFUSION, settings.device, model=model, rows=(), names=gpu_names())
-    switches = [f"{name} {options[name]}" for name in ("decoder", "compile", "cuda-graphs", "fp8")]
-    weights = "random weights" if settings.weights is None else "published weights"
-    words = [*conditions(engine), *switches, weights, f"first frame with {FRAME_RATE} fps input"]
+    switches = [name for name in ("compile", "cuda-graphs", "fp8") if options[name] == "yes"]
+    weights = "random weights" if settings.random_weights or settings.weights is None else "published weights"
+    words = [*conditions(engine, switches), f"decoder {options['decoder']}", weights]
+    words += [f"first frame with {FRAME_RATE} fps input", *([note] if note else [])]
     return Subject(
         engine=engine,
         memory=DeviceMemory(engine),
         does_not_fit=DOES_NOT_FIT,
         gpu_product=gpu_product or found.gpu_product,
-        source=f"genlock profile, {time.strftime('%Y-%m-%d')}: {', '.join([*words, *([note] if note else [])])}",
+        source=f"genlock profile, {time.strftime('%Y-%m-%d')}: {', '.join(words)}",
     )
 
 
@@ -200,14 +201,15 @@ def run(
                 progress.advance(task)
         except KeyboardInterrupt:
             outcomes.interrupted = True
+        progress.update(task, left="")
     return outcomes
 
 
 def table(rows: Sequence[ProfileRow]) -> Table:
     """What was measured, for people."""
     found = Table(box=None, pad_edge=False)
-    columns = ("resolution", "steps", "sessions", "fps each", "fps in all", "chunk ms", "p95", "p99", "first frame ms")
-    for name in (*columns, "MB a session"):
+    names = ("size", "steps", "sessions", "fps each", "in all", "chunk ms", "p95", "p99", "first ms", "MB each")
+    for name in names:
         found.add_column(name, justify="right")
     for row in rows:
         latency = row.chunk_latency_ms

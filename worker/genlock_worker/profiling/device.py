@@ -1,5 +1,7 @@
 """The device of a diffusion engine that is measured. Imports torch; the rest of this package does not."""
 
+from collections.abc import Iterable
+
 import torch
 
 from genlock_worker.engine import Engine, EngineFailure
@@ -9,11 +11,13 @@ DOES_NOT_FIT = (EngineFailure, torch.OutOfMemoryError)
 """What an engine raises where there is too little memory."""
 
 
-def conditions(engine: Engine) -> list[str]:
-    """Under what it is measured, in words."""
+def conditions(engine: Engine, switches: Iterable[str]) -> list[str]:
+    """Under what it is measured, in words; `switches` are the options that are on."""
     assert isinstance(engine, DiffusionEngine)
-    threads = [] if engine.device.type == "cuda" else [f"{torch.get_num_threads()} CPU threads"]
-    return [f"torch {torch.__version__}", *threads, str(engine.dtype).removeprefix("torch.")]
+    is_gpu = engine.device.type == "cuda"
+    words = [f"torch {torch.__version__}", str(engine.dtype).removeprefix("torch.")]
+    words += [] if is_gpu else [f"{torch.get_num_threads()} CPU threads"]
+    return [*words, *(switch for switch in switches if is_gpu or switch != "cuda-graphs")]
 
 
 class DeviceMemory:

@@ -64,7 +64,14 @@ def _fields(row: ProfileRow) -> dict[str, object]:
     fields = row.model_dump(by_alias=True, exclude_none=True, exclude={"model", "resolution"}, mode="json")
     if not row.doubtful:
         del fields["doubtful"]
-    return {"resolution": str(row.resolution), **fields}
+    return {"resolution": str(row.resolution), **{name: _whole(value) for name, value in fields.items()}}
+
+
+def _whole(value: object) -> object:
+    """Numbers without a `.0`."""
+    if isinstance(value, dict):
+        return {name: _whole(inner) for name, inner in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _flow(value: object) -> str:
