@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from genlock_cli import session
+from genlock_cli import models, session
 from genlock_cli.profile import profile
 from genlock_cli.publish import publish
 from genlock_cli.record import record
@@ -24,6 +24,7 @@ app.command()(publish)
 app.command()(record)
 app.command()(profile)
 app.add_typer(session.app, name="session")
+app.add_typer(models.app, name="models")
 
 
 @app.callback()

@@ -62,12 +62,13 @@ def convert_transformer(
     part = target.with_name(f"{target.name}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(part, checkpoint, stored, dtype, metadata, moved)
-        part.replace(target)
+        try:
+            _write(part, checkpoint, stored, dtype, metadata, moved)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise ConversionFailed(f"{target} cannot be written: {error}; is there room for it?") from error
-    finally:
-        part.unlink(missing_ok=True)
     say(f"{target}: {size_words(target.stat().st_size)}, {dtype}")
     return target
 

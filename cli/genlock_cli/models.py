@@ -1,0 +1,147 @@
+"""`genlock models ...`: bring a model's weights to this machine, look whether they are right, convert them."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+from genlock_core.errors import GenlockError
+from genlock_worker.engines import EngineNotInstalled
+from genlock_worker.engines.diffusion.config import MODELS
+from genlock_worker.engines.diffusion.model_files import model_config, model_folder
+
+app = typer.Typer(help="The models' weights: fetch, verify, convert.", no_args_is_help=True)
+
+Into = Annotated[
+    Path, typer.Option(help="The folder of all models' weights: what workers get as --weights.", file_okay=False)
+]
+
+_SAY_EVERY_SHARE = 0.1
+"""How often a conversion says where it is, where no terminal shows a bar."""
+
+
+class Dtype(StrEnum):
+    """What numbers a converted file holds."""
+
+    BF16 = "bf16"
+    FP16 = "fp16"
+    FP32 = "fp32"
+
+
+class NothingToVerify(GenlockError):
+    """No folder of a known model."""
+
+
+@app.command()
+def fetch(
+    model: Annotated[str, typer.Argument(help="The model, such as wan2.1-1.3b.")],
+    into: Into,
+    transformer_repo: Annotated[
+        str | None, typer.Option(help="REPOSITORY or REPOSITORY:FILE on the Hugging Face Hub, for other weights.")
+    ] = None,
+    base_repo: Annotated[
+        str | None, typer.Option(help="Repository of VAE, text encoder and tokenizer, if it is another one.")
+    ] = None,
+    accept_unknown_licence: Annotated[
+        bool, typer.Option("--accept-unknown-licence", help="You have found out that you may use the weights.")
+    ] = False,
+) -> None:
+    """Fetch a model from the Hugging Face Hub (HF_TOKEN, HF_ENDPOINT); goes on where it broke off."""
+    with _diffusion_installed():
+        import huggingface_hub  # noqa: F401 - whether it is there
+
+        from genlock_worker.engines.diffusion import fetching
+    wanted = fetching.wanted_files(
+        model,
+        transformer_repo=transformer_repo,
+        base_repo=base_repo,
+        accept_unknown_licence=accept_unknown_licence,
+    )
+    folder = model_folder(into, model)
+    watching: AbstractContextManager[None] = (
+        nullcontext() if sys.stderr.isatty() else fetching.ticking(folder, typer.echo)
+    )
+    with watching:
+        fetching.fetch(wanted, into, model, download=fetching.hub_download, say=typer.echo)
+    typer.echo(f"{folder}: fetched; `genlock models verify {into} {model}` looks whether all is right")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The folder of all models' weights.", exists=True, file_okay=False)],
+    model: Annotated[str | None, typer.Argument(help="The model; left out: all there are.")] = None,
+    sha256: Annotated[
+        Path | None,
+        typer.Option(help="A list as sha256sum writes it, of paths below the folder.", exists=True, dir_okay=False),
+    ] = None,
+) -> None:
+    """Look whether a model is whole: every part, every tensor's name and shape. Exit status 1 with all problems."""
+    names = [model_config(model).name] if model else [name for name in MODELS if (folder / name).is_dir()]
+    if not names:
+        raise NothingToVerify(f"{folder} has no folder of a model; the models are: {', '.join(MODELS)}")
+    with _diffusion_installed():
+        from genlock_worker.engines.diffusion import verification
+    problems = [problem for name in names for problem in verification.verify_model(folder, name, say=typer.echo)]
+    if sha256 is not None:
+        problems += verification.verify_digests(folder, sha256.read_text(encoding="utf-8"), say=typer.echo)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A model.pt, a safetensors file, or the index of its shards.")],
+    into: Into,
+    model: Annotated[str, typer.Option(help="The model that it is, such as wan2.1-1.3b.")],
+    dtype: Annotated[Dtype, typer.Option(help="What numbers to store.")] = Dtype.BF16,
+) -> None:
+    """Convert a transformer to transformer.safetensors: it loads faster, in less memory, and can hold no code."""
+    with _diffusion_installed():
+        from genlock_worker.engines.diffusion import conversion
+    folder = model_folder(into, model)
+    with _moving() as moved:
+        conversion.convert_transformer(source, folder, model=model, dtype=dtype, say=typer.echo, moved=moved)
+
+
+@contextmanager
+def _diffusion_installed() -> Iterator[None]:
+    """Around an import of what needs torch. Raises EngineNotInstalled, which says how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("genlock"):
+            raise
+        raise EngineNotInstalled(
+            f"this needs {missing.name}, which is not installed; type: pip install 'genlock[diffusion]' "
+            "(in a checkout: make diffusion)"
+        ) from missing
+
+
+@contextmanager
+def _moving() -> Iterator[Callable[[int, int], None]]:
+    """Takes (bytes done, bytes in all): a bar on a terminal, else a line for every tenth."""
+    if not sys.stdout.isatty():
+        yield _lines()
+        return
+    with Progress("converting", BarColumn(), DownloadColumn(), TimeRemainingColumn()) as progress:
+        task = progress.add_task("converting")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _lines() -> Callable[[int, int], None]:
+    said = 0.0
+
+    def moved(done: int, total: int) -> None:
+        nonlocal said
+        if done / total >= said + _SAY_EVERY_SHARE:
+            said = done / total
+            typer.echo(f"converting: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+    return moved
