@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pytest
@@ -22,23 +23,36 @@ LAYOUTS = st.integers(2, 8).flatmap(
 NO_LATENT = torch.zeros(0)
 
 
-def blank_ring(layout: RingLayout) -> Ring:
-    """A ring of one number per slot."""
-    return Ring(torch.zeros(1, layout.slots, 1, 1), torch.zeros(1, layout.slots, 1, 1), torch.zeros(1, layout.slots, 2, 1))
+class ListRing:
+    """A ring of one number per slot, the frame's."""
+
+    def __init__(self, layout: RingLayout) -> None:
+        self.held = [-1] * layout.slots
+
+    def copy_slot(self, source: int, target: int) -> None:
+        self.held[target] = self.held[source]
 
 
-def stream(rule: SinkRule, likenesses: Iterator[tuple[float, ...]], chunks: int) -> Iterator[tuple[int, RowCache, int | None]]:
-    """A row's record as the session moves it: (chunk, record, replaced sink) after every chunk."""
-    cache = RowCache(blank_ring(rule.layout), rule.layout)
+def blank_cache(layout: RingLayout) -> tuple[RowCache, ListRing]:
+    """A row's record over a ring of numbers."""
+    ring = ListRing(layout)
+    return RowCache(cast("Ring", ring), layout), ring
+
+
+def stream(
+    rule: SinkRule, likenesses: Iterator[tuple[float, ...]], chunks: int
+) -> Iterator[tuple[int, list[int], list[int], int | None]]:
+    """A row as the session moves it: (chunk, what its record holds, what its ring holds, replaced sink)."""
+    cache, ring = blank_cache(rule.layout)
     for chunk in range(chunks):
         frames = latent_frames(chunk)
         for frame in frames:
-            cache.ring.keys[:, rule.layout.slot(frame)] = float(frame)
+            ring.held[rule.layout.slot(frame)] = frame
         cache.write([StoredFrame(0, frame, NO_LATENT, 700.0, (("p", 1.0),)) for frame in frames])
         sink = rule.choose(next(likenesses), chunk=chunk, frames=frames, replaced_in=cache.replaced_in)
         if sink is not None:
             cache.replace_sink(sink, chunk=chunk)
-        yield chunk, cache, sink
+        yield chunk, [stored.frame for stored in cache.slots], ring.held, sink
 
 
 def random_likenesses(sinks: int, seed: int) -> Iterator[tuple[float, ...]]:
@@ -52,9 +66,8 @@ def check_long_stream(layout: RingLayout, *, cooldown: int, chunks: int, seed: i
     rule = SinkRule(layout, threshold=0.2, cooldown_chunks=cooldown)
     replaced: list[int] = []
     sinks: list[int] = []
-    for chunk, cache, sink in stream(rule, random_likenesses(layout.sinks, seed), chunks):
+    for chunk, held, ring, sink in stream(rule, random_likenesses(layout.sinks, seed), chunks):
         newest = chunk + 1
-        held = [stored.frame for stored in cache.slots]
         expected = layout.by_slot(newest + 1)
         assert held[layout.sinks :] == list(expected[layout.sinks :])
         if sink is None:
@@ -67,7 +80,7 @@ def check_long_stream(layout: RingLayout, *, cooldown: int, chunks: int, seed: i
             ]
             replaced.append(chunk)
         sinks = held[: layout.sinks]
-        assert cache.ring.keys[0, : len(held), 0, 0].tolist() == held
+        assert ring[: len(held)] == held
     assert all(later - earlier > cooldown for earlier, later in pairwise(replaced))
     return len(replaced)
 

@@ -41,7 +41,8 @@ class DiffusionEngine:
     """An Engine that repaints streams with a causal Wan 2.1. All calls but `prepare` come from the engine thread.
 
     `forward` runs a batch of rows (`forward.make_forward`). `memory_limit_bytes` is what sessions may take together;
-    None: what the device has free now, less what a forward needs to work in.
+    None: what the device has free now, less what a forward needs to work in. Raises ValueError if the options want
+    another ring than the model was built for.
     """
 
     def __init__(
@@ -53,6 +54,12 @@ class DiffusionEngine:
         memory_limit_bytes: int | None,
         clock: Clock,
     ) -> None:
+        built_for = components.transformer.layout
+        if built_for != options.ring:
+            raise ValueError(
+                f"the model was built for a ring of {built_for.slots} slots, {built_for.sinks} of them sinks; "
+                f"the options want {options.ring.slots} and {options.ring.sinks}"
+            )
         jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._shared = Shared(components, options, forward, SinkRule.of(options), jpeg)
         self._clock = clock
@@ -185,7 +192,7 @@ class DiffusionEngine:
         return states.to_state(self._session(session))
 
     def sink_digest(self, session: str) -> str:
-        """SHA-256 (hex) over the stored inputs of row 0's sinks, `""` before the first: a restore leaves it as it is."""
+        """SHA-256 (hex) over the stored inputs of row 0's sinks, `""` before the first; the same after a restore."""
         sinks = self._session(session).sinks()
         digest = hashlib.sha256()
         for stored in sinks:

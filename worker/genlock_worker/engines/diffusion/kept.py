@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genlock_worker.engine import Frames
-from genlock_worker.engines.diffusion.transfers import to_host
+from genlock_worker.engines.diffusion.transfers import to_host, typed
 
 JPEG_QUALITY = 95
 Block = Mapping[str, NDArray[np.generic]]
@@ -62,9 +61,10 @@ class KeptInput:
     @classmethod
     def known(cls, chunk: int, block: Block, *, shape: tuple[int, ...]) -> tuple["KeptInput", Frames]:
         """From a snapshot, with its frames. Raises ValueError unless they are `shape`, (T, H, W, 3)."""
+        pictures = tuple(typed(block[f"frame{number}"], np.uint8, ndim=1) for number in range(len(block)))
         coded: Future[tuple[NDArray[np.uint8], ...]] = Future()
-        coded.set_result(tuple(np.asarray(block[f"frame{number}"], np.uint8) for number in range(len(block))))
-        return cls(chunk, coded), expand(block, shape=shape)
+        coded.set_result(pictures)
+        return cls(chunk, coded), expand(pictures, shape=shape)
 
     @property
     def name(self) -> str:
@@ -107,19 +107,10 @@ def compress(frames: Frames) -> tuple[NDArray[np.uint8], ...]:
     return tuple(coded)
 
 
-def expand(block: Block, *, shape: tuple[int, ...]) -> Frames:
-    """The frames (T, H, W, 3) of a block. Raises ValueError unless they are `shape`."""
-    pictures = []
-    for number in count():
-        data = block.get(f"frame{number}")
-        if data is None:
-            break
-        if data.dtype != np.uint8 or data.ndim != 1 or not data.size:
-            raise ValueError(f"an input frame is not a JPEG but {data.dtype} {data.shape}")
-        picture = cv2.imdecode(np.asarray(data, np.uint8), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise ValueError("an input frame is not a readable JPEG")
-        pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-    if len(pictures) != shape[0] or any(picture.shape != shape[1:] for picture in pictures):
-        raise ValueError(f"input frames of {shape} expected, not {[picture.shape for picture in pictures]}")
-    return np.stack(pictures).astype(np.uint8, copy=False)
+def expand(coded: Sequence[NDArray[np.uint8]], *, shape: tuple[int, ...]) -> Frames:
+    """The frames (T, H, W, 3) of their JPEGs. Raises ValueError unless they are `shape`."""
+    pictures = [cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None for data in coded]
+    if [None if picture is None else picture.shape for picture in pictures] != [shape[1:]] * shape[0]:
+        raise ValueError(f"input frames are not the JPEGs of {shape[0]} pictures of {shape[2]}x{shape[1]}")
+    frames = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) for picture in pictures if picture is not None]
+    return np.stack(frames).astype(np.uint8, copy=False)

@@ -75,7 +75,8 @@ def assemble(works: Sequence[RowWork]) -> RowBatch:
         line[1 : 1 + frames] = work.query_turns
         line[1 + frames : 1 + 2 * frames] = work.slots
         line[1 + 2 * frames :][: len(work.key_turns)] = work.key_turns
-    timesteps, query_turns, new_slots, key_turns = upload(table, hidden.device).split((1, frames, frames, slots), dim=1)
+    parts = torch.split(upload(table, hidden.device), [1, frames, frames, slots], dim=1)
+    timesteps, query_turns, new_slots, key_turns = parts
     places = new_slots.long()[..., None] * fsl + torch.arange(fsl, device=hidden.device)
     return RowBatch(
         hidden=hidden,

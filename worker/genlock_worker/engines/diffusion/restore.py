@@ -1,11 +1,12 @@
 """Rings from stored inputs: the frames that a ring holds are run through the network once more, in the order of time.
 
 The first frames saw nothing but each other, so their keys and values come out as they were. A sink that was replaced
-later is rebuilt from its own input beside the first frames. The window's frames once saw frames that are gone: they are
-rebuilt from what is left and differ until they have rolled out, one window later.
+later is rebuilt from its own input: in the window while it is there, too, else beside the first frames. The window's
+frames once saw frames that are gone: they are rebuilt from what is left and differ until they have rolled out, one
+window later.
 
-While the window is rebuilt its frames lie behind the sinks in the order of time, because attention reads a ring from its
-start up to a length; at the end each is put where the ring has it.
+While the window is rebuilt its frames lie behind the sinks in the order of time, because attention reads a ring from
+its start up to a length; at the end each is put where the ring has it.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,14 +66,15 @@ def plan(cache: RowCache) -> Plan:
 
     for group in _together(cache.opening):
         add(group, group[0].frame)
-    for sink, stored in sorted(enumerate(cache.sinks), key=lambda pair: pair[1].frame):
-        if stored.frame != sink:
-            add([stored], sinks, sink)
     window = sorted(cache.slots[sinks:], key=lambda stored: stored.frame)
+    replaced = {stored.frame: sink for sink, stored in enumerate(cache.sinks) if stored.frame != sink}
+    for sink, stored in sorted(enumerate(cache.sinks), key=lambda pair: pair[1].frame):
+        if stored.frame in replaced and stored.frame < window[0].frame:
+            add([stored], sinks, sink)
     place = sinks
     for group in _together(window):
         if held[place : place + len(group)] != [stored.frame for stored in group]:
-            add(group, place)
+            add(group, place, replaced.get(group[0].frame))
         place += len(group)
     lies = {stored.frame: sinks + number for number, stored in enumerate(window)}
     order = (*range(len(cache.sinks)), *(lies[stored.frame] for stored in cache.slots[sinks:]))
@@ -140,13 +142,13 @@ def _together(frames: Sequence[StoredFrame]) -> list[list[StoredFrame]]:
 
 
 def _arrange(ring: Ring, order: Sequence[int]) -> None:
-    """Let slot j hold what slot `order[j]` holds; a layer at a time, so that little memory is needed beside the ring."""
+    """Let slot j hold what slot `order[j]` holds; a layer at a time, which needs little memory beside the ring."""
     if list(order) == list(range(len(order))):
         return
     index = upload(np.array(order), ring.keys.device)
     slots = ring.means.shape[1]
     for cache in (ring.keys, ring.values):
-        for layer in cache.unflatten(1, (slots, -1)):
+        for layer in torch.unflatten(cache, 1, (slots, -1)):
             layer[: len(order)] = layer[index]
     ring.means[:, : len(order)] = ring.means[:, index]
 

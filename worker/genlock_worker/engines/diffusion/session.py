@@ -19,14 +19,15 @@ from genlock_worker.engines import noise
 from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
+from genlock_worker.engines.diffusion.flight import Flight
+from genlock_worker.engines.diffusion.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.micro_step import Forward, Renoise, RowOutcome, RowWork
 from genlock_worker.engines.diffusion.positions import frame_index, slot_indices
-from genlock_worker.engines.diffusion.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.restore import rebuild
 from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, first_frame, latent_frames
 from genlock_worker.engines.diffusion.sinks import SinkRule
-from genlock_worker.engines.diffusion.transfers import to_host, upload
+from genlock_worker.engines.diffusion.transfers import upload
 from genlock_worker.engines.diffusion.vae import VaeStream
 from genlock_worker.engines.flow import T2V_STEPS, step_list
 
@@ -46,39 +47,6 @@ class Shared:
     sink_rule: SinkRule
     jpeg: Executor
     """Where input frames are compressed."""
-
-
-@dataclass(slots=True)
-class Flight:
-    """A chunk between `feed` and its last row; only the session moves it on."""
-
-    index: int
-    timesteps: tuple[float, ...]
-    """One per row; the first is the noise controller's."""
-    steps_before: int
-    """Rows of the chunk before: rows from there on are new with this chunk and take the last row's ring over."""
-    level: noise.NoiseLevel
-    prompts: Weights
-    text: TextKv
-    refreshes: bool
-    """Whether its rows compute their rings anew under its prompt before they run."""
-    hidden: Tensor
-    """What the next row is given, (F, C, h, w) in the model's dtype."""
-    done: int = 0
-    """Rows that have run; the next one is row `done`."""
-    host_hidden: tuple[int, NDArray[np.generic]] | None = None
-    """`done` and the copy of `hidden` that was made then."""
-
-    @property
-    def steps(self) -> int:
-        """Its rows: the denoising steps, and the clean row of a session without a camera."""
-        return len(self.timesteps)
-
-    def stored_hidden(self) -> NDArray[np.generic]:
-        """`hidden` on the host, copied from the device once."""
-        if self.host_hidden is None or self.host_hidden[0] != self.done:
-            self.host_hidden = self.done, to_host(self.hidden)
-        return self.host_hidden[1]
 
 
 @dataclass(slots=True)

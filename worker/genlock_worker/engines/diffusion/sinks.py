@@ -26,9 +26,7 @@ class SinkRule:
     def of(cls, options: StreamOptions) -> "SinkRule":
         return cls(options.ring, options.sink_threshold, options.sink_cooldown_chunks)
 
-    def choose(
-        self, similarity: Sequence[float], *, chunk: int, frames: range, replaced_in: int | None
-    ) -> int | None:
+    def choose(self, similarity: Sequence[float], *, chunk: int, frames: range, replaced_in: int | None) -> int | None:
         """The sink slot that the newest frame replaces, None for none.
 
         `similarity` (S) is each sink's likeness to the newest frame of chunk `chunk`, which has the latent frames

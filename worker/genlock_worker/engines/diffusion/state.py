@@ -9,7 +9,7 @@ damaged until it has been shown to be a session that can go on.
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -19,11 +19,12 @@ from torch import Tensor
 from genlock_worker.engine import EngineState, StreamSettings, chunk_frames
 from genlock_worker.engines.blend import Weights
 from genlock_worker.engines.diffusion import restore, state_facts
+from genlock_worker.engines.diffusion.flight import Flight
 from genlock_worker.engines.diffusion.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, latent_frames
-from genlock_worker.engines.diffusion.session import LATENT_STRIDE, Flight, Session, Shared
+from genlock_worker.engines.diffusion.session import LATENT_STRIDE, Session, Shared
 from genlock_worker.engines.diffusion.state_facts import Blend, FlightFacts, RowFacts, StateFacts, Wanted
-from genlock_worker.engines.diffusion.transfers import from_host
+from genlock_worker.engines.diffusion.transfers import from_host, typed
 from genlock_worker.engines.noise import NoiseLevel
 
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, cv2.error)
@@ -32,11 +33,21 @@ _FRAME_NAME = re.compile(r"r(\d{1,2})\.f(\d{1,12})(\.p[0-9a-f]{16})?")
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
+class _Kept(Protocol):
+    """What becomes a block."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def block(self) -> Arrays: ...
+
+
 def to_state(session: Session) -> EngineState:
     """The state of a session now; what was in an earlier one is not copied from the device again."""
     rows = [] if 0 in session.flights else session.rows
     frames = {name: stored for cache in rows for name, stored in cache.frames().items()}
-    kept = (*frames.values(), *session.inputs, *session.outputs, *session.kept_prompts.values())
+    kept: list[_Kept] = [*frames.values(), *session.inputs, *session.outputs, *session.kept_prompts.values()]
     facts = StateFacts(
         format=state_facts.FORMAT,
         identity=_identity(session.settings, session.shared),
@@ -207,7 +218,7 @@ class _Reader:
     def prompt(self, digest: str) -> KeptPrompt:
         arrays = self._block(f"p.{digest[:16]}")
         config = self._parts.config.transformer
-        if np.asarray(arrays["digest"], np.uint8).tobytes().hex() != digest:
+        if typed(arrays["digest"], np.uint8, ndim=1).tobytes().hex() != digest:
             raise ValueError(f"the embedding of prompt {digest} is another one's")
         embedding = from_host(arrays["embedding"], self._parts.dtype)
         if embedding.ndim != 2 or embedding.shape[1] != config.text_dim or embedding.shape[0] > config.text_length:
@@ -236,11 +247,11 @@ class _Reader:
             row=int(found[1]),
             frame=int(found[2]),
             latent=self._latents(arrays["latent"], self._latent_shape),
-            timestep=float(np.asarray(arrays["timestep"]).item()),
+            timestep=float(typed(arrays["timestep"], np.float64, ndim=0)),
             prompts=_mixture(arrays),
             refreshed=found[3] is not None,
         )
-        if stored.name != name or int(np.asarray(arrays["frame"]).item()) != stored.frame:
+        if stored.name != name or int(typed(arrays["frame"], np.int64, ndim=0)) != stored.frame:
             raise ValueError(f"stored frame {name} says that it is another one")
         if not 0 <= stored.timestep <= 1000:
             raise ValueError(f"stored frame {name} has timestep {stored.timestep}")
@@ -261,8 +272,8 @@ class _Reader:
 
 def _mixture(arrays: Arrays) -> Weights:
     """The prompts of a stored frame: 32 bytes of digest and a weight each."""
-    digests = np.asarray(arrays["prompts"], np.uint8).reshape(-1, 32)
-    shares = np.asarray(arrays["weights"], np.float64).reshape(-1)
+    digests = typed(arrays["prompts"], np.uint8, ndim=1).reshape(-1, 32)
+    shares = typed(arrays["weights"], np.float64, ndim=1)
     if not len(digests) or not np.isfinite(shares).all() or np.abs(shares).max() > 2:
         raise ValueError("a stored frame has no prompts, or weights that are none")
     return tuple((digest.tobytes().hex(), float(share)) for digest, share in zip(digests, shares, strict=True))

@@ -1,7 +1,7 @@
 """What stands in a snapshot beside its arrays: written from a session, read back as something that may be anything.
 
-The rules that hold between the facts are checked here, so that what passes is a session that can go on: chunks in flight
-follow each other, and each row holds just the frames that its next chunk expects to find.
+The rules that hold between the facts are checked here, so that what passes is a session that can go on: chunks in
+flight follow each other, and each row holds just the frames that its next chunk expects to find.
 """
 
 from collections.abc import Sequence

@@ -3,10 +3,14 @@
 numpy has no bfloat16, and a snapshot holds numpy's types alone (`genlock_core.stream_state.tensors`).
 """
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+N = TypeVar("N", bound=np.generic)
 
 STORED_AS: dict[torch.dtype, np.dtype[np.generic]] = {
     torch.float32: np.dtype(np.float32),
@@ -41,3 +45,10 @@ def from_host(array: NDArray[np.generic], dtype: torch.dtype) -> Tensor:
     if not bool(tensor.isfinite().all()):
         raise ValueError("an array holds numbers that are not finite")
     return tensor
+
+
+def typed(array: NDArray[np.generic], dtype: type[N], *, ndim: int) -> NDArray[N]:
+    """`array` itself. Raises ValueError if it has another type or another number of dimensions."""
+    if array.dtype != dtype or array.ndim != ndim:
+        raise ValueError(f"an array of {dtype.__name__} in {ndim} dimensions expected, not {array.dtype} {array.shape}")
+    return array.view(dtype)

@@ -1,0 +1,394 @@
+"""The Engine protocol over the tiny model: chunks in and out, changes, faults of one session that spare the others."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from genlock_worker.engine import Change, Chunk, EngineFailure, Row
+from genlock_worker.engines.diffusion.config import StreamOptions
+from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.sync_check import no_host_sync
+from genlock_worker.engines.diffusion.vae import VaeStream
+from genlock_worker.engines.ring import RingLayout
+from tests.worker.engines.diffusion.streams import (
+    HEIGHT,
+    WIDTH,
+    BlockVae,
+    Poison,
+    caches,
+    chunk,
+    components,
+    difference,
+    engine,
+    play,
+    settings,
+)
+
+
+def test_chunks_come_out_in_their_size_and_only_from_the_last_row() -> None:
+    one = engine()
+    one.open("s", settings(steps=2))
+    for index, frames in ((0, 5), (1, 4), (2, 4)):
+        assert one.feed("s", chunk(index)) == 2
+        assert one.run([Row("s", 0, index)])[0].output is None
+        output = one.run([Row("s", 1, index)])[0].output
+        assert output is not None
+        assert output.shape == (frames, HEIGHT, WIDTH, 3)
+        assert output.dtype == np.uint8
+
+
+def test_input_prompt_and_seed_decide_the_picture() -> None:
+    one = engine(vae=BlockVae())
+    outputs = []
+    for number, (prompt, seed, scene) in enumerate([("oil", 7, 0), ("neon", 7, 0), ("oil", 8, 0), ("oil", 7, 3)]):
+        one.open(str(number), settings(prompt, seed=seed))
+        outputs.append(play(one, str(number), range(3), scene=scene)[-1])
+    assert min(difference(outputs[0], other) for other in outputs[1:]) > 0.5
+
+
+def test_every_row_has_its_timestep_and_the_first_the_controllers() -> None:
+    seen: list[float] = []
+
+    def forward(batch: RowBatch) -> Denoised:
+        seen.extend(batch.timesteps.tolist())
+        answer: Denoised = components().transformer(batch)
+        return answer
+
+    one = engine(forward=forward, vae=BlockVae())
+    one.open("s", settings(steps=4, noise_scale=0.8))
+    play(one, "s", range(2))
+    assert seen[:4] == [700, 500, 400, 200]
+    assert 600 <= seen[4] < 700
+    assert seen[5:] == [500, 400, 200]
+    seen.clear()
+    one.open("t", settings(steps=2, text_only=True))
+    play(one, "t", range(2), text_only=True)
+    assert seen == [1000, 750, 0, 1000, 750, 0]
+
+
+def test_a_micro_step_asks_the_device_for_nothing_but_its_verdict() -> None:
+    one = engine(options=StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=0), vae=BlockVae())
+    one.open("s", settings(steps=2))
+    play(one, "s", range(6))
+    one.apply("s", Change(steps=3))
+    one.feed("s", chunk(6))
+    for step in range(2):
+        with no_host_sync(torch.device("cpu")):
+            one.run([Row("s", step, 6)])
+
+
+def test_the_first_chunk_runs_on_one_ring_and_every_row_starts_from_it() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings(steps=3))
+    play(one, "s", range(1))
+    first, *others = caches(one, "s")
+    assert [stored.name for stored in first.slots] == ["r2.f0", "r2.f1"]
+    for other in others:
+        assert other.slots == first.slots
+        assert torch.equal(other.ring.keys, first.ring.keys)
+        assert other.ring.keys.data_ptr() != first.ring.keys.data_ptr()
+
+
+def test_no_other_chunk_begins_before_the_first_is_finished() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings(steps=2))
+    for index in range(2):
+        one.feed("s", chunk(index))
+    one.run([Row("s", 0, 0)])
+    with pytest.raises(EngineFailure, match="overtake"):
+        one.run([Row("s", 0, 1)])
+    one.run([Row("s", 1, 0)])
+    one.run([Row("s", 0, 1)])
+
+
+def test_chunks_end_in_order_even_when_steps_fall() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings(steps=4))
+    play(one, "s", range(1))
+    one.feed("s", chunk(1))
+    one.run([Row("s", 0, 1)])
+    one.apply("s", Change(steps=1))
+    one.feed("s", chunk(2))
+    with pytest.raises(EngineFailure, match="overtake"):
+        one.run([Row("s", 0, 2)])
+    for step in (1, 2, 3):
+        one.run([Row("s", step, 1)])
+    assert one.run([Row("s", 0, 2)])[0].output is not None
+
+
+def test_more_steps_start_from_the_last_rows_ring() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings(steps=2))
+    play(one, "s", range(7))
+    one.apply("s", Change(steps=4))
+    assert one.feed("s", chunk(7)) == 4
+    one.run([Row("s", 0, 7)])
+    assert caches(one, "s")[2].slots == ()
+    before = caches(one, "s")[1].ring.keys.clone()
+    one.run([Row("s", 1, 7)])
+    for row in (2, 3):
+        assert torch.equal(caches(one, "s")[row].ring.keys, before)
+        assert [stored.frame for stored in caches(one, "s")[row].slots] == [0, 1, 2, 6, 7, 5]
+    one.run([Row("s", 2, 7)])
+    assert caches(one, "s")[2].slots[5].name == "r2.f8"
+    assert caches(one, "s")[2].sinks == caches(one, "s")[1].sinks
+
+
+def test_more_less_and_more_steps_again_start_from_the_ring_that_is_current() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings(steps=3))
+    play(one, "s", range(6))
+    rows = {}
+    for index, steps in ((6, 3), (7, 1), (8, 3)):
+        one.apply("s", Change(steps=steps))
+        rows[index] = one.feed("s", chunk(index))
+        if index < 8:
+            for step in range(rows[index]):
+                one.run([Row("s", step, index)])
+    one.run([Row("s", 0, 8)])
+    assert [cache.newest for cache in caches(one, "s")] == [9, 8, 8]
+    assert caches(one, "s")[2].slots[5].name == "r0.f8"
+
+
+def test_a_new_prompt_arrives_over_three_chunks() -> None:
+    one, plain = engine(vae=BlockVae()), engine(vae=BlockVae())
+    for each in (one, plain):
+        each.open("s", settings())
+    changed = play(one, "s", range(9), changes={4: Change(prompt="neon")})
+    same = play(plain, "s", range(9))
+    apart = [difference(a, b) for a, b in zip(changed, same, strict=True)]
+    assert apart[:4] == [0, 0, 0, 0]
+    assert 0 < apart[4] < apart[5] < apart[6]
+    assert [[p for _, p in stored.prompts] for stored in caches(one, "s")[0].slots[3:]] == [[1.0]] * 3
+
+
+def test_refreshing_makes_the_ring_what_it_is_under_the_new_prompt() -> None:
+    options = StreamOptions(sink_threshold=None, refresh_on_prompt=True)
+    one, plain = engine(options=options, vae=BlockVae()), engine(vae=BlockVae())
+    for each in (one, plain):
+        each.open("s", settings())
+        play(each, "s", range(9), changes={5: Change(prompt="neon")})
+    refreshed, kept = caches(one, "s")[1], caches(plain, "s")[1]
+    assert {stored.prompts for stored in refreshed.slots} == {refreshed.slots[-1].prompts}
+    assert len({stored.prompts for stored in kept.slots}) > 1
+    assert [torch.equal(a.latent, b.latent) for a, b in zip(refreshed.sinks, kept.sinks, strict=True)] == [True] * 3
+    assert not torch.allclose(refreshed.ring.values, kept.ring.values, atol=1e-3)
+    assert one.sink_digest("s") == plain.sink_digest("s")
+
+
+def test_sinks_follow_a_scene_that_changes_and_the_digest_says_so() -> None:
+    one = engine(options=StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=2), vae=BlockVae())
+    one.open("s", settings())
+    play(one, "s", range(4))
+    before = one.sink_digest("s")
+    play(one, "s", range(4, 10), scene=3)
+    assert one.sink_digest("s") != before != ""
+    for cache in caches(one, "s"):
+        assert sorted(stored.frame for stored in cache.slots[3:]) == [8, 9, 10]
+        assert cache.replaced_in == 7
+        assert 8 in [stored.frame for stored in cache.sinks]
+        for slot, stored in enumerate(cache.sinks):
+            if stored.frame in (8, 9, 10):
+                twin = cache.layout.slot(stored.frame)
+                assert torch.equal(cache.ring.means[:, slot], cache.ring.means[:, twin])
+
+
+def test_sinks_have_no_digest_before_the_first_chunk_is_finished() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings())
+    assert one.sink_digest("s") == ""
+    one.feed("s", chunk(0))
+    one.run([Row("s", 0, 0)])
+    assert one.sink_digest("s") == ""
+    one.run([Row("s", 1, 0)])
+    early = one.sink_digest("s")
+    play(one, "s", range(1, 4))
+    assert len({"", early, one.sink_digest("s")}) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_answer_that_is_not_finite_fails_its_session_and_moves_nobody(value: float) -> None:
+    poison = Poison({555.0}, times=0, value=value)
+    one, clean = engine(forward=poison, vae=BlockVae()), engine(vae=BlockVae())
+    for each in (one, clean):
+        each.open("good", settings(steps=2))
+        each.open("bad", settings(steps=2, seed=9))
+        for session in ("good", "bad"):
+            play(each, session, range(7))
+            each.feed(session, chunk(7))
+    one._session("bad").flights[7].timesteps = (555.0, 500.0)
+    poison.times = 1
+    both = [Row("good", 0, 7), Row("bad", 0, 7)]
+    before = {name: one.snapshot(name) for name in ("good", "bad")}
+    with pytest.raises(EngineFailure, match="not finite") as failure:
+        one.run(both)
+    assert failure.value.session == "bad"
+    for name, state in before.items():
+        assert one.snapshot(name).attributes == state.attributes
+        assert one.snapshot(name).blocks.keys() == state.blocks.keys()
+    one.close("bad")
+    outputs = []
+    for each in (one, clean):
+        results = [each.run([Row("good", step, 7)])[0] for step in (0, 1)]
+        outputs.append([results[-1].output, *play(each, "good", range(8, 11))])
+    for a, b in zip(*outputs, strict=True):
+        assert a is not None
+        assert b is not None
+        assert np.array_equal(a, b)
+
+
+class Cramped:
+    """A forward with memory for `rows` rows."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.tried = rows, list[int]()
+
+    def __call__(self, batch: RowBatch) -> Denoised:
+        self.tried.append(batch.rows)
+        if batch.rows > self.rows:
+            raise torch.OutOfMemoryError("no room")
+        answer: Denoised = components().transformer(batch)
+        return answer
+
+
+def test_rows_that_do_not_fit_together_are_run_in_halves() -> None:
+    cramped = Cramped(rows=1)
+    one, roomy = engine(forward=cramped, vae=BlockVae()), engine(vae=BlockVae())
+    outputs = []
+    for each in (one, roomy):
+        for session in "abc":
+            each.open(session, settings(steps=1, seed=ord(session)))
+            each.feed(session, chunk(0))
+        outputs.append([result.output for result in each.run([Row(session, 0, 0) for session in "abc"])])
+    assert cramped.tried == [3, 1, 2, 1, 1]
+    for a, b in zip(*outputs, strict=True):
+        assert a is not None
+        assert b is not None
+        assert difference(a, b) < 0.02
+
+
+def test_a_row_that_does_not_fit_alone_fails_its_session() -> None:
+    cramped = Cramped(rows=0)
+    one = engine(forward=cramped, vae=BlockVae())
+    one.open("s", settings())
+    one.feed("s", chunk(0))
+    with pytest.raises(EngineFailure, match="does not fit into memory"):
+        one.run([Row("s", 0, 0)])
+    cramped.rows = 1
+    one.run([Row("s", 0, 0)])
+
+
+class BrokenDecoder(BlockVae):
+    """Decodes until it is told how to fail."""
+
+    fault: str = ""
+
+    def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
+        if self.fault == "raises":
+            raise torch.OutOfMemoryError("no room to decode")
+        frames = super().decode(stream, latents)
+        if self.fault == "not finite":
+            stream.finite = torch.tensor(data=False)
+        return frames
+
+
+@pytest.mark.parametrize(("fault", "words"), [("raises", "no room to decode"), ("not finite", "not finite")])
+def test_pictures_that_cannot_be_decoded_cost_their_session_alone(
+    fault: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    vae = BrokenDecoder()
+    one = engine(vae=vae)
+    for session in "ab":
+        one.open(session, settings(steps=1))
+        play(one, session, range(2))
+        one.feed(session, chunk(2))
+    broken = one._session("a").stream
+    decode = vae.decode
+
+    def failing(stream: VaeStream, latents: Tensor) -> Tensor:
+        vae.fault = fault if stream is broken else ""
+        return decode(stream, latents)
+
+    with caplog.at_level(logging.ERROR), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vae, "decode", failing)
+        results = one.run([Row("a", 0, 2), Row("b", 0, 2)])
+    assert results[0].output is None
+    assert results[1].output is not None
+    assert [words in record.message and record.message.startswith("a: chunk 2") for record in caplog.records] == [True]
+
+
+def test_an_encoder_without_memory_fails_its_session() -> None:
+    class Full(BlockVae):
+        def encode(self, stream: VaeStream, frames: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("no room to encode")
+
+    one = engine(vae=Full())
+    one.open("s", settings())
+    with pytest.raises(EngineFailure, match="no room to encode"):
+        one.feed("s", chunk(0))
+
+
+def test_rows_that_are_not_ready_are_refused() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings(steps=2))
+    with pytest.raises(EngineFailure, match="not ready"):
+        one.run([Row("s", 0, 0)])
+    one.feed("s", chunk(0))
+    with pytest.raises(EngineFailure, match="not ready"):
+        one.run([Row("s", 1, 0)])
+    with pytest.raises(EngineFailure, match="not open"):
+        one.run([Row("t", 0, 0)])
+    with pytest.raises(EngineFailure, match="twice"):
+        one.run([Row("s", 0, 0), Row("s", 0, 0)])
+
+
+def test_wrong_use_is_refused_with_its_reason_and_changes_nothing() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings())
+    with pytest.raises(ValueError, match="open already"):
+        one.open("s", settings())
+    with pytest.raises(ValueError, match="chunk 0 comes next"):
+        one.feed("s", chunk(1))
+    with pytest.raises(ValueError, match="no frames"):
+        one.feed("s", Chunk(0, None))
+    with pytest.raises(ValueError, match="expected"):
+        one.feed("s", Chunk(0, chunk(1).frames))
+    with pytest.raises(ValueError, match="expected"):
+        one.feed("s", chunk(0, width=WIDTH * 2))
+    for mistaken in (settings(steps=0), settings(steps=5), settings(width=72), settings(height=48)):
+        with pytest.raises(ValueError, match=r"steps|sides"):
+            one.open("t", mistaken)
+    with pytest.raises(ValueError, match="steps"):
+        one.apply("s", Change(steps=5))
+    assert play(one, "s", range(1))[0].shape == (5, HEIGHT, WIDTH, 3)
+    one.close("s")
+    one.close("s")
+    with pytest.raises(ValueError, match="not open"):
+        one.feed("s", chunk(0))
+
+
+def test_other_sizes_are_served_beside_each_other() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings())
+    one.open("wide", settings(width=128))
+    one.feed("s", chunk(0))
+    one.feed("wide", chunk(0, width=128))
+    results = [one.run([Row("s", step, 0), Row("wide", step, 0)]) for step in range(2)][-1]
+    assert [result.output.shape for result in results if result.output is not None] == [
+        (5, HEIGHT, 64, 3),
+        (5, HEIGHT, 128, 3),
+    ]
+
+
+def test_a_ring_that_the_model_was_not_built_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="built for a ring of 6 slots, 3 of them sinks"):
+        engine(options=StreamOptions(ring=RingLayout(slots=5, sinks=2)))
+
+
+def test_it_says_what_it_is() -> None:
+    one = engine()
+    assert one.model == "tiny"
+    assert one.resident_bytes == components().resident_bytes > 0
