@@ -57,6 +57,12 @@ def test_a_chunk_that_would_be_late_is_not_begun_for_company() -> None:
     assert batch(candidate("a", deadline=0.5), candidate("b", deadline=0.6, left=4), cost=LINEAR) == ["a"]
 
 
+def test_no_company_makes_a_micro_step_so_long_that_the_worker_looks_stuck() -> None:
+    late = [candidate(name, deadline=0.0, step=1) for name in "abcdef"]
+    assert len(batch(*late, cost=LinearCost(0.1, 0.1), now=5.0)) == 4
+    assert len(batch(*late, cost=LinearCost(0.9, 0.1), now=5.0)) == 1
+
+
 def test_a_row_waits_for_company_only_where_that_pays_and_harms_nobody() -> None:
     cost = CostModel(LinearCost(0.1, 0.001))
     coming = [Arrival("b", SHAPE, 0.05)]

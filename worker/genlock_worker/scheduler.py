@@ -22,6 +22,9 @@ FAIR_GAP = 0.15
 NEARLY_FREE = 0.03
 """A row that makes a forward longer by less than this share always comes along."""
 MAX_ROWS = 64
+LONGEST_S = 0.5
+"""No row comes along that makes a micro-step longer than this: the engine's progress shows in heartbeats only between
+micro-steps, and a worker without progress for 1 s is taken for stuck (DESIGN section 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def _fill(
     batch = [head]
     for other in others:
         size = len(batch) + 1
-        if size > max_rows:
+        if size > max_rows or cost.seconds(head.shape, size) > LONGEST_S:
             break
         if not _is_nearly_free(cost, head.shape, size):
             begins = other.row.step == 0
