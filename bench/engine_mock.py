@@ -17,8 +17,7 @@ from genlock_worker.chunks import ChunkFormer, InputChunk, Picture, SourceFrame
 from genlock_worker.decode import Decoder
 from genlock_worker.encode import Encoder, EncoderSettings, open_encoder
 from genlock_worker.engine import Chunk, Engine, Row, StreamSettings
-from genlock_worker.engines import create_engine
-from genlock_worker.engines.mock.timing import StepTiming
+from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.framing import fit_frame
 from genlock_worker.sources.pattern import draw
 
@@ -81,7 +80,7 @@ def decoded(decoder: Decoder, unit: AccessUnit) -> Picture:
 
 def generate(units: list[AccessUnit], steps: int) -> tuple[Stopwatch, int]:
     """The worker's path with `steps` denoising steps; also how many frames came out."""
-    engine = create_engine("mock", model="wan2.1-1.3b", timing=StepTiming.instant(), clock=SystemClock())
+    engine = MockEngine("wan2.1-1.3b", StepTiming.instant(), SystemClock(), time.sleep)
     engine.open(SESSION, StreamSettings(PROMPT, steps, WIDTH, HEIGHT, RATE, seed=7, noise_scale=0.7))
     decoder, former, output = Decoder(Codec.H264), ChunkFormer(frame_rate=RATE), encoder()
     watch, made, index = Stopwatch(), 0, 0

@@ -1,8 +1,8 @@
 """The one thread that owns the engine: takes input chunks and changes in, runs micro-steps, hands results to asyncio.
 
 Everything before it (decoding, preparing prompts) and after it (encoding) may be late; it never waits for either. Its
-`progress` counter advances with every turn and every micro-step and with nothing else, so that heartbeats that carry it
-stop when the engine is stuck (DESIGN section 3).
+`progress` counter advances with every turn, every session that was opened or restored and every micro-step, and with
+nothing else, so that heartbeats that carry it stop when the engine is stuck (DESIGN section 3).
 """
 
 import asyncio
@@ -232,6 +232,7 @@ class EngineLoop:
     def _turn(self) -> None:
         while self._commands:
             self._commands.popleft()()
+            self._turns += 1  # a session that was restored took as long as many micro-steps
         with self._changed:
             now_s = self._clock.monotonic()
             self._measure_load(now_s)
