@@ -311,7 +311,7 @@ class Session:
             while len(kept) > max(1, self.shared.options.primed_chunks):
                 kept.popleft()
         used = {digest for mix in self.used_prompts() for digest, _ in mix}
-        used |= {self.prompt, *self.blend.digests()}
+        used |= {self.prompt, self.blend.target, *(digest for digest, _ in self.blend.start)}
         self.kept_prompts = {digest: kept for digest, kept in self.kept_prompts.items() if digest in used}
 
     def used_prompts(self) -> set[Weights]:
