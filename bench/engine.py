@@ -37,7 +37,8 @@ FILL_CHUNKS = 5
 NOT_MEASURED = "not measured"
 CPU_NOTE = (
     "A CPU is bound by arithmetic and this model by its VAE, so that batching can save little here; and on shared "
-    "cores a ratio was seen to differ by a third from run to run. Whether batching pays on a GPU these figures do not say."
+    "cores a ratio was seen to differ by a third from run to run. Whether batching pays on a GPU these figures "
+    "do not say."
 )
 
 
