@@ -30,6 +30,7 @@ from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget
 from genlock_worker.engines.diffusion.micro_step import Forward, run_rows
+from genlock_worker.engines.diffusion.row_cache import OPENING_FRAMES
 from genlock_worker.engines.diffusion.session import Session, Shared, check_settings
 from genlock_worker.engines.diffusion.sinks import SinkRule
 from genlock_worker.engines.flow import step_list
@@ -42,7 +43,7 @@ class DiffusionEngine:
 
     `forward` runs a batch of rows (`forward.make_forward`). `memory_limit_bytes` is what sessions may take together;
     None: what the device has free now, less what a forward needs to work in. Raises ValueError if the options want
-    another ring than the model was built for.
+    another ring than the model was built for, or one that cannot hold the first chunk.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class DiffusionEngine:
                 f"the model was built for a ring of {built_for.slots} slots, {built_for.sinks} of them sinks; "
                 f"the options want {options.ring.slots} and {options.ring.sinks}"
             )
+        if options.ring.slots < OPENING_FRAMES:
+            raise ValueError(f"a ring holds at least the {OPENING_FRAMES} frames of the first chunk")
         jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._shared = Shared(components, options, forward, SinkRule.of(options), jpeg)
         self._clock = clock
@@ -203,7 +206,7 @@ class DiffusionEngine:
 
     def _decode(self, finished: dict[Row, Tensor]) -> dict[Row, Frames]:
         """The pictures of finished chunks; a chunk without pictures is left out. Waits for the device once."""
-        vae, device = self._shared.components.vae, self._shared.components.device
+        vae, device = self._shared.components.vae, self.device
         decoded: dict[Row, tuple[Tensor, Tensor]] = {}
         for row, latents in finished.items():
             stream = self._session(row.session).stream
