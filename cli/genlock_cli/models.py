@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from genlock_core.errors import GenlockError
 from genlock_worker.engines import EngineNotInstalled
 from genlock_worker.engines.diffusion.config import MODELS
-from genlock_worker.engines.diffusion.model_files import model_config, model_folder
+from genlock_worker.engines.diffusion.weights.model_files import model_config, model_folder
 
 app = typer.Typer(help="The models' weights: fetch, verify, convert.", no_args_is_help=True)
 
@@ -55,7 +55,7 @@ def fetch(
     with _diffusion_installed():
         import huggingface_hub  # noqa: F401 - whether it is there
 
-        from genlock_worker.engines.diffusion import fetching
+        from genlock_worker.engines.diffusion.weights import fetching
     wanted = fetching.wanted_files(
         model,
         transformer_repo=transformer_repo,
@@ -85,7 +85,7 @@ def verify(
     if not names:
         raise NothingToVerify(f"{folder} has no folder of a model; the models are: {', '.join(MODELS)}")
     with _diffusion_installed():
-        from genlock_worker.engines.diffusion import verification
+        from genlock_worker.engines.diffusion.weights import verification
     problems = [problem for name in names for problem in verification.verify_model(folder, name, say=typer.echo)]
     if sha256 is not None:
         problems += verification.verify_digests(folder, sha256.read_text(encoding="utf-8"), say=typer.echo)
@@ -104,7 +104,7 @@ def convert(
 ) -> None:
     """Convert a transformer to transformer.safetensors: it loads faster, in less memory, and can hold no code."""
     with _diffusion_installed():
-        from genlock_worker.engines.diffusion import conversion
+        from genlock_worker.engines.diffusion.weights import conversion
     folder = model_folder(into, model)
     with _moving() as moved:
         conversion.convert_transformer(source, folder, model=model, dtype=dtype, say=typer.echo, moved=moved)

@@ -17,10 +17,10 @@ from genlock_cli.main import app
 from genlock_cli.models import NothingToVerify
 from genlock_core.errors import GenlockError
 from genlock_worker.engines import EngineNotInstalled
-from genlock_worker.engines.diffusion import fetching
-from genlock_worker.engines.diffusion.conversion import ConversionFailed
 from genlock_worker.engines.diffusion.errors import UnknownModel, WrongCheckpoint
-from genlock_worker.engines.diffusion.fetching import BASE_FILES, FetchRefused, hub_download, ticking
+from genlock_worker.engines.diffusion.weights import fetching
+from genlock_worker.engines.diffusion.weights.conversion import ConversionFailed
+from genlock_worker.engines.diffusion.weights.fetching import BASE_FILES, FetchRefused, hub_download, ticking
 from tests.worker.engines.diffusion.model_folders import (
     diffusers_folder,
     published_folder,
@@ -238,11 +238,11 @@ def test_a_conversion_that_fails_leaves_nothing_and_what_was_there(
 def test_without_torch_the_commands_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     for name in ("verification", "conversion", "fetching"):
-        monkeypatch.delitem(sys.modules, f"genlock_worker.engines.diffusion.{name}", raising=False)
-        monkeypatch.delattr(f"genlock_worker.engines.diffusion.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"genlock_worker.engines.diffusion.weights.{name}", raising=False)
+        monkeypatch.delattr(f"genlock_worker.engines.diffusion.weights.{name}", raising=False)
     for name in ("checkpoints", "skeletons"):
-        monkeypatch.delitem(sys.modules, f"genlock_worker.engines.diffusion.{name}", raising=False)
-        monkeypatch.delattr(f"genlock_worker.engines.diffusion.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"genlock_worker.engines.diffusion.weights.{name}", raising=False)
+        monkeypatch.delattr(f"genlock_worker.engines.diffusion.weights.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for command in (

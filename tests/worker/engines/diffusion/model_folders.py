@@ -14,10 +14,10 @@ from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from genlock_worker.engines.diffusion import skeletons
 from genlock_worker.engines.diffusion.config import MODELS
-from genlock_worker.engines.diffusion.model_files import Part
-from genlock_worker.engines.diffusion.random_vae import random_vae
+from genlock_worker.engines.diffusion.weights import skeletons
+from genlock_worker.engines.diffusion.weights.model_files import Part
+from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 
 TINY = MODELS["tiny"]
 

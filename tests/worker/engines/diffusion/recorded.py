@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genlock_worker.engines.diffusion.config import TransformerConfig
-from genlock_worker.engines.diffusion.transformer import CausalWan
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.ring import RingLayout
 
 TOLERANCE = 1e-4

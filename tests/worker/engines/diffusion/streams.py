@@ -19,10 +19,10 @@ from genlock_worker.engine import Change, Chunk, EngineState, Frames, Row, Strea
 from genlock_worker.engines.diffusion.components import Components, LoadOptions, load_components
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
-from genlock_worker.engines.diffusion.micro_step import Forward
-from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
-from genlock_worker.engines.diffusion.row_cache import RowCache
-from genlock_worker.engines.diffusion.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
 
 WIDTH, HEIGHT = 64, 64
 PROMPT = "a watercolour city at dusk"

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlock_worker.engines.diffusion import attention
-from genlock_worker.engines.diffusion.attention import AttentionMissing
+from genlock_worker.engines.diffusion.network import attention
+from genlock_worker.engines.diffusion.network.attention import AttentionMissing
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

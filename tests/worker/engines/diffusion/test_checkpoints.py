@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.checkpoints import (
+from genlock_worker.engines.diffusion.config import MODELS, TINY
+from genlock_worker.engines.diffusion.errors import WrongCheckpoint
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
+from genlock_worker.engines.diffusion.weights.checkpoints import (
     Checkpoint,
     load_into,
     open_checkpoint,
     shapes,
 )
-from genlock_worker.engines.diffusion.config import MODELS, TINY
-from genlock_worker.engines.diffusion.errors import WrongCheckpoint
-from genlock_worker.engines.diffusion.key_names import transformer_names
-from genlock_worker.engines.diffusion.transformer import CausalWan
+from genlock_worker.engines.diffusion.weights.key_names import transformer_names
 from genlock_worker.engines.ring import V2V_RING
 
 CPU = torch.device("cpu")

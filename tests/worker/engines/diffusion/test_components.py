@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from genlock_worker.engines.blend import prompt_digest
-from genlock_worker.engines.diffusion import random_weights, skeletons
 from genlock_worker.engines.diffusion.components import (
     Components,
     LoadOptions,
@@ -22,11 +21,12 @@ from genlock_worker.engines.diffusion.components import (
 )
 from genlock_worker.engines.diffusion.config import MODELS, VaeConfig
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights, WrongCheckpoint
-from genlock_worker.engines.diffusion.fp8 import Fp8Unsupported
-from genlock_worker.engines.diffusion.key_names import vae_names
-from genlock_worker.engines.diffusion.kv import Ring
-from genlock_worker.engines.diffusion.random_vae import random_vae
-from genlock_worker.engines.diffusion.row_batch import RowBatch
+from genlock_worker.engines.diffusion.execution.fp8 import Fp8Unsupported
+from genlock_worker.engines.diffusion.network.kv import Ring
+from genlock_worker.engines.diffusion.network.row_batch import RowBatch
+from genlock_worker.engines.diffusion.weights import random_weights, skeletons
+from genlock_worker.engines.diffusion.weights.key_names import vae_names
+from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 from genlock_worker.engines.ring import V2V_RING
 from tests.worker.engines.diffusion.model_folders import (
     TINY,

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from genlock_worker.engines.diffusion.config import TINY
-from genlock_worker.engines.diffusion.cuda_graphs import GraphBook, GraphedForward, RowSet, Serials
-from genlock_worker.engines.diffusion.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.execution.cuda_graphs import GraphBook, GraphedForward, RowSet, Serials
+from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.ring import V2V_RING
 
 SHAPE = (1, 1, 16, 4, 4)

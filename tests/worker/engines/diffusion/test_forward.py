@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from genlock_worker.engines.diffusion.config import TINY
-from genlock_worker.engines.diffusion.cuda_graphs import GraphedForward
-from genlock_worker.engines.diffusion.forward import CompileUnavailable, ForwardOptions, make_forward
-from genlock_worker.engines.diffusion.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.row_batch import RowBatch
-from genlock_worker.engines.diffusion.sync_check import HostSync, no_host_sync
-from genlock_worker.engines.diffusion.transformer import CausalWan
+from genlock_worker.engines.diffusion.execution.cuda_graphs import GraphedForward
+from genlock_worker.engines.diffusion.execution.forward import CompileUnavailable, ForwardOptions, make_forward
+from genlock_worker.engines.diffusion.execution.sync_check import HostSync, no_host_sync
+from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.row_batch import RowBatch
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.ring import V2V_RING
 from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from genlock_worker.engines.diffusion.fp8 import (
+from genlock_worker.engines.diffusion.execution.fp8 import (
     Fp8Linear,
     Fp8Unsupported,
     dequantise,
@@ -67,7 +67,7 @@ def test_an_older_card_is_refused_by_its_capability(
 
 
 def test_only_big_layers_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genlock_worker.engines.diffusion.fp8.require_fp8", lambda device: None)
+    monkeypatch.setattr("genlock_worker.engines.diffusion.execution.fp8.require_fp8", lambda device: None)
     model = nn.ModuleDict(
         {"big": nn.Sequential(nn.Linear(64, 128), nn.GELU()), "small": nn.Linear(64, 16), "odd": nn.Linear(72, 64)}
     )

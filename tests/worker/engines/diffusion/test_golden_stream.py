@@ -10,9 +10,9 @@ from torch import Tensor
 
 from genlock_worker.engines import flow as schedule
 from genlock_worker.engines.diffusion.config import Positions
-from genlock_worker.engines.diffusion.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.rope import rotate, turns
-from genlock_worker.engines.diffusion.transformer import CausalWan
+from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.rope import rotate, turns
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from tests.worker.engines.diffusion import recorded
 from tests.worker.engines.diffusion.recorded import FRAME_TOKENS, LAYOUT, TOLERANCE, worst
 from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring, key_indices

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from transformers import UMT5Config, UMT5EncoderModel
 
-from genlock_worker.engines.diffusion.key_names import TIED_EMBEDDING, text_names
-from genlock_worker.engines.diffusion.text_encoder import TextModel, Umt5Encoder
+from genlock_worker.engines.diffusion.network.text_encoder import TextModel, Umt5Encoder
+from genlock_worker.engines.diffusion.weights.key_names import TIED_EMBEDDING, text_names
 
 GOLDEN = Path(__file__).parent / "golden" / "umt5_tiny.npz"
 

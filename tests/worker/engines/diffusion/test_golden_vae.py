@@ -11,7 +11,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
-from genlock_worker.engines.diffusion.vae import StreamingVae, WanDecoder, WanEncoder
+from genlock_worker.engines.diffusion.network.vae import StreamingVae, WanDecoder, WanEncoder
 
 GOLDEN = Path(__file__).parent / "golden" / "vae_stream.npz"
 TOLERANCE = 1e-4

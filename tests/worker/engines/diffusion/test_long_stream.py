@@ -15,8 +15,8 @@ import torch
 from genlock_worker.engine import Change, Frames, Row
 from genlock_worker.engines.diffusion.config import Positions, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
-from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
-from genlock_worker.engines.diffusion.row_cache import opening_length
+from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.streaming.row_cache import opening_length
 from tests.worker.engines.diffusion.streams import BlockVae, caches, chunk, components, engine, settings
 
 CHUNKS = 28_800

@@ -107,7 +107,7 @@ def test_an_allocation_that_fails_refuses_the_session_and_gives_back_its_share(m
         raise torch.OutOfMemoryError("rings")
 
     with monkeypatch.context() as patch:
-        patch.setattr("genlock_worker.engines.diffusion.kv.Ring.empty", fails)
+        patch.setattr("genlock_worker.engines.diffusion.network.kv.Ring.empty", fails)
         with pytest.raises(EngineFailure, match="no memory for its rings"):
             one.open("s", settings())
     assert one.budget.taken == {}

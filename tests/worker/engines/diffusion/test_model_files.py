@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from genlock_worker.engines.diffusion.errors import MissingWeights, UnknownModel, WrongCheckpoint
-from genlock_worker.engines.diffusion.model_files import (
+from genlock_worker.engines.diffusion.weights.model_files import (
     LAYOUTS,
     REQUIRED,
     Part,

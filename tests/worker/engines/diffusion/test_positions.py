@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_worker.engines.diffusion.config import Positions
-from genlock_worker.engines.diffusion.positions import REFRESH_AT, frame_index, slot_indices
+from genlock_worker.engines.diffusion.streaming.positions import REFRESH_AT, frame_index, slot_indices
 from genlock_worker.engines.ring import RingLayout
 
 FRAMES = 100_000

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genlock_worker.engines.blend import Weights, prompt_digest
 from genlock_worker.engines.diffusion import prompt_book
-from genlock_worker.engines.diffusion.kv import TextKv
+from genlock_worker.engines.diffusion.network.kv import TextKv
 from genlock_worker.engines.diffusion.prompt_book import PromptBook
 
 LENGTH, DIM = 6, 3

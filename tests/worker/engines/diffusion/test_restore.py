@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from genlock_worker.engine import Change, Chunk, StreamSettings
 from genlock_worker.engines.diffusion.config import Positions, StreamOptions
-from genlock_worker.engines.diffusion.restore import plan
-from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, opening_length
-from genlock_worker.engines.diffusion.vae import StreamingVae
+from genlock_worker.engines.diffusion.network.vae import StreamingVae
+from genlock_worker.engines.diffusion.streaming.restore import plan
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, opening_length
 from genlock_worker.engines.ring import RingLayout
 from tests.worker.engines.diffusion.streams import (
     BlockVae,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genlock_worker.engines.diffusion.rope import Turns, pairs_per_axis, rotate, turns
+from genlock_worker.engines.diffusion.network.rope import Turns, pairs_per_axis, rotate, turns
 
 GRID, HEAD_DIM = (2, 3), 32
 

@@ -12,9 +12,9 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.kv import Ring
-from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, latent_frames
-from genlock_worker.engines.diffusion.sinks import SinkRule
+from genlock_worker.engines.diffusion.network.kv import Ring
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, latent_frames
+from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
 from genlock_worker.engines.ring import RingLayout
 
 LAYOUTS = st.integers(2, 8).flatmap(

@@ -20,7 +20,7 @@ from genlock_worker.engine import Change, EngineFailure, EngineState, StreamSett
 from genlock_worker.engines.blend import prompt_digest
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
-from genlock_worker.engines.diffusion.transfers import from_host, to_host
+from genlock_worker.engines.diffusion.streaming.transfers import from_host, to_host
 from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, engine, play, settings, stored
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
-from genlock_worker.engines.diffusion.text_encoder import (
+from genlock_worker.engines.diffusion.network.text_encoder import (
     TextModel,
     Umt5Encoder,
     byte_tokenizer,

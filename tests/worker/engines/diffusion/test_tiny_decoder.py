@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genlock_worker.engines.diffusion import tiny_decoder
-from genlock_worker.engines.diffusion.checkpoints import open_checkpoint
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
-from genlock_worker.engines.diffusion.random_vae import random_vae
-from genlock_worker.engines.diffusion.tiny_decoder import MemBlock, TGrow, TinyDecoder
-from genlock_worker.engines.diffusion.vae import Caches, StreamingVae
+from genlock_worker.engines.diffusion.network import tiny_decoder
+from genlock_worker.engines.diffusion.network.tiny_decoder import MemBlock, TGrow, TinyDecoder
+from genlock_worker.engines.diffusion.network.vae import Caches, StreamingVae
+from genlock_worker.engines.diffusion.weights.checkpoints import open_checkpoint
+from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 
 CPU = torch.device("cpu")
 

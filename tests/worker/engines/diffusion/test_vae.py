@@ -8,8 +8,8 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
 from genlock_worker.engines.diffusion.config import MODELS, VaeConfig
-from genlock_worker.engines.diffusion.random_vae import random_vae
-from genlock_worker.engines.diffusion.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 
 CPU = torch.device("cpu")
 SIDE = 48

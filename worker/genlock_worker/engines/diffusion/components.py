@@ -12,24 +12,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from genlock_worker.engines.diffusion import (
-    attention,
-    fp8,
-    random_vae,
-    random_weights,
-    skeletons,
-    text_loading,
-    tiny_decoder,
-)
-from genlock_worker.engines.diffusion.checkpoints import load_into, open_checkpoint
 from genlock_worker.engines.diffusion.config import DiffusionConfig
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
-from genlock_worker.engines.diffusion.key_names import transformer_names, vae_names
-from genlock_worker.engines.diffusion.model_files import REQUIRED, Part, PartFiles, find_parts, size_words
+from genlock_worker.engines.diffusion.execution import fp8
+from genlock_worker.engines.diffusion.network import attention, tiny_decoder
+from genlock_worker.engines.diffusion.network.tiny_decoder import TinyDecoder
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
+from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.prompt_book import PromptBook
-from genlock_worker.engines.diffusion.tiny_decoder import TinyDecoder
-from genlock_worker.engines.diffusion.transformer import CausalWan
-from genlock_worker.engines.diffusion.vae import StreamingVae
+from genlock_worker.engines.diffusion.weights import random_vae, random_weights, skeletons, text_loading
+from genlock_worker.engines.diffusion.weights.checkpoints import load_into, open_checkpoint
+from genlock_worker.engines.diffusion.weights.key_names import transformer_names, vae_names
+from genlock_worker.engines.diffusion.weights.model_files import REQUIRED, Part, PartFiles, find_parts, size_words
 from genlock_worker.engines.ring import V2V_RING, RingLayout
 
 Progress = Callable[[str], None]

@@ -93,7 +93,7 @@ class StreamOptions:
     """Feed normalised latents to the network. The published models were run without."""
     refresh_on_prompt: bool = False
     """Compute the ring anew under a new prompt, once it has taken over."""
-    primed_chunks: int = 3
+    primed_chunks: int = 4
     """Input chunks and output latents that a snapshot keeps to prime the VAE with."""
 
 

@@ -25,14 +25,14 @@ from genlock_worker.engine import (
     StreamSettings,
 )
 from genlock_worker.engines.diffusion import memory
-from genlock_worker.engines.diffusion import state as states
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget
-from genlock_worker.engines.diffusion.micro_step import Forward, run_rows
-from genlock_worker.engines.diffusion.row_cache import OPENING_FRAMES
-from genlock_worker.engines.diffusion.session import Session, Shared, check_settings
-from genlock_worker.engines.diffusion.sinks import SinkRule
+from genlock_worker.engines.diffusion.streaming import state as states
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward, run_rows
+from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
+from genlock_worker.engines.diffusion.streaming.session import Session, Shared, check_settings
+from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
 from genlock_worker.engines.flow import step_list
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import torch
 
 from genlock_worker.engines.blend import BLEND_CHUNKS
 from genlock_worker.engines.diffusion.config import TransformerConfig
-from genlock_worker.engines.diffusion.kv import ring_bytes
+from genlock_worker.engines.diffusion.network.kv import ring_bytes
 from genlock_worker.engines.ring import RingLayout
 
 WORKSPACE_SHARE = 0.15

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from genlock_worker.engines.blend import Weights, prompt_digest
-from genlock_worker.engines.diffusion.kv import TextKv
-from genlock_worker.engines.diffusion.text_encoder import TextEncoder
+from genlock_worker.engines.diffusion.network.kv import TextKv
+from genlock_worker.engines.diffusion.network.text_encoder import TextEncoder
 
 EMBEDDINGS = 256
 """Embeddings kept; one of 512 tokens of the large models is 8 MB."""

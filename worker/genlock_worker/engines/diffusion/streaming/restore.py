@@ -19,13 +19,13 @@ import torch
 from genlock_worker.engine import CHUNK_FRAMES, Frames
 from genlock_worker.engines.blend import Weights
 from genlock_worker.engines.diffusion.config import Positions
-from genlock_worker.engines.diffusion.kept import KeptOutput
-from genlock_worker.engines.diffusion.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.micro_step import Forward, RowWork, denoise
-from genlock_worker.engines.diffusion.positions import frame_index, slot_indices
-from genlock_worker.engines.diffusion.row_cache import OPENING_FRAMES, RowCache, StoredFrame
-from genlock_worker.engines.diffusion.transfers import upload
-from genlock_worker.engines.diffusion.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.streaming.kept import KeptOutput
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowWork, denoise
+from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
+from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES, RowCache, StoredFrame
+from genlock_worker.engines.diffusion.streaming.transfers import upload
 
 Texts = Callable[[Weights], TextKv]
 

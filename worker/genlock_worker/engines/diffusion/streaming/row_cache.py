@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genlock_worker.engines.blend import Weights
-from genlock_worker.engines.diffusion.kv import Ring
-from genlock_worker.engines.diffusion.transfers import to_host
+from genlock_worker.engines.diffusion.network.kv import Ring
+from genlock_worker.engines.diffusion.streaming.transfers import to_host
 from genlock_worker.engines.ring import RingLayout
 
 OPENING_FRAMES = 2

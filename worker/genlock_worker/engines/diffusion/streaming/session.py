@@ -19,16 +19,16 @@ from genlock_worker.engines import noise
 from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.flight import Flight
-from genlock_worker.engines.diffusion.kept import KeptInput, KeptOutput, KeptPrompt
-from genlock_worker.engines.diffusion.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.micro_step import Forward, Renoise, RowOutcome, RowWork
-from genlock_worker.engines.diffusion.positions import frame_index, slot_indices
-from genlock_worker.engines.diffusion.restore import rebuild
-from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, first_frame, latent_frames
-from genlock_worker.engines.diffusion.sinks import SinkRule
-from genlock_worker.engines.diffusion.transfers import upload
-from genlock_worker.engines.diffusion.vae import VaeStream
+from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.vae import VaeStream
+from genlock_worker.engines.diffusion.streaming.flight import Flight
+from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward, Renoise, RowOutcome, RowWork
+from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
+from genlock_worker.engines.diffusion.streaming.restore import rebuild
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, first_frame, latent_frames
+from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
+from genlock_worker.engines.diffusion.streaming.transfers import upload
 from genlock_worker.engines.flow import T2V_STEPS, step_list
 
 LATENT_STRIDE = 8

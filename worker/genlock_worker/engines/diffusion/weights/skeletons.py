@@ -7,20 +7,20 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from transformers import UMT5Config, UMT5EncoderModel
 
-from genlock_worker.engines.diffusion import attention
-from genlock_worker.engines.diffusion.checkpoints import shapes
 from genlock_worker.engines.diffusion.config import DiffusionConfig, TextConfig, TransformerConfig, VaeConfig
-from genlock_worker.engines.diffusion.key_names import (
+from genlock_worker.engines.diffusion.network import attention
+from genlock_worker.engines.diffusion.network.tiny_decoder import TinyDecoder
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
+from genlock_worker.engines.diffusion.weights.checkpoints import shapes
+from genlock_worker.engines.diffusion.weights.key_names import (
     TIED_EMBEDDING,
     Rename,
     text_names,
     transformer_names,
     vae_names,
 )
-from genlock_worker.engines.diffusion.model_files import Part
-from genlock_worker.engines.diffusion.random_vae import empty_vae
-from genlock_worker.engines.diffusion.tiny_decoder import TinyDecoder
-from genlock_worker.engines.diffusion.transformer import CausalWan
+from genlock_worker.engines.diffusion.weights.model_files import Part
+from genlock_worker.engines.diffusion.weights.random_vae import empty_vae
 from genlock_worker.engines.ring import V2V_RING, RingLayout
 
 _RELATIVE_BUCKETS, _MAX_DISTANCE = 32, 128

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.checkpoints import Checkpoint, fit, load_into, shapes
-from genlock_worker.engines.diffusion.vae import TEMPORAL_STRIDE, Caches, LatentDecoder
+from genlock_worker.engines.diffusion.network.vae import TEMPORAL_STRIDE, Caches, LatentDecoder
+from genlock_worker.engines.diffusion.weights.checkpoints import Checkpoint, fit, load_into, shapes
 
 WIDTHS = (256, 128, 64, 64)
 """Channels at 1/8, 1/4, 1/2 of the picture's size, and at its full size."""

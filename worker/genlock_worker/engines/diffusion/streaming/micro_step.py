@@ -14,9 +14,9 @@ from torch import Tensor
 
 from genlock_worker.engine import EngineFailure
 from genlock_worker.engines import noise
-from genlock_worker.engines.diffusion.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
-from genlock_worker.engines.diffusion.transfers import upload
+from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.streaming.transfers import upload
 from genlock_worker.engines.flow import sigma
 
 logger = logging.getLogger(__name__)

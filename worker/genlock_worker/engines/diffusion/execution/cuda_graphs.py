@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from genlock_worker.engines.diffusion.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 
 logger = logging.getLogger(__name__)
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genlock_core.errors import GenlockError
-from genlock_worker.engines.diffusion import skeletons, tiny_decoder
-from genlock_worker.engines.diffusion.checkpoints import fit, open_checkpoint
 from genlock_worker.engines.diffusion.config import DiffusionConfig
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
-from genlock_worker.engines.diffusion.model_files import (
+from genlock_worker.engines.diffusion.network import tiny_decoder
+from genlock_worker.engines.diffusion.weights import skeletons
+from genlock_worker.engines.diffusion.weights.checkpoints import fit, open_checkpoint
+from genlock_worker.engines.diffusion.weights.model_files import (
     REQUIRED,
     Part,
     PartFiles,

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
-from genlock_worker.engines.diffusion.key_names import Rename
-from genlock_worker.engines.diffusion.kinds import looks_like
+from genlock_worker.engines.diffusion.weights.key_names import Rename
+from genlock_worker.engines.diffusion.weights.kinds import looks_like
 
 NAMED = 10
 """How many names a message lists."""

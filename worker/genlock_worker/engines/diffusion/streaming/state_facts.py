@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from genlock_worker.engines.blend import BLEND_CHUNKS, PromptBlend, Weights
-from genlock_worker.engines.diffusion.row_cache import first_frame, opening_length
+from genlock_worker.engines.diffusion.streaming.row_cache import first_frame, opening_length
 from genlock_worker.engines.flow import MAX_STEPS
 from genlock_worker.engines.ring import RingLayout
 

@@ -13,7 +13,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.causal_conv import lay_causal_convs
+from genlock_worker.engines.diffusion.network.causal_conv import lay_causal_convs
 
 SPATIAL_STRIDE = 8
 """Pixels per latent pixel, each way."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genlock_worker.engine import Frames
-from genlock_worker.engines.diffusion.transfers import to_host, typed
+from genlock_worker.engines.diffusion.streaming.transfers import to_host, typed
 
 JPEG_QUALITY = 95
 Block = Mapping[str, NDArray[np.generic]]

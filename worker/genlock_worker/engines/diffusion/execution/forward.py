@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from genlock_core.errors import GenlockError
-from genlock_worker.engines.diffusion.cuda_graphs import Forward, GraphedForward
-from genlock_worker.engines.diffusion.transformer import CausalWan
+from genlock_worker.engines.diffusion.execution.cuda_graphs import Forward, GraphedForward
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
 
 logger = logging.getLogger(__name__)
 

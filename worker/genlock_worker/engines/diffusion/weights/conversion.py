@@ -12,10 +12,17 @@ from pathlib import Path
 import torch
 
 from genlock_core.errors import GenlockError
-from genlock_worker.engines.diffusion import skeletons
-from genlock_worker.engines.diffusion.checkpoints import Checkpoint, Stored, fit, open_checkpoint, read_tensor, shapes
-from genlock_worker.engines.diffusion.key_names import transformer_names
-from genlock_worker.engines.diffusion.model_files import TRANSFORMER_FILE, model_config, shards, size_words
+from genlock_worker.engines.diffusion.weights import skeletons
+from genlock_worker.engines.diffusion.weights.checkpoints import (
+    Checkpoint,
+    Stored,
+    fit,
+    open_checkpoint,
+    read_tensor,
+    shapes,
+)
+from genlock_worker.engines.diffusion.weights.key_names import transformer_names
+from genlock_worker.engines.diffusion.weights.model_files import TRANSFORMER_FILE, model_config, shards, size_words
 from genlock_worker.weights import digest
 
 DTYPES = {

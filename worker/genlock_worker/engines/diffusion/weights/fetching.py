@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genlock_core.errors import GenlockError
-from genlock_worker.engines.diffusion.model_files import TRANSFORMER_FILE, model_config, model_folder, size_words
+from genlock_worker.engines.diffusion.weights.model_files import (
+    TRANSFORMER_FILE,
+    model_config,
+    model_folder,
+    size_words,
+)
 
 Download = Callable[[str, str, Path], Path]
 """(repository, file in it, folder) -> the file, below the folder under its name in the repository."""

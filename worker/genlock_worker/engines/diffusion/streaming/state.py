@@ -18,13 +18,13 @@ from torch import Tensor
 
 from genlock_worker.engine import EngineState, StreamSettings, chunk_frames
 from genlock_worker.engines.blend import Weights
-from genlock_worker.engines.diffusion import restore, state_facts
-from genlock_worker.engines.diffusion.flight import Flight
-from genlock_worker.engines.diffusion.kept import KeptInput, KeptOutput, KeptPrompt
-from genlock_worker.engines.diffusion.row_cache import RowCache, StoredFrame, latent_frames
-from genlock_worker.engines.diffusion.session import LATENT_STRIDE, Session, Shared
-from genlock_worker.engines.diffusion.state_facts import Blend, FlightFacts, RowFacts, StateFacts, Wanted
-from genlock_worker.engines.diffusion.transfers import from_host, typed
+from genlock_worker.engines.diffusion.streaming import restore, state_facts
+from genlock_worker.engines.diffusion.streaming.flight import Flight
+from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, latent_frames
+from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, Session, Shared
+from genlock_worker.engines.diffusion.streaming.state_facts import Blend, FlightFacts, RowFacts, StateFacts, Wanted
+from genlock_worker.engines.diffusion.streaming.transfers import from_host, typed
 from genlock_worker.engines.noise import NoiseLevel
 
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, cv2.error)

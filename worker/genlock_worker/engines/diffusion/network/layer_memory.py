@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from genlock_worker.engines.diffusion.attention import Attend
-from genlock_worker.engines.diffusion.rope import Rotate, Turns
-from genlock_worker.engines.diffusion.row_batch import RowBatch
+from genlock_worker.engines.diffusion.network.attention import Attend
+from genlock_worker.engines.diffusion.network.rope import Rotate, Turns
+from genlock_worker.engines.diffusion.network.row_batch import RowBatch
 
 
 class LayerMemory:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from genlock_worker.engines.diffusion.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 
 
 @dataclass(frozen=True, slots=True)

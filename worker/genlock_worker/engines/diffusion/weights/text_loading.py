@@ -6,12 +6,12 @@ from functools import partial
 
 import torch
 
-from genlock_worker.engines.diffusion import random_weights, skeletons
-from genlock_worker.engines.diffusion.checkpoints import fit, load_into, open_checkpoint
 from genlock_worker.engines.diffusion.config import DiffusionConfig, TextConfig
-from genlock_worker.engines.diffusion.key_names import TIED_EMBEDDING, text_names
-from genlock_worker.engines.diffusion.model_files import Part, PartFiles, size_words
-from genlock_worker.engines.diffusion.text_encoder import TextModel, Umt5Encoder, byte_tokenizer, read_tokenizer
+from genlock_worker.engines.diffusion.network.text_encoder import TextModel, Umt5Encoder, byte_tokenizer, read_tokenizer
+from genlock_worker.engines.diffusion.weights import random_weights, skeletons
+from genlock_worker.engines.diffusion.weights.checkpoints import fit, load_into, open_checkpoint
+from genlock_worker.engines.diffusion.weights.key_names import TIED_EMBEDDING, text_names
+from genlock_worker.engines.diffusion.weights.model_files import Part, PartFiles, size_words
 
 STAND_IN = {"head_dim": 64, "ffn_dim": 128, "heads": 2, "layers": 1, "vocab": 384}
 """Sizes of the encoder that stands in for a large one on a CPU, where there are no files: its embeddings are random

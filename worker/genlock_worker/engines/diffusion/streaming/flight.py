@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genlock_worker.engines.blend import Weights
-from genlock_worker.engines.diffusion.kv import TextKv
-from genlock_worker.engines.diffusion.transfers import to_host
+from genlock_worker.engines.diffusion.network.kv import TextKv
+from genlock_worker.engines.diffusion.streaming.transfers import to_host
 from genlock_worker.engines.noise import NoiseLevel
 
 

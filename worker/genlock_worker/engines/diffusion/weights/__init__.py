@@ -1,0 +1,1 @@
+"""Where weights come from: files and their layouts, strict checkpoints, conversion, fetching, random numbers."""
