@@ -54,7 +54,7 @@ def test_blocks_are_named_for_ever_and_only_new_ones_come_with_a_chunk() -> None
     assert set(late.blocks) - set(early.blocks) == {"r0.f10", "r1.f10", "i.c9", "o.c9"}
     sinks = {"r1.f0", "r1.f1", "r0.f2", "r1.f2"}
     window = {f"r{row}.f{frame}" for row in (0, 1) for frame in (8, 9, 10)}
-    primed = {f"{kind}.c{index}" for kind in "io" for index in (7, 8, 9)}
+    primed = {f"{kind}.c{index}" for kind in "io" for index in (6, 7, 8, 9)}
     prompts = {f"p.{prompt_digest(settings().prompt)[:16]}"}
     assert set(late.blocks) == sinks | window | primed | prompts
     for name in early.blocks.keys() & late.blocks.keys():
