@@ -37,13 +37,14 @@ class Course:
 
 
 def course_of(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> Course:
-    """Everything decided, nothing done."""
+    """Everything decided, nothing done. While Redis is away nobody begins to leave: one that cannot be seen out would
+    be replaced and stay."""
     spec, store = seen.resource.spec, seen.store_answers
     before = roster_of(seen, revision(seen.resource, defaults))
-    forced = drain.must_leave(before, seen, defaults, now_ms)
+    forced = drain.must_leave(before, seen, defaults, now_ms) if store else ()
     useless = [
         Leaver(worker, "it is of an old revision and never got ready")
-        for worker in rollout.useless(before)
+        for worker in (rollout.useless(before) if store else ())
         if not any(worker == leaver.worker for leaver in forced)
     ]
     roster = _without(before, [*forced, *useless])

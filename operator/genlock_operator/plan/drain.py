@@ -49,17 +49,13 @@ def finished(roster: Roster, now_ms: int) -> tuple[Leaver, ...]:
     )
 
 
-def see_out(leaver: Leaver, *, store_answers: bool) -> Iterator[CloseWorker | RetirePod | MoveSession]:
-    """The next steps of one that leaves; none while Redis is away, unless it has never run.
+def see_out(leaver: Leaver) -> Iterator[CloseWorker | RetirePod | MoveSession]:
+    """The next steps of one that leaves, while Redis answers.
 
     Deleting looks for itself whether nobody is left (`RetirePod`), so a worker without sessions needs no more than it.
     """
     worker, view = leaver.worker, leaver.worker.view
-    if not worker.began:
-        yield RetirePod(worker.pod.meta, None, leaver.why)
-    elif not store_answers:
-        return
-    elif view is None or not view.sessions:
+    if view is None or not view.sessions:
         yield RetirePod(worker.pod.meta, None if view is None else view.identity, leaver.why)
     else:
         if view.state is WorkerState.READY:

@@ -67,8 +67,11 @@ def outlook_of(seen: PoolSeen, now_ms: int) -> PoolOutlook:
 
 
 def _steps_of_leavers(seen: PoolSeen, course: Course) -> Iterator[CloseWorker | RetirePod | MoveSession]:
+    """None while Redis is away: that a pod has not run yet may be old news, and only Redis knows who is on it."""
+    if not seen.store_answers:
+        return
     for leaver in (*course.begins, *course.goes_on):
-        yield from drain.see_out(leaver, store_answers=seen.store_answers)
+        yield from drain.see_out(leaver)
 
 
 def _marks(seen: PoolSeen, course: Course, now_ms: int) -> Iterator[MarkPod]:
@@ -88,7 +91,10 @@ def _new_workers(seen: PoolSeen, course: Course, defaults: WorkerDefaults) -> It
 
 def _placeholders(seen: PoolSeen, course: Course, defaults: WorkerDefaults) -> Iterator[CreatePod | RetirePod]:
     """As many as the headroom says, of the template's revision. While a worker finds no room none is made, and while a
-    quota refuses a worker none is kept."""
+    quota refuses a worker none is kept. While Redis is away they stay as they are: a pod is deleted only after it was
+    asked."""
+    if not seen.store_answers:
+        return
     limit = None if course.limit is None else course.limit.reason
     want = 0 if limit is PoolReason.QUOTA_EXCEEDED else seen.resource.spec.headroom
     there = sorted(course.before.placeholders, key=lambda pod: pod.meta.name)
@@ -130,7 +136,7 @@ def _status_and_what_changed(seen: PoolSeen, course: Course, now_ms: int) -> Ite
         yield Tell("WorkerPool", meta, "Normal", EventReason.WORKER_CREATED.value, message)
     for leaver in (*course.begins, *course.goes_on):
         told = _told_of(leaver, begins=leaver in course.begins)
-        if told is not None and (seen.store_answers or not leaver.worker.began):
+        if told is not None and seen.store_answers:
             yield Tell("WorkerPool", meta, "Normal", told[0].value, told[1])
     for type_ in (PoolConditionType.PROGRESSING, PoolConditionType.SCALING_LIMITED):
         now, then = find(status.conditions, type_), find(before.conditions, type_)

@@ -39,11 +39,6 @@ class Worker:
         return self.sessions > 0 or self.load > 0
 
     @property
-    def began(self) -> bool:
-        """It has run at some time, so that sessions may be on it whatever is known."""
-        return self.pod.started_ms > 0 or self.view is not None
-
-    @property
     def ready(self) -> bool:
         """It takes sessions."""
         return self.pod.ready and self.view is not None and self.view.state is WorkerState.READY

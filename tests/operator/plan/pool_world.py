@@ -216,7 +216,7 @@ class World(Cluster):
             if process.sessions:
                 return
         assert process is None or not process.sessions, f"{pod.name} is deleted with {sorted(process.sessions)}"
-        assert self.store_answers or not pod.facts.started_ms or pod.facts.role is PodRole.PLACEHOLDER
+        assert self.store_answers, f"{pod.name} is deleted though Redis is away"
         self.delete(pod)
 
     def _move(self, session: str) -> None:

@@ -32,15 +32,15 @@ def worker(*sessions: str, closed: bool = False, **pod: Any) -> Worker:
     return Worker(replace(world.pods[name].facts, **pod), world.seen().workers[name])
 
 
-def steps(one: Worker, *, store_answers: bool = True) -> list[type]:
-    return [type(step) for step in see_out(Leaver(one, "it must"), store_answers=store_answers)]
+def steps(one: Worker) -> list[type]:
+    return [type(step) for step in see_out(Leaver(one, "it must"))]
 
 
 # -- the steps ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_worker_with_sessions_is_closed_and_its_sessions_are_moved() -> None:
-    first, *moves = see_out(Leaver(worker("a/1", "a/2"), "it must"), store_answers=True)
+    first, *moves = see_out(Leaver(worker("a/1", "a/2"), "it must"))
     assert isinstance(first, CloseWorker)
     assert moves == [MoveSession("a/1", 1, MoveCause.DRAIN), MoveSession("a/2", 1, MoveCause.DRAIN)]
 
@@ -51,18 +51,10 @@ def test_a_closed_worker_is_not_closed_again() -> None:
 
 def test_a_worker_without_sessions_is_retired_under_its_identity() -> None:
     one = worker(closed=True)
-    (step,) = see_out(Leaver(one, "it must"), store_answers=True)
+    (step,) = see_out(Leaver(one, "it must"))
     assert isinstance(step, RetirePod)
     assert one.view is not None
     assert step.worker == one.view.identity
-
-
-def test_a_pod_that_never_ran_is_retired_though_redis_is_away() -> None:
-    assert steps(replace(worker(started_ms=0), view=None), store_answers=False) == [RetirePod]
-
-
-def test_nobody_who_ran_is_touched_while_redis_is_away() -> None:
-    assert steps(replace(worker(), view=None), store_answers=False) == []
 
 
 # -- the marks ---------------------------------------------------------------------------------------------------------

@@ -169,6 +169,36 @@ def test_while_redis_is_away_nobody_is_drained_or_deleted() -> None:
     assert sum(len(process.sessions) for process in pool.processes.values()) == 3
 
 
+def test_while_redis_is_away_a_node_that_leaves_makes_the_pool_no_larger_than_it_may_be() -> None:
+    pool = world(replicas=6, max=6)
+    pool.store_answers = False
+    pool.nodes["a"].cordoned = True
+    pool.run(60)
+    assert len(pool.created) == 6
+    pool.store_answers = True
+    pool.run(60)
+    assert "a" not in {pod.facts.node for pod in pool.workers()}
+
+
+def test_while_redis_is_away_even_what_never_ran_stays_and_the_rest_of_the_plan_goes_on() -> None:
+    """Deleting asks Redis first, so a plan that deletes would come to nothing, again and again."""
+    pool = World(pool_spec(replicas=2, headroom=1), NODES)
+    pool.broken_images.add("worker:4")
+    pool.change(template={"image": "worker:4"})
+    pool.run(15)
+    pool.store_answers = False
+    pool.change(template={"image": "worker:2"}, headroom=0)
+    pool.run(60)
+    assert not [wish for wish in pool.wishes if isinstance(wish, RetirePod)]
+    assert len([pod for pod in pool.workers() if pod.facts.ready]) == pool.resource.spec.rollout.surge
+    assert len(pool.placeholders()) == 1
+    pool.store_answers = True
+    pool.run(60)
+    assert {pod.image for pod in pool.workers()} == {"worker:2"}
+    assert pool.condition("Progressing") == "Settled"
+    assert not pool.placeholders()
+
+
 def test_a_failed_pod_is_replaced() -> None:
     pool = world(replicas=2)
     failed = pool.workers()[0].name
