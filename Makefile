@@ -24,8 +24,8 @@ up: $(VENV)/.local ## Run everything on this machine; ARGS="..." goes to `genloc
 diffusion: $(VENV)/.diffusion ## Add the real engine to what `make up` uses: torch, about 2.6 GB; then ARGS="--engine diffusion"
 
 test: $(VENV)/.dev ## Run the tests: first those of one process, then an API server, real processes, a real browser
-	@echo "test: inside one process"
-	@$(BIN)/python -m pytest -m "not process and not browser and not apiserver" --durations=10
+	@echo "test: without processes of Genlock, file by file on every core"
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not process and not browser and not apiserver" --durations=10
 	@echo "test: against a real kube-apiserver (skipped where there is none: make envtest)"
 	@$(BIN)/python -m pytest -m "apiserver and not process and not browser" --durations=10
 	@$(BIN)/python -m tests.browsers
