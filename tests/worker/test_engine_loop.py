@@ -18,6 +18,7 @@ from genlock_worker.engine import (
     Change,
     Chunk,
     EngineFailure,
+    EngineMemory,
     EngineState,
     Row,
     RowResult,
@@ -48,6 +49,9 @@ class TinyEngine:
     encoding: threading.Event = field(default_factory=threading.Event)
     prepared: list[str] = field(default_factory=list)
     unspeakable: str = ""
+    most_steps: int = 4
+    progress: int = 0
+    memory: EngineMemory | None = None
 
     def __post_init__(self) -> None:
         self.running.set()
@@ -79,12 +83,15 @@ class TinyEngine:
 
     def apply(self, session: str, change: Change) -> None:
         self.changes.append((session, change))
-        self.steps[session] = change.steps or self.steps[session]
+        self.steps[session] = min(self.most_steps, change.steps or self.steps[session])
 
     def feed(self, session: str, chunk: Chunk) -> int:
         assert chunk.index == self.last[session] + 1
         self.last[session] = chunk.index
         self.fed[session, chunk.index] = chunk
+        return self.steps[session]
+
+    def steps_in_use(self, session: str) -> int:
         return self.steps[session]
 
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
@@ -112,12 +119,13 @@ class Told:
     resets: list[str] = field(default_factory=list)
     restored: list[bool] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunks.append(chunk)
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
-        pass
+        self.steps.append(steps)
 
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append(reason)
@@ -130,11 +138,12 @@ class Told:
 class Rig:
     def __init__(self) -> None:
         self.engine = TinyEngine()
+        self.metrics = WorkerMetrics(CollectorRegistry())
         self.loop = EngineLoop(
             self.engine,
             clock=SystemClock(),
             cost=CostModel(LinearCost(0.001, 0.001)),
-            metrics=WorkerMetrics(CollectorRegistry()),
+            metrics=self.metrics,
             loop=asyncio.get_running_loop(),
         )
         self.told: Mapping[str, Told] = {}
@@ -210,6 +219,35 @@ async def test_a_stuck_engine_keeps_one_chunk_and_stops_the_progress(rig: Rig) -
     rig.engine.running.set()
     await until(lambda: len(rig.told["a"].chunks) == 3, "what is left")
     assert rig.told["a"].chunks[-1].frames[0, 0, 0, 0] == 29, "the newest input, not the oldest"
+
+
+async def test_parts_that_the_engine_finished_in_a_long_call_are_progress(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.running.clear()
+    rig.offer("a", 0)
+    await until(lambda: ("a", 0) in rig.engine.fed, "the chunk fed")
+    stuck = rig.loop.progress
+    rig.engine.progress += 3
+    assert rig.loop.progress == stuck + 3
+
+
+async def test_the_engines_memory_is_shown_as_it_is_shared_out(rig: Rig) -> None:
+    def shown(part: str) -> float | None:
+        return rig.metrics.registry.get_sample_value("genlock_engine_memory_bytes", {"part": part})
+
+    await rig.open("a")
+    assert shown("sessions") is None, "an engine that counts no bytes shows none"
+    rig.engine.memory = EngineMemory(resident_bytes=100, taken_bytes=20, free_bytes=30)
+    await until(lambda: [shown(part) for part in ("resident", "sessions", "free")] == [100, 20, 30], "the figures")
+
+
+async def test_the_steps_that_a_session_is_told_are_those_that_run(rig: Rig) -> None:
+    await rig.open("a", steps=2)
+    await rig.generate("a", 0)
+    rig.engine.most_steps = 3
+    rig.loop.apply("a", Change(steps=4))
+    await rig.generate("a", 1)
+    assert (rig.told["a"].steps[0], rig.told["a"].steps[-1]) == (2, 3)
 
 
 async def test_an_idle_loop_makes_progress(rig: Rig) -> None:

@@ -1,8 +1,8 @@
 """The one thing that the scheduler knows of a model: open a session, feed it chunks, run rows, snapshot, restore.
 
-Every method but `prepare` is called on the engine thread alone. All state of a session lives in the engine under its
-key and dies with `close`; nothing is shared between sessions, so a session's output never depends on who runs beside
-it.
+Everything but `prepare`, `progress` and `model` is asked on the engine thread alone. All state of a session lives in
+the engine under its key and dies with `close`; nothing is shared between sessions, so a session's output never depends
+on who runs beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,12 +109,38 @@ class EngineFailure(Exception):
         super().__init__(f"{session}: {reason}")
 
 
+@dataclass(frozen=True, slots=True)
+class EngineMemory:
+    """The memory of the device that an engine runs on, in bytes."""
+
+    resident_bytes: int
+    """The model's, without any session."""
+    taken_bytes: int
+    """Set aside for the sessions that are open."""
+    free_bytes: int
+    """What further sessions, or more steps, may still take."""
+
+
 class Engine(Protocol):
     """A model that is resident on this worker."""
 
     @property
     def model(self) -> str:
         """The name of the ModelProfile it runs, for example `wan2.1-1.3b`."""
+        ...
+
+    @property
+    def progress(self) -> int:
+        """How many parts of its calls are finished; never falls, and may be read on any thread.
+
+        A call that takes long (a restore, rows that have to be run in halves) is made of parts, each as long as one
+        forward at most. A part counts only once the device has done it, so the count stands still if the device hangs.
+        """
+        ...
+
+    @property
+    def memory(self) -> EngineMemory | None:
+        """How its memory is shared out now; None for an engine that admits any number of sessions."""
         ...
 
     def prepare(self, prompt: str) -> None:
@@ -142,7 +168,12 @@ class Engine(Protocol):
         ...
 
     def feed(self, session: str, chunk: Chunk) -> int:
-        """Take an input chunk, in order; returns the denoising steps that it will run (its rows are 0..steps-1)."""
+        """Take an input chunk, in order; returns how many rows it will run: one for each denoising step, and what
+        the engine needs beside them."""
+        ...
+
+    def steps_in_use(self, session: str) -> int:
+        """The denoising steps of the last chunk fed: fewer than wished where memory is short."""
         ...
 
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:

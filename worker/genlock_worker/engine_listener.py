@@ -25,7 +25,7 @@ class EngineListener(Protocol):
     def generated(self, chunk: GeneratedChunk) -> None: ...
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
-        """A micro-step with rows of this session took `seconds`; `steps` is the session's step count now."""
+        """A micro-step with rows of this session took `seconds`; `steps` is what its last chunk is denoised in."""
         ...
 
     def was_reset(self, reason: str, *, restored: bool) -> None:

@@ -1,8 +1,9 @@
 """The one thread that owns the engine: takes input chunks and changes in, runs micro-steps, hands results to asyncio.
 
 Everything before it (decoding, preparing prompts) and after it (encoding) may be late; it never waits for either. Its
-`progress` counter advances with every turn, every session that was opened or restored and every micro-step, and with
-nothing else, so that heartbeats that carry it stop when the engine is stuck (DESIGN section 3).
+`progress` counter advances with every turn, every session that was opened or restored, every micro-step and every part
+of one that the engine says it finished, and with nothing else, so that heartbeats that carry it stop when the engine is
+stuck (DESIGN section 3) and only then: a restore on a slow device takes many parts' time.
 """
 
 import asyncio
@@ -67,7 +68,7 @@ class EngineLoop:
 
     @property
     def progress(self) -> int:
-        return self._turns + self._micro_steps.ended
+        return self._turns + self._micro_steps.ended + self._engine.progress
 
     @property
     def model(self) -> str:
@@ -233,6 +234,7 @@ class EngineLoop:
         while self._commands:
             self._commands.popleft()()
             self._turns += 1  # a session that was restored took as long as many micro-steps
+        self._show_memory()
         with self._changed:
             now_s = self._clock.monotonic()
             self._measure_load(now_s)
@@ -249,6 +251,14 @@ class EngineLoop:
                     self._changed.wait(min(IDLE_TICK_S, hold_s))
                 return
         self._micro_steps.run(decision)
+
+    def _show_memory(self) -> None:
+        memory = self._engine.memory
+        if memory is not None:
+            shown = self._metrics.engine_memory
+            shown.labels("resident").set(memory.resident_bytes)
+            shown.labels("sessions").set(memory.taken_bytes)
+            shown.labels("free").set(memory.free_bytes)
 
     def _measure_load(self, now_s: float) -> None:
         elapsed_s = now_s - self._busy_since_s

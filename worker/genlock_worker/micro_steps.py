@@ -118,7 +118,7 @@ class MicroSteps:
                 flight = resident.lane.done(result.row)
             if flight is not None:
                 finished.append((result, flight))
-            told, steps = resident.listener.micro_step, resident.lane.steps
+            told, steps = resident.listener.micro_step, self._engine.steps_in_use(result.row.session)
             self._tell(partial(told, seconds=seconds, rows=len(results), steps=steps))
         for result, flight in finished:
             self._finish(result, flight)

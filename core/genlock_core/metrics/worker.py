@@ -87,6 +87,14 @@ class WorkerMetrics(Bundle):
             "The engine loop's counter, as in the heartbeat; stands still if the engine hangs",
         ),
     ]
+    engine_memory: Annotated[
+        Gauge,
+        about(
+            "genlock_engine_memory_bytes",
+            "Memory of the engine's device; part: resident (the model), sessions (set aside for them) or free",
+            "part",
+        ),
+    ]
     queued_rows: Annotated[Gauge, about("genlock_scheduler_queued_rows", "Rows that are ready and wait")]
     queue_seconds: Annotated[
         Histogram,

@@ -17,6 +17,7 @@ from tests.worker.engines.diffusion.streams import (
     HEIGHT,
     WIDTH,
     BlockVae,
+    Cramped,
     Poison,
     caches,
     chunk,
@@ -238,20 +239,6 @@ def test_an_answer_that_is_not_finite_fails_its_session_and_moves_nobody(value: 
         assert a is not None
         assert b is not None
         assert np.array_equal(a, b)
-
-
-class Cramped:
-    """A forward with memory for `rows` rows."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows, self.tried = rows, list[int]()
-
-    def __call__(self, batch: RowBatch) -> Denoised:
-        self.tried.append(batch.rows)
-        if batch.rows > self.rows:
-            raise torch.OutOfMemoryError("no room")
-        answer: Denoised = components().transformer(batch)
-        return answer
 
 
 def test_rows_that_do_not_fit_together_are_run_in_halves() -> None:

@@ -18,8 +18,8 @@ from genlock_worker.engine import (
     Change,
     Chunk,
     EngineFailure,
+    EngineMemory,
     EngineState,
-    Frames,
     Row,
     RowResult,
     StreamSettings,
@@ -28,7 +28,11 @@ from genlock_worker.engines.diffusion import memory
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget
+from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.network.vae import VaeStream
+from genlock_worker.engines.diffusion.streaming import pictures
 from genlock_worker.engines.diffusion.streaming import state as states
+from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, run_rows
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
 from genlock_worker.engines.diffusion.streaming.session import Session, Shared, check_settings
@@ -64,7 +68,8 @@ class DiffusionEngine:
         if options.ring.slots < OPENING_FRAMES:
             raise ValueError(f"a ring holds at least the {OPENING_FRAMES} frames of the first chunk")
         jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
-        self._shared = Shared(components, options, forward, SinkRule.of(options), jpeg)
+        self._forward, self._progress = forward, DeviceProgress(components.device)
+        self._shared = Shared(components, options, self._count, SinkRule.of(options), jpeg, self._progress)
         self._clock = clock
         total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
         self._budget = MemoryBudget(total)
@@ -91,6 +96,17 @@ class DiffusionEngine:
     def resident_bytes(self) -> int:
         """Bytes that are there without any session."""
         return self._shared.components.resident_bytes
+
+    @property
+    def progress(self) -> int:
+        """Forwards and pieces of the VAE's work that the device has finished."""
+        return self._progress.parts
+
+    @property
+    def memory(self) -> EngineMemory:
+        """How the device's memory is shared out now."""
+        budget = self._budget
+        return EngineMemory(self.resident_bytes, budget.total_bytes - budget.free_bytes, budget.free_bytes)
 
     @property
     def budget(self) -> MemoryBudget:
@@ -166,8 +182,14 @@ class DiffusionEngine:
             rows = found.feed(chunk, steps=self._affordable_steps(found))
         except torch.OutOfMemoryError as problem:
             raise EngineFailure(session, f"chunk {chunk.index} does not fit into memory: {problem}") from problem
+        self._progress.queued()
         self._settle(found)
         return rows
+
+    def steps_in_use(self, session: str) -> int:
+        """The denoising steps of the last chunk fed: its rows but the clean one of a session without a camera."""
+        found = self._session(session)
+        return found.fed_rows - found.rows_of(1) + 1
 
     @torch.no_grad()
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
@@ -179,13 +201,14 @@ class DiffusionEngine:
         """
         self._check_rows(rows)
         works = [self._session(row.session).enter(row.step, row.chunk) for row in rows]
-        outcomes = run_rows(works, self._shared.forward)
-        finished: dict[Row, Tensor] = {}
+        outcomes = run_rows(works, self._shared.forward, progress=self._progress)
+        finished: dict[Row, tuple[VaeStream, Tensor]] = {}
         for row, outcome in zip(rows, outcomes, strict=True):
-            latents = self._session(row.session).leave(row.step, row.chunk, outcome)
+            session = self._session(row.session)
+            latents = session.leave(row.step, row.chunk, outcome)
             if latents is not None:
-                finished[row] = latents
-        outputs = self._decode(finished)
+                finished[row] = session.stream, latents
+        outputs = pictures.decode(self._shared.components.vae, finished, progress=self._progress)
         for row in finished:
             self._settle(self._session(row.session))
         return [RowResult(row, outputs.get(row)) for row in rows]
@@ -204,32 +227,11 @@ class DiffusionEngine:
             digest.update(np.ascontiguousarray(latent).tobytes())
         return digest.hexdigest() if sinks else ""
 
-    def _decode(self, finished: dict[Row, Tensor]) -> dict[Row, Frames]:
-        """The pictures of finished chunks; a chunk without pictures is left out. Waits for the device once."""
-        vae, device = self._shared.components.vae, self.device
-        decoded: dict[Row, tuple[Tensor, Tensor]] = {}
-        for row, latents in finished.items():
-            stream = self._session(row.session).stream
-            try:
-                pixels = vae.decode(stream, latents)
-                decoded[row] = self._download(pixels), self._download(_is_finite(stream.finite, device))
-            except RuntimeError as problem:  # torch.OutOfMemoryError is one
-                logger.error("%s: chunk %d cannot be decoded: %s", row.session, row.chunk, problem)
-        if device.type == "cuda":
-            torch.cuda.current_stream(device).synchronize()
-        outputs: dict[Row, Frames] = {}
-        for row, (pixels, finite) in decoded.items():
-            if bool(finite):
-                outputs[row] = pixels.numpy()
-            else:
-                logger.error("%s: chunk %d cannot be shown: its pictures are not finite", row.session, row.chunk)
-        return outputs
-
-    def _download(self, tensor: Tensor) -> Tensor:
-        """Queue a copy to the host, to be read once the device was waited for."""
-        if tensor.device.type != "cuda":
-            return tensor
-        return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+    def _count(self, batch: RowBatch) -> Denoised:
+        """A forward, which counts once the device has done it."""
+        denoised = self._forward(batch)
+        self._progress.queued()
+        return denoised
 
     def _check_rows(self, rows: Sequence[Row]) -> None:
         for number, row in enumerate(rows):
@@ -286,7 +288,3 @@ class DiffusionEngine:
     def _check_free(self, session: str) -> None:
         if session in self._sessions:
             raise ValueError(f"session {session} is open already")
-
-
-def _is_finite(told: Tensor | None, device: torch.device) -> Tensor:
-    return torch.ones((), dtype=torch.bool, device=device) if told is None else told

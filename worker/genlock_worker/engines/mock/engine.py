@@ -16,6 +16,7 @@ from genlock_worker.engine import (
     Change,
     Chunk,
     EngineFailure,
+    EngineMemory,
     EngineState,
     Row,
     RowResult,
@@ -53,12 +54,23 @@ class MockEngine:
         self._wait = wait
         self._brushes = brushes or make_brushes()
         self._sessions: dict[str, Session] = {}
+        self._rows_painted = 0
         cv2.setNumThreads(1)
 
     @property
     def model(self) -> str:
         """The name of the ModelProfile whose timing it follows."""
         return self._model
+
+    @property
+    def progress(self) -> int:
+        """Rows that were painted."""
+        return self._rows_painted
+
+    @property
+    def memory(self) -> EngineMemory | None:
+        """None: it admits whoever comes."""
+        return None
 
     def prepare(self, prompt: str) -> None:
         """Nothing: a style is made of its prompt's digest in no time."""
@@ -94,6 +106,10 @@ class MockEngine:
         """Take the next chunk, in order; returns the denoising steps that it will run."""
         return self._session(session).feed(chunk)
 
+    def steps_in_use(self, session: str) -> int:
+        """The denoising steps of the last chunk fed."""
+        return self._session(session).fed_steps
+
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
         """Run rows one after the other, then wait until the hardware it stands for would have been done."""
         for row in rows:
@@ -102,7 +118,10 @@ class MockEngine:
             except ValueError as mistake:
                 raise EngineFailure(row.session, str(mistake)) from mistake
         started = self._clock.monotonic()
-        results = [RowResult(row, self._session(row.session).run_row(row.step, row.chunk)) for row in rows]
+        results = []
+        for row in rows:
+            results.append(RowResult(row, self._session(row.session).run_row(row.step, row.chunk)))
+            self._rows_painted += 1
         left = self._simulated_s(rows) - (self._clock.monotonic() - started)
         if left > 0:
             self._wait(left)

@@ -16,6 +16,7 @@ from genlock_worker.engine import EngineFailure
 from genlock_worker.engines import noise
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.transfers import upload
 from genlock_worker.engines.flow import sigma
 
@@ -109,16 +110,20 @@ def denoise(works: Sequence[RowWork], forward: Forward) -> list[tuple[Tensor, Te
     return denoise(works[:half], forward) + denoise(works[half:], forward)
 
 
-def run_rows(works: Sequence[RowWork], forward: Forward) -> list[RowOutcome]:
+def run_rows(works: Sequence[RowWork], forward: Forward, *, progress: DeviceProgress) -> list[RowOutcome]:
     """Run rows of any shapes, those of one shape in one forward; the outcomes are in the order of `works`.
 
-    Raises EngineFailure for the first row whose answer is not finite or that does not fit into memory.
+    All work is queued before anything is waited for, then each part is waited for by itself, so that forwards of halves
+    count one by one. Raises EngineFailure for the first row whose answer is not finite or that does not fit into
+    memory.
     """
     answers: dict[int, tuple[Tensor, Tensor]] = {}
     for group in _shapes(works):
         answers.update(zip(group, denoise([works[number] for number in group], forward), strict=True))
     latents = [_next_input(work, answers[number][0]) for number, work in enumerate(works)]
-    verdicts = _verdicts(latents, [answers[number][1] for number in range(len(works))])
+    queued = _verdicts(latents, [answers[number][1] for number in range(len(works))])
+    progress.wait()
+    verdicts: list[list[float]] = queued.tolist()
     for work, (finite, *_) in zip(works, verdicts, strict=True):
         if not finite:
             raise EngineFailure(work.session, "the network's answer is not finite (NaN or infinite)")
@@ -147,8 +152,7 @@ def _next_input(work: RowWork, flow: Tensor) -> Tensor:
     return x0.to(work.hidden.dtype)
 
 
-def _verdicts(latents: Sequence[Tensor], similarity: Sequence[Tensor]) -> list[list[float]]:
-    """Per row whether it is finite (1 or 0), then its likenesses: the one place that waits for the device."""
+def _verdicts(latents: Sequence[Tensor], similarity: Sequence[Tensor]) -> Tensor:
+    """(rows, 1 + sinks) on the device: whether the row is finite (1 or 0), then its likenesses."""
     rows = [torch.cat([x.isfinite().all()[None].float(), s]) for x, s in zip(latents, similarity, strict=True)]
-    verdicts: list[list[float]] = torch.stack(rows).tolist()
-    return verdicts
+    return torch.stack(rows)

@@ -21,6 +21,7 @@ from genlock_worker.engines.blend import Weights
 from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.kept import KeptOutput
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowWork, denoise
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
@@ -153,7 +154,14 @@ def _arrange(ring: Ring, order: Sequence[int]) -> None:
     ring.means[:, : len(order)] = ring.means[:, index]
 
 
-def prime(vae: StreamingVae, stream: VaeStream, *, inputs: Sequence[Frames], outputs: Sequence[KeptOutput]) -> None:
+def prime(
+    vae: StreamingVae,
+    stream: VaeStream,
+    *,
+    inputs: Sequence[Frames],
+    outputs: Sequence[KeptOutput],
+    progress: DeviceProgress,
+) -> None:
     """Run the last chunks through both directions; the pictures that come out were shown already.
 
     A stream begins with one frame alone. Where the session's own beginning is gone, the first frame that is left (and
@@ -162,6 +170,9 @@ def prime(vae: StreamingVae, stream: VaeStream, *, inputs: Sequence[Frames], out
     if inputs:
         frames = np.concatenate([*([inputs[0][:1]] if len(inputs[0]) == CHUNK_FRAMES else []), *inputs])
         vae.encode(stream, torch.from_numpy(frames))
+        progress.queued()
     if outputs:
         first = [outputs[0].latents] if outputs[0].chunk > 0 else []
         vae.decode(stream, torch.cat([*first, *(kept.latents for kept in outputs)]))
+        progress.queued()
+    progress.wait()

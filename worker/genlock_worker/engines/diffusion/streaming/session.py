@@ -20,7 +20,9 @@ from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
+from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.flight import Flight
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, Renoise, RowOutcome, RowWork
@@ -44,9 +46,11 @@ class Shared:
     components: Components
     options: StreamOptions
     forward: Forward
+    """Runs rows beside each other; counts itself in `progress`."""
     sink_rule: SinkRule
     jpeg: Executor
     """Where input frames are compressed."""
+    progress: DeviceProgress
 
 
 @dataclass(slots=True)
@@ -282,10 +286,16 @@ class Session:
         rebuild(
             caches,
             session=self.name,
-            forward=self.shared.forward,
+            forward=self._one_ahead,
             texts=texts.__getitem__,
             positions=self.shared.options.positions,
         )
+
+    def _one_ahead(self, batch: RowBatch) -> Denoised:
+        """A forward of many that follow each other: the one before is waited for once this one is queued."""
+        denoised = self.shared.forward(batch)
+        self.shared.progress.wait(ahead=1)
+        return denoised
 
     def _hand_over(self, cache: RowCache, flight: Flight) -> None:
         """Give the ring of the last row there was to the rows that are new with this chunk, as it is before it."""

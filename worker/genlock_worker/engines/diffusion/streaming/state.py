@@ -121,7 +121,11 @@ def from_state(name: str, state: EngineState, facts: StateFacts, settings: Strea
     session.text = session.keys_values(session.prompts) if session.prompts else None
     session.rebuild(session.rows)
     restore.prime(
-        shared.components.vae, session.stream, inputs=[frames for _, frames in inputs], outputs=list(session.outputs)
+        shared.components.vae,
+        session.stream,
+        inputs=[frames for _, frames in inputs],
+        outputs=list(session.outputs),
+        progress=shared.progress,
     )
     return session
 
