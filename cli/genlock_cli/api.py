@@ -25,6 +25,8 @@ def problem_of(response: httpx.Response) -> GatewayProblem:
     try:
         body = response.json()
         title, detail = str(body["title"]), str(body.get("detail") or "")
+        mistakes = "; ".join(f"{one['path']}: {one['message']}" for one in body.get("errors") or ())
+        detail = f"{detail}: {mistakes}" if mistakes else detail
     except (ValueError, KeyError, TypeError, AttributeError):
         title, detail = f"HTTP {response.status_code} {response.reason_phrase}", response.text[:200]
     retry = response.headers.get("Retry-After", "")

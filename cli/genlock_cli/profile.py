@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from genlock_cli.up.hardware import EngineName, gpu_names, hardware
+from genlock_cli.up.hardware import EngineName, check_device, gpu_names, hardware
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import GenlockError
 from genlock_core.sizing.profile import ProfileRow, ProfileSpec, parse_profiles
@@ -30,6 +30,21 @@ from genlock_worker.settings import parse_settings
 
 class NothingMeasured(GenlockError):
     """No combination could be measured."""
+
+
+class Dtype(StrEnum):
+    """Types of a model's numbers."""
+
+    AUTO = "auto"
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+
+
+class Decoder(StrEnum):
+    """What makes pictures of latents."""
+
+    VAE = "vae"
+    TINY = "tiny"
 
 
 class Switch(StrEnum):
@@ -71,8 +86,8 @@ def profile(
     resolution: Annotated[list[str] | None, typer.Option(help="Size of the picture; may be given repeatedly.")] = None,
     sessions: Annotated[str, typer.Option(help="How many equal sessions at once.")] = "1,2,4,8",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="Type of the model's numbers: auto, bfloat16 or float32.")] = "auto",
-    decoder: Annotated[str, typer.Option(help="What makes pictures of latents: vae or tiny.")] = "vae",
+    dtype: Annotated[Dtype, typer.Option(help="Type of the model's numbers.")] = Dtype.AUTO,
+    decoder: Annotated[Decoder, typer.Option(help="What makes pictures of latents.")] = Decoder.VAE,
     compile_blocks: Annotated[Switch, typer.Option("--compile", help="Compile the model's blocks.")] = Switch.NO,
     cuda_graphs: Annotated[Switch, typer.Option(help="Replay steady rows as CUDA graphs.")] = Switch.YES,
     fp8: Annotated[Switch, typer.Option(help="Weights in 8 bits, where the GPU can.")] = Switch.NO,
@@ -95,8 +110,9 @@ def profile(
         parse_counts(steps, name="steps", most=MAX_STEPS),
         parse_counts(sessions, name="sessions", most=MAX_ROWS),
     )
+    check_device(device)
     before = read_profile(output, model)
-    options = {"device": device, "dtype": dtype, "decoder": decoder, "fp8": fp8.value}
+    options = {"device": device, "dtype": dtype.value, "decoder": decoder.value, "fp8": fp8.value}
     options |= {"compile": compile_blocks.value, "cuda-graphs": cuda_graphs.value}
     options |= {"random-weights": "yes" if random_weights else "no"}
     options |= {} if weights is None else {"weights": str(weights)}
@@ -117,7 +133,10 @@ def profile(
 
 
 def read_profile(path: Path, model: str) -> ProfileSpec:
-    """What the file says of the model already. Raises GenlockError for a file that is no profile of it."""
+    """What the file says of the model already. Raises GenlockError for a file that is no profile of it, and for one
+    that could not be written: known before anything is measured."""
+    if not os.access(path.parent, os.W_OK):
+        raise GenlockError(f"{path} cannot be written: is {path.parent} a folder of yours? name another file with -o")
     if not path.exists():
         return ProfileSpec(description=f"{model}, measured with genlock profile", rows=())
     profiles = parse_profiles(path.read_text(encoding="utf-8"), origin=str(path))

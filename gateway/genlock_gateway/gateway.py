@@ -25,7 +25,7 @@ from genlock_core.errors import UnknownSession
 from genlock_core.link.events import LinkIdentity
 from genlock_core.link.messages import LinkRole
 from genlock_core.metrics import GatewayMetrics
-from genlock_core.sizing.profile import ProfileRow, load_profiles
+from genlock_core.sizing.profile import ProfileRow, profiles_with
 from genlock_core.spec.session import SessionKey
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
@@ -213,7 +213,7 @@ def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -
         publishers=publishers,
         gateways=gateways,
         board=board,
-        profiles=load_profiles(),
+        profiles=profiles_with(settings.profiles),
         access=Access(keyring, None if settings.jwt is None else PlatformKey.load(settings.jwt)),
         metrics=metrics,
         media=MediaPlane(host=settings.udp.host, port=settings.udp.port, advertised=settings.advertise_ips, clock=time),

@@ -105,6 +105,8 @@ class Settings:
     ice_servers: tuple[IceServer, ...] = ()
     jwt: JwtSettings | None = None
     limits: Limits = Limits()
+    profiles: tuple[Path, ...] = ()
+    """ModelProfiles of one's own machines, beside those that come with Genlock; for sessions made over REST."""
     sessions: SessionsFrom = SessionsFrom.API
     redis_wait_s: float = 0.0
     """How long to wait at the start for a Redis that does not answer yet."""
@@ -141,6 +143,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
                 requests_per_s=options.requests_per_s,
                 request_burst=options.request_burst,
             ),
+            profiles=tuple(Path(path) for path in _several(options.profile, environment, "PROFILE")),
             sessions=SessionsFrom(options.sessions),
             redis_wait_s=options.redis_wait_s,
             drain_timeout_s=options.drain_timeout_s,
@@ -188,6 +191,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option("--max-event-streams", str(defaults.event_streams), "SSE streams at once", kind=int)
     option("--requests-per-s", str(defaults.requests_per_s), "changing requests of one address, sustained", kind=float)
     option("--request-burst", str(defaults.request_burst), "changing requests of one address at once", kind=float)
+    repeated("--profile", "file of `genlock profile` that sizes sessions too")
     option(
         "--sessions",
         SessionsFrom.API.value,

@@ -161,7 +161,7 @@ def test_verify_names_all_problems_and_fails(tmp_path: Path) -> None:
     said = str(raised.value)
     assert "1 missing: head.head.bias" in said
     assert "is damaged or no safetensors file" in said
-    assert "no text encoder: looked for" in said
+    assert "no text encoder: looked in" in said
     assert "tokenizer.json: is empty" in said
     assert "taew2_1.pth: is a folder" in said
 

@@ -148,3 +148,18 @@ def test_wrong_numbers_are_told_before_anything_is_loaded(loaded: dict[str, obje
     result = CliRunner().invoke(app, ["profile", "--model", "tiny", "--steps", "5"])
     assert "--steps 5: must be numbers from 1 to 4" in str(result.exception)
     assert not loaded
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_loaded(
+    loaded: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "nowhere" / "p.yaml"
+    result = CliRunner().invoke(app, ["profile", "--model", "tiny", *SMALL, "-o", str(path)])
+    assert f"{path} cannot be written" in str(result.exception)
+    assert not loaded
+
+
+def test_a_device_that_is_none_is_told_in_a_line(loaded: dict[str, object]) -> None:
+    result = CliRunner().invoke(app, ["profile", "--model", "tiny", *SMALL, "--device", "gpu"])
+    assert str(result.exception) == "--device gpu: must be auto, cpu, cuda or cuda:N"
+    assert not loaded

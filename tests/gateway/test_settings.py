@@ -17,6 +17,7 @@ def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
 def test_what_may_be_given_several_times_comes_from_either() -> None:
     environment = {"GENLOCK_GATEWAY_ADVERTISE_IP": "192.0.2.1 2001:db8::1"}
     assert parse_settings([], environment).advertise_ips == ("192.0.2.1", "2001:db8::1")
+    assert parse_settings(["--profile", "a", "--profile", "b"], {}).profiles == (Path("a"), Path("b"))
     given = [
         "--advertise-ip",
         "192.0.2.7",

@@ -19,6 +19,7 @@ FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 10.0
 STEADY_AFTER_S = 10.0
 """A child that lived this long is started again without delay."""
+_LAST_LINES = 12
 
 logger = logging.getLogger(__name__)
 
@@ -159,5 +160,8 @@ class Child:
             self._on_change(self)
 
     def _last_words(self) -> str:
+        """From where the program speaks in its own name (`genlock-worker: ...`), else the log's end."""
         with self._log.open(errors="replace") as log:
-            return "".join(deque(log, maxlen=12)).strip()
+            lines = list(deque(log, maxlen=_LAST_LINES))
+        own = [index for index, line in enumerate(lines) if line.startswith("genlock-")]
+        return "".join(lines[own[-1] :] if own else lines).strip()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +12,15 @@ import httpx
 import typer
 
 from genlock_cli.state_dir import StateDir
-from genlock_cli.up.hardware import EngineName, Hardware, gpu_names, hardware, threads_per_worker
+from genlock_cli.up.hardware import EngineName, Hardware, check_device, gpu_names, hardware, threads_per_worker
 from genlock_cli.up.local import LocalGenlock, media_root_of
 from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
 from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model
 from genlock_cli.up.view import UpView
 from genlock_core.clock import SystemClock
-from genlock_core.sizing.profile import load_profiles
+from genlock_core.sizing.profile import ProfileRow, profiles_with
+from genlock_worker.engines.diffusion.weights.model_files import model_config
 
 REFRESH_S = 1.0
 
@@ -46,6 +48,10 @@ def up(
         str | None,
         typer.Option(help="GPU whose measured profile sizes the sessions; mock: NVIDIA-H100, else this machine's."),
     ] = None,
+    profile: Annotated[
+        list[Path] | None,
+        typer.Option(help="File of `genlock profile`: its rows size the sessions too; may be given repeatedly."),
+    ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, max=8, help="GPUs of each worker; mock: 4, else 1.")] = None,
     media_root: Annotated[
         Path | None, typer.Option(help="Folder of the files that sessions play; the manifest's if left out.")
@@ -60,22 +66,29 @@ def up(
 ) -> None:
     """Run everything on this machine: Redis, workers, gateway, and the sessions of a manifest."""
     path = manifest or default_manifest()
+    profiles = tuple(profile or ())
+    rows = profiles_with(profiles)
+    check_device(device)
     sessions = read_sessions(path)
-    there = _hardware(engine, device, model=model or sessions[0].model, gpu_product=gpu_product, gpus=gpus)
+    there = _hardware(engine, device, rows, model=model or sessions[0].model, gpu_product=gpu_product, gpus=gpus)
     if model is not None and manifest is None:
-        sessions = demo_sessions(path, model, load_profiles(), there)
+        sessions = demo_sessions(path, model, rows, there)
     elif model is not None:
         require_model(sessions, model, origin=path)
-    models = len({session.model for session in sessions})
+    models = {session.model for session in sessions}
+    if engine is EngineName.DIFFUSION:
+        for name in sorted(models):
+            model_config(name)  # Raises UnknownModel: known before anything is started.
     options = UpOptions(
         workers=workers,
         gateways=gateways,
         engine=engine.value,
-        engine_arguments=_engine_arguments(engine, device=device, weights=weights, workers=workers * models),
+        engine_arguments=_engine_arguments(engine, device=device, weights=weights, workers=workers * len(models)),
         host=host,
         port=port or choose_ports(host, gateways),
         gpu_product=there.gpu_product,
         gpus=there.gpus,
+        profiles=profiles,
         media_root=media_root or media_root_of(path),
         drain_timeout_s=drain_timeout,
     )
@@ -94,10 +107,18 @@ def up(
         asyncio.run(_run(genlock, view))
 
 
-def _hardware(engine: EngineName, device: str, *, model: str, gpu_product: str | None, gpus: int | None) -> Hardware:
+def _hardware(
+    engine: EngineName,
+    device: str,
+    rows: Sequence[ProfileRow],
+    *,
+    model: str,
+    gpu_product: str | None,
+    gpus: int | None,
+) -> Hardware:
     """What the command line says, and where it does not, what this machine has."""
     names = gpu_names() if engine is EngineName.DIFFUSION else ()
-    found = hardware(engine, device, model=model, rows=load_profiles(), names=names)
+    found = hardware(engine, device, model=model, rows=rows, names=names)
     return Hardware(gpu_product or found.gpu_product, gpus or found.gpus)
 
 

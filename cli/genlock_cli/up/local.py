@@ -22,7 +22,7 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError, NoCapacity
 from genlock_core.sizing.placement import Unplaceable, place
-from genlock_core.sizing.profile import load_profiles
+from genlock_core.sizing.profile import profiles_with
 from genlock_core.spec.session import ResolvedSession
 from genlock_core.store import connect
 
@@ -135,7 +135,7 @@ class LocalGenlock:
         )
 
     async def _create_sessions(self, redis_url: str, *, key_ids: tuple[str, ...]) -> None:
-        rows = load_profiles()
+        rows = profiles_with(self.options.profiles)
         pools = pool_shapes(self.options, self.sessions)
         store = connect(redis_url)
         try:

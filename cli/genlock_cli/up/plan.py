@@ -30,6 +30,8 @@ class UpOptions:
     drain_timeout_s: float
     engine_arguments: tuple[str, ...] = ()
     """What the workers are told of their engine besides its name."""
+    profiles: tuple[Path, ...] = ()
+    """The user's own profiles, which size sessions beside those that come with Genlock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def plan_gateways(options: UpOptions, *, redis_url: str) -> tuple[ChildPlan, ...
                     f"{options.host}:{options.port + index}",
                 ),
                 *("--advertise-http", gateway_url(options, index), "--advertise-ip", options.host),
+                *(word for path in options.profiles for word in ("--profile", str(path.resolve()))),
             ),
         )
         for index in range(options.gateways)

@@ -38,7 +38,10 @@ def demo_sessions(path: Path, model: str, rows: Sequence[ProfileRow], there: Har
     here = [row for row in measured if (row.gpu_product, row.gpus) == (there.gpu_product, there.gpus)] or measured
     if not here:
         known = ", ".join(sorted({row.model for row in rows}))
-        raise GenlockError(f"there is no profile of the model {model} (profiled: {known}); measure it: genlock profile")
+        raise GenlockError(
+            f"there is no profile of the model {model} (profiled: {known}); "
+            "measure it with `genlock profile` and name its file with --profile"
+        )
     resolution = here[0].resolution
     sessions = []
     for manifest in _manifests(path):

@@ -152,6 +152,18 @@ def load_profiles(paths: Sequence[Path] | None = None) -> tuple[ProfileRow, ...]
     )
 
 
+def profiles_with(own: Sequence[Path]) -> tuple[ProfileRow, ...]:
+    """The seed rows and those of a user's own files, which take the place of seed rows for the same measurement; where
+    two files have the same, the last one's. Raises InvalidManifest, GenlockError for a file that cannot be read."""
+    rows = {_measurement(row): row for row in load_profiles()}
+    for path in own:
+        try:
+            rows |= {_measurement(row): row for row in load_profiles([path])}
+        except (OSError, UnicodeDecodeError) as error:
+            raise GenlockError(f"cannot read the profile {path}: {error}") from None
+    return tuple(rows.values())
+
+
 def step_fps(
     rows: Iterable[ProfileRow], *, model: str, gpu_product: str, gpus: int, resolution: Resolution
 ) -> Mapping[int, float]:
@@ -171,6 +183,11 @@ def step_fps(
     nearest = min(whole, key=lambda shape: (shape != resolution, abs(resolution_tokens(shape) - wanted), str(shape)))
     scale = resolution_tokens(nearest) / wanted
     return {steps: whole[nearest][steps] * scale for steps in (1, 2, 3, 4)}
+
+
+def _measurement(row: ProfileRow) -> tuple[object, ...]:
+    """What was measured, without the figures."""
+    return row.model, row.resolution, row.steps, row.gpu_product, row.gpus, row.sessions
 
 
 def _with_model(document: Any) -> Any:

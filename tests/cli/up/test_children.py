@@ -63,3 +63,12 @@ async def test_a_child_that_ignores_the_request_is_ended_by_force(
     await one.ready()
     await one.stop()
     assert one.pid is None
+
+
+async def test_of_a_long_goodbye_only_what_the_program_says_itself_is_shown(tmp_path: Path) -> None:
+    words = "usage: genlock-worker [--device DEVICE]\\ngenlock-worker: error: argument --device: must be cpu"
+    one = child(f"import sys; sys.exit('{words}')", tmp_path, [])
+    one.start()
+    with pytest.raises(ChildFailed, match=r"c0\.log\ngenlock-worker: error: argument --device: must be cpu$"):
+        await one.ready()
+    await one.stop()

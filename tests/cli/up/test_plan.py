@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from genlock_cli.up.plan import UpOptions, plan_gateways, plan_workers, pool_shapes
@@ -43,3 +44,8 @@ def test_no_secret_is_on_a_command_line() -> None:
         *plan_gateways(options(), redis_url="redis://r"),
     )
     assert not [word for plan in plans for word in plan.argv if "secret" in word.lower()]
+
+
+def test_gateways_size_with_the_users_own_profiles_too() -> None:
+    (plan,) = plan_gateways(replace(options(), profiles=(Path("/a.yaml"), Path("/b.yaml"))), redis_url="redis://r")
+    assert " ".join(plan.argv).endswith("--profile /a.yaml --profile /b.yaml")

@@ -2,8 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from genlock_core.errors import InvalidManifest
-from genlock_core.sizing.profile import ProfileRow, UnknownProfile, load_profiles, parse_profiles, step_fps
+from genlock_core.errors import GenlockError, InvalidManifest
+from genlock_core.sizing.profile import (
+    ProfileRow,
+    UnknownProfile,
+    load_profiles,
+    parse_profiles,
+    profiles_with,
+    step_fps,
+)
 from genlock_core.spec.session import Resolution
 
 ROWS = load_profiles()
@@ -117,3 +124,17 @@ def test_a_resolution_that_was_not_measured_follows_the_nearest_one_by_its_pixel
 def test_an_unknown_shape_has_no_fps(model: str, product: str, gpus: int) -> None:
     with pytest.raises(UnknownProfile, match="no profile"):
         step_fps(ROWS, model=model, gpu_product=product, gpus=gpus, resolution=WIDE)
+
+
+def test_rows_of_ones_own_machine_count_beside_the_seeds_and_instead_of_the_same(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "apiVersion: genlock.dev/v1alpha1\nkind: ModelProfile\nmetadata: {name: tiny}\nspec:\n  rows:\n"
+        "    - {resolution: 128x128, steps: 2, gpuProduct: CPU, gpus: 1, fpsPerSession: 99, source: mine}\n"
+        "    - {resolution: 128x128, steps: 2, gpuProduct: NVIDIA-L4, gpus: 1, fpsPerSession: 999, source: mine}\n"
+    )
+    rows, seeds = profiles_with([own]), load_profiles()
+    assert len(rows) == len(seeds) + 1
+    assert {row.fps_per_session for row in rows if row.source == "mine"} == {99, 999}
+    with pytest.raises(GenlockError, match="cannot read the profile"):
+        profiles_with([tmp_path / "nothing.yaml"])

@@ -159,7 +159,7 @@ def test_the_tiny_decoder_takes_the_place_of_the_vaes() -> None:
 
 def test_the_tiny_decoder_is_asked_for_by_name_and_missed(tmp_path: Path) -> None:
     published_folder(tmp_path)
-    with pytest.raises(MissingWeights, match=r"no tiny decoder: looked for .*taew2_1\.safetensors"):
+    with pytest.raises(MissingWeights, match=r"no tiny decoder: looked in .*taew2_1\.safetensors"):
         load(tmp_path, decoder="tiny")
 
 
@@ -167,7 +167,12 @@ def test_a_model_that_needs_weights_asks_for_them(tmp_path: Path) -> None:
     large = replace(TINY, name="wan2.1-1.3b", needs_weights=True)
     with pytest.raises(MissingWeights, match="--weights"):
         load(config=large)
-    with pytest.raises(MissingWeights, match=re.escape(str(tmp_path / "wan2.1-1.3b/model.pt"))):
+    with pytest.raises(
+        MissingWeights, match=re.escape(f"there is no folder {tmp_path / 'wan2.1-1.3b'}; `genlock models fetch")
+    ):
+        load(tmp_path, config=large)
+    (tmp_path / "wan2.1-1.3b").mkdir()
+    with pytest.raises(MissingWeights, match=r"4 parts missing; `genlock models fetch(?s:.*)transformer.*model\.pt"):
         load(tmp_path, config=large)
 
 

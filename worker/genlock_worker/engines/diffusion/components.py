@@ -146,7 +146,7 @@ def _find_files(config: DiffusionConfig, weights: Path | None, options: LoadOpti
     if options.random_weights or not (config.needs_weights or (folder is not None and folder.is_dir())):
         return {}
     if folder is None:
-        raise MissingWeights(config.name, ["no folder of weights was named (--weights)"])
+        raise MissingWeights(config.name, ["no folder of weights was named (--weights FOLDER)"])
     decoder = (Part.TINY_DECODER,) if options.decoder == "tiny" else ()
     return find_parts(folder, *REQUIRED, *decoder)
 

@@ -19,10 +19,12 @@ class MissingWeights(GenlockError):
 
     def __init__(self, model: str, problems: Sequence[str]) -> None:
         self.model, self.problems = model, tuple(problems)
-        lines = [f"model {model}: {len(problems)} part{'s' if len(problems) != 1 else ''} missing"]
-        lines += [f"  {problem}" for problem in problems]
-        lines.append(f"  `genlock models fetch {model} --into <weights folder>` gets them; see docs/models.md")
-        super().__init__("\n".join(lines))
+        get = f"`genlock models fetch {model} --into <weights folder>` gets them; see docs/models.md"
+        if len(problems) == 1:
+            super().__init__(f"model {model}: {problems[0]}; {get}")
+        else:
+            lines = [f"model {model}: {len(problems)} parts missing; {get}", *problems]
+            super().__init__("\n  ".join(lines))
 
 
 class WrongCheckpoint(GenlockError):

@@ -92,6 +92,8 @@ def find_part(folder: Path, part: Part) -> PartFiles | None:
 
 def find_parts(folder: Path, *parts: Part) -> dict[Part, PartFiles]:
     """The files of all these parts. Raises MissingWeights, naming every path that was looked at; WrongCheckpoint."""
+    if not folder.is_dir():
+        raise MissingWeights(folder.name, [f"there is no folder {folder}"])
     found = {part: find_part(folder, part) for part in parts}
     missing = [missing_part(folder, part) for part, files in found.items() if files is None]
     if missing:
@@ -101,7 +103,7 @@ def find_parts(folder: Path, *parts: Part) -> dict[Part, PartFiles]:
 
 def missing_part(folder: Path, part: Part) -> str:
     """The sentence that says where a part was looked for."""
-    return f"no {part}: looked for {', '.join(str(folder / path) for path in LAYOUTS[part])}"
+    return f"no {part}: looked in {folder} for {', '.join(str(path) for path in LAYOUTS[part])}"
 
 
 def size_words(size: int) -> str:

@@ -28,6 +28,9 @@ def verify_model(weights: Path, model: str, *, say: Callable[[str], None]) -> li
     Raises UnknownModel.
     """
     config, folder = model_config(model), model_folder(weights, model)
+    if not folder.is_dir():
+        why = "gets it" if config.needs_weights else "is not needed: without files it is made of random numbers"
+        return [f"{model}: there is no folder {folder}; `genlock models fetch {model} --into {weights}` {why}"]
     problems = []
     for part in Part:
         try:
