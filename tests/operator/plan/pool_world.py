@@ -1,7 +1,7 @@
 """A pool's world: a small cluster with one pool in it, and an operator that plans and acts on it.
 
-It refuses to go on when an action breaks a promise: a pod with sessions is deleted, or more workers are created than
-max and surge allow.
+It refuses to go on when an action breaks a promise: a pod with sessions is deleted, or any while Redis is away, or more
+workers are created than max and surge allowed when it was planned.
 """
 
 from collections.abc import Iterator
@@ -68,13 +68,17 @@ class World(Cluster):
         self.quota = quota
         self.store_since_ms = 0
         self.lag = False
-        """The operator's caches are one tick behind."""
+        """The operator's caches are one tick behind, but for pods that it wrote: answers go in at once."""
         self.create_failure: CreateFailure | None = None
         self.created: list[str] = []
         self.told: list[str] = []
         self.reserve = 0
         self.wishes: list[PoolAction] = []
         """The last plan."""
+        self._planned_by = spec
+        """The spec that the last plan went by, which may be an old one."""
+        self._written: set[str] = set()
+        """The pods that the operator wrote in this tick."""
         self._uids = 0
         self._old: tuple[PoolResource, tuple[PodFacts, ...]] | None = None
 
@@ -112,10 +116,12 @@ class World(Cluster):
 
     def tick(self, *, crash_after: int | None = None, tick_ms: int = TICK_MS) -> None:
         """A moment of everything; the operator dies after that many actions and is back at the next tick."""
-        before = (self.resource, tuple(pod.facts for pod in self.pods.values()))
+        resource, facts = self.resource, {name: pod.facts for name, pod in self.pods.items()}
         self.go_on(tick_ms)
+        self._written.clear()
         self._operate(crash_after)
-        self._old = before if self.lag else None
+        answers = {name: self.pods[name].facts for name in self._written}
+        self._old = (resource, tuple((facts | answers).values())) if self.lag else None
 
     # -- what is asked of it ----------------------------------------------------------------------------------------
 
@@ -149,7 +155,9 @@ class World(Cluster):
     # -- the operator's hands -----------------------------------------------------------------------------------------
 
     def _operate(self, crash_after: int | None) -> None:
-        self.wishes = plan_pool(self.seen(), self.now_ms, DEFAULTS)
+        seen = self.seen()
+        self._planned_by = seen.resource.spec
+        self.wishes = plan_pool(seen, self.now_ms, DEFAULTS)
         for action in self.wishes[:crash_after]:
             self._act(action)
 
@@ -177,8 +185,9 @@ class World(Cluster):
                 assert action.at_ms > self.now_ms
 
     def _create(self, manifest: Any) -> None:
-        meta, spec = manifest["metadata"], self.resource.spec
+        meta, spec = manifest["metadata"], self._planned_by
         if meta["name"] in self.pods:
+            self._written.add(meta["name"])
             return
         if self.quota is not None and len(self.pods) >= self.quota:
             self.create_failure = CreateFailure("QuotaExceeded", f"exceeded quota: pods={self.quota}", self.now_ms)
@@ -195,6 +204,7 @@ class World(Cluster):
             phase="Pending",
             ready=False,
         )
+        self._written.add(meta["name"])
         self.pods[meta["name"]] = Pod(facts, manifest["spec"]["containers"][0]["image"], self.now_ms)
         if facts.role is PodRole.WORKER:
             self.created.append(meta["name"])
@@ -228,6 +238,7 @@ class World(Cluster):
         pod = self.pods.get(action.meta.name)
         if pod is None:
             return
+        self._written.add(pod.name)
         changes: dict[str, Any] = {}
         if STATE_LABEL in action.labels:
             changes["state"] = action.labels[STATE_LABEL]

@@ -76,6 +76,8 @@ def heal(world: World) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(mishaps, max_size=25), st.booleans())
 @example([("kill", 0), ("redis", False), ("wait", 1), ("leave", 0), ("leave", 0), ("cordon", "a")], True)
+@example([("image", 2), ("max", 1)], True)
+@example([("replicas", 5), ("image", 2)], True)
 def test_nobody_is_cut_and_it_settles(sequence: list[tuple[object, ...]], lag: bool) -> None:
     world = World(pool_spec(replicas=2, max=6, scaleInAfter="10s"), NODES)
     world.broken_images.add("worker:4")
