@@ -166,6 +166,12 @@ def test_verify_names_all_problems_and_fails(tmp_path: Path) -> None:
     assert "taew2_1.pth: is a folder" in said
 
 
+@pytest.mark.parametrize(("model", "help_"), [("wan2.1-1.3b", "models fetch wan2.1-1.3b"), ("tiny", "none is needed")])
+def test_verify_says_what_to_do_about_a_model_without_a_folder(model: str, help_: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=f"there is no folder .*{model}; .*{help_}"):
+        genlock("verify", tmp_path, model)
+
+
 def test_verify_reads_a_list_of_digests(tmp_path: Path) -> None:
     folder = published_folder(tmp_path)
     digest = hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest()

@@ -76,6 +76,7 @@ def parse_settings(arguments: Sequence[str] | None, environ: Mapping[str, str] |
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="genlock-worker",
+        usage="%(prog)s [--OPTION VALUE ...]; --help lists the options",
         description="Serves live generative video sessions with one resident model.",
         epilog=f"Each option is also an environment variable: --media-root is {PREFIX}MEDIA_ROOT.",
     )

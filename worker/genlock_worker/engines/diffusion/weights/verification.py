@@ -29,8 +29,9 @@ def verify_model(weights: Path, model: str, *, say: Callable[[str], None]) -> li
     """
     config, folder = model_config(model), model_folder(weights, model)
     if not folder.is_dir():
-        why = "gets it" if config.needs_weights else "is not needed: without files it is made of random numbers"
-        return [f"{model}: there is no folder {folder}; `genlock models fetch {model} --into {weights}` {why}"]
+        get = f"`genlock models fetch {model} --into {weights}` gets it"
+        none = "none is needed, as without files it is made of random numbers"
+        return [f"{model}: there is no folder {folder}; {get if config.needs_weights else none}"]
     problems = []
     for part in Part:
         try:
