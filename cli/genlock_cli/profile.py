@@ -89,7 +89,7 @@ def profile(
     dtype: Annotated[Dtype, typer.Option(help="Type of the model's numbers.")] = Dtype.AUTO,
     decoder: Annotated[Decoder, typer.Option(help="What makes pictures of latents.")] = Decoder.VAE,
     compile_blocks: Annotated[Switch, typer.Option("--compile", help="Compile the model's blocks.")] = Switch.NO,
-    cuda_graphs: Annotated[Switch, typer.Option(help="Replay steady rows as CUDA graphs.")] = Switch.YES,
+    cuda_graphs: Annotated[Switch, typer.Option(help="Replay steady rows as CUDA graphs.")] = Switch.NO,
     fp8: Annotated[Switch, typer.Option(help="Weights in 8 bits, where the GPU can.")] = Switch.NO,
     gpu_product: Annotated[
         str | None, typer.Option(help="What the rows call the GPU; its own name if left out.")

@@ -71,7 +71,7 @@ def add_options(option: AddOption) -> None:
     option("decoder", "vae", "what makes pictures of latents", one_of("vae", "tiny"))
     option("attention", "auto", "kernel of the attention", one_of("auto", "sdpa", "flash2", "flash3"))
     option("compile", "no", "yes: compile the model's blocks (a longer start)", yes)
-    option("cuda-graphs", "yes", "no: launch every kernel anew; a CPU has no graphs", yes)
+    option("cuda-graphs", "no", "yes: replay rows that come up again and again with one launch (GPU only)", yes)
     option("fp8", "no", "yes: weights in 8 bits, where the GPU can", yes)
     option("channels-last", "yes", "no: the VAE in PyTorch's usual memory layout", yes)
     option("threads", "", "CPU threads of PyTorch; left out: as many as cores", _optional_count)
