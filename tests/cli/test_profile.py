@@ -139,7 +139,7 @@ def test_the_switches_are_the_workers(loaded: dict[str, object], tmp_path: Path)
     options = loaded["options"]
     assert isinstance(options, dict)
     assert options == {
-        "device": "auto", "dtype": "auto", "decoder": "vae", "fp8": "no", "compile": "yes", "cuda-graphs": "yes",
+        "device": "auto", "dtype": "auto", "decoder": "vae", "fp8": "no", "compile": "yes", "cuda-graphs": "no",
         "random-weights": "yes",
     }  # fmt: skip
 
