@@ -1,3 +1,18 @@
 """Fixtures that tests of several parts share; each module below says what it gives."""
 
+from collections.abc import Iterator
+
+import pytest
+
 pytest_plugins = ["tests.browsers", "tests.fake_kubelet", "tests.kube_fixtures", "tests.redis_servers"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands that tests start find no secrets of a `genlock up` that the user ran: a token made with those is wrong
+    for the test's gateway, which then refuses what it lets in without one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENLOCK_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        for name in ("GENLOCK_GATEWAY", "GENLOCK_TOKEN", "GENLOCK_SECRETS", "GENLOCK_SECRETS_FILE"):
+            patch.delenv(name, raising=False)
+        yield
