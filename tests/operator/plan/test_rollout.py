@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_operator.plan.rollout import relieved, stalled, useless
@@ -82,6 +82,7 @@ def test_an_old_worker_that_is_not_ready_and_serves_nobody_is_useless() -> None:
     assert useless(replace(roster, staying=(idle, busy))) == (idle,)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 3), st.integers(0, 8), st.integers(1, 3))
 def test_there_are_never_fewer_ready_workers_than_wanted_for_a_rollout(
     old: int, new: int, unready: int, want: int, surge: int
