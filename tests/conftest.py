@@ -2,7 +2,12 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# No test asserts speed: on a busy machine an example takes as long as it takes.
+hypothesis.settings.register_profile("genlock", deadline=None)
+hypothesis.settings.load_profile("genlock")
 
 pytest_plugins = ["tests.browsers", "tests.fake_kubelet", "tests.kube_fixtures", "tests.redis_servers"]
 
