@@ -56,7 +56,7 @@ def load(weights: Path | None = None, **changes: Any) -> Components:
 
 def everything(parts: Components) -> list[Tensor]:
     parts.prompts.prepare("neon")
-    embedding = parts.prompts.embedding(prompt_digest("neon"))
+    embedding = parts.prompts.embedding(prompt_digest("neon")).rows
     stream = parts.vae.open()
     clip = torch.arange(5 * 16 * 16 * 3).reshape(5, 16, 16, 3).remainder(251).to(torch.uint8)
     latents = parts.vae.encode(stream, clip)
@@ -139,7 +139,7 @@ def test_a_large_model_without_files_has_a_small_text_encoder_on_a_cpu() -> None
     config = replace(MODELS["wan2.1-1.3b"], transformer=replace(TINY.transformer, text_dim=4096), vae=TINY.vae)
     parts = load(config=config, random_weights=True)
     parts.prompts.prepare("neon")
-    assert parts.prompts.embedding(prompt_digest("neon")).shape[1] == 4096
+    assert parts.prompts.embedding(prompt_digest("neon")).rows.shape[1] == 4096
     assert parts.resident_bytes < 100e6
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from genlock_worker.engines.blend import Weights, prompt_digest
 from genlock_worker.engines.diffusion import prompt_book
 from genlock_worker.engines.diffusion.network.kv import TextKv
-from genlock_worker.engines.diffusion.prompt_book import PromptBook
+from genlock_worker.engines.diffusion.prompt_book import Embedding, PromptBook
 
 LENGTH, DIM = 6, 3
 KV_BYTES = 2 * LENGTH * DIM * 4
@@ -63,6 +63,11 @@ def alone(prompt: str) -> Weights:
     return ((prompt_digest(prompt), 1.0),)
 
 
+def asked(one: PromptBook, mix: Weights) -> TextKv:
+    """Keys and values for a session that has the book's embeddings."""
+    return one.keys_values(mix, {digest: one.embedding(digest) for digest, _ in mix})
+
+
 def test_a_prompt_is_encoded_once() -> None:
     scribe = Scribe()
     one = book(scribe)
@@ -72,15 +77,15 @@ def test_a_prompt_is_encoded_once() -> None:
 
 
 def test_one_prompts_keys_are_those_of_its_rows_and_zeros() -> None:
-    rows = prepared("ink").keys_values(alone("ink")).keys[0]
+    rows = asked(prepared("ink"), alone("ink")).keys[0]
     assert rows[:3, 0].tolist() == [float(ord(letter)) for letter in "ink"]
     assert not rows[3:].any()
 
 
 def test_a_blend_is_the_weighted_sum_of_embeddings_of_any_length() -> None:
     one = prepared("ink", "marble")
-    ink, marble = (one.keys_values(alone(prompt)).keys for prompt in ("ink", "marble"))
-    mixed = one.keys_values(((prompt_digest("ink"), 0.25), (prompt_digest("marble"), 0.75))).keys
+    ink, marble = (asked(one, alone(prompt)).keys for prompt in ("ink", "marble"))
+    mixed = asked(one, ((prompt_digest("ink"), 0.25), (prompt_digest("marble"), 0.75))).keys
     torch.testing.assert_close(mixed, 0.25 * ink + 0.75 * marble)
 
 
@@ -88,7 +93,7 @@ def test_keys_are_computed_once_while_they_are_kept() -> None:
     projection = Projection()
     one = book(text_kv=projection)
     one.prepare("ink")
-    assert one.keys_values(alone("ink")) is one.keys_values(alone("ink"))
+    assert asked(one, alone("ink")) is asked(one, alone("ink"))
     assert len(projection.given) == 1
 
 
@@ -98,71 +103,95 @@ def test_kept_keys_are_bounded_and_the_longest_unused_go_first() -> None:
     for prompt in ("a", "b", "c"):
         one.prepare(prompt)
     for prompt in ("a", "b", "a", "c", "a"):
-        one.keys_values(alone(prompt))
+        asked(one, alone(prompt))
         assert one.bytes <= 2 * KV_BYTES
     assert len(projection.given) == 3
-    one.keys_values(alone("b"))
+    asked(one, alone("b"))
     assert len(projection.given) == 4
 
 
 def test_what_is_asked_for_is_kept_however_large() -> None:
     one = book(kept_bytes=1)
     one.prepare("ink")
-    assert one.keys_values(alone("ink")) is one.keys_values(alone("ink"))
+    assert asked(one, alone("ink")) is asked(one, alone("ink"))
     assert one.bytes == KV_BYTES
 
 
-def test_forgotten_embeddings_are_brought_along_by_those_who_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_book_forgets_and_those_who_kept_an_embedding_miss_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_book, "EMBEDDINGS", 2)
     one = prepared("ink", "oil")
-    kept = one.embedding(prompt_digest("oil"))
+    kept = {prompt_digest("oil"): one.embedding(prompt_digest("oil"))}
+    before = one.keys_values(alone("oil"), kept)
     for prompt in ("neon", "film"):
         one.prepare(prompt)
     with pytest.raises(KeyError, match="prepare the prompt"):
-        one.keys_values(alone("oil"))
-    one.add(prompt_digest("oil"), kept)
-    assert torch.equal(one.keys_values(alone("oil")).keys, prepared("oil").keys_values(alone("oil")).keys)
+        one.embedding(prompt_digest("oil"))
+    assert one.keys_values(alone("oil"), kept) is before
 
 
-def test_another_embedding_of_the_same_name_gives_other_keys() -> None:
+def test_the_embedding_that_was_asked_for_last_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_book, "EMBEDDINGS", 2)
+    one = prepared("ink", "oil")
+    one.embedding(prompt_digest("ink"))
+    one.prepare("neon")
+    one.embedding(prompt_digest("ink"))
+    with pytest.raises(KeyError):
+        one.embedding(prompt_digest("oil"))
+
+
+def test_an_embedding_that_one_session_brings_is_given_to_no_other() -> None:
     one = prepared("ink")
-    before = one.keys_values(alone("ink"))
-    one.add(prompt_digest("ink"), torch.ones(2, DIM))
-    assert not torch.equal(one.keys_values(alone("ink")).keys, before.keys)
+    before = asked(one, alone("ink"))
+    brought = {prompt_digest("ink"): Embedding(torch.ones(2, DIM))}
+    assert not torch.equal(one.keys_values(alone("ink"), brought).keys, before.keys)
+    assert asked(one, alone("ink")) is before
+    one.prepare("ink")
+    assert asked(one, alone("ink")) is before
 
 
-def test_the_same_numbers_brought_again_change_nothing() -> None:
+def test_the_same_numbers_have_the_same_keys_whoever_brings_them() -> None:
     one = prepared("ink")
-    before = one.keys_values(alone("ink"))
-    one.add(prompt_digest("ink"), one.embedding(prompt_digest("ink")).clone())
-    assert one.keys_values(alone("ink")) is before
+    digest = prompt_digest("ink")
+    brought = {digest: Embedding(one.embedding(digest).rows.clone())}
+    assert one.keys_values(alone("ink"), brought) is asked(one, alone("ink"))
 
 
-def test_an_embedding_that_is_changed_later_is_not_the_books() -> None:
-    one, mine = book(), torch.ones(2, DIM)
-    one.add("d", mine)
+def test_the_same_numbers_in_another_shape_are_another_embedding() -> None:
+    flat = torch.arange(6.0)
+    assert Embedding(flat.view(2, 3)).fingerprint != Embedding(flat.view(1, 6)).fingerprint
+
+
+def test_what_the_encoder_changes_later_is_not_the_books() -> None:
+    mine = torch.ones(2, DIM)
+
+    class Reusing(Scribe):
+        def encode(self, prompt: str) -> Tensor:
+            return mine
+
+    one = book(Reusing())
+    one.prepare("ink")
     mine.zero_()
-    assert one.embedding("d").all()
+    assert one.embedding(prompt_digest("ink")).rows.all()
 
 
 def test_embeddings_are_rounded_as_snapshots_round_them() -> None:
     one = book(dtype=torch.bfloat16)
     one.prepare("ink")
-    rows = one.embedding(prompt_digest("ink"))
+    rows = one.embedding(prompt_digest("ink")).rows
     assert rows.dtype is torch.float32
     assert torch.equal(rows, rows.bfloat16().float())
     assert float(rows[0, 2]) != pytest.approx(0.1, abs=1e-6)
 
 
 @given(st.lists(st.sampled_from(["a", "bc", "def", "ghij"]), max_size=12), st.sampled_from([1, KV_BYTES, 10**6]))
-def test_keys_are_the_same_whatever_was_asked_before(asked: list[str], kept_bytes: int) -> None:
+def test_keys_are_the_same_whatever_was_asked_before(earlier: list[str], kept_bytes: int) -> None:
     one = book(kept_bytes=kept_bytes)
     mix = ((prompt_digest("bc"), 0.5), (prompt_digest("ghij"), 0.5))
-    for prompt in ("bc", "ghij", *asked):
+    for prompt in ("bc", "ghij", *earlier):
         one.prepare(prompt)
-        one.keys_values(alone(prompt))
+        asked(one, alone(prompt))
     fresh = prepared("bc", "ghij")
-    assert torch.equal(one.keys_values(mix).values, fresh.keys_values(mix).values)
+    assert torch.equal(asked(one, mix).values, asked(fresh, mix).values)
 
 
 @pytest.mark.parametrize(
@@ -176,11 +205,15 @@ def test_keys_are_the_same_whatever_was_asked_before(asked: list[str], kept_byte
     ],
 )
 def test_what_is_no_embedding_is_refused(rows: Tensor, reason: str) -> None:
-    one = book()
+    class Wrong(Scribe):
+        def encode(self, prompt: str) -> Tensor:
+            return rows
+
+    one = book(Wrong())
     with pytest.raises(ValueError, match=reason):
-        one.add("d", rows)
+        one.prepare("ink")
     with pytest.raises(KeyError):
-        one.embedding("d")
+        one.embedding(prompt_digest("ink"))
 
 
 def test_a_prompt_that_two_threads_prepare_is_encoded_once() -> None:

@@ -187,7 +187,7 @@ def record(layout: RingLayout, frames: int, replaced: Sequence[tuple[int, int]])
 @given(
     layout=LAYOUTS,
     frames=st.integers(2, 30),
-    replaced=st.lists(st.tuples(st.integers(2, 29), st.integers(0, 6)), max_size=5),
+    replaced=st.lists(st.tuples(st.integers(2, 29), st.integers(0, 6)), max_size=5, unique_by=lambda pair: pair[0]),
 )
 def test_a_plan_puts_every_frame_into_its_slot_and_shows_it_only_what_was_there(
     layout: RingLayout, frames: int, replaced: list[tuple[int, int]]

@@ -1,14 +1,16 @@
 """Every prompt's embedding, and the cross-attention keys and values of the prompts and blends in use.
 
 Prompts are named by their digest. The book is a cache and nobody's memory: a session keeps the embeddings that it needs
-(they are in its snapshots, too) and brings them along with `add` before it asks for keys and values, so what the book
-has forgotten in between, and what it knows from elsewhere, makes no difference to any stream.
+(they are in its snapshots, too) and brings them along when it asks for keys and values, so what the book has forgotten
+in between makes no difference to any stream. What a session brings is its own affair: it is known by its numbers, not
+by the prompt that it is said to be of, so no other session is ever given it for that prompt.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,18 +27,25 @@ KEPT_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Computed:
-    """Keys and values, and the very embeddings that they were computed from."""
+class Embedding:
+    """One prompt's embedding; equal numbers have equal fingerprints, wherever they come from."""
 
-    embeddings: tuple[Tensor, ...]
-    text: TextKv
+    rows: Tensor
+    """(n, text_dim) float32 on the CPU, the rows that are not padding; not to be written to."""
+    fingerprint: str = field(init=False)
+    """SHA-256 (hex) over shape and numbers."""
+
+    def __post_init__(self) -> None:
+        found = hashlib.sha256(str(tuple(self.rows.shape)).encode())
+        found.update(self.rows.contiguous().numpy().data)
+        object.__setattr__(self, "fingerprint", found.hexdigest())
 
 
 class PromptBook:
     """The prompts of all sessions of an engine. Thread-safe, but `keys_values`, which is the engine thread's.
 
     `text_kv` is the transformer's: from an embedding (text_length, text_dim), padded with zeros. Embeddings are rounded
-    to `dtype`, the transformer's, as they come in: snapshots hold them so, and what was restored shall be what was.
+    to `dtype`, the transformer's, once encoded: snapshots hold them so, and what was restored shall be what was.
     `kept_bytes` bounds the keys and values that are kept; the last that were asked for are kept in any case.
     """
 
@@ -57,13 +66,14 @@ class PromptBook:
         self._kept_bytes = kept_bytes
         self._encoding = threading.Lock()
         self._lock = threading.Lock()
-        self._embeddings: OrderedDict[str, Tensor] = OrderedDict()
-        self._computed: OrderedDict[Weights, _Computed] = OrderedDict()
+        self._embeddings: OrderedDict[str, Embedding] = OrderedDict()
+        self._computed: OrderedDict[Weights, TextKv] = OrderedDict()
+        """By fingerprints and weights."""
 
     @property
     def bytes(self) -> int:
         """Bytes of the keys and values that are kept, on the transformer's device."""
-        return sum(one.text.bytes for one in list(self._computed.values()))
+        return sum(text.bytes for text in list(self._computed.values()))
 
     def prepare(self, prompt: str) -> None:
         """Encode a prompt, unless its embedding is there. May take seconds; raises what the encoder raises.
@@ -72,55 +82,42 @@ class PromptBook:
         """
         digest = prompt_digest(prompt)
         with self._encoding:
-            if not self._knows(digest):
-                self.add(digest, self._encoder.encode(prompt))
-
-    def add(self, digest: str, embedding: Tensor) -> None:
-        """Bring along an embedding (n, text_dim), 1 <= n <= text_length; it takes the place of another of that name.
-
-        Raises ValueError for another shape and for numbers that are not finite.
-        """
-        with self._lock:
-            if self._embeddings.get(digest) is embedding:
-                self._embeddings.move_to_end(digest)
+            if self._knows(digest):
                 return
-        rows = self._checked(digest, embedding)
-        with self._lock:
-            known = self._embeddings.get(digest)
-            # The same numbers stay the same tensor, for which keys and values may be there.
-            self._embeddings[digest] = known if known is not None and torch.equal(known, rows) else rows
-            self._embeddings.move_to_end(digest)
-            while len(self._embeddings) > EMBEDDINGS:
-                self._embeddings.popitem(last=False)
+            encoded = Embedding(self._checked(digest, self._encoder.encode(prompt)))
+            with self._lock:
+                self._embeddings[digest] = encoded
+                while len(self._embeddings) > EMBEDDINGS:
+                    self._embeddings.popitem(last=False)
 
-    def embedding(self, digest: str) -> Tensor:
-        """(n, text_dim) float32 on the CPU, not to be written to. Raises KeyError for one that was not prepared."""
+    def embedding(self, digest: str) -> Embedding:
+        """What the encoder made of a prompt. Raises KeyError for one that was not prepared, or long ago."""
         with self._lock:
             if digest not in self._embeddings:
-                raise KeyError(f"no embedding of prompt {digest}: prepare the prompt, or add its embedding")
+                raise KeyError(f"no embedding of prompt {digest}: prepare the prompt")
             self._embeddings.move_to_end(digest)
             return self._embeddings[digest]
 
-    def keys_values(self, mix: Weights) -> TextKv:
-        """Keys and values of a prompt or a blend: a function of the embeddings and the weights alone.
+    def keys_values(self, mix: Weights, embeddings: Mapping[str, Embedding]) -> TextKv:
+        """Keys and values of a prompt or a blend: a function of the asker's embeddings (by digest) and the weights.
 
         A blend is the weighted sum of embeddings. Raises KeyError for a prompt whose embedding is not there.
         """
-        embeddings = tuple(self.embedding(digest) for digest, _ in mix)
-        known = self._computed.get(mix)
-        if known is None or any(a is not b for a, b in zip(known.embeddings, embeddings, strict=True)):
-            known = _Computed(embeddings, self._text_kv(self._blended(embeddings, mix)))
-            self._computed[mix] = known
-        self._computed.move_to_end(mix)
+        parts = [(embeddings[digest], weight) for digest, weight in mix]
+        key = tuple((embedding.fingerprint, weight) for embedding, weight in parts)
+        text = self._computed.get(key)
+        if text is None:
+            text = self._computed[key] = self._text_kv(self._blended(parts))
+        self._computed.move_to_end(key)
         while len(self._computed) > 1 and self.bytes > self._kept_bytes:
             self._computed.popitem(last=False)
-        return known.text
+        return text
 
-    def _blended(self, embeddings: tuple[Tensor, ...], mix: Weights) -> Tensor:
-        padded = [functional.pad(rows, (0, 0, 0, self._text_length - len(rows))) for rows in embeddings]
+    def _blended(self, parts: Sequence[tuple[Embedding, float]]) -> Tensor:
+        padded = [functional.pad(part.rows, (0, 0, 0, self._text_length - len(part.rows))) for part, _ in parts]
         if len(padded) == 1:
             return padded[0]
-        weights = torch.tensor([weight for _, weight in mix])
+        weights = torch.tensor([weight for _, weight in parts])
         return (torch.stack(padded) * weights[:, None, None]).sum(0)
 
     def _knows(self, digest: str) -> bool:

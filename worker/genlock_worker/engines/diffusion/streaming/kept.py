@@ -16,9 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genlock_worker.engine import Frames
+from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming.transfers import to_host, typed
 
 JPEG_QUALITY = 95
+_START_OF_SCAN, _BASELINE = 0xDA, 0xC0
+_BASELINE_BYTES = 15
+"""Of a frame header for three components, without marker and length."""
+_TABLES = frozenset({0xC4, 0xDB, 0xE0})
+"""Huffman tables, quantisation tables and JFIF's header: what may come before the scan."""
 Block = Mapping[str, NDArray[np.generic]]
 
 
@@ -27,8 +33,7 @@ class KeptPrompt:
     """One prompt's embedding: the book that encoded it may forget it, a session may not."""
 
     digest: str
-    embedding: Tensor
-    """(n, text_dim), the rows that are not padding."""
+    embedding: Embedding
     dtype: torch.dtype
     """The model's, in which it is stored."""
 
@@ -41,7 +46,7 @@ class KeptPrompt:
     def block(self) -> Block:
         """It as arrays, made once."""
         return {
-            "embedding": to_host(self.embedding.to(self.dtype)),
+            "embedding": to_host(self.embedding.rows.to(self.dtype)),
             "digest": np.frombuffer(bytes.fromhex(self.digest), np.uint8),
         }
 
@@ -61,7 +66,9 @@ class KeptInput:
     @classmethod
     def known(cls, chunk: int, block: Block, *, shape: tuple[int, ...]) -> tuple["KeptInput", Frames]:
         """From a snapshot, with its frames. Raises ValueError unless they are `shape`, (T, H, W, 3)."""
-        pictures = tuple(typed(block[f"frame{number}"], np.uint8, ndim=1) for number in range(len(block)))
+        if len(block) != shape[0]:
+            raise ValueError(f"{len(block)} input frames, not {shape[0]}")
+        pictures = tuple(typed(block[f"frame{number}"], np.uint8, ndim=1) for number in range(shape[0]))
         coded: Future[tuple[NDArray[np.uint8], ...]] = Future()
         coded.set_result(pictures)
         return cls(chunk, coded), expand(pictures, shape=shape)
@@ -109,8 +116,30 @@ def compress(frames: Frames) -> tuple[NDArray[np.uint8], ...]:
 
 def expand(coded: Sequence[NDArray[np.uint8]], *, shape: tuple[int, ...]) -> Frames:
     """The frames (T, H, W, 3) of their JPEGs. Raises ValueError unless they are `shape`."""
-    pictures = [cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None for data in coded]
+    if any(jpeg_size(data.tobytes()) != shape[1:3] for data in coded):
+        raise ValueError(f"input frames are not JPEGs of {shape[2]}x{shape[1]}")
+    pictures = [cv2.imdecode(data, cv2.IMREAD_COLOR) for data in coded]
     if [None if picture is None else picture.shape for picture in pictures] != [shape[1:]] * shape[0]:
         raise ValueError(f"input frames are not the JPEGs of {shape[0]} pictures of {shape[2]}x{shape[1]}")
     frames = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) for picture in pictures if picture is not None]
     return np.stack(frames).astype(np.uint8, copy=False)
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a baseline JPEG whose three components come in one scan, as `compress` makes them.
+
+    None for anything else. What a decoder would allocate is known from here on, before it is asked: a picture may claim
+    to be huge, and a progressive one may have scans without end (ITU-T T.81, annex B).
+    """
+    size, at = None, 2
+    while data[:2] == b"\xff\xd8" and at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        segment = data[at + 4 : at + 2 + length]
+        if marker == _START_OF_SCAN:
+            return size if segment[:1] == b"\x03" else None
+        if marker == _BASELINE and size is None and len(segment) == _BASELINE_BYTES and segment[0] == 8:
+            size = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+        elif marker not in _TABLES:
+            return None
+        at += 2 + length
+    return None

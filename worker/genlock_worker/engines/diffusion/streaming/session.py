@@ -111,8 +111,9 @@ class Session:
             self.rows_of(change.steps)
             self.steps = change.steps
         if change.prompt is not None:
-            self.prompt = prompt_digest(change.prompt)
-            self._keep_prompt(self.prompt)
+            digest = prompt_digest(change.prompt)
+            self._keep_prompt(digest)
+            self.prompt = digest
         if change.noise_scale is not None:
             self.noise_scale = change.noise_scale
 
@@ -235,14 +236,14 @@ class Session:
 
     def keys_values(self, prompts: Weights) -> TextKv:
         """Cross-attention keys and values of prompts that the session keeps."""
-        book = self.shared.components.prompts
-        for digest, _ in prompts:
-            book.add(digest, self.kept_prompts[digest].embedding)
-        return book.keys_values(prompts)
+        mine = {digest: self.kept_prompts[digest].embedding for digest, _ in prompts}
+        return self.shared.components.prompts.keys_values(prompts, mine)
 
     def _keep_prompt(self, digest: str) -> None:
-        parts = self.shared.components
-        self.kept_prompts[digest] = KeptPrompt(digest, parts.prompts.embedding(digest), parts.dtype)
+        """Keep a prompt's embedding. One that is kept already stays: frames were computed under it."""
+        if digest not in self.kept_prompts:
+            parts = self.shared.components
+            self.kept_prompts[digest] = KeptPrompt(digest, parts.prompts.embedding(digest), parts.dtype)
 
     def _cache(self, step: int, chunk: int) -> RowCache:
         """The ring that a row runs on: all passes of the first chunk share the first."""
@@ -282,12 +283,11 @@ class Session:
 
     def rebuild(self, caches: Sequence[RowCache]) -> None:
         """Compute the rings of `caches` from their stored inputs. Raises EngineFailure if there is no memory for it."""
-        texts = {stored.prompts: self.keys_values(stored.prompts) for cache in caches for stored in _all(cache)}
         rebuild(
             caches,
             session=self.name,
             forward=self._one_ahead,
-            texts=texts.__getitem__,
+            texts=self.keys_values,
             positions=self.shared.options.positions,
         )
 

@@ -13,11 +13,13 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from genlock_worker.engine import EngineState, StreamSettings, chunk_frames
 from genlock_worker.engines.blend import Weights
+from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming import restore, state_facts
 from genlock_worker.engines.diffusion.streaming.flight import Flight
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
@@ -27,7 +29,17 @@ from genlock_worker.engines.diffusion.streaming.state_facts import Blend, Flight
 from genlock_worker.engines.diffusion.streaming.transfers import from_host, typed
 from genlock_worker.engines.noise import NoiseLevel
 
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, cv2.error)
+DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    cv2.error,
+)
 """What a damaged state raises while it is read."""
 _FRAME_NAME = re.compile(r"r(\d{1,2})\.f(\d{1,12})(\.p[0-9a-f]{16})?")
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -87,14 +99,15 @@ def from_state(name: str, state: EngineState, facts: StateFacts, settings: Strea
     Prompt, steps and noise scale are the state's, not the settings'. Raises one of DAMAGE, EngineFailure and
     torch.OutOfMemoryError.
     """
+    counters = [[_frame_named(name)[1] for name in row.slots] for row in facts.rows]
+    state_facts.check_rows(facts, counters, chunk=state.chunk, layout=shared.options.ring)
     reader = _Reader(state, settings, shared)
     stored = [reader.row(row) for row in facts.rows]
-    counters = [[frame.frame for frame in slots] for slots, _ in stored]
-    state_facts.check_rows(facts, counters, chunk=state.chunk, layout=shared.options.ring)
     prompts = {digest: reader.prompt(digest) for digest in facts.embeddings}
     hidden = {flight.index: reader.hidden(flight.index) for flight in facts.flights}
-    inputs = [reader.input(chunk) for chunk in facts.inputs]
-    outputs = [reader.output(chunk) for chunk in facts.outputs]
+    primed = max(1, shared.options.primed_chunks)
+    inputs = [reader.input(chunk) for chunk in facts.inputs[-primed:]]
+    outputs = [reader.output(chunk) for chunk in facts.outputs[-primed:]]
     session = Session(
         name=name,
         settings=settings,
@@ -127,6 +140,7 @@ def from_state(name: str, state: EngineState, facts: StateFacts, settings: Strea
         outputs=list(session.outputs),
         progress=shared.progress,
     )
+    _check_finite(session)
     return session
 
 
@@ -203,6 +217,26 @@ def _check_prompts(
         raise ValueError(f"prompts without an embedding: {', '.join(sorted(missing))}")
 
 
+def _check_finite(session: Session) -> None:
+    """Raise ValueError for a session that could not give a single picture; waits for the device.
+
+    What is stored was finite, what is computed from it need not be. A mean is not finite where one of its numbers is.
+    """
+    shown = session.stream.finite
+    if not all(bool(cache.ring.means.isfinite().all()) for cache in session.rows):
+        raise ValueError("the rings that are computed from it hold numbers that are not finite")
+    if shown is not None and not bool(shown):
+        raise ValueError("the pictures that are decoded from it are not finite")
+
+
+def _frame_named(name: str) -> tuple[int, int, bool]:
+    """Row, frame and whether it was refreshed, of a stored frame by its name. Raises ValueError for another name."""
+    found = _FRAME_NAME.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name!r} is no name of a stored frame")
+    return int(found[1]), int(found[2]), found[3] is not None
+
+
 class _Reader:
     """Takes a state's arrays for what their names say; every method raises one of DAMAGE for what is not."""
 
@@ -224,10 +258,11 @@ class _Reader:
         config = self._parts.config.transformer
         if typed(arrays["digest"], np.uint8, ndim=1).tobytes().hex() != digest:
             raise ValueError(f"the embedding of prompt {digest} is another one's")
-        embedding = from_host(arrays["embedding"], self._parts.dtype)
-        if embedding.ndim != 2 or embedding.shape[1] != config.text_dim or embedding.shape[0] > config.text_length:
-            raise ValueError(f"an embedding is (n, {config.text_dim}), not {tuple(embedding.shape)}")
-        return KeptPrompt(digest, embedding.float(), self._parts.dtype)
+        stored = arrays["embedding"]
+        if stored.ndim != 2 or stored.shape[1] != config.text_dim or not 1 <= len(stored) <= config.text_length:
+            raise ValueError(f"an embedding is (1 to {config.text_length}, {config.text_dim}), not {stored.shape}")
+        rows = from_host(stored, self._parts.dtype).to(torch.float32)
+        return KeptPrompt(digest, Embedding(rows), self._parts.dtype)
 
     def hidden(self, chunk: int) -> Tensor:
         return self._latents(self._state.head[_hidden_name(chunk)], (len(latent_frames(chunk)), *self._latent_shape))
@@ -244,16 +279,14 @@ class _Reader:
         """A stored frame; rows that share one get the same."""
         if name in self._frames:
             return self._frames[name]
-        arrays, found = self._block(name), _FRAME_NAME.fullmatch(name)
-        if found is None:
-            raise ValueError(f"{name!r} is no name of a stored frame")
+        (row, frame, refreshed), arrays = _frame_named(name), self._block(name)
         stored = StoredFrame(
-            row=int(found[1]),
-            frame=int(found[2]),
+            row=row,
+            frame=frame,
             latent=self._latents(arrays["latent"], self._latent_shape),
             timestep=float(typed(arrays["timestep"], np.float64, ndim=0)),
             prompts=_mixture(arrays),
-            refreshed=found[3] is not None,
+            refreshed=refreshed,
         )
         if stored.name != name or int(typed(arrays["frame"], np.int64, ndim=0)) != stored.frame:
             raise ValueError(f"stored frame {name} says that it is another one")
@@ -278,6 +311,7 @@ def _mixture(arrays: Arrays) -> Weights:
     """The prompts of a stored frame: 32 bytes of digest and a weight each."""
     digests = typed(arrays["prompts"], np.uint8, ndim=1).reshape(-1, 32)
     shares = typed(arrays["weights"], np.float64, ndim=1)
-    if not len(digests) or not np.isfinite(shares).all() or np.abs(shares).max() > 2:
-        raise ValueError("a stored frame has no prompts, or weights that are none")
-    return tuple((digest.tobytes().hex(), float(share)) for digest, share in zip(digests, shares, strict=True))
+    if len(digests) > state_facts.MAX_MIXED:
+        raise ValueError(f"a stored frame has {len(digests)} prompts, at most {state_facts.MAX_MIXED} are mixed")
+    pairs = [(digest.tobytes().hex(), float(share)) for digest, share in zip(digests, shares, strict=True)]
+    return state_facts.weights(state_facts.check_mixture(pairs))

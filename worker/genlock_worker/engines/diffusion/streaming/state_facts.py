@@ -7,7 +7,7 @@ flight follow each other, and each row holds just the frames that its next chunk
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from genlock_worker.engines.blend import BLEND_CHUNKS, PromptBlend, Weights
 from genlock_worker.engines.diffusion.streaming.row_cache import first_frame, opening_length
@@ -17,13 +17,29 @@ from genlock_worker.engines.ring import RingLayout
 FORMAT = 1
 MAX_ROWS = MAX_STEPS + 1
 MAX_KEPT = 64
+MAX_FLIGHTS = 16
+"""Chunks in flight: each may have keys and values of its own. A stream batch has one per row."""
+MAX_MIXED = 8
+"""Prompts of a mixture."""
+_TOLERANCE = 1e-6
+"""Of a sum of weights, which were computed in float64."""
+
+
+def check_mixture(pairs: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """`pairs` themselves. Raises ValueError unless they are weights of at least one prompt that sum to 1."""
+    fits = all(-_TOLERANCE <= weight <= 1 + _TOLERANCE for _, weight in pairs)
+    _expect(fits and abs(sum(weight for _, weight in pairs) - 1) <= _TOLERANCE, "the weights of prompts sum to 1")
+    return pairs
+
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=64)]
 Count = Annotated[int, Field(ge=0, lt=2**40)]
 Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
 Timestep = Annotated[float, Field(ge=0, le=1000)]
-Mixture = Annotated[list[tuple[Digest, Share]], Field(min_length=1, max_length=8)]
+Mixture = Annotated[
+    list[tuple[Digest, Share]], Field(min_length=1, max_length=MAX_MIXED), AfterValidator(check_mixture)
+]
 
 
 class _Facts(BaseModel):
@@ -84,13 +100,13 @@ class StateFacts(_Facts):
     identity: dict[str, JsonValue]
     wanted: Wanted
     blend: Blend
-    prompts: Annotated[list[tuple[Digest, Share]], Field(max_length=8)]
+    prompts: Mixture | Annotated[list[tuple[Digest, Share]], Field(max_length=0)]
     """Of the last chunk fed; empty before the first."""
     embeddings: Annotated[list[Digest], Field(max_length=MAX_KEPT)]
     fed_rows: Annotated[int, Field(ge=0, le=MAX_ROWS)]
     scale: Share | None
     rows: Annotated[list[RowFacts], Field(min_length=1, max_length=MAX_ROWS)]
-    flights: Annotated[list[FlightFacts], Field(max_length=MAX_KEPT)]
+    flights: Annotated[list[FlightFacts], Field(max_length=MAX_FLIGHTS)]
     inputs: Annotated[list[Count], Field(max_length=MAX_KEPT)]
     outputs: Annotated[list[Count], Field(max_length=MAX_KEPT)]
 
@@ -107,6 +123,7 @@ def check(facts: StateFacts, *, chunk: int, text_only: bool) -> None:
     _expect(chunk >= -1 and flying == list(range(finished, fed)), "the chunks in flight are not the last ones")
     _expect((facts.fed_rows == 0) == (fed == 0) == (facts.scale is None) == (not facts.prompts), "nothing was fed")
     _check_flights(facts, text_only=text_only)
+    _expect(not fed or _is_row_count(facts.fed_rows, text_only=text_only), f"a chunk has no {facts.fed_rows} rows")
     rows = max([facts.fed_rows, *(flight.steps for flight in facts.flights)])
     _expect(not fed or len(facts.rows) == rows, f"{rows} rows are needed and {len(facts.rows)} are there")
     _expect(_last(facts.inputs, 0 if text_only else fed), "the input chunks are not the last ones")
@@ -146,6 +163,7 @@ def _check_ring(frames: Sequence[int], newest: int, layout: RingLayout) -> bool:
     for slot in changed:
         is_newer = slot < layout.sinks and layout.slots - 1 <= frames[slot] <= newest
         _expect(is_newer, f"frame {frames[slot]} cannot be in slot {slot}")
+    _expect(len({frames[slot] for slot in changed}) == len(changed), "one frame has replaced several sinks")
     return bool(changed)
 
 
@@ -153,7 +171,8 @@ def _check_flights(facts: StateFacts, *, text_only: bool) -> None:
     before: FlightFacts | None = None
     for flight in facts.flights:
         where = f"chunk {flight.index}"
-        _expect(1 + text_only <= flight.steps <= MAX_STEPS + text_only, f"{where} has {flight.steps} rows")
+        for rows in (flight.steps, flight.steps_before):
+            _expect(_is_row_count(rows, text_only=text_only), f"{where} has {rows} rows")
         _expect(flight.done < flight.steps, f"{where} is finished already")
         if before is not None:
             _expect(flight.steps_before == before.steps, f"{where} follows another chunk")
@@ -161,6 +180,10 @@ def _check_flights(facts: StateFacts, *, text_only: bool) -> None:
             _expect(not waits and flight.done <= max(before.done, 0), f"{where} overtook the chunk before")
         before = flight
     _expect(before is None or facts.fed_rows == before.steps, "the last chunk fed had other rows")
+
+
+def _is_row_count(rows: int, *, text_only: bool) -> bool:
+    return 1 + text_only <= rows <= MAX_STEPS + text_only
 
 
 def _last(kept: Sequence[int], until: int) -> bool:
