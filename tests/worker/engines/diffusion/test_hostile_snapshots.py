@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genlock_worker.engine import Change, EngineFailure, EngineState
+from genlock_worker.engine import Change, EngineFailure, EngineState, Row
 from genlock_worker.engines.blend import prompt_digest
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.streaming import kept
@@ -18,6 +18,7 @@ from tests.worker.engines.diffusion.streams import (
     PROMPT,
     WIDTH,
     BlockVae,
+    chunk,
     engine,
     play,
     settings,
@@ -157,6 +158,17 @@ def test_a_frame_that_has_replaced_two_sinks_is_refused() -> None:
     newest = BUSY.attributes["rows"][0]["slots"][-1]  # type: ignore[index]
     two = changed(changed(BUSY, "rows.0.slots.0", newest), "rows.0.slots.1", newest)
     refuse(two, "replaced several sinks")
+
+
+def test_a_chunk_that_has_overtaken_the_first_is_refused() -> None:
+    one = small_engine()
+    one.open("s", settings(steps=3))
+    for index in range(2):
+        one.feed("s", chunk(index))
+    one.run([Row("s", 0, 0)])
+    state = stored(one.snapshot("s"))
+    small_engine().restore("s", settings(), state)
+    refuse(changed(state, "flights.1.done", 1), "overtook")
 
 
 def test_facts_without_end_are_refused() -> None:
