@@ -111,3 +111,25 @@ def test_a_session_goes_on_from_such_a_checkpoint_to_the_byte() -> None:
     reset.steps.reset("a", "NaN")
     assert np.array_equal(rest(reset), undisturbed)
     assert (reset.resets, moved.resets, reset.ends, moved.ends) == ([True], [], [], [])
+
+
+class Eager(Session):
+    """Whose next input chunk is there the moment that it was reset."""
+
+    def was_reset(self, reason: str, *, restored: bool) -> None:
+        super().was_reset(reason, restored=restored)
+        self.offer(1)
+
+
+def test_a_chunk_that_comes_while_the_one_before_is_refused_waits_for_its_own_turn() -> None:
+    session = Eager()
+    session.offer(0)
+    session.step()
+    session.step()
+    small = [SourceFrame(SourcePosition(1, 5 + n), np.zeros((16, 16, 3), np.uint8), 0.0) for n in range(4)]
+    session.lane.offer(InputChunk(tuple(small), 1.0))
+    session.step()
+    assert session.resets == [True]
+    session.step()
+    session.step()
+    assert list(session.outputs) == [0, 1]

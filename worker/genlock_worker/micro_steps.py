@@ -82,9 +82,10 @@ class MicroSteps:
         for row in wanted:
             self._feed(row)
         ready = set()
-        with self._lanes_lock:  # a session that was reset meanwhile has other rows now
+        with self._lanes_lock:  # a session that was reset meanwhile has other rows now, and perhaps a new chunk waiting
             for session in {row.session for row in wanted} & self._residents.keys():
-                ready |= {candidate.row for candidate in self._residents[session].lane.candidates()}
+                lane = self._residents[session].lane
+                ready |= {found.row for found in lane.candidates() if found.row.chunk < lane.next_chunk}
         return [row for row in wanted if row in ready]
 
     def _feed(self, row: Row) -> None:
