@@ -13,6 +13,7 @@ from typing import Any
 from genlock_core.claims.facts import WorkerView
 from genlock_core.claims.figure_board import SessionFigures
 from genlock_core.claims.record import SessionRecord
+from genlock_core.sizing.measured import FpsBySize
 from genlock_core.sizing.placement import Placement, Unplaceable
 from genlock_core.spec.pool import WorkerPoolSpec, WorkerPoolStatus
 from genlock_core.spec.session import ResolvedSession
@@ -138,6 +139,8 @@ class PodFacts:
     draining_since_ms: int = 0
     protected: bool = False
     """It carries the do-not-evict annotations."""
+    told: str = ""
+    """What it was told of its model's speed when it was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,8 @@ class PoolSeen:
     demand: tuple[Demand, ...] = ()
     create_failure: CreateFailure | None = None
     start_ups: tuple[StartUpTimes, ...] = ()
+    measured: FpsBySize = field(default_factory=dict)
+    """What the profiles that size it say of its model on its GPUs, for one session alone; new workers are told."""
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,28 @@ async def test_a_pool_has_the_pods_that_it_asks_for_and_they_are_its_own(
         (owner,) = pod["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("WorkerPool", pool["metadata"]["uid"], True)
         assert pod["metadata"]["labels"]["genlock.dev/state"] == "Warm"
+
+
+async def test_a_profile_that_changes_reaches_new_workers_and_replaces_none(
+    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster
+) -> None:
+    async with run_operator(kube_server, redis_url, namespace):
+        pool = await cluster.pool("warm", replicas=1, max=4)
+        await until("a pod", lambda: cluster.has_pods(1))
+        (first,) = await cluster.pods()
+        await cluster.profile()
+        await cluster.patch("workerpools", pool["metadata"]["name"], {"spec": {"replicas": 2}})
+        await until("two pods", lambda: cluster.has_pods(2))
+        told = {name: _figures(pod) for name, pod in (await cluster.pods()).items()}
+    assert told.pop(first) == ""
+    (figures,) = told.values()
+    assert figures.startswith('{"832x480":{"1":')
+
+
+def _figures(pod: dict[str, Any]) -> str:
+    (container,) = pod["spec"]["containers"]
+    found = [entry["value"] for entry in container["env"] if entry["name"] == "GENLOCK_WORKER_MEASURED_FPS"]
+    return str(found[0]) if found else ""
 
 
 @pytest.mark.usefixtures("scheduler")

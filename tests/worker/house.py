@@ -35,6 +35,7 @@ def worker_settings(name: str, redis_url: str, *, media_root: Path | None = None
         model="wan2.1-1.3b",
         gpu_product="NVIDIA-H100",
         gpus=4,
+        measured_fps={},
         capacity=1_000,
         media_root=media_root,
         metrics_port=0,

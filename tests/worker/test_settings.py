@@ -77,6 +77,8 @@ def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None
         (["--memory-limit", "much"], {}),
         (["--sink-threshold", "high"], {}),
         ([], {"GENLOCK_WORKER_DECODER": "huge"}),
+        (["--measured-fps", "fast"], {}),
+        ([], {"GENLOCK_WORKER_MEASURED_FPS": '{"832x480": {"1": -3}}'}),
     ],
 )
 def test_a_mistake_ends_the_command_with_a_message(
@@ -86,6 +88,13 @@ def test_a_mistake_ends_the_command_with_a_message(
         parse_settings(arguments, environ)
     assert ended.value.code == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_malformed_figures_are_told_in_one_line_with_their_place(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings([], {"GENLOCK_WORKER_MEASURED_FPS": '{"832x480": {"1": -3}}'})
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "--measured-fps: 832x480.1: Input should be greater than 0" in line
 
 
 def test_an_advertised_port_of_zero_is_the_one_listened_on() -> None:

@@ -1,6 +1,11 @@
-"""What is known of a model before this worker has run it: how fast it should be, and which sessions it will serve."""
+"""What is known of a model before this worker has run it: how fast it should be, and which sessions it will serve.
 
-from genlock_core.sizing.profile import UnknownProfile, load_profiles, step_fps
+Whoever started the worker may have told it what was measured on GPUs like its own (`settings.measured_fps`); that alone
+counts then. Else it is what the seed profiles say, which came with Genlock.
+"""
+
+from genlock_core.sizing.measured import FpsBySize, measured_fps, step_fps
+from genlock_core.sizing.profile import UnknownProfile, load_profiles
 from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
 from genlock_worker.cost_model import LinearCost
 from genlock_worker.engine import StreamSettings
@@ -13,10 +18,13 @@ before the first micro-steps have told."""
 
 
 def usual_resolution(settings: WorkerSettings) -> Resolution:
-    """That of the model's first profile row on this hardware, else anywhere, else the balanced mode's."""
-    rows = [row for row in load_profiles() if row.model == settings.model]
-    here = [row for row in rows if (row.gpu_product, row.gpus) == (settings.gpu_product, settings.gpus)]
-    return next((row.resolution for row in [*here, *rows]), MODE_DEFAULTS[QualityMode.BALANCED].resolution)
+    """The size of most sessions: the balanced mode's if the model was measured at it on this hardware, else the first
+    that it was measured at here, else anywhere; the balanced mode's again where nobody measured the model."""
+    balanced, here = MODE_DEFAULTS[QualityMode.BALANCED].resolution, _measured(settings)
+    if balanced in here:
+        return balanced
+    anywhere = [row.resolution for row in load_profiles() if row.model == settings.model]
+    return next(iter([*here, *anywhere]), balanced)
 
 
 def warm_up_settings(settings: WorkerSettings) -> StreamSettings:
@@ -29,29 +37,26 @@ def prior_cost(settings: WorkerSettings) -> LinearCost:
     """What the scheduler believes before it has seen a micro-step."""
     if settings.instant:
         return LinearCost(0.001, 0.001)
-    try:
-        return LinearCost.from_fps(_measured_fps(settings, usual_resolution(settings)))
-    except UnknownProfile:
-        return UNMEASURED
+    measured = _measured(settings)
+    return LinearCost.from_fps(step_fps(measured, usual_resolution(settings))) if measured else UNMEASURED
 
 
 def mock_timing(settings: WorkerSettings) -> StepTiming:
     """How long the mock engine's micro-steps take. Raises UnknownProfile."""
     if settings.instant:
         return StepTiming.instant()
-    size = usual_resolution(settings)
-    return StepTiming.from_fps(_measured_fps(settings, size), width=size.width, height=size.height)
-
-
-def _measured_fps(settings: WorkerSettings, resolution: Resolution) -> dict[int, float]:
-    """Frames per second by steps. Raises UnknownProfile."""
-    rows = load_profiles()
-    return dict(
-        step_fps(
-            rows,
-            model=settings.model,
-            gpu_product=settings.gpu_product,
-            gpus=settings.gpus,
-            resolution=resolution,
+    measured, size = _measured(settings), usual_resolution(settings)
+    if not measured:
+        raise UnknownProfile(
+            f"no profile of {settings.model} on {settings.gpus}x {settings.gpu_product}, which the mock engine takes "
+            "its time from: a ModelProfile of that name needs rows of one session on them before the worker is made; "
+            "with genlock up, name its file with --profile"
         )
+    return StepTiming.from_fps(step_fps(measured, size), width=size.width, height=size.height)
+
+
+def _measured(settings: WorkerSettings) -> FpsBySize:
+    """Frames per second of one session alone on this hardware; empty where nobody measured it."""
+    return settings.measured_fps or measured_fps(
+        load_profiles(), model=settings.model, gpu_product=settings.gpu_product, gpus=settings.gpus
     )

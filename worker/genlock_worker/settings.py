@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from genlock_core.claims.identity import CAPACITY
+from genlock_core.sizing.measured import FpsBySize, InvalidFigures, parse
 from genlock_core.spec.quantities import parse_duration_ms
 from genlock_worker.engines import ENGINES
 from genlock_worker.engines.diffusion_settings import DiffusionSettings, add_options, one_of, optional_path, yes
@@ -36,7 +37,9 @@ class WorkerSettings:
     """What `genlock-worker` is told.
 
     `advertise`: the address that gateways connect to, where it is not the one listened on (a pod's); its port 0 stands
-    for the port listened on. `metrics_port` 0: no metrics. `drain_timeout_s`: how long SIGTERM may take.
+    for the port listened on. `measured_fps`: what was measured of the model on such GPUs, by whoever started the
+    worker; empty: the seed profiles have to do. `metrics_port` 0: no metrics. `drain_timeout_s`: how long SIGTERM may
+    take.
     """
 
     name: str
@@ -48,6 +51,7 @@ class WorkerSettings:
     model: str
     gpu_product: str
     gpus: int
+    measured_fps: FpsBySize
     capacity: int
     media_root: Path | None
     metrics_port: int
@@ -96,6 +100,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     option("model", "wan2.1-1.3b", "the ModelProfile that it runs")
     option("gpu-product", "NVIDIA-H100", "what the GPUs are called in the profiles")
     option("gpus", "4", "how many GPUs it has", int)
+    option("measured-fps", "", "what was measured of the model on them, as JSON by size and steps", _figures)
     option("capacity", str(CAPACITY), "thousandths of a worker that sessions may take", int)
     option("media-root", "", "folder below which sources of type file may lie", optional_path)
     option("metrics-port", "0", "port of /metrics; 0: none", int)
@@ -121,6 +126,13 @@ def _address(text: str) -> Address:
 
 def _optional_address(text: str) -> Address | None:
     return _address(text) if text else None
+
+
+def _figures(text: str) -> FpsBySize:
+    try:
+        return parse(text)
+    except InvalidFigures as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _duration(text: str) -> float:

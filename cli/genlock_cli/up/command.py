@@ -19,7 +19,7 @@ from genlock_cli.up.ports import choose_ports
 from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model
 from genlock_cli.up.view import UpView
 from genlock_core.clock import SystemClock
-from genlock_core.sizing.profile import ProfileRow, profiles_with
+from genlock_core.sizing.profile import ProfileRow, own_rows, profiles_with
 from genlock_worker.engines.diffusion.weights.model_files import model_config
 
 REFRESH_S = 1.0
@@ -50,7 +50,7 @@ def up(
     ] = None,
     profile: Annotated[
         list[Path] | None,
-        typer.Option(help="File of `genlock profile`: its rows size the sessions too; may be given repeatedly."),
+        typer.Option(help="File of `genlock profile`: its rows size sessions, and workers go by them; repeatable."),
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, max=8, help="GPUs of each worker; mock: 4, else 1.")] = None,
     media_root: Annotated[
@@ -89,6 +89,7 @@ def up(
         gpu_product=there.gpu_product,
         gpus=there.gpus,
         profiles=profiles,
+        own_rows=own_rows(profiles),
         media_root=media_root or media_root_of(path),
         drain_timeout_s=drain_timeout,
     )

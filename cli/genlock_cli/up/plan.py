@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genlock_core.claims.identity import CAPACITY
+from genlock_core.sizing.measured import measured_fps, to_json
 from genlock_core.sizing.placement import PoolShape
+from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.session import ResolvedSession
 
 READY_WITHIN_S = 30.0
@@ -32,6 +34,8 @@ class UpOptions:
     """What the workers are told of their engine besides its name."""
     profiles: tuple[Path, ...] = ()
     """The user's own profiles, which size sessions beside those that come with Genlock."""
+    own_rows: tuple[ProfileRow, ...] = ()
+    """The rows of these files: each worker is told what they say of its model on its GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,19 @@ def plan_workers(options: UpOptions, sessions: Sequence[ResolvedSession], *, red
                 *("--redis", redis_url, "--listen", "127.0.0.1:0", "--engine", options.engine, "--model", model),
                 *("--gpu-product", options.gpu_product, "--gpus", str(options.gpus), "--capacity", str(CAPACITY)),
                 *("--media-root", str(options.media_root), "--drain-timeout", f"{options.drain_timeout_s:g}s"),
+                *_figures(options, model),
                 *options.engine_arguments,
             ),
             ready_within_s=READY_WITHIN_S if options.engine == "mock" else LOADED_WITHIN_S,
         )
         for index, model in enumerate(models)
     )
+
+
+def _figures(options: UpOptions, model: str) -> tuple[str, ...]:
+    """What the user's own profiles say of the model on this hardware, as a pool's worker is told by the operator."""
+    measured = measured_fps(options.own_rows, model=model, gpu_product=options.gpu_product, gpus=options.gpus)
+    return ("--measured-fps", to_json(measured)) if measured else ()
 
 
 def plan_gateways(options: UpOptions, *, redis_url: str) -> tuple[ChildPlan, ...]:

@@ -153,36 +153,25 @@ def load_profiles(paths: Sequence[Path] | None = None) -> tuple[ProfileRow, ...]
 
 
 def profiles_with(own: Sequence[Path]) -> tuple[ProfileRow, ...]:
-    """The seed rows and those of a user's own files, which take the place of seed rows for the same measurement; where
-    two files have the same, the last one's. Raises InvalidManifest, GenlockError for a file that cannot be read."""
-    rows = {_measurement(row): row for row in load_profiles()}
-    for path in own:
+    """The seed rows and `own_rows`, which take the place of seed rows for the same measurement. Raises as that."""
+    return _newest([*load_profiles(), *own_rows(own)])
+
+
+def own_rows(paths: Sequence[Path]) -> tuple[ProfileRow, ...]:
+    """The rows of a user's own files; where two have the same measurement, the last one's. Raises InvalidManifest,
+    GenlockError for a file that cannot be read."""
+    rows: list[ProfileRow] = []
+    for path in paths:
         try:
-            rows |= {_measurement(row): row for row in load_profiles([path])}
+            rows += load_profiles([path])
         except (OSError, UnicodeDecodeError) as error:
             raise GenlockError(f"cannot read the profile {path}: {error}") from None
-    return tuple(rows.values())
+    return _newest(rows)
 
 
-def step_fps(
-    rows: Iterable[ProfileRow], *, model: str, gpu_product: str, gpus: int, resolution: Resolution
-) -> Mapping[int, float]:
-    """Frames per second of one session at 1 to 4 steps: what the mock engine's timing follows.
-
-    A resolution that was not measured takes the figures of the nearest one (by tokens), in proportion to the pixels;
-    placement never does this, a mock may. Raises UnknownProfile unless some resolution has all four step counts.
-    """
-    shapes: dict[Resolution, dict[int, float]] = {}
-    for row in rows:
-        if (row.model, row.gpu_product, row.gpus, row.sessions) == (model, gpu_product, gpus, 1):
-            shapes.setdefault(row.resolution, {}).setdefault(row.steps, row.fps_per_session)
-    whole = {shape: by_steps for shape, by_steps in shapes.items() if len(by_steps) == 4}
-    if not whole:
-        raise UnknownProfile(f"no profile of {model} on {gpus}x {gpu_product} with 1 to 4 steps")
-    wanted = resolution_tokens(resolution)
-    nearest = min(whole, key=lambda shape: (shape != resolution, abs(resolution_tokens(shape) - wanted), str(shape)))
-    scale = resolution_tokens(nearest) / wanted
-    return {steps: whole[nearest][steps] * scale for steps in (1, 2, 3, 4)}
+def _newest(rows: Iterable[ProfileRow]) -> tuple[ProfileRow, ...]:
+    """One row for each measurement, in the place of its first and with the figures of its last."""
+    return tuple({_measurement(row): row for row in rows}.values())
 
 
 def _measurement(row: ProfileRow) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genlock_core.claims.facts import MoveCause, WorkerState
+from genlock_core.sizing.measured import to_json
 from genlock_operator.actions import CloseWorker, MarkPod, MoveSession, RetirePod
 from genlock_operator.observed import PodState, PoolSeen
 from genlock_operator.plan.conditions import timestamp
@@ -96,7 +97,15 @@ def _outer_reason(worker: Worker, seen: PoolSeen) -> str:
     node = seen.nodes.get(worker.pod.node)
     if node is not None and node.leaving:
         return f"its node {node.name} is leaving ({node.leaving})"
-    return "somebody asked for its drain" if worker.pod.drain_asked else ""
+    if worker.pod.drain_asked:
+        return "somebody asked for its drain"
+    return "it does not start, and its model was measured since it was made" if _fails_untold(worker, seen) else ""
+
+
+def _fails_untold(worker: Worker, seen: PoolSeen) -> bool:
+    """Whether it does not run, and a new one would be told what it was not: a mock of an unknown model never starts."""
+    fails = bool(worker.pod.failing) and worker.view is None
+    return fails and bool(seen.measured) and worker.pod.told != to_json(seen.measured)
 
 
 def _stuck(roster: Roster, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> dict[str, str]:

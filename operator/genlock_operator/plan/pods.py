@@ -1,21 +1,25 @@
 """The pods of a pool as manifests: workers, and the placeholders that hold their room on nodes.
 
 Everything that a pod is comes from the pool's spec and the operator's settings, so that the same question always gives
-the same manifest. A pod's name tells its pool, its revision and its ordinal, and is unique in the installation, because
-the pool's uid is part of the revision: it is the worker's name in the claims as well.
+the same manifest; a worker is also told what was measured of its model by then. A pod's name tells its pool, its
+revision and its ordinal, and is unique in the installation, because the pool's uid is part of the revision: it is the
+worker's name in the claims as well.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
+from genlock_core.sizing.measured import FpsBySize, to_json
 from genlock_core.spec.pool import POOL_KIND, WorkerPoolSpec
 from genlock_core.spec.session import API_VERSION
 from genlock_operator.observed import PodRole, PodState, PoolResource
 from genlock_operator.plan import pod_placement
 from genlock_operator.plan.pod_placement import APP_LABEL, WORKER_APP
 from genlock_operator.plan.policy import (
+    MEASURED_VARIABLE,
     POOL_LABEL,
     REVISION_LABEL,
     ROLE_LABEL,
@@ -39,6 +43,7 @@ GRACE_MARGIN_S: Final = 15
 START_BUDGET_S: Final = 1_800
 """How long a model may take to load before the kubelet starts the worker again."""
 
+_NOTHING: Final[FpsBySize] = MappingProxyType({})
 _REVISION_CHARS = 10
 _SLEEP = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); signal.pause()"
 
@@ -47,7 +52,8 @@ def revision(resource: PoolResource, defaults: WorkerDefaults) -> str:
     """What a worker of this pool runs, as a short hash: pods of another one are replaced.
 
     Only what a worker would notice counts. Fields that are left out do not, so that a new release, which knows more
-    fields, replaces nobody; nor does what the scale of the pool is, or how it drains.
+    fields, replaces nobody; nor does what the scale of the pool is, or how it drains. Nor does what was measured of the
+    model: a worker learns its own speed within some micro-steps, so a better figure is worth nobody's move.
     """
     spec = resource.spec
     inputs = {
@@ -79,11 +85,13 @@ def selector(pool: str) -> str:
     return f"{POOL_LABEL}={pool},{ROLE_LABEL}={PodRole.WORKER.value}"
 
 
-def worker_pod(resource: PoolResource, ordinal: int, defaults: WorkerDefaults) -> dict[str, Any]:
-    """The manifest of a worker: a bare pod, which only the operator deletes."""
+def worker_pod(
+    resource: PoolResource, ordinal: int, defaults: WorkerDefaults, measured: FpsBySize = _NOTHING
+) -> dict[str, Any]:
+    """The manifest of a worker: a bare pod, which only the operator deletes. `measured`: as in `PoolSeen`."""
     spec = resource.spec
     container = _container(spec, defaults) | {
-        "env": _environment(resource, defaults),
+        "env": _environment(resource, defaults, measured),
         "ports": [
             {"name": LINK_PORT_NAME, "containerPort": defaults.link_port, "protocol": "TCP"},
             {"name": HEALTH_PORT_NAME, "containerPort": defaults.health_port, "protocol": "TCP"},
@@ -198,7 +206,7 @@ def _container(spec: WorkerPoolSpec, defaults: WorkerDefaults) -> dict[str, Any]
     }
 
 
-def _environment(resource: PoolResource, defaults: WorkerDefaults) -> list[dict[str, Any]]:
+def _environment(resource: PoolResource, defaults: WorkerDefaults, measured: FpsBySize) -> list[dict[str, Any]]:
     """What the operator sets, then what the template adds; where both name a variable, the operator's holds."""
     spec = resource.spec
     ours: list[dict[str, Any]] = [
@@ -224,6 +232,8 @@ def _environment(resource: PoolResource, defaults: WorkerDefaults) -> list[dict[
         {"name": "GENLOCK_WORKER_LOG_FORMAT", "value": "json"},
         {"name": "GENLOCK_WORKER_DRAIN_TIMEOUT", "value": f"{_drain_s(spec)}s"},
     ]
+    if measured:
+        ours.append({"name": MEASURED_VARIABLE, "value": to_json(measured)})
     if spec.template.media is not None:
         ours.append({"name": "GENLOCK_WORKER_MEDIA_ROOT", "value": MEDIA})
     if _has_weights(spec):

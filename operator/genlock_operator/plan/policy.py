@@ -13,6 +13,8 @@ DRAIN_ANNOTATION = f"{GROUP_LABEL}/drain"
 """Any value: a person asks for the worker to be drained and replaced."""
 DRAINING_SINCE_ANNOTATION = f"{GROUP_LABEL}/draining-since"
 """RFC 3339; written when the drain of a worker begins."""
+MEASURED_VARIABLE = "GENLOCK_WORKER_MEASURED_FPS"
+"""By which a worker is told what was measured of its model (`genlock_core.sizing.measured`)."""
 KEEP_ANNOTATIONS = {
     "karpenter.sh/do-not-disrupt": "true",
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",

@@ -86,7 +86,7 @@ def _marks(seen: PoolSeen, course: Course, now_ms: int) -> Iterator[MarkPod]:
 
 def _new_workers(seen: PoolSeen, course: Course, defaults: WorkerDefaults) -> Iterator[CreatePod]:
     for ordinal in _free_ordinals(seen, course, PodRole.WORKER, course.create):
-        yield CreatePod(seen.name, worker_pod(seen.resource, ordinal, defaults))
+        yield CreatePod(seen.name, worker_pod(seen.resource, ordinal, defaults, seen.measured))
 
 
 def _placeholders(seen: PoolSeen, course: Course, defaults: WorkerDefaults) -> Iterator[CreatePod | RetirePod]:

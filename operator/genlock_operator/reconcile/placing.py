@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from genlock_core.sizing.measured import FpsBySize, measured_fps
 from genlock_core.sizing.placement import Placement, PoolShape, Unplaceable, UnplaceableKind, place
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.pool import SessionNamespaces
@@ -99,6 +100,12 @@ def serves(pool: PoolResource, namespace: str) -> bool:
 def shape(pool: PoolResource) -> PoolShape:
     """What sizing knows of the pool."""
     return PoolShape(pool.meta.key, pool.spec.model, pool.spec.gpu.product, pool.spec.gpu.count)
+
+
+def measured_of(pool: PoolResource, caches: Caches) -> FpsBySize:
+    """What these profiles say of one session alone on the pool's workers."""
+    gpu = pool.spec.gpu
+    return measured_fps(_rows(caches, pool), model=pool.spec.model, gpu_product=gpu.product, gpus=gpu.count)
 
 
 def _rows(caches: Caches, pool: PoolResource) -> list[ProfileRow]:

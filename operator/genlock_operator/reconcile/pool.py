@@ -26,6 +26,7 @@ from genlock_operator.reasons import PoolReason
 from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.acting import Hands
 from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.placing import measured_of
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.start_ups import StartUps
 from genlock_operator.reconcile.store_state import StoreState
@@ -144,6 +145,7 @@ class PoolReconciler:
             demand=self.waiting.demand_for(name),
             create_failure=memory.create_failure,
             start_ups=tuple(memory.start_ups.times),
+            measured=measured_of(resource, self.caches),
         )
 
     def _tell_waiting(self, name: str, seen: PoolSeen | None = None, *, gone: bool = False) -> None:

@@ -16,6 +16,7 @@ from genlock_operator.plan.policy import (
     DRAIN_ANNOTATION,
     DRAINING_SINCE_ANNOTATION,
     KEEP_ANNOTATIONS,
+    MEASURED_VARIABLE,
     POOL_LABEL,
     REVISION_LABEL,
     ROLE_LABEL,
@@ -117,6 +118,7 @@ def pod_of(body: Mapping[str, Any]) -> PodFacts | None:
         drain_asked=DRAIN_ANNOTATION in annotations,
         draining_since_ms=milliseconds(annotations.get(DRAINING_SINCE_ANNOTATION)),
         protected=all(annotations.get(key) == value for key, value in KEEP_ANNOTATIONS.items()),
+        told=_variable(body.get("spec") or {}, MEASURED_VARIABLE),
     )
 
 
@@ -143,6 +145,12 @@ def _json(value: Any) -> bytes:
 
 def _since(condition: Mapping[str, Any]) -> int:
     return milliseconds(condition.get("lastTransitionTime")) if condition.get("status") == "True" else 0
+
+
+def _variable(spec: Mapping[str, Any], name: str) -> str:
+    """The value of a variable that the pod's container was given as it is."""
+    container: Mapping[str, Any] = next(iter(spec.get("containers") or ()), {})
+    return next((str(one.get("value", "")) for one in container.get("env") or () if one["name"] == name), "")
 
 
 def _unschedulable(scheduled: Mapping[str, Any]) -> str:

@@ -2,7 +2,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from genlock_cli.up.plan import UpOptions, plan_gateways, plan_workers, pool_shapes
-from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_core.sizing.profile import ProfileRow
+from genlock_core.spec.session import Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_worker.settings import parse_settings
 
 
 def options(*, workers: int = 2, gateways: int = 1) -> UpOptions:
@@ -49,3 +51,15 @@ def test_no_secret_is_on_a_command_line() -> None:
 def test_gateways_size_with_the_users_own_profiles_too() -> None:
     (plan,) = plan_gateways(replace(options(), profiles=(Path("/a.yaml"), Path("/b.yaml"))), redis_url="redis://r")
     assert " ".join(plan.argv).endswith("--profile /a.yaml --profile /b.yaml")
+
+
+def test_workers_are_told_what_the_users_own_profiles_say_of_their_model_on_this_hardware() -> None:
+    size = Resolution(width=512, height=512)
+    row = ProfileRow(
+        model="mine", resolution=size, steps=2, gpu_product="NVIDIA-H100", gpus=4, fps_per_session=7, source="me"
+    )
+    elsewhere = row.model_copy(update={"gpus": 1, "steps": 1})
+    sessions = [session("a", "mine"), session("b")]
+    mine, seeded = plan_workers(replace(options(workers=1), own_rows=(row, elsewhere)), sessions, redis_url="redis://r")
+    assert parse_settings(mine.argv[3:], {}).measured_fps == {size: {2: 7}}
+    assert "--measured-fps" not in seeded.argv

@@ -5,11 +5,10 @@ import pytest
 from genlock_core.errors import GenlockError, InvalidManifest
 from genlock_core.sizing.profile import (
     ProfileRow,
-    UnknownProfile,
     load_profiles,
+    own_rows,
     parse_profiles,
     profiles_with,
-    step_fps,
 )
 from genlock_core.spec.session import Resolution
 
@@ -106,26 +105,6 @@ def test_every_mistake_of_a_profile_is_reported() -> None:
     }
 
 
-def test_the_fps_of_each_step_count_are_the_measured_ones() -> None:
-    fps = step_fps(ROWS, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=4, resolution=WIDE)
-    assert fps == {1: 44.38, 2: 43.41, 3: 43.08, 4: 42.26}
-
-
-def test_a_resolution_that_was_not_measured_follows_the_nearest_one_by_its_pixels() -> None:
-    half = Resolution(width=416, height=480)
-    fps = step_fps(ROWS, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=1, resolution=half)
-    assert fps[1] == pytest.approx(26.21 * 512 * 512 / (416 * 480))
-
-
-@pytest.mark.parametrize(
-    ("model", "product", "gpus"),
-    [("wan3", "NVIDIA-H100", 1), ("wan2.1-1.3b", "NVIDIA-T4", 1), ("wan2.1-1.3b", "NVIDIA-H100", 8)],
-)
-def test_an_unknown_shape_has_no_fps(model: str, product: str, gpus: int) -> None:
-    with pytest.raises(UnknownProfile, match="no profile"):
-        step_fps(ROWS, model=model, gpu_product=product, gpus=gpus, resolution=WIDE)
-
-
 def test_rows_of_ones_own_machine_count_beside_the_seeds_and_instead_of_the_same(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text(
@@ -138,3 +117,11 @@ def test_rows_of_ones_own_machine_count_beside_the_seeds_and_instead_of_the_same
     assert {row.fps_per_session for row in rows if row.source == "mine"} == {99, 999}
     with pytest.raises(GenlockError, match="cannot read the profile"):
         profiles_with([tmp_path / "nothing.yaml"])
+
+
+def test_of_two_files_with_the_same_measurement_the_last_ones_counts(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(DOCUMENT)
+    second.write_text(DOCUMENT.replace("8.5", "9.5"))
+    assert [row.fps_per_session for row in own_rows([first, second])] == [9.5, 6]
+    assert own_rows([]) == ()

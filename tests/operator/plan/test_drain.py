@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from genlock_core.claims.facts import MoveCause, WorkerState
+from genlock_core.sizing.measured import to_json
+from genlock_core.spec.session import Resolution
 from genlock_operator.actions import CloseWorker, MoveSession, RetirePod
 from genlock_operator.observed import PodState
 from genlock_operator.plan.drain import FAILED_KEPT_MS, Leaver, finished, mark, must_leave, see_out
@@ -154,6 +156,26 @@ def test_a_container_that_fails_while_others_run_is_given_up_after_long() -> Non
     first.set(failing="CrashLoopBackOff: exit 1", ready=False)
     assert reasons(world) == {}
     assert list(reasons(world, now_ms=world.now_ms + 120_000)) == [first.name]
+
+
+def test_one_that_does_not_start_is_made_anew_once_its_model_has_been_measured() -> None:
+    """A mock of a model that nobody measured fails until it is told a speed, which only a new pod is."""
+    world = settled()
+    measured = {Resolution(width=832, height=480): {1: 20.0}}
+    first, second = world.workers()
+    del world.processes[first.name]
+    first.set(failing="CrashLoopBackOff: exit 2", ready=False, ready_ms=0)
+
+    def leaving(**seen: Any) -> list[str]:
+        observed = replace(world.seen(), **seen)
+        leavers = must_leave(roster_of(observed, world.status.revision), observed, DEFAULTS, world.now_ms)
+        return [leaver.worker.name for leaver in leavers]
+
+    assert leaving() == []
+    assert leaving(measured=measured) == [first.name]
+    first.set(told=to_json(measured))
+    assert leaving(measured=measured) == []
+    assert second.facts.told == ""
 
 
 def test_without_redis_nobody_is_called_stuck() -> None:

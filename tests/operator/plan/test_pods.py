@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.spec.pool import WorkerPoolSpec
+from genlock_core.spec.session import Resolution
 from genlock_operator.observed import PoolResource
 from genlock_operator.plan.pods import placeholder_pod, pod_name, revision, selector, worker_pod
 from genlock_operator.plan.policy import SecretKey, WorkerDefaults
 from genlock_worker.settings import parse_settings
 from tests.operator.plan.pool_world import DEFAULTS, pool_spec, resource_of
+
+MEASURED = {Resolution(width=832, height=480): {1: 20.5, 2: 17.97}}
 
 
 def pool(**spec: Any) -> PoolResource:
@@ -130,9 +133,26 @@ def test_the_worker_understands_its_environment() -> None:
 
 
 def test_every_variable_of_a_worker_is_one_of_its_options() -> None:
-    names = list(environment(worker_pod(pool(template={"media": "clips"}), 0, DEFAULTS)))
+    names = list(environment(worker_pod(pool(template={"media": "clips"}), 0, DEFAULTS, MEASURED)))
     known = {field.upper() for field in parse_settings([], {}).__dataclass_fields__} | {"DRAIN_TIMEOUT"}
     assert {name.removeprefix("GENLOCK_WORKER_") for name in names if name.startswith("GENLOCK_WORKER_")} <= known
+
+
+def test_a_worker_is_told_what_was_measured_of_its_model_as_it_reads_it() -> None:
+    text = environment(worker_pod(pool(), 0, DEFAULTS, MEASURED))["GENLOCK_WORKER_MEASURED_FPS"]
+    assert text == '{"832x480":{"1":20.5,"2":17.97}}'
+    assert parse_settings([], {"GENLOCK_WORKER_MEASURED_FPS": text}).measured_fps == MEASURED
+
+
+def test_where_nobody_measured_the_model_the_template_may_say_it() -> None:
+    template = {"env": {"GENLOCK_WORKER_MEASURED_FPS": "{}"}}
+    assert "GENLOCK_WORKER_MEASURED_FPS" not in environment(worker_pod(pool(), 0, DEFAULTS))
+    assert environment(worker_pod(pool(template=template), 0, DEFAULTS))["GENLOCK_WORKER_MEASURED_FPS"] == "{}"
+
+
+def test_another_measurement_replaces_no_worker() -> None:
+    before, after = worker_pod(pool(), 0, DEFAULTS), worker_pod(pool(), 0, DEFAULTS, MEASURED)
+    assert before["metadata"] == after["metadata"]
 
 
 def test_the_address_is_that_of_the_pod() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind
-from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
-from genlock_operator.reconcile.placing import Placer, placement_of
+from genlock_core.spec.session import Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_operator.reconcile.placing import Placer, measured_of, placement_of
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches, Profile
 
@@ -157,3 +157,14 @@ def test_sessions_of_one_shape_share_an_answer_until_pools_or_profiles_change(th
         assert found != first
         assert found == placement_of(session(), there.caches)
         first = found
+
+
+def test_a_pools_workers_are_told_what_the_profiles_that_size_it_say_of_them(there: Installation) -> None:
+    there.pool("studio/own", gpus=4)
+    pool = there.caches.pools.get("studio/own")
+    assert pool is not None
+    assert measured_of(pool, there.caches) == {}
+    there.profile("studio", {1: 16.0, 4: 64.0})
+    there.profile("studio", {4: 32.0}, "wan2.1-14b")
+    there.profile("other", {4: 99.0})
+    assert measured_of(pool, there.caches) == {Resolution(width=832, height=480): {1: 64.0, 2: 32.0, 4: 16.0}}

@@ -12,6 +12,7 @@ from genlock_operator.plan.policy import (
     DRAIN_ANNOTATION,
     DRAINING_SINCE_ANNOTATION,
     KEEP_ANNOTATIONS,
+    MEASURED_VARIABLE,
     POOL_LABEL,
     REVISION_LABEL,
     ROLE_LABEL,
@@ -72,6 +73,15 @@ def test_a_pod_that_no_node_takes_says_what_the_scheduler_said() -> None:
 
 def test_a_pod_that_waits_for_its_gates_is_not_unschedulable() -> None:
     assert pod({"conditions": [condition("PodScheduled", "False", reason="SchedulingGated")]}).unschedulable == ""
+
+
+def test_a_pod_says_what_it_was_told_of_its_models_speed() -> None:
+    told = {"name": MEASURED_VARIABLE, "value": '{"832x480":{"1":20}}'}
+    for containers, text in (([{"env": [{"name": "HOME"}, told]}], told["value"]), ([{"env": []}], ""), ([], "")):
+        body = {"metadata": {**META, "labels": LABELS}, "spec": {"containers": containers}}
+        found = facts.pod_of(body)
+        assert found is not None
+        assert found.told == text
 
 
 @pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing"])
