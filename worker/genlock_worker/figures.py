@@ -31,6 +31,7 @@ class SessionFigures:
         self._first_frame_s: float | None = None
         self.steps, self.chunk, self.dropped, self.sink_digest = steps, -1, 0, ""
         self.restored = False
+        self._memory_bytes: int | None = None
         self._recovery_s: float | None = None
 
     @property
@@ -54,6 +55,14 @@ class SessionFigures:
         self._engine.add(seconds)
         self._rows.append(rows)
         self.steps = steps
+
+    def memory(self, size_bytes: int | None) -> None:
+        """So much of the engine's device is set aside for it from now on; None where the engine does not say."""
+        self._memory_bytes = size_bytes
+        if size_bytes is None:
+            self._metrics.session_memory.remove_by_labels({"session": self._session})
+        else:
+            self._metrics.session_memory.labels(self._session).set(size_bytes)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunk, self.sink_digest = chunk.flight.chunk, chunk.sink_digest
@@ -110,6 +119,7 @@ class SessionFigures:
             chunk_latency_ms=_percentiles(self._chunk_latency),
             engine_ms=_percentiles(self._engine),
             batch_rows=round(sum(self._rows) / len(self._rows), 2) if self._rows else 0.0,
+            memory_bytes=self._memory_bytes,
             stages=leg_ms({leg: sum(values) / len(values) for leg, values in self._legs.items()}),
             sink_digest=self.sink_digest,
             restored=self.restored,

@@ -69,6 +69,10 @@ class FromEngine:
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         self._figures.micro_step(seconds=seconds, rows=rows, steps=steps)
 
+    def memory(self, size_bytes: int | None) -> None:
+        if not self._closed:  # its series are gone by then, and must not come back
+            self._figures.memory(size_bytes)
+
     def was_reset(self, reason: str, *, restored: bool) -> None:
         how = "restored" if restored else "started anew"
         logger.error("%s: the engine lost it (%s); %s", self._spec.key, reason, how)

@@ -95,6 +95,14 @@ class WorkerMetrics(Bundle):
             "part",
         ),
     ]
+    session_memory: Annotated[
+        Gauge,
+        about(
+            "genlock_session_memory_bytes",
+            "Memory of the engine's device that is set aside for a session; none from an engine that does not count it",
+            "session",
+        ),
+    ]
     queued_rows: Annotated[Gauge, about("genlock_scheduler_queued_rows", "Rows that are ready and wait")]
     queue_seconds: Annotated[
         Histogram,

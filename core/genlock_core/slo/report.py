@@ -82,6 +82,8 @@ class StreamReport(_Part):
     """One micro-step."""
     batch_rows: _Figure = 0.0
     """Mean rows per micro-step."""
+    memory_bytes: _Count | None = None
+    """Memory of the worker's device that is set aside for it; None from an engine that does not count it."""
     stages: Annotated[dict[_Text, _Figure], Field(max_length=32)] = Field(default_factory=dict)
     """Mean milliseconds per leg (`genlock_core.slo.stages.Leg`) of the last frames."""
     sink_digest: _Text = ""
