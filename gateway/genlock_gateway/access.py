@@ -2,7 +2,8 @@
 
 The rule of the contract: an absent token is enough where the session says Public, unless the request comes from a page
 of another site (its `Origin` says so), which could otherwise use a viewer's network position; a token that is given
-must be right. Only `Authorization` is read, never a query or a cookie.
+must be right. Whoever is refused for its token hears what to do, in the same words whatever is wrong
+with a token of ours. Only `Authorization` is read, never a query or a cookie.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from starlette.requests import HTTPConnection
 from genlock_core.errors import AccessDenied
 from genlock_core.spec.session import AccessMode, ResolvedSession
 from genlock_core.tokens import ALL_SESSIONS, Keyring, Role
-from genlock_gateway.problems import Problem
+from genlock_gateway.problems import Problem, WrongToken
 from genlock_gateway.settings import JwtSettings
 
 PUBLISHER_HEADER: Final = "Genlock-Publisher"
@@ -76,14 +77,16 @@ class Access:
     platform: PlatformKey | None = None
 
     def require(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> None:
-        """Let the request act as `role` on the session. Raises AccessDenied."""
+        """Let the request act as `role` on the session. Raises AccessDenied, WrongToken for a token that is refused."""
         token = bearer(request)
         mode = session.access.publish if role is Role.PUBLISH else session.access.view
-        if token is None and role is not Role.ADMIN and mode is AccessMode.PUBLIC:
-            if from_another_site(request):
+        public = role is not Role.ADMIN and mode is AccessMode.PUBLIC
+        elsewhere = from_another_site(request)
+        if token is None and public:
+            if elsewhere:
                 raise AccessDenied(f"{session.key}: a page of another site needs a token", missing=True)
             return
-        self.verify(token, str(session.key), role)
+        self._check(token, str(session.key), role, needed=not public or elsewhere)
 
     def allows(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> bool:
         """Whether `require` lets it pass."""
@@ -95,13 +98,28 @@ class Access:
 
     def require_admin(self, request: HTTPConnection, session: str = ALL_SESSIONS) -> None:
         """Raises AccessDenied unless the request carries an admin token."""
-        self.verify(bearer(request), session, Role.ADMIN)
+        self._check(bearer(request), session, Role.ADMIN, needed=True)
 
     def verify(self, token: str | None, session: str, role: Role) -> Role:
         """The role that a token stands for. Raises AccessDenied."""
         if token is not None and self.platform is not None and not token.startswith("gl1."):
             return self.platform.verify(token, session, role)
         return self.keyring.verify(token, session, role)
+
+    def _check(self, token: str | None, session: str, role: Role, *, needed: bool) -> None:
+        """`verify`, whose refusal of a token also says what to do. Raises AccessDenied, WrongToken."""
+        try:
+            self.verify(token, session, role)
+        except AccessDenied as refused:
+            if refused.missing:
+                raise
+            subject = f"'{ALL_SESSIONS}'" if role is Role.ADMIN else session
+            instead = "" if needed else "go on without a token, as none is needed here, or "
+            raise WrongToken(
+                f"{refused}: not issued by this installation, no longer valid, or for another session or role; "
+                f"{instead}get a new one with `genlock session token {subject} --role {role}`",
+                needed=needed,
+            ) from None
 
 
 def bearer(request: HTTPConnection) -> str | None:

@@ -52,6 +52,14 @@ class Problem(GenlockError):
         return JSONResponse(body, self.status, headers=self.headers, media_type=PROBLEM_JSON)
 
 
+class WrongToken(AccessDenied):
+    """A token that was given and is refused; `needed`: whether the request is refused without a token as well."""
+
+    def __init__(self, message: str, *, needed: bool) -> None:
+        self.needed = needed
+        super().__init__(message, missing=False)
+
+
 def unavailable(detail: str, *, retry_after_s: float, reason: str) -> Problem:
     """503 with `Retry-After` in whole seconds (RFC 9110 section 10.2.3); `reason` is a word that clients can test."""
     return Problem(
@@ -85,6 +93,7 @@ def problem_of(error: Exception) -> Problem | None:
                 HTTPStatus.FORBIDDEN,
                 str(error),
                 headers={"WWW-Authenticate": 'Bearer realm="genlock", error="insufficient_scope"'},
+                extra={"reason": "wrong-token", "tokenNeeded": error.needed} if isinstance(error, WrongToken) else None,
             )
         case UnknownSession():
             return Problem(HTTPStatus.NOT_FOUND, str(error))

@@ -13,7 +13,7 @@ from genlock_core.errors import AccessDenied
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_core.tokens import Keyring, Role, generate_secrets
 from genlock_gateway.access import Access, PlatformKey, publisher_key
-from genlock_gateway.problems import Problem
+from genlock_gateway.problems import Problem, WrongToken, problem_of
 from genlock_gateway.settings import JwtSettings
 
 RING = Keyring.parse(generate_secrets())
@@ -72,6 +72,56 @@ def test_a_token_that_is_given_must_be_right_even_where_none_is_needed() -> None
     access, public = Access(RING), session(view="Public")
     wrong = request(authorization=f"Bearer {RING.token('default/other', Role.VIEW)}")
     assert not denied(access, wrong, public, Role.VIEW)
+
+
+def refused(token: str, to: ResolvedSession, role: Role = Role.VIEW, **headers: str) -> WrongToken:
+    with pytest.raises(WrongToken) as caught:
+        Access(RING, platform()).require(request(authorization=f"Bearer {token}", **headers), to, role)
+    return caught.value
+
+
+def test_who_brings_a_wrong_token_to_a_public_session_hears_that_none_is_needed() -> None:
+    stranger = Keyring.parse(generate_secrets()).token("default/demo", Role.VIEW)
+    error = refused(stranger, session(view="Public"))
+    assert "go on without a token" in str(error)
+    assert "`genlock session token default/demo --role view`" in str(error)
+    problem = problem_of(error)
+    assert problem is not None
+    assert (problem.status, problem.extra) == (403, {"reason": "wrong-token", "tokenNeeded": False})
+    assert problem.headers["WWW-Authenticate"].startswith("Bearer")
+    assert stranger not in f"{problem} {problem.response().body!r}"
+
+
+def test_where_a_token_is_needed_a_wrong_one_is_not_sent_away_without() -> None:
+    token = RING.token("default/other", Role.VIEW)
+    for error in (
+        refused(token, session(view="Token")),
+        refused(token, session(view="Public"), Role.PUBLISH),
+        refused(token, session(view="Public"), origin="https://evil.example"),
+    ):
+        assert error.needed
+        assert "without a token" not in str(error)
+        assert "genlock session token default/demo --role" in str(error)
+
+
+def test_a_wrong_admin_token_hears_how_to_make_one() -> None:
+    with pytest.raises(WrongToken, match=r"genlock session token '\*' --role admin"):
+        Access(RING).require_admin(request(authorization=f"Bearer {RING.token('default/demo', Role.PUBLISH)}"))
+
+
+def test_the_refusal_of_a_token_does_not_tell_what_is_wrong_with_it() -> None:
+    digest = RING.token("default/demo", Role.VIEW).rpartition(".")[2]
+    said = {
+        str(refused(token, session(view="Public")))
+        for token in (
+            RING.token("default/other", Role.VIEW),
+            Keyring.parse(generate_secrets()).token("default/demo", Role.VIEW),
+            f"gl1.k1.{digest[::-1]}",
+            f"gl1.old.{digest}",
+            "gl1.k1.short",
+        )
+    }
+    assert len(said) == 1
 
 
 def test_roles_imply_what_they_should() -> None:

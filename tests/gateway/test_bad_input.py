@@ -1,13 +1,14 @@
 """What strangers and mistaken clients send: a clear answer as a problem document, and nothing lost."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
-from genlock_core.tokens import Role
+from genlock_core.tokens import Keyring, Role, generate_secrets
 from tests.gateway.installation import SDP, Installation, more_pictures
 from tests.gateway.rtc.offers import offer
 
@@ -126,6 +127,27 @@ async def test_every_mistake_gets_its_answer_and_the_live_stream_goes_on(strange
     assert not wrong, "\n".join(wrong)
     assert gateway.gateway.hub.peers == 2, "refused requests leave nothing behind"
     await more_pictures(viewer)
+
+
+async def test_a_token_of_another_installation_is_refused_with_what_to_do_and_repeated_nowhere(
+    stranger: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = Keyring.parse(generate_secrets()).token("default/demo", Role.PUBLISH)
+    headers = {"Authorization": f"Bearer {token}"}
+    answers = [
+        await stranger.gateways[0].http.get("/api/v1/sessions/default/demo", headers=headers),
+        await stranger.gateways[0].http.post(WHEP, content="v=0", headers={**headers, **SDP}),
+        await stranger.gateways[0].http.patch(CONTROL, json={"steps": 2}, headers=headers),
+    ]
+    problems = [answer.json() for answer in answers]
+    assert [(one["status"], one["reason"], one["tokenNeeded"]) for one in problems] == [
+        (403, "wrong-token", needed) for needed in (False, False, True)
+    ]
+    assert all("genlock session token default/demo" in one["detail"] for one in problems)
+    assert not any(token in answer.text for answer in answers)
+    assert token not in caplog.text
+    assert (await stranger.gateways[0].http.get("/api/v1/sessions/default/demo")).status_code == 200
 
 
 async def test_every_mistake_of_a_manifest_is_named_with_its_field(stranger: Installation) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import av
 import pytest
-from playwright.async_api import ConsoleMessage, Page, expect
+from playwright.async_api import ConsoleMessage, Page, Request, Route, expect
 
-from genlock_core.tokens import Role
+from genlock_core.tokens import Keyring, Role, generate_secrets
 from tests.process.local import MANIFEST, Local, local_genlock
 from tests.process.pages import browser, playing, until
 
@@ -95,9 +95,51 @@ async def test_a_creator_publishes_the_camera_steers_and_is_watched(tmp_path: Pa
         await picture(viewer, "watch")
         await _a_dead_worker(local, page, viewer)
         await picture(page, "studio-after-a-crash")
+        await page.bring_to_front()
+        await _repaints_less(local, page)
         await page.keyboard.press("s")
         await expect(page.get_by_role("button", name="Turn the camera on")).to_be_visible()
         assert not errors
+
+
+async def _repaints_less(local: Local, page: Page) -> None:
+    """The slider: one change when the pointer lets go, arrow keys, and back to what is in force when it is refused."""
+    slider, value = page.get_by_label("How much is repainted"), page.locator("#noise-value")
+    await expect(value).to_have_text("0.80")
+    changes: list[str] = []
+
+    def heard(request: Request) -> None:
+        if request.method == "PATCH":
+            changes.append(request.post_data or "")
+
+    page.on("request", heard)
+    box = await slider.bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + box["width"] * 0.78, box["y"] + box["height"] / 2)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] / 2, steps=10)
+    await expect(value).to_have_text("0.55")
+    assert not changes, "while the pointer holds it"
+    await page.mouse.up()
+    await local.when(lambda s: s["noiseScale"] == 0.55, what="what the pointer asked for")
+    assert changes == ['{"noiseScale":0.55}']
+
+    await slider.press("ArrowLeft")
+    await slider.press("ArrowLeft")
+    await local.when(lambda s: s["noiseScale"] == 0.45, what="what the keyboard asked for")
+    await expect(page.locator("#steer-state")).to_contain_text("0.45 repainted")
+
+    async def refuse(route: Route) -> None:
+        problem = {"title": "Unprocessable Entity", "status": 422, "detail": "the change has mistakes"}
+        await route.fulfill(status=422, json={**problem, "errors": [{"path": "noiseScale", "message": "is too small"}]})
+
+    await page.route("**/control", refuse)
+    await slider.press("Home")
+    await expect(page.locator("#message")).to_contain_text("noiseScale: is too small", timeout=PATIENCE_MS)
+    await expect(value).to_have_text("0.45")
+    await expect(slider).to_have_value("0.45")
+    await page.unroute("**/control")
+    await slider.blur()
 
 
 async def _a_dead_worker(local: Local, *pages: Page) -> None:
@@ -119,19 +161,54 @@ async def test_the_page_asks_for_a_token_and_says_what_is_wrong(tmp_path: Path, 
         await expect(page.get_by_role("dialog")).to_be_visible(timeout=PATIENCE_MS)
         await picture(page, "studio-token")
         token = local.token(Role.PUBLISH)["Authorization"].removeprefix("Bearer ")
+        await expect(page.get_by_role("button", name="Go on without it")).to_be_hidden()
         await page.get_by_label("Token", exact=True).fill(token)
-        await page.get_by_role("button", name="Use it").click()
+        await page.keyboard.press("Enter")
         await page.get_by_role("button", name="Turn the camera on").click()
         await playing(page)
         await page.goto(f"{local.urls[0]}/studio/default/nobody")
         await expect(page.locator("#message")).to_contain_text("no such session", ignore_case=True, timeout=PATIENCE_MS)
 
 
+async def test_a_token_that_a_public_session_refuses_can_be_left_behind(
+    tmp_path: Path, browser_executable: Path
+) -> None:
+    stranger = Keyring.parse(generate_secrets()).token("default/demo", Role.PUBLISH)
+    async with local_genlock(tmp_path, workers=1) as local, browser(browser_executable, *CAMERA) as context:
+        studio = await context.new_page()
+        await studio.goto(f"{local.urls[0]}/studio/default/demo#token={stranger}")
+        dialog = studio.get_by_role("dialog", name="This token is refused")
+        await expect(dialog).to_contain_text("not issued by this installation", timeout=PATIENCE_MS)
+        await picture(studio, "studio-refused")
+        await dialog.get_by_role("button", name="Cancel").click()
+        message = studio.locator("#message")
+        await expect(message).to_contain_text("This token is refused")
+        await message.get_by_role("button", name="Go on without it").click()
+        await expect(studio.locator("#noise-value")).to_have_text("0.80", timeout=PATIENCE_MS)
+        await studio.reload()
+        await expect(studio.locator("#noise-value")).to_have_text("0.80", timeout=PATIENCE_MS)
+        assert stranger not in studio.url
+
+        await studio.goto(f"{local.urls[0]}/watch/default/demo#token={stranger}")
+        await expect(message).to_contain_text("This token is refused", timeout=PATIENCE_MS)
+        await message.get_by_role("button", name="Go on without it").click()
+        await expect(message).to_contain_text("Waiting for demo", timeout=PATIENCE_MS)
+
+        await studio.goto(f"{local.urls[0]}/studio/default/demo#token={stranger}")
+        await dialog.get_by_role("button", name="Go on without it").click(timeout=PATIENCE_MS)
+        await studio.get_by_role("button", name="Turn the camera on").click()
+        await playing(studio)
+
+
 async def test_without_a_camera_the_page_says_what_to_do(tmp_path: Path, browser_executable: Path) -> None:
-    async with local_genlock(tmp_path) as local, browser(browser_executable) as context:
+    manifest = MANIFEST + "---" + MANIFEST.replace("name: demo", "name: dream").replace("webrtc", "none")
+    async with local_genlock(tmp_path, manifest=manifest) as local, browser(browser_executable) as context:
         page = await context.new_page()
         await page.set_viewport_size({"width": 390, "height": 844})
         await page.goto(f"{local.urls[0]}/studio/default/demo")
         await page.keyboard.press("c")
         await expect(page.locator("#message")).to_contain_text("camera", ignore_case=True, timeout=PATIENCE_MS)
         await picture(page, "studio-phone")
+        await page.goto(f"{local.urls[0]}/studio/default/dream")
+        await expect(page.get_by_text("this session has no source")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_label("How much is repainted")).to_be_disabled()

@@ -1,7 +1,8 @@
 // The studio: publish, watch the result beside it, steer it, and see how it does.
 
-import { control, getSession, keepToken, readToken, sessionFromLocation } from "./api.js";
+import { control, getSession, isAboutToken, keepToken, readToken, refusal, sessionFromLocation } from "./api.js";
 import { figuresOf, showReport } from "./figures.js";
+import { NoiseSlider } from "./noise.js";
 import { WhepPlayer, WhipPublisher } from "./peers.js";
 import { hush, say } from "./shell.js";
 import { openCamera, openFile } from "./sources.js";
@@ -18,45 +19,58 @@ let token = readToken(session);
 let info = null;
 let source = null;
 let promptTouched = false;
+let asking = null;
 
 // --- access ---------------------------------------------------------------
 
-function askForToken(why, role) {
+function useToken(next) {
+  token = next;
+  keepToken(session, next);
+}
+
+/** Shows why the gateway said no; resolves to whether the person chose how to go on. */
+function askForToken(problem, role) {
+  const [title, why] = refusal(problem);
+  $("token-title").textContent = title;
   $("token-why").textContent = why;
+  $("token-without").hidden = problem.tokenNeeded;
   $("token-command").textContent = `genlock session token ${session.namespace}/${session.name} --role ${role}`;
   $("token").value = "";
-  $("token-dialog").showModal();
+  const dialog = $("token-dialog");
+  dialog.returnValue = "";
+  dialog.showModal();
   return new Promise((done) => {
-    $("token-dialog").addEventListener("close", () => {
-      if ($("token-dialog").returnValue !== "ok") return done(false);
-      token = $("token").value.trim();
-      keepToken(session, token);
-      return done(true);
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue === "ok") useToken($("token").value.trim());
+      if (dialog.returnValue === "without") useToken("");
+      done(["ok", "without"].includes(dialog.returnValue));
     }, { once: true });
   });
 }
 
-/** Runs `act`; when the gateway wants a token, asks for one and runs it again. */
+/** Runs `act`; when the gateway refuses the token, or wants one, asks what to do and runs it again. */
 async function withAccess(act, role) {
   for (;;) {
     try {
       return await act();
     } catch (error) {
-      if (error.status !== 401 && error.status !== 403) throw error;
-      keepToken(session, "");
-      if (!await askForToken(error.message, role)) throw error;
+      if (!isAboutToken(error)) throw error;
+      // The player and the publisher may be refused at once; the person is asked once.
+      asking ??= askForToken(error, role).finally(() => { asking = null; });
+      if (!await asking) throw error;
     }
   }
 }
 
 function explain(error) {
-  const words = {
+  const words = isAboutToken(error) ? refusal(error) : {
     404: ["There is no such session", `${session.namespace}/${session.name} does not exist on this gateway.`],
     409: ["Somebody else is publishing", "This session has a publisher already. You can watch and steer it meanwhile."],
     410: ["This session has ended", error.message],
     503: ["No worker is free", `${error.message} ${error.retryAfterS ? `Try again in ${error.retryAfterS} s.` : ""}`],
   }[error.status] ?? [error.title || "That did not work", error.message];
-  say(words[0], words[1], { tone: error.status === 503 ? "warn" : "bad" });
+  const action = error.tokenNeeded === false ? { label: "Go on without it", run: () => { useToken(""); hush(); begin(); } } : null;
+  say(words[0], words[1], { tone: error.status === 503 ? "warn" : "bad", action });
 }
 
 // --- publishing -----------------------------------------------------------
@@ -104,7 +118,8 @@ publisher.addEventListener("state", ({ detail: { state, error } }) => {
 player.addEventListener("state", ({ detail: { state, error } }) => {
   if (state === "playing") { $("result-empty").hidden = true; hush(); }
   if (state === "lost") say("Connection lost", "Connecting again …", { tone: "warn" });
-  if (state === "failed") explain(error);
+  if (state === "failed" && isAboutToken(error)) begin();
+  else if (state === "failed") explain(error);
 });
 player.addEventListener("message", ({ detail: message }) => {
   if (message.type === "state") showSession({ ...info, ...message });
@@ -122,6 +137,7 @@ function showSession(next) {
   for (const input of $("steps").querySelectorAll("input")) {
     input.disabled = info.qualityMode === "low-latency" && Number(input.value) > LOW_LATENCY_STEPS;
   }
+  noise.show(info.noiseScale, info.source.type);
   const step = $("steps").querySelector(`input[value="${info.steps}"]`);
   if (step) step.checked = true;
   if (info.resolution) for (const screen of document.querySelectorAll(".screen")) screen.style.aspectRatio = `${info.resolution.width} / ${info.resolution.height}`;
@@ -171,6 +187,11 @@ for (const count of [1, 2, 3, 4]) {
   $("steps").append(label);
 }
 
+const noise = new NoiseSlider(
+  { input: $("noise"), value: $("noise-value"), why: $("noise-why") },
+  (noiseScale) => steer({ noiseScale }, `${noiseScale.toFixed(2)} repainted from the next chunk on`),
+);
+
 $("prompt").addEventListener("input", () => { promptTouched = true; });
 $("prompt").addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); applyPrompt(); } });
 $("prompt-form").addEventListener("submit", (event) => { event.preventDefault(); applyPrompt(); });
@@ -179,6 +200,7 @@ $("camera").addEventListener("click", () => publish(openCamera));
 $("file").addEventListener("change", () => { const [file] = $("file").files; if (file) publish(() => openFile(file)); $("file").value = ""; });
 $("file-label").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); $("file").click(); } });
 $("stop").addEventListener("click", stopPublishing);
+for (const button of $("token-dialog").querySelectorAll("[data-answer]")) button.addEventListener("click", () => $("token-dialog").close(button.dataset.answer));
 $("fullscreen").addEventListener("click", () => { if (document.fullscreenElement) document.exitFullscreen(); else $("result-screen").requestFullscreen?.(); });
 $("help-open").addEventListener("click", () => $("help").showModal());
 $("share").addEventListener("click", async () => {
@@ -188,7 +210,7 @@ $("share").addEventListener("click", async () => {
 });
 addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const act = { c: () => $("camera").click(), o: () => $("file").click(), s: stopPublishing, p: () => $("pause").click(), f: () => $("fullscreen").click(), "?": () => $("help").showModal(), "/": () => $("prompt").focus() }[event.key]
+  const act = { c: () => $("camera").click(), o: () => $("file").click(), s: stopPublishing, p: () => $("pause").click(), n: () => $("noise").focus(), f: () => $("fullscreen").click(), "?": () => $("help").showModal(), "/": () => $("prompt").focus() }[event.key]
     ?? (/^[1-4]$/.test(event.key) ? () => $("steps").querySelector(`input[value="${event.key}"]`).click() : null);
   if (act) { event.preventDefault(); act(); }
 });
