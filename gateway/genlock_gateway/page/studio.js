@@ -26,6 +26,7 @@ let asking = null;
 function useToken(next) {
   token = next;
   keepToken(session, next);
+  hush();
 }
 
 /** Shows why the gateway said no; resolves to whether the person chose how to go on. */
@@ -69,7 +70,7 @@ function explain(error) {
     410: ["This session has ended", error.message],
     503: ["No worker is free", `${error.message} ${error.retryAfterS ? `Try again in ${error.retryAfterS} s.` : ""}`],
   }[error.status] ?? [error.title || "That did not work", error.message];
-  const action = error.tokenNeeded === false ? { label: "Go on without it", run: () => { useToken(""); hush(); begin(); } } : null;
+  const action = error.tokenNeeded === false ? { label: "Go on without it", run: () => { useToken(""); begin(); } } : null;
   say(words[0], words[1], { tone: error.status === 503 ? "warn" : "bad", action });
 }
 
