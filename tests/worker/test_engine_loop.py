@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,13 +21,14 @@ from genlock_worker.engine import (
     EngineFailure,
     EngineMemory,
     EngineState,
+    Frames,
     Row,
     RowResult,
     StreamSettings,
     chunk_frames,
 )
 from genlock_worker.engine_listener import GeneratedChunk
-from genlock_worker.engine_loop import EngineLoop
+from genlock_worker.engine_loop import LONGEST_DECODE_S, EngineLoop
 from genlock_worker.micro_steps import MAX_FAILURES, MAX_RESTORES
 from genlock_worker.residents import SessionPlan
 from tests.worker.gateway import until
@@ -52,10 +54,15 @@ class TinyEngine:
     most_steps: int = 4
     progress: int = 0
     memory: EngineMemory | None = None
+    undecoded: Future[Frames] | None = None
+    """The pictures of what runs next, if they come later."""
 
     def __post_init__(self) -> None:
         self.running.set()
         self.encoding.set()
+
+    def session_memory(self, session: str) -> int | None:
+        return None
 
     def prepare(self, prompt: str) -> None:
         self.prepared.append(prompt)
@@ -101,7 +108,9 @@ class TinyEngine:
         if self.poison in {row.session for row in rows}:
             raise RuntimeError("illegal memory access")
         self.batches.append(tuple(rows))
-        return [RowResult(row, self._output(row)) for row in rows]
+        if self.undecoded is not None:
+            return [RowResult(row, self.undecoded) for row in rows]
+        return [RowResult.shown(row, self._output(row)) for row in rows]
 
     def _output(self, row: Row) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
         return self.fed[row.session, row.chunk].frames if row.step == self.steps[row.session] - 1 else None
@@ -135,13 +144,20 @@ class Told:
         self.ends.append(reason)
 
 
+class ClockThatJumps(SystemClock):
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
 class Rig:
     def __init__(self) -> None:
-        self.engine = TinyEngine()
+        self.engine, self.clock = TinyEngine(), ClockThatJumps()
         self.metrics = WorkerMetrics(CollectorRegistry())
         self.loop = EngineLoop(
             self.engine,
-            clock=SystemClock(),
+            clock=self.clock,
             cost=CostModel(LinearCost(0.001, 0.001)),
             metrics=self.metrics,
             loop=asyncio.get_running_loop(),
@@ -219,6 +235,36 @@ async def test_a_stuck_engine_keeps_one_chunk_and_stops_the_progress(rig: Rig) -
     rig.engine.running.set()
     await until(lambda: len(rig.told["a"].chunks) == 3, "what is left")
     assert rig.told["a"].chunks[-1].frames[0, 0, 0, 0] == 29, "the newest input, not the oldest"
+
+
+async def test_a_decoder_that_hangs_stops_the_progress_and_a_slow_one_does_not(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.undecoded = Future()
+    rig.offer("a", 0)
+    await until(lambda: rig.engine.batches, "the forward")
+    before = rig.loop.progress
+    await until(lambda: rig.loop.progress >= before + 3, "progress while pictures may still come")
+    rig.clock.ahead_s = LONGEST_DECODE_S
+    await asyncio.sleep(0.1)
+    stuck = rig.loop.progress
+    await asyncio.sleep(0.4)
+    assert rig.loop.progress == stuck
+    assert not await rig.loop.is_idle("a")
+    rig.engine.undecoded.set_result(np.zeros((5, 64, 64, 3), np.uint8))
+    await until(lambda: rig.loop.progress > stuck and rig.told["a"].chunks, "the pictures, and progress")
+    assert await rig.loop.is_idle("a")
+
+
+async def test_pictures_that_cannot_be_shown_reset_their_session(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.undecoded = Future()
+    rig.offer("a", 0)
+    await until(lambda: rig.engine.batches, "the forward")
+    rig.engine.undecoded.set_exception(EngineFailure("a", "not finite"))
+    await until(lambda: rig.told["a"].resets, "the reset")
+    assert rig.told["a"].resets == ["not finite"]
+    rig.engine.undecoded = None
+    await rig.generate("a", 0)
 
 
 async def test_parts_that_the_engine_finished_in_a_long_call_are_progress(rig: Rig) -> None:

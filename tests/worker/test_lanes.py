@@ -132,3 +132,61 @@ def test_it_expects_the_next_chunk_a_chunk_later() -> None:
     arrival = one.expected()
     assert arrival is not None
     assert arrival.at_s == pytest.approx(1.0 + 4 / 16)
+
+
+def test_a_last_row_waits_for_the_pictures_of_the_chunk_before() -> None:
+    one = under_way(2)
+    one.done(Row("s", 0, 1))
+    one.offer(chunk(4, 20))
+    before = Flight(0, 2, 2, 1.0, SourcePosition(1, 4), None)
+    one.decoding(before, 5.0)
+    assert (rows(one), one.decoding_since_s) == ([(0, 2)], 5.0)
+    assert one.shown(before, 5.1)
+    assert (rows(one), one.decoding_since_s) == ([(1, 1), (0, 2)], None)
+    assert not one.shown(before, 5.2), "nobody waits any more"
+
+
+def test_a_session_of_one_step_begins_no_chunk_before_the_last_ones_pictures_are_there() -> None:
+    one = lane(1)
+    flight = begun(one, 5)
+    one.done(Row("s", 0, 0))
+    one.decoding(flight, 5.0)
+    one.offer(chunk(4, 10))
+    assert rows(one) == []
+    assert not one.is_idle
+    one.shown(flight, 5.1)
+    assert rows(one) == [(0, 1)]
+
+
+def test_a_lane_is_idle_only_when_its_pictures_are_there() -> None:
+    one = lane(1)
+    flight = begun(one, 5)
+    one.done(Row("s", 0, 0))
+    one.decoding(flight, 5.0)
+    assert not one.is_idle
+    one.shown(flight, 5.1)
+    assert one.is_idle
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_pictures_of_before_a_reset_are_nobodys(reset: bool) -> None:
+    one = lane(1)
+    flight = begun(one, 5)
+    one.done(Row("s", 0, 0))
+    one.decoding(flight, 5.0)
+    if reset:
+        one.reset(next_chunk=0, flights=[], last_fed=None)
+    else:
+        one.forget_decoding()
+    assert not one.shown(flight, 5.1)
+
+
+def test_a_chunk_is_due_earlier_where_decoding_takes_long() -> None:
+    one = lane(1)
+    begun(one, 5)
+    (before,) = one.candidates()
+    for number in range(60):
+        flight = Flight(number, 1, 1, 1.0, SourcePosition(1, 4), None)
+        one.decoding(flight, 5.0)
+        one.shown(flight, 5.08)
+    assert [candidate.deadline_s for candidate in one.candidates()] == pytest.approx([before.deadline_s - 0.08], abs=0.001)

@@ -1,7 +1,9 @@
 """Micro-steps with rows of several chunks of one session: what was run and what a checkpoint says are the same."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry
@@ -12,7 +14,7 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_worker.checkpoint import Checkpoint
 from genlock_worker.chunks import InputChunk, SourceFrame
 from genlock_worker.cost_model import CostModel, LinearCost
-from genlock_worker.engine import Frames, StreamSettings, chunk_frames
+from genlock_worker.engine import EngineFailure, Frames, Row, RowResult, StreamSettings, chunk_frames
 from genlock_worker.engine_listener import GeneratedChunk
 from genlock_worker.engines.mock.engine import MockEngine
 from genlock_worker.engines.mock.timing import StepTiming
@@ -24,6 +26,31 @@ from genlock_worker.sources.pattern import draw
 WIDTH, HEIGHT = 128, 96
 
 
+class Slow(MockEngine):
+    """Whose pictures come when the test says so."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.undecoded: list[tuple[Future[Frames], Frames]] = []
+        self.is_slow = True
+
+    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        results = list(super().run(rows))
+        for number, result in enumerate(results):
+            if self.is_slow and result.pictures is not None:
+                coming: Future[Frames] = Future()
+                self.undecoded.append((coming, result.pictures.result()))
+                results[number] = RowResult(result.row, coming)
+        return results
+
+    def decode(self, failure: Exception | None = None) -> None:
+        coming, frames = self.undecoded.pop(0)
+        if failure is None:
+            coming.set_result(frames)
+        else:
+            coming.set_exception(failure)
+
+
 def tell_at_once(callback: Callable[[], object]) -> None:
     callback()
 
@@ -33,17 +60,20 @@ class Session:
 
     def __init__(self, checkpoint: Checkpoint | None = None) -> None:
         clock = ManualClock()
-        engine = MockEngine("m", StepTiming.instant(), clock, clock.advance)
+        self.engine = engine = Slow("m", StepTiming.instant(), clock, clock.advance)
+        engine.is_slow = False
         settings = StreamSettings("oil", 2, WIDTH, HEIGHT, 16, seed=1, noise_scale=0.7)
         self.resident = Resident(SessionPlan("a", "m", settings, 0.5, None), self, now_s=0.0)
         assert self.resident.begin(engine, checkpoint, now_s=0.0) is (checkpoint is not None)
         self.lane, self.outputs, self.resets, self.ends = self.resident.lane, {}, [], []  # type: ignore[var-annotated]
+        self.residents = {"a": self.resident}
         self.checkpoint: Checkpoint | None = checkpoint
         self.steps = MicroSteps(
             engine,
-            {"a": self.resident},
+            self.residents,
             lanes_lock=threading.Condition(),
             tell=tell_at_once,
+            later=tell_at_once,
             clock=clock,
             cost=CostModel(LinearCost(0.001, 0.001)),
             metrics=WorkerMetrics(CollectorRegistry()),
@@ -133,3 +163,74 @@ def test_a_chunk_that_comes_while_the_one_before_is_refused_waits_for_its_own_tu
     session.step()
     session.step()
     assert list(session.outputs) == [0, 1]
+
+
+def with_a_chunk_in_the_decoder() -> Session:
+    """Chunk 0 was shown, chunk 1 is being decoded, chunk 2 has run one of its two rows."""
+    session = Session()
+    session.offer(0)
+    session.step()
+    session.step()
+    session.engine.is_slow = True
+    session.offer(1)
+    session.step()
+    session.offer(2)
+    session.step()
+    assert list(session.outputs) == [0]
+    return session
+
+
+def test_what_follows_runs_while_a_chunk_is_decoded_and_its_end_waits_for_it() -> None:
+    session = with_a_chunk_in_the_decoder()
+    assert [(flight.chunk, flight.done) for flight in session.lane.flights] == [(2, 1)]
+    assert session.lane.candidates() == []
+    session.engine.decode()
+    assert list(session.outputs) == [0, 1]
+    assert [candidate.row for candidate in session.lane.candidates()] == [Row("a", 1, 2)]
+
+
+def test_a_checkpoint_counts_once_its_pictures_are_there() -> None:
+    session = with_a_chunk_in_the_decoder()
+    checkpoint = session.resident.checkpoint
+    assert checkpoint is not None
+    assert checkpoint.flights == ()
+    session.engine.decode()
+    assert session.resident.checkpoint is session.checkpoint is not checkpoint
+    assert session.checkpoint is not None
+    assert [(mark.chunk, mark.done) for mark in session.checkpoint.flights] == [(2, 1)]
+
+
+def test_pictures_that_cannot_be_shown_take_the_session_back_to_before_them() -> None:
+    undisturbed = two_chunks_in_one_forward()
+    session = with_a_chunk_in_the_decoder()
+    session.engine.decode(EngineFailure("a", "NaN"))
+    session.engine.is_slow = False
+    assert (session.resets, session.ends, list(session.outputs)) == ([True], [], [0])
+    assert session.lane.next_chunk == 1
+    session.offer(1)
+    session.step()
+    session.step()
+    assert np.array_equal(session.outputs[1], undisturbed.outputs[1])
+
+
+def test_a_fault_of_the_decoder_itself_costs_no_more() -> None:
+    session = with_a_chunk_in_the_decoder()
+    session.engine.decode(RuntimeError("a device was lost"))
+    assert (session.resets, session.ends) == ([True], [])
+
+
+def test_pictures_of_before_a_reset_are_not_shown() -> None:
+    session = with_a_chunk_in_the_decoder()
+    checkpoint = session.resident.checkpoint
+    session.steps.reset("a", "NaN in chunk 2")
+    session.engine.decode()
+    assert (list(session.outputs), session.resident.checkpoint) == ([0], checkpoint)
+    session.offer(1)
+    assert [candidate.row for candidate in session.lane.candidates()] == [Row("a", 0, 1)]
+
+
+def test_pictures_of_a_session_that_was_closed_are_nobodys() -> None:
+    session = with_a_chunk_in_the_decoder()
+    del session.residents["a"]
+    session.engine.decode(EngineFailure("a", "NaN"))
+    assert (list(session.outputs), session.resets, session.ends) == ([0], [], [])

@@ -6,6 +6,7 @@ on who runs beside it.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -80,10 +81,30 @@ class BatchShape:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What a row gave: `output` is the generated chunk (frames, height, width, 3) if it was the chunk's last step."""
+    """What a row gave."""
 
     row: Row
-    output: Frames | None
+    pictures: Future[Frames] | None = None
+    """After its chunk's last row: the generated chunk (frames, height, width, 3), which may still be being decoded.
+
+    Those of one session are done in order, on a thread of the engine's. Raises EngineFailure if it cannot be shown.
+    """
+
+    @classmethod
+    def shown(cls, row: Row, frames: Frames | None) -> "RowResult":
+        """A result whose pictures, if it has any, are there."""
+        if frames is None:
+            return cls(row)
+        pictures: Future[Frames] = Future()
+        pictures.set_result(frames)
+        return cls(row, pictures)
+
+    @property
+    def output(self) -> Frames | None:
+        """Waits for the pictures; None before the chunk's last row, and for a chunk that cannot be shown."""
+        if self.pictures is None or isinstance(self.pictures.exception(), EngineFailure):
+            return None
+        return self.pictures.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +155,18 @@ class Engine(Protocol):
         """How many parts of its calls are finished; never falls, and may be read on any thread.
 
         A call that takes long (a restore, rows that have to be run in halves) is made of parts, each as long as one
-        forward at most. A part counts only once the device has done it, so the count stands still if the device hangs.
+        forward at most; a chunk that is decoded beside the calls is one, too. A part counts only once the device has
+        done it, so the count stands still if the device hangs.
         """
         ...
 
     @property
     def memory(self) -> EngineMemory | None:
         """How its memory is shared out now; None for an engine that admits any number of sessions."""
+        ...
+
+    def session_memory(self, session: str) -> int | None:
+        """Bytes of the device that are set aside for an open session; None for an engine that does not count them."""
         ...
 
     def prepare(self, prompt: str) -> None:
@@ -179,7 +205,8 @@ class Engine(Protocol):
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
         """One micro-step: all rows in one forward, results in the order of `rows`.
 
-        Row (s, i) of chunk c may be run once (s, i-1, c) and (s, i, c-1) are done. Blocks until the results are there.
+        Row (s, i) of chunk c may be run once (s, i-1, c) and (s, i, c-1) are done. Blocks until the forward is done;
+        pictures may come later.
         Raises EngineFailure for the session whose row cannot be run; then no row of another session has been run. After
         any other error every session of the rows is reset.
         """

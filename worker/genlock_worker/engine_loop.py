@@ -3,7 +3,8 @@
 Everything before it (decoding, preparing prompts) and after it (encoding) may be late; it never waits for either. Its
 `progress` counter advances with every turn, every session that was opened or restored, every micro-step and every part
 of one that the engine says it finished, and with nothing else, so that heartbeats that carry it stop when the engine is
-stuck (DESIGN section 3) and only then: a restore on a slow device takes many parts' time.
+stuck (DESIGN section 3) and only then: a restore on a slow device takes many parts' time. Turns do not count while a
+chunk is being decoded for longer than any takes: the engine decodes beside this thread, which would not notice.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ WARM_UP = "warm-up"
 IDLE_TICK_S = 0.1
 """The longest that the loop sleeps: an idle worker's progress advances ten times a second."""
 BUSY_WINDOW_S = 1.0
+LONGEST_DECODE_S = 2.0
+"""Pictures that are not there after so long will not come: the decoder is stuck."""
 
 
 class EngineLoop:
@@ -53,6 +56,7 @@ class EngineLoop:
             self._residents,
             lanes_lock=self._changed,
             tell=self._tell,
+            later=self._command,
             clock=clock,
             cost=cost,
             metrics=metrics,
@@ -135,7 +139,7 @@ class EngineLoop:
 
         def work() -> None:
             now_s = self._clock.monotonic()
-            resident = Resident(plan, listener, now_s=now_s)
+            resident = Resident(plan, listener, now_s=now_s, lanes_lock=self._changed)
             outcome: bool | Exception
             try:
                 if plan.session in self._residents:
@@ -174,8 +178,9 @@ class EngineLoop:
         answer: asyncio.Future[bool] = self._loop.create_future()
 
         def work() -> None:
-            resident = self._residents.get(session)
-            idle = resident is None or not (resident.lane.flights or resident.lane.candidates())
+            with self._changed:
+                resident = self._residents.get(session)
+                idle = resident is None or resident.lane.is_idle
             self._tell(lambda: None if answer.done() else answer.set_result(idle))
 
         self._command(work)
@@ -223,7 +228,7 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                self._turns += 1
+                self._count_turn()
                 self._turn()
         except Exception as error:
             logger.critical("the engine thread ended: %s", error, exc_info=True)
@@ -233,7 +238,7 @@ class EngineLoop:
     def _turn(self) -> None:
         while self._commands:
             self._commands.popleft()()
-            self._turns += 1  # a session that was restored took as long as many micro-steps
+            self._count_turn()  # a session that was restored took as long as many micro-steps
         self._show_memory()
         with self._changed:
             now_s = self._clock.monotonic()
@@ -251,6 +256,13 @@ class EngineLoop:
                     self._changed.wait(min(IDLE_TICK_S, hold_s))
                 return
         self._micro_steps.run(decision)
+
+    def _count_turn(self) -> None:
+        with self._changed:
+            since = [resident.lane.decoding_since_s for resident in self._residents.values()]
+        oldest_s = min((begun_s for begun_s in since if begun_s is not None), default=None)
+        if oldest_s is None or self._clock.monotonic() - oldest_s < LONGEST_DECODE_S:
+            self._turns += 1
 
     def _show_memory(self) -> None:
         memory = self._engine.memory

@@ -11,6 +11,8 @@ from genlock_worker.chunks import InputChunk, join
 from genlock_worker.engine import BatchShape, Row, chunk_frames
 from genlock_worker.scheduler import Arrival, Candidate
 
+DECODE_GAIN = 0.2
+"""Weight of the newest chunk in the time that decoding takes."""
 LOSS_GAIN = 0.1
 """Weight of the newest input chunk in the share of lost ones: a memory of about ten chunks."""
 
@@ -39,7 +41,8 @@ class Lane:
     its last row. Chunk 1 waits until chunk 0 is complete: what its last pass leaves is what every row's ring starts
     from (StreamDiffusionV2 prepares a stream with all steps of its first chunk). Row (i, c) may run once (i-1, c) and
     (i, c-1) are done; a last row only after c-1 is complete, so that output stays in order even when the step count
-    falls.
+    falls, and only once the pictures of c-1 are there (`decoding`, `shown`): a decoder that is slower than the network
+    slows it instead of being left behind.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class Lane:
         self.waiting: InputChunk | None = None
         self.loss = 0.0
         self.last_fed: SourcePosition | None = None
+        self._undecoded: tuple[Flight, float] | None = None
+        self._decode_s = 0.0
         self._shape, self._deadline_s = shape, deadline_s
         self.chunk_s = period_s * chunk_frames(1)
         self._last_complete_s: float | None = None
@@ -86,9 +91,12 @@ class Lane:
         for position, flight in enumerate(self.flights):
             before = self.flights[position - 1] if position else None
             last = flight.done == flight.steps - 1
+            if last and self._undecoded is not None:
+                continue
             if before is None or (not last and before.done > flight.done):
                 rows.append(self._candidate(flight.chunk, flight.done, flight.steps, flight.complete_s))
-        if self.waiting is not None and self._may_begin() and (self.steps > 1 or not self.flights):
+        is_alone = not self.flights and self._undecoded is None
+        if self.waiting is not None and self._may_begin() and (self.steps > 1 or is_alone):
             rows.append(self._candidate(self.next_chunk, 0, self.steps, self.waiting.complete_s))
         return rows
 
@@ -96,7 +104,7 @@ class Lane:
         return Candidate(
             row=Row(self.session, step, chunk),
             shape=self.shape(chunk),
-            deadline_s=complete_s + self._deadline_s,
+            deadline_s=complete_s + self._deadline_s - self._decode_s,
             rows_left=steps - step,
             loss=self.loss,
         )
@@ -132,6 +140,33 @@ class Lane:
     def reset(self, *, next_chunk: int, flights: list[Flight], last_fed: SourcePosition | None) -> None:
         """The engine went back to a snapshot: these are in flight, and `next_chunk` is the next to feed."""
         self.next_chunk, self.flights, self.last_fed = next_chunk, flights, last_fed
+        self._undecoded = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is in flight, being decoded or ready to run."""
+        return not self.flights and self._undecoded is None and not self.candidates()
+
+    @property
+    def decoding_since_s(self) -> float | None:
+        """Since when a finished chunk has been waiting for its pictures (monotonic seconds); None: none is."""
+        return None if self._undecoded is None else self._undecoded[1]
+
+    def forget_decoding(self) -> None:
+        """Nobody waits for the pictures any more: the engine goes back to where the chunk was not finished."""
+        self._undecoded = None
+
+    def decoding(self, flight: Flight, now_s: float) -> None:
+        """A chunk that is done is being decoded."""
+        self._undecoded = flight, now_s
+
+    def shown(self, flight: Flight, now_s: float) -> bool:
+        """Its pictures are there, or never will be; False if nobody waits for them any more: the lane was reset."""
+        if self._undecoded is None or self._undecoded[0] is not flight:
+            return False
+        self._decode_s += DECODE_GAIN * (now_s - self._undecoded[1] - self._decode_s)
+        self._undecoded = None
+        return True
 
     def done(self, row: Row) -> Flight | None:
         """A row was run; returns the flight if that was its chunk's last one."""

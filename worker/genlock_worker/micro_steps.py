@@ -1,17 +1,21 @@
 """One micro-step of many sessions, and what comes of it: chunks that are finished, sessions that must go back.
 
-On the engine's thread only, under `engine_loop`, which decides what runs and when.
+On the engine's thread, under `engine_loop`, which decides what runs and when; only the pictures of finished chunks come
+in on the thread that decoded them.
 """
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from threading import Condition
 
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
+from genlock_worker.checkpoint import Checkpoint
 from genlock_worker.cost_model import CostModel
-from genlock_worker.engine import Chunk, Engine, EngineFailure, Row, RowResult
+from genlock_worker.engine import Chunk, Engine, EngineFailure, Frames, Row, RowResult
 from genlock_worker.engine_listener import GeneratedChunk
 from genlock_worker.lanes import Flight
 from genlock_worker.residents import Resident
@@ -25,9 +29,19 @@ MAX_FAILURES = 4
 """After this many failures without a finished chunk between them a session is given up."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A chunk whose rows were all run, and the session's state right after it: told once its pictures are there."""
+
+    resident: Resident
+    flight: Flight
+    checkpoint: Checkpoint
+    sink_digest: str
+
+
 class MicroSteps:
     """Runs batches in the engine. `lanes_lock` guards the lanes and the table of residents, and is never held while the
-    engine works; `tell` calls back on the asyncio thread."""
+    engine works; `tell` calls back on the asyncio thread, `later` on the engine's."""
 
     def __init__(
         self,
@@ -36,11 +50,13 @@ class MicroSteps:
         *,
         lanes_lock: Condition,
         tell: Callable[[Callable[[], object]], None],
+        later: Callable[[Callable[[], None]], None],
         clock: Clock,
         cost: CostModel,
         metrics: WorkerMetrics,
     ) -> None:
-        self._engine, self._residents, self._lanes_lock, self._tell = engine, residents, lanes_lock, tell
+        self._engine, self._residents, self._lanes_lock = engine, residents, lanes_lock
+        self._tell, self._later = tell, later
         self._clock, self._cost, self._metrics = clock, cost, metrics
         self.ended = 0
         """How many have come back from the engine, with results or with a failure."""
@@ -127,23 +143,49 @@ class MicroSteps:
     def _finish(self, result: RowResult, flight: Flight) -> None:
         session = result.row.session
         resident = self._residents[session]
-        if result.output is None:
+        if result.pictures is None:
             self.reset(session, f"no pictures for chunk {flight.chunk}")
             return
-        generated_s = self._clock.monotonic()
-        if resident.policy is not None and generated_s > flight.complete_s + resident.plan.deadline_s:
-            resident.policy.trouble(generated_s)
-        resident.failures = 0
-        self._apart.discard(session)
-        resident.checkpoint = resident.take_checkpoint(self._engine)
+        checkpoint, digest = resident.take_checkpoint(self._engine), self._engine.sink_digest(session)
+        with self._lanes_lock:
+            resident.lane.decoding(flight, self._clock.monotonic())
+        finished = _Finished(resident, flight, checkpoint, digest)
+        result.pictures.add_done_callback(partial(self._decoded, finished))
+
+    def _decoded(self, finished: _Finished, pictures: Future[Frames]) -> None:
+        """A chunk's pictures are there, or the reason why there are none; on any thread.
+
+        Those of a session that was closed or went back meanwhile are nobody's: it makes them again. Only now may a
+        session go back to the state after the chunk: one that cannot be shown must not be its past.
+        """
+        resident, flight, session = finished.resident, finished.flight, finished.resident.plan.session
+        now_s, failure = self._clock.monotonic(), pictures.exception()
+        with self._lanes_lock:
+            if self._residents.get(session) is not resident or not resident.lane.shown(flight, now_s):
+                return
+            if failure is None:
+                resident.checkpoint, resident.failures = finished.checkpoint, 0
+                self._apart.discard(session)
+                if resident.policy is not None and now_s > flight.complete_s + resident.plan.deadline_s:
+                    resident.policy.trouble(now_s)
+            self._lanes_lock.notify()
+        if failure is not None:
+            reason = failure.reason if isinstance(failure, EngineFailure) else f"{type(failure).__name__}: {failure}"
+            self._later(partial(self._reset_resident, resident, reason))
+            return
         generated = GeneratedChunk(
-            frames=result.output,
+            frames=pictures.result(),
             flight=flight,
-            generated_s=generated_s,
-            checkpoint=resident.checkpoint,
-            sink_digest=self._engine.sink_digest(session),
+            generated_s=now_s,
+            checkpoint=finished.checkpoint,
+            sink_digest=finished.sink_digest,
         )
         self._tell(partial(resident.listener.generated, generated))
+
+    def _reset_resident(self, resident: Resident, reason: str) -> None:
+        """Reset a session unless it was closed meanwhile, and perhaps opened again."""
+        if self._residents.get(resident.plan.session) is resident:
+            self.reset(resident.plan.session, reason)
 
     def _reset_all(self, sessions: set[str], reason: str) -> None:
         """Reset sessions of which any may be at fault: if they are several it counts as nobody's failure yet."""
@@ -160,13 +202,14 @@ class MicroSteps:
         if resident is None:
             return
         self._metrics.engine_failures.inc()
-        resident.failures += 1
+        with self._lanes_lock:
+            resident.failures += 1
+            resident.lane.forget_decoding()
         self._engine.close(session)
         if resident.failures <= MAX_FAILURES:
             checkpoint = resident.checkpoint if resident.failures <= MAX_RESTORES else None
             try:
-                with self._lanes_lock:
-                    restored = resident.begin(self._engine, checkpoint, now_s=self._clock.monotonic())
+                restored = resident.begin(self._engine, checkpoint, now_s=self._clock.monotonic())
             except (EngineFailure, ValueError) as failure:
                 reason = f"{reason}; then {failure}"
             else:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field, replace
+from threading import Condition
 
 from genlock_worker.checkpoint import Checkpoint, FlightMark
 from genlock_worker.engine import BatchShape, Change, Engine, EngineFailure, StreamSettings, chunk_frames
@@ -33,7 +34,7 @@ class SessionPlan:
 
 @dataclass(slots=True)
 class Resident:
-    """One session in the engine; touched by the engine thread, its lane also under the loop's lock.
+    """One session in the engine; touched by the engine thread, its lane also under the loop's lock, `lanes_lock`.
 
     `wishes` are what the user changed since it is here: a checkpoint may be older than that, so it is applied after it.
     """
@@ -41,6 +42,7 @@ class Resident:
     plan: SessionPlan
     listener: EngineListener
     now_s: float
+    lanes_lock: Condition = field(default_factory=Condition)
     lane: Lane = field(init=False)
     policy: StepPolicy | None = field(init=False)
     wishes: Change = field(init=False)
@@ -97,12 +99,13 @@ class Resident:
         )
         if checkpoint is None:
             engine.open(session, settings)
-            self.lane.reset(next_chunk=0, flights=[], last_fed=None)
+            with self.lanes_lock:
+                self.lane.reset(next_chunk=0, flights=[], last_fed=None)
         else:
             engine.restore(session, settings, checkpoint.state)
             flights = [Flight(m.chunk, m.steps, m.done, now_s, m.last, None) for m in checkpoint.flights]
-            chunk, source = checkpoint.state.chunk + 1, checkpoint.source
-            self.lane.reset(next_chunk=chunk, flights=flights, last_fed=source)
+            with self.lanes_lock:
+                self.lane.reset(next_chunk=checkpoint.state.chunk + 1, flights=flights, last_fed=checkpoint.source)
             engine.apply(session, replace(self.wishes, steps=None))
         self.checkpoint = checkpoint
         self._engine_steps = 0

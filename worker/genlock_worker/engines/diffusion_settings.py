@@ -37,6 +37,8 @@ class DiffusionSettings:
     cuda_graphs: bool
     fp8: bool
     channels_last: bool
+    overlap: bool
+    """True: chunks are decoded beside the forwards that follow them, on a thread and a CUDA stream of their own."""
     threads: int | None
     """CPU threads of PyTorch; None: as many as there are cores."""
     memory_limit_bytes: int | None
@@ -74,6 +76,7 @@ def add_options(option: AddOption) -> None:
     option("cuda-graphs", "no", "yes: replay rows that come up again and again with one launch (GPU only)", yes)
     option("fp8", "no", "yes: weights in 8 bits, where the GPU can", yes)
     option("channels-last", "yes", "no: the VAE in PyTorch's usual memory layout", yes)
+    option("overlap", "yes", "no: pictures are decoded before the next forward begins, not beside it", yes)
     option("threads", "", "CPU threads of PyTorch; left out: as many as cores", _optional_count)
     option("memory-limit", "", "what sessions may take of it, such as 20Gi; left out: what is free", _optional_bytes)
     option("ring-frames", str(SLOTS), "latent frames that a row attends to", _count)

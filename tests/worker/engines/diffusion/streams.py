@@ -85,6 +85,7 @@ def engine(
     forward: Forward | None = None,
     limit_bytes: int | None = LIMIT_BYTES,
     vae: StreamingVae | None = None,
+    overlap: bool = True,
 ) -> DiffusionEngine:
     """An engine of its own, with sinks that stay unless `options` say otherwise."""
     parts = components() if vae is None else replace(components(), vae=vae)
@@ -94,6 +95,7 @@ def engine(
         forward=forward or parts.transformer,
         memory_limit_bytes=limit_bytes,
         clock=ManualClock(),
+        overlap=overlap,
     )
 
 

@@ -178,7 +178,7 @@ def test_where_a_streams_beginning_is_gone_the_first_that_is_left_stands_in_for_
     play(one, "s", range(chunks))
     vae = Notebook()
     engine(vae=vae).restore("s", settings(), stored(one.snapshot("s")))
-    (frames,), (latents,) = vae.frames, vae.latents
+    frames, latents = torch.cat(vae.frames), torch.cat(vae.latents)
     kept = [chunk(index).frames for index in range(first, chunks)]
     assert len(frames) == 1 + 4 * (chunks - first)
     assert len(latents) == 1 + chunks - first

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from genlock_core.clock import Clock
 from genlock_worker.engine import (
@@ -29,11 +28,10 @@ from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
-from genlock_worker.engines.diffusion.network.vae import VaeStream
-from genlock_worker.engines.diffusion.streaming import pictures
 from genlock_worker.engines.diffusion.streaming import state as states
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, run_rows
+from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
 from genlock_worker.engines.diffusion.streaming.session import Session, Shared, check_settings
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
@@ -45,8 +43,9 @@ logger = logging.getLogger(__name__)
 class DiffusionEngine:
     """An Engine that repaints streams with a causal Wan 2.1. All calls but `prepare` come from the engine thread.
 
-    `forward` runs a batch of rows (`forward.make_forward`). `memory_limit_bytes` is what sessions may take together;
-    None: what the device has free now, less what a forward needs to work in. Raises ValueError if the options want
+    `forward` runs a batch of rows (`forward.make_forward`). `overlap`: chunks are decoded beside the forwards that
+    follow. `memory_limit_bytes` is what sessions may take together; None: what the device has free now, less what a
+    forward needs to work in. Raises ValueError if the options want
     another ring than the model was built for, or one that cannot hold the first chunk.
     """
 
@@ -58,6 +57,7 @@ class DiffusionEngine:
         forward: Forward,
         memory_limit_bytes: int | None,
         clock: Clock,
+        overlap: bool = True,
     ) -> None:
         built_for = components.transformer.layout
         if built_for != options.ring:
@@ -69,7 +69,10 @@ class DiffusionEngine:
             raise ValueError(f"a ring holds at least the {OPENING_FRAMES} frames of the first chunk")
         jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._forward, self._progress = forward, DeviceProgress(components.device)
-        self._shared = Shared(components, options, self._count, SinkRule.of(options), jpeg, self._progress)
+        self._pictures = PictureDecoder(components.vae, overlap=overlap)
+        self._shared = Shared(
+            components, options, self._count, SinkRule.of(options), jpeg, self._progress, self._pictures
+        )
         self._clock = clock
         total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
         self._budget = MemoryBudget(total)
@@ -100,13 +103,17 @@ class DiffusionEngine:
     @property
     def progress(self) -> int:
         """Forwards and pieces of the VAE's work that the device has finished."""
-        return self._progress.parts
+        return self._progress.parts + self._pictures.parts
 
     @property
     def memory(self) -> EngineMemory:
         """How the device's memory is shared out now."""
         budget = self._budget
         return EngineMemory(self.resident_bytes, budget.total_bytes - budget.free_bytes, budget.free_bytes)
+
+    def session_memory(self, session: str) -> int | None:
+        """Bytes that are set aside for an open session."""
+        return self._budget.taken[self._session(session).name]
 
     @property
     def budget(self) -> MemoryBudget:
@@ -193,25 +200,24 @@ class DiffusionEngine:
 
     @torch.no_grad()
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
-        """All rows in one forward; then the pictures of the chunks that are finished.
+        """All rows in one forward; chunks that are finished by it begin to be decoded.
 
         Raises EngineFailure for the first row that cannot be run or whose answer is not finite; no session has moved on
-        then, so that the others' rows can be run again with the same results. A chunk whose pictures cannot be decoded
-        has None for output.
+        then, so that the others' rows can be run again with the same results.
         """
         self._check_rows(rows)
         works = [self._session(row.session).enter(row.step, row.chunk) for row in rows]
         outcomes = run_rows(works, self._shared.forward, progress=self._progress)
-        finished: dict[Row, tuple[VaeStream, Tensor]] = {}
+        results = []
         for row, outcome in zip(rows, outcomes, strict=True):
             session = self._session(row.session)
             latents = session.leave(row.step, row.chunk, outcome)
-            if latents is not None:
-                finished[row] = session.stream, latents
-        outputs = pictures.decode(self._shared.components.vae, finished, progress=self._progress)
-        for row in finished:
-            self._settle(self._session(row.session))
-        return [RowResult(row, outputs.get(row)) for row in rows]
+            if latents is None:
+                results.append(RowResult(row))
+            else:
+                results.append(RowResult(row, self._pictures.decode(row, session.stream, latents)))
+                self._settle(session)
+        return results
 
     def snapshot(self, session: str) -> EngineState:
         """The session's state now; copies from the device only what was not copied before."""

@@ -51,6 +51,7 @@ def load_engine(model: str, settings: DiffusionSettings, clock: Clock) -> Diffus
         forward=forward,
         memory_limit_bytes=settings.memory_limit_bytes,
         clock=clock,
+        overlap=settings.overlap,
     )
 
 

@@ -72,6 +72,11 @@ class MockEngine:
         """None: it admits whoever comes."""
         return None
 
+    def session_memory(self, session: str) -> int | None:
+        """None: nobody counts."""
+        self._session(session)
+        return None
+
     def prepare(self, prompt: str) -> None:
         """Nothing: a style is made of its prompt's digest in no time."""
 
@@ -120,7 +125,7 @@ class MockEngine:
         started = self._clock.monotonic()
         results = []
         for row in rows:
-            results.append(RowResult(row, self._session(row.session).run_row(row.step, row.chunk)))
+            results.append(RowResult.shown(row, self._session(row.session).run_row(row.step, row.chunk)))
             self._rows_painted += 1
         left = self._simulated_s(rows) - (self._clock.monotonic() - started)
         if left > 0:

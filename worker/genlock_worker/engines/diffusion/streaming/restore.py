@@ -15,6 +15,7 @@ from itertools import zip_longest
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from genlock_worker.engine import CHUNK_FRAMES, Frames
 from genlock_worker.engines.blend import Weights
@@ -154,25 +155,27 @@ def _arrange(ring: Ring, order: Sequence[int]) -> None:
     ring.means[:, : len(order)] = ring.means[:, index]
 
 
-def prime(
-    vae: StreamingVae,
-    stream: VaeStream,
-    *,
-    inputs: Sequence[Frames],
-    outputs: Sequence[KeptOutput],
-    progress: DeviceProgress,
-) -> None:
-    """Run the last chunks through both directions; the pictures that come out were shown already.
+def prime_encoder(vae: StreamingVae, stream: VaeStream, inputs: Sequence[Frames], *, progress: DeviceProgress) -> None:
+    """Run the last input chunks through the encoder, each a part of its own.
 
-    A stream begins with one frame alone. Where the session's own beginning is gone, the first frame that is left (and
-    the first latent) stands in for it, so that later frames keep their places in groups of four.
+    A stream begins with one frame alone. Where the session's own beginning is gone, the first frame that is left stands
+    in for it, so that later frames keep their places in groups of four.
     """
-    if inputs:
-        frames = np.concatenate([*([inputs[0][:1]] if len(inputs[0]) == CHUNK_FRAMES else []), *inputs])
-        vae.encode(stream, torch.from_numpy(frames))
+    for number, frames in enumerate(inputs):
+        begins_late = number == 0 and len(frames) == CHUNK_FRAMES
+        pictures = np.concatenate([frames[:1], frames]) if begins_late else frames
+        vae.encode(stream, torch.from_numpy(np.ascontiguousarray(pictures)))
         progress.queued()
-    if outputs:
-        first = [outputs[0].latents] if outputs[0].chunk > 0 else []
-        vae.decode(stream, torch.cat([*first, *(kept.latents for kept in outputs)]))
-        progress.queued()
+        progress.wait(ahead=1)
     progress.wait()
+
+
+def priming_latents(outputs: Sequence[KeptOutput]) -> list[Tensor]:
+    """What the decoder is to be run on, chunk by chunk: the last output latents.
+
+    Where the session's own beginning is gone, the first latent that is left stands in for it.
+    """
+    latents = [kept.latents for kept in outputs]
+    if outputs and outputs[0].chunk > 0:
+        latents[0] = torch.cat([latents[0], latents[0]])
+    return latents

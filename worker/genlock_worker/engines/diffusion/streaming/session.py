@@ -26,6 +26,7 @@ from genlock_worker.engines.diffusion.streaming.device_progress import DevicePro
 from genlock_worker.engines.diffusion.streaming.flight import Flight
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, Renoise, RowOutcome, RowWork
+from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
 from genlock_worker.engines.diffusion.streaming.restore import rebuild
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, first_frame, latent_frames
@@ -51,6 +52,7 @@ class Shared:
     jpeg: Executor
     """Where input frames are compressed."""
     progress: DeviceProgress
+    pictures: PictureDecoder
 
 
 @dataclass(slots=True)

@@ -127,19 +127,17 @@ def from_state(name: str, state: EngineState, facts: StateFacts, settings: Strea
         outputs=deque(outputs),
     )
     _check_prompts(session, stored, facts)
+    decoder_primed = shared.pictures.prime(session.stream, restore.priming_latents(outputs))
     session.grow(len(facts.rows))
     for cache, (slots, opening), row in zip(session.rows, stored, facts.rows, strict=True):
         cache.slots, cache.opening, cache.replaced_in = slots, opening, row.replaced_in
     session.flights = {flight.index: _flight_in(flight, hidden[flight.index], session) for flight in facts.flights}
     session.text = session.keys_values(session.prompts) if session.prompts else None
     session.rebuild(session.rows)
-    restore.prime(
-        shared.components.vae,
-        session.stream,
-        inputs=[frames for _, frames in inputs],
-        outputs=list(session.outputs),
-        progress=shared.progress,
+    restore.prime_encoder(
+        shared.components.vae, session.stream, [frames for _, frames in inputs], progress=shared.progress
     )
+    decoder_primed.result()
     _check_finite(session)
     return session
 
@@ -222,11 +220,8 @@ def _check_finite(session: Session) -> None:
 
     What is stored was finite, what is computed from it need not be. A mean is not finite where one of its numbers is.
     """
-    shown = session.stream.finite
     if not all(bool(cache.ring.means.isfinite().all()) for cache in session.rows):
         raise ValueError("the rings that are computed from it hold numbers that are not finite")
-    if shown is not None and not bool(shown):
-        raise ValueError("the pictures that are decoded from it are not finite")
 
 
 def _frame_named(name: str) -> tuple[int, int, bool]:

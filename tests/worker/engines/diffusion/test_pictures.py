@@ -1,0 +1,134 @@
+"""Decoding beside the forwards that follow: the same pictures, in order, and nobody waits for them."""
+
+import gc
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from genlock_worker.engine import EngineFailure, Frames, Row
+from genlock_worker.engines.diffusion.network.vae import VaeStream
+from genlock_worker.engines.diffusion.streaming.pictures import OneThread, PictureDecoder
+from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, engine, settings, stored
+
+
+class Patient(BlockVae):
+    """Decodes when it is let; notes on which threads, and in which order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let, self.asked = threading.Event(), threading.Event()
+        self.let.set()
+        self.threads: list[str] = []
+        self.streams: list[VaeStream] = []
+
+    def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
+        self.asked.set()
+        assert self.let.wait(20)
+        self.threads.append(threading.current_thread().name)
+        self.streams.append(stream)
+        return super().decode(stream, latents)
+
+
+def test_the_next_chunk_is_denoised_while_one_is_being_decoded() -> None:
+    vae = Patient()
+    one = engine(vae=vae)
+    one.open("s", settings(steps=1))
+    vae.let.clear()
+    one.feed("s", chunk(0))
+    (first,) = one.run([Row("s", 0, 0)])
+    assert vae.asked.wait(20)
+    one.feed("s", chunk(1))
+    (second,) = one.run([Row("s", 0, 1)])
+    assert first.pictures is not None
+    assert second.pictures is not None
+    assert (first.pictures.done(), second.pictures.done()) == (False, False)
+    vae.let.set()
+    assert second.pictures.result(20).shape[0] == 4
+    assert first.pictures.done(), "those of one session come in order"
+    assert set(vae.threads) == {"decode"}
+
+
+def test_without_overlap_pictures_are_there_when_a_micro_step_returns() -> None:
+    vae = Patient()
+    one = engine(vae=vae, overlap=False)
+    one.open("s", settings(steps=1))
+    one.feed("s", chunk(0))
+    (result,) = one.run([Row("s", 0, 0)])
+    assert result.pictures is not None
+    assert result.pictures.done()
+    assert vae.threads == [threading.current_thread().name]
+
+
+def streamed(*, overlap: bool) -> dict[str, list[Frames]]:
+    """Two sessions as stream batches with the real VAE, one of them restored half way; nobody waits for pictures."""
+    one = engine(overlap=overlap)
+    streams = {}
+    for name, steps in (("a", 1), ("b", 3)):
+        one.open(name, settings(steps=steps))
+        streams[name] = StreamBatch(one, name)
+    for index in range(9):
+        for number, stream in enumerate(streams.values()):
+            stream.round(chunk(index, scene=number))
+        if index == 4:
+            state = stored(one.snapshot("b"))
+            one.close("b")
+            one.restore("b", settings(steps=3), state)
+    return {name: [stream.outputs[index] for index in sorted(stream.outputs)] for name, stream in streams.items()}
+
+
+def test_pictures_are_the_same_to_the_bit_however_they_are_decoded() -> None:
+    beside, before = streamed(overlap=True), streamed(overlap=False)
+    assert beside.keys() == before.keys()
+    for name, pictures in beside.items():
+        assert len(pictures) == len(before[name]) > 6
+        assert all(np.array_equal(one, other) for one, other in zip(pictures, before[name], strict=True))
+
+
+def test_a_restore_waits_until_the_decoder_remembers() -> None:
+    source = engine(vae=BlockVae())
+    source.open("s", settings(steps=1))
+    stream = StreamBatch(source, "s")
+    for index in range(6):
+        stream.round(chunk(index))
+    vae = Patient()
+    one = engine(vae=vae)
+    one.restore("s", settings(steps=1), source.snapshot("s"))
+    assert vae.streams == [one._session("s").stream] * one._shared.options.primed_chunks
+
+
+def test_what_a_decoder_raises_is_the_sessions_failure() -> None:
+    class Broken(BlockVae):
+        def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("no room")
+
+    decoder = PictureDecoder(Broken(), overlap=True)
+    vae = BlockVae()
+    pictures = decoder.decode(Row("s", 0, 7), vae.open(), torch.zeros(2, 16, 8, 8))
+    with pytest.raises(EngineFailure, match="s: chunk 7 cannot be shown: no room"):
+        pictures.result(20)
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.prime(vae.open(), [torch.zeros(2, 16, 8, 8)]).result(20)
+
+
+def test_a_thread_runs_what_it_is_given_in_order_and_ends_with_its_owner() -> None:
+    def ran(numbers: Sequence[int]) -> list[int]:
+        done: list[int] = []
+
+        def work(number: int) -> Callable[[], None]:
+            return lambda: done.append(number)
+
+        thread = OneThread("in order")
+        for future in [thread.submit(work(number)) for number in numbers]:
+            future.result(20)
+        return done
+
+    assert ran(range(50)) == list(range(50))
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == "in order":
+            thread.join(20)
+            assert not thread.is_alive()
