@@ -6,6 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from genlock_cli.main import app
+from genlock_cli.up import command
+from genlock_cli.up.plan import UpOptions
+from genlock_core.errors import GenlockError
 
 SESSION = "apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {name: a}\nspec: {model: %s}\n"
 
@@ -28,3 +31,27 @@ def test_a_model_that_the_engine_does_not_have_is_told_at_once(tmp_path: Path) -
     manifest.write_text(SESSION % "warp")
     result = CliRunner().invoke(app, ["up", "--engine", "diffusion", str(manifest)])
     assert "no model 'warp'; the models are: wan2.1-1.3b, wan2.1-14b, tiny" in str(result.exception)
+
+
+def test_the_rows_of_ones_own_profiles_reach_the_plan_with_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile, manifest = tmp_path / "profile.yaml", tmp_path / "a.yaml"
+    profile.write_text(
+        "apiVersion: genlock.dev/v1alpha1\nkind: ModelProfile\nmetadata: {name: mine}\nspec:\n  rows:\n"
+        "    - {resolution: 512x512, steps: 2, gpuProduct: NVIDIA-H100, gpus: 4, fpsPerSession: 40, source: me}\n"
+    )
+    manifest.write_text(SESSION % "mine")
+    given: list[UpOptions] = []
+
+    def caught(options: UpOptions, *_: object, **__: object) -> None:
+        given.append(options)
+        raise GenlockError("far enough")
+
+    monkeypatch.setattr(command, "LocalGenlock", caught)
+    result = CliRunner().invoke(app, ["up", str(manifest), "--profile", str(profile)])
+    assert "far enough" in str(result.exception)
+    (options,) = given
+    assert options.profiles == (profile,)
+    (row,) = options.own_rows
+    assert (row.model, row.fps_per_session) == ("mine", 40)
