@@ -15,31 +15,19 @@ from statistics import median
 
 import torch
 
-from bench.result import Series, Table, save
+from bench.engine_tables import published_table, rate_table, restore_table, switch_table
+from bench.result import Series, save
 from genlock_cli.profile import Subject, load
 from genlock_core.clock import Clock, SystemClock
-from genlock_worker.engine import CHUNK_FRAMES, Chunk, Engine, Frames, Row
+from genlock_worker.engine import CHUNK_FRAMES, Chunk, Engine, Frames, Row, RowResult
 from genlock_worker.profiling.measure import Effort, measure
 from genlock_worker.profiling.plan import Combination
 from genlock_worker.profiling.streams import first_pictures, later_pictures, opened
 
-PUBLISHED = {
-    ("wan2.1-1.3b", 512, 512): (26.21, 24.02, 21.51, 19.43),
-    ("wan2.1-1.3b", 832, 480): (20.47, 17.97, 15.68, 13.95),
-    ("wan2.1-14b", 512, 512): (18.71, 13.01, 10.09, 8.26),
-    ("wan2.1-14b", 832, 480): (12.68, 8.64, 6.49, 5.28),
-}
-"""Frames per second of one session at 1 to 4 steps on one H100 (StreamDiffusionV2, arXiv 2511.07399)."""
-PLAIN = {"compile": "no", "cuda-graphs": "no"}
-BEST = {"compile": "yes", "cuda-graphs": "yes"}
+PLAIN = {"compile": "no", "cuda-graphs": "no", "overlap": "no"}
+BEST = {"compile": "yes", "cuda-graphs": "yes", "overlap": "yes"}
 FILL_CHUNKS = 5
 """A ring is full after four chunks."""
-NOT_MEASURED = "not measured"
-CPU_NOTE = (
-    "A CPU is bound by arithmetic and this model by its VAE, so that batching can save little here; and on shared "
-    "cores a ratio was seen to differ by a third from run to run. Whether batching pays on a GPU these figures "
-    "do not say."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +79,17 @@ def plainly(engine: Engine, combination: Combination, *, clock: Clock, effort: E
 
 
 def run_chunk(engine: Engine, name: str, steps: int, number: int, pictures: Sequence[Frames]) -> None:
-    """A chunk and its steps, one after the other."""
+    """A chunk and its steps, one after the other, until its pictures are there."""
     engine.feed(name, Chunk(number, pictures[number % len(pictures)]))
     for step in range(steps):
-        engine.run([Row(name, step, number)])
+        await_pictures(engine.run([Row(name, step, number)]))
+
+
+def await_pictures(results: Sequence[RowResult]) -> None:
+    """Wait for the pictures of those that have any. Raises RuntimeError for a chunk that cannot be shown."""
+    for result in results:
+        if result.pictures is not None and result.output is None:
+            raise RuntimeError(f"chunk {result.row.chunk} of {result.row.session} cannot be shown")
 
 
 def first_frames(
@@ -106,9 +101,9 @@ def first_frames(
     for name in names:
         engine.feed(name, Chunk(0, pictures))
         for step in range(0 if together else combination.steps):
-            engine.run([Row(name, step, 0)])
+            await_pictures(engine.run([Row(name, step, 0)]))
     for step in range(combination.steps if together else 0):
-        engine.run([Row(name, step, 0) for name in names])
+        await_pictures(engine.run([Row(name, step, 0) for name in names]))
     return clock.monotonic() - began_s
 
 
@@ -160,8 +155,9 @@ def switches(subjects: Subjects, clock: Clock, *, on_gpu: bool, device: str) -> 
     kinds = {"all off": PLAIN, "compile": {**PLAIN, "compile": "yes"}}
     if on_gpu:
         kinds["CUDA graphs"] = {**PLAIN, "cuda-graphs": "yes"}
-        kinds["compile and CUDA graphs"] = {"compile": "yes", "cuda-graphs": "yes"}
-        kinds["compile, CUDA graphs, FP8"] = {"compile": "yes", "cuda-graphs": "yes", "fp8": "yes"}
+        kinds["decoding beside forwards"] = {**PLAIN, "overlap": "yes"}
+        kinds["all of these"] = BEST
+        kinds["all of these and FP8"] = {**BEST, "fp8": "yes"}
     baseline = 0.0
     for name, options in kinds.items():
         subject = subject_of(subjects.model, options, device=device)
@@ -253,10 +249,11 @@ def main() -> None:
         restored += restores(batched, subjects, clock)
         del batched
     switched = list(switches(wanted[0], clock, on_gpu=on_gpu, device=device))
+    width, height = wanted[0].sizes[0]
     tables = [
         rate_table(rates, on_gpu=on_gpu),
         published_table(rates, on_gpu=on_gpu),
-        switch_table(switched, wanted[0]),
+        switch_table(switched, subject=f"{wanted[0].model} at {width}x{height}"),
         restore_table(restored),
     ]
     shown = [row for row in rates if row[0] == rates[0][0]]
@@ -270,84 +267,6 @@ def main() -> None:
         print("\n".join(table.markdown() for table in tables))
     else:
         save(options.json, tables, [series])
-
-
-def rate_table(rows: Sequence[tuple[str, ...]], *, on_gpu: bool) -> Table:
-    where = torch.cuda.get_device_name() if on_gpu else "One CPU thread, its CPU time"
-    of_a_cpu = "" if on_gpu else f" {CPU_NOTE}"
-    return Table(
-        title="Diffusion engine: sessions and steps in one batch",
-        columns=(
-            "model and size",
-            "steps",
-            "sessions",
-            "plain frames/s",
-            "batched frames/s",
-            "ratio",
-            "chunk p50 ms",
-            "plain first frames ms",
-            "together ms",
-            "ratio",
-        ),
-        rows=tuple(rows),
-        note=(
-            f"{where}, torch {torch.__version__}, random weights. Frames per second of all sessions together, VAE "
-            "included. Plain: the same network one session after the other, each chunk's steps in sequence with batch "
-            "1, without graphs, in the same run. First frames: sessions whose first chunks are complete at once, until "
-            "the last of them has its first picture; the camera's 250 ms come on top. One step of one session is the "
-            f"same work both ways: how far its ratios are from 1 is what the others are uncertain by.{of_a_cpu}"
-        ),
-    )
-
-
-def published_table(rates: Sequence[tuple[str, ...]], *, on_gpu: bool) -> Table:
-    """What was published for each size, and what was measured here of one session."""
-    ours = {(row[0], row[1]): row[4] for row in rates if row[2] == "1"}
-    where = (
-        torch.cuda.get_device_name() if on_gpu else "No GPU was there when this page was written, so ours are missing"
-    )
-    return Table(
-        title="Diffusion engine: beside the published figures",
-        columns=("model and size", "whose", *(f"{steps} step{'s' if steps > 1 else ''}" for steps in (1, 2, 3, 4))),
-        rows=tuple(
-            row
-            for (model, width, height), known in PUBLISHED.items()
-            for name in (f"{model} {width}x{height}",)
-            for row in (
-                (name, "published", *(f"{fps:.2f}" for fps in known)),
-                ("", "ours", *(ours.get((name, str(steps)), NOT_MEASURED) for steps in (1, 2, 3, 4))),
-            )
-        ),
-        note=(
-            "Frames per second of one session at 1 to 4 steps: those of StreamDiffusionV2 (arXiv 2511.07399) on one "
-            f"H100 with their own weights, and ours. {where}."
-        ),
-    )
-
-
-def switch_table(rows: Sequence[tuple[str, ...]], subjects: Subjects) -> Table:
-    width, height = subjects.sizes[0]
-    return Table(
-        title="Diffusion engine: what each switch is worth",
-        columns=("switches", "frames/s", "of all off", "first run s"),
-        rows=tuple(rows),
-        note=(
-            f"{subjects.model} at {width}x{height}, two sessions of two steps in one batch; the better of two runs. "
-            "The first run includes compiling and capturing."
-        ),
-    )
-
-
-def restore_table(rows: Sequence[tuple[str, ...]]) -> Table:
-    return Table(
-        title="Diffusion engine: restoring a session",
-        columns=("model and size", "steps", "restore ms", "next chunk ms", "restore / a chunk"),
-        rows=tuple(rows),
-        note=(
-            "From a snapshot in memory to a session that can run, sinks and window rebuilt from their stored inputs; "
-            "the baseline is the time that the session's next chunk then takes, row by row. Median of three."
-        ),
-    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,40 @@
+"""What the benchmark of rows compares is the same work: rows with full rings, alone or together."""
+
+import torch
+
+from bench import engine_rows
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
+from genlock_worker.engines.diffusion.streaming.micro_step import RowWork, assemble
+
+SIZE = 64
+CPU = torch.device("cpu")
+
+
+def rows_of(model: CausalWan, count: int) -> list[RowWork]:
+    return [engine_rows.session_row(model, number, width=SIZE, height=SIZE) for number in range(count)]
+
+
+def test_its_rows_attend_to_full_rings_of_their_own() -> None:
+    model = engine_rows.network("tiny", device=CPU, dtype=torch.float32)
+    works = rows_of(model, 3)
+    batch = assemble(works)
+    assert batch.valid == (model.layout.slots * model.config.frame_tokens(SIZE, SIZE),) * 3
+    assert len({work.ring.keys.data_ptr() for work in works}) == 3
+    assert not torch.equal(works[0].ring.keys, works[1].ring.keys)
+    assert not torch.equal(works[0].text.keys, works[1].text.keys)
+
+
+def test_rows_together_give_what_they_give_alone() -> None:
+    model = engine_rows.network("tiny", device=CPU, dtype=torch.float32)
+    alone = torch.cat([model(assemble([work])).flow for work in rows_of(model, 4)])
+    together = model(assemble(rows_of(model, 4))).flow
+    assert alone.std() > 0.1
+    assert torch.allclose(alone, together, atol=1e-5)
+
+
+def test_every_size_and_number_of_rows_has_a_row_of_the_table() -> None:
+    model = engine_rows.network("tiny", device=CPU, dtype=torch.float32)
+    found = [row[:3] for row in engine_rows.measured(model, [(64, 64), (80, 64)])]
+    assert found == [
+        (size, tokens, str(rows)) for size, tokens in (("64x64", "16"), ("80x64", "20")) for rows in engine_rows.ROWS
+    ]
