@@ -54,6 +54,8 @@ class TinyEngine:
     most_steps: int = 4
     progress: int = 0
     memory: EngineMemory | None = None
+    sizes: int | None = None
+    """What each step takes, if it counts."""
     undecoded: Future[Frames] | None = None
     """The pictures of what runs next, if they come later."""
 
@@ -62,7 +64,7 @@ class TinyEngine:
         self.encoding.set()
 
     def session_memory(self, session: str) -> int | None:
-        return None
+        return self.sizes and self.sizes * self.steps[session]
 
     def prepare(self, prompt: str) -> None:
         self.prepared.append(prompt)
@@ -129,12 +131,16 @@ class Told:
     restored: list[bool] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    memories: list[int | None] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunks.append(chunk)
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         self.steps.append(steps)
+
+    def memory(self, size_bytes: int | None) -> None:
+        self.memories.append(size_bytes)
 
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append(reason)
@@ -285,6 +291,16 @@ async def test_the_engines_memory_is_shown_as_it_is_shared_out(rig: Rig) -> None
     assert shown("sessions") is None, "an engine that counts no bytes shows none"
     rig.engine.memory = EngineMemory(resident_bytes=100, taken_bytes=20, free_bytes=30)
     await until(lambda: [shown(part) for part in ("resident", "sessions", "free")] == [100, 20, 30], "the figures")
+
+
+async def test_a_session_is_told_what_it_takes_of_the_memory_when_that_changes(rig: Rig) -> None:
+    rig.engine.sizes = 100
+    await rig.open("a", steps=2)
+    await until(lambda: rig.told["a"].memories == [200], "what it takes from the start")
+    await rig.generate("a", 0)
+    rig.loop.apply("a", Change(steps=3))
+    await rig.generate("a", 1)
+    await until(lambda: rig.told["a"].memories == [200, 300], "what another step takes")
 
 
 async def test_the_steps_that_a_session_is_told_are_those_that_run(rig: Rig) -> None:

@@ -189,4 +189,6 @@ def test_a_chunk_is_due_earlier_where_decoding_takes_long() -> None:
         flight = Flight(number, 1, 1, 1.0, SourcePosition(1, 4), None)
         one.decoding(flight, 5.0)
         one.shown(flight, 5.08)
-    assert [candidate.deadline_s for candidate in one.candidates()] == pytest.approx([before.deadline_s - 0.08], abs=0.001)
+    assert [candidate.deadline_s for candidate in one.candidates()] == pytest.approx(
+        [before.deadline_s - 0.08], abs=0.001
+    )

@@ -100,6 +100,9 @@ class Session:
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         pass
 
+    def memory(self, size_bytes: int | None) -> None:
+        pass
+
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append(restored)
 

@@ -28,6 +28,10 @@ class EngineListener(Protocol):
         """A micro-step with rows of this session took `seconds`; `steps` is what its last chunk is denoised in."""
         ...
 
+    def memory(self, size_bytes: int | None) -> None:
+        """What the session has set aside on the device has changed; None where the engine does not count."""
+        ...
+
     def was_reset(self, reason: str, *, restored: bool) -> None:
         """The engine lost the session's state; it went back to its last checkpoint (`restored`), or to the start."""
         ...

@@ -155,6 +155,7 @@ class EngineLoop:
                 if outcome:
                     with self._changed:
                         self._residents[plan.session] = resident
+                    self._micro_steps.tell_memory(resident)
             self._tell(lambda: answer(outcome))
 
         self._command(work)
@@ -296,13 +297,21 @@ class EngineLoop:
 
 
 def _run_first_chunks(engine: Engine, settings: StreamSettings) -> None:
-    """Open a session of no one's, generate its first chunk and one of the others' size, and forget it."""
+    """Open a session of no one's, generate its first chunk and one of the others' size, restore it, and forget it.
+
+    A first restore would take twice as long as a later one, and whoever needs it has just lost a worker.
+    """
     try:
         engine.prepare(settings.prompt)
         engine.open(WARM_UP, settings)
         for index in (0, 1):
             black = np.zeros((chunk_frames(index), settings.height, settings.width, 3), np.uint8)
             for step in range(engine.feed(WARM_UP, Chunk(index, black))):
-                engine.run([Row(WARM_UP, step, index)])
+                results = engine.run([Row(WARM_UP, step, index)])
+            if results[0].pictures is not None:
+                results[0].pictures.result()
+        state = engine.snapshot(WARM_UP)
+        engine.close(WARM_UP)
+        engine.restore(WARM_UP, settings, state)
     finally:
         engine.close(WARM_UP)

@@ -139,6 +139,15 @@ class MicroSteps:
             self._tell(partial(told, seconds=seconds, rows=len(results), steps=steps))
         for result, flight in finished:
             self._finish(result, flight)
+        for session in {result.row.session for result in results} & self._residents.keys():
+            self.tell_memory(self._residents[session])
+
+    def tell_memory(self, resident: Resident) -> None:
+        """Tell a session what the engine sets aside for it, if that has changed."""
+        size_bytes = self._engine.session_memory(resident.plan.session)
+        if size_bytes != resident.memory_bytes:
+            resident.memory_bytes = size_bytes
+            self._tell(partial(resident.listener.memory, size_bytes))
 
     def _finish(self, result: RowResult, flight: Flight) -> None:
         session = result.row.session
@@ -214,6 +223,7 @@ class MicroSteps:
                 reason = f"{reason}; then {failure}"
             else:
                 self._tell(partial(resident.listener.was_reset, reason, restored=restored))
+                self.tell_memory(resident)
                 return
         with self._lanes_lock:
             self._residents.pop(session, None)

@@ -48,6 +48,8 @@ class Resident:
     wishes: Change = field(init=False)
     checkpoint: Checkpoint | None = None
     failures: int = 0
+    memory_bytes: int | None = None
+    """What the listener was told of the engine's memory."""
     _engine_steps: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -48,12 +48,16 @@ class Told:
     resets: list[tuple[str, bool]] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    memories: list[int | None] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunks.append(chunk)
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         self.steps.append(steps)
+
+    def memory(self, size_bytes: int | None) -> None:
+        self.memories.append(size_bytes)
 
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append((reason, restored))
@@ -161,6 +165,15 @@ async def share_a_forward(here: InWorker, forward: RowByRow, first: str, second:
     await until(lambda: len(forward.batches) > batches, "the first row", PATIENCE_S)
     here.offer(second, index)
     forward.go.set()
+
+
+async def test_a_session_knows_what_it_takes_of_the_memory() -> None:
+    one = InWorker(engine(vae=BlockVae()))
+    await one.loop.start(warm_up=settings())
+    await one.open("s")
+    await until(lambda: one.told["s"].memories == [one.engine.session_bytes(settings())], "what it takes")
+    assert one.engine.budget.taken.keys() == {"s"}, "nothing is left of the warm-up"
+    await one.loop.stop()
 
 
 async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_not_notice() -> None:
@@ -303,7 +316,7 @@ async def test_every_forward_of_a_restore_is_progress_and_one_that_hangs_is_none
         answer: Denoised = components().transformer(batch)
         return answer
 
-    async with in_worker(engine(forward=forward, vae=BlockVae())) as there:
+    async with in_worker(engine(forward=forward, vae=BlockVae(), overlap=False)) as there:
         opening = asyncio.create_task(there.open("a", checkpoint=checkpoint))
         seen = []
         for passes in range(1, 6):
