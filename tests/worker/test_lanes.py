@@ -134,27 +134,35 @@ def test_it_expects_the_next_chunk_a_chunk_later() -> None:
     assert arrival.at_s == pytest.approx(1.0 + 4 / 16)
 
 
-def test_a_last_row_waits_for_the_pictures_of_the_chunk_before() -> None:
+def chunk_done(number: int) -> Flight:
+    return Flight(number, 2, 2, 1.0, SourcePosition(1, 4), None)
+
+
+def test_one_chunk_may_end_while_another_is_decoded_and_a_third_waits() -> None:
     one = under_way(2)
     one.done(Row("s", 0, 1))
     one.offer(chunk(4, 20))
-    before = Flight(0, 2, 2, 1.0, SourcePosition(1, 4), None)
+    before, newer = chunk_done(7), chunk_done(8)
     one.decoding(before, 5.0)
+    assert rows(one) == [(1, 1), (0, 2)]
+    one.decoding(newer, 6.0)
     assert (rows(one), one.decoding_since_s) == ([(0, 2)], 5.0)
-    assert one.shown(before, 5.1)
-    assert (rows(one), one.decoding_since_s) == ([(1, 1), (0, 2)], None)
-    assert not one.shown(before, 5.2), "nobody waits any more"
+    assert one.shown(before, 6.1)
+    assert (rows(one), one.decoding_since_s) == ([(1, 1), (0, 2)], 6.0)
+    assert not one.shown(before, 6.2), "nobody waits for them any more"
 
 
-def test_a_session_of_one_step_begins_no_chunk_before_the_last_ones_pictures_are_there() -> None:
+def test_a_session_of_one_step_begins_no_third_chunk_before_the_firsts_pictures_are_there() -> None:
     one = lane(1)
-    flight = begun(one, 5)
+    first = begun(one, 5)
     one.done(Row("s", 0, 0))
-    one.decoding(flight, 5.0)
+    one.decoding(first, 5.0)
     one.offer(chunk(4, 10))
+    assert rows(one) == [(0, 1)]
+    one.decoding(chunk_done(7), 5.1)
     assert rows(one) == []
     assert not one.is_idle
-    one.shown(flight, 5.1)
+    one.shown(first, 5.2)
     assert rows(one) == [(0, 1)]
 
 

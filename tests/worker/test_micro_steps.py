@@ -183,13 +183,16 @@ def with_a_chunk_in_the_decoder() -> Session:
     return session
 
 
-def test_what_follows_runs_while_a_chunk_is_decoded_and_its_end_waits_for_it() -> None:
+def test_what_follows_runs_while_a_chunk_is_decoded() -> None:
     session = with_a_chunk_in_the_decoder()
-    assert [(flight.chunk, flight.done) for flight in session.lane.flights] == [(2, 1)]
-    assert session.lane.candidates() == []
+    assert [candidate.row for candidate in session.lane.candidates()] == [Row("a", 1, 2)]
+    session.step()
+    session.offer(3)
+    session.step()
+    assert (list(session.outputs), session.lane.candidates()) == ([0], []), "two chunks wait for their pictures"
     session.engine.decode()
     assert list(session.outputs) == [0, 1]
-    assert [candidate.row for candidate in session.lane.candidates()] == [Row("a", 1, 2)]
+    assert [candidate.row for candidate in session.lane.candidates()] == [Row("a", 1, 3)]
 
 
 def test_a_checkpoint_counts_once_its_pictures_are_there() -> None:

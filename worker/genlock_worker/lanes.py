@@ -4,6 +4,7 @@ The scheduler decides over candidates; a `Lane` says what they are. It is pure b
 by the simulation alike, and bounded: one chunk waits at most, and a newer one takes its place.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from genlock_core.media import SourcePosition
@@ -11,6 +12,8 @@ from genlock_worker.chunks import InputChunk, join
 from genlock_worker.engine import BatchShape, Row, chunk_frames
 from genlock_worker.scheduler import Arrival, Candidate
 
+MOST_UNDECODED = 2
+"""While one chunk of a session is decoded its next one may end; a third one waits."""
 DECODE_GAIN = 0.2
 """Weight of the newest chunk in the time that decoding takes."""
 LOSS_GAIN = 0.1
@@ -41,8 +44,8 @@ class Lane:
     its last row. Chunk 1 waits until chunk 0 is complete: what its last pass leaves is what every row's ring starts
     from (StreamDiffusionV2 prepares a stream with all steps of its first chunk). Row (i, c) may run once (i-1, c) and
     (i, c-1) are done; a last row only after c-1 is complete, so that output stays in order even when the step count
-    falls, and only once the pictures of c-1 are there (`decoding`, `shown`): a decoder that is slower than the network
-    slows it instead of being left behind.
+    falls, and only while fewer than MOST_UNDECODED chunks wait for their pictures (`decoding`, `shown`): a decoder that
+    is slower than the network slows it instead of being left behind.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Lane:
         self.waiting: InputChunk | None = None
         self.loss = 0.0
         self.last_fed: SourcePosition | None = None
-        self._undecoded: tuple[Flight, float] | None = None
+        self._undecoded: deque[tuple[Flight, float]] = deque()
         self._decode_s = 0.0
         self._shape, self._deadline_s = shape, deadline_s
         self.chunk_s = period_s * chunk_frames(1)
@@ -87,15 +90,15 @@ class Lane:
 
     def candidates(self) -> list[Candidate]:
         """The rows whose inputs are all there, the waiting chunk's first one included."""
-        rows = []
+        rows, may_end = [], len(self._undecoded) < MOST_UNDECODED
         for position, flight in enumerate(self.flights):
             before = self.flights[position - 1] if position else None
             last = flight.done == flight.steps - 1
-            if last and self._undecoded is not None:
+            if last and not may_end:
                 continue
             if before is None or (not last and before.done > flight.done):
                 rows.append(self._candidate(flight.chunk, flight.done, flight.steps, flight.complete_s))
-        is_alone = not self.flights and self._undecoded is None
+        is_alone = not self.flights and may_end
         if self.waiting is not None and self._may_begin() and (self.steps > 1 or is_alone):
             rows.append(self._candidate(self.next_chunk, 0, self.steps, self.waiting.complete_s))
         return rows
@@ -140,32 +143,32 @@ class Lane:
     def reset(self, *, next_chunk: int, flights: list[Flight], last_fed: SourcePosition | None) -> None:
         """The engine went back to a snapshot: these are in flight, and `next_chunk` is the next to feed."""
         self.next_chunk, self.flights, self.last_fed = next_chunk, flights, last_fed
-        self._undecoded = None
+        self._undecoded.clear()
 
     @property
     def is_idle(self) -> bool:
         """Nothing is in flight, being decoded or ready to run."""
-        return not self.flights and self._undecoded is None and not self.candidates()
+        return not self.flights and not self._undecoded and not self.candidates()
 
     @property
     def decoding_since_s(self) -> float | None:
         """Since when a finished chunk has been waiting for its pictures (monotonic seconds); None: none is."""
-        return None if self._undecoded is None else self._undecoded[1]
+        return self._undecoded[0][1] if self._undecoded else None
 
     def forget_decoding(self) -> None:
         """Nobody waits for the pictures any more: the engine goes back to where the chunk was not finished."""
-        self._undecoded = None
+        self._undecoded.clear()
 
     def decoding(self, flight: Flight, now_s: float) -> None:
         """A chunk that is done is being decoded."""
-        self._undecoded = flight, now_s
+        self._undecoded.append((flight, now_s))
 
     def shown(self, flight: Flight, now_s: float) -> bool:
         """Its pictures are there, or never will be; False if nobody waits for them any more: the lane was reset."""
-        if self._undecoded is None or self._undecoded[0] is not flight:
+        if not self._undecoded or self._undecoded[0][0] is not flight:  # they come in order
             return False
-        self._decode_s += DECODE_GAIN * (now_s - self._undecoded[1] - self._decode_s)
-        self._undecoded = None
+        _, since_s = self._undecoded.popleft()
+        self._decode_s += DECODE_GAIN * (now_s - since_s - self._decode_s)
         return True
 
     def done(self, row: Row) -> Flight | None:

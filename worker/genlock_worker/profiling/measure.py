@@ -1,11 +1,15 @@
 """How fast an engine is: equal sessions side by side, all their rows in one forward, as the scheduler batches them.
 
 Every micro-step takes a new chunk of each session and runs every row that is ready, so that the engine never idles: the
-most that this machine gives, and the latency that goes with it.
+most that this machine gives, and the latency that goes with it. As in the worker the pictures of one micro-step may be
+decoded beside the next.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Protocol
 
@@ -16,8 +20,10 @@ from genlock_worker.engine import (
     Chunk,
     Engine,
     EngineFailure,
+    Frames,
     Row,
 )
+from genlock_worker.lanes import MOST_UNDECODED
 from genlock_worker.profiling.plan import Combination, seconds_left, without_larger
 from genlock_worker.profiling.streams import FRAME_RATE, first_pictures, later_pictures, opened
 
@@ -126,11 +132,13 @@ def measure(
         first_ms = [stream.first_chunk(name) for name in names]
         for _ in range(effort.warm + combination.steps):
             stream.micro_step()
+        stream.wait(0)
         stream.latencies_ms.clear()
         began_s, steps_run = clock.monotonic(), 0
         while steps_run < effort.chunks or clock.monotonic() - began_s < effort.seconds:
             stream.micro_step()
             steps_run += 1
+        stream.wait(0)
         seconds = clock.monotonic() - began_s
         return Measurement(
             combination,
@@ -152,6 +160,8 @@ class _Stream:
         self._next = 1
         self._taken_s: dict[int, float] = {}
         """When each chunk in flight was taken in."""
+        self._undecoded: deque[list[Future[Frames]]] = deque()
+        """The pictures that each micro-step finished, while they may still be being decoded."""
         self.latencies_ms: list[float] = []
 
     def first_chunk(self, name: str) -> float:
@@ -159,7 +169,9 @@ class _Stream:
         began_s = self._clock.monotonic()
         self._feed(name, Chunk(0, self._first))
         for step in range(self._steps):
-            self._engine.run([Row(name, step, 0)])
+            (result,) = self._engine.run([Row(name, step, 0)])
+        if result.pictures is not None:
+            result.pictures.result()
         return (self._clock.monotonic() - began_s) * 1000
 
     def micro_step(self) -> None:
@@ -173,10 +185,20 @@ class _Stream:
         rows = [
             Row(name, step, newest - step) for name in self._names for step in range(self._steps) if newest - step >= 1
         ]
-        done = {result.row.chunk for result in self._engine.run(rows) if result.output is not None}
-        now_s = self._clock.monotonic()
-        for chunk in done:
-            self.latencies_ms.append((now_s - self._taken_s.pop(chunk)) * 1000)
+        self.wait(MOST_UNDECODED - 1)
+        pictures = {result.row.chunk: result.pictures for result in self._engine.run(rows) if result.pictures}
+        self._undecoded.append(list(pictures.values()))
+        for chunk, coming in pictures.items():  # of the sessions' one, the last: decoded after the others'
+            coming.add_done_callback(partial(self._shown, self._taken_s.pop(chunk)))
+
+    def wait(self, undecoded: int) -> None:
+        """Wait until the pictures of all but the last `undecoded` micro-steps are there. Raises EngineFailure."""
+        while len(self._undecoded) > undecoded:
+            for coming in self._undecoded.popleft():
+                coming.result()
+
+    def _shown(self, taken_s: float, _: Future[Frames]) -> None:
+        self.latencies_ms.append((self._clock.monotonic() - taken_s) * 1000)
 
     def _feed(self, name: str, chunk: Chunk) -> None:
         """Raises EngineFailure where the engine takes fewer steps than asked for, as it may when memory is short."""
