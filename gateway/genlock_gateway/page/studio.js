@@ -15,11 +15,15 @@ const figures = figuresOf($("figures"));
 const LOOKS = ["a watercolour city at dusk", "sumi-e ink on rice paper", "neon lights in the rain", "thick oil paint, impressionist", "charcoal sketch", "soft pastel morning", "comic book pop art", "cyanotype blueprint"];
 // What the mode low-latency takes; the server refuses more.
 const LOW_LATENCY_STEPS = 2;
+// Answers that were under way when a change was accepted still tell the old value.
+const UNDER_WAY_MS = 2000;
 let token = readToken(session);
 let info = null;
 let source = null;
 let promptTouched = false;
 let asking = null;
+let accepted = {};
+let forgetting = 0;
 
 // --- access ---------------------------------------------------------------
 
@@ -128,7 +132,7 @@ player.addEventListener("message", ({ detail: message }) => {
 });
 
 function showSession(next) {
-  info = next;
+  info = { ...next, ...accepted };
   $("phase").textContent = info.phase ?? "";
   $("phase").dataset.phase = info.phase ?? "";
   $("viewers").textContent = Number.isFinite(info.viewers) ? `${info.viewers} watching` : "";
@@ -138,7 +142,7 @@ function showSession(next) {
   for (const input of $("steps").querySelectorAll("input")) {
     input.disabled = info.qualityMode === "low-latency" && Number(input.value) > LOW_LATENCY_STEPS;
   }
-  noise.show(info.noiseScale, info.source.type);
+  if (info.source) noise.show(info.noiseScale, info.source.type);
   const step = $("steps").querySelector(`input[value="${info.steps}"]`);
   if (step) step.checked = true;
   if (info.resolution) for (const screen of document.querySelectorAll(".screen")) screen.style.aspectRatio = `${info.resolution.width} / ${info.resolution.height}`;
@@ -160,7 +164,10 @@ async function steer(change, words) {
   try {
     await withAccess(() => control(session, token, change), "publish");
     $("steer-state").textContent = words;
-    showSession({ ...info, ...change });
+    accepted = { ...accepted, ...change };
+    clearTimeout(forgetting);
+    forgetting = setTimeout(() => { accepted = {}; }, UNDER_WAY_MS);
+    showSession(info);
   } catch (error) {
     $("steer-state").textContent = "";
     explain(error);
@@ -197,6 +204,7 @@ $("prompt").addEventListener("input", () => { promptTouched = true; });
 $("prompt").addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); applyPrompt(); } });
 $("prompt-form").addEventListener("submit", (event) => { event.preventDefault(); applyPrompt(); });
 $("pause").addEventListener("click", () => steer({ paused: !info?.paused }, info?.paused ? "Going on" : "Paused"));
+$("reset").addEventListener("click", () => steer({ reset: true }, "The picture begins afresh"));
 $("camera").addEventListener("click", () => publish(openCamera));
 $("file").addEventListener("change", () => { const [file] = $("file").files; if (file) publish(() => openFile(file)); $("file").value = ""; });
 $("file-label").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); $("file").click(); } });
@@ -211,7 +219,7 @@ $("share").addEventListener("click", async () => {
 });
 addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const act = { c: () => $("camera").click(), o: () => $("file").click(), s: stopPublishing, p: () => $("pause").click(), n: () => $("noise").focus(), f: () => $("fullscreen").click(), "?": () => $("help").showModal(), "/": () => $("prompt").focus() }[event.key]
+  const act = { c: () => $("camera").click(), o: () => $("file").click(), s: stopPublishing, p: () => $("pause").click(), r: () => $("reset").click(), n: () => $("noise").focus(), f: () => $("fullscreen").click(), "?": () => $("help").showModal(), "/": () => $("prompt").focus() }[event.key]
     ?? (/^[1-4]$/.test(event.key) ? () => $("steps").querySelector(`input[value="${event.key}"]`).click() : null);
   if (act) { event.preventDefault(); act(); }
 });
