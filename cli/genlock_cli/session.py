@@ -96,6 +96,18 @@ def set_fields(
 
 
 @app.command()
+def reset(session: Session, gateway: Gateway = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Begin the picture anew, as if its first frame came now: for a scene that the stream does not let go of."""
+    target, key = Target.find(gateway=gateway, token=token), parse_session(session)
+    with GatewayApi(target.gateway, target.token_for(key, Role.PUBLISH)) as api:
+        answer = api.control(key, {"reset": True})
+    if as_json:
+        print_json(answer)
+    else:
+        typer.echo(f"{key}: begins anew")
+
+
+@app.command()
 def move(session: Session, gateway: Gateway = None, token: Token = None, as_json: AsJson = False) -> None:
     """Move the session to another worker; its viewers stay connected."""
     target, key = Target.find(gateway=gateway, token=token), parse_session(session)

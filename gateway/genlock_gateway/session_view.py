@@ -1,6 +1,6 @@
 """A session as the API, the pages and the data channel show it: its record, and what this gateway knows besides."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -56,7 +56,7 @@ class SessionView(_Shown):
 
 
 class ControlRequest(_Shown):
-    """A change to the picture; at least one of prompt, steps, noiseScale and paused.
+    """A change to the picture; at least one of prompt, steps, noiseScale, paused and reset.
 
     `client` and `number` name it: the same pair again changes nothing, so a client may repeat what it is not sure of.
     """
@@ -67,6 +67,9 @@ class ControlRequest(_Shown):
     steps: Annotated[int, Field(ge=1, le=4)] | None = None
     noise_scale: Annotated[float, Field(ge=0.1, le=1.0)] | None = None
     paused: bool | None = None
+    reset: Literal[True] | None = Field(
+        None, description="Begin the picture anew: nothing of the frames so far counts any more."
+    )
     client: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")] | None = None
     number: Annotated[int, Field(ge=0, lt=2**53)] | None = None
 
@@ -79,15 +82,15 @@ class ControlRequest(_Shown):
 
     @model_validator(mode="after")
     def _changes_something(self) -> "ControlRequest":
-        if self.prompt is None and self.steps is None and self.noise_scale is None and self.paused is None:
-            raise ValueError("nothing to change: give prompt, steps, noiseScale or paused")
+        if all(getattr(self, name) is None for name in ControlChange.model_fields):
+            raise ValueError("nothing to change: give prompt, steps, noiseScale, paused or reset")
         if self.client is not None and self.number is None:
             raise ValueError("client goes with number")
         return self
 
     @property
     def change(self) -> ControlChange:
-        return ControlChange(prompt=self.prompt, steps=self.steps, noise_scale=self.noise_scale, paused=self.paused)
+        return ControlChange(**{name: getattr(self, name) for name in ControlChange.model_fields})
 
 
 class ControlAccepted(_Shown):

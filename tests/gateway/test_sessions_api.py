@@ -4,6 +4,7 @@ import httpx
 import yaml
 
 from genlock_core.claims.facts import EventKind
+from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_core.tokens import Role
 from tests.gateway.installation import Installation, Running
 
@@ -45,6 +46,20 @@ async def test_a_field_that_never_changes_is_refused_with_its_path_and_nothing_i
     assert refused.status_code == 422
     assert {error["path"] for error in refused.json()["errors"]} == {"spec.seed", "spec.frameRate"}
     assert (await gateway.http.get(f"{PATH}/default/new")).status_code == 404
+
+
+async def test_a_reset_is_asked_for_by_whoever_may_steer_and_is_no_setting(installation: Installation) -> None:
+    gateway = await installation.gateway()
+    await installation.session()
+    path, headers = f"{PATH}/default/demo/control", installation.token()
+    accepted = await gateway.http.patch(path, json={"reset": True}, headers=headers)
+    assert accepted.status_code == 202
+    (entry,) = await ControlStream(installation.store).read("default/demo")
+    assert (entry.id, entry.change) == (accepted.json()["id"], ControlChange(reset=True))
+    shown = await gateway.http.get(f"{PATH}/default/demo")
+    assert (shown.status_code, "reset" in shown.json()) == (200, False)
+    for wrong in (False, "yes"):
+        assert (await gateway.http.patch(path, json={"reset": wrong}, headers=headers)).status_code == 422
 
 
 async def test_a_changed_manifest_steers_the_session_also_after_its_users_did(installation: Installation) -> None:

@@ -54,6 +54,8 @@ class TinyEngine:
     most_steps: int = 4
     progress: int = 0
     memory: EngineMemory | None = None
+    refusals: int = 0
+    """Sessions that it will not open."""
     sizes: int | None = None
     """What each step takes, if it counts."""
     undecoded: Future[Frames] | None = None
@@ -75,6 +77,9 @@ class TinyEngine:
     def open(self, session: str, settings: StreamSettings) -> None:
         if session in self.steps:
             raise ValueError(f"{session} is open")
+        if self.refusals:
+            self.refusals -= 1
+            raise EngineFailure(session, "no memory")
         self.steps[session], self.last[session] = settings.steps, -1
 
     def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
@@ -132,6 +137,7 @@ class Told:
     ends: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     memories: list[int | None] = field(default_factory=list)
+    fresh_starts: list[str] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunks.append(chunk)
@@ -145,6 +151,9 @@ class Told:
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append(reason)
         self.restored.append(restored)
+
+    def began_anew(self, request: str) -> None:
+        self.fresh_starts.append(request)
 
     def gave_up(self, reason: str) -> None:
         self.ends.append(reason)
@@ -301,6 +310,37 @@ async def test_a_session_is_told_what_it_takes_of_the_memory_when_that_changes(r
     rig.loop.apply("a", Change(steps=3))
     await rig.generate("a", 1)
     await until(lambda: rig.told["a"].memories == [200, 300], "what another step takes")
+
+
+async def test_a_session_that_is_reset_begins_anew_and_keeps_what_its_user_wants(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    for index in range(3):
+        await rig.generate("a", index)
+        await rig.generate("b", index)
+    rig.loop.apply("a", Change(steps=2, noise_scale=0.3))
+    rig.loop.apply("a", Change(prompt="oil", reset="7-0"))
+    await until(lambda: rig.told["a"].fresh_starts, "the fresh start")
+    await rig.generate("a", 0)
+    assert (rig.told["a"].fresh_starts, rig.told["a"].resets) == (["7-0"], [])
+    assert (rig.told["a"].chunks[-1].flight.chunk, rig.told["a"].steps[-1]) == (0, 2)
+    await rig.generate("b", 3)
+    assert rig.told["b"].chunks[-1].flight.chunk == 3, "the others go on"
+    rig.engine.failures = [EngineFailure("a", "NaN")]
+    rig.offer("a", 1)
+    await until(lambda: rig.told["a"].resets, "the failure")
+    await rig.generate("a", 1)
+    assert rig.told["a"].chunks[-1].flight.chunk == 1, "what it goes back to is of after the fresh start"
+
+
+async def test_a_fresh_start_that_fails_goes_back_to_nothing_older(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    await rig.generate("a", 1)
+    rig.engine.refusals = 1
+    rig.loop.apply("a", Change(prompt="oil", reset="7-0"))
+    await until(lambda: rig.told["a"].resets, "the failure")
+    assert (rig.told["a"].fresh_starts, rig.told["a"].restored) == (["7-0"], [False])
+    await rig.generate("a", 0)
 
 
 async def test_the_steps_that_a_session_is_told_are_those_that_run(rig: Rig) -> None:

@@ -106,6 +106,9 @@ class Session:
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append(restored)
 
+    def began_anew(self, request: str) -> None:
+        raise AssertionError(request)
+
     def gave_up(self, reason: str) -> None:
         self.ends.append(reason)
 

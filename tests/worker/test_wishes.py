@@ -24,10 +24,38 @@ def test_a_value_that_cannot_be_read_is_left_out() -> None:
 
 def test_the_engine_is_told_only_what_changed() -> None:
     before = Wishes("oil", 2, 0.7)
-    after = before.changed(ControlChange(steps=4, paused=True))
+    after = before.changed(ControlChange(steps=4, paused=True), "3-0")
     assert after.difference(before) == Change(steps=4)
 
 
 def test_wishes_survive_as_the_records_values() -> None:
     wishes = Wishes("ink", 3, 0.4, paused=True, control_id="7-1")
     assert Wishes.of(SPEC, wishes.as_control()) == Wishes("ink", 3, 0.4, paused=True)
+
+
+def test_a_fresh_start_is_known_by_the_last_entry_that_asked_for_it() -> None:
+    before = Wishes("oil", 2, 0.7)
+    entries = [
+        ControlEntry("9-0", "c", 1, ControlChange(reset=True)),
+        ControlEntry("10-0", "c", 2, ControlChange(steps=3)),
+    ]
+    after = before.after(entries)
+    assert after.difference(before) == Change(steps=3, reset="9-0")
+    assert after.after([ControlEntry("11-0", "c", 3, ControlChange(steps=4))]).difference(after) == Change(steps=4)
+    assert after.after([ControlEntry("11-0", "c", 3, ControlChange(reset=True))]).difference(after) == Change(
+        reset="11-0"
+    )
+
+
+def test_a_fresh_start_outdates_a_state_that_does_not_know_of_it() -> None:
+    wishes = Wishes("oil", 2, 0.7, reset_id="10-1")
+    assert [wishes.outdate(control_id) for control_id in ("0-0", "9-7", "10-0", "10-1", "11-0")] == [True] * 3 + [
+        False
+    ] * 2
+    assert not Wishes("oil", 2, 0.7).outdate("0-0")
+
+
+def test_a_fresh_start_survives_in_the_record() -> None:
+    wishes = Wishes("ink", 3, 0.4, control_id="7-1", reset_id="6-0")
+    assert Wishes.of(SPEC, wishes.as_control()) == Wishes("ink", 3, 0.4, reset_id="6-0")
+    assert Wishes.of(SPEC, {"reset": ControlValue("true", "soon")}).reset_id == "0-0", "an id that is none"

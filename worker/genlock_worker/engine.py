@@ -49,6 +49,8 @@ class Change:
     prompt: str | None = None
     steps: int | None = None
     noise_scale: float | None = None
+    reset: str | None = None
+    """Begin anew, by whose request: the loop closes and opens the session. No engine is told of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,25 +13,24 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
 from genlock_worker.checkpoint import Checkpoint
 from genlock_worker.chunks import InputChunk
 from genlock_worker.cost_model import CostModel
-from genlock_worker.engine import Change, Chunk, Engine, EngineFailure, Row, StreamSettings, chunk_frames
+from genlock_worker.engine import Change, Engine, EngineFailure, StreamSettings
 from genlock_worker.engine_listener import EngineListener
 from genlock_worker.micro_steps import MicroSteps
 from genlock_worker.preparations import Preparations
 from genlock_worker.residents import Resident, SessionPlan
 from genlock_worker.scheduler import Wait, next_batch
+from genlock_worker.warm_up import run_first_chunks
 
 logger = logging.getLogger(__name__)
 
-WARM_UP = "warm-up"
 IDLE_TICK_S = 0.1
 """The longest that the loop sleeps: an idle worker's progress advances ten times a second."""
 BUSY_WINDOW_S = 1.0
@@ -84,7 +83,7 @@ class EngineLoop:
 
         def work() -> None:
             if warm_up is not None:
-                _run_first_chunks(self._engine, warm_up)
+                run_first_chunks(self._engine, warm_up)
             self._tell(lambda: None if done.done() else done.set_result(None))
 
         self._command(work)
@@ -195,7 +194,10 @@ class EngineLoop:
         def work() -> None:
             if (resident := self._residents.get(session)) is not None:
                 try:
-                    resident.change(self._engine, change, now_s=self._clock.monotonic())
+                    if change.reset is not None:
+                        self._begin_anew(resident, change)
+                    else:
+                        resident.change(self._engine, change, now_s=self._clock.monotonic())
                 except (EngineFailure, ValueError) as failure:
                     self._micro_steps.reset(session, f"a change failed: {failure}")
                 if change.steps is not None:
@@ -221,6 +223,16 @@ class EngineLoop:
             self._changed.notify()
 
     # -- on the engine thread -----------------------------------------------------------------------------------------
+
+    def _begin_anew(self, resident: Resident, change: Change) -> None:
+        """Forget all frames so far; what the user wants stays. Raises EngineFailure, ValueError."""
+        resident.note(change, now_s=self._clock.monotonic())
+        with self._changed:
+            resident.checkpoint = None
+            resident.lane.forget_decoding()
+        self._tell(partial(resident.listener.began_anew, change.reset or ""))
+        self._engine.close(resident.plan.session)
+        resident.start(self._engine, None, now_s=self._clock.monotonic())
 
     def _tell(self, callback: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody listens any more
@@ -294,24 +306,3 @@ class EngineLoop:
                 logger.info("%s: %d denoising steps (%s)", lane.session, steps, cause)
                 self._metrics.step_changes.labels(cause).inc()
                 lane.steps = steps
-
-
-def _run_first_chunks(engine: Engine, settings: StreamSettings) -> None:
-    """Open a session of no one's, generate its first chunk and one of the others' size, restore it, and forget it.
-
-    A first restore would take twice as long as a later one, and whoever needs it has just lost a worker.
-    """
-    try:
-        engine.prepare(settings.prompt)
-        engine.open(WARM_UP, settings)
-        for index in (0, 1):
-            black = np.zeros((chunk_frames(index), settings.height, settings.width, 3), np.uint8)
-            for step in range(engine.feed(WARM_UP, Chunk(index, black))):
-                results = engine.run([Row(WARM_UP, step, index)])
-            if results[0].pictures is not None:
-                results[0].pictures.result()
-        state = engine.snapshot(WARM_UP)
-        engine.close(WARM_UP)
-        engine.restore(WARM_UP, settings, state)
-    finally:
-        engine.close(WARM_UP)

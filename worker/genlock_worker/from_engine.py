@@ -36,6 +36,8 @@ class FromEngine:
         self._control_id, self._on_given_up = control_id, on_given_up
         self._pacer = Pacer(frame_rate=spec.frame_rate, deadline_s=spec.frame_deadline_ms / 1000)
         self._writer: SnapshotWriter | None = None
+        self._reset: str | None = None
+        """The request for a fresh start that the engine has not followed yet."""
         self._shown: SourcePosition | None = None
         """The last source frame that viewers of any gateway have seen."""
         self._closed = False
@@ -45,6 +47,10 @@ class FromEngine:
 
     def stop_snapshots(self) -> None:
         self._writer = None
+
+    def expect_reset(self, request: str) -> None:
+        """A user wants a fresh start: no state of before is stored any more, as if it knew of the request."""
+        self._reset = request
 
     def skip_until(self, position: SourcePosition | None) -> None:
         """Viewers have seen everything up to here already, of another worker."""
@@ -58,7 +64,8 @@ class FromEngine:
         if self._closed:
             return
         self._figures.generated(chunk)
-        if self._writer is not None and self._spec.recovery.snapshot is SnapshotPolicy.EVERY_CHUNK:
+        keeps = self._reset is None and self._spec.recovery.snapshot is SnapshotPolicy.EVERY_CHUNK
+        if self._writer is not None and keeps:
             self._writer.offer(chunk.checkpoint, self._control_id())
         paced = self._pacer.schedule(
             complete_s=chunk.flight.complete_s, ready_s=chunk.generated_s, frames=len(chunk.frames)
@@ -77,6 +84,13 @@ class FromEngine:
         how = "restored" if restored else "started anew"
         logger.error("%s: the engine lost it (%s); %s", self._spec.key, reason, how)
         if not restored and self._writer is not None:
+            self._writer.start_over()
+
+    def began_anew(self, request: str) -> None:
+        logger.info("%s: begun anew at a user's request", self._spec.key)
+        if request == self._reset:
+            self._reset = None
+        if self._writer is not None:
             self._writer.start_over()
 
     def gave_up(self, reason: str) -> None:

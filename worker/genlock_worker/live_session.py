@@ -126,6 +126,9 @@ class LiveSession:
                     self.record, epoch=self.epoch, services=self._services
                 )
             checkpoint = restored.checkpoint if restored is not None else None
+            fed = checkpoint.source if checkpoint is not None else None
+            if restored is not None and self._steering.wishes.outdate(restored.control_id):
+                checkpoint = None  # a fresh start was asked for since
             if self._has_left():
                 return  # it left while Redis was asked
             plan = plan_for(self._spec, self._steering.wishes, model=self._services.engine.model, epoch=self.epoch)
@@ -138,7 +141,7 @@ class LiveSession:
             return
         self.state = State.RUNNING
         self.figures.restored = kept
-        self._intake.skip_until(checkpoint.source if checkpoint is not None else None)
+        self._intake.skip_until(fed)
         self._writer = snapshot_writer(
             self.name,
             epoch=self.epoch,
@@ -147,10 +150,10 @@ class LiveSession:
             on_stale=lambda stale: self._end(End(None, str(stale))),
         )
         self._from_engine.keep_snapshots(self._writer)
-        if restored is not None:
+        if checkpoint is not None:
             self._services.metrics.restores.labels("restored" if kept else "refused").inc()
-            if not kept:
-                self._writer.start_over()
+        if restored is not None and not kept:
+            self._writer.start_over()
         self._intake.paused = self._steering.wishes.paused
         for work in (
             self._intake_loop(),
@@ -251,7 +254,11 @@ class LiveSession:
 
     def _steer(self, now: Wishes, before: Wishes) -> None:
         self._intake.paused = now.paused
-        self._services.engine.apply(self._engine_name, now.difference(before))
+        change = now.difference(before)
+        if change.reset is not None:
+            self._from_engine.expect_reset(change.reset)
+            change = replace(change, prompt=now.prompt)  # is prepared again if the engine has forgotten it
+        self._services.engine.apply(self._engine_name, change)
 
     def record_again(self) -> SessionRecord:
         """The record as it must be written back after Redis lost it; the phase is written with the next report."""

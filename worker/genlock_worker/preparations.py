@@ -88,4 +88,5 @@ def merged(first: Change, then: Change) -> Change:
         prompt=first.prompt if then.prompt is None else then.prompt,
         steps=first.steps if then.steps is None else then.steps,
         noise_scale=first.noise_scale if then.noise_scale is None else then.noise_scale,
+        reset=first.reset if then.reset is None else then.reset,
     )

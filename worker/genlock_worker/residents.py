@@ -112,15 +112,19 @@ class Resident:
         self.checkpoint = checkpoint
         self._engine_steps = 0
 
-    def change(self, engine: Engine, change: Change, *, now_s: float) -> None:
-        """The user wants something else, from the next chunk on."""
-        self.wishes = merged(self.wishes, change)
+    def note(self, change: Change, *, now_s: float) -> None:
+        """Remember what the user wants from the next chunk on; the engine is told its steps with that."""
+        self.wishes = merged(self.wishes, replace(change, reset=None))
         if change.steps is not None:
             self.lane.steps = change.steps
             if self.policy is not None:
                 self.policy.request(change.steps, now_s)
+
+    def change(self, engine: Engine, change: Change, *, now_s: float) -> None:
+        """The user wants something else, from the next chunk on."""
+        self.note(change, now_s=now_s)
         if change.prompt is not None or change.noise_scale is not None:
-            engine.apply(self.plan.session, replace(change, steps=None))
+            engine.apply(self.plan.session, replace(change, steps=None, reset=None))
 
     def set_engine_steps(self, engine: Engine, steps: int) -> None:
         """Tell the engine the next chunk's steps, if it does not know them."""

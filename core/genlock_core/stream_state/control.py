@@ -1,4 +1,4 @@
-"""A session's control stream: the truth about prompt, steps, noise and pause, in the order in which they were asked.
+"""A session's control stream: the truth about prompt, steps, noise, pause and resets, in the order they were asked for.
 
 Gateways append what their clients ask for and nudge the worker over the link; the worker reads on from the last id that
 it applied, which its snapshot carries. The stream is capped; the record keeps the last value of each field.
@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -39,6 +39,8 @@ class ControlChange(Model):
     steps: Annotated[int, Field(ge=1, le=4, strict=True)] | None = None
     noise_scale: Annotated[float, Field(ge=0.1, le=1.0)] | None = None
     paused: Annotated[bool, Field(strict=True)] | None = None
+    reset: Literal[True] | None = None
+    """Begin the picture anew: nothing of the frames so far counts any more, everything else stays as it is."""
 
     @field_validator("prompt")
     @classmethod
@@ -49,8 +51,8 @@ class ControlChange(Model):
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
-        if self.prompt is None and self.steps is None and self.noise_scale is None and self.paused is None:
-            raise ValueError("give at least one of prompt, steps, noiseScale, paused")
+        if all(getattr(self, name) is None for name in type(self).model_fields):
+            raise ValueError("give at least one of prompt, steps, noiseScale, paused, reset")
         return self
 
     def to_fields(self) -> dict[str, str]:
@@ -61,7 +63,7 @@ class ControlChange(Model):
     @classmethod
     def from_fields(cls, fields: Mapping[str, str]) -> Self:
         """The inverse; fields of a newer version are left out. Raises pydantic.ValidationError."""
-        readers = {"prompt": str, "steps": _whole, "noiseScale": float, "paused": _truth}
+        readers = {"prompt": str, "steps": _whole, "noiseScale": float, "paused": _truth, "reset": _truth}
         return cls.model_validate(
             {name: _read(readers[name], text) for name, text in fields.items() if name in readers}
         )
@@ -95,6 +97,12 @@ class ControlEntry:
     client: str
     number: int
     change: ControlChange
+
+
+def entry_order(entry_id: str) -> tuple[int, int]:
+    """What ids sort by. Raises ValueError for what is no id."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence)
 
 
 class ControlStream:

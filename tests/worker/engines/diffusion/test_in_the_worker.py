@@ -62,6 +62,9 @@ class Told:
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append((reason, restored))
 
+    def began_anew(self, request: str) -> None:
+        raise AssertionError(request)
+
     def gave_up(self, reason: str) -> None:
         self.ends.append(reason)
 
