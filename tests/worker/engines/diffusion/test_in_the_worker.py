@@ -49,6 +49,7 @@ class Told:
     ends: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     memories: list[int | None] = field(default_factory=list)
+    fresh_starts: list[str] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunks.append(chunk)
@@ -63,7 +64,7 @@ class Told:
         self.resets.append((reason, restored))
 
     def began_anew(self, request: str) -> None:
-        raise AssertionError(request)
+        self.fresh_starts.append(request)
 
     def gave_up(self, reason: str) -> None:
         self.ends.append(reason)
@@ -177,6 +178,24 @@ async def test_a_session_knows_what_it_takes_of_the_memory() -> None:
     await until(lambda: one.told["s"].memories == [one.engine.session_bytes(settings())], "what it takes")
     assert one.engine.budget.taken.keys() == {"s"}, "nothing is left of the warm-up"
     await one.loop.stop()
+
+
+async def test_a_session_that_is_reset_shows_what_one_shows_that_begins_now() -> None:
+    async with in_worker(engine(vae=BlockVae())) as here:
+        for session in ("old", "new"):
+            await here.open(session)
+        await here.generate("old", range(6))
+        here.loop.apply("old", Change(prompt=settings().prompt, reset="1-0"))
+        await until(lambda: here.told["old"].fresh_starts, "the fresh start", PATIENCE_S)
+        for index in range(3):
+            for session in ("old", "new"):
+                here.offer(session, index)
+                await here.generated(session, index + 1 + 6 * (session == "old"))
+        old, new = here.told["old"].chunks[6:], here.told["new"].chunks
+        assert [chunk.flight.chunk for chunk in old] == [0, 1, 2]
+        for one, other in zip(old, new, strict=True):
+            assert np.abs(one.frames.astype(int) - other.frames).max() <= 1
+            assert one.sink_digest != ""
 
 
 async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_not_notice() -> None:
