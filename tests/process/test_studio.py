@@ -97,6 +97,7 @@ async def test_a_creator_publishes_the_camera_steers_and_is_watched(tmp_path: Pa
         await picture(page, "studio-after-a-crash")
         await page.bring_to_front()
         await _repaints_less(local, page)
+        await _starts_afresh(local, page)
         await page.keyboard.press("s")
         await expect(page.get_by_role("button", name="Turn the camera on")).to_be_visible()
         assert not errors
@@ -140,6 +141,20 @@ async def _repaints_less(local: Local, page: Page) -> None:
     await expect(slider).to_have_value("0.45")
     await page.unroute("**/control")
     await slider.blur()
+
+
+async def _starts_afresh(local: Local, page: Page) -> None:
+    """The picture's first chunk once more, under the same worker and for the same viewers."""
+    before = await local.session()
+    await page.get_by_role("button", name="Start afresh").click()
+    await expect(page.locator("#steer-state")).to_contain_text("begins afresh")
+    after = await local.when(
+        lambda s: s["stats"]["chunk"] < before["stats"]["chunk"] and s["stats"]["sinkDigest"],
+        what="the first chunks once more",
+    )
+    assert (after["worker"], after["epoch"]) == (before["worker"], before["epoch"])
+    assert after["stats"]["sinkDigest"] != before["stats"]["sinkDigest"]
+    await playing(page)
 
 
 async def _a_dead_worker(local: Local, *pages: Page) -> None:
