@@ -60,7 +60,7 @@ class Taken:
 @torch.no_grad()
 def network(name: str, *, device: torch.device, dtype: torch.dtype) -> CausalWan:
     """The transformer of a model, of random weights."""
-    attend = attention.choose("auto", device=device, dtype=dtype)
+    attend = attention.choose("auto", MODELS[name].transformer, device=device, dtype=dtype)
     model = skeletons.transformer(MODELS[name].transformer, attend=attend)
     random_weights.fill(model, device=device, dtype=dtype, factors=random_weights.TRANSFORMER_FACTORS)
     return model

@@ -71,7 +71,7 @@ def add_options(option: AddOption) -> None:
     option("text-device", "auto", "where prompts are encoded: auto (beside the model), cpu, cuda or cuda:N", _device)
     option("keep-text-encoder", "yes", "no: free its memory after each prompt, load it again for the next", yes)
     option("decoder", "vae", "what makes pictures of latents", one_of("vae", "tiny"))
-    option("attention", "auto", "kernel of the attention", one_of("auto", "sdpa", "flash2", "flash3"))
+    option("attention", "auto", "kernel of the attention", one_of("auto", "sdpa", "flash2", "flash3", "flex"))
     option("compile", "no", "yes: compile the model's blocks (a longer start)", yes)
     option("cuda-graphs", "no", "yes: replay rows that come up again and again with one launch (GPU only)", yes)
     option("fp8", "no", "yes: weights in 8 bits, where the GPU can", yes)

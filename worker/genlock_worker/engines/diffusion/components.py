@@ -160,7 +160,7 @@ def _transformer(
     progress: Progress,
 ) -> CausalWan:
     started_s = time.monotonic()
-    attend = attention.choose(options.attention, device=device, dtype=dtype)
+    attend = attention.choose(options.attention, config.transformer, device=device, dtype=dtype)
     model = skeletons.transformer(config.transformer, layout=options.ring, attend=attend)
     if files:
         checkpoint = open_checkpoint(files[Part.TRANSFORMER].files)
