@@ -37,10 +37,10 @@ TIMESTEP = 700.0
 CPU_NOTE = (
     "float32, since a CPU without AVX-512 or AMX emulates bfloat16, four to eight times slower. What the rows of a "
     "forward share is what it does once for all of them: reading 5 GB of weights, and laying them out for the "
-    "multiplication. With 16 tokens a row that is a large part of a forward's time, with 64 a smaller one. So the "
-    "ratios hold where a row has few tokens for the weights. They say nothing of a GPU at 480p: with 1560 tokens a "
-    "layer does about 500 operations for each byte that it moves, near an H100's roofline knee of 590 "
-    "(StreamDiffusionV2) with one row already."
+    "multiplication; by the figures of one row and of most rows together that takes {once}. So the ratios hold where a "
+    "row has few tokens for the weights. They say nothing of a GPU at 480p: with 1560 tokens a layer does about 500 "
+    "operations for each byte that it moves, near an H100's roofline knee of 590 (StreamDiffusionV2) with one row "
+    "already."
 )
 
 
@@ -136,6 +136,17 @@ def measured(model: CausalWan, sizes: Sequence[tuple[int, int]]) -> Iterator[tup
             )
 
 
+def done_once(rows: Sequence[tuple[str, ...]]) -> str:
+    """What a forward of each size does once, in words: n rows together take once + n * each."""
+    words = []
+    for size in dict.fromkeys(row[0] for row in rows):
+        first, *_, last = (row for row in rows if row[0] == size)
+        most, one_ms, each_ms = int(last[2]), float(first[4]), float(last[4])
+        once_ms = (one_ms - each_ms) * most / (most - 1)
+        words.append(f"{once_ms:.0f} ms at {size}")
+    return " and ".join(words)
+
+
 def table(rows: Sequence[tuple[str, ...]], *, device: torch.device, dtype: torch.dtype) -> Table:
     on_gpu = device.type == "cuda"
     where = torch.cuda.get_device_name(device) if on_gpu else "one CPU thread"
@@ -159,7 +170,7 @@ def table(rows: Sequence[tuple[str, ...]], *, device: torch.device, dtype: torch
             "session, with a full ring and a prompt of its own. Alone: a forward for each row. Together: that many "
             f"rows in one forward. Both in turns, the mean of {TURNS}; CPU time of the process, then the clock's. "
             "One row is the same work both ways: how far its ratios are from 1 is what the others are uncertain by."
-            f"{'' if on_gpu else f' {CPU_NOTE}'}"
+            + ("" if on_gpu else f" {CPU_NOTE.format(once=done_once(rows))}")
         ),
     )
 

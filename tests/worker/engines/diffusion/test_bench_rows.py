@@ -1,6 +1,8 @@
 """What the benchmark of rows compares is the same work: rows with full rings, alone or together."""
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench import engine_rows
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
@@ -38,3 +40,11 @@ def test_every_size_and_number_of_rows_has_a_row_of_the_table() -> None:
     assert found == [
         (size, tokens, str(rows)) for size, tokens in (("64x64", "16"), ("80x64", "20")) for rows in engine_rows.ROWS
     ]
+
+
+@given(once_ms=st.integers(0, 5000), row_ms=st.integers(1, 5000))
+def test_what_a_forward_does_once_is_found_in_figures_that_are_made_of_it(once_ms: int, row_ms: int) -> None:
+    rows = [
+        ("64x64", "16", str(count), "", f"{once_ms / count + row_ms:.6f}", "", "", "", "") for count in engine_rows.ROWS
+    ]
+    assert engine_rows.done_once(rows) == f"{once_ms} ms at 64x64"
