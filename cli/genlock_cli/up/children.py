@@ -15,10 +15,9 @@ from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
 
 STOP_TIMEOUT_S = 10.0
-FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 10.0
 STEADY_AFTER_S = 10.0
-"""A child that lived this long is started again without delay."""
+"""A child that lived this long is started again as after its first death."""
 _LAST_LINES = 12
 
 logger = logging.getLogger(__name__)
@@ -38,11 +37,11 @@ class ChildState(StrEnum):
     STOPPED = "stopped"
 
 
-def restart_delay_s(deaths: int, lived_s: float) -> float:
-    """How long to wait before a child is started again: doubling while it keeps dying early, bounded."""
+def restart_delay_s(deaths: int, lived_s: float, *, first_s: float) -> float:
+    """How long to wait before a child is started again: `first_s`, doubling while it keeps dying early, bounded."""
     if lived_s >= STEADY_AFTER_S or deaths <= 0:
-        return FIRST_DELAY_S
-    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(deaths - 1, 10))
+        return first_s
+    return min(LONGEST_DELAY_S, first_s * 2.0 ** min(deaths - 1, 10))
 
 
 class Child:
@@ -130,7 +129,7 @@ class Child:
             deaths = 1 if lived_s >= STEADY_AFTER_S else deaths + 1
             logger.warning("%s ended with code %s after %.1f s; starting it again", self.plan.name, code, lived_s)
             self._move(ChildState.WAITING)
-            await asyncio.sleep(restart_delay_s(deaths, lived_s))
+            await asyncio.sleep(restart_delay_s(deaths, lived_s, first_s=self.plan.first_delay_s))
             self.restarts += 1
 
     async def _run_once(self) -> int:

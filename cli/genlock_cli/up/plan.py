@@ -11,6 +11,10 @@ from genlock_core.sizing.placement import PoolShape
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.session import ResolvedSession
 
+FIRST_DELAY_S = 0.1
+YIELDS_S = 2.0
+"""A worker that died is started again a little later where others take its streams over: loading a model at that very
+moment would cost their viewers more than the worker is missed."""
 READY_WITHIN_S = 30.0
 LOADED_WITHIN_S = 1_800.0
 """A large model is read from disk for minutes, and compiled for more."""
@@ -46,6 +50,8 @@ class ChildPlan:
     role: str
     argv: tuple[str, ...]
     ready_within_s: float = READY_WITHIN_S
+    first_delay_s: float = FIRST_DELAY_S
+    """How long it waits, at least, before it is started again."""
 
 
 def pool_of(model: str) -> str:
@@ -76,6 +82,7 @@ def plan_workers(options: UpOptions, sessions: Sequence[ResolvedSession], *, red
                 *_figures(options, model),
                 *options.engine_arguments,
             ),
+            first_delay_s=YIELDS_S if options.workers > 1 else FIRST_DELAY_S,
             ready_within_s=READY_WITHIN_S if options.engine == "mock" else LOADED_WITHIN_S,
         )
         for index, model in enumerate(models)

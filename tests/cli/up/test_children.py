@@ -24,10 +24,11 @@ def child(script: str, tmp_path: Path, states: list[ChildState]) -> Child:
 
 
 def test_delays_grow_while_it_dies_early_and_are_bounded() -> None:
-    delays = [restart_delay_s(deaths, 0.1) for deaths in range(1, 12)]
+    delays = [restart_delay_s(deaths, 0.1, first_s=0.1) for deaths in range(1, 12)]
     assert delays == sorted(delays)
     assert delays[0] < delays[3] < delays[-1] == LONGEST_DELAY_S
-    assert restart_delay_s(9, 60.0) == delays[0]
+    assert restart_delay_s(9, 60.0, first_s=0.1) == delays[0]
+    assert restart_delay_s(1, 60.0, first_s=2.0) == restart_delay_s(1, 0.1, first_s=2.0) == 2.0
 
 
 async def test_a_child_that_is_killed_comes_back(tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ def test_each_model_gets_its_workers_and_its_pool() -> None:
     assert {shape.name for shape in pool_shapes(options(), sessions)} == set(pools)
 
 
+def test_a_worker_that_died_gives_way_to_those_that_take_its_streams_over() -> None:
+    several = plan_workers(options(workers=2), [session("a")], redis_url="redis://r")
+    (alone,) = plan_workers(options(workers=1), [session("a")], redis_url="redis://r")
+    (gateway,) = plan_gateways(options(gateways=1), redis_url="redis://r")
+    assert min(plan.first_delay_s for plan in several) >= 1 > alone.first_delay_s == gateway.first_delay_s
+
+
 def test_gateways_take_neighbouring_ports() -> None:
     plans = plan_gateways(options(gateways=2), redis_url="redis://r")
     assert [plan.argv[plan.argv.index("--http") + 1] for plan in plans] == ["127.0.0.1:8080", "127.0.0.1:8081"]
