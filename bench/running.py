@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,41 @@ SPEC = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What two workers run, what they are taken for, and what the session's spec has besides SPEC."""
+
+    engine: str
+    gpu_product: str
+    gpus: int
+    spec: Mapping[str, object] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+
+
+MOCK = Workers("mock", "NVIDIA-H100", 4)
+TINY = Workers(
+    "diffusion",
+    "CPU",
+    1,
+    {"model": "tiny", "resolution": {"width": 128, "height": 128}, "frameRate": 16, "slo": {"frameDeadline": "1s"}},
+    ("--device", "cpu", "--threads", "1"),
+)
+
+
 @asynccontextmanager
-async def running(*, gateways: int = 1) -> AsyncIterator[LocalGenlock]:
-    """Two mock workers, the session `default/bench`."""
-    session: ResolvedSession = resolve(SESSION, StreamSessionSpec.model_validate(SPEC))
+async def running(workers: Workers = MOCK, *, gateways: int = 1) -> AsyncIterator[LocalGenlock]:
+    """Two workers, the session `default/bench`."""
+    session: ResolvedSession = resolve(SESSION, StreamSessionSpec.model_validate({**SPEC, **workers.spec}))
     with tempfile.TemporaryDirectory() as folder:
         options = UpOptions(
             workers=2,
             gateways=gateways,
-            engine="mock",
+            engine=workers.engine,
             host="127.0.0.1",
             port=choose_ports("127.0.0.1", gateways),
-            gpu_product="NVIDIA-H100",
-            gpus=4,
+            gpu_product=workers.gpu_product,
+            gpus=workers.gpus,
+            engine_arguments=workers.arguments,
             media_root=Path(folder),
             drain_timeout_s=10.0,
         )

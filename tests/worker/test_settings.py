@@ -39,13 +39,14 @@ def test_the_options_of_the_contract_are_all_there() -> None:
 def test_the_diffusion_engine_has_options_of_its_own() -> None:
     line = (
         "--weights models --device cuda:1 --dtype bfloat16 --decoder tiny --memory-limit 20Gi --ring-frames 5 "
-        "--sink-frames 2 --positions absolute --sink-threshold off --compile yes --threads 3"
+        "--sink-frames 2 --positions absolute --sink-threshold off --compile yes --threads 3 --primed-chunks 8 --overlap no"
     )
     given = parse_settings(line.split(), {"GENLOCK_WORKER_RANDOM_WEIGHTS": "yes"}).diffusion
     assert (given.weights, given.device, given.dtype, given.decoder) == (Path("models"), "cuda:1", "bfloat16", "tiny")
     assert (given.memory_limit_bytes, given.ring_frames, given.sink_frames) == (20 * 2**30, 5, 2)
     assert (given.positions, given.sink_threshold, given.threads) == (Positions.ABSOLUTE, None, 3)
     assert (given.compile, given.random_weights, given.fp8) == (True, True, False)
+    assert (given.primed_chunks, given.overlap) == (8, False)
 
 
 def test_without_options_the_diffusion_engine_follows_the_published_stream() -> None:
@@ -53,6 +54,7 @@ def test_without_options_the_diffusion_engine_follows_the_published_stream() -> 
     published = StreamOptions()
     assert (given.ring_frames, given.sink_frames) == (published.ring.slots, published.ring.sinks)
     assert (given.positions, given.sink_threshold) == (published.positions, published.sink_threshold)
+    assert (given.primed_chunks, given.overlap) == (published.primed_chunks, True)
 
 
 def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None:

@@ -52,6 +52,8 @@ class DiffusionSettings:
     """A sink that is less similar than this to what comes in is replaced; None: sinks stay."""
     normalise_latents: bool
     """True: feed the network latents of mean 0 and deviation 1. The published models were run without."""
+    primed_chunks: int
+    """So many of the last chunks a snapshot keeps, to bring the VAE back to where it was."""
     refresh_on_prompt: bool
     """True: what a row remembers is computed anew once another prompt has taken over."""
 
@@ -84,6 +86,7 @@ def add_options(option: AddOption) -> None:
     option("positions", Positions.RELATIVE.value, "where cached frames stand in time", one_of(*Positions))
     option("sink-threshold", "0.2", "similarity below which a sink is replaced; off: never", _threshold)
     option("normalise-latents", "no", "yes: normalise what the network is fed", yes)
+    option("primed-chunks", "4", "last chunks that a snapshot keeps, to prime the VAE with", _count)
     option("refresh-on-prompt", "no", "yes: compute what is cached anew under a new prompt", yes)
 
 

@@ -62,6 +62,7 @@ def stream_options(settings: DiffusionSettings) -> StreamOptions:
         positions=settings.positions,
         sink_threshold=settings.sink_threshold,
         normalise_latents=settings.normalise_latents,
+        primed_chunks=settings.primed_chunks,
         refresh_on_prompt=settings.refresh_on_prompt,
     )
 
