@@ -39,7 +39,8 @@ def test_the_options_of_the_contract_are_all_there() -> None:
 def test_the_diffusion_engine_has_options_of_its_own() -> None:
     line = (
         "--weights models --device cuda:1 --dtype bfloat16 --decoder tiny --memory-limit 20Gi --ring-frames 5 "
-        "--sink-frames 2 --positions absolute --sink-threshold off --compile yes --threads 3 --primed-chunks 8 --overlap no"
+        "--sink-frames 2 --positions absolute --sink-threshold off --compile yes --threads 3 "
+        "--primed-chunks 8 --overlap no"
     )
     given = parse_settings(line.split(), {"GENLOCK_WORKER_RANDOM_WEIGHTS": "yes"}).diffusion
     assert (given.weights, given.device, given.dtype, given.decoder) == (Path("models"), "cuda:1", "bfloat16", "tiny")
