@@ -14,7 +14,7 @@ import av
 
 from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
 from genlock_core.media import Codec
-from tests.process.frame_counter import read_counter
+from tests.process.frame_counter import read_counter, without_cross_fades
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Eyes:
 
     def counters(self) -> list[int]:
         """The frame counters that could be read, in the order in which they were shown."""
-        return [one.counter for one in self.seen if one.counter is not None]
+        return without_cross_fades([one.counter for one in self.seen if one.counter is not None])
 
     async def until(self, count: int) -> None:
         """Wait until `count` pictures were seen in all."""
