@@ -1,34 +1,10 @@
 """A session that its user resets: the picture begins anew, and no worker goes back to what was before."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from genlock_core.claims.claims import MoveCause
 from genlock_core.link.messages import After
 from genlock_core.stream_state.control import ControlChange, ControlStream
 from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
-from tests.worker.house import SESSION, House, house, kill
-
-
-@pytest.fixture
-async def home(redis_url: str) -> AsyncIterator[House]:
-    async with house(redis_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[FakeGateway]:
-    made = FakeGateway()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def publisher() -> AsyncIterator[Publisher]:
-    made = Publisher()
-    yield made
-    await made.stop()
+from tests.worker.house import SESSION, House, kill
 
 
 async def reset(home: House, number: int) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,26 +22,6 @@ from genlock_worker.live_session import End, State
 from genlock_worker.sources.pattern import draw
 from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
 from tests.worker.house import SESSION, House, house, kill
-
-
-@pytest.fixture
-async def home(redis_url: str) -> AsyncIterator[House]:
-    async with house(redis_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[FakeGateway]:
-    made = FakeGateway()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def publisher() -> AsyncIterator[Publisher]:
-    made = Publisher()
-    yield made
-    await made.stop()
 
 
 def shown_after(viewer: Viewer) -> After:
