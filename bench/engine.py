@@ -19,7 +19,7 @@ from bench.engine_tables import published_table, rate_table, restore_table, swit
 from bench.result import Series, save
 from genlock_cli.profile import Subject, load
 from genlock_core.clock import Clock, SystemClock
-from genlock_worker.engine import CHUNK_FRAMES, Chunk, Engine, Frames, Row, RowResult
+from genlock_worker.engines.contract import CHUNK_FRAMES, Chunk, Engine, Frames, Row, RowResult
 from genlock_worker.profiling.measure import Effort, measure
 from genlock_worker.profiling.plan import Combination
 from genlock_worker.profiling.streams import first_pictures, later_pictures, opened

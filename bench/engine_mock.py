@@ -13,13 +13,13 @@ import cv2
 from bench.result import Series, Table, save
 from genlock_core.clock import SystemClock
 from genlock_core.media import AccessUnit, Codec, SourcePosition
-from genlock_worker.chunks import ChunkFormer, InputChunk, Picture, SourceFrame
-from genlock_worker.decode import Decoder
-from genlock_worker.encode import Encoder, EncoderSettings, open_encoder
-from genlock_worker.engine import Chunk, Engine, Row, StreamSettings
+from genlock_worker.engines.contract import Chunk, Engine, Row, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
-from genlock_worker.framing import fit_frame
-from genlock_worker.sources.pattern import draw
+from genlock_worker.intake.chunks import ChunkFormer, InputChunk, Picture, SourceFrame
+from genlock_worker.intake.crop import fit_frame
+from genlock_worker.intake.decode import Decoder
+from genlock_worker.intake.pattern import draw
+from genlock_worker.output.encode import Encoder, EncoderSettings, open_encoder
 
 WIDTH, HEIGHT, RATE = 832, 480, 16
 FRAMES = 101

@@ -17,14 +17,14 @@ from genlock_cli.up.hardware import EngineName, check_device, gpu_names, hardwar
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import GenlockError
 from genlock_core.sizing.profile import ProfileRow, ProfileSpec, parse_profiles
-from genlock_worker.engine import Engine
 from genlock_worker.engines import create_engine
+from genlock_worker.engines.contract import Engine
 from genlock_worker.engines.mock import StepTiming
 from genlock_worker.profiling import rows as profile_rows
 from genlock_worker.profiling.measure import Effort, Measurement, MemoryMeter, Skipped, measure_all
 from genlock_worker.profiling.plan import MAX_STEPS, Combination, combinations, parse_counts, parse_resolution
 from genlock_worker.profiling.streams import FRAME_RATE
-from genlock_worker.scheduler import MAX_ROWS
+from genlock_worker.rows.scheduler import MAX_ROWS
 from genlock_worker.settings import parse_settings
 
 
@@ -40,7 +40,7 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
 
 
-class Decoder(StrEnum):
+class DecoderChoice(StrEnum):
     """What makes pictures of latents."""
 
     VAE = "vae"
@@ -87,7 +87,7 @@ def profile(
     sessions: Annotated[str, typer.Option(help="How many equal sessions at once.")] = "1,2,4,8",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[Dtype, typer.Option(help="Type of the model's numbers.")] = Dtype.AUTO,
-    decoder: Annotated[Decoder, typer.Option(help="What makes pictures of latents.")] = Decoder.VAE,
+    decoder: Annotated[DecoderChoice, typer.Option(help="What makes pictures of latents.")] = DecoderChoice.VAE,
     compile_blocks: Annotated[Switch, typer.Option("--compile", help="Compile the model's blocks.")] = Switch.NO,
     cuda_graphs: Annotated[Switch, typer.Option(help="Replay steady rows as CUDA graphs.")] = Switch.NO,
     fp8: Annotated[Switch, typer.Option(help="Weights in 8 bits, where the GPU can.")] = Switch.NO,

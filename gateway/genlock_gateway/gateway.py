@@ -30,17 +30,17 @@ from genlock_core.spec.session import SessionKey
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_core.tokens import Keyring
-from genlock_gateway.access import Access, PlatformKey
-from genlock_gateway.control import Controls
-from genlock_gateway.duties import Duties
-from genlock_gateway.hub import Hub
-from genlock_gateway.leftovers import Leftovers
-from genlock_gateway.limits import AddressLimiter
-from genlock_gateway.links import Links
-from genlock_gateway.problems import unavailable
+from genlock_gateway.access.access import Access, PlatformKey
+from genlock_gateway.access.limits import AddressLimiter
+from genlock_gateway.access.problems import unavailable
 from genlock_gateway.rtc.media_plane import MediaPlane
-from genlock_gateway.settings import Settings
-from genlock_gateway.surroundings import Surroundings
+from genlock_gateway.sessions.control import Controls
+from genlock_gateway.sessions.duties import MaintenanceLoops
+from genlock_gateway.sessions.hub import Hub
+from genlock_gateway.sessions.leftovers import SessionDataCleaner
+from genlock_gateway.sessions.surroundings import SharedParts
+from genlock_gateway.sessions.upstream.links import Links
+from genlock_gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ RECONNECT_SPREAD_MS: Final = 1_000
 class Gateway:
     """The parts of one gateway, put together by `build`. It goes through `start`, serves, `drain` if asked, `stop`."""
 
-    settings: Settings
+    settings: GatewaySettings
     clock: Clock
     store: stores.Store
     claims: Claims
@@ -70,8 +70,8 @@ class Gateway:
     links: Links
     hub: Hub
     controls: Controls
-    leftovers: Leftovers
-    duties: Duties
+    leftovers: SessionDataCleaner
+    duties: MaintenanceLoops
     limiter: AddressLimiter
     http: httpx.AsyncClient  # to the other gateways
     address: "OwnAddress"
@@ -175,7 +175,7 @@ class Gateway:
 class OwnAddress:
     """The base URL under which other gateways reach this one; known for sure once HTTP is bound."""
 
-    settings: Settings
+    settings: GatewaySettings
     port: int = 0
 
     def __call__(self) -> str:
@@ -186,7 +186,7 @@ class OwnAddress:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port or self.settings.http.port}"
 
 
-def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -> Gateway:
+def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = None) -> Gateway:
     """Put a gateway together; no I/O but reading the profiles. Raises ValueError for a wrong JWT key, StoreUnusable."""
     time = clock or SystemClock()
     store = stores.connect(settings.redis_url)
@@ -199,11 +199,11 @@ def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -
         clock=time,
         metrics=metrics,
     )
-    around = Surroundings(
+    around = SharedParts(
         gateway=settings.name, claims=claims, links=links, clock=time, metrics=metrics, jitter=random.Random()  # noqa: S311 - spreads retries
     )  # fmt: skip
     hub = Hub(around, settings.limits)
-    leftovers = Leftovers(claims, snapshots=SnapshotStore(store), control=control)
+    leftovers = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
     address = OwnAddress(settings)
     return Gateway(
         settings=settings,
@@ -221,7 +221,7 @@ def build(settings: Settings, keyring: Keyring, *, clock: Clock | None = None) -
         hub=hub,
         controls=Controls(claims, control, hub),
         leftovers=leftovers,
-        duties=Duties(
+        duties=MaintenanceLoops(
             name=settings.name,
             claims=claims,
             publishers=publishers,

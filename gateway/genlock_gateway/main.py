@@ -17,10 +17,10 @@ from redis.exceptions import RedisError
 
 from genlock_core.errors import GenlockError
 from genlock_core.tokens import Keyring
-from genlock_gateway.app import create_app
 from genlock_gateway.gateway import Gateway, build
 from genlock_gateway.logs import configure
-from genlock_gateway.settings import Address, Settings, parse_settings
+from genlock_gateway.settings import Address, GatewaySettings, parse_settings
+from genlock_gateway.web.app import create_app
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-async def serve(settings: Settings, keyring: Keyring) -> None:
+async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
     """Serve until a signal comes. Raises GenlockError, RedisError, OSError (a port is taken), ValueError."""
     gateway = build(settings, keyring)
     listening = _listen(settings.http)

@@ -91,7 +91,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class GatewaySettings:
     """All of it."""
 
     name: str
@@ -116,14 +116,14 @@ class Settings:
     log_level: str = "info"
 
 
-def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> GatewaySettings:
     """Read options and environment. Exits with a usage message on a mistake, as argparse does."""
     parser = _parser(environment)
     options = parser.parse_args(arguments)
     if not GATEWAY_NAME.fullmatch(options.name):
         parser.error(f"--name {options.name!r}: small letters, digits, '-' and '.', at most 63 of them")
     try:
-        return Settings(
+        return GatewaySettings(
             name=options.name,
             redis_url=options.redis,
             http=Address.parse(options.http),

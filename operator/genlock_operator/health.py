@@ -21,7 +21,7 @@ BACKLOG: Final = 32
 
 
 @dataclass(slots=True)
-class Health:
+class OperatorHealth:
     """`beat` by every loop when it got round; `problems` says what is wrong."""
 
     clock: Clock
@@ -60,7 +60,7 @@ class Health:
 class HealthServer:
     """/healthz, /readyz and /metrics; `start`, then `stop`."""
 
-    def __init__(self, address: Address, health: Health, registry: CollectorRegistry) -> None:
+    def __init__(self, address: Address, health: OperatorHealth, registry: CollectorRegistry) -> None:
         self._address, self._health, self._registry = address, health, registry
         app = web.Application(client_max_size=1024)
         app.router.add_get("/healthz", self._healthz)

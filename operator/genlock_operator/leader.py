@@ -8,7 +8,7 @@ from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
 from genlock_operator.kube.api import LEASES, Body, KubeApi
 from genlock_operator.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
-from genlock_operator.kube.lease import RENEW_EVERY_S, RETRY_EVERY_S, Candidate
+from genlock_operator.kube.lease import RENEW_EVERY_S, RETRY_EVERY_S, LeaseCandidate
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Leader:
 
     def __init__(self, api: KubeApi, *, namespace: str, name: str, identity: str, clock: Clock) -> None:
         self._api, self._namespace, self._name, self._clock = api, namespace, name, clock
-        self._candidate = Candidate(identity)
+        self._candidate = LeaseCandidate(identity)
         self._lease: Body | None = None
         self.leading = asyncio.Event()
 
@@ -51,7 +51,7 @@ class Leader:
         if self._lease is None or not self.may_act():
             return
         self.leading.clear()
-        spec = Candidate.released(self._lease["spec"], wall_ms=self._clock.wall_ms())
+        spec = LeaseCandidate.released(self._lease["spec"], wall_ms=self._clock.wall_ms())
         try:
             async with asyncio.timeout(RENEW_EVERY_S):
                 await self._write(self._lease, spec)

@@ -19,12 +19,12 @@ from genlock_core.errors import GenlockError
 from genlock_operator.kube import credentials
 from genlock_operator.logs import configure
 from genlock_operator.operator import Operator
-from genlock_operator.settings import Settings, parse_settings
+from genlock_operator.settings import OperatorSettings, parse_settings
 
 logger = logging.getLogger(__name__)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: OperatorSettings) -> None:
     """Work until a signal comes. Raises what ended the operator otherwise."""
     configuration = await credentials.load(settings.kubeconfig)
     store = stores.connect(settings.redis_url)
@@ -44,7 +44,7 @@ async def serve(settings: Settings) -> None:
         await store.aclose()
 
 
-async def _announce(settings: Settings, port: int, ready: asyncio.Event) -> None:
+async def _announce(settings: OperatorSettings, port: int, ready: asyncio.Event) -> None:
     await ready.wait()
     sys.stdout.write(f"ready {settings.identity} health={settings.health.host}:{port}\n")
     sys.stdout.flush()

@@ -3,7 +3,9 @@
 import asyncio
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from genlock_core.clock import Clock
 from genlock_core.metrics.operator import OperatorMetrics
@@ -13,12 +15,9 @@ from genlock_operator.actions import ClaimWorker, CreatePod, MoveSession, Retire
 from genlock_operator.kube.api import STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.observed import PoolResource, StartUpTimes
 from genlock_operator.reasons import EventReason, Reason
-from genlock_operator.reconcile.acting import RealAction
+from genlock_operator.reconcile.executor import RealAction
 from genlock_operator.reconcile.outcome import Result
 from genlock_operator.watch.caches import Caches
-
-if TYPE_CHECKING:
-    from genlock_operator.operator import Operator
 
 COUNT_EVERY_S: Final = 10.0
 AT_ONCE: Final = 200
@@ -26,6 +25,17 @@ AT_ONCE: Final = 200
 _KINDS: Final = {"session": STREAM_SESSIONS.kind, "pool": WORKER_POOLS.kind}
 _BLOCKED: Final = frozenset(Reason) - {Reason.CLAIMED, Reason.NOT_CLAIMED, Reason.FITS}
 _WITHOUT_WORKER: Final = frozenset({Phase.PENDING.value, Phase.RECOVERING.value})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the operator as a whole stands at one moment."""
+
+    queue_depth: int
+    leading: bool
+    store_up: bool
+    watch_age_s: float | None
+    """Seconds since a watch last said anything; None before the first word."""
 
 
 class Measures:
@@ -81,19 +91,20 @@ class Measures:
             case _:
                 return
 
-    async def run(self, operator: "Operator") -> None:
+    async def run(self, look: Callable[[], Standing]) -> None:
         """Count for ever."""
         while True:
-            await self.count(operator)
+            await self.count(look())
             await asyncio.sleep(COUNT_EVERY_S)
 
-    async def count(self, operator: "Operator") -> None:
+    async def count(self, standing: Standing) -> None:
         """Set every gauge."""
         metrics = self._metrics
-        metrics.queue_depth.set(len(operator.queue))
-        metrics.leader.set(int(operator.leader.leading.is_set()))
-        metrics.store_up.set(int(operator.state.answers))
-        metrics.watch_age.set(math.nan if (age_s := operator.watcher.age_s()) is None else age_s)
+        metrics.queue_depth.set(standing.queue_depth)
+        metrics.leader.set(int(standing.leading))
+        metrics.store_up.set(int(standing.store_up))
+        metrics.watch_age.set(math.nan if standing.watch_age_s is None else standing.watch_age_s)
+
         pools = {pool.meta.key: pool for pool in self._caches.pools}
         for gone in self._pools - pools.keys():
             metrics.drop_pool(gone)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from genlock_core.claims.facts import WorkerView
-from genlock_core.claims.figure_board import SessionFigures
+from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.sizing.measured import FpsBySize
 from genlock_core.sizing.placement import Placement, Unplaceable
@@ -84,7 +84,7 @@ class SessionSeen:
     outlooks: Mapping[str, PoolOutlook] = field(default_factory=dict)
     worker: WorkerView | None = None
     """The owner, None without one."""
-    figures: SessionFigures | None = None
+    figures: PostedFigures | None = None
     public_url: str = ""
     """Base URL of the gateways, without a slash at the end."""
 

@@ -16,17 +16,17 @@ from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
 from genlock_operator.election import Election
-from genlock_operator.health import Health, HealthServer
+from genlock_operator.health import HealthServer, OperatorHealth
 from genlock_operator.kube.api import MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.kube.client import KubeClient
 from genlock_operator.kube.errors import NotFound, Unavailable
-from genlock_operator.kube.events import Teller
+from genlock_operator.kube.recorder import EventRecorder
 from genlock_operator.leader import Leader
-from genlock_operator.measures import Measures
-from genlock_operator.reconcile.acting import Hands
+from genlock_operator.measures import Measures, Standing
 from genlock_operator.reconcile.cluster_actions import ClusterActions
-from genlock_operator.reconcile.demand import WaitingRoom
-from genlock_operator.reconcile.labour import Labour
+from genlock_operator.reconcile.executor import Executor
+from genlock_operator.reconcile.loop import ReconcileLoop
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.resync import Resync
@@ -36,7 +36,7 @@ from genlock_operator.reconcile.store_state import StoreState
 from genlock_operator.reconcile.store_watch import StoreWatch
 from genlock_operator.reconcile.stream_actions import StreamActions
 from genlock_operator.reconcile.workers import WorkerTable
-from genlock_operator.settings import Settings
+from genlock_operator.settings import OperatorSettings
 from genlock_operator.watch.caches import Caches
 from genlock_operator.watch.watcher import Watcher
 
@@ -53,12 +53,12 @@ class OperatorStopped(GenlockError):
 class Operator:
     """`run` until `stop`; everything that it holds is closed then, and the lease is given back."""
 
-    def __init__(self, settings: Settings, *, configuration: Configuration, store: Store, clock: Clock) -> None:
+    def __init__(self, settings: OperatorSettings, *, configuration: Configuration, store: Store, clock: Clock) -> None:
         self._settings, self._configuration, self._clock = settings, configuration, clock
         self.registry = CollectorRegistry()
         self._metrics = OperatorMetrics(self.registry)
         self._begun = asyncio.Event()
-        self.caches, self.queue, self.waiting = Caches(), WorkQueue(clock), WaitingRoom()
+        self.caches, self.queue, self.waiting = Caches(), WorkQueue(clock), PendingSessions()
         self.measures = Measures(self._metrics, clock, self.caches)
         self.api = KubeClient(configuration, measure=self.measures.request)
         claims, board = Claims(store), Board()
@@ -68,14 +68,14 @@ class Operator:
         self._router = Router(self.caches, self.waiting, self.queue)
         self.watcher = Watcher(scope=scope, caches=self.caches, clock=clock, changed=self._changed)
         self.leader = Election(self._make_leader)
-        self.health = Health(
+        self.health = OperatorHealth(
             clock,
             watch_age_s=self.watcher.age_s,
             synced=self.watcher.synced.is_set,
             waiting=lambda: len(self.queue) if self.leader.leading.is_set() else 0,
         )
         self._server = HealthServer(settings.health, self.health, self.registry)
-        self.teller = Teller(self.api, identity=settings.identity, clock=clock, told=self.measures.event)
+        self.teller = EventRecorder(self.api, identity=settings.identity, clock=clock, told=self.measures.event)
         self.store_watch = StoreWatch(
             claims=claims,
             figures=FigureBoard(store),
@@ -88,7 +88,7 @@ class Operator:
             ours=scope.covers,
             beat=self.health.beat,
         )
-        self.hands = Hands(
+        self.hands = Executor(
             StreamActions(claims, ControlStream(store)),
             ClusterActions(self.api, self.caches, claims, self.teller),
             may_act=self.leader.may_act,
@@ -119,7 +119,7 @@ class Operator:
             poke=self.store_watch.poke,
             started=self.measures.started,
         )
-        self.labour = Labour(
+        self.labour = ReconcileLoop(
             queue=self.queue, sessions=sessions, pools=pools, beat=self.health.beat, worked=self.measures.reconciled
         )
         self.resync = Resync(
@@ -188,10 +188,18 @@ class Operator:
             "figures of Redis": self.store_watch.poll_figures(),
             "Events": self.teller.run(),
             "timers": self.queue.run_timers(),
-            "measures": self.measures.run(self),
+            "measures": self.measures.run(self._standing),
             "resync": self._lead(ready),
             **{f"worker {number}": self._labour() for number in range(self._settings.concurrency)},
         }
+
+    def _standing(self) -> Standing:
+        return Standing(
+            queue_depth=len(self.queue),
+            leading=self.leader.leading.is_set(),
+            store_up=self.state.answers,
+            watch_age_s=self.watcher.age_s(),
+        )
 
     async def _lead(self, ready: asyncio.Event) -> None:
         """Once everything is known and this replica leads: look at all, and let work begin."""

@@ -39,7 +39,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class OperatorSettings:
     """All of it."""
 
     redis_url: str
@@ -57,12 +57,12 @@ class Settings:
     log_level: str
 
 
-def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> OperatorSettings:
     """Read options and environment. Exits with a usage message on a mistake, as argparse does."""
     parser = _parser(environment)
     options = parser.parse_args(arguments)
     try:
-        return Settings(
+        return OperatorSettings(
             redis_url=options.redis,
             identity=options.identity,
             scope=_scope(options, environment),

@@ -9,7 +9,7 @@ from genlock_cli.main import app
 from genlock_cli.profile import Subject
 from genlock_core.clock import ManualClock
 from genlock_core.sizing.profile import load_profiles
-from genlock_worker.engine import EngineFailure, Row, RowResult, StreamSettings
+from genlock_worker.engines.contract import EngineFailure, Row, RowResult, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.textures import make_brushes
 

@@ -19,9 +19,9 @@ from genlock_core.media import AccessUnit, Codec
 from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
 from genlock_core.store import connect
 from genlock_core.tokens import Keyring, Role, generate_secrets
-from genlock_gateway.app import create_app
 from genlock_gateway.gateway import Gateway, build
 from genlock_gateway.settings import parse_settings
+from genlock_gateway.web.app import create_app
 from tests.gateway.fake_worker import FakeWorker
 from tests.gateway.rtc.clients import Client, Clients, Publisher, Viewer
 from tests.gateway.rtc.clips import encode

@@ -11,7 +11,7 @@ from genlock_core.claims.facts import MoveCause
 from genlock_core.media import Codec
 from genlock_core.spec.session import Phase
 from genlock_core.tokens import Role
-from genlock_gateway.rtc.receive import IngestPeer
+from genlock_gateway.rtc.ingest.receive import IngestPeer
 from tests.gateway.installation import Installation, Peer, more_pictures, until, viewer_of
 from tests.gateway.rtc.clips import encode
 

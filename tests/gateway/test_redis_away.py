@@ -4,7 +4,7 @@ import pytest
 
 from genlock_cli.redis_server import RedisProcess
 from genlock_core.claims.facts import EventKind
-from genlock_gateway.session_view import ControlRequest
+from genlock_gateway.sessions.session_view import ControlRequest
 from tests.gateway.installation import Installation, more_pictures, until
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from genlock_operator.operator import Operator
-from genlock_operator.reconcile.acting import RealAction
+from genlock_operator.reconcile.executor import RealAction
 from tests.api_server import ApiServer
 from tests.operator.operators import Cluster, Fleet, run_operator, until
 

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from genlock_core.clock import ManualClock
-from genlock_operator.health import STUCK_AFTER_S, WATCH_DEAF_AFTER_S, Health, HealthServer
+from genlock_operator.health import STUCK_AFTER_S, WATCH_DEAF_AFTER_S, HealthServer, OperatorHealth
 from genlock_operator.settings import Address
 
 
@@ -17,7 +17,7 @@ class Process:
         self.age_s: float | None = 0.0
         self.synced = True
         self.waiting = 0
-        self.health = Health(
+        self.health = OperatorHealth(
             self.clock, watch_age_s=lambda: self.age_s, synced=lambda: self.synced, waiting=lambda: self.waiting
         )
 

@@ -14,12 +14,12 @@ from genlock_core.errors import GenlockError, NoCapacity, UnknownSession
 from genlock_core.metrics.operator import OperatorMetrics
 from genlock_operator.actions import ClaimWorker, CreatePod, FitClaim, MoveSession, RetirePod, Tell
 from genlock_operator.kube.api import PODS, STREAM_SESSIONS, Body, Resource
-from genlock_operator.kube.errors import AlreadyExists, Refused, Unavailable
+from genlock_operator.kube.errors import AlreadyExists, RequestRefused, Unavailable
 from genlock_operator.measures import Measures
 from genlock_operator.observed import Meta, SessionResource
 from genlock_operator.reasons import EventReason
-from genlock_operator.reconcile.acting import Hands, NotLeading
 from genlock_operator.reconcile.cluster_actions import ClusterActions
+from genlock_operator.reconcile.executor import Executor, NotLeading
 from genlock_operator.reconcile.stream_actions import StreamActions
 from genlock_operator.watch.caches import Caches
 
@@ -79,7 +79,7 @@ class Meter:
         self.measures = Measures(OperatorMetrics(self.registry), self.clock, self.caches)
         self.leads = True
         claims: Any = self.world
-        self.hands = Hands(
+        self.hands = Executor(
             StreamActions(claims, claims),
             ClusterActions(claims, self.caches, claims, claims),
             may_act=lambda: self.leads,
@@ -137,8 +137,8 @@ async def test_a_move_that_another_one_made_is_not_ours(meter: Meter, won: bool,
 @pytest.mark.parametrize(
     ("trouble", "result"),
     [
-        (Refused("create", code=403, message="exceeded quota: gpus"), "quota"),
-        (Refused("create", code=403, message="a policy says no"), "refused"),
+        (RequestRefused("create", code=403, message="exceeded quota: gpus"), "quota"),
+        (RequestRefused("create", code=403, message="a policy says no"), "refused"),
         (Unavailable("create", code=503, message="not now"), "failed"),
     ],
 )

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from genlock_operator.plan.policy import SecretKey
-from genlock_operator.settings import Address, Settings, parse_settings
+from genlock_operator.settings import Address, OperatorSettings, parse_settings
 
 
-def parsed(*arguments: str, **environment: str) -> Settings:
+def parsed(*arguments: str, **environment: str) -> OperatorSettings:
     return parse_settings(arguments, {"POD_NAMESPACE": "live", "POD_NAME": "operator-1", **environment})
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from genlock_operator.kube.lease import DURATION_S
-from genlock_operator.reconcile.acting import RealAction
+from genlock_operator.reconcile.executor import RealAction
 from genlock_operator.reconcile.outcome import Result
 from tests.api_server import ApiServer
 from tests.operator.operators import Cluster, Fleet, arguments, run_operator, until

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from genlock_operator.kube.api import PODS, STREAM_SESSIONS, WORKER_POOLS, Body, Resource
-from genlock_operator.kube.errors import NotFound, Refused, Unavailable
+from genlock_operator.kube.errors import NotFound, RequestRefused, Unavailable
 from genlock_operator.uninstall import POLICY_BINDINGS, Installation, clean, parse, run
 
 HERE = Installation(("live",), "genlock.live")
@@ -83,8 +83,8 @@ async def test_everything_means_every_namespace() -> None:
     assert set(cluster.objects[POLICY_BINDINGS.plural]) == {"genlock.live", "somebody.elses"}
 
 
-@pytest.mark.parametrize("kind", [Unavailable, Refused])
-async def test_an_api_server_that_says_no_is_asked_again(kind: type[Refused] | type[Unavailable]) -> None:
+@pytest.mark.parametrize("kind", [Unavailable, RequestRefused])
+async def test_an_api_server_that_says_no_is_asked_again(kind: type[RequestRefused] | type[Unavailable]) -> None:
     cluster = installed()
     cluster.faults = [kind("list", code=503, message="no")]
     await clean(cluster, HERE, every_s=0)

@@ -20,11 +20,11 @@ from genlock_core.link.events import (
 from genlock_core.link.messages import After, LinkRole, Open
 from genlock_core.media import Codec
 from genlock_core.slo.report import StreamReport
-from genlock_worker.chunks import Picture
-from genlock_worker.decode import Decoder
-from genlock_worker.encode import EncoderSettings, open_encoder
-from genlock_worker.framing import fit_frame
-from genlock_worker.sources.pattern import draw
+from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.crop import fit_frame
+from genlock_worker.intake.decode import Decoder
+from genlock_worker.intake.pattern import draw
+from genlock_worker.output.encode import EncoderSettings, open_encoder
 
 SECRET = b"a secret of the tests of the worker"
 PATIENCE_S = 20.0

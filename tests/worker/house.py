@@ -13,10 +13,10 @@ from genlock_core.clock import SystemClock
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import Resolution, SessionKey, StreamSessionSpec, resolve
 from genlock_worker.ending import end_tasks
-from genlock_worker.engine import Engine
-from genlock_worker.health import Health
+from genlock_worker.engines.contract import Engine
+from genlock_worker.probes.health import WorkerHealth
+from genlock_worker.probes.start_up import StartPhase, StartUp
 from genlock_worker.settings import Address, WorkerSettings, parse_settings
-from genlock_worker.start_up import StartPhase, StartUp
 from genlock_worker.worker import Worker, make_engine
 from tests.worker.gateway import SECRET
 
@@ -68,7 +68,7 @@ class House:
             engine=engine,
             clock=clock,
             metrics=metrics,
-            health=Health(StartUp(clock, metrics, import_s=0.0), clock),
+            health=WorkerHealth(StartUp(clock, metrics, import_s=0.0), clock),
         )
         worker.health.start_up.reached(StartPhase.REDIS)
         await worker.start()

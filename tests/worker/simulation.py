@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from genlock_core.media import SourcePosition
 from genlock_core.slo.deadlines import is_miss
-from genlock_worker.chunks import ChunkFormer, SourceFrame
-from genlock_worker.cost_model import CostModel, LinearCost
-from genlock_worker.engine import BatchShape, Row, chunk_frames
-from genlock_worker.lanes import Lane
-from genlock_worker.pacing import PacedFrame, Pacer
-from genlock_worker.scheduler import Batch, next_batch
-from genlock_worker.step_policy import StepPolicy
+from genlock_worker.engines.contract import BatchShape, Row, chunk_frames
+from genlock_worker.intake.chunks import ChunkFormer, SourceFrame
+from genlock_worker.output.pacing import PacedFrame, Pacer
+from genlock_worker.rows.approximation import StepPolicy
+from genlock_worker.rows.cost_model import CostModel, LinearCost
+from genlock_worker.rows.lanes import Lane
+from genlock_worker.rows.scheduler import Batch, next_batch
 
 
 @dataclass(slots=True)

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.media import AccessUnit, Codec
-from genlock_worker.decode import Decoder
-from genlock_worker.encode import AvEncoder, EncoderSettings, IdrRequests, choose_h264, open_encoder
-from genlock_worker.framing import fit_frame
-from genlock_worker.sources.pattern import draw, read_index
+from genlock_worker.intake.crop import fit_frame
+from genlock_worker.intake.decode import Decoder
+from genlock_worker.intake.pattern import draw, read_index
+from genlock_worker.output.encode import AvEncoder, EncoderSettings, IdrRequests, choose_h264, open_encoder
 
 SETTINGS = EncoderSettings(width=192, height=128, frame_rate=16, bitrate=600_000)
 

@@ -13,7 +13,7 @@ import pytest
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
 from genlock_worker import main
-from genlock_worker.engine import Engine
+from genlock_worker.engines.contract import Engine
 from genlock_worker.settings import WorkerSettings, parse_settings
 from tests.worker.gateway import until
 

@@ -17,9 +17,9 @@ from genlock_core.media import Codec
 from genlock_core.spec.session import Phase
 from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
-from genlock_worker.engine import Engine, EngineFailure, Row, RowResult
-from genlock_worker.live_session import End, State
-from genlock_worker.sources.pattern import draw
+from genlock_worker.engines.contract import Engine, EngineFailure, Row, RowResult
+from genlock_worker.intake.pattern import draw
+from genlock_worker.session.live_session import End, State
 from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
 from tests.worker.house import SESSION, House, house, kill
 
@@ -224,7 +224,7 @@ class SlowStore:
 async def test_a_session_that_somebody_else_moves_politely_keeps_the_chunk_that_was_being_stored(
     home: House, gateway: FakeGateway, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, cause: MoveCause
 ) -> None:
-    monkeypatch.setattr("genlock_worker.opening.LAST_CHUNK_S", 2.0)
+    monkeypatch.setattr("genlock_worker.session.opening.LAST_CHUNK_S", 2.0)
     first = await home.start_worker("w0")
     slow = SlowStore(first.agent._services.snapshots)
     first.agent._services = replace(first.agent._services, snapshots=slow)  # type: ignore[arg-type]
@@ -251,7 +251,7 @@ async def test_a_session_that_somebody_else_moves_politely_keeps_the_chunk_that_
 async def test_nobody_watches_and_the_chunk_that_was_being_stored_is_kept_all_the_same(
     home: House, gateway: FakeGateway, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlock_worker.opening.LAST_CHUNK_S", 2.0)
+    monkeypatch.setattr("genlock_worker.session.opening.LAST_CHUNK_S", 2.0)
     first = await home.start_worker("w0")
     slow = SlowStore(first.agent._services.snapshots)
     first.agent._services = replace(first.agent._services, snapshots=slow)  # type: ignore[arg-type]

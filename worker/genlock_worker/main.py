@@ -21,11 +21,11 @@ from genlock_core.errors import GenlockError
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.tokens import Keyring
 from genlock_worker.ending import end_tasks
-from genlock_worker.engine import Engine
-from genlock_worker.health import Health
-from genlock_worker.probes import ProbeServer
+from genlock_worker.engines.contract import Engine
+from genlock_worker.probes.health import WorkerHealth
+from genlock_worker.probes.server import ProbeServer
+from genlock_worker.probes.start_up import StartPhase, StartUp, process_age_s
 from genlock_worker.settings import WorkerSettings, parse_settings
-from genlock_worker.start_up import StartPhase, StartUp, process_age_s
 from genlock_worker.worker import Worker, WorkerStopped, make_engine
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
     before it serves, as there is nobody to move. Raises OSError if a port is taken.
     """
     clock, metrics = SystemClock(), WorkerMetrics(CollectorRegistry())
-    health = Health(StartUp(clock, metrics, import_s=process_age_s()), clock)
+    health = WorkerHealth(StartUp(clock, metrics, import_s=process_age_s()), clock)
     secrets = Keyring.from_environment(environ).link_secrets()
     store = stores.connect(settings.redis)
     orders = _Orders()
@@ -140,7 +140,7 @@ def _load_engine(settings: WorkerSettings, clock: Clock) -> asyncio.Future[Engin
 
 
 @contextlib.contextmanager
-def _probes(settings: WorkerSettings, health: Health, registry: CollectorRegistry) -> Iterator[None]:
+def _probes(settings: WorkerSettings, health: WorkerHealth, registry: CollectorRegistry) -> Iterator[None]:
     """Answer probes meanwhile, if there is a port for it: from the very start, so that they learn what it waits for."""
     if not settings.metrics_port:
         yield

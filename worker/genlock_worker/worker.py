@@ -21,21 +21,21 @@ from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.formats import READABLE
 from genlock_core.stream_state.snapshot_store import SnapshotStore
-from genlock_worker.agent import Agent
-from genlock_worker.cost_model import CostModel
-from genlock_worker.encode import choose_h264
 from genlock_worker.ending import end_tasks
-from genlock_worker.engine import Engine
-from genlock_worker.engine_loop import EngineLoop
 from genlock_worker.engines import create_engine
-from genlock_worker.expectations import mock_timing, prior_cost, warm_up_settings
-from genlock_worker.health import Health, Serving
-from genlock_worker.link_server import GatewayLink
-from genlock_worker.opening import Services
+from genlock_worker.engines.contract import Engine
+from genlock_worker.output.encode import choose_h264
+from genlock_worker.ownership.agent import Agent
+from genlock_worker.ownership.link_server import GatewayLink
+from genlock_worker.probes.health import Serving, WorkerHealth
+from genlock_worker.probes.start_up import StartPhase
+from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.engine_loop import EngineLoop
+from genlock_worker.rows.prior import mock_timing, prior_cost, warm_up_settings
+from genlock_worker.session.opening import Services
 from genlock_worker.settings import Address, WorkerSettings
-from genlock_worker.snapshots import MAX_SNAPSHOT_BYTES
-from genlock_worker.start_up import StartPhase
-from genlock_worker.writer_version import WriterVersion
+from genlock_worker.snapshots.format import WriterVersion
+from genlock_worker.snapshots.writer import MAX_SNAPSHOT_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Worker:
         engine: Engine,
         clock: Clock,
         metrics: WorkerMetrics,
-        health: Health,
+        health: WorkerHealth,
     ) -> None:
         self.settings, self.identity = settings, WorkerIdentity.fresh(settings.name)
         self.registry, self.health = metrics.registry, health

@@ -26,7 +26,7 @@ MAX_SESSIONS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class SessionFigures:
+class PostedFigures:
     """What one gateway knows of a session that is served through it."""
 
     viewers: int = 0
@@ -48,7 +48,7 @@ class FigureBoard:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def post(self, gateway: str, figures: Mapping[str, SessionFigures]) -> None:
+    async def post(self, gateway: str, figures: Mapping[str, PostedFigures]) -> None:
         """Replace what this gateway says; an empty mapping takes it away."""
         key = _board(gateway)
         entries = {session: json.dumps(asdict(one)) for session, one in list(figures.items())[:MAX_SESSIONS]}
@@ -62,10 +62,10 @@ class FigureBoard:
                 pipeline.srem(_BOARDS, gateway)
             await cast("Any", pipeline.execute())
 
-    async def read(self) -> dict[str, SessionFigures]:
+    async def read(self) -> dict[str, PostedFigures]:
         """Every session's figures, over all gateways: viewers add up, the rest is that of the gateway that publishes
         the session, else of the one with the most viewers."""
-        merged: dict[str, SessionFigures] = {}
+        merged: dict[str, PostedFigures] = {}
         for gateway in sorted(decoded(list(await cast("Any", self._store.smembers(_BOARDS))))):
             entries = await cast("Any", self._store.hgetall(_board(gateway)))
             if not entries:
@@ -79,14 +79,14 @@ class FigureBoard:
 
 
 _BOARDS = PREFIX + "figures"
-_FIGURES = TypeAdapter(SessionFigures)
+_FIGURES = TypeAdapter(PostedFigures)
 
 
 def _board(gateway: str) -> str:
     return f"{PREFIX}figures:{gateway}"
 
 
-def _parsed(text: bytes | str) -> SessionFigures | None:
+def _parsed(text: bytes | str) -> PostedFigures | None:
     """Figures of a gateway of any release: unknown fields are left out, nonsense is nothing."""
     try:
         return _FIGURES.validate_json(text)
@@ -95,7 +95,7 @@ def _parsed(text: bytes | str) -> SessionFigures | None:
         return None
 
 
-def _merge(first: SessionFigures | None, second: SessionFigures) -> SessionFigures:
+def _merge(first: PostedFigures | None, second: PostedFigures) -> PostedFigures:
     if first is None:
         return second
     better = max(first, second, key=lambda one: (one.publisher, one.viewers))
@@ -104,4 +104,4 @@ def _merge(first: SessionFigures | None, second: SessionFigures) -> SessionFigur
         "publisher": first.publisher or second.publisher,
         "freezes": max(first.freezes, second.freezes),
     }
-    return SessionFigures(**whole)
+    return PostedFigures(**whole)

@@ -70,7 +70,7 @@ _ALL_FLAGS = sum(Flag)
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class LinkFrame:
     """One frame of the link. `codec` is 0 or a `media.Codec`; `stages` is the encoding of `slo.stages.StageTimes`.
 
     `channel` 0 is the connection itself. `capture_us` is on the gateway's clock and only ever echoed.
@@ -89,7 +89,7 @@ class Frame:
     payload: bytes = b""
 
 
-def encode(frame: Frame) -> list[bytes]:
+def encode(frame: LinkFrame) -> list[bytes]:
     """The frame as buffers to send one after the other; a large payload is the last one, not copied.
 
     Raises LinkProtocolError if it is longer than MAX_FRAME_BYTES or its stages are not whole.
@@ -138,7 +138,7 @@ class FrameParser:
         """Bytes that wait for the rest of their frame."""
         return len(self._buffer) - self._offset
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes) -> list[LinkFrame]:
         """Every frame that is whole with these bytes. Raises LinkProtocolError."""
         self.push(data)
         frames = []
@@ -153,7 +153,7 @@ class FrameParser:
         self._offset = 0
         self._buffer += data
 
-    def pop(self) -> Frame | None:
+    def pop(self) -> LinkFrame | None:
         """The next whole frame, or None until more bytes come. Raises LinkProtocolError."""
         if self._mistake is not None:
             raise self._mistake
@@ -166,7 +166,7 @@ class FrameParser:
             self._offset = 0
             raise
 
-    def _pop(self) -> Frame | None:
+    def _pop(self) -> LinkFrame | None:
         if self.buffered_bytes < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer, self._offset)
@@ -184,7 +184,7 @@ class FrameParser:
             return _decode(view[start : start + length])
 
 
-def _decode(body: memoryview) -> Frame:
+def _decode(body: memoryview) -> LinkFrame:
     kind, flags, track, codec, channel, epoch, run, sequence, capture_us = _HEADER.unpack_from(body)
     payload_at = _HEADER.size + 1 + body[_HEADER.size] * _STAGE_BYTES
     if payload_at > len(body):
@@ -195,7 +195,7 @@ def _decode(body: memoryview) -> Frame:
         raise LinkProtocolError(f"unknown frame: {error}") from None
     if flags > _ALL_FLAGS:
         raise LinkProtocolError(f"unknown flags {flags:#04x}")
-    return Frame(
+    return LinkFrame(
         type=frame_type,
         flags=flags,
         track=frame_track,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from genlock_core.errors import LinkAuthError, LinkProtocolError
 from genlock_core.link.events import LinkIdentity
-from genlock_core.link.frames import Frame, FrameType
+from genlock_core.link.frames import FrameType, LinkFrame
 from genlock_core.link.messages import Auth, Close, Hello, LinkRole, parse
 
 VERSION = 1
@@ -54,10 +54,10 @@ class Handshake:
         )
         self._theirs: Hello | None = None
 
-    def start(self) -> list[Frame]:
-        return [Frame(FrameType.HELLO, payload=self._own.to_json())] if self._role is LinkRole.GATEWAY else []
+    def start(self) -> list[LinkFrame]:
+        return [LinkFrame(FrameType.HELLO, payload=self._own.to_json())] if self._role is LinkRole.GATEWAY else []
 
-    def receive(self, frame: Frame) -> list[Frame]:
+    def receive(self, frame: LinkFrame) -> list[LinkFrame]:
         """Raises LinkProtocolError; LinkAuthError for a wrong proof, LinkWrongPeer for another process."""
         if frame.type is FrameType.CLOSE and frame.channel == 0:
             raise _complaint(parse(Close, frame.payload))
@@ -71,15 +71,15 @@ class Handshake:
         self._theirs = hello
         return self._answer(hello) if self._role is LinkRole.WORKER else self._finish_at_gateway(hello)
 
-    def _answer(self, gateway: Hello) -> list[Frame]:
+    def _answer(self, gateway: Hello) -> list[LinkFrame]:
         key = next((offer for offer in gateway.keys if offer in self._secrets), None)
         if key is None:
             raise LinkAuthError(f"{gateway.name} has no secret in common; give both sides the installation's secrets")
         self._own = self._own.model_copy(update={"key": key})
         mac = proof(self._secrets[key], LinkRole.WORKER, gateway, self._own)
-        return [Frame(FrameType.HELLO, payload=self._own.model_copy(update={"mac": mac}).to_json())]
+        return [LinkFrame(FrameType.HELLO, payload=self._own.model_copy(update={"mac": mac}).to_json())]
 
-    def _finish_at_gateway(self, worker: Hello) -> list[Frame]:
+    def _finish_at_gateway(self, worker: Hello) -> list[LinkFrame]:
         secret = self._secrets.get(worker.key or "")
         if secret is None:
             raise LinkAuthError(f"{worker.name} chose a secret that was not offered")
@@ -89,9 +89,9 @@ class Handshake:
             raise LinkWrongPeer(f"{identity} listens where {self._expect} did: that process is gone")
         self._accept(worker)
         mac = proof(secret, LinkRole.GATEWAY, self._own, worker)
-        return [Frame(FrameType.AUTH, payload=Auth(mac=mac).to_json())]
+        return [LinkFrame(FrameType.AUTH, payload=Auth(mac=mac).to_json())]
 
-    def _finish_at_worker(self, auth: Auth) -> list[Frame]:
+    def _finish_at_worker(self, auth: Auth) -> list[LinkFrame]:
         if self._theirs is None or self._own.key is None:
             raise LinkProtocolError("AUTH came before HELLO")
         secret = self._secrets[self._own.key]

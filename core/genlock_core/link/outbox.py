@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from genlock_core.errors import LinkProtocolError
-from genlock_core.link.frames import MAX_PAYLOAD_BYTES, Flag, Frame, Track, encode
+from genlock_core.link.frames import MAX_PAYLOAD_BYTES, Flag, LinkFrame, Track, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class LinkOverflow(LinkProtocolError):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Lane:
+class SendQueue:
     """Media that must stay in order and whole: one encoding of one channel's track."""
 
     channel: int
@@ -43,7 +43,7 @@ class Lane:
     codec: int
 
 
-OnDrop = Callable[[Lane, int], None]
+OnDrop = Callable[[SendQueue, int], None]
 """Told how many frames of a lane were dropped; nothing more of it is sent before its next key frame."""
 
 
@@ -51,7 +51,7 @@ OnDrop = Callable[[Lane, int], None]
 class _Queue:
     """A lane's frames. `gapped`: frames were dropped and no key frame has come since."""
 
-    frames: deque[Frame] = field(default_factory=deque)
+    frames: deque[LinkFrame] = field(default_factory=deque)
     live_frames: int = 0
     live_bytes: int = 0
     replay_frames: int = 0
@@ -62,16 +62,16 @@ class _Queue:
     def size(self) -> int:
         return self.live_bytes + self.replay_bytes
 
-    def append(self, frame: Frame) -> None:
+    def append(self, frame: LinkFrame) -> None:
         self.frames.append(frame)
         self._count(frame, 1)
 
-    def popleft(self) -> Frame:
+    def popleft(self) -> LinkFrame:
         frame = self.frames.popleft()
         self._count(frame, -1)
         return frame
 
-    def _count(self, frame: Frame, sign: int) -> None:
+    def _count(self, frame: LinkFrame, sign: int) -> None:
         if frame.flags & Flag.REPLAY:
             self.replay_frames += sign
             self.replay_bytes += sign * len(frame.payload)
@@ -106,11 +106,11 @@ class Outbox:
     def __init__(self, *, on_drop: OnDrop, limits: OutboxLimits | None = None) -> None:
         self._limits = limits or OutboxLimits()
         self._on_drop = on_drop
-        self._control: OrderedDict[Hashable, Frame] = OrderedDict()
+        self._control: OrderedDict[Hashable, LinkFrame] = OrderedDict()
         self._control_bytes = 0
         self._uncoalesced = 0
-        self._lanes: dict[Lane, _Queue] = {}
-        self._turns: deque[Lane] = deque()  # lanes that have frames, each once
+        self._lanes: dict[SendQueue, _Queue] = {}
+        self._turns: deque[SendQueue] = deque()  # lanes that have frames, each once
         self._media_bytes = 0
 
     def __bool__(self) -> bool:
@@ -125,7 +125,7 @@ class Outbox:
         """Payload bytes that wait."""
         return self._control_bytes + self._media_bytes
 
-    def push_control(self, frame: Frame, *, replaces: Hashable = None) -> None:
+    def push_control(self, frame: LinkFrame, *, replaces: Hashable = None) -> None:
         """Queue a control frame; one that waits under the same `replaces` key gives its place to this one.
 
         Raises LinkOverflow when more waits than may.
@@ -139,9 +139,9 @@ class Outbox:
         if len(self._control) > self._limits.control_frames or self._control_bytes > self._limits.control_bytes:
             raise LinkOverflow(f"the peer does not read: {len(self._control)} control frames wait")
 
-    def push_media(self, frame: Frame) -> None:
+    def push_media(self, frame: LinkFrame) -> None:
         """Queue a MEDIA frame, or drop by the rules of the module; one too long for the link is dropped as well."""
-        lane = Lane(frame.channel, frame.track, frame.codec)
+        lane = SendQueue(frame.channel, frame.track, frame.codec)
         queue = self._lanes.setdefault(lane, _Queue())
         if frame.flags & Flag.KEY:
             queue.gapped = False
@@ -163,7 +163,7 @@ class Outbox:
             longest = max(self._lanes, key=lambda each: self._lanes[each].size)
             self._on_drop(longest, self._shrink(longest, self._lanes[longest]))
 
-    def _shrink(self, lane: Lane, queue: _Queue) -> int:
+    def _shrink(self, lane: SendQueue, queue: _Queue) -> int:
         before = queue.size
         dropped = queue.drop_to_latest_key()
         self._media_bytes -= before - queue.size
@@ -190,7 +190,7 @@ class Outbox:
         self._control.clear()
         self._control_bytes = 0
 
-    def pop(self) -> Frame | None:
+    def pop(self) -> LinkFrame | None:
         """The next frame to send: control first, then the lanes in turn. None when nothing waits."""
         if self._control:
             _, frame = self._control.popitem(last=False)

@@ -21,9 +21,9 @@ from genlock_core.link.events import ChannelClosed, Connected, Event, LinkIdenti
 from genlock_core.link.frames import (
     MAX_FRAME_BYTES,
     MAX_FRAME_BYTES_BEFORE_AUTH,
-    Frame,
     FrameParser,
     FrameType,
+    LinkFrame,
 )
 from genlock_core.link.handshake import Handshake
 from genlock_core.link.liveness import LinkSilent, LinkTimings, Liveness
@@ -152,7 +152,7 @@ class LinkProtocol(Transmission):
             if self.state is not LinkState.CONNECTED:
                 return []
             if self._liveness.heartbeat_due(now):
-                heartbeat = Frame(FrameType.HEARTBEAT, payload=_COUNTER.pack(self._progress()))
+                heartbeat = LinkFrame(FrameType.HEARTBEAT, payload=_COUNTER.pack(self._progress()))
                 self._outbox.push_control(heartbeat, replaces=FrameType.HEARTBEAT)
             return list(self._liveness.tick(now, reading=reading))
         except LinkProtocolError as mistake:
@@ -181,12 +181,12 @@ class LinkProtocol(Transmission):
 
     # Inside.
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Iterator[LinkFrame]:
         """The frames that are whole, as long as the connection is up."""
         while not self.has_ended and (frame := self._parser.pop()) is not None:
             yield frame
 
-    def _take(self, frame: Frame) -> list[Event]:
+    def _take(self, frame: LinkFrame) -> list[Event]:
         if self.state is LinkState.HANDSHAKE:
             return self._shake_hands(frame)
         if frame.type is FrameType.HEARTBEAT:
@@ -201,7 +201,7 @@ class LinkProtocol(Transmission):
                 self._outbox.forget(event.channel)
         return events
 
-    def _shake_hands(self, frame: Frame) -> list[Event]:
+    def _shake_hands(self, frame: LinkFrame) -> list[Event]:
         for answer in self._handshake.receive(frame):
             self._outbox.push_control(answer)
         if self._handshake.peer is None:
@@ -211,7 +211,7 @@ class LinkProtocol(Transmission):
         self._liveness = Liveness(self.timings, now=self._clock.monotonic())
         return [Connected(self._handshake.peer, self._handshake.minor)]
 
-    def _heard(self, frame: Frame) -> list[Event]:
+    def _heard(self, frame: LinkFrame) -> list[Event]:
         """A heartbeat: a gateway's is progress by itself, a worker's only if its engine's counter moved."""
         if len(frame.payload) != _COUNTER.size:
             raise LinkProtocolError(f"a heartbeat of {len(frame.payload)} bytes, {_COUNTER.size} are one")
@@ -232,7 +232,7 @@ class LinkProtocol(Transmission):
             return
         self._end()
         try:
-            self._outbox.push_control(Frame(FrameType.CLOSE, payload=goodbye.to_json()))
+            self._outbox.push_control(LinkFrame(FrameType.CLOSE, payload=goodbye.to_json()))
         except LinkOverflow:
             self._outbox.clear()
 

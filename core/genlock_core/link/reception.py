@@ -20,7 +20,7 @@ from genlock_core.link.events import (
     SourceChanged,
     StatsReceived,
 )
-from genlock_core.link.frames import Flag, Frame, FrameType, Track
+from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
 from genlock_core.link.messages import LinkRole
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.stages import StageTimes
@@ -40,7 +40,7 @@ class Reception:
         self._channels = channels
         self._allowed = _FROM_BOTH | (_FROM_WORKER if role is LinkRole.GATEWAY else _FROM_GATEWAY)
         self._their_track = Track.OUTPUT if role is LinkRole.GATEWAY else Track.SOURCE
-        self._readers: Mapping[FrameType, Callable[[Frame, Channel], Event]] = MappingProxyType(
+        self._readers: Mapping[FrameType, Callable[[LinkFrame, Channel], Event]] = MappingProxyType(
             {
                 FrameType.MEDIA: self._media,
                 FrameType.KEY_FRAME: _key_frame,
@@ -52,7 +52,7 @@ class Reception:
             }
         )
 
-    def take(self, frame: Frame) -> list[Event]:
+    def take(self, frame: LinkFrame) -> list[Event]:
         """The events of one frame, none if it was dropped. Raises LinkProtocolError."""
         if frame.type not in self._allowed:
             raise LinkProtocolError(f"{frame.type.name} is not for this side of the link to hear, or not now")
@@ -75,12 +75,12 @@ class Reception:
             return []
         return [self._readers[frame.type](frame, channel)]
 
-    def _close(self, frame: Frame, channel: Channel) -> ChannelClosed:
+    def _close(self, frame: LinkFrame, channel: Channel) -> ChannelClosed:
         close = messages.parse(messages.Close, frame.payload)
         self._channels.remove(channel.number)
         return ChannelClosed(channel.number, channel.session, close.reason)
 
-    def _answer(self, frame: Frame, channel: Channel) -> ChannelOpened | ChannelRefused:
+    def _answer(self, frame: LinkFrame, channel: Channel) -> ChannelOpened | ChannelRefused:
         if channel.is_open:
             raise LinkProtocolError(f"{frame.type.name} came on channel {channel.number}, which is open already")
         if frame.type is FrameType.REFUSED:
@@ -96,7 +96,7 @@ class Reception:
         channel.epoch, channel.is_open = opened.epoch, True
         return ChannelOpened(channel.number, channel.session, channel.epoch)
 
-    def _media(self, frame: Frame, channel: Channel) -> MediaReceived:
+    def _media(self, frame: LinkFrame, channel: Channel) -> MediaReceived:
         if frame.track is not self._their_track:
             raise LinkProtocolError(f"media of track {frame.track.name} came the wrong way")
         if not frame.payload:
@@ -118,35 +118,35 @@ class Reception:
         )
 
 
-def _codec(frame: Frame) -> Codec:
+def _codec(frame: LinkFrame) -> Codec:
     try:
         return Codec(frame.codec)
     except ValueError:
         raise LinkProtocolError(f"unknown codec {frame.codec}") from None
 
 
-def _key_frame(frame: Frame, channel: Channel) -> KeyFrameWanted:
+def _key_frame(frame: LinkFrame, channel: Channel) -> KeyFrameWanted:
     return KeyFrameWanted(channel.number, channel.session, _codec(frame))
 
 
-def _codecs(frame: Frame, channel: Channel) -> CodecsWanted:
+def _codecs(frame: LinkFrame, channel: Channel) -> CodecsWanted:
     names = messages.parse_value(messages.CodecNames, frame.payload, "CODECS")
     return CodecsWanted(channel.number, channel.session, messages.codecs_of(names))
 
 
-def _control(_: Frame, channel: Channel) -> ControlNudged:
+def _control(_: LinkFrame, channel: Channel) -> ControlNudged:
     return ControlNudged(channel.number, channel.session)
 
 
-def _source(frame: Frame, channel: Channel) -> SourceChanged:
+def _source(frame: LinkFrame, channel: Channel) -> SourceChanged:
     state = messages.parse(messages.SourceState, frame.payload)
     return SourceChanged(channel.number, channel.session, state.present, state.run)
 
 
-def _stats(frame: Frame, channel: Channel) -> StatsReceived:
+def _stats(frame: LinkFrame, channel: Channel) -> StatsReceived:
     return StatsReceived(channel.number, channel.session, messages.parse_value(messages.Report, frame.payload, "STATS"))
 
 
-def _handover(frame: Frame, channel: Channel) -> HandedOver:
+def _handover(frame: LinkFrame, channel: Channel) -> HandedOver:
     handover = messages.parse(messages.Handover, frame.payload)
     return HandedOver(channel.number, channel.session, handover.epoch, handover.address)

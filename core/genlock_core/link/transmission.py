@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from genlock_core.link import messages
 from genlock_core.link.channels import Channel, Channels
-from genlock_core.link.frames import Flag, Frame, FrameType, Track
+from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
 from genlock_core.link.messages import LinkRole, RefusalReason
 from genlock_core.link.outbox import LinkOverflow, Outbox
 from genlock_core.media import AccessUnit, Codec
@@ -72,7 +72,7 @@ class Transmission:
             return False
         flags = (Flag.KEY if unit.key_frame else 0) | (Flag.REPLAY if replay else 0) | (Flag.LATE if late else 0)
         self._outbox.push_media(
-            Frame(
+            LinkFrame(
                 FrameType.MEDIA,
                 flags=flags,
                 track=Track.SOURCE if self._role is LinkRole.GATEWAY else Track.OUTPUT,
@@ -124,7 +124,7 @@ class Transmission:
     def _say(
         self, kind: FrameType, channel: Channel, payload: bytes, *, codec: int = 0, replaces: int | None = None
     ) -> None:
-        frame = Frame(kind, codec=codec, channel=channel.number, epoch=channel.epoch, payload=payload)
+        frame = LinkFrame(kind, codec=codec, channel=channel.number, epoch=channel.epoch, payload=payload)
         place: Hashable = None if replaces is None else (kind, channel.number, replaces)
         try:
             self._outbox.push_control(frame, replaces=place)

@@ -189,7 +189,7 @@ class PoolConditionType(StrEnum):
     """Something keeps the pool from growing: its max, a quota, no node with free GPUs."""
 
 
-class StartUp(Model):
+class StartUpSpec(Model):
     """How long new workers took, over the last ones, in seconds."""
 
     phase: str = Field(max_length=32, description="scheduled, started, ready or registered.")
@@ -214,7 +214,7 @@ class WorkerPoolStatus(Model):
     waiting: Count = Field(0, description="Sessions that wait for room in it.")
     free: Figure = Field(0.0, description="Free capacity, in workers.")
     surplus_since: Timestamp | None = Field(None, description="Since when there have been too many workers.")
-    start_up: list[StartUp] = Field(
+    start_up: list[StartUpSpec] = Field(
         default_factory=list,
         max_length=8,
         description="How long new workers took, by phase.",

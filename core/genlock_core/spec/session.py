@@ -101,7 +101,7 @@ class Resolution(Model):
         return f"{self.width}x{self.height}"
 
 
-class Source(Model):
+class SourceSpec(Model):
     """Where the input pictures come from."""
 
     type: SourceType = Field(
@@ -119,7 +119,7 @@ class Source(Model):
         return checked(self, ("source",))
 
 
-class Output(Model):
+class OutputSpec(Model):
     """The stream that viewers get."""
 
     codec: Literal["h264", "vp8"] = Field("h264", description="The codec that is encoded by default.")
@@ -155,7 +155,7 @@ class Recovery(Model):
     )
 
 
-class Access(Model):
+class AccessSpec(Model):
     """Who may publish and who may watch."""
 
     publish: AccessMode = Field(AccessMode.TOKEN, description="Token or Public.")
@@ -189,12 +189,12 @@ class StreamSessionSpec(Model):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of all noise: same seed and input, same picture.")
     noise_scale: float = Field(0.8, ge=0.1, le=1.0, description="Upper bound of the motion-aware noise controller.")
-    source: Source = Field(default_factory=Source, description="Where the input pictures come from.")
-    output: Output = Field(default_factory=Output, description="The stream that viewers get.")
+    source: SourceSpec = Field(default_factory=SourceSpec, description="Where the input pictures come from.")
+    output: OutputSpec = Field(default_factory=OutputSpec, description="The stream that viewers get.")
     slo: Slo = Field(default_factory=Slo, description="What the session promises its viewers.")
     approximation: Approximation = Field(default_factory=Approximation, description="What may give way under load.")
     recovery: Recovery = Field(default_factory=Recovery, description="What survives the death of a worker.")
-    access: Access = Field(default_factory=Access, description="Who may publish and who may watch.")
+    access: AccessSpec = Field(default_factory=AccessSpec, description="Who may publish and who may watch.")
     idle_timeout: Annotated[int, Duration(at_least_ms=1_000)] = Field(
         600_000, description="The session ends after this long without a publisher and without a viewer."
     )
@@ -273,14 +273,14 @@ class ResolvedSession(Model):
     prompt: str
     seed: int
     noise_scale: float
-    source: Source
-    output: Output
+    source: SourceSpec
+    output: OutputSpec
     time_to_first_frame_ms: int
     frame_deadline_ms: int
     miss_budget: float
     approximation: Approximation
     recovery: Recovery
-    access: Access
+    access: AccessSpec
     idle_timeout_ms: int
     ttl_seconds_after_finished: int
 

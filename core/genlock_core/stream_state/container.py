@@ -17,7 +17,7 @@ _PREFIX = Struct("<8sHBQ")
 _DIGEST_BYTES = 32
 
 
-class Kind(IntEnum):
+class PartKind(IntEnum):
     HEAD = 1
     BLOCK = 2
 
@@ -29,12 +29,12 @@ class BrokenPart(ValueError):
 @dataclass(frozen=True, slots=True)
 class Part:
     format: int
-    kind: Kind
+    kind: PartKind
     digest: str
     payload: bytes
 
 
-def seal(format_number: int, kind: Kind, payload: bytes) -> tuple[bytes, str]:
+def seal(format_number: int, kind: PartKind, payload: bytes) -> tuple[bytes, str]:
     """The part as bytes, and its digest (hex). Raises BrokenPart if it is too long."""
     prefix = _PREFIX.pack(MAGIC, format_number, kind, len(payload))
     if len(prefix) + _DIGEST_BYTES + len(payload) > MAX_PART_BYTES:
@@ -43,7 +43,7 @@ def seal(format_number: int, kind: Kind, payload: bytes) -> tuple[bytes, str]:
     return prefix + digest + payload, digest.hex()
 
 
-def unseal(data: bytes, kind: Kind) -> Part:
+def unseal(data: bytes, kind: PartKind) -> Part:
     """Check a part and open it. Raises BrokenPart."""
     if len(data) > MAX_PART_BYTES:
         raise BrokenPart(f"{len(data)} bytes are too large, at most {MAX_PART_BYTES} may be")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from genlock_core.errors import SnapshotRefused
 from genlock_core.media import SourcePosition
-from genlock_core.stream_state.container import Kind, Part, seal, unseal
+from genlock_core.stream_state.container import Part, PartKind, seal, unseal
 from genlock_core.stream_state.formats import FORMATS, PayloadFormat
 from genlock_core.stream_state.tensors import Tensors
 
@@ -112,7 +112,7 @@ def encode_head(snapshot: Snapshot, digests: Mapping[str, str], *, formats: Form
             blocks=dict(sorted(digests.items())),
         )
         payload = formats[snapshot.format].pack(facts.model_dump(), snapshot.head)
-        return seal(snapshot.format, Kind.HEAD, payload)[0]
+        return seal(snapshot.format, PartKind.HEAD, payload)[0]
     except ValueError as error:
         raise SnapshotRefused(snapshot.session, f"head: {error}") from None
 
@@ -122,7 +122,7 @@ def encode_block(
 ) -> tuple[bytes, str]:
     """A block and its digest. Raises SnapshotRefused."""
     try:
-        return seal(snapshot.format, Kind.BLOCK, formats[snapshot.format].pack({}, tensors))
+        return seal(snapshot.format, PartKind.BLOCK, formats[snapshot.format].pack({}, tensors))
     except ValueError as error:
         raise SnapshotRefused(snapshot.session, f"block {block_id}: {error}") from None
 
@@ -163,7 +163,7 @@ def block_digests(head: bytes, *, session: str, formats: Formats = FORMATS) -> M
 
 
 def _open_head(head: bytes, session: str, formats: Formats) -> tuple[Part, _Facts, Tensors]:
-    part, facts, tensors = _open(head, Kind.HEAD, "head", session, formats)
+    part, facts, tensors = _open(head, PartKind.HEAD, "head", session, formats)
     try:
         return part, _Facts.model_validate(facts), tensors
     except ValidationError as error:
@@ -174,14 +174,14 @@ def _open_block(block_id: str, digest: str, blocks: Mapping[str, bytes], session
     data = blocks.get(block_id)
     if data is None:
         raise SnapshotRefused(session, f"block {block_id} is missing")
-    part, _, tensors = _open(data, Kind.BLOCK, f"block {block_id}", session, formats)
+    part, _, tensors = _open(data, PartKind.BLOCK, f"block {block_id}", session, formats)
     if part.digest != digest:
         raise SnapshotRefused(session, f"block {block_id} is not the one that the head means")
     return tensors
 
 
 def _open(
-    data: bytes, kind: Kind, what: str, session: str, formats: Formats
+    data: bytes, kind: PartKind, what: str, session: str, formats: Formats
 ) -> tuple[Part, dict[str, object], Tensors]:
     try:
         part = unseal(data, kind)

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 from genlock_core.clock import Clock
 from genlock_core.media import Codec
-from genlock_gateway.rtc.aiortc_seams import GatewayCertificate
-from genlock_gateway.rtc.answer import SentStream, write_answer
-from genlock_gateway.rtc.fanout import Fanout
-from genlock_gateway.rtc.offer import Offer, parse_offer
-from genlock_gateway.rtc.offer_error import unsupported
-from genlock_gateway.rtc.peer import PeerTransport, TransportEvents
-from genlock_gateway.rtc.receive import IngestPeer, PublisherCallbacks
-from genlock_gateway.rtc.trickle import parse_fragment
-from genlock_gateway.rtc.udp_port import UdpPort
-from genlock_gateway.rtc.video_format import VideoFormat, best_format
-from genlock_gateway.rtc.viewer import ViewerCallbacks, ViewerPeer
-from genlock_gateway.rtc.viewer_stream import StreamIdentity
+from genlock_gateway.rtc.egress.fanout import Fanout
+from genlock_gateway.rtc.egress.viewer import ViewerCallbacks, ViewerPeer
+from genlock_gateway.rtc.egress.viewer_stream import StreamIdentity
+from genlock_gateway.rtc.ingest.receive import IngestPeer, PublisherCallbacks
+from genlock_gateway.rtc.sdp.answer import SentStream, write_answer
+from genlock_gateway.rtc.sdp.offer import Offer, parse_offer
+from genlock_gateway.rtc.sdp.offer_error import unsupported
+from genlock_gateway.rtc.sdp.trickle import parse_fragment
+from genlock_gateway.rtc.sdp.video_format import VideoFormat, best_format
+from genlock_gateway.rtc.transport.aiortc_private import GatewayCertificate
+from genlock_gateway.rtc.transport.peer import PeerTransport, TransportEvents
+from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 CONNECT_TIMEOUT_S = 15.0
 PUBLISHER_CODECS = (Codec.H264, Codec.VP8)

@@ -26,7 +26,7 @@ class NotFound(KubeError):
     """There is no such object, kind or namespace."""
 
 
-class Refused(KubeError):
+class RequestRefused(KubeError):
     """The API server understood and said no: a quota, a policy, a schema, missing rights."""
 
     @property
@@ -48,4 +48,4 @@ def of_answer(what: str, code: int, reason: str, message: str) -> KubeError:
         return NotFound(what, code=code, message=message)
     if code == 429 or code >= 500:
         return Unavailable(what, code=code, message=message)
-    return Refused(what, code=code, message=message)
+    return RequestRefused(what, code=code, message=message)

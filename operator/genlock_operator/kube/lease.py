@@ -1,15 +1,15 @@
 """Which replica acts: a Lease that its holder renews every second and that another one takes four seconds later.
 
-`Candidate` is the rule, pure: what to write, by what is there and since when it has not changed by our own clock. No
-clocks of two machines are compared. (`kubernetes.aio.leaderelection` reads the wall clock, writes local times and does
-not give the lease back.)
+`LeaseCandidate` is the rule, pure: what to write, by what is there and since when it has not changed by our own clock.
+No clocks of two machines are compared. (`kubernetes.aio.leaderelection` reads the wall clock, writes local times and
+does not give the lease back.)
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from genlock_operator.kube.events import micro_time
+from genlock_operator.kube.recorder import micro_time
 
 DURATION_S: Final = 4.0
 RENEW_EVERY_S: Final = 1.0
@@ -19,7 +19,7 @@ GIVE_UP_AFTER_S: Final = 3.0
 
 
 @dataclass(slots=True)
-class Candidate:
+class LeaseCandidate:
     """One replica's view of the lease. `wanted` says what to write; `written` and `seen` what became of it.
 
     Follower until `written` tells of its own spec; holder until `lost`, or until it writes `released`.

@@ -1,6 +1,7 @@
 """Conditions as Kubernetes means them, for sessions and pools alike: a verdict now, and since when its status holds.
 
-A plan says what it finds (`Verdict`); what it found last time tells since when. Nothing else is remembered anywhere.
+A plan says what it finds (`ConditionVerdict`); what it found last time tells since when. Nothing else is remembered
+anywhere.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ MAX_MESSAGE_CHARS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConditionVerdict:
     """What a plan finds of one condition. `holds` None: Unknown."""
 
     type: StrEnum
@@ -31,18 +32,18 @@ class Verdict:
         return "True" if self.holds else "False"
 
 
-def yes(type: StrEnum, reason: StrEnum, message: str) -> Verdict:  # noqa: A002 - the word of Kubernetes
+def yes(type: StrEnum, reason: StrEnum, message: str) -> ConditionVerdict:  # noqa: A002 - the word of Kubernetes
     """It holds."""
-    return Verdict(type, holds=True, reason=reason, message=message)
+    return ConditionVerdict(type, holds=True, reason=reason, message=message)
 
 
-def no(type: StrEnum, reason: StrEnum, message: str) -> Verdict:  # noqa: A002
+def no(type: StrEnum, reason: StrEnum, message: str) -> ConditionVerdict:  # noqa: A002
     """It does not hold."""
-    return Verdict(type, holds=False, reason=reason, message=message)
+    return ConditionVerdict(type, holds=False, reason=reason, message=message)
 
 
 def conditions(
-    before: Iterable[Condition], verdicts: Sequence[Verdict], *, generation: int, now_ms: int
+    before: Iterable[Condition], verdicts: Sequence[ConditionVerdict], *, generation: int, now_ms: int
 ) -> list[Condition]:
     """The verdicts as conditions, in their order; `before` are those that are stored.
 
@@ -73,7 +74,7 @@ def shortened(message: str) -> str:
     return message if len(message) <= MAX_MESSAGE_CHARS else message[: MAX_MESSAGE_CHARS - 3] + "..."
 
 
-def _condition(before: Condition | None, verdict: Verdict, generation: int, now_ms: int) -> Condition:
+def _condition(before: Condition | None, verdict: ConditionVerdict, generation: int, now_ms: int) -> Condition:
     stays = before is not None and before.status == verdict.status
     return Condition(
         type=verdict.type.value,

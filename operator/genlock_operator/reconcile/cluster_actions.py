@@ -19,7 +19,7 @@ from genlock_operator.actions import (
 from genlock_operator.kube.api import PODS, STREAM_SESSIONS, WORKER_POOLS, KubeApi
 from genlock_operator.kube.api import Resource as KubeResource
 from genlock_operator.kube.errors import AlreadyExists, Conflict, NotFound
-from genlock_operator.kube.events import Teller
+from genlock_operator.kube.recorder import EventRecorder
 from genlock_operator.observed import Meta
 from genlock_operator.reconcile.outcome import Result
 from genlock_operator.watch import facts
@@ -35,7 +35,7 @@ class ClusterActions:
     api: KubeApi
     caches: Caches
     claims: Claims
-    teller: Teller
+    teller: EventRecorder
 
     async def perform(self, action: ClusterAction) -> Result:
         """Do it, and what became of it."""

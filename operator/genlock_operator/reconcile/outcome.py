@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from genlock_operator.kube.errors import Refused
+from genlock_operator.kube.errors import RequestRefused
 
 
 class Result(StrEnum):
@@ -30,6 +30,6 @@ class Outcome:
 
 def of_failure(error: Exception) -> Result:
     """Of an action that raised."""
-    if isinstance(error, Refused):
+    if isinstance(error, RequestRefused):
         return Result.QUOTA if error.quota else Result.REFUSED
     return Result.FAILED

@@ -17,15 +17,15 @@ from genlock_operator.actions import (
     SetReserve,
     WritePoolStatus,
 )
-from genlock_operator.kube.errors import Refused
+from genlock_operator.kube.errors import RequestRefused
 from genlock_operator.observed import CreateFailure, PoolSeen, StartUpTimes
-from genlock_operator.plan.conditions import Verdict, conditions
+from genlock_operator.plan.conditions import ConditionVerdict, conditions
 from genlock_operator.plan.policy import WorkerDefaults
-from genlock_operator.plan.pool import outlook_of, plan_pool
+from genlock_operator.plan.pool.plan import outlook_of, plan_pool
 from genlock_operator.reasons import PoolReason
 from genlock_operator.reconcile import keys
-from genlock_operator.reconcile.acting import Hands
-from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.executor import Executor
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.placing import measured_of
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.start_ups import StartUps
@@ -54,9 +54,9 @@ class PoolReconciler:
 
     caches: Caches
     workers: WorkerTable
-    waiting: WaitingRoom
+    waiting: PendingSessions
     queue: WorkQueue
-    hands: Hands
+    hands: Executor
     clock: Clock
     defaults: WorkerDefaults
     store: StoreState
@@ -119,7 +119,7 @@ class PoolReconciler:
         memory = self._memories[name]
         try:
             await self.hands.perform(action)
-        except Refused as refused:
+        except RequestRefused as refused:
             reason = PoolReason.QUOTA_EXCEEDED.value if refused.quota else "Refused"
             memory.create_failure = CreateFailure(reason, refused.message, self.clock.wall_ms())
             logger.warning("%s: a pod was refused: %s", name, refused.message, extra={"pool": name})
@@ -160,7 +160,7 @@ class PoolReconciler:
         if self._refused.get(name) == said:
             return
         message = f"the spec cannot be read: {'; '.join(mistaken.mistakes)}"
-        verdict = Verdict(PoolConditionType.AVAILABLE, None, PoolReason.INVALID, message)
+        verdict = ConditionVerdict(PoolConditionType.AVAILABLE, None, PoolReason.INVALID, message)
         generation = mistaken.meta.generation
         judged = conditions((), [verdict], generation=generation, now_ms=self.clock.wall_ms())
         status = WorkerPoolStatus(observed_generation=generation, conditions=judged)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from genlock_operator.kube.api import MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.reconcile import keys
-from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.placing import offer_of
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.watch.caches import Caches
@@ -15,7 +15,7 @@ class Router:
     """`changed` queues the keys. It remembers what sessions were placed by: most changes of a pool are its status."""
 
     caches: Caches
-    waiting: WaitingRoom
+    waiting: PendingSessions
     queue: WorkQueue
     _placed_by: dict[str, object] = field(default_factory=dict)
     """What placement read of each pool and profile when it was last seen."""

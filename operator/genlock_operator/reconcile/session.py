@@ -13,19 +13,19 @@ from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import WorkerView
-from genlock_core.claims.figure_board import SessionFigures
+from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.sizing.placement import Placement
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, LookAgain, SessionAction
 from genlock_operator.observed import SessionResource, SessionSeen
-from genlock_operator.plan.demand import demand_of
 from genlock_operator.plan.policy import SessionPolicy
-from genlock_operator.plan.session import plan_session, store_away
+from genlock_operator.plan.session.demand import demand_of
+from genlock_operator.plan.session.plan import plan_session, store_away
 from genlock_operator.reconcile import keys
-from genlock_operator.reconcile.acting import Hands
-from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.executor import Executor
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.placing import Placer
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.records import RecordReader
@@ -43,7 +43,7 @@ MAX_ROUNDS = 8
 class Board:
     """The figures that the gateways posted, as they were last read."""
 
-    figures: Mapping[str, SessionFigures] = field(default_factory=dict)
+    figures: Mapping[str, PostedFigures] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -54,9 +54,9 @@ class SessionReconciler:
     claims: Claims
     workers: WorkerTable
     board: Board
-    waiting: WaitingRoom
+    waiting: PendingSessions
     queue: WorkQueue
-    hands: Hands
+    hands: Executor
     clock: Clock
     policy: SessionPolicy
     public_url: str

@@ -17,7 +17,7 @@ from genlock_core.claims.claims import Claims
 from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.clock import Clock
 from genlock_operator.reconcile import keys
-from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.session import Board
 from genlock_operator.reconcile.store_state import StoreState
@@ -41,7 +41,7 @@ class StoreWatch:
     figures: FigureBoard
     workers: WorkerTable
     board: Board
-    waiting: WaitingRoom
+    waiting: PendingSessions
     queue: WorkQueue
     state: StoreState
     clock: Clock

@@ -10,9 +10,9 @@ from genlock_core.link.frames import (
     MAX_FRAME_BYTES_BEFORE_AUTH,
     MAX_PAYLOAD_BYTES,
     Flag,
-    Frame,
     FrameParser,
     FrameType,
+    LinkFrame,
     Track,
     encode,
 )
@@ -22,7 +22,7 @@ stages = st.dictionaries(st.sampled_from(Stage), st.integers(0, 2**32 - 1), max_
     lambda offsets: StageTimes.of(offsets).encode()
 )
 frames = st.builds(
-    Frame,
+    LinkFrame,
     type=st.sampled_from(FrameType),
     flags=st.integers(0, sum(Flag)),
     track=st.sampled_from(Track),
@@ -44,7 +44,7 @@ def pieces(data: st.DataObject, whole: bytes) -> list[bytes]:
 
 @given(st.lists(frames, max_size=6), st.data())
 @settings(max_examples=100, deadline=None)
-def test_frames_come_back_in_any_fragmentation(sent: list[Frame], data: st.DataObject) -> None:
+def test_frames_come_back_in_any_fragmentation(sent: list[LinkFrame], data: st.DataObject) -> None:
     whole = b"".join(buffer for frame in sent for buffer in encode(frame))
     parser = FrameParser()
     received = [frame for piece in pieces(data, whole) for frame in parser.feed(piece)]
@@ -54,7 +54,7 @@ def test_frames_come_back_in_any_fragmentation(sent: list[Frame], data: st.DataO
 
 @given(frames, st.data())
 @settings(max_examples=150, deadline=None)
-def test_a_damaged_or_cut_frame_never_does_worse_than_a_protocol_error(frame: Frame, data: st.DataObject) -> None:
+def test_a_damaged_or_cut_frame_never_does_worse_than_a_protocol_error(frame: LinkFrame, data: st.DataObject) -> None:
     damaged = bytearray(b"".join(encode(frame)))
     for _ in range(data.draw(st.integers(1, 3))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
@@ -91,7 +91,7 @@ def test_an_announced_length_is_refused_before_its_bytes_come() -> None:
 
 
 def test_the_limit_may_be_raised_between_two_frames_of_one_push() -> None:
-    first, second = Frame(FrameType.AUTH), Frame(FrameType.MEDIA, payload=bytes(300_000))
+    first, second = LinkFrame(FrameType.AUTH), LinkFrame(FrameType.MEDIA, payload=bytes(300_000))
     parser = FrameParser(max_frame_bytes=MAX_FRAME_BYTES_BEFORE_AUTH)
     parser.push(b"".join([*encode(first), *encode(second)]))
     assert parser.pop() == first
@@ -101,32 +101,32 @@ def test_the_limit_may_be_raised_between_two_frames_of_one_push() -> None:
 
 def test_the_longest_payload_goes_with_all_its_stage_times_and_a_longer_frame_does_not() -> None:
     times = StageTimes.of(dict.fromkeys(Stage, 1)).encode()
-    longest = Frame(FrameType.MEDIA, stages=times, payload=bytes(MAX_PAYLOAD_BYTES))
+    longest = LinkFrame(FrameType.MEDIA, stages=times, payload=bytes(MAX_PAYLOAD_BYTES))
     buffers = encode(longest)
     assert buffers[-1] is longest.payload
     assert FrameParser().feed(b"".join(buffers)) == [longest]
     with pytest.raises(LinkProtocolError, match="over the link's maximum"):
-        encode(Frame(FrameType.MEDIA, payload=bytes(MAX_FRAME_BYTES)))
+        encode(LinkFrame(FrameType.MEDIA, payload=bytes(MAX_FRAME_BYTES)))
 
 
 def test_stage_times_that_are_not_whole_are_refused_both_ways() -> None:
     with pytest.raises(LinkProtocolError, match="whole entries"):
-        encode(Frame(FrameType.MEDIA, stages=b"\x01"))
-    good = b"".join(encode(Frame(FrameType.MEDIA)))
+        encode(LinkFrame(FrameType.MEDIA, stages=b"\x01"))
+    good = b"".join(encode(LinkFrame(FrameType.MEDIA)))
     with pytest.raises(LinkProtocolError, match="within its stage times"):
         FrameParser().feed(good[:-1] + b"\x09")
 
 
 @pytest.mark.parametrize(("position", "value"), [(4, 0), (4, 200), (5, 8), (6, 3)])
 def test_unknown_types_flags_and_tracks_are_refused(position: int, value: int) -> None:
-    data = bytearray(b"".join(encode(Frame(FrameType.MEDIA))))
+    data = bytearray(b"".join(encode(LinkFrame(FrameType.MEDIA))))
     data[position] = value
     with pytest.raises(LinkProtocolError, match="unknown"):
         FrameParser().feed(bytes(data))
 
 
 def test_a_long_frame_in_small_pieces_is_copied_once() -> None:
-    whole = b"".join(encode(Frame(FrameType.MEDIA, payload=bytes(MAX_PAYLOAD_BYTES))))
+    whole = b"".join(encode(LinkFrame(FrameType.MEDIA, payload=bytes(MAX_PAYLOAD_BYTES))))
     parser = FrameParser()
     found = [frame for start in range(0, len(whole), 64) for frame in parser.feed(whole[start : start + 64])]
     assert len(found) == 1

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from genlock_core.link.frames import Flag, Frame, FrameType, Track
-from genlock_core.link.outbox import Lane, LinkOverflow, Outbox, OutboxLimits
+from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
+from genlock_core.link.outbox import LinkOverflow, Outbox, OutboxLimits, SendQueue
 
 SMALL = OutboxLimits(
     lane_frames=4,
@@ -23,20 +23,22 @@ SMALL = OutboxLimits(
 LONGEST = 300
 
 
-def media(sequence: int, *, key: bool = False, replay: bool = False, channel: int = 1, size: int = 10) -> Frame:
+def media(sequence: int, *, key: bool = False, replay: bool = False, channel: int = 1, size: int = 10) -> LinkFrame:
     flags = (Flag.KEY if key else 0) | (Flag.REPLAY if replay else 0)
-    return Frame(FrameType.MEDIA, flags, Track.SOURCE, codec=1, channel=channel, sequence=sequence, payload=bytes(size))
+    return LinkFrame(
+        FrameType.MEDIA, flags, Track.SOURCE, codec=1, channel=channel, sequence=sequence, payload=bytes(size)
+    )
 
 
-def drain(outbox: Outbox) -> list[Frame]:
+def drain(outbox: Outbox) -> list[LinkFrame]:
     frames = []
     while (frame := outbox.pop()) is not None:
         frames.append(frame)
     return frames
 
 
-class Drops(list[tuple[Lane, int]]):
-    def __call__(self, lane: Lane, count: int) -> None:
+class Drops(list[tuple[SendQueue, int]]):
+    def __call__(self, lane: SendQueue, count: int) -> None:
         self.append((lane, count))
 
     @property
@@ -47,16 +49,16 @@ class Drops(list[tuple[Lane, int]]):
 def test_control_goes_before_media_and_in_order() -> None:
     outbox = Outbox(on_drop=Drops())
     outbox.push_media(media(0, key=True))
-    outbox.push_control(Frame(FrameType.OPENED, channel=1))
-    outbox.push_control(Frame(FrameType.CLOSE, channel=1))
+    outbox.push_control(LinkFrame(FrameType.OPENED, channel=1))
+    outbox.push_control(LinkFrame(FrameType.CLOSE, channel=1))
     assert [frame.type for frame in drain(outbox)] == [FrameType.OPENED, FrameType.CLOSE, FrameType.MEDIA]
 
 
 def test_a_control_frame_that_replaces_another_takes_its_place() -> None:
     outbox = Outbox(on_drop=Drops())
-    outbox.push_control(Frame(FrameType.HEARTBEAT, payload=b"1"), replaces="heartbeat")
-    outbox.push_control(Frame(FrameType.CLOSE, channel=3))
-    outbox.push_control(Frame(FrameType.HEARTBEAT, payload=b"2"), replaces="heartbeat")
+    outbox.push_control(LinkFrame(FrameType.HEARTBEAT, payload=b"1"), replaces="heartbeat")
+    outbox.push_control(LinkFrame(FrameType.CLOSE, channel=3))
+    outbox.push_control(LinkFrame(FrameType.HEARTBEAT, payload=b"2"), replaces="heartbeat")
     assert [(frame.type, frame.payload) for frame in drain(outbox)] == [
         (FrameType.HEARTBEAT, b"2"),
         (FrameType.CLOSE, b""),
@@ -67,9 +69,9 @@ def test_a_control_frame_that_replaces_another_takes_its_place() -> None:
 def test_control_that_nobody_reads_is_an_overflow() -> None:
     outbox = Outbox(on_drop=Drops(), limits=SMALL)
     for _ in range(SMALL.control_frames):
-        outbox.push_control(Frame(FrameType.STATS, channel=1))
+        outbox.push_control(LinkFrame(FrameType.STATS, channel=1))
     with pytest.raises(LinkOverflow, match="does not read"):
-        outbox.push_control(Frame(FrameType.STATS, channel=1))
+        outbox.push_control(LinkFrame(FrameType.STATS, channel=1))
 
 
 def test_an_overfull_lane_is_emptied_and_waits_for_a_key_frame() -> None:
@@ -91,7 +93,7 @@ def test_an_overfull_lane_keeps_what_follows_its_newest_key_frame() -> None:
     for sequence in range(5):
         outbox.push_media(media(sequence, key=sequence in (0, 3)))
     assert [frame.sequence for frame in drain(outbox)] == [3, 4]
-    assert drops == [(Lane(1, Track.SOURCE, 1), 3)]
+    assert drops == [(SendQueue(1, Track.SOURCE, 1), 3)]
 
 
 def test_a_replay_does_not_use_up_the_room_of_live_frames() -> None:
@@ -120,7 +122,7 @@ def test_the_longest_lane_gives_way_when_all_together_are_too_much() -> None:
     outbox.push_media(media(0, key=True, channel=2, size=100))
     outbox.push_media(media(0, key=True, channel=3, size=200))
     assert [frame.channel for frame in drain(outbox)] == [2, 3]
-    assert drops == [(Lane(1, Track.SOURCE, 1), 1)]
+    assert drops == [(SendQueue(1, Track.SOURCE, 1), 1)]
 
 
 def test_a_channel_that_ended_leaves_nothing() -> None:
@@ -149,13 +151,13 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dropped: dict[Lane, int] = defaultdict(int)
-        self.pushed: dict[Lane, deque[Frame]] = defaultdict(deque)
-        self.sent: dict[Lane, list[Frame]] = defaultdict(list)
-        self.counts: dict[Lane, int] = defaultdict(int)
+        self.dropped: dict[SendQueue, int] = defaultdict(int)
+        self.pushed: dict[SendQueue, deque[LinkFrame]] = defaultdict(deque)
+        self.sent: dict[SendQueue, list[LinkFrame]] = defaultdict(list)
+        self.counts: dict[SendQueue, int] = defaultdict(int)
         self.outbox = Outbox(on_drop=self._drop, limits=SMALL)
 
-    def _drop(self, lane: Lane, count: int) -> None:
+    def _drop(self, lane: SendQueue, count: int) -> None:
         assert count > 0
         self.dropped[lane] += count
 
@@ -166,10 +168,10 @@ class OutboxMachine(RuleBasedStateMachine):
         size=st.integers(0, LONGEST),
     )
     def push(self, channel: int, codec: int, flags: int, size: int) -> None:
-        lane = Lane(channel, Track.OUTPUT, codec)
+        lane = SendQueue(channel, Track.OUTPUT, codec)
         if not self.counts[lane]:
             flags |= Flag.KEY
-        frame = Frame(
+        frame = LinkFrame(
             FrameType.MEDIA,
             flags,
             Track.OUTPUT,
@@ -188,7 +190,7 @@ class OutboxMachine(RuleBasedStateMachine):
             if (frame := self.outbox.pop()) is None:
                 assert not self.outbox
                 return
-            lane = Lane(frame.channel, frame.track, frame.codec)
+            lane = SendQueue(frame.channel, frame.track, frame.codec)
             before = self.sent[lane][-1].sequence if self.sent[lane] else -1
             assert frame.sequence > before, "a lane was reordered"
             assert frame.sequence == before + 1 or frame.flags & Flag.KEY, "a delta frame follows a gap"

@@ -26,7 +26,7 @@ from genlock_core.link.events import (
     SourceChanged,
     StatsReceived,
 )
-from genlock_core.link.frames import Flag, Frame, FrameParser, FrameType, Track, encode
+from genlock_core.link.frames import Flag, FrameParser, FrameType, LinkFrame, Track, encode
 from genlock_core.link.handshake import LinkWrongPeer
 from genlock_core.link.liveness import LinkSilent, LinkTimings
 from genlock_core.link.messages import After, Auth, Close, Hello, LinkRole, Open, Opened, RefusalReason
@@ -41,7 +41,7 @@ UNIT = AccessUnit(Codec.H264, b"\x00\x00\x00\x01\x65picture", key_frame=True, ca
 TIMINGS = LinkTimings()
 
 
-def wire(frame: Frame) -> bytes:
+def wire(frame: LinkFrame) -> bytes:
     return b"".join(encode(frame))
 
 
@@ -84,7 +84,7 @@ def test_a_worker_whose_hello_was_altered_is_not_believed(field: str) -> None:
     other: dict[str, object] = {"name": "w9", "incarnation": "x", "nonce": "ab" * 32, "mac": "cd" * 32, "minor": 3}
     forged = hello.model_copy(update={field: other[field]})
     with pytest.raises(LinkAuthError, match="does not know the secret"):
-        peers.gateway.receive(wire(Frame(FrameType.HELLO, payload=forged.to_json())))
+        peers.gateway.receive(wire(LinkFrame(FrameType.HELLO, payload=forged.to_json())))
 
 
 def test_a_workers_proof_is_none_of_the_gateways() -> None:
@@ -92,7 +92,7 @@ def test_a_workers_proof_is_none_of_the_gateways() -> None:
     peers.deliver(peers.gateway)
     reflected = Auth(mac=hello_of(peers.worker).mac or "")
     with pytest.raises(LinkAuthError):
-        peers.worker.receive(wire(Frame(FrameType.AUTH, payload=reflected.to_json())))
+        peers.worker.receive(wire(LinkFrame(FrameType.AUTH, payload=reflected.to_json())))
 
 
 def test_a_recorded_handshake_does_not_work_twice() -> None:
@@ -147,7 +147,7 @@ def test_a_handshake_has_its_time() -> None:
 @pytest.mark.parametrize("kind", [FrameType.OPEN, FrameType.MEDIA, FrameType.HEARTBEAT, FrameType.AUTH])
 def test_nothing_but_a_hello_is_heard_before_the_proof(kind: FrameType) -> None:
     with pytest.raises(LinkProtocolError, match="needs HELLO"):
-        Peers().worker.receive(wire(Frame(kind, channel=1)))
+        Peers().worker.receive(wire(LinkFrame(kind, channel=1)))
 
 
 def test_a_stranger_may_not_announce_long_frames() -> None:
@@ -255,7 +255,7 @@ def test_frames_of_another_epoch_are_dropped_and_counted() -> None:
     peers = connected()
     number = opened(peers, epoch=7)
     for epoch in (6, 8):
-        frame = Frame(
+        frame = LinkFrame(
             FrameType.MEDIA, track=Track.OUTPUT, codec=Codec.H264, channel=number, epoch=epoch, payload=b"zombie"
         )
         assert peers.gateway.receive(wire(frame)) == []
@@ -270,7 +270,7 @@ def test_a_channel_number_is_never_used_twice() -> None:
     assert peers.told(peers.worker) == [ChannelClosed(first, SESSION, "")]
     second = opened(peers)
     assert second > first
-    again = Frame(FrameType.OPEN, channel=first, payload=Open(session=SESSION, epoch=1, gateway="g0").to_json())
+    again = LinkFrame(FrameType.OPEN, channel=first, payload=Open(session=SESSION, epoch=1, gateway="g0").to_json())
     with pytest.raises(LinkProtocolError, match="opened twice"):
         peers.worker.receive(wire(again))
 
@@ -282,13 +282,13 @@ def test_channels_are_bounded_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> N
     opened(peers)
     with pytest.raises(ValueError, match="cannot have more"):
         peers.gateway.open(Open(session=SESSION, epoch=1, gateway="g0"))
-    third = Frame(FrameType.OPEN, channel=3, payload=Open(session=SESSION, epoch=1, gateway="g0").to_json())
+    third = LinkFrame(FrameType.OPEN, channel=3, payload=Open(session=SESSION, epoch=1, gateway="g0").to_json())
     with pytest.raises(LinkProtocolError, match="more than 2 channels"):
         peers.worker.receive(wire(third))
 
 
-def at_gateway(kind: FrameType, payload: bytes = b"", *, channel: int = 1, **fields: int) -> Frame:
-    return Frame(
+def at_gateway(kind: FrameType, payload: bytes = b"", *, channel: int = 1, **fields: int) -> LinkFrame:
+    return LinkFrame(
         kind,
         track=Track(fields.get("track", Track.OUTPUT)),
         codec=fields.get("codec", Codec.H264),
@@ -316,7 +316,7 @@ def at_gateway(kind: FrameType, payload: bytes = b"", *, channel: int = 1, **fie
         (at_gateway(FrameType.HEARTBEAT, b"1234", channel=0), "heartbeat of 4 bytes"),
     ],
 )
-def test_a_peer_that_breaks_the_rules_is_told_which(frame: Frame, complaint: str) -> None:
+def test_a_peer_that_breaks_the_rules_is_told_which(frame: LinkFrame, complaint: str) -> None:
     peers = connected()
     assert opened(peers) == 1
     with pytest.raises(LinkProtocolError, match=complaint):
@@ -462,7 +462,7 @@ def in_state(depth: int) -> Peers:
 
 
 plausible = st.builds(
-    Frame,
+    LinkFrame,
     type=st.sampled_from(FrameType),
     flags=st.integers(0, sum(Flag)),
     track=st.sampled_from(Track),
@@ -496,7 +496,7 @@ plausible = st.builds(
 )
 @settings(max_examples=100, deadline=None)
 def test_no_order_of_frames_in_any_state_does_worse_than_a_protocol_error(
-    depth: int, at_worker: bool, sent: list[Frame], data: st.DataObject
+    depth: int, at_worker: bool, sent: list[LinkFrame], data: st.DataObject
 ) -> None:
     peers = in_state(depth)
     end = peers.worker if at_worker else peers.gateway

@@ -9,15 +9,15 @@ from genlock_core.errors import InvalidManifest
 from genlock_core.spec.documents import MAX_CHARS, MAX_DEPTH, MAX_DOCUMENTS
 from genlock_core.spec.manifest import Manifest, check_update, dump_manifest, load_manifest
 from genlock_core.spec.session import (
-    Access,
     AccessMode,
+    AccessSpec,
     Approximation,
-    Output,
+    OutputSpec,
     QualityMode,
     Resolution,
     SessionKey,
     Slo,
-    Source,
+    SourceSpec,
     SourceType,
     StreamSessionSpec,
     resolve,
@@ -52,7 +52,7 @@ def test_there_is_an_example_per_use_and_the_demo_is_what_scripts_rely_on() -> N
     }  # fmt: skip
     (demo,) = load_manifest(next(path for path in EXAMPLES if path.stem == "demo").read_text())
     assert str(demo.key) == "default/demo"
-    assert demo.spec.access == Access(publish=AccessMode.PUBLIC, view=AccessMode.PUBLIC)
+    assert demo.spec.access == AccessSpec(publish=AccessMode.PUBLIC, view=AccessMode.PUBLIC)
     assert demo.spec.source.type is SourceType.WEBRTC
 
 
@@ -273,8 +273,10 @@ specs = st.builds(
     prompt=prompts | st.sampled_from(TRICKY),
     seed=st.integers(0, 2**63 - 1),
     noise_scale=st.floats(0.1, 1.0),
-    source=st.sampled_from([Source(), Source(type=SourceType.FILE, path="a b.mp4"), Source(type=SourceType.NONE)]),
-    output=st.builds(Output),
+    source=st.sampled_from(
+        [SourceSpec(), SourceSpec(type=SourceType.FILE, path="a b.mp4"), SourceSpec(type=SourceType.NONE)]
+    ),
+    output=st.builds(OutputSpec),
     slo=st.builds(Slo),
     approximation=st.just(Approximation(min_steps=1)),
 )
@@ -353,6 +355,8 @@ def test_what_a_session_is_built_on_cannot_be_changed() -> None:
     check_update(SessionKey(name="demo"), old, StreamSessionSpec(prompt="another", noise_scale=0.5))
     with pytest.raises(InvalidManifest) as caught:
         check_update(
-            SessionKey(name="demo"), old, StreamSessionSpec(seed=1, source=Source(type=SourceType.NONE), frame_rate=24)
+            SessionKey(name="demo"),
+            old,
+            StreamSessionSpec(seed=1, source=SourceSpec(type=SourceType.NONE), frame_rate=24),
         )
     assert [problem.path for problem in caught.value.problems] == ["spec.frameRate", "spec.seed", "spec.source.type"]

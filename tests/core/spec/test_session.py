@@ -7,7 +7,7 @@ from genlock_core.spec.session import (
     QualityMode,
     ResolvedSession,
     SessionKey,
-    Source,
+    SourceSpec,
     SourceType,
     StreamSessionSpec,
     resolve,
@@ -51,11 +51,11 @@ def test_min_steps_above_the_modes_steps_are_refused() -> None:
 
 
 def test_a_path_belongs_to_a_file_source_and_to_no_other() -> None:
-    Source(type=SourceType.FILE, path="a.mp4")
+    SourceSpec(type=SourceType.FILE, path="a.mp4")
     with pytest.raises(ValidationError, match="needs one"):
-        Source(type=SourceType.FILE)
+        SourceSpec(type=SourceType.FILE)
     with pytest.raises(ValidationError, match="leave it out"):
-        Source(type=SourceType.NONE, path="a.mp4")
+        SourceSpec(type=SourceType.NONE, path="a.mp4")
 
 
 @pytest.mark.parametrize("prompt", ["", " \n\t", "bell\x07", "nul\x00"])

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from genlock_core.errors import SnapshotRefused
 from genlock_core.media import SourcePosition
 from genlock_core.stream_state import container, tensors
-from genlock_core.stream_state.container import Kind, seal
+from genlock_core.stream_state.container import PartKind, seal
 from genlock_core.stream_state.formats import FORMATS, PayloadFormat
 from genlock_core.stream_state.snapshot import Snapshot, block_digests, decode, encode_delta
 from genlock_core.stream_state.tensors import Tensors
@@ -102,7 +102,7 @@ def test_a_missing_and_a_swapped_block_are_refused() -> None:
 
 
 def test_a_newer_format_is_refused_by_name() -> None:
-    head, _ = seal(2, Kind.HEAD, b"whatever comes after safetensors")
+    head, _ = seal(2, PartKind.HEAD, b"whatever comes after safetensors")
     assert refused(head, {}) == "head: format 2 is newer than this worker reads"
 
 
@@ -156,7 +156,7 @@ def test_a_well_sealed_part_with_nonsense_in_it_is_refused() -> None:
         tensors.pack({"session": SESSION}, {"x": np.zeros(3, np.float64)}).replace(b"F64", b"F08"),
     ]
     for payload in nonsense:
-        assert refused(seal(1, Kind.HEAD, payload)[0], {}).startswith("head: ")
+        assert refused(seal(1, PartKind.HEAD, payload)[0], {}).startswith("head: ")
 
 
 @given(st.data())
@@ -175,9 +175,9 @@ def test_any_flipped_byte_or_cut_is_refused(data: st.DataObject) -> None:
     refused(parts.pop(""), parts)
 
 
-@given(st.binary(max_size=300), st.integers(0, 3), st.sampled_from(list(Kind)))
+@given(st.binary(max_size=300), st.integers(0, 3), st.sampled_from(list(PartKind)))
 @settings(max_examples=200, deadline=None)
-def test_random_payloads_are_refused(payload: bytes, number: int, kind: Kind) -> None:
+def test_random_payloads_are_refused(payload: bytes, number: int, kind: PartKind) -> None:
     refused(seal(number, kind, payload)[0], {})
     refused(payload, {})
 

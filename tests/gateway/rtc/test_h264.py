@@ -3,8 +3,8 @@
 import base64
 
 from genlock_core.media import Codec
+from genlock_gateway.rtc.egress.packetise import packetise_h264
 from genlock_gateway.rtc.h264 import ParameterSets, join_annex_b, nal_type, split_annex_b, starts_picture
-from genlock_gateway.rtc.packetise import packetise_h264
 from tests.gateway.rtc.clips import encode
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from genlock_core.clock import SystemClock
 from genlock_core.media import AccessUnit, Codec
-from genlock_gateway.rtc.fanout import Fanout
+from genlock_gateway.rtc.egress.fanout import Fanout
+from genlock_gateway.rtc.egress.viewer import ViewerCallbacks, ViewerPeer
+from genlock_gateway.rtc.ingest.receive import IngestPeer, PublisherCallbacks
 from genlock_gateway.rtc.media_plane import MediaPlane
-from genlock_gateway.rtc.offer_error import OfferError
-from genlock_gateway.rtc.receive import IngestPeer, PublisherCallbacks
-from genlock_gateway.rtc.viewer import ViewerCallbacks, ViewerPeer
+from genlock_gateway.rtc.sdp.offer_error import OfferError
 from tests.gateway.rtc.clients import Client, Clients, Viewer, until
 from tests.gateway.rtc.clips import decode, encode
 

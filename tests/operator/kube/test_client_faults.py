@@ -12,7 +12,7 @@ from kubernetes.aio.client import Configuration
 
 from genlock_operator.kube.api import PODS
 from genlock_operator.kube.client import KubeClient
-from genlock_operator.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, Refused, Unavailable
+from genlock_operator.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, RequestRefused, Unavailable
 
 POD = {"metadata": {"name": "warm-0"}}
 PATHS = {"create": "/api/v1/namespaces/studio/pods", "other": "/api/v1/namespaces/studio/pods/warm-0"}
@@ -58,7 +58,8 @@ def status(code: int, reason: str, message: str) -> Response:
 
 @every_call
 @pytest.mark.parametrize(
-    ("code", "kind"), [(500, Unavailable), (503, Unavailable), (404, NotFound), (403, Refused), (422, Refused)]
+    ("code", "kind"),
+    [(500, Unavailable), (503, Unavailable), (404, NotFound), (403, RequestRefused), (422, RequestRefused)],
 )
 async def test_an_answer_of_no_success_is_an_error_of_its_kind(
     api: KubeClient, kmock: kmock.RawHandler, asked: str, call: Call, code: int, kind: type[KubeError]
@@ -119,7 +120,7 @@ async def test_there_already_and_changed_meanwhile_are_told_apart(
 
 async def test_a_quota_is_told_from_other_refusals(api: KubeClient, kmock: kmock.RawHandler) -> None:
     kmock[f"post {PATHS['create']}"] << status(403, "Forbidden", "pods is forbidden: exceeded quota: gpus")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         await api.create(PODS, "studio", POD)
     assert caught.value.quota
 

@@ -10,7 +10,7 @@ from genlock_core.clock import ManualClock
 from genlock_operator.actions import Tell
 from genlock_operator.kube.api import Body, Resource
 from genlock_operator.kube.errors import Unavailable
-from genlock_operator.kube.events import BURST, MAX_NOTE_CHARS, PER_SECOND, REPEAT_AFTER_S, Teller
+from genlock_operator.kube.recorder import BURST, MAX_NOTE_CHARS, PER_SECOND, REPEAT_AFTER_S, EventRecorder
 from genlock_operator.observed import Meta
 
 
@@ -35,7 +35,7 @@ class Desk:
     def __init__(self) -> None:
         self.api, self.clock = Api(), ManualClock()
         self.results: list[str] = []
-        self.teller = Teller(
+        self.teller = EventRecorder(
             self.api,  # type: ignore[arg-type]
             identity="replica",
             clock=self.clock,

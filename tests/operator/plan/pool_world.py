@@ -41,7 +41,7 @@ from genlock_operator.plan.policy import (
     STATE_LABEL,
     WorkerDefaults,
 )
-from genlock_operator.plan.pool import plan_pool
+from genlock_operator.plan.pool.plan import plan_pool
 from tests.operator.plan.pool_cluster import START_MS, Cluster, Pod
 
 DEFAULTS = WorkerDefaults(image="worker:1", redis_url="redis://redis:6379")

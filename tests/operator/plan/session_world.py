@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genlock_core.claims.facts import WorkerState, WorkerView
-from genlock_core.claims.figure_board import SessionFigures
+from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.identity import FormatRange
 from genlock_core.claims.record import SessionRecord
 from genlock_core.sizing.placement import PoolShape, place
@@ -23,14 +23,14 @@ from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, SessionAction
 from genlock_operator.observed import Meta, PoolOutlook, SessionResource, SessionSeen
 from genlock_operator.plan.conditions import find
 from genlock_operator.plan.policy import SessionPolicy
-from genlock_operator.plan.session import plan_session
+from genlock_operator.plan.session.plan import plan_session
 from tests.operator.plan.session_claims import BIG, SMALL, StreamSide, Worker
 
 KEY = SessionKey(namespace="studio", name="demo")
 NAME = str(KEY)
 POLICY = SessionPolicy()
 MAX_ROUNDS = 12
-FIGURES = SessionFigures(viewers=3, publisher=True, steps=1, output_fps=16.0, miss_share=0.001, first_frame_ms=312.04)
+FIGURES = PostedFigures(viewers=3, publisher=True, steps=1, output_fps=16.0, miss_share=0.001, first_frame_ms=312.04)
 
 
 def row(*, steps: int, gpus: int, fps: float) -> ProfileRow:
@@ -67,7 +67,7 @@ class World(StreamSide):
     spec: StreamSessionSpec = field(default_factory=StreamSessionSpec)
     mistakes: tuple[str, ...] = ()
     status: SessionStatus = field(default_factory=SessionStatus)
-    figures: SessionFigures | None = None
+    figures: PostedFigures | None = None
     told: list[tuple[str, str]] = field(default_factory=list)
     look_again_ms: int | None = None
     acted: int = 0
@@ -237,7 +237,7 @@ def waiting(**outlooks: PoolOutlook) -> World:
     return world
 
 
-def live(figures: SessionFigures | None = FIGURES) -> World:
+def live(figures: PostedFigures | None = FIGURES) -> World:
     world = living()
     world.go_live()
     world.figures = figures

@@ -8,7 +8,7 @@ from genlock_core.spec.pool import PoolConditionType
 from genlock_core.spec.status import Condition, ConditionType
 from genlock_operator.plan.conditions import (
     MAX_MESSAGE_CHARS,
-    Verdict,
+    ConditionVerdict,
     conditions,
     find,
     milliseconds,
@@ -21,11 +21,13 @@ NOON_MS = 1_767_268_800_000
 LATER_MS = NOON_MS + 90_000
 
 
-def assigned(holds: bool | None, reason: Reason = Reason.CLAIMED, message: str = "worker w0 has it") -> Verdict:
-    return Verdict(ConditionType.ASSIGNED, holds, reason, message)
+def assigned(
+    holds: bool | None, reason: Reason = Reason.CLAIMED, message: str = "worker w0 has it"
+) -> ConditionVerdict:
+    return ConditionVerdict(ConditionType.ASSIGNED, holds, reason, message)
 
 
-def first(*verdicts: Verdict) -> list[Condition]:
+def first(*verdicts: ConditionVerdict) -> list[Condition]:
     return conditions([], verdicts, generation=1, now_ms=NOON_MS)
 
 
@@ -58,7 +60,7 @@ def test_what_holds_is_said_in_the_words_of_kubernetes(holds: bool | None, statu
 
 
 def test_a_condition_without_a_verdict_stays_as_it_is() -> None:
-    before = first(assigned(True), Verdict(ConditionType.LIVE, True, Reason.STREAMING, "frames flow"))
+    before = first(assigned(True), ConditionVerdict(ConditionType.LIVE, True, Reason.STREAMING, "frames flow"))
 
     after = conditions(before, [assigned(False, Reason.STORE_AWAY, "away")], generation=1, now_ms=LATER_MS)
 
@@ -70,7 +72,9 @@ def test_a_condition_that_is_not_there_is_not_found() -> None:
 
 
 def test_a_pool_makes_its_conditions_the_same_way() -> None:
-    (condition,) = first(Verdict(PoolConditionType.AVAILABLE, True, PoolReason.READY, "4 of 4 workers are ready"))
+    (condition,) = first(
+        ConditionVerdict(PoolConditionType.AVAILABLE, True, PoolReason.READY, "4 of 4 workers are ready")
+    )
 
     assert (condition.type, condition.reason) == ("Available", "Ready")
 

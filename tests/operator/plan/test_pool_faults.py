@@ -1,7 +1,7 @@
 """What a pool does when something goes wrong: nodes, pods, workers, images, quotas, Redis."""
 
 from genlock_operator.actions import CloseWorker, RetirePod
-from genlock_operator.plan.pool import plan_pool
+from genlock_operator.plan.pool.plan import plan_pool
 from tests.operator.plan.pool_world import DEFAULTS, NODES, World, fill, pool_spec, world
 
 

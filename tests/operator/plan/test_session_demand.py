@@ -3,7 +3,7 @@
 import pytest
 
 from genlock_operator.observed import Demand
-from genlock_operator.plan.demand import demand_of
+from genlock_operator.plan.session.demand import demand_of
 from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL
 from tests.operator.plan.session_world import NAME, World
 

@@ -9,7 +9,7 @@ from genlock_operator.actions import (
     LookAgain,
     WriteSessionStatus,
 )
-from genlock_operator.plan.session import plan_session, store_away
+from genlock_operator.plan.session.plan import plan_session, store_away
 from tests.operator.plan.session_world import (
     POLICY,
     kinds,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from genlock_core.claims.facts import MoveCause
-from genlock_core.claims.figure_board import SessionFigures
+from genlock_core.claims.figure_board import PostedFigures
 from genlock_operator.actions import LookAgain
 from genlock_operator.observed import PoolOutlook
 from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL
@@ -31,7 +31,7 @@ def test_the_first_figures_are_written_at_once() -> None:
 
 def test_figures_of_a_stream_without_a_frame_are_not_its_first() -> None:
     world = live(figures=None)
-    world.figures = SessionFigures(viewers=1)
+    world.figures = PostedFigures(viewers=1)
 
     status = written(world)
 

@@ -11,7 +11,7 @@ from genlock_core.spec.status import ConditionType, SessionStatus
 from genlock_operator.actions import LookAgain, WriteSessionStatus
 from genlock_operator.observed import SessionResource
 from genlock_operator.plan.conditions import find, timestamp
-from genlock_operator.plan.status import status_of, stored_status
+from genlock_operator.plan.session.status import status_of, stored_status
 from tests.operator.plan.session_claims import NOW_MS, SMALL
 from tests.operator.plan.session_world import (
     FIGURES,

@@ -6,7 +6,7 @@ from genlock_core.clock import ManualClock
 from genlock_operator.actions import PoolAction, SessionAction, WritePoolStatus
 from genlock_operator.observed import Meta
 from genlock_operator.plan.policy import WorkerDefaults
-from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.store_state import StoreState
@@ -42,7 +42,7 @@ def pools(hands: Recorder) -> PoolReconciler:
     return PoolReconciler(
         caches=caches,
         workers=WorkerTable(stuck_after_ms=30_000),
-        waiting=WaitingRoom(),
+        waiting=PendingSessions(),
         queue=WorkQueue(clock),
         hands=hands,  # type: ignore[arg-type]
         clock=clock,

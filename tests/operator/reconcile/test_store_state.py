@@ -11,7 +11,7 @@ from genlock_operator.actions import PoolAction, SessionAction, Tell, WriteSessi
 from genlock_operator.observed import Meta, PoolSeen, SessionResource
 from genlock_operator.plan.policy import SessionPolicy, WorkerDefaults
 from genlock_operator.reconcile import keys
-from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.session import Board, SessionReconciler
@@ -66,7 +66,7 @@ def sessions(clock: ManualClock, state: StoreState, hands: Recorder) -> SessionR
         claims=NoRedis(),  # type: ignore[arg-type]
         workers=WorkerTable(stuck_after_ms=30_000),
         board=Board(),
-        waiting=WaitingRoom(),
+        waiting=PendingSessions(),
         queue=WorkQueue(clock, jitter=lambda: 1.0),
         hands=hands,  # type: ignore[arg-type]
         clock=clock,
@@ -148,7 +148,7 @@ async def test_a_pool_is_planned_by_when_redis_came_back(
     reconciler = PoolReconciler(
         caches=caches,
         workers=WorkerTable(stuck_after_ms=30_000),
-        waiting=WaitingRoom(),
+        waiting=PendingSessions(),
         queue=WorkQueue(clock),
         hands=hands,  # type: ignore[arg-type]
         clock=clock,

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import pytest
 
 from genlock_core.claims.facts import WorkerState, WorkerView
-from genlock_core.claims.figure_board import SessionFigures
+from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.identity import CAPACITY, FormatRange, WorkerIdentity
 from genlock_core.clock import ManualClock
 from genlock_operator.observed import Demand
-from genlock_operator.reconcile.demand import WaitingRoom
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.session import Board
 from genlock_operator.reconcile.store_state import StoreState
@@ -23,10 +23,10 @@ class Redis:
     """What the watch reads: figures and workers."""
 
     def __init__(self) -> None:
-        self.figures: Mapping[str, SessionFigures] = {}
+        self.figures: Mapping[str, PostedFigures] = {}
         self.views: list[WorkerView] = []
 
-    async def read(self) -> Mapping[str, SessionFigures]:
+    async def read(self) -> Mapping[str, PostedFigures]:
         return self.figures
 
     async def workers(self) -> list[WorkerView]:
@@ -49,7 +49,7 @@ def watch(redis: Redis) -> StoreWatch:
         figures=redis,  # type: ignore[arg-type]
         workers=WorkerTable(stuck_after_ms=30_000),
         board=Board(),
-        waiting=WaitingRoom(),
+        waiting=PendingSessions(),
         queue=WorkQueue(clock),
         state=StoreState(clock),
         clock=clock,
@@ -87,19 +87,19 @@ def view(*, free: int) -> WorkerView:
 
 
 async def test_sessions_are_looked_at_when_their_figures_come_change_or_go(redis: Redis, watch: StoreWatch) -> None:
-    redis.figures = {A: SessionFigures(viewers=1), B: SessionFigures(viewers=1)}
+    redis.figures = {A: PostedFigures(viewers=1), B: PostedFigures(viewers=1)}
     await watch.read_figures()
     assert queued(watch) == {A, B}
-    redis.figures = {A: SessionFigures(viewers=2), B: SessionFigures(viewers=1)}
+    redis.figures = {A: PostedFigures(viewers=2), B: PostedFigures(viewers=1)}
     await watch.read_figures()
     assert queued(watch) == {A}
-    redis.figures = {A: SessionFigures(viewers=2)}
+    redis.figures = {A: PostedFigures(viewers=2)}
     await watch.read_figures()
     assert queued(watch) == {B}
 
 
 async def test_figures_of_namespaces_that_are_not_watched_are_nobodys(redis: Redis, watch: StoreWatch) -> None:
-    redis.figures = {"other/a": SessionFigures(viewers=1)}
+    redis.figures = {"other/a": PostedFigures(viewers=1)}
     await watch.read_figures()
     assert queued(watch) == set()
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from genlock_core.clock import ManualClock
-from genlock_worker.engine import Chunk, EngineFailure, Row, RowResult, StreamSettings
+from genlock_worker.engines.contract import Chunk, EngineFailure, Row, RowResult, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.textures import make_brushes
 from genlock_worker.profiling.measure import CATCH_UP_S, Effort, Measurement, Skipped, measure, measure_all

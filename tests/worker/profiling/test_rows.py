@@ -6,8 +6,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core.crds import crd
 from genlock_core.sizing.profile import ProfileRow, load_profiles
-from genlock_core.spec import crd
 from genlock_worker.profiling.measure import Measurement
 from genlock_worker.profiling.plan import Combination
 from genlock_worker.profiling.rows import document, merged, percentile, row_of

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from genlock_core.clock import ManualClock
 from genlock_core.media import SourcePosition
-from genlock_worker.chunks import SourceFrame
-from genlock_worker.sources import Metronome, Source, SourceFailed
-from genlock_worker.sources.file import FileSource, find_media
-from genlock_worker.sources.pattern import TestPatternSource, draw, read_index
-from genlock_worker.sources.prompt_only import PromptOnlySource
+from genlock_worker.intake.chunks import SourceFrame
+from genlock_worker.intake.file import FileSource, find_media
+from genlock_worker.intake.pattern import TestPatternSource, draw, read_index
+from genlock_worker.intake.prompt_only import PromptOnlySource
+from genlock_worker.intake.source import Metronome, Source, SourceFailed
 
 CLIP_FRAMES = 12
 CLIP_RATE = 10

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
-from genlock_worker.engine import Engine
-from genlock_worker.engines.diffusion_settings import DiffusionSettings
+from genlock_worker.engines.contract import Engine
+from genlock_worker.engines.diffusion.options import DiffusionSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 
 ENGINES = ("mock", "diffusion")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
-from genlock_worker.engine import Engine, EngineFailure
+from genlock_worker.engines.contract import Engine, EngineFailure
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 
 DOES_NOT_FIT = (EngineFailure, torch.OutOfMemoryError)

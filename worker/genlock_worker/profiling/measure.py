@@ -14,7 +14,7 @@ from statistics import median
 from typing import Protocol
 
 from genlock_core.clock import Clock
-from genlock_worker.engine import (
+from genlock_worker.engines.contract import (
     CHUNK_FRAMES,
     FIRST_CHUNK_FRAMES,
     Chunk,
@@ -23,9 +23,9 @@ from genlock_worker.engine import (
     Frames,
     Row,
 )
-from genlock_worker.lanes import MOST_UNDECODED
 from genlock_worker.profiling.plan import Combination, seconds_left, without_larger
 from genlock_worker.profiling.streams import FRAME_RATE, first_pictures, later_pictures, opened
+from genlock_worker.rows.lanes import MOST_UNDECODED
 
 CATCH_UP_S = (FIRST_CHUNK_FRAMES - 1) / FRAME_RATE
 """From a camera's first frame to the last one of its first chunk."""

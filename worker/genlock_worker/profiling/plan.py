@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from genlock_core.errors import GenlockError
 from genlock_core.spec.session import Resolution
-from genlock_worker.scheduler import MAX_ROWS
+from genlock_worker.rows.scheduler import MAX_ROWS
 
 MAX_STEPS = 4
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from genlock_worker.engine import CHUNK_FRAMES, FIRST_CHUNK_FRAMES, Engine, Frames, StreamSettings
+from genlock_worker.engines.contract import CHUNK_FRAMES, FIRST_CHUNK_FRAMES, Engine, Frames, StreamSettings
+from genlock_worker.intake.pattern import draw
 from genlock_worker.profiling.plan import Combination
-from genlock_worker.sources.pattern import draw
 
 FRAME_RATE = 16
 """Frames per second of the cameras."""

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.weights import skeletons
-from genlock_worker.engines.diffusion.weights.model_files import Part
+from genlock_worker.engines.diffusion.weights.model_files import ModelPart
 from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 
 TINY = MODELS["tiny"]
@@ -24,12 +24,12 @@ TINY = MODELS["tiny"]
 
 def transformer_weights(seed: int = 1) -> dict[str, Tensor]:
     """Under the published names."""
-    return _drawn(skeletons.expected(Part.TRANSFORMER, TINY).shapes, seed)
+    return _drawn(skeletons.expected(ModelPart.TRANSFORMER, TINY).shapes, seed)
 
 
 def text_weights() -> dict[str, Tensor]:
     """Under transformers' names, the tied embedding once."""
-    return _drawn(skeletons.expected(Part.TEXT_ENCODER, TINY).shapes, 2)
+    return _drawn(skeletons.expected(ModelPart.TEXT_ENCODER, TINY).shapes, 2)
 
 
 def vae_weights() -> dict[str, Tensor]:

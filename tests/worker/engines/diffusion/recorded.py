@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
-from genlock_worker.engines.ring import RingLayout
 
 TOLERANCE = 1e-4
 FOLDER = Path(__file__).parent / "golden"

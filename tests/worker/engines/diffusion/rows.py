@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import Positions, TransformerConfig
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import RowBatch
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
-from genlock_worker.engines.ring import RingLayout
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genlock_core.clock import ManualClock
-from genlock_worker.engine import Change, Chunk, EngineState, Frames, Row, StreamSettings, chunk_frames
+from genlock_worker.engines.contract import Change, Chunk, EngineState, Frames, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.components import Components, LoadOptions, load_components
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine

@@ -9,7 +9,7 @@ from torch import Tensor
 from genlock_worker.engines.diffusion.config import TINY
 from genlock_worker.engines.diffusion.network import attention
 from genlock_worker.engines.diffusion.network.attention import AttentionMissing
-from genlock_worker.engines.diffusion_settings import add_options
+from genlock_worker.engines.diffusion.options import add_options
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

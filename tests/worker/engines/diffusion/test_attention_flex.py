@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlock_worker.engine import Change, Frames
+from genlock_worker.engines.contract import Change, Frames
 from genlock_worker.engines.diffusion.components import LoadOptions, load_components
 from genlock_worker.engines.diffusion.config import MODELS, TINY
 from genlock_worker.engines.diffusion.network import attention

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.diffusion.config import MODELS, TINY
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.weights.checkpoints import (
-    Checkpoint,
+    WeightsCheckpoint,
     load_into,
     open_checkpoint,
     shapes,
 )
 from genlock_worker.engines.diffusion.weights.key_names import transformer_names
-from genlock_worker.engines.ring import V2V_RING
 
 CPU = torch.device("cpu")
 
@@ -269,7 +269,7 @@ def test_a_damaged_table_is_refused_in_words_or_still_holds_tensors(place: float
     damaged[int(place * len(damaged))] ^= bits
     path.write_bytes(damaged)
     with contextlib.suppress(WrongCheckpoint):
-        assert isinstance(open_checkpoint([path]), Checkpoint)
+        assert isinstance(open_checkpoint([path]), WeightsCheckpoint)
 
 
 def test_a_module_is_loaded_without_the_names_that_its_caller_ties(tmp_path: Path) -> None:

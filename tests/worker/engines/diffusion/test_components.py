@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlock_worker.engines.blend import prompt_digest
+from genlock_worker.engines.algorithm.blend import prompt_digest
+from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.diffusion.components import (
     Components,
     LoadOptions,
@@ -27,7 +28,6 @@ from genlock_worker.engines.diffusion.network.row_batch import RowBatch
 from genlock_worker.engines.diffusion.weights import random_weights, skeletons
 from genlock_worker.engines.diffusion.weights.key_names import vae_names
 from genlock_worker.engines.diffusion.weights.random_vae import random_vae
-from genlock_worker.engines.ring import V2V_RING
 from tests.worker.engines.diffusion.model_folders import (
     TINY,
     diffusers_folder,

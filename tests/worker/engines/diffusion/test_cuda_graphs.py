@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.diffusion.config import TINY
 from genlock_worker.engines.diffusion.execution.cuda_graphs import GraphBook, GraphedForward, RowSet, Serials
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
-from genlock_worker.engines.ring import V2V_RING
 
 SHAPE = (1, 1, 16, 4, 4)
 FULL = V2V_RING.slots * 4

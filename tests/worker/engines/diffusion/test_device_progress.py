@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from genlock_worker.engine import Row
+from genlock_worker.engines.contract import Row
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from tests.worker.engines.diffusion.streams import BlockVae, Cramped, chunk, engine, play, settings
 

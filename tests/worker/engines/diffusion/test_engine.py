@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlock_worker.engine import Change, Chunk, EngineFailure, Row
+from genlock_worker.engines.algorithm.ring import RingLayout
+from genlock_worker.engines.contract import Change, Chunk, EngineFailure, Row
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.execution.sync_check import no_host_sync
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
-from genlock_worker.engines.ring import RingLayout
 from tests.worker.engines.diffusion.streams import (
     HEIGHT,
     WIDTH,

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genlock_worker.engine import Change, EngineFailure, Frames, Row
-from genlock_worker.engines import noise
+from genlock_worker.engines.algorithm import noise
+from genlock_worker.engines.algorithm.ring import RingLayout
+from genlock_worker.engines.contract import Change, EngineFailure, Frames, Row
 from genlock_worker.engines.diffusion.config import TINY, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.kv import TextKv
@@ -19,7 +20,6 @@ from genlock_worker.engines.diffusion.streaming.device_progress import DevicePro
 from genlock_worker.engines.diffusion.streaming.micro_step import Renoise, RowWork, run_rows
 from genlock_worker.engines.diffusion.streaming.restore import plan
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
-from genlock_worker.engines.ring import RingLayout
 from tests.worker.engines.diffusion.rows import CPU, empty_ring
 from tests.worker.engines.diffusion.streams import (
     BlockVae,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlock_worker.engines import flow as schedule
+from genlock_worker.engines.algorithm import flow as schedule
 from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.rope import rotate, turns

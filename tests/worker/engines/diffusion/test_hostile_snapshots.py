@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from genlock_worker.engine import Change, EngineFailure, EngineState, Row
-from genlock_worker.engines.blend import prompt_digest
+from genlock_worker.engines.algorithm.blend import prompt_digest
+from genlock_worker.engines.contract import Change, EngineFailure, EngineState, Row
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.streaming import kept
 from genlock_worker.engines.diffusion.streaming.kept import compress, jpeg_size

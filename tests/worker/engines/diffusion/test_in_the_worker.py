@@ -16,15 +16,15 @@ from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_worker import main
-from genlock_worker.checkpoint import Checkpoint
-from genlock_worker.chunks import InputChunk, SourceFrame
-from genlock_worker.cost_model import CostModel, LinearCost
-from genlock_worker.engine import Change, EngineFailure, Frames, StreamSettings, chunk_frames
-from genlock_worker.engine_listener import GeneratedChunk
-from genlock_worker.engine_loop import EngineLoop
+from genlock_worker.engines.contract import Change, EngineFailure, Frames, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
-from genlock_worker.residents import SessionPlan
+from genlock_worker.intake.chunks import InputChunk, SourceFrame
+from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.rows.cost_model import CostModel, LinearCost
+from genlock_worker.rows.engine_loop import EngineLoop
+from genlock_worker.rows.listener import GeneratedChunk
+from genlock_worker.rows.residents import SessionPlan
 from tests.worker.engines.diffusion.streams import (
     HEIGHT,
     WIDTH,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from genlock_worker.engine import Change, Chunk, Frames, Row
+from genlock_worker.engines.contract import Change, Chunk, Frames, Row
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, difference, engine, play, settings

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from genlock_worker.engine import Change, Frames, Row
+from genlock_worker.engines.contract import Change, Frames, Row
 from genlock_worker.engines.diffusion.config import Positions, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
@@ -99,7 +99,7 @@ def test_a_week_later_the_same_input_gives_the_same_picture() -> None:
     week = 7 * 24 * 3600 * 4 // SCENE * SCENE
     age(one, "late", week)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genlock_worker.engines.noise.draw", lambda *, shape, **_: np.zeros(shape, np.float32))
+        patch.setattr("genlock_worker.engines.algorithm.noise.draw", lambda *, shape, **_: np.zeros(shape, np.float32))
         early, late = show(one, "early", 2 * SCENE, 6), show(one, "late", 2 * SCENE + week, 6)
     for before, after in zip(early, late, strict=True):
         np.testing.assert_array_equal(before, after)

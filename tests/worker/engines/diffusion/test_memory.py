@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_worker.engine import Change, EngineFailure, Row
+from genlock_worker.engines.algorithm.ring import V2V_RING
+from genlock_worker.engines.contract import Change, EngineFailure, Row
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget, free_for_sessions, session_bytes
-from genlock_worker.engines.ring import V2V_RING
 from tests.worker.engines.diffusion.streams import caches, chunk, components, engine, play, settings
 
 MIB = 1024**2

@@ -9,7 +9,7 @@ from genlock_worker.engines.diffusion.errors import MissingWeights, UnknownModel
 from genlock_worker.engines.diffusion.weights.model_files import (
     LAYOUTS,
     REQUIRED,
-    Part,
+    ModelPart,
     find_part,
     find_parts,
     model_config,
@@ -24,8 +24,8 @@ def put(folder: Path, path: str, text: str = "x") -> Path:
     return file
 
 
-@pytest.mark.parametrize("part", list(Part))
-def test_a_part_is_found_in_each_of_its_places(part: Part, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", list(ModelPart))
+def test_a_part_is_found_in_each_of_its_places(part: ModelPart, tmp_path: Path) -> None:
     for number, below in enumerate(LAYOUTS[part]):
         folder = tmp_path / str(number)
         text = json.dumps({"weight_map": {"a": "shard-1.safetensors"}}) if below.suffix == ".json" else ""
@@ -39,7 +39,7 @@ def test_a_part_is_found_in_each_of_its_places(part: Part, tmp_path: Path) -> No
 def test_the_converted_transformer_is_preferred_to_the_published_one(tmp_path: Path) -> None:
     put(tmp_path, "model.pt")
     converted = put(tmp_path, "transformer.safetensors")
-    found = find_part(tmp_path, Part.TRANSFORMER)
+    found = find_part(tmp_path, ModelPart.TRANSFORMER)
     assert found is not None
     assert found.files == (converted,)
 
@@ -56,7 +56,7 @@ def test_all_shards_of_an_index_belong_to_the_part(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "b.safetensors", "c": "a.safetensors", "d": "b.safetensors"}}
     put(tmp_path, "text_encoder/model.safetensors.index.json", json.dumps(index))
     first, second = (put(tmp_path, f"text_encoder/{name}.safetensors", "xy") for name in "ab")
-    found = find_part(tmp_path, Part.TEXT_ENCODER)
+    found = find_part(tmp_path, ModelPart.TEXT_ENCODER)
     assert found is not None
     assert found.files == (first, second)
     assert found.bytes == 4
@@ -83,14 +83,14 @@ def test_an_index_that_names_no_files_beside_it_is_refused(text: str, tmp_path: 
     put(tmp_path, "other.safetensors")
     index = put(tmp_path, "text_encoder/model.safetensors.index.json", text)
     with pytest.raises(WrongCheckpoint, match="shard") as raised:
-        find_part(tmp_path, Part.TEXT_ENCODER)
+        find_part(tmp_path, ModelPart.TEXT_ENCODER)
     assert raised.value.path == index
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.pt").mkdir()
     with pytest.raises(WrongCheckpoint, match="is a folder"):
-        find_part(tmp_path, Part.TRANSFORMER)
+        find_part(tmp_path, ModelPart.TRANSFORMER)
 
 
 def test_missing_parts_are_all_named_with_every_path_and_what_to_do(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_missing_parts_are_all_named_with_every_path_and_what_to_do(tmp_path: Pa
     message = str(raised.value)
     assert "3 parts missing" in message
     assert "no transformer" not in message
-    for part in (Part.VAE, Part.TEXT_ENCODER, Part.TOKENIZER):
+    for part in (ModelPart.VAE, ModelPart.TEXT_ENCODER, ModelPart.TOKENIZER):
         for below in LAYOUTS[part]:
             assert str(below) in message
     assert str(folder) in message

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlock_worker.engine import EngineFailure, Frames, Row
+from genlock_worker.engines.contract import EngineFailure, Frames, Row
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from genlock_worker.engines.diffusion.streaming.pictures import OneThread, PictureDecoder
 from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, engine, settings, stored

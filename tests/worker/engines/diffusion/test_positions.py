@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.streaming.positions import REFRESH_AT, frame_index, slot_indices
-from genlock_worker.engines.ring import RingLayout
 
 FRAMES = 100_000
 LAYOUTS = st.integers(2, 24).flatmap(lambda slots: st.builds(RingLayout, st.just(slots), st.integers(0, slots - 1)))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from genlock_worker.engines.blend import Weights, prompt_digest
+from genlock_worker.engines.algorithm.blend import Weights, prompt_digest
 from genlock_worker.engines.diffusion import prompt_book
 from genlock_worker.engines.diffusion.network.kv import TextKv
 from genlock_worker.engines.diffusion.prompt_book import Embedding, PromptBook

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from genlock_worker.engine import Change, Chunk, StreamSettings
+from genlock_worker.engines.algorithm.ring import RingLayout
+from genlock_worker.engines.contract import Change, Chunk, StreamSettings
 from genlock_worker.engines.diffusion.config import Positions, StreamOptions
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.streaming.restore import plan
-from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, opening_length
-from genlock_worker.engines.ring import RingLayout
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, opening_length
 from tests.worker.engines.diffusion.streams import (
     BlockVae,
     StreamBatch,
@@ -177,7 +177,7 @@ def record(layout: RingLayout, frames: int, replaced: Sequence[tuple[int, int]])
     """A row's record after `frames` frames; `replaced` are (frame, sink slot)."""
     cache, _ = blank_cache(layout)
     for frame in range(frames):
-        cache.write([StoredFrame(0, frame, NO_LATENT, 700.0, (("p", 1.0),))])
+        cache.write([StoredLatent(0, frame, NO_LATENT, 700.0, (("p", 1.0),))])
         for when, sink in replaced:
             if when == frame and sink < layout.sinks and frame >= layout.slots - 1:
                 cache.replace_sink(sink, chunk=frame)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.network.kv import Ring
-from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, latent_frames
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, latent_frames
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
-from genlock_worker.engines.ring import RingLayout
 
 LAYOUTS = st.integers(2, 8).flatmap(
     lambda slots: st.builds(RingLayout, slots=st.just(slots), sinks=st.integers(0, slots - 1))
@@ -48,7 +48,7 @@ def stream(
         frames = latent_frames(chunk)
         for frame in frames:
             ring.held[rule.layout.slot(frame)] = frame
-        cache.write([StoredFrame(0, frame, NO_LATENT, 700.0, (("p", 1.0),)) for frame in frames])
+        cache.write([StoredLatent(0, frame, NO_LATENT, 700.0, (("p", 1.0),)) for frame in frames])
         sink = rule.choose(next(likenesses), chunk=chunk, frames=frames, replaced_in=cache.replaced_in)
         if sink is not None:
             cache.replace_sink(sink, chunk=chunk)

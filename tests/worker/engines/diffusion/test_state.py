@@ -16,8 +16,8 @@ from pydantic import JsonValue
 
 from genlock_core.stream_state.formats import FORMATS
 from genlock_core.stream_state.snapshot import Snapshot, decode, encode_delta
-from genlock_worker.engine import Change, EngineFailure, EngineState, StreamSettings
-from genlock_worker.engines.blend import prompt_digest
+from genlock_worker.engines.algorithm.blend import prompt_digest
+from genlock_worker.engines.contract import Change, EngineFailure, EngineState, StreamSettings
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.streaming.transfers import from_host, to_host

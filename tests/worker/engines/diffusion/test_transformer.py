@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TINY, Positions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
-from genlock_worker.engines.ring import RingLayout
 from tests.worker.engines.diffusion import recorded
 from tests.worker.engines.diffusion.recorded import CONFIG, FRAME_TOKENS, LAYOUT
 from tests.worker.engines.diffusion.rows import RowInput, batch_of, copy_of, empty_ring

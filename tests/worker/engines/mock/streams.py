@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlock_core.clock import ManualClock
-from genlock_worker.engine import Change, Chunk, Frames, Row, StreamSettings, chunk_frames
+from genlock_worker.engines.contract import Change, Chunk, Frames, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.textures import make_brushes
 

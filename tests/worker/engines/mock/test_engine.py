@@ -9,7 +9,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from genlock_core.clock import ManualClock
-from genlock_worker.engine import Change, Chunk, EngineFailure, EngineState, Frames, Row
+from genlock_worker.engines.contract import Change, Chunk, EngineFailure, EngineState, Frames, Row
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.words import Medium
 from tests.worker.engines.mock.streams import HEIGHT, WIDTH, chunk, difference, engine, play, settings

@@ -11,7 +11,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from genlock_worker.engine import Change, Chunk, EngineFailure, EngineState, Frames, Row
+from genlock_worker.engines.contract import Change, Chunk, EngineFailure, EngineState, Frames, Row
 from genlock_worker.engines.mock import MockEngine
 from tests.worker.engines.mock.streams import chunk, engine, play, settings
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_worker.engines.blend import prompt_digest
+from genlock_worker.engines.algorithm.blend import prompt_digest
 from genlock_worker.engines.mock.styles import look_for
 from genlock_worker.engines.mock.words import MEDIUM_WORDS, Medium, Scene
 

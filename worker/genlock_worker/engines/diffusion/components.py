@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
 from genlock_worker.engines.diffusion.config import DiffusionConfig
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
 from genlock_worker.engines.diffusion.execution import fp8
@@ -23,13 +24,12 @@ from genlock_worker.engines.diffusion.prompt_book import PromptBook
 from genlock_worker.engines.diffusion.weights import random_vae, random_weights, skeletons, text_loading
 from genlock_worker.engines.diffusion.weights.checkpoints import load_into, open_checkpoint
 from genlock_worker.engines.diffusion.weights.key_names import transformer_names, vae_names
-from genlock_worker.engines.diffusion.weights.model_files import REQUIRED, Part, PartFiles, find_parts, size_words
-from genlock_worker.engines.ring import V2V_RING, RingLayout
+from genlock_worker.engines.diffusion.weights.model_files import REQUIRED, ModelPart, PartFiles, find_parts, size_words
 
 Progress = Callable[[str], None]
 """Takes a line now and then."""
 
-Files = dict[Part, PartFiles]
+Files = dict[ModelPart, PartFiles]
 """The parts that have files; empty where all is made of random numbers."""
 
 
@@ -147,7 +147,7 @@ def _find_files(config: DiffusionConfig, weights: Path | None, options: LoadOpti
         return {}
     if folder is None:
         raise MissingWeights(config.name, ["no folder of weights was named (--weights FOLDER)"])
-    decoder = (Part.TINY_DECODER,) if options.decoder == "tiny" else ()
+    decoder = (ModelPart.TINY_DECODER,) if options.decoder == "tiny" else ()
     return find_parts(folder, *REQUIRED, *decoder)
 
 
@@ -163,7 +163,7 @@ def _transformer(
     attend = attention.choose(options.attention, config.transformer, device=device, dtype=dtype)
     model = skeletons.transformer(config.transformer, layout=options.ring, attend=attend)
     if files:
-        checkpoint = open_checkpoint(files[Part.TRANSFORMER].files)
+        checkpoint = open_checkpoint(files[ModelPart.TRANSFORMER].files)
         load_into(model, checkpoint, transformer_names, device=device, dtype=dtype)
     else:
         random_weights.fill(model, device=device, dtype=dtype, factors=random_weights.TRANSFORMER_FACTORS)
@@ -188,7 +188,7 @@ def _vae(
     started_s = time.monotonic()
     if files:
         model = skeletons.vae(config.vae)
-        load_into(model, open_checkpoint(files[Part.VAE].files), vae_names, device=device, dtype=dtype)
+        load_into(model, open_checkpoint(files[ModelPart.VAE].files), vae_names, device=device, dtype=dtype)
     else:
         model = random_vae.random_vae(config.vae, random_weights.SEED)
     decoder = _tiny_decoder(config, files, device, dtype) if options.decoder == "tiny" else None
@@ -207,7 +207,7 @@ def _vae(
 
 def _tiny_decoder(config: DiffusionConfig, files: Files, device: torch.device, dtype: torch.dtype) -> TinyDecoder:
     if files:
-        return tiny_decoder.read(open_checkpoint(files[Part.TINY_DECODER].files), device=device, dtype=dtype)
+        return tiny_decoder.read(open_checkpoint(files[ModelPart.TINY_DECODER].files), device=device, dtype=dtype)
     decoder = skeletons.tiny_decoder(config.vae)
     random_weights.fill(decoder, device=device, dtype=dtype)
     return decoder

@@ -6,7 +6,7 @@ Figures are those of the published configurations (Wan 2.1 model cards; StreamDi
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from genlock_worker.engines.ring import V2V_RING, RingLayout
+from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
 
 
 @dataclass(frozen=True, slots=True)

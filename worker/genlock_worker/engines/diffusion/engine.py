@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from genlock_core.clock import Clock
-from genlock_worker.engine import (
+from genlock_worker.engines.algorithm.flow import step_list
+from genlock_worker.engines.contract import (
     Change,
     Chunk,
     EngineFailure,
@@ -33,9 +34,8 @@ from genlock_worker.engines.diffusion.streaming.device_progress import DevicePro
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, run_rows
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
-from genlock_worker.engines.diffusion.streaming.session import Session, Shared, check_settings
+from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, Shared, check_settings
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
-from genlock_worker.engines.flow import step_list
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class DiffusionEngine:
         self._clock = clock
         total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
         self._budget = MemoryBudget(total)
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, DiffusionSession] = {}
         self._cut_short: set[str] = set()
         """Sessions that were told that their steps do not fit."""
 
@@ -136,7 +136,7 @@ class DiffusionEngine:
         self.prepare(settings.prompt)
         self._admit(session, settings, len(step_list(settings.steps, text_only=settings.text_only)))
         try:
-            self._sessions[session] = Session.opened(session, settings, self._shared)
+            self._sessions[session] = DiffusionSession.opened(session, settings, self._shared)
         except torch.OutOfMemoryError as problem:
             self.close(session)
             raise EngineFailure(session, f"there is no memory for its rings: {problem}") from problem
@@ -254,7 +254,7 @@ class DiffusionEngine:
         except DoesNotFit as refusal:
             raise EngineFailure(session, f"refused: {refusal}") from refusal
 
-    def _affordable_steps(self, session: Session) -> int:
+    def _affordable_steps(self, session: DiffusionSession) -> int:
         """The steps of the next chunk: as wished, or as many as there is memory for."""
         for steps in range(session.steps, 1, -1):
             rows = max(session.rows_of(steps), len(session.rows))
@@ -269,7 +269,7 @@ class DiffusionEngine:
                 return steps
         return 1
 
-    def _settle(self, session: Session) -> None:
+    def _settle(self, session: DiffusionSession) -> None:
         """Rows that were dropped are free again."""
         self._budget.take(session.name, self._bytes(session.settings, len(session.rows)))
 
@@ -285,7 +285,7 @@ class DiffusionEngine:
             vae_bytes=parts.vae.stream_bytes(size.height, size.width),
         )
 
-    def _session(self, session: str) -> Session:
+    def _session(self, session: str) -> DiffusionSession:
         try:
             return self._sessions[session]
         except KeyError:

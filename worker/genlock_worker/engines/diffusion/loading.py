@@ -6,13 +6,13 @@ import torch
 
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.components import LoadOptions, choose_device, choose_dtype, load_components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.execution.forward import ForwardOptions, make_forward
+from genlock_worker.engines.diffusion.options import DiffusionSettings
 from genlock_worker.engines.diffusion.weights.model_files import model_config
-from genlock_worker.engines.diffusion_settings import DiffusionSettings
-from genlock_worker.engines.ring import RingLayout
 
 logger = logging.getLogger(__name__)
 

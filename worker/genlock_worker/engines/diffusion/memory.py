@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from genlock_worker.engines.blend import BLEND_CHUNKS
+from genlock_worker.engines.algorithm.blend import BLEND_CHUNKS
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
 from genlock_worker.engines.diffusion.network.kv import ring_bytes
-from genlock_worker.engines.ring import RingLayout
 
 WORKSPACE_SHARE = 0.15
 """Share of the free GPU memory that is left to activations, the VAE's work and the allocator's waste."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genlock_worker.engines.blend import Weights, prompt_digest
+from genlock_worker.engines.algorithm.blend import Weights, prompt_digest
 from genlock_worker.engines.diffusion.network.kv import TextKv
 from genlock_worker.engines.diffusion.network.text_encoder import TextEncoder
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from genlock_core.clock import Clock
-from genlock_worker.engine import (
+from genlock_worker.engines.contract import (
     Change,
     Chunk,
     EngineFailure,
@@ -24,7 +24,7 @@ from genlock_worker.engine import (
     chunk_frames,
 )
 from genlock_worker.engines.mock import state as states
-from genlock_worker.engines.mock.session import Session
+from genlock_worker.engines.mock.session import MockSession
 from genlock_worker.engines.mock.textures import Brushes, make_brushes
 from genlock_worker.engines.mock.timing import StepTiming
 
@@ -53,7 +53,7 @@ class MockEngine:
         self._clock = clock
         self._wait = wait
         self._brushes = brushes or make_brushes()
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, MockSession] = {}
         self._rows_painted = 0
         cv2.setNumThreads(1)
 
@@ -83,7 +83,7 @@ class MockEngine:
     def open(self, session: str, settings: StreamSettings) -> None:
         """Start a session from nothing. Raises ValueError if it is open already or cannot be served."""
         self._check_free(session)
-        self._sessions[session] = Session.opened(settings, self._brushes)
+        self._sessions[session] = MockSession.opened(settings, self._brushes)
 
     def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
         """Start a session from a snapshot; its next output is the one that the snapshot's session would have given.
@@ -145,7 +145,7 @@ class MockEngine:
             digest.update(np.ascontiguousarray(stored.latent).tobytes())
         return digest.hexdigest() if sinks else ""
 
-    def _session(self, session: str) -> Session:
+    def _session(self, session: str) -> MockSession:
         try:
             return self._sessions[session]
         except KeyError:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from genlock_worker.engines import flow, noise
-from genlock_worker.engines.blend import Weights
-from genlock_worker.engines.ring import SINKS
+from genlock_worker.engines.algorithm import flow, noise
+from genlock_worker.engines.algorithm.blend import Weights
+from genlock_worker.engines.algorithm.ring import SINKS
 
 Pixels = NDArray[np.uint8]
 Latent = NDArray[np.float32]

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genlock_worker.engine import Change, Chunk, StreamSettings, chunk_frames
-from genlock_worker.engines import flow, noise
-from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
+from genlock_worker.engines.algorithm import flow, noise
+from genlock_worker.engines.algorithm.blend import PromptBlend, Weights, prompt_digest
+from genlock_worker.engines.algorithm.ring import SINKS, V2V_RING
+from genlock_worker.engines.contract import Change, Chunk, StreamSettings, chunk_frames
 from genlock_worker.engines.mock import latents, paint, text_only
 from genlock_worker.engines.mock.latents import Anchor, StoredFrame
 from genlock_worker.engines.mock.media import Hand
 from genlock_worker.engines.mock.styles import look_for
 from genlock_worker.engines.mock.surface import Surface, for_chunk, make_surface
 from genlock_worker.engines.mock.textures import Brushes
-from genlock_worker.engines.ring import SINKS, V2V_RING
 
 Pixels = NDArray[np.uint8]
 Ring = dict[int, StoredFrame]
@@ -27,7 +27,7 @@ Ring = dict[int, StoredFrame]
 
 
 @dataclass(slots=True)
-class Flight:
+class PaintedChunk:
     """A chunk between `feed` and its last row; only the session moves it on."""
 
     index: int
@@ -61,7 +61,7 @@ class Flight:
 
 
 @dataclass(slots=True)
-class Session:
+class MockSession:
     """All state of one session. `settings` is what it was opened with; `wanted` holds what the next chunk will use."""
 
     settings: StreamSettings
@@ -83,12 +83,12 @@ class Session:
     last: Pixels | None = None
     """The last input frame as JPEG: the next chunk's motion is measured from it."""
     rings: dict[int, Ring] = field(default_factory=dict)
-    flights: dict[int, Flight] = field(default_factory=dict)
+    flights: dict[int, PaintedChunk] = field(default_factory=dict)
     surfaces: dict[tuple[str, Anchor], Surface] = field(default_factory=dict)
     backdrop: text_only.Backdrop | None = None
 
     @classmethod
-    def opened(cls, settings: StreamSettings, brushes: Brushes) -> "Session":
+    def opened(cls, settings: StreamSettings, brushes: Brushes) -> "MockSession":
         """A session that has seen nothing yet. Raises ValueError for settings that cannot be served."""
         check_steps(settings.steps)
         if settings.width % 16 or settings.height % 16 or min(settings.width, settings.height) < 64:
@@ -123,7 +123,7 @@ class Session:
         self.prompts[digest] = self.prompt
         self.blend = self.blend.towards(digest)
         coded = latents.compress(self._scene(chunk.index) if chunk.frames is None else latents.halved(chunk.frames))
-        flight = Flight(
+        flight = PaintedChunk(
             index=chunk.index,
             steps=self.steps,
             steps_before=self.fed_steps or self.steps,
@@ -141,7 +141,7 @@ class Session:
         self.blend = self.blend.next_chunk()
         return flight.steps
 
-    def check_row(self, step: int, chunk: int) -> Flight:
+    def check_row(self, step: int, chunk: int) -> PaintedChunk:
         """The row's chunk, if the row may run now: a chunk's rows run in order, and each row sees chunks in order.
 
         Raises ValueError.
@@ -199,11 +199,11 @@ class Session:
             pictures.append(np.round(mixed).astype(np.uint8))
         return pictures
 
-    def _noised(self, flight: Flight, pictures: latents.Latent, step: int, level: float) -> NDArray[np.float16]:
+    def _noised(self, flight: PaintedChunk, pictures: latents.Latent, step: int, level: float) -> NDArray[np.float16]:
         grain = noise.draw(seed=self.settings.seed, chunk=flight.index, step=step, shape=pictures.shape)
         return latents.noised(pictures, level=level, grain=grain)
 
-    def _denoise(self, flight: Flight, step: int) -> tuple[Ring, latents.Latent]:
+    def _denoise(self, flight: PaintedChunk, step: int) -> tuple[Ring, latents.Latent]:
         """Write the row's input into its ring and answer: (the ring, refined latents)."""
         timestep, level = latents.step_level(step, flight.level)
         hidden = flight.hidden if flight.hidden is not None else self._noised(flight, flight.latent, 0, level)
@@ -230,7 +230,7 @@ class Session:
         ]
         return held, np.stack(refined)
 
-    def _paint(self, flight: Flight, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
+    def _paint(self, flight: PaintedChunk, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
         anchor, flow = latents.anchor_of(held), latents.flow_of(held)
         height, width = flight.working.shape[1:3]
         changes = [

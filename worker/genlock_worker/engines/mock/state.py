@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genlock_worker.engine import EngineState, StreamSettings
-from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
+from genlock_worker.engines.algorithm.blend import PromptBlend, Weights, prompt_digest
+from genlock_worker.engines.algorithm.noise import NoiseLevel
+from genlock_worker.engines.contract import EngineState, StreamSettings
 from genlock_worker.engines.mock.latents import LATENT_STRIDE, StoredFrame, stored_frame
-from genlock_worker.engines.mock.session import Flight, Ring, Session, check_steps
+from genlock_worker.engines.mock.session import MockSession, PaintedChunk, Ring, check_steps
 from genlock_worker.engines.mock.textures import Brushes
-from genlock_worker.engines.noise import NoiseLevel
 
 FORMAT = 1
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
-def to_state(session: Session, *, model: str) -> EngineState:
+def to_state(session: MockSession, *, model: str) -> EngineState:
     """The state of a session now, as references to arrays that are never written to again."""
     kept: dict[str, StoredFrame] = {}
     for held in (*session.rings.values(), *(f.inherited or {} for f in session.flights.values())):
@@ -49,7 +49,7 @@ def to_state(session: Session, *, model: str) -> EngineState:
     return EngineState(chunk=session.chunk, attributes=attributes, head=head, blocks=blocks)
 
 
-def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *, model: str) -> Session:
+def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *, model: str) -> MockSession:
     """The session that `to_state` described; prompt, steps and noise scale are the state's, not the settings'.
 
     Raises ValueError, KeyError or TypeError if the state is not one of ours or not for these settings.
@@ -69,7 +69,7 @@ def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *
     shape = (settings.height // LATENT_STRIDE, settings.width // LATENT_STRIDE, 3)
     frames = {name: _block_in(name, arrays, shape) for name, arrays in state.blocks.items()}
     scale = attributes["scale"]
-    session = Session(
+    session = MockSession(
         settings=settings,
         brushes=brushes,
         prompt=str(wanted["prompt"]),
@@ -125,7 +125,7 @@ def _ring_in(entry: Any, frames: Mapping[str, StoredFrame]) -> Ring:
     return {int(slot): frames[name] for slot, name in entry}
 
 
-def _flight_out(flight: Flight) -> dict[str, object]:
+def _flight_out(flight: PaintedChunk) -> dict[str, object]:
     return {
         "index": flight.index,
         "steps": flight.steps,
@@ -139,10 +139,10 @@ def _flight_out(flight: Flight) -> dict[str, object]:
     }
 
 
-def _flight_in(entry: Any, head: Arrays, frames: Mapping[str, StoredFrame]) -> Flight:
+def _flight_in(entry: Any, head: Arrays, frames: Mapping[str, StoredFrame]) -> PaintedChunk:
     index, done = int(entry["index"]), int(entry["done"])
     inherited = entry["inherited"]
-    return Flight(
+    return PaintedChunk(
         index=index,
         steps=int(entry["steps"]),
         steps_before=int(entry["stepsBefore"]),

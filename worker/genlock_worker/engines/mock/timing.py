@@ -7,7 +7,7 @@ a little. So a micro-step of r rows takes a + b*r, fitted to measured frames per
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from genlock_worker.engine import CHUNK_FRAMES
+from genlock_worker.engines.contract import CHUNK_FRAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
-from genlock_worker.engines.ring import RingLayout
 
 
 @dataclass(frozen=True, slots=True, eq=False)

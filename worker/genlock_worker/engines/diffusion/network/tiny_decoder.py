@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from genlock_worker.engines.diffusion.network.vae import TEMPORAL_STRIDE, Caches, LatentDecoder
-from genlock_worker.engines.diffusion.weights.checkpoints import Checkpoint, fit, load_into, shapes
+from genlock_worker.engines.diffusion.weights.checkpoints import WeightsCheckpoint, fit, load_into, shapes
 
 WIDTHS = (256, 128, 64, 64)
 """Channels at 1/8, 1/4, 1/2 of the picture's size, and at its full size."""
@@ -101,12 +101,12 @@ class _SoftLimit(nn.Module):
         return torch.tanh(x / _LIMIT) * _LIMIT
 
 
-def check(checkpoint: Checkpoint) -> int:
+def check(checkpoint: WeightsCheckpoint) -> int:
     """Whether a file is `taew2_1`, from its table alone: how many tensors will be read. Raises WrongCheckpoint."""
     return len(fit(checkpoint, decoder_names, shapes(_without_weights())))
 
 
-def read(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> TinyDecoder:
+def read(checkpoint: WeightsCheckpoint, *, device: torch.device, dtype: torch.dtype) -> TinyDecoder:
     """The decoder with a file's weights. Raises WrongCheckpoint, which names what is missing and what is too much."""
     decoder = _without_weights()
     load_into(decoder, checkpoint, decoder_names, device=device, dtype=dtype)

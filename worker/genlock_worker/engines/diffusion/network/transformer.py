@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
 from genlock_worker.engines.diffusion.network import attention, rope
 from genlock_worker.engines.diffusion.network.kv import TextKv
 from genlock_worker.engines.diffusion.network.layer_memory import LayerMemory
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
-from genlock_worker.engines.ring import RingLayout
 
 
 class CausalWan(nn.Module):

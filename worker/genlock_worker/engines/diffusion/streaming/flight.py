@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genlock_worker.engines.blend import Weights
+from genlock_worker.engines.algorithm.blend import Weights
+from genlock_worker.engines.algorithm.noise import NoiseLevel
 from genlock_worker.engines.diffusion.network.kv import TextKv
 from genlock_worker.engines.diffusion.streaming.transfers import to_host
-from genlock_worker.engines.noise import NoiseLevel
 
 
 @dataclass(slots=True)
-class Flight:
+class ChunkInFlight:
     """A chunk between `feed` and its last row; only the session moves it on."""
 
     index: int

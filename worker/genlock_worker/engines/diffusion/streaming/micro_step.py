@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlock_worker.engine import EngineFailure
-from genlock_worker.engines import noise
+from genlock_worker.engines.algorithm import noise
+from genlock_worker.engines.algorithm.flow import sigma
+from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.transfers import upload
-from genlock_worker.engines.flow import sigma
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from genlock_worker.engine import EngineFailure, Frames, Row
+from genlock_worker.engines.contract import EngineFailure, Frames, Row
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 

@@ -13,8 +13,8 @@ Attention sees differences of these indices only. Three ways to count (`config.P
 
 from collections.abc import Sequence
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import Positions
-from genlock_worker.engines.ring import RingLayout
 
 REFRESH_AT = 50
 """The temporal index that is never reached in REFRESHED."""

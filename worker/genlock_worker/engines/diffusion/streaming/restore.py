@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlock_worker.engine import CHUNK_FRAMES, Frames
-from genlock_worker.engines.blend import Weights
+from genlock_worker.engines.algorithm.blend import Weights
+from genlock_worker.engines.contract import CHUNK_FRAMES, Frames
 from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
@@ -26,7 +26,7 @@ from genlock_worker.engines.diffusion.streaming.device_progress import DevicePro
 from genlock_worker.engines.diffusion.streaming.kept import KeptOutput
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowWork, denoise
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
-from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES, RowCache, StoredFrame
+from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES, RowCache, StoredLatent
 from genlock_worker.engines.diffusion.streaming.transfers import upload
 
 Texts = Callable[[Weights], TextKv]
@@ -36,7 +36,7 @@ Texts = Callable[[Weights], TextKv]
 class Pass:
     """One forward of the plan: these frames into these slots."""
 
-    frames: tuple[StoredFrame, ...]
+    frames: tuple[StoredLatent, ...]
     slots: tuple[int, ...]
     held: tuple[int, ...]
     """The frame in each filled slot once they are written: what they attend to."""
@@ -59,7 +59,7 @@ def plan(cache: RowCache) -> Plan:
     passes: list[Pass] = []
     held: list[int] = []
 
-    def add(frames: Sequence[StoredFrame], start: int, sink: int | None = None) -> None:
+    def add(frames: Sequence[StoredLatent], start: int, sink: int | None = None) -> None:
         held[start:] = [stored.frame for stored in frames]
         slots = tuple(range(start, start + len(frames)))
         passes.append(Pass(tuple(frames), slots, tuple(held), sink))
@@ -136,7 +136,7 @@ def _work(cache: RowCache, step: Pass, session: str, texts: Texts, positions: Po
     )
 
 
-def _together(frames: Sequence[StoredFrame]) -> list[list[StoredFrame]]:
+def _together(frames: Sequence[StoredLatent]) -> list[list[StoredLatent]]:
     """Frames in the order of time, those of the first chunk as one group if both are there."""
     if [stored.frame for stored in frames[:OPENING_FRAMES]] == list(range(OPENING_FRAMES)):
         return [list(frames[:OPENING_FRAMES]), *([stored] for stored in frames[OPENING_FRAMES:])]

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genlock_worker.engines.blend import Weights
+from genlock_worker.engines.algorithm.blend import Weights
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.network.kv import Ring
 from genlock_worker.engines.diffusion.streaming.transfers import to_host
-from genlock_worker.engines.ring import RingLayout
 
 OPENING_FRAMES = 2
 """Latent frames of the first chunk; they attend to each other, so they are only rebuilt together."""
@@ -32,7 +32,7 @@ def latent_frames(chunk: int) -> range:
 
 
 @dataclass(frozen=True, eq=False)
-class StoredFrame:
+class StoredLatent:
     """The input of one latent frame in a ring: what its keys and values were computed from. Never changed."""
 
     row: int
@@ -61,7 +61,7 @@ class StoredFrame:
             "weights": np.array([weight for _, weight in self.prompts], np.float64),
         }
 
-    def under(self, prompts: Weights) -> "StoredFrame":
+    def under(self, prompts: Weights) -> "StoredLatent":
         """The same input under other prompts."""
         return replace(self, prompts=prompts, refreshed=True)
 
@@ -72,9 +72,9 @@ class RowCache:
 
     ring: Ring
     layout: RingLayout
-    slots: tuple[StoredFrame, ...] = ()
+    slots: tuple[StoredLatent, ...] = ()
     """What each filled slot holds."""
-    opening: tuple[StoredFrame, ...] = ()
+    opening: tuple[StoredLatent, ...] = ()
     """The first frames, of which sinks are made: kept for ever, since later sinks were computed beside them."""
     replaced_in: int | None = None
     """The chunk in which a sink was replaced last."""
@@ -85,7 +85,7 @@ class RowCache:
         return max((stored.frame for stored in self.slots), default=-1)
 
     @property
-    def sinks(self) -> tuple[StoredFrame, ...]:
+    def sinks(self) -> tuple[StoredLatent, ...]:
         """What the sink slots hold, by slot."""
         return self.slots[: self.layout.sinks]
 
@@ -95,7 +95,7 @@ class RowCache:
         held |= {self.layout.slot(frame): frame for frame in new}
         return tuple(held[slot] for slot in range(len(held)))
 
-    def write(self, new: Sequence[StoredFrame]) -> None:
+    def write(self, new: Sequence[StoredLatent]) -> None:
         """Note that a forward wrote `new` into the ring."""
         held = dict(enumerate(self.slots))
         first = {stored.frame: stored for stored in self.opening}
@@ -118,7 +118,7 @@ class RowCache:
         self.ring.copy_from(other.ring)
         self.slots, self.opening, self.replaced_in = other.slots, other.opening, other.replaced_in
 
-    def frames(self) -> Mapping[str, StoredFrame]:
+    def frames(self) -> Mapping[str, StoredLatent]:
         """Every stored frame that it refers to, by name."""
         return {stored.name: stored for stored in (*self.opening, *self.slots)}
 

@@ -14,25 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genlock_worker.engine import Change, Chunk, StreamSettings, chunk_frames
-from genlock_worker.engines import noise
-from genlock_worker.engines.blend import PromptBlend, Weights, prompt_digest
+from genlock_worker.engines.algorithm import noise
+from genlock_worker.engines.algorithm.blend import PromptBlend, Weights, prompt_digest
+from genlock_worker.engines.algorithm.flow import T2V_STEPS, step_list
+from genlock_worker.engines.contract import Change, Chunk, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.flight import Flight
+from genlock_worker.engines.diffusion.streaming.flight import ChunkInFlight
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, Renoise, RowOutcome, RowWork
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
 from genlock_worker.engines.diffusion.streaming.restore import rebuild
-from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, first_frame, latent_frames
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, first_frame, latent_frames
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
 from genlock_worker.engines.diffusion.streaming.transfers import upload
-from genlock_worker.engines.flow import T2V_STEPS, step_list
 
 LATENT_STRIDE = 8
 """Pixels per latent pixel, each way."""
@@ -56,7 +56,7 @@ class Shared:
 
 
 @dataclass(slots=True)
-class Session:
+class DiffusionSession:
     """All state of one session. `settings` is what it was opened with; prompt, steps and noise scale are what the next
     chunk will use."""
 
@@ -84,12 +84,12 @@ class Session:
     """Noise scale of the last chunk."""
     last: NDArray[np.uint8] | None = None
     """The last input frame: the next chunk's motion is measured from it."""
-    flights: dict[int, Flight] = field(default_factory=dict)
+    flights: dict[int, ChunkInFlight] = field(default_factory=dict)
     inputs: deque[KeptInput] = field(default_factory=deque)
     outputs: deque[KeptOutput] = field(default_factory=deque)
 
     @classmethod
-    def opened(cls, name: str, settings: StreamSettings, shared: Shared) -> "Session":
+    def opened(cls, name: str, settings: StreamSettings, shared: Shared) -> "DiffusionSession":
         """A session that has seen nothing yet. Raises torch.OutOfMemoryError; check the settings first."""
         digest = prompt_digest(settings.prompt)
         session = cls(
@@ -151,7 +151,7 @@ class Session:
         changed = prompts != self.prompts
         if changed or text is None:
             text = self.keys_values(prompts)
-        flight = Flight(
+        flight = ChunkInFlight(
             index=chunk.index,
             timesteps=(level.timestep, *step_list(steps, text_only=self.settings.text_only)[1:]),
             steps_before=self.fed_rows or self.rows_of(steps),
@@ -211,7 +211,7 @@ class Session:
         flight, cache, frames = self.flights[chunk], self._cache(step, chunk), latent_frames(chunk)
         cache.write(
             [
-                StoredFrame(step, frame, flight.hidden[number], flight.timesteps[step], flight.prompts)
+                StoredLatent(step, frame, flight.hidden[number], flight.timesteps[step], flight.prompts)
                 for number, frame in enumerate(frames)
             ]
         )
@@ -232,7 +232,7 @@ class Session:
         self._forget()
         return outcome.latents
 
-    def sinks(self) -> Sequence[StoredFrame]:
+    def sinks(self) -> Sequence[StoredLatent]:
         """What row 0 holds fast, the row that every session has for its whole life; nothing while chunk 0 runs."""
         return () if 0 in self.flights or not self.rows else self.rows[0].sinks
 
@@ -270,7 +270,7 @@ class Session:
             mixed = level.scale * mixed + (1.0 - level.scale) * z
         return mixed.to(parts.dtype)
 
-    def _renoise(self, flight: Flight, step: int) -> Renoise | None:
+    def _renoise(self, flight: ChunkInFlight, step: int) -> Renoise | None:
         if step == flight.steps:
             return None
         return Renoise(flight.timesteps[step], seed=self.settings.seed, chunk=flight.index, step=step)
@@ -299,7 +299,7 @@ class Session:
         self.shared.progress.wait(ahead=1)
         return denoised
 
-    def _hand_over(self, cache: RowCache, flight: Flight) -> None:
+    def _hand_over(self, cache: RowCache, flight: ChunkInFlight) -> None:
         """Give the ring of the last row there was to the rows that are new with this chunk, as it is before it."""
         for row in self.rows[flight.steps_before : flight.steps]:
             if row.newest != first_frame(flight.index) - 1:
@@ -339,5 +339,5 @@ def check_settings(settings: StreamSettings) -> None:
         raise ValueError(f"sides must be multiples of 16 from 64 on, not {settings.width}x{settings.height}")
 
 
-def _all(cache: RowCache) -> tuple[StoredFrame, ...]:
+def _all(cache: RowCache) -> tuple[StoredLatent, ...]:
     return (*cache.opening, *cache.slots)

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.ring import RingLayout
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genlock_worker.engine import EngineState, StreamSettings, chunk_frames
-from genlock_worker.engines.blend import Weights
+from genlock_worker.engines.algorithm.blend import Weights
+from genlock_worker.engines.algorithm.noise import NoiseLevel
+from genlock_worker.engines.contract import EngineState, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming import restore, state_facts
-from genlock_worker.engines.diffusion.streaming.flight import Flight
+from genlock_worker.engines.diffusion.streaming.flight import ChunkInFlight
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
-from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredFrame, latent_frames
-from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, Session, Shared
-from genlock_worker.engines.diffusion.streaming.state_facts import Blend, FlightFacts, RowFacts, StateFacts, Wanted
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, latent_frames
+from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, DiffusionSession, Shared
+from genlock_worker.engines.diffusion.streaming.state_facts import Blend, FlightFacts, RowFacts, StateFacts, WantedState
 from genlock_worker.engines.diffusion.streaming.transfers import from_host, typed
-from genlock_worker.engines.noise import NoiseLevel
 
 DAMAGE = (
     ValueError,
@@ -55,7 +55,7 @@ class _Kept(Protocol):
     def block(self) -> Arrays: ...
 
 
-def to_state(session: Session) -> EngineState:
+def to_state(session: DiffusionSession) -> EngineState:
     """The state of a session now; what was in an earlier one is not copied from the device again."""
     rows = [] if 0 in session.flights else session.rows
     frames = {name: stored for cache in rows for name, stored in cache.frames().items()}
@@ -63,7 +63,7 @@ def to_state(session: Session) -> EngineState:
     facts = StateFacts(
         format=state_facts.FORMAT,
         identity=_identity(session.settings, session.shared),
-        wanted=Wanted(prompt=session.prompt, steps=session.steps, noise_scale=session.noise_scale),
+        wanted=WantedState(prompt=session.prompt, steps=session.steps, noise_scale=session.noise_scale),
         blend=Blend.of(session.blend),
         prompts=list(session.prompts),
         embeddings=list(session.kept_prompts),
@@ -93,7 +93,9 @@ def read_facts(state: EngineState, settings: StreamSettings, shared: Shared) -> 
     return facts
 
 
-def from_state(name: str, state: EngineState, facts: StateFacts, settings: StreamSettings, shared: Shared) -> Session:
+def from_state(
+    name: str, state: EngineState, facts: StateFacts, settings: StreamSettings, shared: Shared
+) -> DiffusionSession:
     """The session that `to_state` described, its rings computed anew and the VAE brought near to where it was.
 
     Prompt, steps and noise scale are the state's, not the settings'. Raises one of DAMAGE, EngineFailure and
@@ -108,7 +110,7 @@ def from_state(name: str, state: EngineState, facts: StateFacts, settings: Strea
     primed = max(1, shared.options.primed_chunks)
     inputs = [reader.input(chunk) for chunk in facts.inputs[-primed:]]
     outputs = [reader.output(chunk) for chunk in facts.outputs[-primed:]]
-    session = Session(
+    session = DiffusionSession(
         name=name,
         settings=settings,
         shared=shared,
@@ -171,7 +173,7 @@ def _row_out(cache: RowCache, *, is_blank: bool) -> RowFacts:
     )
 
 
-def _flight_out(flight: Flight) -> FlightFacts:
+def _flight_out(flight: ChunkInFlight) -> FlightFacts:
     return FlightFacts(
         index=flight.index,
         timesteps=list(flight.timesteps),
@@ -183,9 +185,9 @@ def _flight_out(flight: Flight) -> FlightFacts:
     )
 
 
-def _flight_in(facts: FlightFacts, hidden: Tensor, session: Session) -> Flight:
+def _flight_in(facts: FlightFacts, hidden: Tensor, session: DiffusionSession) -> ChunkInFlight:
     prompts = state_facts.weights(facts.prompts)
-    return Flight(
+    return ChunkInFlight(
         index=facts.index,
         timesteps=tuple(facts.timesteps),
         steps_before=facts.steps_before,
@@ -203,7 +205,9 @@ def _hidden_name(chunk: int) -> str:
 
 
 def _check_prompts(
-    session: Session, stored: Sequence[tuple[tuple[StoredFrame, ...], tuple[StoredFrame, ...]]], facts: StateFacts
+    session: DiffusionSession,
+    stored: Sequence[tuple[tuple[StoredLatent, ...], tuple[StoredLatent, ...]]],
+    facts: StateFacts,
 ) -> None:
     """Raise ValueError if a prompt that is named has no embedding."""
     mixtures = [frame.prompts for row in stored for frames in row for frame in frames]
@@ -215,7 +219,7 @@ def _check_prompts(
         raise ValueError(f"prompts without an embedding: {', '.join(sorted(missing))}")
 
 
-def _check_finite(session: Session) -> None:
+def _check_finite(session: DiffusionSession) -> None:
     """Raise ValueError for a session that could not give a single picture; waits for the device.
 
     What is stored was finite, what is computed from it need not be. A mean is not finite where one of its numbers is.
@@ -237,11 +241,11 @@ class _Reader:
 
     def __init__(self, state: EngineState, settings: StreamSettings, shared: Shared) -> None:
         self._state, self._settings, self._parts = state, settings, shared.components
-        self._frames: dict[str, StoredFrame] = {}
+        self._frames: dict[str, StoredLatent] = {}
         area = settings.height // LATENT_STRIDE, settings.width // LATENT_STRIDE
         self._latent_shape = (shared.components.config.transformer.channels, *area)
 
-    def row(self, facts: RowFacts) -> tuple[tuple[StoredFrame, ...], tuple[StoredFrame, ...]]:
+    def row(self, facts: RowFacts) -> tuple[tuple[StoredLatent, ...], tuple[StoredLatent, ...]]:
         """A row's stored frames: by slot, and the first ones."""
         opening = tuple(map(self._frame, facts.opening))
         if [stored.frame for stored in opening] != list(range(len(opening))):
@@ -270,12 +274,12 @@ class _Reader:
         shape = (len(latent_frames(chunk)), *self._latent_shape)
         return KeptOutput(chunk, self._latents(self._block(f"o.c{chunk}")["latents"], shape))
 
-    def _frame(self, name: str) -> StoredFrame:
+    def _frame(self, name: str) -> StoredLatent:
         """A stored frame; rows that share one get the same."""
         if name in self._frames:
             return self._frames[name]
         (row, frame, refreshed), arrays = _frame_named(name), self._block(name)
-        stored = StoredFrame(
+        stored = StoredLatent(
             row=row,
             frame=frame,
             latent=self._latents(arrays["latent"], self._latent_shape),

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from genlock_worker.engines.blend import BLEND_CHUNKS, PromptBlend, Weights
+from genlock_worker.engines.algorithm.blend import BLEND_CHUNKS, PromptBlend, Weights
+from genlock_worker.engines.algorithm.flow import MAX_STEPS
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.streaming.row_cache import first_frame, opening_length
-from genlock_worker.engines.flow import MAX_STEPS
-from genlock_worker.engines.ring import RingLayout
 
 FORMAT = 1
 MAX_ROWS = MAX_STEPS + 1
@@ -46,7 +46,7 @@ class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Wanted(_Facts):
+class WantedState(_Facts):
     """What the next chunk will use; `prompt` is a digest."""
 
     prompt: Digest
@@ -98,7 +98,7 @@ class StateFacts(_Facts):
 
     format: Literal[1]
     identity: dict[str, JsonValue]
-    wanted: Wanted
+    wanted: WantedState
     blend: Blend
     prompts: Mixture | Annotated[list[tuple[Digest, Share]], Field(max_length=0)]
     """Of the last chunk fed; empty before the first."""

@@ -63,14 +63,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class WeightsCheckpoint:
     """An opened checkpoint of one or more files; `path` is what messages name."""
 
     path: Path
     tensors: Mapping[str, Stored]
 
 
-def open_checkpoint(files: Sequence[Path]) -> Checkpoint:
+def open_checkpoint(files: Sequence[Path]) -> WeightsCheckpoint:
     """Open a checkpoint without reading its tensors. Raises WrongCheckpoint, which names the file and its fault."""
     tensors: dict[str, Stored] = {}
     for path in files:
@@ -85,10 +85,10 @@ def open_checkpoint(files: Sequence[Path]) -> Checkpoint:
         if twice:
             raise WrongCheckpoint(path, f"holds what another shard holds: {_listed(twice)}")
         tensors |= stored
-    return Checkpoint(files[0], tensors)
+    return WeightsCheckpoint(files[0], tensors)
 
 
-def fit(checkpoint: Checkpoint, rename: Rename, expected: Mapping[str, Sequence[int]]) -> dict[str, Stored]:
+def fit(checkpoint: WeightsCheckpoint, rename: Rename, expected: Mapping[str, Sequence[int]]) -> dict[str, Stored]:
     """The tensors under the module's names, just as `expected` (name -> shape) asks.
 
     Raises WrongCheckpoint, which names what is missing, what is too much and what has another shape, and says what the
@@ -126,7 +126,7 @@ def shapes(module: nn.Module, *, without: Iterable[str] = ()) -> dict[str, tuple
 
 def load_into(
     module: nn.Module,
-    checkpoint: Checkpoint,
+    checkpoint: WeightsCheckpoint,
     rename: Rename,
     *,
     device: torch.device,
@@ -153,7 +153,7 @@ def load_into(
     module.load_state_dict(state, strict=False, assign=True)  # names and shapes are checked
 
 
-def read_tensor(checkpoint: Checkpoint, name: str, stored: Stored) -> Tensor:
+def read_tensor(checkpoint: WeightsCheckpoint, name: str, stored: Stored) -> Tensor:
     """One tensor's numbers. Raises WrongCheckpoint if the file was cut under our hands."""
     try:
         return stored.read()

@@ -14,8 +14,8 @@ import torch
 from genlock_core.errors import GenlockError
 from genlock_worker.engines.diffusion.weights import skeletons
 from genlock_worker.engines.diffusion.weights.checkpoints import (
-    Checkpoint,
     Stored,
+    WeightsCheckpoint,
     fit,
     open_checkpoint,
     read_tensor,
@@ -23,7 +23,7 @@ from genlock_worker.engines.diffusion.weights.checkpoints import (
 )
 from genlock_worker.engines.diffusion.weights.key_names import transformer_names
 from genlock_worker.engines.diffusion.weights.model_files import TRANSFORMER_FILE, model_config, shards, size_words
-from genlock_worker.weights import digest
+from genlock_worker.engines.diffusion.weights.volume import digest
 
 DTYPES = {
     "bf16": (torch.bfloat16, "BF16"),
@@ -82,7 +82,7 @@ def convert_transformer(
 
 def _write(
     path: Path,
-    checkpoint: Checkpoint,
+    checkpoint: WeightsCheckpoint,
     stored: Mapping[str, Stored],
     dtype: str,
     metadata: Mapping[str, str],

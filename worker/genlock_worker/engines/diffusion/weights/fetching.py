@@ -47,7 +47,7 @@ class FetchRefused(GenlockError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFile:
     """One file of a repository, and where it goes, below the model's folder."""
 
     repo: str
@@ -57,7 +57,7 @@ class Wanted:
 
 def wanted_files(
     model: str, *, transformer_repo: str | None, base_repo: str | None, accept_unknown_licence: bool
-) -> list[Wanted]:
+) -> list[WantedFile]:
     """What makes up a model. `transformer_repo`: REPOSITORY or REPOSITORY:FILE, None for the published one.
 
     Raises UnknownModel, FetchRefused.
@@ -73,11 +73,11 @@ def wanted_files(
     file = file or TRANSFORMERS[model].partition(":")[2]
     path = TRANSFORMER_FILE if file.endswith(".safetensors") else _PUBLISHED_FILE
     base = base_repo or BASES[model]
-    return [Wanted(repo, file, path), *(Wanted(base, name, name) for name in BASE_FILES)]
+    return [WantedFile(repo, file, path), *(WantedFile(base, name, name) for name in BASE_FILES)]
 
 
 def fetch(
-    wanted: Sequence[Wanted], weights: Path, model: str, *, download: Download, say: Callable[[str], None]
+    wanted: Sequence[WantedFile], weights: Path, model: str, *, download: Download, say: Callable[[str], None]
 ) -> None:
     """Have these files below `<weights>/<model>/`; those that are there stay. Raises FetchRefused, naming the file."""
     folder = model_folder(weights, model)
@@ -104,7 +104,7 @@ def hub_download(repo: str, file: str, folder: Path) -> Path:
     return Path(hf_hub_download(repo, file, local_dir=folder))
 
 
-def _fetch(one: Wanted, folder: Path, download: Download) -> None:
+def _fetch(one: WantedFile, folder: Path, download: Download) -> None:
     target = folder / one.path
     try:
         came = download(one.repo, one.file, folder)

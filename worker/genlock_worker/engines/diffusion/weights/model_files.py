@@ -13,7 +13,7 @@ from genlock_worker.engines.diffusion.config import MODELS, DiffusionConfig
 from genlock_worker.engines.diffusion.errors import MissingWeights, UnknownModel, WrongCheckpoint
 
 
-class Part(StrEnum):
+class ModelPart(StrEnum):
     """What a model is made of; the value is what messages call it."""
 
     TRANSFORMER = "transformer"
@@ -30,24 +30,24 @@ def _sharded(folder: str, stem: str) -> tuple[PurePosixPath, ...]:
 TRANSFORMER_FILE = "transformer.safetensors"
 """What `genlock models convert` writes, and what is looked for first."""
 
-LAYOUTS: dict[Part, tuple[PurePosixPath, ...]] = {
-    Part.TRANSFORMER: (
+LAYOUTS: dict[ModelPart, tuple[PurePosixPath, ...]] = {
+    ModelPart.TRANSFORMER: (
         PurePosixPath(TRANSFORMER_FILE),
         PurePosixPath("model.pt"),
         *_sharded("transformer", "diffusion_pytorch_model"),
     ),
-    Part.VAE: (PurePosixPath("Wan2.1_VAE.pth"), *_sharded("vae", "diffusion_pytorch_model")),
-    Part.TEXT_ENCODER: (PurePosixPath("models_t5_umt5-xxl-enc-bf16.pth"), *_sharded("text_encoder", "model")),
-    Part.TOKENIZER: tuple(
+    ModelPart.VAE: (PurePosixPath("Wan2.1_VAE.pth"), *_sharded("vae", "diffusion_pytorch_model")),
+    ModelPart.TEXT_ENCODER: (PurePosixPath("models_t5_umt5-xxl-enc-bf16.pth"), *_sharded("text_encoder", "model")),
+    ModelPart.TOKENIZER: tuple(
         PurePosixPath(folder, name)
         for folder in ("google/umt5-xxl", "tokenizer")
         for name in ("tokenizer.json", "spiece.model")
     ),
-    Part.TINY_DECODER: (PurePosixPath("taew2_1.safetensors"), PurePosixPath("taew2_1.pth")),
+    ModelPart.TINY_DECODER: (PurePosixPath("taew2_1.safetensors"), PurePosixPath("taew2_1.pth")),
 }
 """Where each part is looked for, the first that is there wins. A tokenizer is the folder of the file named here."""
 
-REQUIRED = (Part.TRANSFORMER, Part.VAE, Part.TEXT_ENCODER, Part.TOKENIZER)
+REQUIRED = (ModelPart.TRANSFORMER, ModelPart.VAE, ModelPart.TEXT_ENCODER, ModelPart.TOKENIZER)
 """What a model cannot do without; the tiny decoder is an option."""
 
 
@@ -55,7 +55,7 @@ REQUIRED = (Part.TRANSFORMER, Part.VAE, Part.TEXT_ENCODER, Part.TOKENIZER)
 class PartFiles:
     """One part as it lies on the disk: one file, or the shards of an index; for the tokenizer the folder's files."""
 
-    part: Part
+    part: ModelPart
     files: tuple[Path, ...]
 
     @property
@@ -79,7 +79,7 @@ def model_folder(weights: Path, model: str) -> Path:
     return weights / model_config(model).name
 
 
-def find_part(folder: Path, part: Part) -> PartFiles | None:
+def find_part(folder: Path, part: ModelPart) -> PartFiles | None:
     """The part's files, None if there are none. Raises WrongCheckpoint: a folder in a file's place, a bad index."""
     for below in LAYOUTS[part]:
         path = folder / below
@@ -90,7 +90,7 @@ def find_part(folder: Path, part: Part) -> PartFiles | None:
     return None
 
 
-def find_parts(folder: Path, *parts: Part) -> dict[Part, PartFiles]:
+def find_parts(folder: Path, *parts: ModelPart) -> dict[ModelPart, PartFiles]:
     """The files of all these parts. Raises MissingWeights, naming every path that was looked at; WrongCheckpoint."""
     if not folder.is_dir():
         raise MissingWeights(folder.name, [f"there is no folder {folder}"])
@@ -101,7 +101,7 @@ def find_parts(folder: Path, *parts: Part) -> dict[Part, PartFiles]:
     return {part: files for part, files in found.items() if files is not None}
 
 
-def missing_part(folder: Path, part: Part) -> str:
+def missing_part(folder: Path, part: ModelPart) -> str:
     """The sentence that says where a part was looked for."""
     return f"no {part}: looked in {folder} for {', '.join(str(path) for path in LAYOUTS[part])}"
 
@@ -111,8 +111,8 @@ def size_words(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
 
 
-def _files(path: Path, part: Part) -> tuple[Path, ...]:
-    if part is Part.TOKENIZER:
+def _files(path: Path, part: ModelPart) -> tuple[Path, ...]:
+    if part is ModelPart.TOKENIZER:
         return (path, *sorted(other for other in path.parent.iterdir() if other.is_file() and other != path))
     if path.name.endswith(".index.json"):
         return shards(path)

@@ -7,6 +7,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from transformers import UMT5Config, UMT5EncoderModel
 
+from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
 from genlock_worker.engines.diffusion.config import DiffusionConfig, TextConfig, TransformerConfig, VaeConfig
 from genlock_worker.engines.diffusion.network import attention
 from genlock_worker.engines.diffusion.network.tiny_decoder import TinyDecoder
@@ -19,9 +20,8 @@ from genlock_worker.engines.diffusion.weights.key_names import (
     transformer_names,
     vae_names,
 )
-from genlock_worker.engines.diffusion.weights.model_files import Part
+from genlock_worker.engines.diffusion.weights.model_files import ModelPart
 from genlock_worker.engines.diffusion.weights.random_vae import empty_vae
-from genlock_worker.engines.ring import V2V_RING, RingLayout
 
 _RELATIVE_BUCKETS, _MAX_DISTANCE = 32, 128
 """Of UMT5's relative positions."""
@@ -73,12 +73,12 @@ def text_encoder(config: TextConfig) -> UMT5EncoderModel:
         return UMT5EncoderModel(sizes)
 
 
-def expected(part: Part, config: DiffusionConfig) -> Expected:
+def expected(part: ModelPart, config: DiffusionConfig) -> Expected:
     """What a part's checkpoint must hold. Raises KeyError for a part that has no fixed tensors."""
-    if part is Part.TRANSFORMER:
+    if part is ModelPart.TRANSFORMER:
         return Expected(shapes(transformer(config.transformer)), transformer_names)
-    if part is Part.VAE:
+    if part is ModelPart.VAE:
         return Expected(shapes(vae(config.vae)), vae_names)
-    if part is Part.TEXT_ENCODER:
+    if part is ModelPart.TEXT_ENCODER:
         return Expected(shapes(text_encoder(config.text), without={TIED_EMBEDDING}), text_names)
     raise KeyError(part)

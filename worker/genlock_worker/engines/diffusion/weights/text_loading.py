@@ -11,7 +11,7 @@ from genlock_worker.engines.diffusion.network.text_encoder import TextModel, Umt
 from genlock_worker.engines.diffusion.weights import random_weights, skeletons
 from genlock_worker.engines.diffusion.weights.checkpoints import fit, load_into, open_checkpoint
 from genlock_worker.engines.diffusion.weights.key_names import TIED_EMBEDDING, text_names
-from genlock_worker.engines.diffusion.weights.model_files import Part, PartFiles, size_words
+from genlock_worker.engines.diffusion.weights.model_files import ModelPart, PartFiles, size_words
 
 STAND_IN = {"head_dim": 64, "ffn_dim": 128, "heads": 2, "layers": 1, "vocab": 384}
 """Sizes of the encoder that stands in for a large one on a CPU, where there are no files: its embeddings are random
@@ -21,7 +21,7 @@ there it has its true size."""
 
 def text_encoder(
     config: DiffusionConfig,
-    files: Mapping[Part, PartFiles],
+    files: Mapping[ModelPart, PartFiles],
     *,
     device: torch.device,
     dtype: torch.dtype,
@@ -50,19 +50,21 @@ def text_encoder(
     return encoder
 
 
-def check(config: DiffusionConfig, files: Mapping[Part, PartFiles]) -> None:
+def check(config: DiffusionConfig, files: Mapping[ModelPart, PartFiles]) -> None:
     """Look at tokenizer and table of the encoder's files. Raises WrongCheckpoint."""
-    read_tokenizer(files[Part.TOKENIZER].folder)
-    expected = skeletons.expected(Part.TEXT_ENCODER, config)
-    fit(open_checkpoint(files[Part.TEXT_ENCODER].files), expected.rename, expected.shapes)
+    read_tokenizer(files[ModelPart.TOKENIZER].folder)
+    expected = skeletons.expected(ModelPart.TEXT_ENCODER, config)
+    fit(open_checkpoint(files[ModelPart.TEXT_ENCODER].files), expected.rename, expected.shapes)
 
 
-def _load(config: TextConfig, files: Mapping[Part, PartFiles], device: torch.device, dtype: torch.dtype) -> TextModel:
+def _load(
+    config: TextConfig, files: Mapping[ModelPart, PartFiles], device: torch.device, dtype: torch.dtype
+) -> TextModel:
     model = skeletons.text_encoder(config)
-    checkpoint = open_checkpoint(files[Part.TEXT_ENCODER].files)
+    checkpoint = open_checkpoint(files[ModelPart.TEXT_ENCODER].files)
     load_into(model, checkpoint, text_names, device=device, dtype=dtype, without={TIED_EMBEDDING})
     model.set_input_embeddings(model.shared)  # type: ignore[no-untyped-call]  # the library has no types
-    return TextModel(model, read_tokenizer(files[Part.TOKENIZER].folder))
+    return TextModel(model, read_tokenizer(files[ModelPart.TOKENIZER].folder))
 
 
 def _random(config: TextConfig, device: torch.device, dtype: torch.dtype) -> TextModel:

@@ -11,7 +11,7 @@ from genlock_worker.engines.diffusion.weights import skeletons
 from genlock_worker.engines.diffusion.weights.checkpoints import fit, open_checkpoint
 from genlock_worker.engines.diffusion.weights.model_files import (
     REQUIRED,
-    Part,
+    ModelPart,
     PartFiles,
     find_part,
     missing_part,
@@ -19,7 +19,7 @@ from genlock_worker.engines.diffusion.weights.model_files import (
     model_folder,
     size_words,
 )
-from genlock_worker.weights import digest
+from genlock_worker.engines.diffusion.weights.volume import digest
 
 
 def verify_model(weights: Path, model: str, *, say: Callable[[str], None]) -> list[str]:
@@ -33,7 +33,7 @@ def verify_model(weights: Path, model: str, *, say: Callable[[str], None]) -> li
         none = "none is needed, as without files it is made of random numbers"
         return [f"{model}: there is no folder {folder}; {get if config.needs_weights else none}"]
     problems = []
-    for part in Part:
+    for part in ModelPart:
         try:
             found = find_part(folder, part)
             if found is not None:
@@ -68,12 +68,12 @@ def verify_digests(weights: Path, listed: str, *, say: Callable[[str], None]) ->
 def _described(found: PartFiles, config: DiffusionConfig) -> str:
     """A part that is right, in words. Raises WrongCheckpoint."""
     where = f"{found.files[0]}, {size_words(found.bytes)}"
-    if found.part is Part.TOKENIZER:
+    if found.part is ModelPart.TOKENIZER:
         if not found.files[0].stat().st_size:
             raise WrongCheckpoint(found.files[0], "is empty; fetch it again")
         return where
     checkpoint = open_checkpoint(found.files)
-    if found.part is Part.TINY_DECODER:
+    if found.part is ModelPart.TINY_DECODER:
         return f"{where}, {tiny_decoder.check(checkpoint)} tensors"
     expected = skeletons.expected(found.part, config)
     stored = fit(checkpoint, expected.rename, expected.shapes)

@@ -1,0 +1,159 @@
+"""Who may do what: bearer tokens of the installation or of the platform, and what a session leaves open to everybody.
+
+The rule of the contract: an absent token is enough where the session says Public, unless the request comes from a page
+of another site (its `Origin` says so), which could otherwise use a viewer's network position; a token that is given
+must be right. Whoever is refused for its token hears what to do, in the same words whatever is wrong
+with a token of ours. Only `Authorization` is read, never a query or a cookie.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from starlette.requests import HTTPConnection
+
+from genlock_core.errors import AccessDenied
+from genlock_core.spec.session import AccessMode, ResolvedSession
+from genlock_core.tokens import ALL_SESSIONS, Keyring, Role
+from genlock_gateway.access.problems import Problem, WrongToken
+from genlock_gateway.settings import JwtSettings
+
+PUBLISHER_HEADER: Final = "Genlock-Publisher"
+MAX_JWT_CHARS: Final = 4_096
+MAX_PUBLISHER_CHARS: Final = 128
+CLOCK_SKEW_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformKey:
+    """Checks JWTs signed by the platform: `exp`, `session` (`namespace/name` or `*`) and `role` are required claims."""
+
+    key: Ed25519PublicKey | RSAPublicKey
+    issuer: str | None
+    audience: str | None
+
+    @classmethod
+    def load(cls, settings: JwtSettings) -> "PlatformKey":
+        """Raises ValueError unless it is an Ed25519 or RSA public key in PEM."""
+        key = load_pem_public_key(settings.public_key.encode("ascii"))
+        if not isinstance(key, Ed25519PublicKey | RSAPublicKey):
+            raise ValueError(f"the JWT key is a {type(key).__name__}; Ed25519 (EdDSA) and RSA (RS256) are known")
+        return cls(key, settings.issuer, settings.audience)
+
+    def verify(self, token: str, session: str, role: Role) -> Role:
+        """The role that the token grants, at least `role` on `session`. Raises AccessDenied."""
+        if len(token) > MAX_JWT_CHARS:
+            raise AccessDenied(f"{session}: the token is longer than {MAX_JWT_CHARS} characters", missing=False)
+        # The key decides the algorithm, never the token (RFC 8725 section 3.1).
+        algorithm = "EdDSA" if isinstance(self.key, Ed25519PublicKey) else "RS256"
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self.key,
+                algorithms=[algorithm],
+                issuer=self.issuer,
+                audience=self.audience,
+                leeway=CLOCK_SKEW_S,
+                options={"require": ["exp", "session", "role"], "verify_aud": self.audience is not None},
+            )
+            granted = Role(claims["role"])
+        except (jwt.InvalidTokenError, ValueError):
+            raise AccessDenied(f"{session}: the token is not a valid one of this platform", missing=False) from None
+        if claims["session"] not in (session, ALL_SESSIONS) or not granted.implies(role):
+            raise AccessDenied(f"{session}: the token is not one for the role {role} on this session", missing=False)
+        return granted
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The one place where a request becomes a role."""
+
+    keyring: Keyring
+    platform: PlatformKey | None = None
+
+    def require(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> None:
+        """Let the request act as `role` on the session. Raises AccessDenied, WrongToken for a token that is refused."""
+        token = bearer(request)
+        mode = session.access.publish if role is Role.PUBLISH else session.access.view
+        public = role is not Role.ADMIN and mode is AccessMode.PUBLIC
+        elsewhere = from_another_site(request)
+        if token is None and public:
+            if elsewhere:
+                raise AccessDenied(f"{session.key}: a page of another site needs a token", missing=True)
+            return
+        self._check(token, str(session.key), role, needed=not public or elsewhere)
+
+    def allows(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> bool:
+        """Whether `require` lets it pass."""
+        try:
+            self.require(request, session, role)
+        except AccessDenied:
+            return False
+        return True
+
+    def require_admin(self, request: HTTPConnection, session: str = ALL_SESSIONS) -> None:
+        """Raises AccessDenied unless the request carries an admin token."""
+        self._check(bearer(request), session, Role.ADMIN, needed=True)
+
+    def verify(self, token: str | None, session: str, role: Role) -> Role:
+        """The role that a token stands for. Raises AccessDenied."""
+        if token is not None and self.platform is not None and not token.startswith("gl1."):
+            return self.platform.verify(token, session, role)
+        return self.keyring.verify(token, session, role)
+
+    def _check(self, token: str | None, session: str, role: Role, *, needed: bool) -> None:
+        """`verify`, whose refusal of a token also says what to do. Raises AccessDenied, WrongToken."""
+        try:
+            self.verify(token, session, role)
+        except AccessDenied as refused:
+            if refused.missing:
+                raise
+            subject = f"'{ALL_SESSIONS}'" if role is Role.ADMIN else session
+            instead = "" if needed else "go on without a token, as none is needed here, or "
+            raise WrongToken(
+                f"{refused}: not issued by this installation, no longer valid, or for another session or role; "
+                f"{instead}get a new one with `genlock session token {subject} --role {role}`",
+                needed=needed,
+            ) from None
+
+
+def bearer(request: HTTPConnection) -> str | None:
+    """The token of `Authorization: Bearer ...` (RFC 6750 section 2.1). Raises AccessDenied for another scheme."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise AccessDenied("Authorization must be: Bearer <token>", missing=True)
+    return token.strip()
+
+
+def from_another_site(request: HTTPConnection) -> bool:
+    """Whether a page of another origin makes the request; `Origin: null` is another one."""
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+
+
+def publisher_key(request: HTTPConnection) -> str:
+    """Who a publisher is: the name it gives itself, else its token, else its address; as a digest, never in clear.
+
+    Raises Problem (400) for a name that is too long or not visible ASCII.
+    """
+    name = request.headers.get(PUBLISHER_HEADER)
+    if name is not None:
+        if not name or len(name) > MAX_PUBLISHER_CHARS or not (name.isascii() and name.isprintable()):
+            raise Problem(400, f"{PUBLISHER_HEADER} must be 1 to {MAX_PUBLISHER_CHARS} visible ASCII characters")
+        return _digest("name", name)
+    token = bearer(request)
+    if token is not None:
+        return _digest("token", token)
+    return _digest("address", request.client.host if request.client else "?")
+
+
+def _digest(kind: str, value: str) -> str:
+    return hashlib.sha256(f"{kind}:{value}".encode()).hexdigest()

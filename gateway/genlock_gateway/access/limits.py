@@ -1,0 +1,99 @@
+"""What a stranger may grow: requests per address, bytes per body, messages per data channel.
+
+The token bucket is pure (it is told the time); `AddressLimiter` remembers a bounded number of addresses.
+"""
+
+from collections import OrderedDict
+from http import HTTPStatus
+
+from fastapi import Request
+
+from genlock_core.clock import Clock
+from genlock_gateway.access.problems import Problem, too_many
+
+MAX_SDP_BYTES = 64 * 1024
+MAX_JSON_BYTES = 256 * 1024
+MAX_DISCARDED_BYTES = 8 * 1024 * 1024
+"""So much of a body that is too large is read before its connection is closed."""
+MAX_ADDRESSES = 4_096
+
+
+class TokenBucket:
+    """`burst` at once, then `rate_per_s`; `take` says how long to wait (0.0: go on)."""
+
+    __slots__ = ("_burst", "_level", "_rate_per_s", "_updated_s")
+
+    def __init__(self, *, rate_per_s: float, burst: float, now_s: float) -> None:
+        self._rate_per_s, self._burst = rate_per_s, burst
+        self._level, self._updated_s = burst, now_s
+
+    def take(self, now_s: float) -> float:
+        """Take one token if there is one; else the seconds until there is."""
+        self._level = min(self._burst, self._level + (now_s - self._updated_s) * self._rate_per_s)
+        self._updated_s = now_s
+        if self._level >= 1:
+            self._level -= 1
+            return 0.0
+        return (1 - self._level) / self._rate_per_s
+
+
+class AddressLimiter:
+    """One bucket per client address; the address that was quiet longest is forgotten first."""
+
+    def __init__(self, clock: Clock, *, rate_per_s: float, burst: float) -> None:
+        self._clock, self._rate_per_s, self._burst = clock, rate_per_s, burst
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def admit(self, request: Request) -> None:
+        """Count a request of this client. Raises Problem (429) when it asks too often."""
+        now_s = self._clock.monotonic()
+        address = request.client.host if request.client else "?"
+        bucket = self._buckets.pop(address, None)
+        if bucket is None:
+            bucket = TokenBucket(rate_per_s=self._rate_per_s, burst=self._burst, now_s=now_s)
+            if len(self._buckets) >= MAX_ADDRESSES:
+                self._buckets.popitem(last=False)
+        self._buckets[address] = bucket
+        wait_s = bucket.take(now_s)
+        if wait_s > 0:
+            raise too_many("too many requests from this address", retry_after_s=wait_s)
+
+
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """The body, never holding more than `limit` bytes of it. Raises Problem (413).
+
+    The rest of a body that is too large is read and thrown away, within bounds: a client that is still sending when the
+    connection closes would not see the answer.
+    """
+    declared = request.headers.get("content-length", "")
+    too_large = declared.isdecimal() and int(declared) > limit
+    body, size = bytearray(), 0
+    if not (declared.isdecimal() and int(declared) > MAX_DISCARDED_BYTES):
+        async for chunk in request.stream():
+            size += len(chunk)
+            too_large = too_large or size > limit
+            if size > MAX_DISCARDED_BYTES:
+                break
+            if not too_large:
+                body += chunk
+        else:
+            if not too_large:
+                return bytes(body)
+    headers = {"Connection": "close"}
+    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit} bytes", headers=headers)
+
+
+def media_type(request: Request) -> str:
+    """The request's Content-Type without its parameters, in lower case."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_media_type(request: Request, *allowed: str) -> None:
+    """Raises Problem (415) unless the body is of one of these types."""
+    if media_type(request) not in allowed:
+        wanted = " or ".join(allowed)
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Type must be {wanted}",
+            headers={"Accept-Post": ", ".join(allowed)},
+        )

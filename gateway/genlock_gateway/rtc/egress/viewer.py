@@ -1,0 +1,96 @@
+"""A viewer (WHEP): one connection that a fan-out sends to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiortc.rtp import AnyRtcpPacket, RtpPacket
+
+from genlock_core.clock import Clock
+from genlock_core.media import Codec
+from genlock_gateway.rtc.egress.fanout import Fanout
+from genlock_gateway.rtc.egress.viewer_stream import StreamIdentity, ViewerFigures, ViewerStream
+from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
+from genlock_gateway.rtc.transport.peer import PeerState, PeerTransport
+from genlock_gateway.rtc.transport.udp_port import UdpPort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewerCallbacks:
+    """What the gateway does with a viewer. All are called on the event loop and must return at once."""
+
+    on_connected: Callable[[], None] = lambda: None
+    on_message: Callable[[str], None] = lambda _text: None
+    on_closed: Callable[[str], None] = lambda _reason: None
+
+
+class ViewerPeer:
+    """One viewer. Made by MediaPlane.view; it joins its fan-out when it is connected and leaves it when it closes."""
+
+    def __init__(
+        self,
+        *,
+        transport: PeerTransport,
+        fanout: Fanout,
+        identity: StreamIdentity,
+        port: UdpPort,
+        callbacks: ViewerCallbacks,
+        clock: Clock,
+    ) -> None:
+        self.transport = transport
+        self._fanout = fanout
+        self._identity = identity
+        self._port = port
+        self._callbacks = callbacks
+        self._clock = clock
+        self._stream: ViewerStream | None = None
+
+    @property
+    def state(self) -> PeerState:
+        return self.transport.state
+
+    @property
+    def codec(self) -> Codec:
+        return self._fanout.codec
+
+    @property
+    def figures(self) -> ViewerFigures:
+        """Counts of what was sent; zeros before the viewer is connected."""
+        return self._stream.figures if self._stream is not None else ViewerFigures()
+
+    @property
+    def uses_gcm(self) -> bool:
+        """Whether the client took an AES-GCM profile; RuntimeError before it is connected."""
+        return self.transport.srtp_keys.is_gcm
+
+    def send(self, text: str) -> bool:
+        """Send text over the control channel; False if it cannot be sent now (PeerTransport.send_message)."""
+        return self.transport.send_message(text)
+
+    async def add_candidates(self, candidates: tuple[RemoteCandidate, ...]) -> None:
+        await self.transport.add_candidates(candidates)
+
+    async def close(self, reason: str = "closed by the gateway") -> None:
+        await self.transport.close(reason)
+
+    def connected(self) -> None:
+        """The transport is up; from MediaPlane."""
+        self._stream = ViewerStream(self._identity, transport=self.transport, port=self._port, clock=self._clock)
+        self._fanout.add(self._stream)
+        self._callbacks.on_connected()
+
+    def closed(self, reason: str) -> None:
+        """The transport is gone; from MediaPlane."""
+        if self._stream is not None:
+            self._fanout.remove(self._stream)
+        self._callbacks.on_closed(reason)
+
+    def message(self, text: str) -> None:
+        self._callbacks.on_message(text)
+
+    def rtcp(self, packets: list[AnyRtcpPacket]) -> None:
+        """RTCP of the viewer."""
+        if self._stream is not None:
+            self._fanout.feedback(self._stream, packets)
+
+    def rtp(self, packet: RtpPacket, arrival_ms: int) -> None:
+        """A viewer has nothing to send."""

@@ -1,0 +1,98 @@
+"""The client's end of the transport in its offer: ICE (RFC 8839), DTLS role and fingerprints (RFC 8842, RFC 8122)."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES, RemoteCandidate, parse_candidate
+from genlock_gateway.rtc.sdp.offer_error import OfferError, malformed, unsupported
+from genlock_gateway.rtc.sdp.sdp import attributes, first
+
+Setup = Literal["actpass", "active", "passive"]
+
+FINGERPRINT_DIGEST_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+
+_ICE_UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
+_ICE_PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
+_HEX_PAIRS = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Digest of the certificate that the client will show (RFC 8122)."""
+
+    algorithm: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTransport:
+    """How the client's end of the one transport is reached and known.
+
+    `setup` is its DTLS role: `actpass`, `active` or `passive`.
+    """
+
+    setup: Setup
+    ufrag: str
+    password: str = field(repr=False)
+    fingerprints: tuple[Fingerprint, ...]
+
+    @classmethod
+    def read(cls, session: list[str], media: list[list[str]], *, tag: int, video: int) -> "OfferedTransport":
+        """From the sections `tag` (whose attributes hold for the bundle) and `video`, else the session's lines.
+
+        Raises OfferError.
+        """
+        places = (media[tag], media[video], session)
+
+        def value(name: str) -> str:
+            found = next((text for lines in places if (text := first(lines, name)) is not None), None)
+            if found is None:
+                raise malformed(f"the offer lacks a={name}")
+            return found
+
+        ufrag, password, setup = value("ice-ufrag"), value("ice-pwd"), value("setup")
+        if not _ICE_UFRAG.fullmatch(ufrag) or not _ICE_PASSWORD.fullmatch(password):
+            raise malformed("a=ice-ufrag or a=ice-pwd breaks RFC 8839 section 5.4")
+        if setup not in ("actpass", "active", "passive"):
+            raise malformed("a=setup of an offer is actpass, active or passive")
+        return cls(setup, ufrag, password, cls._fingerprints(places))  # type: ignore[arg-type]  # checked above
+
+    @staticmethod
+    def _fingerprints(places: tuple[list[str], ...]) -> tuple[Fingerprint, ...]:
+        lines = next((found for place in places if (found := list(_fingerprint_values(place)))), [])
+        if not lines:
+            raise malformed("the offer lacks a=fingerprint")
+        known: list[Fingerprint] = []
+        for line in lines[:8]:
+            algorithm, _, digest = line.partition(" ")
+            size = FINGERPRINT_DIGEST_BYTES.get(algorithm.lower())
+            if size is None:
+                continue
+            if not _HEX_PAIRS.fullmatch(digest.strip()) or len(digest.strip()) != 3 * size - 1:
+                raise malformed(f"a=fingerprint is not a {algorithm.lower()} digest")
+            known.append(Fingerprint(algorithm.lower(), digest.strip().upper()))
+        if not known:
+            raise unsupported("no fingerprint is of sha-256, sha-384 or sha-512")
+        return tuple(known)
+
+
+def _fingerprint_values(lines: list[str]) -> Iterator[str]:
+    return (value for name, value in attributes(lines) if name == "fingerprint")
+
+
+def candidates_of(media: list[list[str]]) -> tuple[RemoteCandidate, ...]:
+    """Candidates of all sections (they share one transport), each address once; faulty lines are passed over."""
+    found: dict[tuple[str, int], RemoteCandidate] = {}
+    for lines in media:
+        for name, value in attributes(lines):
+            if name != "candidate" or len(found) >= MAX_CANDIDATES:
+                continue
+            try:
+                candidate = parse_candidate(value)
+            except OfferError:
+                continue
+            if candidate is not None:
+                found.setdefault((candidate.ip, candidate.port), candidate)
+    return tuple(found.values())

@@ -1,0 +1,214 @@
+"""One client's transport: ICE, DTLS and the data channel on the shared port.
+
+What runs over it (pictures in, pictures out) is receive.py and viewer.py. The transport goes through
+`new -> connecting -> connected -> closed`; `start` makes it connecting, the handshakes make it connected, and anything
+that goes wrong, the client's goodbye, lost consent (RFC 7675, 30 s) or `close` make it closed, once and for good.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiortc import RTCDataChannel, RTCIceParameters, RTCSctpCapabilities, RTCSctpTransport
+from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
+from aiortc.rtp import AnyRtcpPacket, RtpPacket
+
+from genlock_gateway.rtc.sdp.answer import DATA_CHANNEL_PORT, LocalTransport, setup_for
+from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES, RemoteCandidate
+from genlock_gateway.rtc.sdp.offer import Offer
+from genlock_gateway.rtc.transport.aiortc_private import (
+    DtlsTransport,
+    GatewayCertificate,
+    SharedPortConnection,
+    ice_transport,
+)
+from genlock_gateway.rtc.transport.demultiplexer import Address
+from genlock_gateway.rtc.transport.srtp import SrtpKeys
+from genlock_gateway.rtc.transport.udp_port import UdpPort
+
+logger = logging.getLogger(__name__)
+
+CONTROL_CHANNEL = "control"
+MAX_INBOUND_CHARS = 64 * 1024
+MAX_BUFFERED_BYTES = 256 * 1024
+
+PeerState = Literal["new", "connecting", "connected", "closed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportEvents:
+    """What the owner of a transport is told. `on_closed` comes exactly once, with the reason in words."""
+
+    on_rtp: Callable[[RtpPacket, int], None]
+    on_rtcp: Callable[[list[AnyRtcpPacket]], None]
+    on_connected: Callable[[], None]
+    on_message: Callable[[str], None]
+    on_closed: Callable[[str], None]
+
+
+class PeerTransport:
+    """The gateway's end of one peer connection; see the module for its states."""
+
+    def __init__(
+        self,
+        offer: Offer,
+        *,
+        port: UdpPort,
+        certificate: GatewayCertificate,
+        events: TransportEvents,
+        connect_timeout_s: float,
+    ) -> None:
+        self.offer = offer
+        self._port = port
+        self._certificate = certificate
+        self._events = events
+        self._connect_timeout_s = connect_timeout_s
+        self._state: PeerState = "new"
+        self._connection = SharedPortConnection(port)
+        self._ice = ice_transport(self._connection)
+        self._dtls = DtlsTransport(
+            self._ice,
+            self._connection,
+            certificate,
+            client=setup_for(offer) == "active",
+            on_rtp=events.on_rtp,
+            on_rtcp=events.on_rtcp,
+        )
+        self._dtls.know_extensions(offer.extensions)
+        self._sctp: RTCSctpTransport | None = None
+        self._channel: RTCDataChannel | None = None
+        self._checked = 0
+        self._connecting: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> PeerState:
+        return self._state
+
+    @property
+    def remote_address(self) -> Address | None:
+        return self._connection.remote_address
+
+    @property
+    def srtp_keys(self) -> SrtpKeys:
+        """Keys for sending RTP; RuntimeError before the transport is connected."""
+        if self._dtls.srtp_keys is None:
+            raise RuntimeError("the transport is not connected")
+        return self._dtls.srtp_keys
+
+    async def local(self) -> LocalTransport:
+        """Take a place on the shared port and say what the answer must say of it."""
+        await self._ice.iceGatherer.gather()
+        return LocalTransport(
+            ice_ufrag=self._connection.local_username,
+            ice_password=self._connection.local_password,
+            fingerprint=self._certificate.sha256,
+            setup=setup_for(self.offer),
+            addresses=self._port.advertised,
+            port=self._port.port,
+        )
+
+    def start(self) -> None:
+        """Begin to connect; returns at once. Failure and timeout close the transport."""
+        if self._state != "new":
+            raise RuntimeError(f"a transport starts once; this one is {self._state}")
+        self._state = "connecting"
+        for transport in (self._ice, self._dtls):
+            transport.on("statechange", self._transport_changed)
+        self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="rtc-connect")
+
+    async def add_candidates(self, candidates: Iterable[RemoteCandidate]) -> None:
+        """Check more of the client's addresses, up to `MAX_CANDIDATES` in all."""
+        for candidate in candidates:
+            if self._state == "closed" or self._checked >= MAX_CANDIDATES:
+                return
+            self._checked += 1
+            await self._connection.add_remote(candidate)
+
+    def send_rtcp(self, packet: bytes) -> None:
+        self._dtls.send_rtcp(packet)
+
+    def send_message(self, text: str) -> bool:
+        """Send text over the control channel.
+
+        False, and nothing sent, if there is no open channel or the client is too slow to take more.
+        """
+        channel = self._channel
+        size = len(text.encode())
+        if channel is None or channel.readyState != "open":
+            return False
+        if size > self.offer.max_message_bytes > 0 or channel.bufferedAmount + size > MAX_BUFFERED_BYTES:
+            return False
+        channel.send(text)
+        return True
+
+    async def close(self, reason: str = "closed by the gateway") -> None:
+        """Close and leave nothing behind; returns when that is done, also if somebody else closes already."""
+        await asyncio.shield(self._begin_close(reason))
+
+    def _begin_close(self, reason: str) -> "asyncio.Task[None]":
+        if self._closing is None:
+            self._state = "closed"
+            self._closing = asyncio.get_running_loop().create_task(self._close(reason), name="rtc-close")
+        return self._closing
+
+    async def _close(self, reason: str) -> None:
+        try:
+            if self._connecting is not None:
+                self._connecting.cancel()
+                await asyncio.wait([self._connecting])
+            self._dtls.remove_all_listeners()
+            if self._sctp is not None:
+                self._sctp.remove_all_listeners()
+                await self._sctp.stop()
+            await self._dtls.stop()
+        finally:
+            await self._ice.stop()
+            self._events.on_closed(reason)
+
+    def _transport_changed(self) -> None:
+        for name, state in (("ICE", self._ice.state), ("DTLS", self._dtls.state)):
+            if state in ("failed", "closed") and self._state != "closed":
+                self._begin_close(f"{name} {state}")
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await self._handshakes()
+        except TimeoutError:
+            self._begin_close(f"not connected within {self._connect_timeout_s:g} s")
+        except Exception as error:  # noqa: BLE001 - the outermost edge of this peer; others go on
+            logger.warning("a peer failed while connecting: %s: %s", type(error).__name__, error)
+            self._begin_close("failed while connecting")
+
+    async def _handshakes(self) -> None:
+        offer = self.offer
+        await self.add_candidates(offer.candidates)
+        await self._ice.start(RTCIceParameters(usernameFragment=offer.ice_ufrag, password=offer.ice_password))
+        if self._ice.state != "completed":
+            raise ConnectionError("ICE failed")
+        prints = [RTCDtlsFingerprint(algorithm=item.algorithm, value=item.value) for item in offer.fingerprints]
+        await self._dtls.start(RTCDtlsParameters(fingerprints=prints))
+        if self._dtls.state != "connected":
+            raise ConnectionError("DTLS failed")
+        self._state = "connected"
+        self._events.on_connected()
+        if offer.has_data_channel:
+            await self._open_sctp()
+
+    async def _open_sctp(self) -> None:
+        self._sctp = RTCSctpTransport(self._dtls, port=DATA_CHANNEL_PORT)
+        self._sctp.on("datachannel", self._channel_opened)
+        limit = min(self.offer.max_message_bytes, 2**31) or 2**31
+        await self._sctp.start(RTCSctpCapabilities(maxMessageSize=limit), self.offer.sctp_port)
+
+    def _channel_opened(self, channel: RTCDataChannel) -> None:
+        if channel.label == CONTROL_CHANNEL and (self._channel is None or self._channel.readyState != "open"):
+            self._channel = channel
+            channel.on("message", self._message)
+
+    def _message(self, data: Any) -> None:
+        if isinstance(data, str) and len(data) <= MAX_INBOUND_CHARS and self._state == "connected":
+            self._events.on_message(data)

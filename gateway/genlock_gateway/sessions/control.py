@@ -1,0 +1,106 @@
+"""Changes to the picture: from a data channel or REST into the session's control stream, and a nudge to the worker.
+
+The stream in Redis is the truth and the link only nudges (DESIGN section 3); the record keeps the last values.
+"""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from genlock_core.claims.claims import Claims
+from genlock_core.spec.rules import steps_mistake
+from genlock_core.stream_state.control import ControlStream
+from genlock_gateway.sessions.audience import PeerResource
+from genlock_gateway.sessions.hub import Hub
+from genlock_gateway.sessions.session_view import ControlRequest
+from genlock_gateway.sessions.stream import LiveStream
+
+logger = logging.getLogger(__name__)
+
+
+class Controls:
+    """Takes changes for any session."""
+
+    def __init__(self, claims: Claims, control: ControlStream, hub: Hub) -> None:
+        self._claims, self._control, self._hub = claims, control, hub
+        self._appending: set[asyncio.Task[None]] = set()
+
+    async def change(self, session: str, request: ControlRequest, *, client: str | None = None) -> str:
+        """Append the change and tell the worker; the entry's id. `client` is whose `number` it is if it does not say.
+
+        Raises RedisError.
+        """
+        name = request.client or client
+        if name is None or request.number is None:
+            name, number = uuid.uuid4().hex, 0
+        else:
+            number = request.number
+        entry = await self._control.append(session, client=name, number=number, change=request.change)
+        await self._claims.remember_control(session, request.change.to_fields(), entry)
+        stream = self._hub.find(session)
+        if stream is not None:
+            stream.nudge()
+        return entry
+
+    def heard(self, stream: LiveStream, resource: PeerResource, text: str) -> None:
+        """A message on a client's data channel. Whatever it is, the answer goes there, and nothing else comes of it."""
+        if resource.messages.take(self._hub.around.clock.monotonic()) > 0:
+            return
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            _answer(resource, {"type": "error", "detail": "a message is a JSON object with a type"})
+            return
+        match message.get("type"):
+            case "ping":
+                _answer(resource, {"type": "pong", "sentAt": _number(message.get("sentAt"))})
+            case "control":
+                self._control_heard(stream, resource, message)
+            case _:
+                _answer(resource, {"type": "error", "detail": "type is control or ping"})
+
+    def _control_heard(self, stream: LiveStream, resource: PeerResource, message: Mapping[str, Any]) -> None:
+        number = _number(message.get("number"))
+        if not resource.may_control:
+            _answer(resource, {"type": "error", "number": number, "detail": "to control, connect with a publish token"})
+            return
+        try:
+            request = ControlRequest.model_validate({key: value for key, value in message.items() if key != "type"})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            detail = f"{field}: {first['msg']}" if field else first["msg"]
+            _answer(resource, {"type": "error", "number": number, "detail": detail})
+            return
+        if mistake := steps_mistake(stream.record.session.quality_mode, request.steps):
+            _answer(resource, {"type": "error", "number": number, "detail": mistake})
+            return
+        task = asyncio.create_task(self._change_and_answer(stream.session, resource, request))
+        self._appending.add(task)
+        task.add_done_callback(self._appending.discard)
+
+    async def _change_and_answer(self, session: str, resource: PeerResource, request: ControlRequest) -> None:
+        try:
+            entry = await self.change(session, request, client=resource.id)
+        except (RedisError, OSError) as error:
+            logger.warning("%s: a change was not stored (%s)", session, type(error).__name__)
+            detail = "the change could not be stored; send it again"
+            _answer(resource, {"type": "error", "number": request.number, "detail": detail})
+            return
+        _answer(resource, {"type": "ack", "number": request.number, "id": entry})
+
+
+def _number(value: object) -> int | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _answer(resource: PeerResource, message: Mapping[str, Any]) -> None:
+    resource.peer.send(json.dumps({key: value for key, value in message.items() if value is not None}))

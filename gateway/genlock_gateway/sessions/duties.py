@@ -1,0 +1,242 @@
+"""What a gateway does all the time: sweep expired sessions, follow events, keep its own slots alive, write back.
+
+Any gateway does this for all; two that do the same at once only repeat each other. Every duty is a loop that outlives
+its errors and says when it last succeeded, so that `/healthz` can tell a stuck one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.facts import Event, EventKind
+from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
+from genlock_core.claims.publisher import Gateways, Publishers
+from genlock_core.errors import NoCapacity, UnknownSession
+from genlock_core.spec.session import Phase
+from genlock_gateway.sessions.figures import figures_of
+from genlock_gateway.sessions.hub import Hub
+from genlock_gateway.sessions.leftovers import SessionDataCleaner
+from genlock_gateway.sessions.stream import LiveStream
+from genlock_gateway.sessions.upstream.mover import backoff_s
+
+logger = logging.getLogger(__name__)
+
+SWEEP_EVERY_S: Final = 0.5
+ANNOUNCE_EVERY_S: Final = 1.0
+ANNOUNCE_TTL_S: Final = 5.0
+TOUCH_EVERY_S: Final = 5.0
+TICK_EVERY_S: Final = 0.1
+COUNT_EVERY_S: Final = 5.0
+RECLAIM_JITTER_S: Final = 0.2
+BLOCK_MS: Final = 500
+STUCK_S: Final = 15.0
+MISSING_S: Final = 2.0
+"""A live session's record that is not there for this long, though nobody said that it was deleted, is lost."""
+MAX_ORPHANS: Final = 10_000
+
+
+class MaintenanceLoops:
+    """The loops of one gateway. `start`, then `stop`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        claims: Claims,
+        publishers: Publishers,
+        gateways: Gateways,
+        board: FigureBoard,
+        leftovers: SessionDataCleaner,
+        hub: Hub,
+        address: Callable[[], str],
+    ) -> None:
+        self._name, self._claims, self._publishers, self._gateways = name, claims, publishers, gateways
+        self._board, self._leftovers, self._hub, self._address = board, leftovers, hub, address
+        self._clock, self._metrics, self._jitter = hub.around.clock, hub.around.metrics, hub.around.jitter
+        self._tasks: list[asyncio.Task[None]] = []
+        self._last_round_s: dict[str, float] = {}
+        self._orphans: dict[str, tuple[float, int]] = {}  # session -> when to claim it again, tries
+        self._after = "0-0"  # the newest event that was read
+        self._following = False
+        self._redis_was_gone = False
+        self._stopping = False
+        self._touch_due_s = self._count_due_s = 0.0
+
+    def start(self) -> None:
+        """Begin all loops."""
+        for name, every_s, duty in (
+            ("tick", TICK_EVERY_S, self._tick),
+            ("sweep", SWEEP_EVERY_S, self._sweep),
+            ("presence", ANNOUNCE_EVERY_S, self._presence),
+            ("figures", POST_EVERY_S, self.post_figures),
+            ("events", 0.0, self._follow),
+        ):
+            self._tasks.append(asyncio.create_task(self._loop(name, every_s, duty), name=f"duty {name}"))
+
+    async def stop(self) -> None:
+        """End all loops."""
+        self._stopping = True  # a cancellation alone can get lost in a library that waits for a socket
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def stuck(self) -> tuple[str, ...]:
+        """The loops that have ended, or have not come round for `STUCK_S`."""
+        now_s = self._clock.monotonic()
+        ended = {task.get_name().removeprefix("duty ") for task in self._tasks if task.done()}
+        late = {name for name, at_s in self._last_round_s.items() if now_s - at_s > STUCK_S}
+        return tuple(sorted(ended | late))
+
+    async def _loop(self, name: str, every_s: float, duty: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while not self._stopping:
+            self._last_round_s[name] = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(STUCK_S - 1):
+                    await duty()
+                failures = 0
+            except (RedisError, OSError) as error:  # TimeoutError is an OSError
+                if failures == 0:
+                    logger.warning("duty %s: Redis does not answer (%s)", name, type(error).__name__)
+                failures += 1
+                self._redis_gone()
+            except Exception:
+                logger.exception("duty %s failed", name)
+                failures += 1
+            self._last_round_s[name] = self._clock.monotonic()
+            await asyncio.sleep(max(every_s, backoff_s(failures)) if failures else every_s)
+
+    async def _tick(self) -> None:
+        self._hub.tick()
+
+    # -- Redis came and went ----------------------------------------------------------------------------------------
+
+    def _redis_gone(self) -> None:
+        self._redis_was_gone = True
+        self._metrics.redis_up.set(0)
+
+    async def _redis_answers(self) -> None:
+        """Redis answers; if it was away, it may have lost its data: write back the records of what lives here, so that
+        the workers can reassert what they serve."""
+        self._metrics.redis_up.set(1)
+        newest = await self._claims.last_event()
+        if _position(newest) < _position(self._after):
+            self._redis_was_gone, self._after = (
+                True,
+                newest,
+            )  # it came back empty before anybody noticed that it was away
+        lost = [stream for stream in self._hub.streams if stream.missing_since_s is not None]
+        patient_s = self._clock.monotonic() - MISSING_S
+        if not self._redis_was_gone and all((stream.missing_since_s or 0.0) > patient_s for stream in lost):
+            return
+        for stream in self._hub.streams:
+            if not stream.over and await self._claims.record(stream.session) is None:
+                await self._claims.create(stream.record)
+                logger.warning("%s: Redis had lost its record; written back", stream.session)
+        self._redis_was_gone = False
+
+    # -- sweeping ---------------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        expired = await self._claims.expire()
+        await self._redis_answers()
+        now_s = self._clock.monotonic()
+        for session in expired[: MAX_ORPHANS - len(self._orphans)]:
+            logger.warning("%s: the lease of its worker ran out", session)
+            self._orphans[session] = now_s + self._jitter.uniform(0, RECLAIM_JITTER_S), 0
+        for session, (due_s, tries) in list(self._orphans.items()):
+            if now_s >= due_s:
+                await self._claim_again(session, tries)
+        if now_s >= self._count_due_s:
+            self._count_due_s = now_s + COUNT_EVERY_S
+            await self._count_phases()
+
+    async def _claim_again(self, session: str, tries: int) -> None:
+        try:
+            await self._claims.claim(session)
+        except NoCapacity:
+            wait_s = backoff_s(tries) * self._jitter.uniform(0.75, 1.25)
+            self._orphans[session] = self._clock.monotonic() + wait_s, tries + 1
+        except UnknownSession:
+            del self._orphans[session]
+        else:
+            del self._orphans[session]
+
+    async def _count_phases(self) -> None:
+        phases = [record.phase for record in await self._claims.records()]
+        for phase in Phase:
+            self._metrics.sessions.labels(phase=phase.value).set(phases.count(phase))
+
+    # -- presence ---------------------------------------------------------------------------------------------------
+
+    async def _presence(self) -> None:
+        await self._gateways.announce(self._name, self._address(), ANNOUNCE_TTL_S)
+        for stream in self._hub.streams:
+            await self._keep_publisher(stream)
+        now_s = self._clock.monotonic()
+        if now_s < self._touch_due_s:
+            return
+        self._touch_due_s = now_s + TOUCH_EVERY_S
+        for stream in self._hub.streams:
+            if stream.wanted:
+                await self._claims.touch(stream.session)
+                stream.outdated()  # should an event ever be missed
+
+    async def post_figures(self) -> None:
+        """Replace what the board says of the sessions here: what has left is gone from it, too."""
+        views = [stream.view() for stream in self._hub.streams]
+        await self._board.post(
+            self._name,
+            {
+                f"{view.namespace}/{view.name}": figures_of(view.stats, publisher=view.publisher)
+                for view in views
+                if view.stats is not None
+            },
+        )
+
+    async def _keep_publisher(self, stream: LiveStream) -> None:
+        """Keep the publisher's slot. If it is gone, take it again (Redis lost it) or leave it to its new holder."""
+        resource = stream.audience.publisher
+        if resource is None or await self._publishers.keep(stream.session, resource=resource.id):
+            return
+        if await self._publishers.current(stream.session) is None:
+            slot = await self._publishers.enter(
+                stream.session, key=resource.key, gateway=self._name, resource=resource.id
+            )
+            stream.renumber(resource, slot.run)
+        else:
+            await resource.peer.close("another publication took over")
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        if not self._following:
+            self._after, self._following = await self._claims.last_event(), True
+        for event in await self._claims.events(self._after, BLOCK_MS):
+            self._after = event.id
+            await self._heard(event)
+
+    async def _heard(self, event: Event) -> None:
+        at_ms, _ = _position(event.id)
+        self._metrics.event_lag.set(max(0, self._clock.wall_ms() - at_ms) / 1000)
+        stream = self._hub.find(event.session)
+        match event.kind:
+            case EventKind.FORGOTTEN:
+                if stream is not None and stream.record.created_ms < at_ms:
+                    stream.over = "the session was deleted"
+                await self._leftovers.clear(event.session)
+            case EventKind.CONTROL if stream is not None:
+                stream.nudge()
+                stream.outdated()
+            case _ if stream is not None:
+                stream.outdated()
+
+
+def _position(event: str) -> tuple[int, int]:
+    """An event's id as numbers, in the order of the stream."""
+    ms, _, sequence = event.partition("-")
+    return int(ms), int(sequence or 0)

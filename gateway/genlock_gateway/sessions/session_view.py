@@ -1,0 +1,167 @@
+"""A session as the API, the pages and the data channel show it: its record, and what this gateway knows besides."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from genlock_core.claims.record import SessionRecord
+from genlock_core.slo.report import StreamReport
+from genlock_core.spec.session import MAX_PROMPT_CHARS, AccessSpec, Phase, QualityMode, Resolution, SourceSpec
+from genlock_core.stream_state.control import ControlChange
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True, frozen=True
+    )
+
+
+class EndpointsView(_Shown):
+    """Where the session is published and watched: paths on any gateway."""
+
+    whip: str
+    whep: str
+    studio: str
+    watch: str
+
+
+class SessionView(_Shown):
+    """One session. `viewers`, `publisher` and `stats` are those of the gateway that answers."""
+
+    namespace: str
+    name: str
+    phase: Phase
+    reason: str = Field(description="Why the phase is what it is, in a word; empty if it is plain.")
+    model: str
+    quality_mode: QualityMode
+    steps: int = Field(description="Denoising steps that are asked for.")
+    resolution: Resolution
+    frame_rate: int
+    prompt: str
+    noise_scale: float
+    paused: bool
+    source: SourceSpec
+    access: AccessSpec
+    time_to_first_frame_ms: int
+    frame_deadline_ms: int
+    worker: str | None
+    pool: str | None
+    epoch: int
+    gpus: int | None = Field(description="GPUs of the worker that serves it; null if nobody does.")
+    viewers: int
+    publisher: bool
+    endpoints: EndpointsView
+    stats: StreamReport | None = None
+
+
+class ControlRequest(_Shown):
+    """A change to the picture; at least one of prompt, steps, noiseScale, paused and reset.
+
+    `client` and `number` name it: the same pair again changes nothing, so a client may repeat what it is not sure of.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)] | None = None
+    steps: Annotated[int, Field(ge=1, le=4)] | None = None
+    noise_scale: Annotated[float, Field(ge=0.1, le=1.0)] | None = None
+    paused: bool | None = None
+    reset: Literal[True] | None = Field(
+        None, description="Begin the picture anew: nothing of the frames so far counts any more."
+    )
+    client: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")] | None = None
+    number: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_says_something(cls, prompt: str | None) -> str | None:
+        if prompt is not None and (not prompt.strip() or any(ord(char) < 32 and char not in "\n\t" for char in prompt)):
+            raise ValueError("must contain a visible character and no control characters")
+        return prompt
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> "ControlRequest":
+        if all(getattr(self, name) is None for name in ControlChange.model_fields):
+            raise ValueError("nothing to change: give prompt, steps, noiseScale, paused or reset")
+        if self.client is not None and self.number is None:
+            raise ValueError("client goes with number")
+        return self
+
+    @property
+    def change(self) -> ControlChange:
+        return ControlChange(**{name: getattr(self, name) for name in ControlChange.model_fields})
+
+
+class ControlAccepted(_Shown):
+    """The change's id in the session's control stream."""
+
+    id: str
+
+
+class Moved(_Shown):
+    """The session's new worker and epoch."""
+
+    worker: str
+    epoch: int
+
+
+class ProblemDocument(_Shown):
+    """An error (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] | None = Field(None, description="Every mistake: {path, message}.")
+    reason: str | None = Field(None, description="A word that clients can test, on 403 for a token and on 503.")
+    token_needed: bool | None = Field(None, description="With wrong-token: whether no token is refused too.")
+
+
+def view_of(
+    record: SessionRecord,
+    *,
+    phase: Phase | None = None,
+    viewers: int = 0,
+    publisher: bool = False,
+    gpus: int | None = None,
+    stats: StreamReport | None = None,
+) -> SessionView:
+    """The session as `record` has it; `phase` where this gateway knows better than Redis."""
+    session = record.session
+    said = {name: value.value for name, value in record.control.items()}
+    change = ControlChange.from_fields(said) if said else ControlChange(prompt=session.prompt)
+    path = f"{session.key.namespace}/{session.key.name}"
+    return SessionView(
+        namespace=session.key.namespace,
+        name=session.key.name,
+        phase=phase or record.phase,
+        reason=record.reason,
+        model=session.model,
+        quality_mode=session.quality_mode,
+        steps=change.steps or session.steps,
+        resolution=session.resolution,
+        frame_rate=session.frame_rate,
+        prompt=change.prompt or session.prompt,
+        noise_scale=session.noise_scale if change.noise_scale is None else change.noise_scale,
+        paused=bool(change.paused),
+        source=session.source,
+        access=session.access,
+        time_to_first_frame_ms=session.time_to_first_frame_ms,
+        frame_deadline_ms=session.frame_deadline_ms,
+        worker=None if record.owner is None else record.owner.name,
+        pool=record.pool or None,
+        epoch=record.epoch,
+        gpus=gpus,
+        viewers=viewers,
+        publisher=publisher,
+        endpoints=EndpointsView(
+            whip=f"/whip/{path}", whep=f"/whep/{path}", studio=f"/studio/{path}", watch=f"/watch/{path}"
+        ),
+        stats=stats,
+    )
+
+
+def as_json(view: SessionView, *, without_stats: bool = False) -> dict[str, Any]:
+    """The view as JSON values."""
+    return view.model_dump(mode="json", exclude={"stats"} if without_stats else None)

@@ -1,0 +1,159 @@
+"""What a gateway measures of one session: freezes and recovery gaps, time to first frame, and where the latency goes.
+
+The definitions are `genlock_core.slo`'s; here the moments are told to them. One object per live session.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from pydantic import JsonValue, ValidationError
+
+from genlock_core.claims.facts import MoveCause
+from genlock_core.clock import Clock
+from genlock_core.link.events import MediaReceived
+from genlock_core.metrics import GatewayMetrics
+from genlock_core.slo.deadlines import FreezeMeter, Quantiles, time_to_first_frame_s
+from genlock_core.slo.report import Percentiles, StreamReport, leg_ms
+from genlock_core.slo.stages import Leg, Stage, StageTimes, latency_budget
+from genlock_gateway.rtc.egress.fanout import FanoutFigures
+from genlock_gateway.rtc.ingest.receive import IngestFigures
+
+logger = logging.getLogger(__name__)
+
+LATENCIES_KEPT: Final = 256
+MEAN_OVER_FRAMES: Final = 32
+
+
+class SessionStats:
+    """The figures of one session at this gateway. Moments are read from the gateway's monotonic clock."""
+
+    def __init__(self, session: str, *, frame_rate: int, clock: Clock, metrics: GatewayMetrics) -> None:
+        self._session, self._clock, self._metrics = session, clock, metrics
+        self._freezes = FreezeMeter(frame_rate)
+        self._cause = MoveCause.REFUSED
+        self._recovering = False
+        self._latency_ms = Quantiles(LATENCIES_KEPT)
+        self._legs_us: dict[Leg, float] = {}
+        self._first_in_s: float | None = None
+        self._awaited_run: int | None = None  # the publication whose first generated frame has not come yet
+        self._first_frame_ms: float | None = None
+        self._report: StreamReport | None = None
+        self._ingest: IngestFigures | None = None  # whose losses are counted
+        self._incomplete = self._fan_out_dropped = 0  # how many of them, and of the fan-outs', are counted already
+        self.moves = 0
+
+    def now_us(self) -> int:
+        """The clock of capture times."""
+        return round(self._clock.monotonic() * 1e6)
+
+    # -- moments ----------------------------------------------------------------------------------------------------
+
+    def published(self, run: int) -> None:
+        """A publication began."""
+        self._awaited_run, self._first_in_s = run, None
+
+    def unpublished(self) -> None:
+        """No publisher any more."""
+        self._awaited_run = self._first_in_s = None
+        self.rest()
+
+    def source_frame(self, run: int, *, watched: bool) -> None:
+        """A source frame came; the wait for the first generated one is measured only if somebody waits for it."""
+        self._metrics.frames_in.labels(session=self._session).inc()
+        if run == self._awaited_run and self._first_in_s is None:
+            if watched:
+                self._first_in_s = self._clock.monotonic()
+            else:
+                self._awaited_run = None
+
+    def rest(self) -> None:
+        """Frames stop on purpose."""
+        self._freezes.rest()
+        self._recovering = False
+
+    def fault(self, cause: MoveCause) -> None:
+        """The worker was lost: the gap up to the next frame is a recovery gap."""
+        self._freezes.fault()
+        self._cause, self._recovering = cause, True
+
+    def shown(self, media: MediaReceived, *, arrived_us: int, own_run: int | None) -> None:
+        """A generated frame was handed to the viewers; `own_run` is the publication at this gateway, whose capture
+        times are on this gateway's clock."""
+        now_s, now_us = self._clock.monotonic(), self.now_us()
+        self._metrics.frames_out.labels(session=self._session).inc()
+        self._count_freeze(now_s)
+        total_us = now_us - media.unit.capture_us if media.run == own_run else None
+        if total_us is not None and total_us >= 0:
+            self._latency_ms.add(total_us / 1000)
+            self._metrics.frame_latency.observe(total_us / 1e6)
+        self._count_legs(media.stages, total_us, now_us - arrived_us)
+        if media.run == self._awaited_run and self._first_in_s is not None:
+            waited_s = time_to_first_frame_s(self._first_in_s, now_s)
+            self._metrics.time_to_first_frame.observe(waited_s)
+            self._first_frame_ms = round(waited_s * 1000, 1)
+            self._awaited_run = None
+
+    def lost(self, ingest: IngestFigures | None, fan_outs: Iterable[FanoutFigures]) -> None:
+        """Count what RTP has lost since the last time: `ingest` is the publisher's, None while there is none."""
+        if ingest is not self._ingest:
+            self._ingest, self._incomplete = ingest, 0
+        if ingest is not None:
+            self._dropped("incomplete", ingest.lost_frames - self._incomplete)
+            self._incomplete = ingest.lost_frames
+        dropped = sum(figures.dropped for figures in fan_outs)
+        self._dropped("fan-out", dropped - self._fan_out_dropped)
+        self._fan_out_dropped = dropped
+
+    def _dropped(self, reason: str, frames: int) -> None:
+        if frames:
+            self._metrics.frames_dropped.labels(reason=reason).inc(frames)
+
+    def _count_freeze(self, now_s: float) -> None:
+        freeze = self._freezes.frame(now_s)
+        if freeze is not None:
+            self._metrics.freezes.labels(session=self._session).inc()
+            self._metrics.freeze_seconds.labels(session=self._session).inc(freeze.duration_s)
+        if self._recovering:
+            self._recovering = False
+            gap_s = self._freezes.last_recovery_gap_s
+            if gap_s is not None:
+                self._metrics.recovery_gap.labels(cause=self._cause.value).observe(gap_s)
+                logger.info("%s: recovered, gap %.0f ms, cause %s", self._session, gap_s * 1000, self._cause.value)
+
+    def _count_legs(self, times: StageTimes, total_us: int | None, fan_out_us: int) -> None:
+        here = StageTimes.of({Stage.ARRIVED: 0, Stage.PACKETISED: max(0, fan_out_us)})
+        for leg, value_us in latency_budget(times.merged(here), total_us=total_us).items():
+            self._metrics.frame_leg.labels(leg=leg.value).observe(value_us / 1e6)
+            mean_us = self._legs_us.get(leg, float(value_us))
+            self._legs_us[leg] = mean_us + (value_us - mean_us) / MEAN_OVER_FRAMES
+
+    # -- the report -------------------------------------------------------------------------------------------------
+
+    def reported(self, report: Mapping[str, JsonValue]) -> None:
+        """The worker's report came; one that is none is left out."""
+        try:
+            self._report = StreamReport.model_validate(dict(report))
+        except ValidationError as error:
+            logger.warning("%s: a report was refused: %d mistakes", self._session, error.error_count())
+
+    def forget_report(self) -> None:
+        """Nobody serves the session: old figures would lie."""
+        self._report = None
+
+    def report(self, *, viewers: int, worker: str | None, epoch: int) -> StreamReport:
+        """The worker's last report with this gateway's figures; without one, this gateway's alone."""
+        report = self._report or StreamReport()
+        gap_s = self._freezes.last_recovery_gap_s
+        p50, p99 = self._latency_ms.quantile(0.5), self._latency_ms.quantile(0.99)
+        return report.with_gateway(
+            viewers=viewers,
+            worker=worker,
+            epoch=epoch,
+            moves=self.moves,
+            freezes=self._freezes.count,
+            last_recovery_gap_ms=None if gap_s is None else round(gap_s * 1000, 1),
+            latency_ms=None if p50 is None or p99 is None else Percentiles(p50=round(p50, 1), p99=round(p99, 1)),
+            first_frame_ms=report.first_frame_ms if self._first_frame_ms is None else self._first_frame_ms,
+            stages={**report.stages, **leg_ms(self._legs_us)},
+        )

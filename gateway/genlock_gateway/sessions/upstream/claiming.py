@@ -1,0 +1,85 @@
+"""What `worker_side` asks of the claims in Redis for its session: each answer is an event for `mover.decide`."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.record import SessionRecord
+from genlock_core.claims.rules import LinkView, should_move
+from genlock_core.errors import NoCapacity
+from genlock_gateway.sessions.surroundings import SharedParts
+from genlock_gateway.sessions.upstream import mover
+
+logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Claiming:
+    """One session's claims, timed and counted; keeps nothing.
+
+    Everything raises RedisError while Redis is away and UnknownSession if it does not know the session.
+    """
+
+    def __init__(self, session: str, around: SharedParts) -> None:
+        self._session, self._around = session, around
+
+    async def claim(self) -> mover.Event:
+        """Raises NoCapacity."""
+        return mover.Claimed(await self._timed("claim", self._around.claims.claim(self._session)))
+
+    async def examine(self, claim: Claim, *, quiet_s: Callable[[], float]) -> mover.Event | None:
+        """Whether the session must leave the claim's worker, of which nothing was heard for `quiet_s`.
+
+        None if there is nothing to go by: Redis has lost the record, and `duties` writes it back.
+        """
+        record = await self._timed("record", self._around.claims.record(self._session))
+        if record is None:
+            return None
+        if record.epoch > claim.epoch:
+            newer = claim_of(record)
+            return None if newer is None else mover.Claimed(newer)
+        view = await self._around.claims.worker(claim.worker.name)
+        if view is not None and view.identity != claim.worker:
+            view = None
+        link = LinkView(gateway=self._around.gateway, refused=False, silent_ms=round(1000 * quiet_s()))
+        cause = should_move(self._session, link, view, lease_expired=record.owner is None)
+        return mover.Examined(claim.epoch, cause)
+
+    async def move(self, claim: Claim, cause: MoveCause) -> mover.Event:
+        """Away from the claim's worker. Raises NoCapacity, StaleEpoch."""
+        claims = self._around.claims
+        view = await claims.worker(claim.worker.name)
+        # A worker that was started again under its old name has nothing to do with what became of its predecessor.
+        suspect = claim.worker.name if view is None or view.identity == claim.worker else None
+        result = "failed"
+        try:
+            move = await self._timed(
+                "move", claims.move(self._session, expected_epoch=claim.epoch, suspect=suspect, cause=cause)
+            )
+            result = "won" if move.won else "adopted"
+        except NoCapacity:
+            result = "no-capacity"
+            raise
+        finally:
+            self._around.metrics.moves.labels(cause=cause.value, result=result).inc()
+        logger.info(
+            "%s: %s from %s to %s, cause %s, epoch %d",
+            self._session, result, claim.worker.name, move.claim.worker.name, cause.value, move.claim.epoch,
+        )  # fmt: skip
+        return mover.Claimed(move.claim)
+
+    async def _timed(self, operation: str, call: Awaitable[_T]) -> _T:
+        began_s = time.perf_counter()
+        try:
+            return await call
+        finally:
+            self._around.metrics.claim_seconds.labels(operation=operation).observe(time.perf_counter() - began_s)
+
+
+def claim_of(record: SessionRecord) -> Claim | None:
+    """The claim that a record tells, None if nobody owns the session."""
+    if record.owner is None:
+        return None
+    return Claim(record.name, record.epoch, record.owner, record.address, record.pool, record.cost)

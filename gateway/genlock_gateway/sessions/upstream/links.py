@@ -1,0 +1,177 @@
+"""Links to workers: one connection per worker process, shared by all sessions, opened on demand.
+
+A `WorkerChannel` is one session on a link. Whatever happens to it goes to its listener as the link's own events; the
+end of the link comes as a `LinkDown`, once per channel.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from genlock_core.claims.facts import Claim
+from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.clock import Clock
+from genlock_core.link.client import connect
+from genlock_core.link.closure import LinkDown
+from genlock_core.link.connection import LinkConnection, Meter
+from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft, PeerProgressing, PeerSilent
+from genlock_core.link.messages import LinkRole, Open
+from genlock_core.metrics import GatewayMetrics
+
+logger = logging.getLogger(__name__)
+
+IDLE_S: Final = 10.0
+"""A link without a channel is closed after this long."""
+
+ChannelEvent: TypeAlias = Event | LinkDown
+Listener: TypeAlias = "Callable[[WorkerChannel, ChannelEvent], None]"
+
+
+@dataclass(slots=True, eq=False)
+class WorkerChannel:
+    """One session on the link to one worker, under one claim. Open until `close`, or until its link is down."""
+
+    claim: Claim
+    number: int
+    connection: LinkConnection
+    _link: "_Link" = field(repr=False)
+
+    @property
+    def epoch(self) -> int:
+        return self.claim.epoch
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long the worker's progress counter has stood still."""
+        return self.connection.silent_s
+
+    def close(self, reason: str) -> None:
+        """Tell the worker, and hear nothing more of it."""
+        if self._link.forget(self.number):
+            self.connection.close_channel(self.number, reason)
+
+
+class Links:
+    """All links of one gateway process."""
+
+    def __init__(
+        self, *, identity: LinkIdentity, secrets: Sequence[bytes], clock: Clock, metrics: GatewayMetrics
+    ) -> None:
+        self._identity, self._secrets, self._clock, self._metrics = identity, tuple(secrets), clock, metrics
+        self._links: dict[WorkerIdentity, _Link] = {}
+        self._connecting: dict[WorkerIdentity, asyncio.Task[_Link]] = {}
+
+    async def open(self, claim: Claim, request: Open, listener: Listener) -> WorkerChannel:
+        """Ask the claim's worker for a channel; ChannelOpened or ChannelRefused follows. Raises LinkDown."""
+        link = self._links.get(claim.worker) or await self._connect(claim)
+        number = link.connection.open(request)
+        channel = WorkerChannel(claim, number, link.connection, link)
+        link.add(channel, listener)
+        return channel
+
+    async def close(self, reason: str) -> None:
+        """Say goodbye on every link."""
+        for task in self._connecting.values():
+            task.cancel()
+        await asyncio.gather(*(link.close(reason) for link in list(self._links.values())))
+
+    async def _connect(self, claim: Claim) -> "_Link":
+        """One attempt at a time per worker; whoever asks meanwhile shares it."""
+        task = self._connecting.get(claim.worker)
+        if task is None:
+            task = asyncio.create_task(self._connected(claim), name=f"link to {claim.worker.name}")
+            self._connecting[claim.worker] = task
+            task.add_done_callback(lambda done: self._attempted(claim.worker, done))
+        return await asyncio.shield(task)
+
+    def _attempted(self, worker: WorkerIdentity, done: "asyncio.Task[_Link]") -> None:
+        self._connecting.pop(worker, None)
+        if not done.cancelled():
+            done.exception()  # seen here too: whoever asked may have given up meanwhile
+
+    async def _connected(self, claim: Claim) -> "_Link":
+        worker, traffic = claim.worker, self._metrics.link_bytes
+        connection = await connect(
+            claim.address,
+            identity=self._identity,
+            secrets=self._secrets,
+            clock=self._clock,
+            expect=LinkIdentity(LinkRole.WORKER, worker.name, worker.incarnation),
+            meter=Meter(received=traffic.labels("in").inc, sent=traffic.labels("out").inc),
+        )
+        logger.info("linked to worker %s at %s", worker.name, claim.address)
+        link = _Link(claim.address, connection, metrics=self._metrics, on_down=lambda: self._down(worker))
+        self._links[worker] = link
+        self._metrics.links.set(len(self._links))
+        return link
+
+    def _down(self, worker: WorkerIdentity) -> None:
+        self._links.pop(worker, None)
+        self._metrics.links.set(len(self._links))
+
+
+class _Link:
+    """One connection, its channels and the task that reads it."""
+
+    def __init__(
+        self, address: str, connection: LinkConnection, *, metrics: GatewayMetrics, on_down: Callable[[], None]
+    ) -> None:
+        self.address, self.connection, self._metrics = address, connection, metrics
+        self._on_down = on_down
+        self._channels: dict[int, tuple[WorkerChannel, Listener]] = {}
+        self._reader = asyncio.create_task(self._read(), name=f"reads link {address}")
+        self._idle: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._rest()
+
+    def add(self, channel: WorkerChannel, listener: Listener) -> None:
+        self._channels[channel.number] = channel, listener
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def forget(self, number: int) -> bool:
+        """Drop the channel's listener; False if it had none."""
+        known = self._channels.pop(number, None) is not None
+        self._rest()
+        return known
+
+    async def close(self, reason: str) -> None:
+        await self.connection.close(reason)
+        await self._reader
+
+    def _rest(self) -> None:
+        """Close the link if nobody uses it for a while."""
+        if not self._channels and self._idle is None and not self.connection.closed.done():
+            self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._retire)
+
+    def _retire(self) -> None:
+        self._closing = asyncio.create_task(self.close("idle"))
+
+    async def _read(self) -> None:
+        try:
+            async for event in self.connection.events():
+                if isinstance(event, Connected | PeerSilent | PeerProgressing | PeerLeft):
+                    continue  # silence is read from `Channel.quiet_s`; the end of the link says how it ended
+                if isinstance(event, MediaDropped):
+                    self._metrics.link_drops.inc(event.count)
+                known = self._channels.get(event.channel)
+                if known is not None:
+                    self._tell(*known, event)
+        finally:
+            if self._idle is not None:
+                self._idle.cancel()
+            self._on_down()
+        closure = await self.connection.closed
+        logger.info("the link to %s is down: %s %s", self.address, closure.cause, closure.detail)
+        channels, self._channels = list(self._channels.values()), {}
+        for channel, listener in channels:
+            self._tell(channel, listener, LinkDown(self.address, closure))
+
+    def _tell(self, channel: WorkerChannel, listener: Listener, event: ChannelEvent) -> None:
+        try:
+            listener(channel, event)
+        except Exception:
+            logger.exception("%s: an event of the link was not handled", channel.claim.session)

@@ -1,0 +1,291 @@
+"""When a live session opens, moves, follows or waits: pure (situation, event, now) -> (situation, action).
+
+The rules are those of DESIGN section 3. `LiveStream` feeds it events, carries out the action and feeds back what came
+of it; `decide` does no I/O and reads no clock, so that every order of events can be tried in a test.
+
+A claim that somebody else made is followed when its epoch is higher, and never when it is lower. A worker is left for
+three reasons only: its link is refused (its process is gone), it refused the session, or it made no progress for 1 s
+and `claims.rules` allows the move. While there is no capacity, the session waits and asks again, more and more rarely.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.rules import SILENCE_MS
+
+FIRST_RETRY_S: Final = 0.1
+LONGEST_RETRY_S: Final = 2.0
+SILENCE_S: Final = SILENCE_MS / 1000
+EXAMINE_EVERY_S: Final = 0.25
+NOT_OWNER_PATIENCE_S: Final = 2.0
+"""A worker that has not read its assignment yet says "not-owner"; it is asked again for this long."""
+REOPEN_EVERY_S: Final = 0.05
+BY_LEASE: Final = frozenset({MoveCause.SILENT, MoveCause.EXPIRED})
+"""Moves off a worker that may only be slow: before each try it is looked at anew."""
+SETTLED_S: Final = 5.0
+"""A worker that served this long is trusted again: the next move starts without backoff."""
+
+
+class MoveStage(StrEnum):
+    IDLE = "idle"  # nobody here wants the session
+    CLAIMING = "claiming"  # asked Redis for a claim; the answer is on its way
+    OPENING = "opening"  # the link's channel is being opened under `claim`
+    REFUSED = "refused"  # the worker does not know of its claim (yet): it is asked again at `due_s`
+    SERVING = "serving"  # the channel is open
+    EXAMINING = "examining"  # silent: asked Redis whether the worker is stale too
+    MOVING = "moving"  # asked Redis to move the session off `claim`
+    WAITING = "waiting"  # no capacity, or no Redis: ask again at `due_s`
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where one session stands at this gateway. Seconds are those of the gateway's monotonic clock."""
+
+    stage: MoveStage = MoveStage.IDLE
+    claim: Claim | None = None
+    cause: MoveCause | None = None
+    """Why the session leaves `claim`'s worker, while MOVING, or WAITING to move."""
+    opened: bool = False
+    """The worker serves the session in a channel that is not lost, whatever is asked of Redis meanwhile."""
+    since_s: float = 0.0
+    due_s: float = 0.0
+    failures: int = 0
+    """Refusals and misses in a row; sets the backoff."""
+
+
+# What happens.
+@dataclass(frozen=True, slots=True)
+class SessionWanted:
+    """A publisher or a viewer needs the session to run; `claim` is the one that Redis has just told, if any."""
+
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUnwanted:
+    """The last publisher and viewer here has gone, or the session has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Redis told a claim: an answer to Claim or Move, or one that another gateway or the worker made."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """Redis had no worker for it, or did not answer; `retry_after_s` is its own wish, 0.0 for none."""
+
+    retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """The claim is over and nobody owns the session now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOpened:
+    """The worker opened the channel under `epoch`."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRefused:
+    """The worker of `epoch` refused or closed the channel: not-owner, draining, no-slot, engine."""
+
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    """The link to the worker of `epoch` broke; `gone`: nobody of that incarnation listens at its address."""
+
+    epoch: int
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """`claims.rules` judged the silent worker of `epoch`: move for `cause`, or None: leave it."""
+
+    epoch: int
+    cause: MoveCause | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passes; `quiet_s` is how long the worker's progress counter has stood still, infinite without a link."""
+
+    quiet_s: float
+
+
+Event = (
+    SessionWanted
+    | SessionUnwanted
+    | Claimed
+    | Unclaimed
+    | Lapsed
+    | ChannelOpened
+    | ChannelRefused
+    | LinkLost
+    | Examined
+    | Tick
+)
+
+
+# What to do.
+class Action(StrEnum):
+    CLAIM = "claim"  # ask Redis for the session's claim
+    OPEN = "open"  # open the channel under the situation's claim
+    EXAMINE = "examine"  # ask Redis how the worker looks to others
+    MOVE = "move"  # compare-and-set the session off the situation's claim, for its cause
+    CLOSE = "close"  # close the channel
+
+
+Decision = tuple[Situation, Action | None]
+
+
+def decide(situation: Situation, event: Event, now_s: float) -> Decision:
+    """What one event leads to. Events of another epoch than the situation's are stale and change nothing."""
+    if isinstance(event, SessionUnwanted):
+        return Situation(since_s=now_s), None if situation.stage is MoveStage.IDLE else Action.CLOSE
+    if situation.stage is MoveStage.IDLE and not isinstance(event, SessionWanted):
+        return situation, None
+    match event:
+        case SessionWanted(None):
+            return _claim(situation, now_s) if situation.stage is MoveStage.IDLE else (situation, None)
+        case Claimed(claim) | SessionWanted(Claim() as claim):
+            return _claimed(situation, claim, now_s)
+        case Unclaimed(retry_after_s) if situation.stage in (MoveStage.CLAIMING, MoveStage.MOVING):
+            due_s = now_s + max(retry_after_s, backoff_s(situation.failures))
+            waiting = replace(situation, due_s=due_s, failures=situation.failures + 1)
+            if situation.cause in BY_LEASE:
+                return replace(waiting, stage=MoveStage.EXAMINING), None  # it may come back meanwhile
+            return replace(waiting, stage=MoveStage.WAITING, since_s=now_s), None
+        case Lapsed() if situation.stage is MoveStage.MOVING:
+            return _claim(situation, now_s)
+        case Tick(quiet_s):
+            return _tick(situation, quiet_s, now_s)
+        case ChannelOpened() | ChannelRefused() | LinkLost() | Examined():
+            if situation.claim is not None and event.epoch == situation.claim.epoch:
+                return _of_this_claim(situation, event, now_s)
+    return situation, None
+
+
+def backoff_s(failures: int) -> float:
+    """The wait after that many failures in a row, without jitter."""
+    return min(FIRST_RETRY_S * 2.0 ** min(failures, 16), LONGEST_RETRY_S)
+
+
+def _enter(
+    situation: Situation, stage: MoveStage, now_s: float, *, due_s: float = 0.0, failures: int | None = None
+) -> Situation:
+    count = situation.failures if failures is None else failures
+    return replace(situation, stage=stage, since_s=now_s, due_s=due_s, failures=count)
+
+
+def _claim(situation: Situation, now_s: float) -> Decision:
+    return replace(_enter(situation, MoveStage.CLAIMING, now_s), cause=None), Action.CLAIM
+
+
+def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
+    held = situation.claim
+    if held is not None and claim.epoch < held.epoch:
+        return situation, None
+    if held is not None and claim.epoch == held.epoch and situation.stage is not MoveStage.CLAIMING:
+        return situation, None
+    opening = _enter(situation, MoveStage.OPENING, now_s, due_s=now_s + SILENCE_S)
+    return replace(opening, claim=claim, cause=None, opened=False), Action.OPEN
+
+
+def _of_this_claim(
+    situation: Situation, event: ChannelOpened | ChannelRefused | LinkLost | Examined, now_s: float
+) -> Decision:
+    if situation.stage in (MoveStage.MOVING, MoveStage.WAITING, MoveStage.CLAIMING):
+        return situation, None  # this worker is being left already
+    match event:
+        case ChannelOpened():
+            return replace(_enter(situation, MoveStage.SERVING, now_s), opened=True), None
+        case ChannelRefused(_, reason):
+            return _refused(situation, reason, now_s)
+        case LinkLost(_, gone):
+            if gone:
+                return _move(situation, MoveCause.REFUSED)
+            if situation.opened:
+                # Only a new attempt can tell a dead process (refused) from a bad network (no answer).
+                opening = _enter(situation, MoveStage.OPENING, now_s, due_s=now_s + SILENCE_S)
+                return replace(opening, opened=False), Action.OPEN
+            return _examine(situation, now_s)
+        case Examined(_, cause) if situation.stage is MoveStage.EXAMINING and cause is not None:
+            return _move(situation, cause)
+    return situation, None
+
+
+def _refused(situation: Situation, reason: str, now_s: float) -> Decision:
+    """The worker is there but does not serve the session.
+
+    A worker may not have read its assignment yet, and a claim may be older than what the worker knows: both are asked
+    again for a while. Everything else is a reason to leave.
+    """
+    if reason == "not-owner":
+        since_s = now_s if situation.opened else situation.since_s
+        if now_s - since_s < NOT_OWNER_PATIENCE_S:
+            due_s = now_s + REOPEN_EVERY_S
+            return replace(situation, stage=MoveStage.REFUSED, opened=False, since_s=since_s, due_s=due_s), None
+    cause = MoveCause.DRAIN if reason == "draining" else MoveCause.REFUSED
+    failures = situation.failures + 1
+    if situation.failures:
+        waiting = _enter(
+            situation, MoveStage.WAITING, now_s, due_s=now_s + backoff_s(situation.failures), failures=failures
+        )
+        return replace(waiting, cause=cause, opened=False), None
+    return _move(replace(situation, failures=failures), cause)
+
+
+def _move(situation: Situation, cause: MoveCause) -> Decision:
+    opened = situation.opened and cause in BY_LEASE  # as long as nobody else serves it, a silent worker is listened to
+    return replace(situation, stage=MoveStage.MOVING, cause=cause, opened=opened), Action.MOVE
+
+
+def _examine(situation: Situation, now_s: float) -> Decision:
+    return replace(situation, stage=MoveStage.EXAMINING, due_s=now_s + EXAMINE_EVERY_S), Action.EXAMINE
+
+
+def _tick(situation: Situation, quiet_s: float, now_s: float) -> Decision:
+    due = now_s >= situation.due_s
+    match situation.stage:
+        case MoveStage.SERVING if quiet_s >= SILENCE_S:
+            return _examine(situation, now_s)
+        case MoveStage.SERVING if situation.failures and now_s - situation.since_s >= SETTLED_S:
+            return replace(situation, failures=0), None
+        case MoveStage.OPENING | MoveStage.EXAMINING if quiet_s < SILENCE_S:
+            # It progresses: a worker that restores a session takes its time to open.
+            stage = MoveStage.SERVING if situation.opened else MoveStage.OPENING
+            return replace(situation, stage=stage, due_s=now_s + SILENCE_S), None
+        case MoveStage.OPENING if due:
+            return _examine(situation, now_s)
+        case MoveStage.EXAMINING if due and quiet_s == math.inf:
+            return _open(situation, now_s)  # the network may be well again
+        case MoveStage.EXAMINING if due:
+            return _examine(situation, now_s)
+        case MoveStage.REFUSED if due:
+            return _open(situation, now_s)
+        case MoveStage.WAITING if due and situation.cause is not None:
+            # Nobody else had room: between two tries to leave, the worker that refused is asked again.
+            return _move(situation, situation.cause) if situation.failures % 2 else _open(situation, now_s)
+        case MoveStage.WAITING if due:
+            return _claim(situation, now_s)
+        case _:
+            return situation, None
+
+
+def _open(situation: Situation, now_s: float) -> Decision:
+    """Try again; `since_s` stays, as it is still the same silence or refusal."""
+    return replace(situation, stage=MoveStage.OPENING, due_s=now_s + SILENCE_S), Action.OPEN

@@ -1,0 +1,265 @@
+"""The side of a live session that faces its worker: its claim, its channel, and the moves between workers.
+
+`mover.decide` says what to do; here it is done, in Redis (through `claiming`) and on the links, and what comes of it is
+fed back. Media and everything else that a worker says goes to the `Stream` that owns this side.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from redis.exceptions import RedisError
+
+from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.record import SessionRecord
+from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
+from genlock_core.link.closure import CloseCause, LinkDown
+from genlock_core.link.events import (
+    ChannelClosed,
+    ChannelOpened,
+    ChannelRefused,
+    HandedOver,
+    KeyFrameWanted,
+    MediaDropped,
+    MediaReceived,
+    StatsReceived,
+)
+from genlock_core.link.messages import Open
+from genlock_gateway.sessions.surroundings import SharedParts
+from genlock_gateway.sessions.upstream import mover
+from genlock_gateway.sessions.upstream.claiming import Claiming, claim_of
+from genlock_gateway.sessions.upstream.links import ChannelEvent, WorkerChannel
+from genlock_gateway.sessions.upstream.mover import Action, MoveStage, Situation
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_RETRY_S = 1.0
+"""A session that Redis does not know has ended, or Redis has lost it and it is about to be written back."""
+
+
+class Stream(Protocol):
+    """What this side needs of its session, and tells it."""
+
+    def request(self, claim: Claim) -> Open:
+        """The words with which a channel under `claim` is opened."""
+
+    def opened(self, channel: WorkerChannel, leaving: WorkerChannel | None) -> None:
+        """The worker serves the session in the channel; `leaving` goes on until its successor's picture is there."""
+
+    def output(self, channel: WorkerChannel, media: MediaReceived) -> None: ...
+    def key_frame_wanted(self) -> None: ...
+    def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None: ...
+    def moving(self, cause: MoveCause) -> None:
+        """The session leaves its worker: from now on viewers may see the gap."""
+
+    def changed(self) -> None:
+        """The situation is another one."""
+
+    def outdated(self) -> None:
+        """The record in Redis says more than this side knows."""
+
+
+class Upstream:
+    """Where a session stands with its worker. Moved by `want`, `unwant`, `follow`, `tick` and the link's events."""
+
+    def __init__(self, session: str, stream: Stream, around: SharedParts) -> None:
+        self.session = session
+        self.situation = Situation()
+        self.moves = 0
+        self.channel: WorkerChannel | None = None  # of the situation's claim; open once `serving`
+        self.leaving: WorkerChannel | None = None  # of the epoch before, while a polite move lasts
+        self._stream, self._around = stream, around
+        self._claiming = Claiming(session, around)
+        self._acting: dict[Action, asyncio.Task[None]] = {}
+
+    @property
+    def serving(self) -> WorkerChannel | None:
+        """The channel, once the worker has opened it."""
+        return self.channel if self.situation.opened else None
+
+    def want(self, claim: Claim | None = None) -> None:
+        """Have the session run; `claim` if the caller has asked for it already."""
+        self._happened(mover.SessionWanted(claim))
+
+    def unwant(self) -> None:
+        """Nobody here needs it any more."""
+        self._happened(mover.SessionUnwanted())
+
+    def follow(self, record: SessionRecord) -> None:
+        """Somebody else moved or claimed the session: go with the newer epoch."""
+        claim = claim_of(record)
+        if claim is not None:
+            self._happened(mover.Claimed(claim))
+
+    def tick(self) -> None:
+        """Time passes; several times a second."""
+        if self.situation.stage is not MoveStage.IDLE:
+            quiet_s = math.inf if self.channel is None else self.channel.quiet_s
+            self._happened(mover.Tick(quiet_s))
+
+    def leave_old(self) -> None:
+        """The leaving worker is not needed any more."""
+        if self.leaving is not None:
+            self.leaving.close("handed over")
+            self.leaving = None
+
+    def close(self, reason: str) -> None:
+        """End all that is under way."""
+        for task in self._acting.values():
+            task.cancel()
+        self._acting.clear()
+        self.leave_old()
+        if self.channel is not None:
+            self.channel.close(reason)
+            self.channel = None
+
+    # -- deciding ---------------------------------------------------------------------------------------------------
+
+    def _happened(self, event: mover.Event) -> None:
+        before = self.situation
+        self.situation, action = mover.decide(before, event, self._around.clock.monotonic())
+        if action is Action.CLOSE:
+            self.close("nobody watches")
+        elif action is not None:
+            self._act(action, self.situation)
+        if (before.stage, before.claim) != (self.situation.stage, self.situation.claim):
+            logger.debug("%s: %s after %s", self.session, self.situation.stage, type(event).__name__)
+            self._stream.changed()
+
+    def _act(self, action: Action, situation: Situation) -> None:
+        """Start the action; the one that is under way is overtaken."""
+        effects: dict[Action, Callable[[Situation], Awaitable[None]]] = {
+            Action.CLAIM: self._claim,
+            Action.OPEN: self._open,
+            Action.EXAMINE: self._examine,
+            Action.MOVE: self._move,
+        }
+        overtaken = self._acting.pop(action, None)
+        if overtaken is not None:
+            overtaken.cancel()
+        task = asyncio.ensure_future(self._guarded(effects[action], situation))
+        self._acting[action] = task
+
+    async def _guarded(self, effect: Callable[[Situation], Awaitable[None]], situation: Situation) -> None:
+        try:
+            await effect(situation)
+        except (RedisError, OSError) as error:
+            logger.warning("%s: Redis does not answer (%s)", self.session, type(error).__name__)
+            self._happened(mover.Unclaimed())
+        except NoCapacity as error:
+            self._happened(mover.Unclaimed(self._jittered(error.retry_after_s)))
+        except StaleEpoch:
+            self._happened(mover.Lapsed())
+        except UnknownSession as error:
+            logger.info("%s", error)
+            self._stream.outdated()
+            self._happened(mover.Unclaimed(UNKNOWN_RETRY_S))
+        except Exception:
+            logger.exception("%s: an action failed", self.session)
+            self._happened(mover.Unclaimed())
+
+    # -- effects ----------------------------------------------------------------------------------------------------
+
+    async def _claim(self, _: Situation) -> None:
+        self._happened(await self._claiming.claim())
+
+    async def _open(self, situation: Situation) -> None:
+        claim = situation.claim
+        if claim is None:
+            return
+        self._make_way(claim)
+        try:
+            channel = await self._around.links.open(claim, self._stream.request(claim), self._heard)
+        except LinkDown as down:
+            self._happened(mover.LinkLost(claim.epoch, gone=down.cause is CloseCause.REFUSED))
+            return
+        if self.situation.claim == claim and self.channel is None:
+            self.channel = channel
+        else:
+            channel.close("overtaken")
+
+    def _make_way(self, claim: Claim) -> None:
+        """The channel before this one: kept beside it if its worker is alive and only hands over, else closed."""
+        before, self.channel = self.channel, None
+        if before is None:
+            return
+        alive = before.quiet_s < mover.SILENCE_S and not before.connection.closed.done()
+        if alive and before.epoch < claim.epoch and self.leaving is None:
+            self.leaving = before
+        else:
+            before.close("moved" if before.epoch < claim.epoch else "opened anew")
+
+    async def _examine(self, situation: Situation) -> None:
+        if situation.claim is not None:
+            event = await self._claiming.examine(situation.claim, quiet_s=self._quiet_s)
+            if event is not None:
+                self._happened(event)
+
+    def _quiet_s(self) -> float:
+        """For how long the worker has shown no progress; until it has opened, since it was asked to."""
+        if self.channel is not None:
+            return self.channel.quiet_s
+        return self._around.clock.monotonic() - self.situation.since_s
+
+    async def _move(self, situation: Situation) -> None:
+        if situation.claim is None or situation.cause is None:
+            return
+        self._stream.moving(situation.cause)
+        self._happened(await self._claiming.move(situation.claim, situation.cause))
+
+    def _jittered(self, wish_s: float) -> float:
+        """At most the wish: it is for strangers, and every gateway that waits asks at another moment."""
+        return min(wish_s, mover.backoff_s(self.situation.failures)) * self._around.jitter.uniform(0.75, 1.25)
+
+    # -- the link ---------------------------------------------------------------------------------------------------
+
+    def _heard(self, channel: WorkerChannel, event: ChannelEvent) -> None:
+        if channel is self.leaving:
+            self._heard_of_leaving(channel, event)
+            return
+        if self.situation.claim != channel.claim:
+            return
+        match event:
+            case MediaReceived():
+                self._stream.output(channel, event)
+            case StatsReceived():
+                self._stream.reported(channel, event)
+            case KeyFrameWanted() | MediaDropped():
+                self._stream.key_frame_wanted()
+            case ChannelOpened():
+                self.channel = channel
+                self._happened(mover.ChannelOpened(channel.epoch))
+                if self.situation.stage is MoveStage.SERVING:
+                    self._stream.opened(channel, self.leaving)
+            case ChannelRefused():
+                logger.info("%s: %s refused: %s %s", self.session, channel.claim.worker, event.reason, event.message)
+                self._closed(channel, mover.ChannelRefused(channel.epoch, event.reason.value))
+                if event.epoch > channel.epoch:
+                    self._stream.outdated()
+            case ChannelClosed():
+                self._closed(channel, mover.ChannelRefused(channel.epoch, "not-owner"))
+                self._stream.outdated()
+            case HandedOver():
+                if event.epoch > channel.epoch:
+                    self._stream.outdated()
+            case LinkDown():
+                self._closed(channel, mover.LinkLost(channel.epoch, gone=event.cause is CloseCause.REFUSED))
+            case _:
+                logger.debug("%s: a worker does not send %s", self.session, type(event).__name__)
+
+    def _closed(self, channel: WorkerChannel, event: mover.Event) -> None:
+        channel.close("")
+        if self.channel is channel:
+            self.channel = None
+        self._happened(event)
+
+    def _heard_of_leaving(self, channel: WorkerChannel, event: ChannelEvent) -> None:
+        match event:
+            case MediaReceived():
+                self._stream.output(channel, event)
+            case ChannelClosed() | LinkDown():
+                self.leave_old()
+            case _:
+                pass  # the worker that goes has no say any more

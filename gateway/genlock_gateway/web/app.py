@@ -1,0 +1,122 @@
+"""The HTTP application: routes, problem documents, CORS and the metrics of every request."""
+
+import time
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from genlock_gateway.access.access import PUBLISHER_HEADER
+from genlock_gateway.access.problems import answer_problems
+from genlock_gateway.gateway import Gateway
+from genlock_gateway.web import api, health, pages
+from genlock_gateway.web.signalling import events, session_urls, whep, whip
+
+VERSION: Final = "1"
+CORS_PREFIXES: Final = ("/whip/", "/whep/", "/api/")
+CORS: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": f"Authorization, Content-Type, If-Match, {PUBLISHER_HEADER}",
+    "Access-Control-Expose-Headers": "Location, ETag, Link, Retry-After, Accept-Post, Accept-Patch, WWW-Authenticate",
+    "Access-Control-Max-Age": "600",
+}
+"""Any page may ask, as tokens never travel by themselves; `access` decides what a page of another site gets."""
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """The application of one gateway. The caller starts and stops the gateway itself."""
+    app = FastAPI(
+        title="Genlock gateway",
+        version=VERSION,
+        description="WHIP in, WHEP out, and the sessions between them.",
+        docs_url=None,  # its pages load scripts from a CDN
+        redoc_url=None,
+    )
+    for router in (
+        whip.router(gateway),
+        whep.router(gateway),
+        events.router(gateway),
+        session_urls.router(gateway),
+        api.router(gateway),
+        health.router(gateway),
+        pages.router(),
+    ):
+        app.include_router(router)
+    app.mount("/assets", pages.assets())
+    answer_problems(app)
+    app.add_middleware(Cors)
+    app.add_middleware(RequestMetrics, gateway=gateway)
+    app.add_middleware(Farewell, gateway=gateway)
+    return app
+
+
+class Farewell:
+    """A gateway that drains closes its HTTP connections with the next answer: who asks again over a new one is led to
+    another gateway by whatever stands before them, and one that is kept alive would lead back here for ever."""
+
+    def __init__(self, app: ASGIApp, *, gateway: Gateway) -> None:
+        self._app, self._gateway = app, gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._gateway.draining:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, send_and_close)
+
+
+class Cors:
+    """Cross-origin answers for signalling and API (RFC 9725 section 4.5); a preflight needs no route and no token."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] != "http"
+            or not scope["path"].startswith(CORS_PREFIXES)
+            or "origin" not in Headers(scope=scope)
+        ):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_cors(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(CORS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_cors)
+
+
+class RequestMetrics:
+    """Counts requests and their time by route template, so that no name of a session becomes a label."""
+
+    def __init__(self, app: ASGIApp, *, gateway: Gateway) -> None:
+        self._app, self._metrics = app, gateway.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began_s = time.perf_counter()
+        status = 500
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.http_requests.labels(method=method, route=route, status=str(status)).inc()
+            self._metrics.http_seconds.labels(route=route).observe(time.perf_counter() - began_s)
+
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "PUT"})

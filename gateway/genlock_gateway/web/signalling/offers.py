@@ -1,0 +1,119 @@
+"""What WHIP and WHEP have in common when an offer comes: may it enter, what does it say, and the 201.
+
+Paragraphs are those of RFC 9725; draft-ietf-wish-whep-03 says the same for players unless noted.
+"""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import Request, Response
+from redis.exceptions import RedisError
+
+from genlock_core.claims.facts import Claim
+from genlock_core.claims.record import SessionRecord
+from genlock_core.errors import NoCapacity
+from genlock_core.tokens import Role
+from genlock_gateway.access.limits import MAX_SDP_BYTES, read_body, require_media_type
+from genlock_gateway.access.problems import Problem
+from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
+from genlock_gateway.rtc.sdp.offer_error import OfferError
+from genlock_gateway.sessions.audience import Kind, PeerResource
+from genlock_gateway.settings import IceServer
+
+SDP: Final = "application/sdp"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An offer that may enter: its session, its text, and whether its client may control the picture."""
+
+    record: SessionRecord
+    sdp: str
+    may_control: bool
+
+
+async def admit(gateway: Gateway, request: Request, namespace: str, name: str, kind: Kind) -> Admitted:
+    """Check a POST as far as it can be without its SDP.
+
+    Raises Problem (410, 413, 415, 400, 429, 503), AccessDenied, UnknownSession, RedisError.
+    """
+    gateway.limiter.admit(request)
+    gateway.check_open()
+    record = await gateway.session(namespace, name)
+    role = Role.PUBLISH if kind == "whip" else Role.VIEW
+    gateway.access.require(request, record.session, role)
+    if record.finished:
+        why = f" ({record.reason})" if record.reason else ""
+        raise Problem(410, f"{record.name}: the session has ended{why}")
+    require_media_type(request, SDP)
+    body = await read_body(request, limit=MAX_SDP_BYTES)
+    try:
+        sdp = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem(400, "the offer is not UTF-8 text") from None
+    return Admitted(record, sdp, gateway.access.allows(request, record.session, Role.PUBLISH))
+
+
+async def claim_for(gateway: Gateway, record: SessionRecord, kind: Kind) -> Claim | None:
+    """The session's claim; None if the session runs here already. Raises NoCapacity, UnknownSession, RedisError."""
+    stream = gateway.hub.find(record.name)
+    if stream is not None and stream.wanted:
+        return None
+    try:
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            return await gateway.claims.claim(record.name)
+    except NoCapacity:
+        gateway.hub.blocked(kind)
+        raise
+
+
+def refused(error: OfferError) -> Problem:
+    """400 for an offer that cannot be read, 422 for one that asks for what is not served (section 4.2)."""
+    return Problem(400 if error.kind == "malformed" else 422, error.message)
+
+
+def new_name() -> str:
+    """An unguessable name of a WHIP or WHEP session (section 4.3: its URL is all that one needs to know)."""
+    return secrets.token_urlsafe(24)
+
+
+def new_etag() -> str:
+    """A strong entity tag (section 4.3.1)."""
+    return f'"{secrets.token_hex(8)}"'
+
+
+def created(
+    gateway: Gateway, record: SessionRecord, resource: PeerResource, answer: str, *, links: tuple[str, ...] = ()
+) -> Response:
+    """201 with the answer, the session URL, its tag and the ICE servers (sections 4.2 and 4.6)."""
+    response = Response(answer, 201, media_type=SDP)
+    response.headers["Location"] = location(gateway, record.name, resource)
+    response.headers["ETag"] = resource.etag
+    response.headers["Accept-Patch"] = "application/trickle-ice-sdpfrag"
+    for link in (*(ice_link(server) for server in gateway.settings.ice_servers), *links):
+        response.headers.append("Link", link)
+    return response
+
+
+def location(gateway: Gateway, session: str, resource: PeerResource) -> str:
+    """The session URL: it names the gateway, so that any gateway can pass requests on."""
+    return f"/{resource.kind}/{session}/{gateway.name}/{resource.id}"
+
+
+def ice_link(server: IceServer) -> str:
+    """Section 4.6."""
+    parts = [f"<{server.url}>", 'rel="ice-server"']
+    if server.username is not None:
+        parts += [f'username="{server.username}"', f'credential="{server.credential}"', 'credential-type="password"']
+    return "; ".join(parts)
+
+
+async def leave_slot(gateway: Gateway, session: str, resource: str) -> None:
+    """Free a publisher's slot; if Redis is away it frees itself."""
+    try:
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            await gateway.publishers.leave(session, resource=resource)
+    except (RedisError, OSError):
+        return

@@ -1,0 +1,41 @@
+"""From a peer connection's callbacks to the hub: connected, closed, and how it ended."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from genlock_gateway.gateway import Gateway
+from genlock_gateway.sessions.audience import PeerResource
+
+logger = logging.getLogger(__name__)
+
+FAULTS = ("ICE failed", "DTLS failed", "not connected", "failed")
+"""How the media plane says that a peer went without a goodbye."""
+
+
+class Ending:
+    """One peer's callbacks. `resource` is set once the offer has been answered, before any callback can come."""
+
+    resource: PeerResource
+
+    def __init__(
+        self, gateway: Gateway, role: str, began_s: float, *, on_closed: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._gateway, self._role, self._began_s, self._on_closed = gateway, role, began_s, on_closed
+
+    def connected(self) -> None:
+        """ICE and DTLS are up."""
+        elapsed_s = time.perf_counter() - self._began_s
+        self._gateway.metrics.setup_seconds.labels(role=self._role).observe(elapsed_s)
+
+    def closed(self, reason: str) -> None:
+        """The peer is gone, for whatever reason."""
+        if reason.startswith(FAULTS):
+            self._gateway.metrics.peers_failed.labels(role=self._role).inc()
+        known = self._gateway.hub.resource(self.resource.id)
+        if known is None:
+            return
+        logger.info("%s: a %s peer has gone: %s", known[0].session, self._role, reason)
+        self._gateway.hub.remove(self.resource)
+        if self._on_closed is not None:
+            self._gateway.hub.afterwards(self._on_closed())

@@ -1,0 +1,120 @@
+"""The endpoints' and session URLs' other methods: trickle ICE, goodbye, and the answers that players and browsers want.
+
+RFC 9725 sections 4.2 to 4.5. ICE restarts are not supported: 422, and the session lives on.
+"""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from genlock_core.tokens import Role
+from genlock_gateway.access.limits import MAX_SDP_BYTES, media_type, read_body, require_media_type
+from genlock_gateway.access.problems import Problem
+from genlock_gateway.gateway import Gateway
+from genlock_gateway.rtc.sdp.offer_error import OfferError
+from genlock_gateway.sessions.audience import Kind, PeerResource
+from genlock_gateway.sessions.stream import LiveStream
+from genlock_gateway.web.signalling.forward import forward
+from genlock_gateway.web.signalling.offers import SDP, refused
+
+TRICKLE: Final = "application/trickle-ice-sdpfrag"
+KINDS: Final[tuple[Kind, ...]] = ("whip", "whep")
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """GET, HEAD and OPTIONS of the endpoints; GET, PATCH and DELETE of the session URLs."""
+    routes = APIRouter()
+    for kind in KINDS:
+        _add_endpoint(routes, gateway, kind)
+        _add_session(routes, gateway, kind)
+    return routes
+
+
+def _add_endpoint(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
+    url = f"/{kind}/{{namespace}}/{{name}}"
+
+    @routes.get(url, status_code=204, tags=[kind.upper()])
+    async def endpoint(namespace: str, name: str) -> Response:
+        """There is such an endpoint (section 4.2: no content)."""
+        await gateway.session(namespace, name)
+        return Response(status_code=204, headers={"Accept-Post": SDP})
+
+    @routes.head(url, tags=[kind.upper()])
+    async def head(namespace: str, name: str) -> Response:
+        """The same, with the type that a POST takes (WHEP section 4.2)."""
+        await gateway.session(namespace, name)
+        return Response(status_code=200, media_type=SDP, headers={"Accept-Post": SDP})
+
+    @routes.options(url, tags=[kind.upper()])
+    @routes.options(f"{url}/{{host}}/{{resource}}", tags=[kind.upper()])
+    async def options() -> Response:
+        """What may be sent here; needs no token (section 4.5)."""
+        return Response(status_code=200, headers={"Accept-Post": SDP, "Accept-Patch": TRICKLE})
+
+
+def _add_session(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
+    url = f"/{kind}/{{namespace}}/{{name}}/{{host}}/{{resource}}"
+
+    async def found(request: Request, resource: str) -> tuple[LiveStream, PeerResource]:
+        path = request.path_params
+        return await find(gateway, request, kind, path["namespace"], path["name"], resource)
+
+    @routes.get(url, status_code=204, tags=[kind.upper()])
+    @routes.head(url, status_code=204, tags=[kind.upper()])
+    async def show(request: Request, host: str, resource: str) -> Response:
+        """There is such a session."""
+        if host != gateway.name:
+            return await forward(gateway, request, host)
+        await found(request, resource)
+        return Response(status_code=204)
+
+    @routes.patch(url, status_code=204, tags=[kind.upper()])
+    async def trickle(request: Request, host: str, resource: str) -> Response:
+        """More candidates (section 4.3)."""
+        gateway.limiter.admit(request)
+        if host != gateway.name:
+            return await forward(gateway, request, host)
+        _, session = await found(request, resource)
+        body = await read_body(request, limit=MAX_SDP_BYTES)
+        if body or media_type(request):
+            require_media_type(request, TRICKLE)
+        _check_tag(request, session)
+        try:
+            await gateway.media.add_candidates(session.peer, body.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise Problem(400, "the fragment is not UTF-8 text") from None
+        except OfferError as error:
+            raise refused(error) from error
+        return Response(status_code=204)
+
+    @routes.delete(url, tags=[kind.upper()])
+    async def end(request: Request, host: str, resource: str) -> Response:
+        """Goodbye (section 4.4)."""
+        gateway.limiter.admit(request)
+        if host != gateway.name:
+            return await forward(gateway, request, host)
+        _, session = await found(request, resource)
+        await session.peer.close("the client said goodbye")
+        return Response(status_code=200)
+
+
+async def find(
+    gateway: Gateway, request: Request, kind: Kind, namespace: str, name: str, resource: str
+) -> tuple[LiveStream, PeerResource]:
+    """The session of that URL, for a client that may use it. Raises Problem (404), AccessDenied."""
+    known = gateway.hub.resource(resource)
+    if known is None or known[0].session != f"{namespace}/{name}" or known[1].kind != kind:
+        raise Problem(404, "there is no such session (any more)")
+    role = Role.PUBLISH if kind == "whip" else Role.VIEW
+    gateway.access.require(request, known[0].record.session, role)
+    return known
+
+
+def _check_tag(request: Request, resource: PeerResource) -> None:
+    """Clients that send no If-Match are let pass, as many do; a restart's `*` is answered like any other restart."""
+    wanted = request.headers.get("if-match")
+    if wanted is None or wanted == resource.etag:
+        return
+    if wanted.strip('"') == "*":
+        raise Problem(422, "ICE restarts are not supported; make a new session")
+    raise Problem(412, "If-Match is not the session's ETag")

@@ -1,0 +1,69 @@
+"""WHEP (draft-ietf-wish-whep-03): a player's offer becomes a viewer of the session."""
+
+import time
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from genlock_gateway.gateway import Gateway
+from genlock_gateway.rtc.egress.viewer import ViewerCallbacks
+from genlock_gateway.rtc.sdp.offer_error import OfferError
+from genlock_gateway.sessions.audience import MESSAGE_BURST, MESSAGES_PER_S, PeerResource
+from genlock_gateway.web.signalling.offers import (
+    Admitted,
+    admit,
+    claim_for,
+    created,
+    location,
+    new_etag,
+    new_name,
+    refused,
+)
+from genlock_gateway.web.signalling.peers import Ending
+
+EVENTS_REL: Final = "urn:ietf:params:whep:ext:core:server-sent-events"
+EVENTS: Final = ("active", "inactive", "reconnect", "viewercount")
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """`POST /whep/{namespace}/{name}`."""
+    routes = APIRouter(tags=["WHEP"])
+
+    @routes.post("/whep/{namespace}/{name}", status_code=201)
+    async def view(request: Request, namespace: str, name: str) -> Response:
+        """Watch: an SDP offer in, an SDP answer out."""
+        began_s = time.perf_counter()
+        admitted = await admit(gateway, request, namespace, name, "whep")
+        with gateway.hub.room(admitted.record.name, "whep"):
+            return await _enter(gateway, admitted, began_s)
+
+    return routes
+
+
+async def _enter(gateway: Gateway, admitted: Admitted, began_s: float) -> Response:
+    record = admitted.record
+    claim = await claim_for(gateway, record, "whep")
+    stream = gateway.hub.stream(record)
+    ending = Ending(gateway, "view", began_s)
+    callbacks = ViewerCallbacks(
+        on_connected=ending.connected,
+        on_message=lambda text: gateway.controls.heard(stream, ending.resource, text),
+        on_closed=ending.closed,
+    )
+    try:
+        peer, answer = await gateway.media.view(admitted.sdp, stream.shown.fanouts, callbacks)
+    except OfferError as error:
+        gateway.hub.drop_if_unused(stream)
+        raise refused(error) from error
+    resource = ending.resource = PeerResource(
+        id=new_name(),
+        kind="whep",
+        peer=peer,
+        etag=new_etag(),
+        may_control=admitted.may_control,
+        messages=gateway.hub.bucket(rate_per_s=MESSAGES_PER_S, burst=MESSAGE_BURST),
+    )
+    gateway.hub.add(stream, resource)
+    stream.enter(resource, claim)
+    events = f'<{location(gateway, record.name, resource)}/events>; rel="{EVENTS_REL}"; events="{",".join(EVENTS)}"'
+    return created(gateway, record, resource, answer, links=(events,))

@@ -1,0 +1,185 @@
+"""The plan of a WorkerPool: from what is seen to what is to be done, as one list of actions.
+
+Moves come last, after everything that must not wait for them.
+"""
+
+from collections.abc import Iterator
+
+from genlock_core.spec.pool import PoolConditionType
+from genlock_operator.actions import (
+    CloseWorker,
+    CreatePod,
+    LookAgain,
+    MarkPod,
+    MoveSession,
+    PoolAction,
+    RetirePod,
+    SetReserve,
+    Tell,
+    WritePoolStatus,
+)
+from genlock_operator.observed import PodRole, PoolOutlook, PoolSeen
+from genlock_operator.plan.conditions import find
+from genlock_operator.plan.policy import WorkerDefaults
+from genlock_operator.plan.pool import drain, limits, scale
+from genlock_operator.plan.pool.drain import Leaver
+from genlock_operator.plan.pool.members import roster_of
+from genlock_operator.plan.pool.outcome import PoolOutcome, asked_by, course_of
+from genlock_operator.plan.pool.pods import placeholder_pod, pod_name, worker_pod
+from genlock_operator.plan.pool.status import reserve_of, status_of
+from genlock_operator.reasons import EventReason, PoolReason
+
+DRAIN_EVERY_MS = 500
+"""How often the sessions of a worker that leaves are tried again."""
+LOOK_EVERY_MS = 5_000
+"""How often a pool is looked at although nothing tells of a change: a worker gets stuck without a word."""
+
+
+def plan_pool(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> list[PoolAction]:
+    """What to do about this pool now; nothing for one that is being deleted, whose pods go with it."""
+    if seen.resource.meta.deleting:
+        return []
+    course = course_of(seen, now_ms, defaults)
+    steps = list(_steps_of_leavers(seen, course))
+    return [
+        *_marks(seen, course, now_ms),
+        *(step for step in steps if not isinstance(step, MoveSession)),
+        *_new_workers(seen, course, defaults),
+        *_placeholders(seen, course, defaults),
+        *_reserve(seen, course),
+        *_status_and_what_changed(seen, course, now_ms),
+        *_look_again(seen, course, now_ms),
+        *(step for step in steps if isinstance(step, MoveSession)),
+    ]
+
+
+def outlook_of(seen: PoolSeen, now_ms: int) -> PoolOutlook:
+    """What a session that waits for this pool is told. The revision is that of the last status."""
+    roster, spec = roster_of(seen, seen.resource.status.revision), seen.resource.spec
+    asked = asked_by(roster, seen)
+    limit = limits.limit_of(
+        roster, seen, missing=scale.missing(roster, spec, min(asked, spec.max)), asked=asked, now_ms=now_ms
+    )
+    starting = sum(not worker.ready for worker in roster.staying)
+    if limit is None:
+        return PoolOutlook(seen.name, starting)
+    return PoolOutlook(seen.name, starting, limit.reason.value, limit.message)
+
+
+def _steps_of_leavers(seen: PoolSeen, course: PoolOutcome) -> Iterator[CloseWorker | RetirePod | MoveSession]:
+    """None while Redis is away: that a pod has not run yet may be old news, and only Redis knows who is on it."""
+    if not seen.store_answers:
+        return
+    for leaver in (*course.begins, *course.goes_on):
+        yield from drain.see_out(leaver)
+
+
+def _marks(seen: PoolSeen, course: PoolOutcome, now_ms: int) -> Iterator[MarkPod]:
+    if not seen.store_answers:
+        return
+    for workers, leaves in ((course.roster.leaving, True), (course.roster.staying, False)):
+        for worker in workers:
+            found = drain.mark(worker, leaves=leaves, now_ms=now_ms)
+            if found is not None:
+                yield found
+
+
+def _new_workers(seen: PoolSeen, course: PoolOutcome, defaults: WorkerDefaults) -> Iterator[CreatePod]:
+    for ordinal in _free_ordinals(seen, course, PodRole.WORKER, course.create):
+        yield CreatePod(seen.name, worker_pod(seen.resource, ordinal, defaults, seen.measured))
+
+
+def _placeholders(seen: PoolSeen, course: PoolOutcome, defaults: WorkerDefaults) -> Iterator[CreatePod | RetirePod]:
+    """As many as the headroom says, of the template's revision. While a worker finds no room none is made, and while a
+    quota refuses a worker none is kept. While Redis is away they stay as they are: a pod is deleted only after it was
+    asked."""
+    if not seen.store_answers:
+        return
+    limit = None if course.limit is None else course.limit.reason
+    want = 0 if limit is PoolReason.QUOTA_EXCEEDED else seen.resource.spec.headroom
+    there = sorted(course.before.placeholders, key=lambda pod: pod.meta.name)
+    fresh = [
+        pod for pod in there if pod.revision == course.roster.revision and pod.phase not in ("Failed", "Succeeded")
+    ]
+    for pod in there:
+        if pod not in fresh[:want]:
+            yield RetirePod(pod.meta, None, "its room is not to be held any longer")
+    if limit not in (PoolReason.INSUFFICIENT_GPUS, PoolReason.QUOTA_EXCEEDED) and seen.create_failure is None:
+        for ordinal in _free_ordinals(seen, course, PodRole.PLACEHOLDER, want - len(fresh)):
+            yield CreatePod(seen.name, placeholder_pod(seen.resource, ordinal, defaults))
+
+
+def _free_ordinals(seen: PoolSeen, course: PoolOutcome, role: PodRole, count: int) -> Iterator[int]:
+    """The lowest ones whose names nobody has, not even a pod that is going: so that a plan made twice asks for the
+    same pods."""
+    ordinal, found = 0, 0
+    while found < count:
+        name = pod_name(seen.resource.meta.name, course.roster.revision, ordinal, role)
+        if name not in course.roster.taken:
+            found += 1
+            yield ordinal
+        ordinal += 1
+
+
+def _reserve(seen: PoolSeen, course: PoolOutcome) -> Iterator[SetReserve]:
+    """Each time, where there is one, as Redis may have lost it; and once more when a spec takes it away."""
+    changed = seen.resource.status.observed_generation != seen.resource.meta.generation
+    if seen.store_answers and (seen.resource.spec.move_reserve or changed):
+        yield SetReserve(seen.name, reserve_of(seen, course))
+
+
+def _status_and_what_changed(seen: PoolSeen, course: PoolOutcome, now_ms: int) -> Iterator[Tell | WritePoolStatus]:
+    meta, before = seen.resource.meta, seen.resource.status
+    status = status_of(seen, course, now_ms)
+    if course.create:
+        message = f"created {course.create} of {course.want} workers, revision {course.roster.revision}"
+        yield Tell("WorkerPool", meta, "Normal", EventReason.WORKER_CREATED.value, message)
+    for leaver in (*course.begins, *course.goes_on):
+        told = _told_of(leaver, begins=leaver in course.begins)
+        if told is not None and seen.store_answers:
+            yield Tell("WorkerPool", meta, "Normal", told[0].value, told[1])
+    for type_ in (PoolConditionType.PROGRESSING, PoolConditionType.SCALING_LIMITED):
+        now, then = find(status.conditions, type_), find(before.conditions, type_)
+        if now is not None and now.reason in _WORTH_A_WARNING and (then is None or then.reason != now.reason):
+            yield Tell("WorkerPool", meta, "Warning", now.reason, now.message)
+    if status != before:
+        yield WritePoolStatus(meta, status)
+
+
+def _told_of(leaver: Leaver, *, begins: bool) -> tuple[EventReason, str] | None:
+    """The Event about one that leaves: when its drain begins, and when nobody is left on it."""
+    name, sessions = leaver.worker.name, leaver.worker.sessions
+    if not sessions:
+        return EventReason.WORKER_DELETED, f"{name} is deleted: {leaver.why}"
+    return (
+        (EventReason.WORKER_DRAINING, f"{name} leaves: {leaver.why}; {sessions} sessions move first")
+        if begins
+        else None
+    )
+
+
+_WORTH_A_WARNING = frozenset(
+    reason.value
+    for reason in (
+        PoolReason.STALLED,
+        PoolReason.DRAIN_OVERDUE,
+        PoolReason.QUOTA_EXCEEDED,
+        PoolReason.INSUFFICIENT_GPUS,
+        PoolReason.WORKERS_FAILING,
+        PoolReason.AT_MAX,
+    )
+)
+
+
+def _look_again(seen: PoolSeen, course: PoolOutcome, now_ms: int) -> Iterator[LookAgain]:
+    """At the first moment at which time alone changes the plan."""
+    spec = seen.resource.spec
+    times = [now_ms + LOOK_EVERY_MS]
+    if course.begins or course.goes_on:
+        times.append(now_ms + DRAIN_EVERY_MS)
+    if course.surplus_since_ms:
+        times.append(course.surplus_since_ms + spec.scale_in_after)
+    if course.missing and seen.create_failure is not None:
+        times.append(limits.retry_at_ms(seen))
+    if seen.pods or course.missing or course.surplus_since_ms:
+        yield LookAgain(max(min(times), now_ms + DRAIN_EVERY_MS))

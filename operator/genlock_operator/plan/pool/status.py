@@ -1,0 +1,114 @@
+"""A pool's status: what is counted, and three conditions that say what a person would want to know."""
+
+from genlock_core.claims.facts import WorkerState
+from genlock_core.claims.identity import CAPACITY
+from genlock_core.spec.pool import PoolConditionType, WorkerPoolStatus
+from genlock_operator.observed import PoolSeen
+from genlock_operator.plan.conditions import ConditionVerdict, conditions, timestamp
+from genlock_operator.plan.pool import drain
+from genlock_operator.plan.pool.members import Member
+from genlock_operator.plan.pool.outcome import PoolOutcome
+from genlock_operator.plan.pool.pods import selector
+from genlock_operator.plan.pool.start_up import start_up_figures
+from genlock_operator.reasons import PoolReason
+
+
+def status_of(seen: PoolSeen, course: PoolOutcome, now_ms: int) -> WorkerPoolStatus:
+    """The status as it should be written. While Redis is away, what it alone knows stays as it was."""
+    resource, roster, before = seen.resource, course.roster, seen.resource.status
+    there = (*roster.staying, *roster.leaving)
+    views = [worker.view for worker in there if worker.view is not None]
+    known = seen.store_answers
+    free = sum(worker.view.free for worker in roster.staying if worker.ready and worker.view is not None)
+    return WorkerPoolStatus(
+        observed_generation=resource.meta.generation,
+        selector=selector(resource.meta.name),
+        revision=roster.revision,
+        replicas=len(roster.staying),
+        desired=course.want,
+        ready=ready_count(seen, course),
+        updated=len(roster.current),
+        serving=sum(bool(view.sessions) for view in views) if known else before.serving,
+        draining=len(roster.leaving),
+        placeholders=len(roster.placeholders),
+        sessions=sum(len(view.sessions) for view in views) if known else before.sessions,
+        waiting=sum(one.pool == seen.name for one in seen.demand) if known else before.waiting,
+        free=round(free / CAPACITY, 3) if known else before.free,
+        surplus_since=timestamp(course.surplus_since_ms) if course.surplus_since_ms else None,
+        start_up=start_up_figures(seen.start_ups),
+        conditions=conditions(
+            before.conditions,
+            [_available(seen, course), _progressing(seen, course, now_ms), _limited(course)],
+            generation=resource.meta.generation,
+            now_ms=now_ms,
+        ),
+    )
+
+
+def ready_count(seen: PoolSeen, course: PoolOutcome) -> int:
+    """Workers that take sessions; while Redis is away, those that their kubelets call ready."""
+    staying = course.roster.staying
+    return sum(worker.ready if seen.store_answers else worker.pod.ready for worker in staying)
+
+
+def reserve_of(seen: PoolSeen, course: PoolOutcome) -> int:
+    """What only moves may use, in thousandths of a worker: a share of what the ready workers can do."""
+    ready = [worker.view for worker in course.roster.staying if worker.ready and worker.view is not None]
+    return int(
+        seen.resource.spec.move_reserve * sum(view.capacity for view in ready if view.state is WorkerState.READY)
+    )
+
+
+def _available(seen: PoolSeen, course: PoolOutcome) -> ConditionVerdict:
+    ready = ready_count(seen, course)
+    away = "" if seen.store_answers else "; Redis does not answer, nothing is drained meanwhile"
+    message = f"{ready} of {course.want} workers are ready{away}"
+    enough = ready >= course.want
+    return ConditionVerdict(
+        PoolConditionType.AVAILABLE, enough, PoolReason.READY if enough else PoolReason.TOO_FEW, message
+    )
+
+
+def _progressing(seen: PoolSeen, course: PoolOutcome, now_ms: int) -> ConditionVerdict:
+    roster, spec = course.roster, seen.resource.spec
+    late = drain.overdue(course.before, spec.drain.timeout, now_ms)
+    old, leaving, starting = roster.outdated, roster.leaving, [one for one in roster.staying if not one.pod.ready]
+
+    def verdict(reason: PoolReason, message: str, *, holds: bool = True) -> ConditionVerdict:
+        return ConditionVerdict(PoolConditionType.PROGRESSING, holds, reason, message)
+
+    if course.stalled:
+        minutes = spec.rollout.stalled_after // 60_000
+        served = "; the old ones serve on" if old else ""
+        message = f"not ready after {minutes} min: {_names(course.stalled)}{served}"
+        return verdict(PoolReason.STALLED, message, holds=False)
+    if late:
+        sessions = sum(worker.sessions for worker in late)
+        message = f"{sessions} sessions find no room elsewhere, they are served on by {_names(late)}"
+        return verdict(PoolReason.DRAIN_OVERDUE, message)
+    if old:
+        message = f"{len(roster.current)} workers run the new revision, {len(old)} an old one"
+        return verdict(PoolReason.ROLLING_OUT, message)
+    if leaving:
+        return verdict(PoolReason.DRAINING, f"leaving: {_names(leaving)}")
+    if starting or course.missing:
+        message = f"{len(starting)} workers start, {course.missing} are to be created"
+        return verdict(PoolReason.STARTING, message)
+    return verdict(PoolReason.SETTLED, "nothing to do", holds=False)
+
+
+def _limited(course: PoolOutcome) -> ConditionVerdict:
+    if course.limit is None:
+        return ConditionVerdict(
+            PoolConditionType.SCALING_LIMITED,
+            False,  # noqa: FBT003 - holds
+            PoolReason.UNLIMITED,
+            "nothing keeps it from growing",
+        )
+    return ConditionVerdict(PoolConditionType.SCALING_LIMITED, True, course.limit.reason, course.limit.message)  # noqa: FBT003 - holds
+
+
+def _names(workers: "tuple[Member, ...] | list[Member]") -> str:
+    """Up to three of them by name."""
+    names = ", ".join(worker.name for worker in workers[:3])
+    return names if len(workers) <= 3 else f"{names} and {len(workers) - 3} more"

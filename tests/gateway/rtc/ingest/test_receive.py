@@ -1,0 +1,142 @@
+"""A publisher's packets, one by one, without a network."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtcpPsfbPacket, RtcpRtpfbPacket, RtpPacket, wrap_rtx
+
+from genlock_core.clock import ManualClock
+from genlock_core.media import AccessUnit, Codec
+from genlock_gateway.rtc.egress.packetise import packetise
+from genlock_gateway.rtc.ingest.receive import PLI_MIN_INTERVAL_S, IngestPeer, PublisherCallbacks
+from genlock_gateway.rtc.sdp.video_format import VideoFormat
+from genlock_gateway.rtc.transport.peer import PeerTransport
+from tests.gateway.rtc.clips import encode
+
+MEDIA, RTX, SSRC = 96, 97, 4242
+
+
+class FakeTransport:
+    state = "connected"
+
+    def __init__(self) -> None:
+        self.sent: list[AnyRtcpPacket] = []
+
+    def send_rtcp(self, packet: bytes) -> None:
+        self.sent += RtcpPacket.parse(packet)
+
+    def nacked(self) -> list[int]:
+        return [number for packet in self.sent if isinstance(packet, RtcpRtpfbPacket) for number in packet.lost]
+
+    def plis(self) -> int:
+        return sum(isinstance(packet, RtcpPsfbPacket) and packet.fmt == 1 for packet in self.sent)
+
+
+class Rig:
+    """A peer, its clock, what it sent and what it gave out; `packets` makes RTP of units."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.clock, self.transport, self.got = ManualClock(), FakeTransport(), list[AccessUnit]()
+        video = VideoFormat(codec, MEDIA, RTX, ("nack", "nack pli"), "42e01f", 1, "", 0)
+        self.peer = IngestPeer(
+            transport=cast(PeerTransport, cast(Any, self.transport)),
+            video=video,
+            ssrc=1,
+            callbacks=PublisherCallbacks(on_access_unit=self.got.append),
+            clock=self.clock,
+        )
+
+    def packets(self, units: list[AccessUnit], *, first: int = 65_530, ssrc: int = SSRC) -> list[RtpPacket]:
+        made = list[RtpPacket]()
+        for number, unit in enumerate(units):
+            payloads = packetise(unit, picture_id=number)
+            for part, payload in enumerate(payloads):
+                marker, sequence = int(part == len(payloads) - 1), first + len(made) & 0xFFFF
+                made.append(RtpPacket(MEDIA, marker, sequence, number * 3000, ssrc, payload))
+        return made
+
+    def feed(self, packets: list[RtpPacket]) -> None:
+        for packet in packets:
+            self.clock.advance(0.001)
+            self.peer.rtp(packet, 0)
+
+    def close(self) -> None:
+        self.transport.state = "closed"
+        self.peer.closed("test")
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+async def test_a_lost_packet_is_asked_for_and_taken_from_its_retransmission(codec: Codec) -> None:
+    rig, units = Rig(codec), encode(codec, 3)
+    packets = rig.packets(units)
+    lost = packets.pop(7)
+    rig.feed(packets)
+    assert set(rig.transport.nacked()) == {lost.sequence_number}
+    assert len(rig.got) < 3
+    rig.feed([wrap_rtx(lost, payload_type=RTX, sequence_number=9, ssrc=7)])
+    assert [unit.data for unit in rig.got] == [unit.data for unit in units]
+    assert rig.transport.plis() == 0
+    rig.close()
+
+
+async def test_nothing_is_given_out_before_a_key_frame_which_is_asked_for_once() -> None:
+    rig, units = Rig(Codec.H264), encode(Codec.H264, 4)
+    rig.feed(rig.packets(units[1:3], first=100))
+    assert (rig.got, rig.transport.plis()) == ([], 1)
+    rig.close()
+
+
+async def test_requests_for_key_frames_are_spaced_and_repeated() -> None:
+    rig, units = Rig(Codec.VP8), encode(Codec.VP8, 1)
+    rig.peer.request_key_frame()
+    assert rig.transport.plis() == 0  # there is no stream yet
+    rig.feed(rig.packets(units))
+    first = rig.transport.plis()
+    for _ in range(10):
+        rig.peer.request_key_frame()
+    assert rig.transport.plis() == first
+    rig.clock.advance(PLI_MIN_INTERVAL_S)
+    rig.peer.request_key_frame()
+    assert rig.transport.plis() == first + 1
+    rig.close()
+
+
+async def test_a_new_ssrc_is_a_new_stream() -> None:
+    rig, units = Rig(Codec.VP8), encode(Codec.VP8, 2)
+    rig.feed(rig.packets(units))
+    rig.feed(rig.packets(units, first=9, ssrc=SSRC + 1))
+    assert [unit.data for unit in rig.got] == [unit.data for unit in units] * 2
+    times = [unit.capture_us for unit in rig.got]
+    assert times == sorted(set(times))
+    rig.close()
+
+
+async def test_padding_foreign_types_and_broken_payloads_do_no_harm() -> None:
+    rig, units = Rig(Codec.H264), encode(Codec.H264, 1)
+    packets = rig.packets(units, first=10)
+    rig.feed(
+        [
+            RtpPacket(RTX, 0, 1, 0, 7, b""),
+            RtpPacket(111, 1, 1, 0, 8, b"sound"),
+            *packets,
+            RtpPacket(MEDIA, 0, packets[-1].sequence_number + 1, 0, SSRC, b""),
+            RtpPacket(MEDIA, 1, packets[-1].sequence_number + 2, 3000, SSRC, b"\x18\xff\xff\x00"),
+        ]
+    )
+    assert [unit.data for unit in rig.got] == [unit.data for unit in units]
+    assert rig.peer.figures.access_units == 1
+    rig.close()
+
+
+async def test_a_hole_that_stays_costs_one_frame_and_asks_for_a_key_frame() -> None:
+    rig, units = Rig(Codec.VP8), encode(Codec.VP8, 4)
+    packets = rig.packets(units)
+    del packets[len(rig.packets(units[:1]))]
+    rig.feed(packets)
+    rig.clock.advance(1)
+    while not rig.transport.plis():
+        await asyncio.sleep(0.005)
+    assert [unit.data for unit in rig.got] == [unit.data for number, unit in enumerate(units) if number != 1]
+    assert rig.peer.figures.lost_frames == 1
+    rig.close()

@@ -1,0 +1,146 @@
+"""What a gateway measures of a stream, with a clock that stands still until it is told."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from genlock_core.claims.facts import MoveCause
+from genlock_core.clock import ManualClock
+from genlock_core.link.events import MediaReceived
+from genlock_core.media import AccessUnit, Codec
+from genlock_core.metrics import GatewayMetrics
+from genlock_core.slo.stages import Stage, StageTimes
+from genlock_gateway.rtc.egress.fanout import FanoutFigures
+from genlock_gateway.rtc.ingest.receive import IngestFigures
+from genlock_gateway.sessions.stats import SessionStats
+
+FRAME_S = 1 / 16
+
+
+class Stream:
+    """A stream of 16 fps whose frames take `latency_s`."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.metrics = GatewayMetrics(CollectorRegistry())
+        self.stats = SessionStats("default/demo", frame_rate=16, clock=self.clock, metrics=self.metrics)
+
+    def show(self, count: int = 1, *, run: int = 1, own_run: int | None = 1, latency_s: float = 0.4) -> None:
+        for _ in range(count):
+            self.clock.advance(FRAME_S)
+            now_us = self.stats.now_us()
+            stages = StageTimes.of(
+                {
+                    Stage.CAPTURED: 0,
+                    Stage.FORWARDED: 2_000,
+                    Stage.RECEIVED: 0,
+                    Stage.DECODED: 3_000,
+                    Stage.SENT: 300_000,
+                }
+            )
+            unit = AccessUnit(Codec.H264, b"x", False, now_us - round(latency_s * 1e6))
+            media = MediaReceived(1, "default/demo", 7, unit, run, 0, stages=stages)
+            self.stats.shown(media, arrived_us=now_us - 500, own_run=own_run)
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, labels)
+
+
+def test_the_time_to_the_first_frame_runs_from_the_first_source_frame() -> None:
+    stream = Stream()
+    stream.stats.published(1)
+    stream.stats.source_frame(1, watched=True)
+    stream.clock.advance(0.4)
+    stream.stats.source_frame(1, watched=True)
+    stream.show(3)
+    assert stream.metric("genlock_time_to_first_frame_seconds_count") == 1
+    report = stream.stats.report(viewers=1, worker="w0", epoch=7)
+    assert report.first_frame_ms == round((0.4 + FRAME_S) * 1000, 1)
+
+
+def test_nobody_waited_nothing_is_measured() -> None:
+    stream = Stream()
+    stream.stats.published(1)
+    stream.stats.source_frame(1, watched=False)
+    stream.clock.advance(5)
+    stream.show()
+    assert stream.metric("genlock_time_to_first_frame_seconds_count") == 0
+
+
+def test_a_fault_makes_its_gap_a_recovery_gap() -> None:
+    stream = Stream()
+    stream.show(10)
+    stream.clock.advance(0.5)
+    stream.stats.fault(MoveCause.REFUSED)
+    stream.clock.advance(0.3)
+    stream.show()
+    report = stream.stats.report(viewers=1, worker="w1", epoch=8)
+    assert report.last_recovery_gap_ms == 800.0
+    assert report.freezes == 1
+    assert stream.metric("genlock_recovery_gap_seconds_sum", cause="refused") == pytest.approx(0.8)
+    assert stream.metric("genlock_freeze_seconds_total", session="default/demo") == pytest.approx(0.8)
+
+
+def test_a_fault_that_nobody_saw_is_a_gap_of_nothing() -> None:
+    stream = Stream()
+    stream.show(10)
+    stream.stats.fault(MoveCause.REFUSED)
+    stream.show()
+    assert stream.stats.report(viewers=1, worker="w1", epoch=8).last_recovery_gap_ms == 0.0
+    assert stream.metric("genlock_freezes_total", session="default/demo") is None
+
+
+def test_a_pause_on_purpose_is_no_freeze() -> None:
+    stream = Stream()
+    stream.show(10)
+    stream.stats.rest()
+    stream.clock.advance(30)
+    stream.show(2)
+    assert stream.stats.report(viewers=1, worker="w0", epoch=7).freezes == 0
+
+
+def test_latency_is_measured_only_on_ones_own_clock() -> None:
+    stream = Stream()
+    stream.show(5, own_run=None, latency_s=-1_000.0)
+    assert stream.stats.report(viewers=1, worker="w0", epoch=7).latency_ms is None
+    stream.show(5)
+    latency = stream.stats.report(viewers=1, worker="w0", epoch=7).latency_ms
+    assert latency is not None
+    assert latency.p50 == 400.0
+
+
+def test_the_budget_names_what_no_machine_sees_alone() -> None:
+    stream = Stream()
+    stream.show(5)
+    legs = stream.stats.report(viewers=1, worker="w0", epoch=7).stages
+    assert (legs["ingest"], legs["decode"], legs["fanOut"]) == (2.0, 3.0, 0.5)
+    assert legs["network"] == 400.0 - 5.5
+
+
+def test_a_report_that_is_none_is_left_out_and_the_last_one_stands() -> None:
+    stream = Stream()
+    stream.stats.reported({"chunk": 4, "sinkDigest": "abc", "newerThanUs": [1]})
+    stream.stats.reported({"chunk": "many"})
+    report = stream.stats.report(viewers=2, worker="w0", epoch=7)
+    assert (report.chunk, report.sink_digest, report.viewers) == (4, "abc", 2)
+    stream.stats.forget_report()
+    assert stream.stats.report(viewers=0, worker=None, epoch=7).chunk == -1
+
+
+def test_what_rtp_lost_is_counted_once_also_of_the_next_publisher() -> None:
+    stream = Stream()
+    first, fan_outs = IngestFigures(lost_frames=2), [FanoutFigures(dropped=1), FanoutFigures(dropped=3)]
+
+    def counted() -> tuple[float | None, ...]:
+        return tuple(
+            stream.metric("genlock_gateway_frames_dropped_total", reason=reason) for reason in ("incomplete", "fan-out")
+        )
+
+    stream.stats.lost(first, fan_outs)
+    stream.stats.lost(first, fan_outs)
+    assert counted() == (2, 4)
+    first.lost_frames, fan_outs[1].dropped = 5, 4
+    stream.stats.lost(first, fan_outs)
+    assert counted() == (5, 5)
+    stream.stats.lost(None, fan_outs)
+    stream.stats.lost(IngestFigures(lost_frames=1), fan_outs)
+    assert counted() == (6, 5)

@@ -1,0 +1,175 @@
+"""How many workers sessions need, and who goes when there are too many."""
+
+import math
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genlock_core.claims.identity import CAPACITY, WorkerIdentity
+from genlock_operator.observed import Meta, PodFacts, PodRole, PoolSeen
+from genlock_operator.plan.pool.members import Members, roster_of
+from genlock_operator.plan.pool.scale import missing, needed, packed, place, surplus, victims, wanted, wanted_by
+from tests.operator.plan.pool_cluster import START_MS, Process
+from tests.operator.plan.pool_world import World, pool_spec, resource_of
+
+blocks = st.lists(st.integers(1, CAPACITY), max_size=40)
+LOADS = st.lists(st.integers(0, CAPACITY), max_size=25)
+
+
+def roster(loads: list[int], *, revision: str = "new", outdated: int = 0) -> Members:
+    """Ready workers with these loads; the first `outdated` are of an old revision."""
+    world = World(pool_spec(), {"a": 4})
+    pods, views = [], {}
+    for number, load in enumerate(loads):
+        name = f"w{number:02}"
+        pods.append(
+            PodFacts(
+                meta=Meta("studio", name, name, 1, "1", START_MS, deleting=False),
+                pool="h100",
+                role=PodRole.WORKER,
+                revision="old" if number < outdated else revision,
+                state="Warm",
+                phase="Running",
+                ready=True,
+                node="a",
+                started_ms=START_MS,
+                ready_ms=START_MS,
+            )
+        )
+        sessions = {f"studio/{name}": load} if load else {}
+        views[name] = world.view(Process(WorkerIdentity(name, name), heartbeat_ms=world.now_ms, sessions=sessions))
+    return roster_of(PoolSeen(resource_of(pool_spec()), tuple(pods), views), revision)
+
+
+@given(blocks, LOADS)
+def test_placing_loses_nothing_and_overfills_nobody(wanting: list[int], loads: list[int]) -> None:
+    after = place(wanting, loads)
+    assert sum(after) == sum(wanting) + sum(loads)
+    assert max(after, default=0) <= CAPACITY
+
+
+@given(blocks)
+def test_packing_is_never_below_the_sum_and_never_twice_of_it(wanting: list[int]) -> None:
+    least = math.ceil(sum(wanting) / CAPACITY)
+    assert least <= packed(wanting) <= max(least, 2 * least - 1)
+
+
+def test_a_session_goes_to_the_fullest_worker_with_room() -> None:
+    assert place([300], [600, 200, 800]) == [200, 800, 900]
+
+
+def test_packing_fills_workers_with_what_fits_together() -> None:
+    assert packed([300, 700, 600, 400]) == 2
+
+
+@given(LOADS)
+def test_sessions_that_have_workers_never_need_more_of_them(loads: list[int]) -> None:
+    assert needed(loads, []) <= sum(load > 0 for load in loads)
+
+
+@given(LOADS, blocks)
+def test_what_is_needed_is_enough_as_things_stand_or_packed(loads: list[int], waiting: list[int]) -> None:
+    need = needed(loads, waiting)
+    busy = [load for load in loads if load]
+    fits = len(place(sorted(waiting, reverse=True), busy)) == len(busy)
+    if fits:
+        assert need <= len(busy)
+    else:
+        assert need > len(busy)  # somebody waits who needs a new worker
+
+
+def test_a_session_that_would_only_fit_if_others_moved_gets_a_worker() -> None:
+    assert needed([500, 300], [800]) == 3
+
+
+def test_a_session_that_fits_as_things_stand_asks_for_nobody() -> None:
+    assert needed([500, 300], [500]) == 2
+
+
+def test_a_reserve_makes_room_for_itself() -> None:
+    assert needed([1_000, 1_000, 950], []) == 3
+    assert needed([1_000, 1_000, 950], [], reserve=0.1) == 4
+
+
+@given(LOADS, blocks, st.integers(0, 8), st.integers(0, 8), st.integers(0, 3))
+def test_wanted_stays_between_its_bounds(
+    loads: list[int], waiting: list[int], least: int, replicas: int, buffer: int
+) -> None:
+    spec = pool_spec(min=least, max=8, replicas=replicas, buffer=buffer)
+    need = needed(loads, waiting)
+    assert min(max(least, replicas, need + buffer), 8) == wanted(spec, need)
+
+
+@given(LOADS, st.integers(0, 3))
+def test_who_leaves_fits_elsewhere_and_nobody_is_made_in_their_place(loads: list[int], buffer: int) -> None:
+    spec = pool_spec(replicas=0, max=1_000, buffer=buffer)
+    before = roster(loads)
+    count = surplus(before, spec, wanted_by(before, spec, []))
+    chosen = victims(before, spec, [], count)
+    after = before.without(chosen)
+    assert len(chosen) <= min(count, max(1, len(loads) // 4))
+    assert not chosen or wanted_by(after, spec, []) <= len(after.staying)
+    staying = [worker.load for worker in after.staying]
+    assert len(place(sorted(after.to_place, reverse=True), staying)) == len(staying)
+
+
+@given(LOADS)
+def test_a_pool_that_shrinks_step_by_step_ends_where_nobody_more_can_go(loads: list[int]) -> None:
+    spec = pool_spec(replicas=0, max=1_000)
+    loads = list(loads)
+    for _ in range(len(loads) + 1):
+        before = roster(loads)
+        chosen = victims(before, spec, [], surplus(before, spec, wanted_by(before, spec, [])))
+        if not chosen:
+            break
+        gone = {worker.name for worker in chosen}
+        stay = [worker.load for worker in before.staying if worker.name not in gone]
+        loads = place(sorted((worker.load for worker in chosen if worker.load), reverse=True), stay)
+    assert not chosen
+    assert 0 not in loads
+
+
+def test_free_workers_go_before_busy_ones_and_the_emptiest_before_fuller_ones() -> None:
+    spec = pool_spec(replicas=0, max=100)
+    assert [worker.load for worker in victims(roster([300, 0, 100, 400]), spec, [], 1)] == [0]
+    assert [worker.load for worker in victims(roster([300, 150, 100, 400]), spec, [], 1)] == [100]
+
+
+def test_old_revisions_go_before_the_new_one() -> None:
+    chosen = victims(roster([0, 0, 0, 0], outdated=1), pool_spec(replicas=0), [], 1)
+    assert [worker.name for worker in chosen] == ["w00"]
+
+
+def test_a_quarter_leaves_at_a_time() -> None:
+    assert len(victims(roster([0] * 12), pool_spec(replicas=0), [], 12)) == 3
+
+
+def test_those_on_their_way_count_among_the_quarter() -> None:
+    whole = roster([0] * 12)
+    some = whole.without(whole.staying[:2])
+    assert len(victims(some, pool_spec(replicas=0), [], 10)) == 0
+
+
+def test_the_buffer_of_empty_workers_is_kept() -> None:
+    assert victims(roster([800, 800, 0, 0]), pool_spec(replicas=0, buffer=2), [], 2) == ()
+
+
+def test_a_worker_on_the_emptier_node_goes_first() -> None:
+    whole = roster([0, 0, 0])
+    lone = replace(whole.staying[1], pod=replace(whole.staying[1].pod, node="b"))
+    spread = replace(whole, staying=(whole.staying[0], lone, whole.staying[2]))
+    assert victims(spread, pool_spec(replicas=0), [], 1) == (lone,)
+
+
+def test_missing_workers_are_made_within_the_surge() -> None:
+    spec = pool_spec(rollout={"surge": 2})
+    assert missing(roster([0, 0], outdated=2), spec, 2) == 2
+    assert missing(roster([0, 0, 0], outdated=2), spec, 2) == 1
+    assert missing(roster([0, 0]), spec, 5) == 3
+
+
+def test_a_surge_is_no_surplus_while_old_workers_are_there() -> None:
+    spec = pool_spec(rollout={"surge": 1})
+    assert surplus(roster([0, 0, 0], outdated=1), spec, 2) == 0
+    assert surplus(roster([0, 0, 0]), spec, 2) == 1

@@ -1,0 +1,75 @@
+"""What a pool's status says, and what a session that waits for it is told."""
+
+from dataclasses import replace
+
+from genlock_operator.actions import WritePoolStatus
+from genlock_operator.observed import StartUpTimes
+from genlock_operator.plan.pool.plan import outlook_of, plan_pool
+from genlock_operator.plan.pool.start_up import percentile, start_up_figures
+from tests.operator.plan.pool_world import DEFAULTS, fill, world
+
+
+def test_a_percentile_is_one_of_the_figures() -> None:
+    assert [percentile([1.0, 2.0, 3.0, 10.0], share) for share in (0.5, 0.95, 0.0)] == [2.0, 10.0, 1.0]
+
+
+def test_start_up_is_told_by_phase_in_order_and_only_where_known() -> None:
+    starts = [StartUpTimes({"ready": 4.0, "scheduled": 0.5}), StartUpTimes({"scheduled": 1.5})]
+    assert [(one.phase, one.p50, one.p95) for one in start_up_figures(starts)] == [
+        ("scheduled", 0.5, 1.5),
+        ("ready", 4.0, 4.0),
+    ]
+
+
+def test_the_counts_are_those_of_the_pool() -> None:
+    pool = world(replicas=3)
+    fill(pool, 3)
+    pool.run(2)
+    status = pool.status
+    assert (status.replicas, status.ready, status.updated, status.serving, status.sessions) == (3, 3, 3, 2, 3)
+    assert status.free == 1.5
+    assert status.observed_generation == 1
+
+
+def test_the_selector_is_that_of_the_scale_subresource() -> None:
+    assert world(replicas=1).status.selector == "genlock.dev/pool=h100,genlock.dev/role=worker"
+
+
+def test_an_unchanged_status_is_not_written() -> None:
+    pool = world(replicas=1)
+    plan = plan_pool(pool.seen(), pool.now_ms + 60_000, DEFAULTS)
+    assert not [action for action in plan if isinstance(action, WritePoolStatus)]
+
+
+def test_what_only_redis_knows_stays_while_it_is_away() -> None:
+    pool = world(replicas=2)
+    fill(pool, 3)
+    pool.run(2)
+    pool.store_answers = False
+    pool.run(2)
+    assert (pool.status.sessions, pool.status.ready) == (3, 2)
+
+
+def test_a_session_that_waits_is_told_that_workers_start() -> None:
+    pool = world(replicas=1)
+    fill(pool, 4)
+    pool.tick()
+    outlook = outlook_of(pool.seen(), pool.now_ms)
+    assert (outlook.name, outlook.starting, outlook.limit) == ("studio/h100", 1, "")
+
+
+def test_a_session_that_waits_is_told_what_stands_in_the_way() -> None:
+    pool = world(replicas=1, max=1)
+    fill(pool, 4)
+    pool.run(2)
+    assert outlook_of(pool.seen(), pool.now_ms).limit == "AtMax"
+
+
+def test_a_worker_that_never_gets_ready_is_told_as_failing() -> None:
+    pool = world(replicas=1)
+    first = pool.workers()[0]
+    first.set(ready=False, ready_ms=0)
+    pool.processes.clear()
+    seen = replace(pool.seen(), workers={})
+    assert outlook_of(seen, pool.now_ms).limit == ""
+    assert outlook_of(seen, pool.now_ms + 600_000).limit == "WorkersFailing"

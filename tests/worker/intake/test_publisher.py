@@ -1,0 +1,118 @@
+"""The publisher's units: decoded in order, seen ones not used again, and whatever is lost mended by a key frame."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from genlock_core.clock import ManualClock
+from genlock_core.media import AccessUnit, Codec, SourcePosition
+from genlock_core.metrics import WorkerMetrics
+from genlock_worker.intake import publisher
+from genlock_worker.intake.pattern import draw, read_index
+from genlock_worker.intake.publisher import PublisherSource, SourceUnit
+from genlock_worker.output.encode import EncoderSettings, open_encoder
+
+
+class Rig:
+    """A source, what it asked the publisher for, and the numbers of the pictures that came out."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self.asked: list[Codec] = []
+        self.clock = ManualClock()
+        self.registry = CollectorRegistry()
+        self.source = PublisherSource(
+            session="default/demo",
+            width=128,
+            height=96,
+            clock=self.clock,
+            executor=executor,
+            metrics=WorkerMetrics(self.registry),
+            ask_key_frame=self.asked.append,
+        )
+        self.seen: list[tuple[int, int]] = []
+        self._task = asyncio.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        async for frame in self.source.frames():
+            assert frame.picture is not None
+            self.seen.append((frame.position.run, read_index(frame.picture)))
+
+    async def push(self, units: list[SourceUnit]) -> None:
+        for unit in units:
+            self.source.push(unit)
+        for _ in range(2_000):
+            if not self.source._units:
+                break
+            await asyncio.sleep(0.001)
+        await asyncio.get_running_loop().run_in_executor(self.source._executor, int)
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    with ThreadPoolExecutor(1) as executor:
+        made = Rig(executor)
+        yield made
+        await made.close()
+
+
+def units(count: int, *, run: int = 1, codec: Codec = Codec.H264, keys: tuple[int, ...] = ()) -> list[SourceUnit]:
+    encoder = open_encoder(codec, EncoderSettings(128, 96, 16, 500_000))
+    made: list[AccessUnit] = [
+        encoder.encode(draw(i, width=128, height=96), capture_us=i * 62_500, idr=i in keys) for i in range(count)
+    ]
+    return [SourceUnit(unit, run, "a", sequence, 0.0) for sequence, unit in enumerate(made)]
+
+
+async def test_frames_come_out_in_order(rig: Rig) -> None:
+    await rig.push(units(10))
+    assert rig.seen == [(1, i) for i in range(10)]
+    assert not rig.asked
+
+
+async def test_what_viewers_have_seen_is_decoded_and_not_used(rig: Rig) -> None:
+    rig.source.after = SourcePosition(1, 5 * 62_500)
+    await rig.push(units(10))
+    assert rig.seen == [(1, i) for i in range(6, 10)]
+
+
+async def test_a_gap_asks_for_a_key_frame_once_and_waits_for_it(rig: Rig) -> None:
+    made = units(16, keys=(12,))
+    await rig.push(made[:5] + made[7:])
+    assert rig.seen == [(1, i) for i in (0, 1, 2, 3, 4, 12, 13, 14, 15)]
+    assert rig.asked == [Codec.H264], "not once per unit"
+
+
+async def test_a_publisher_that_never_sends_a_key_frame_is_asked_again(rig: Rig) -> None:
+    for unit in units(8)[1:]:
+        await rig.push([unit])
+        rig.clock.advance(0.2)
+    assert not rig.seen
+    assert len(rig.asked) == 3
+
+
+async def test_a_new_publication_replaces_the_old_one_and_stragglers_are_dropped(rig: Rig) -> None:
+    old, new = units(6, run=1), units(3, run=2, codec=Codec.VP8)
+    await rig.push(old[:3] + new + old[3:])
+    assert rig.seen == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert (
+        rig.registry.get_sample_value(
+            "genlock_worker_frames_dropped_total", {"session": "default/demo", "reason": "stale"}
+        )
+        == 3
+    )
+
+
+async def test_too_many_units_are_dropped_and_never_kept(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "MAX_UNITS", 8)
+    for unit in units(40):
+        rig.source.push(unit)
+        assert len(rig.source._units) <= 8
+    assert rig.asked

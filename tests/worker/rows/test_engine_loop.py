@@ -1,0 +1,535 @@
+"""The engine's thread: rows of all sessions, changes, resets, and a progress that tells the truth."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from genlock_core.clock import SystemClock
+from genlock_core.media import SourcePosition
+from genlock_core.metrics import WorkerMetrics
+from genlock_worker.engines.contract import (
+    Change,
+    Chunk,
+    EngineFailure,
+    EngineMemory,
+    EngineState,
+    Frames,
+    Row,
+    RowResult,
+    StreamSettings,
+    chunk_frames,
+)
+from genlock_worker.intake.chunks import InputChunk, SourceFrame
+from genlock_worker.rows.cost_model import CostModel, LinearCost
+from genlock_worker.rows.engine_loop import LONGEST_DECODE_S, EngineLoop
+from genlock_worker.rows.listener import GeneratedChunk
+from genlock_worker.rows.micro_steps import MAX_FAILURES, MAX_RESTORES
+from genlock_worker.rows.residents import SessionPlan
+from tests.worker.gateway import until
+
+
+@dataclass(slots=True)
+class TinyEngine:
+    """Generates what it was given; remembers everything that it was told."""
+
+    model: str = "tiny"
+    steps: dict[str, int] = field(default_factory=dict)
+    fed: dict[tuple[str, int], Chunk] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+    changes: list[tuple[str, Change]] = field(default_factory=list)
+    batches: list[tuple[Row, ...]] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    unusable: bool = False
+    poison: str = ""
+    running: threading.Event = field(default_factory=threading.Event)
+    encoding: threading.Event = field(default_factory=threading.Event)
+    prepared: list[str] = field(default_factory=list)
+    unspeakable: str = ""
+    most_steps: int = 4
+    progress: int = 0
+    memory: EngineMemory | None = None
+    refusals: int = 0
+    """Sessions that it will not open."""
+    sizes: int | None = None
+    """What each step takes, if it counts."""
+    undecoded: Future[Frames] | None = None
+    """The pictures of what runs next, if they come later."""
+
+    def __post_init__(self) -> None:
+        self.running.set()
+        self.encoding.set()
+
+    def session_memory(self, session: str) -> int | None:
+        return self.sizes and self.sizes * self.steps[session]
+
+    def prepare(self, prompt: str) -> None:
+        self.prepared.append(prompt)
+        self.encoding.wait(20)
+        if prompt == self.unspeakable:
+            raise RuntimeError("no such words")
+
+    def open(self, session: str, settings: StreamSettings) -> None:
+        if session in self.steps:
+            raise ValueError(f"{session} is open")
+        if self.refusals:
+            self.refusals -= 1
+            raise EngineFailure(session, "no memory")
+        self.steps[session], self.last[session] = settings.steps, -1
+
+    def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
+        if self.unusable:
+            raise EngineFailure(session, "the state is damaged")
+        self.steps[session], self.last[session] = settings.steps, state.chunk
+
+    def close(self, session: str) -> None:
+        self.steps.pop(session, None)
+
+    @property
+    def wanted(self) -> list[tuple[str, Change]]:
+        """The changes that users asked for: steps come with the chunks."""
+        return [(session, change) for session, change in self.changes if change.steps is None]
+
+    def apply(self, session: str, change: Change) -> None:
+        self.changes.append((session, change))
+        self.steps[session] = min(self.most_steps, change.steps or self.steps[session])
+
+    def feed(self, session: str, chunk: Chunk) -> int:
+        assert chunk.index == self.last[session] + 1
+        self.last[session] = chunk.index
+        self.fed[session, chunk.index] = chunk
+        return self.steps[session]
+
+    def steps_in_use(self, session: str) -> int:
+        return self.steps[session]
+
+    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        self.running.wait(20)
+        if self.failures:
+            raise self.failures.pop(0)
+        if self.poison in {row.session for row in rows}:
+            raise RuntimeError("illegal memory access")
+        self.batches.append(tuple(rows))
+        if self.undecoded is not None:
+            return [RowResult(row, self.undecoded) for row in rows]
+        return [RowResult.shown(row, self._output(row)) for row in rows]
+
+    def _output(self, row: Row) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+        return self.fed[row.session, row.chunk].frames if row.step == self.steps[row.session] - 1 else None
+
+    def snapshot(self, session: str) -> EngineState:
+        return EngineState(self.last[session], {}, {}, {})
+
+    def sink_digest(self, session: str) -> str:
+        return "digest"
+
+
+@dataclass(slots=True)
+class Told:
+    chunks: list[GeneratedChunk] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
+    restored: list[bool] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    memories: list[int | None] = field(default_factory=list)
+    fresh_starts: list[str] = field(default_factory=list)
+
+    def generated(self, chunk: GeneratedChunk) -> None:
+        self.chunks.append(chunk)
+
+    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
+        self.steps.append(steps)
+
+    def memory(self, size_bytes: int | None) -> None:
+        self.memories.append(size_bytes)
+
+    def was_reset(self, reason: str, *, restored: bool) -> None:
+        self.resets.append(reason)
+        self.restored.append(restored)
+
+    def began_anew(self, request: str) -> None:
+        self.fresh_starts.append(request)
+
+    def gave_up(self, reason: str) -> None:
+        self.ends.append(reason)
+
+
+class ClockThatJumps(SystemClock):
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.engine, self.clock = TinyEngine(), ClockThatJumps()
+        self.metrics = WorkerMetrics(CollectorRegistry())
+        self.loop = EngineLoop(
+            self.engine,
+            clock=self.clock,
+            cost=CostModel(LinearCost(0.001, 0.001)),
+            metrics=self.metrics,
+            loop=asyncio.get_running_loop(),
+        )
+        self.told: Mapping[str, Told] = {}
+
+    async def open(self, *sessions: str, steps: int = 2) -> None:
+        self.told = {name: Told() for name in sessions}
+        for name in sessions:
+            settings = StreamSettings("oil", steps, 64, 64, 16, seed=1, noise_scale=0.7)
+            await self.loop.open(SessionPlan(name, "tiny", settings, 0.5, None), self.told[name])
+
+    async def open_again(self, session: str) -> None:
+        """With a prompt that was never prepared before, while nothing is being prepared."""
+        self.engine.encoding.set()
+        await self.open(session, steps=1)
+
+    def offer(self, session: str, index: int, value: int = 0) -> int:
+        picture = np.full((64, 64, 3), value, np.uint8)
+        now_s = SystemClock().monotonic()
+        frames = [SourceFrame(SourcePosition(1, 10 * index + i), picture, now_s) for i in range(chunk_frames(index))]
+        return self.loop.offer(session, InputChunk(tuple(frames), now_s))
+
+    async def generate(self, session: str, index: int) -> None:
+        count = len(self.told[session].chunks)
+        self.offer(session, index)
+        await until(lambda: len(self.told[session].chunks) > count, f"chunk {index} of {session}")
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    await made.loop.start()
+    yield made
+    made.engine.running.set()
+    made.engine.encoding.set()
+    await made.loop.stop()
+
+
+async def test_chunks_pass_every_step_and_come_out_in_order(rig: Rig) -> None:
+    await rig.open("a", steps=3)
+    for index in range(4):
+        await rig.generate("a", index)
+    assert [chunk.flight.chunk for chunk in rig.told["a"].chunks] == [0, 1, 2, 3]
+    assert [(row.step, row.chunk) for batch in rig.engine.batches for row in batch] == [
+        (step, chunk) for chunk in range(4) for step in range(3)
+    ]
+    assert rig.told["a"].chunks[-1].checkpoint.source == SourcePosition(1, 33)
+    assert await rig.loop.is_idle("a")
+
+
+async def test_sessions_that_wait_together_share_a_forward(rig: Rig) -> None:
+    await rig.open("a", "b", "c", steps=1)
+    rig.engine.running.clear()
+    rig.offer("a", 0)
+    await asyncio.sleep(0.05)
+    rig.offer("b", 0)
+    rig.offer("c", 0)
+    rig.engine.running.set()
+    await until(lambda: all(told.chunks for told in rig.told.values()), "all three")
+    assert {row.session for row in rig.engine.batches[-1]} == {"b", "c"}
+
+
+async def test_a_stuck_engine_keeps_one_chunk_and_stops_the_progress(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    rig.engine.running.clear()
+    rig.offer("a", 1, value=1)
+    await until(lambda: ("a", 1) in rig.engine.fed, "the chunk fed")
+    stuck = rig.loop.progress
+    dropped = [rig.offer("a", index, value=index) for index in range(2, 30)]
+    assert sum(dropped) == 4 * 27
+    await asyncio.sleep(0.3)
+    assert rig.loop.progress <= stuck + 1
+    rig.engine.running.set()
+    await until(lambda: len(rig.told["a"].chunks) == 3, "what is left")
+    assert rig.told["a"].chunks[-1].frames[0, 0, 0, 0] == 29, "the newest input, not the oldest"
+
+
+async def test_a_decoder_that_hangs_stops_the_progress_and_a_slow_one_does_not(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.undecoded = Future()
+    rig.offer("a", 0)
+    await until(lambda: rig.engine.batches, "the forward")
+    before = rig.loop.progress
+    await until(lambda: rig.loop.progress >= before + 3, "progress while pictures may still come")
+    rig.clock.ahead_s = LONGEST_DECODE_S
+    await asyncio.sleep(0.1)
+    stuck = rig.loop.progress
+    await asyncio.sleep(0.4)
+    assert rig.loop.progress == stuck
+    assert not await rig.loop.is_idle("a")
+    rig.engine.undecoded.set_result(np.zeros((5, 64, 64, 3), np.uint8))
+    await until(lambda: rig.loop.progress > stuck and rig.told["a"].chunks, "the pictures, and progress")
+    assert await rig.loop.is_idle("a")
+
+
+async def test_pictures_that_cannot_be_shown_reset_their_session(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.undecoded = Future()
+    rig.offer("a", 0)
+    await until(lambda: rig.engine.batches, "the forward")
+    rig.engine.undecoded.set_exception(EngineFailure("a", "not finite"))
+    await until(lambda: rig.told["a"].resets, "the reset")
+    assert rig.told["a"].resets == ["not finite"]
+    rig.engine.undecoded = None
+    await rig.generate("a", 0)
+
+
+async def test_parts_that_the_engine_finished_in_a_long_call_are_progress(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.running.clear()
+    rig.offer("a", 0)
+    await until(lambda: ("a", 0) in rig.engine.fed, "the chunk fed")
+    stuck = rig.loop.progress
+    rig.engine.progress += 3
+    assert rig.loop.progress == stuck + 3
+
+
+async def test_the_engines_memory_is_shown_as_it_is_shared_out(rig: Rig) -> None:
+    def shown(part: str) -> float | None:
+        return rig.metrics.registry.get_sample_value("genlock_engine_memory_bytes", {"part": part})
+
+    await rig.open("a")
+    assert shown("sessions") is None, "an engine that counts no bytes shows none"
+    rig.engine.memory = EngineMemory(resident_bytes=100, taken_bytes=20, free_bytes=30)
+    await until(lambda: [shown(part) for part in ("resident", "sessions", "free")] == [100, 20, 30], "the figures")
+
+
+async def test_a_session_is_told_what_it_takes_of_the_memory_when_that_changes(rig: Rig) -> None:
+    rig.engine.sizes = 100
+    await rig.open("a", steps=2)
+    await until(lambda: rig.told["a"].memories == [200], "what it takes from the start")
+    await rig.generate("a", 0)
+    rig.loop.apply("a", Change(steps=3))
+    await rig.generate("a", 1)
+    await until(lambda: rig.told["a"].memories == [200, 300], "what another step takes")
+
+
+async def test_a_session_that_is_reset_begins_anew_and_keeps_what_its_user_wants(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    for index in range(3):
+        await rig.generate("a", index)
+        await rig.generate("b", index)
+    rig.loop.apply("a", Change(steps=2, noise_scale=0.3))
+    rig.loop.apply("a", Change(prompt="oil", reset="7-0"))
+    await until(lambda: rig.told["a"].fresh_starts, "the fresh start")
+    await rig.generate("a", 0)
+    assert (rig.told["a"].fresh_starts, rig.told["a"].resets) == (["7-0"], [])
+    assert (rig.told["a"].chunks[-1].flight.chunk, rig.told["a"].steps[-1]) == (0, 2)
+    await rig.generate("b", 3)
+    assert rig.told["b"].chunks[-1].flight.chunk == 3, "the others go on"
+    rig.engine.failures = [EngineFailure("a", "NaN")]
+    rig.offer("a", 1)
+    await until(lambda: rig.told["a"].resets, "the failure")
+    await rig.generate("a", 1)
+    assert rig.told["a"].chunks[-1].flight.chunk == 1, "what it goes back to is of after the fresh start"
+
+
+async def test_a_fresh_start_that_fails_goes_back_to_nothing_older(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    await rig.generate("a", 1)
+    rig.engine.refusals = 1
+    rig.loop.apply("a", Change(prompt="oil", reset="7-0"))
+    await until(lambda: rig.told["a"].resets, "the failure")
+    assert (rig.told["a"].fresh_starts, rig.told["a"].restored) == (["7-0"], [False])
+    await rig.generate("a", 0)
+
+
+async def test_the_steps_that_a_session_is_told_are_those_that_run(rig: Rig) -> None:
+    await rig.open("a", steps=2)
+    await rig.generate("a", 0)
+    rig.engine.most_steps = 3
+    rig.loop.apply("a", Change(steps=4))
+    await rig.generate("a", 1)
+    assert (rig.told["a"].steps[0], rig.told["a"].steps[-1]) == (2, 3)
+
+
+async def test_an_idle_loop_makes_progress(rig: Rig) -> None:
+    before = rig.loop.progress
+    await until(lambda: rig.loop.progress >= before + 3, "idle progress")
+
+
+async def test_a_failure_takes_one_session_back_to_its_checkpoint(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    await rig.generate("a", 0)
+    await rig.generate("a", 1)
+    await rig.generate("b", 0)
+    rig.engine.failures = [EngineFailure("a", "NaN")]
+    rig.offer("a", 2)
+    await until(lambda: rig.told["a"].resets, "the reset")
+    assert rig.engine.last["a"] == 1
+    assert not rig.told["b"].resets
+    await rig.generate("a", 2)
+    assert rig.told["a"].chunks[-1].flight.chunk == 2
+
+
+async def test_an_unexpected_fault_of_the_engine_does_not_end_the_loop(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.failures = [RuntimeError("illegal memory access")]
+    rig.offer("a", 0)
+    await until(lambda: rig.told["a"].resets, "the reset")
+    assert "illegal memory access" in rig.told["a"].resets[0]
+    await rig.generate("a", 0)
+
+
+async def test_a_session_starts_anew_where_its_checkpoint_leads_nowhere(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    await rig.generate("a", 1)
+    for _ in range(MAX_RESTORES + 1):
+        resets = len(rig.told["a"].resets)
+        rig.engine.failures = [EngineFailure("a", "row 0 is not ready")]
+        rig.offer("a", 2)
+        await until(lambda count=resets: len(rig.told["a"].resets) > count, "the reset")  # type: ignore[misc]
+    assert rig.told["a"].restored == [True] * MAX_RESTORES + [False]
+    await rig.generate("a", 0)
+    assert (rig.told["a"].chunks[-1].flight.chunk, rig.told["a"].ends) == (0, [])
+
+
+async def test_a_checkpoint_that_the_engine_refuses_is_no_reason_to_fail(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    checkpoint = rig.told["a"].chunks[-1].checkpoint
+    rig.loop.close("a")
+    rig.engine.unusable = True
+    settings = StreamSettings("oil", 1, 64, 64, 16, seed=1, noise_scale=0.7)
+    plan = SessionPlan("a", "tiny", settings, 0.5, None)
+    assert await rig.loop.open(plan, rig.told["a"], checkpoint=checkpoint) is False
+    await rig.generate("a", 0)
+
+
+async def test_of_sessions_that_fail_together_only_the_one_at_fault_is_given_up(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    rig.engine.poison = "a"
+    while not rig.told["a"].ends:
+        for name in ("a", "b"):
+            rig.offer(name, len(rig.told[name].chunks))
+        await asyncio.sleep(0.01)
+    assert not rig.told["b"].ends
+    await rig.generate("b", len(rig.told["b"].chunks))
+
+
+async def test_a_session_that_fails_again_and_again_is_given_up(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    for _ in range(MAX_FAILURES + 1):
+        resets = len(rig.told["a"].resets) + len(rig.told["a"].ends)
+        rig.engine.failures = [EngineFailure("a", "NaN")]
+        rig.offer("a", 0)
+        await until(lambda count=resets: len(rig.told["a"].resets) + len(rig.told["a"].ends) > count, "a failure")  # type: ignore[misc]
+    assert rig.told["a"].ends
+    await rig.generate("b", 0)
+
+
+async def test_changes_reach_the_engine_before_the_next_chunk(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    rig.loop.apply("a", Change(prompt="neon", steps=3))
+    await until(lambda: ("a", Change(prompt="neon")) in rig.engine.changes, "the prompt")
+    await rig.generate("a", 1)
+    assert rig.told["a"].chunks[-1].flight.steps == 3
+
+
+async def test_nobody_waits_while_a_prompt_is_prepared(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    await rig.generate("a", 0)
+    rig.engine.encoding.clear()
+    rig.loop.apply("a", Change(prompt="neon"))
+    await until(lambda: "neon" in rig.engine.prepared, "the preparation")
+    before = rig.loop.progress
+    await rig.generate("b", 0)
+    await rig.generate("a", 1)
+    assert rig.loop.progress > before
+    assert rig.engine.wanted == []
+    rig.engine.encoding.set()
+    await until(lambda: rig.engine.wanted == [("a", Change(prompt="neon"))], "the change")
+
+
+async def test_changes_keep_their_order_behind_a_prompt_that_is_prepared(rig: Rig) -> None:
+    await rig.open("a", "b", steps=1)
+    rig.engine.encoding.clear()
+    rig.loop.apply("a", Change(prompt="neon", noise_scale=0.5))
+    for change in (Change(noise_scale=0.6), Change(prompt="ink"), Change(prompt="gouache"), Change(noise_scale=0.7)):
+        rig.loop.apply("a", change)
+    rig.loop.apply("b", Change(noise_scale=0.8))
+    await until(lambda: len(rig.engine.wanted) == 1, "the change of the other session")
+    rig.engine.encoding.set()
+    await until(lambda: len(rig.engine.wanted) == 3, "all changes")
+    assert rig.engine.wanted == [
+        ("b", Change(noise_scale=0.8)),
+        ("a", Change(prompt="neon", noise_scale=0.5)),
+        ("a", Change(prompt="gouache", noise_scale=0.7)),
+    ]
+    assert "ink" not in rig.engine.prepared
+
+
+async def test_a_prompt_that_cannot_be_prepared_leaves_the_old_one(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.unspeakable = "neon"
+    rig.loop.apply("a", Change(prompt="neon", noise_scale=0.5))
+    await until(lambda: bool(rig.engine.wanted), "the rest of the change")
+    assert rig.engine.wanted == [("a", Change(noise_scale=0.5))]
+    await rig.generate("a", 0)
+
+
+async def test_a_session_whose_prompt_cannot_be_prepared_is_not_opened(rig: Rig) -> None:
+    rig.engine.unspeakable = "oil"
+    with pytest.raises(EngineFailure, match="no such words"):
+        await rig.open("a")
+    assert rig.engine.steps == {}
+
+
+async def test_a_session_that_is_closed_while_its_prompt_is_prepared_is_never_opened(rig: Rig) -> None:
+    rig.engine.encoding.clear()
+    opening = asyncio.create_task(rig.open("a"))
+    await until(lambda: "oil" in rig.engine.prepared, "the preparation")
+    rig.loop.close("a")
+    rig.engine.encoding.set()
+    with pytest.raises(EngineFailure, match="closed"):
+        await opening
+    assert rig.engine.steps == {}
+
+
+async def test_a_change_of_a_session_that_is_closed_meanwhile_comes_to_nothing(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.encoding.clear()
+    rig.loop.apply("a", Change(prompt="neon"))
+    await until(lambda: "neon" in rig.engine.prepared, "the preparation")
+    rig.loop.close("a")
+    await rig.open_again("a")
+    assert rig.engine.wanted == []
+    await rig.generate("a", 0)
+
+
+async def test_a_session_goes_on_from_its_checkpoint_before_another_prompt_is_prepared(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    await rig.generate("a", 0)
+    checkpoint = rig.told["a"].chunks[-1].checkpoint
+    rig.loop.close("a")
+    rig.engine.encoding.clear()
+    settings = StreamSettings("neon", 1, 64, 64, 16, seed=1, noise_scale=0.7)
+    plan = SessionPlan("a", "tiny", settings, 0.5, None)
+    assert await rig.loop.open(plan, rig.told["a"], checkpoint=checkpoint) is True
+    await rig.generate("a", 1)
+    rig.engine.encoding.set()
+    await until(lambda: ("a", Change(prompt="neon")) in rig.engine.wanted, "the prompt that was wanted")
+
+
+async def test_a_session_cannot_be_open_twice(rig: Rig) -> None:
+    await rig.open("a")
+    with pytest.raises(ValueError, match="is open"):
+        await rig.open("a")
+
+
+async def test_a_closed_session_drops_what_comes(rig: Rig) -> None:
+    await rig.open("a")
+    rig.loop.close("a")
+    assert await rig.loop.is_idle("a")
+    assert rig.offer("a", 0) == 5

@@ -1,0 +1,66 @@
+"""What a worker expects of its model: by the figures it was told, else by the seed profiles, else by nothing."""
+
+import pytest
+
+from genlock_core.sizing.profile import UnknownProfile
+from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
+from genlock_worker.rows.cost_model import LinearCost
+from genlock_worker.rows.prior import UNMEASURED, mock_timing, prior_cost, usual_resolution, warm_up_settings
+from genlock_worker.settings import WorkerSettings, parse_settings
+
+SEEDED = ["--model", "wan2.1-1.3b", "--gpu-product", "NVIDIA-H100", "--gpus", "1"]
+UNHEARD_OF = ["--model", "mine", "--gpu-product", "NVIDIA-L4", "--gpus", "1"]
+OWN = '{"512x512":{"1":10,"2":8,"3":6,"4":5},"256x256":{"1":40}}'
+SQUARE, WIDE = Resolution(width=512, height=512), Resolution(width=832, height=480)
+
+
+def settings(arguments: list[str], figures: str = "") -> WorkerSettings:
+    return parse_settings(arguments, {"GENLOCK_WORKER_MEASURED_FPS": figures})
+
+
+def test_without_figures_of_its_own_the_seed_profiles_say_how_fast_it_is() -> None:
+    given = settings(SEEDED)
+    assert usual_resolution(given) == WIDE
+    assert prior_cost(given).seconds(2) == pytest.approx(4 / 17.97, rel=0.02)
+    assert mock_timing(given).seconds(rows=2, width=832, height=480, frames=4) == pytest.approx(4 / 17.97, rel=0.02)
+
+
+@pytest.mark.parametrize("arguments", [SEEDED, UNHEARD_OF])
+def test_figures_that_it_is_told_come_before_the_seed_profiles(arguments: list[str]) -> None:
+    given = settings(arguments, OWN)
+    assert usual_resolution(given) == SQUARE
+    assert (warm_up_settings(given).width, warm_up_settings(given).height) == (512, 512)
+    assert prior_cost(given) == LinearCost.from_fps({1: 10, 2: 8, 3: 6, 4: 5})
+    timing = mock_timing(given)
+    assert timing.seconds(rows=1, width=512, height=512, frames=4) == pytest.approx(4 / 10, rel=0.1)
+
+
+def test_the_size_of_most_sessions_is_the_balanced_modes_if_it_was_measured() -> None:
+    both = settings(UNHEARD_OF, '{"512x512":{"1":10},"832x480":{"1":4}}')
+    assert usual_resolution(both) == MODE_DEFAULTS[QualityMode.BALANCED].resolution == WIDE
+    assert usual_resolution(settings(UNHEARD_OF, '{"512x512":{"1":10},"256x256":{"1":40}}')) == SQUARE
+    assert usual_resolution(settings(UNHEARD_OF)) == WIDE
+
+
+def test_one_figure_is_enough() -> None:
+    given = settings(UNHEARD_OF, '{"256x256":{"2":8}}')
+    assert prior_cost(given).seconds(2) == pytest.approx(4 / 8)
+    assert mock_timing(given).seconds(rows=2, width=256, height=256, frames=4) == pytest.approx(4 / 8)
+
+
+def test_a_model_that_nobody_measured_has_a_careful_prior_and_no_mock() -> None:
+    given = settings(UNHEARD_OF)
+    assert prior_cost(given) == UNMEASURED
+    with pytest.raises(UnknownProfile, match="no profile of mine on 1x NVIDIA-L4"):
+        mock_timing(given)
+
+
+def test_a_model_that_was_measured_elsewhere_lends_its_size_but_not_its_speed() -> None:
+    given = settings(["--model", "wan2.1-14b", "--gpu-product", "NVIDIA-L4", "--gpus", "1"])
+    assert usual_resolution(given) == WIDE
+    assert prior_cost(given) == UNMEASURED
+
+
+def test_an_instant_mock_needs_no_figures() -> None:
+    given = settings([*UNHEARD_OF, "--instant", "yes"])
+    assert mock_timing(given).seconds(rows=4, width=512, height=512, frames=4) == 0

@@ -1,0 +1,185 @@
+"""Which rows run: pure decisions, and what they add up to in simulated time."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genlock_worker.engines.contract import BatchShape, Row
+from genlock_worker.rows.cost_model import CostModel, LinearCost
+from genlock_worker.rows.scheduler import Arrival, Batch, Candidate, Wait, next_batch
+from tests.worker.simulation import SimSession, Simulation, jain
+
+SHAPE = BatchShape("m", 832, 480, 4)
+H100 = LinearCost.from_fps({1: 44.38, 2: 43.41, 3: 43.08, 4: 42.26})
+LINEAR = LinearCost(0.05, 0.05)
+
+
+def candidate(
+    session: str, *, deadline: float = 1.0, step: int = 0, left: int = 1, loss: float = 0.0, shape: BatchShape = SHAPE
+) -> Candidate:
+    return Candidate(Row(session, step, 0), shape, deadline, left, loss)
+
+
+def batch(*candidates: Candidate, cost: LinearCost = H100, now: float = 0.0) -> list[str]:
+    decision = next_batch(candidates, CostModel(cost), now)
+    assert isinstance(decision, Batch)
+    return [row.session for row in decision.rows]
+
+
+def test_without_rows_it_waits_for_something_new() -> None:
+    assert next_batch([], CostModel(H100), 0.0) == Wait(None)
+
+
+def test_rows_of_all_sessions_and_steps_share_a_forward() -> None:
+    rows = [candidate("a", step=1), candidate("b"), candidate("a")]
+    assert sorted(batch(*rows)) == ["a", "a", "b"]
+
+
+def test_rows_of_another_shape_do_not() -> None:
+    other = BatchShape("m", 512, 512, 4)
+    assert batch(candidate("a", deadline=2.0), candidate("b", deadline=1.0, shape=other)) == ["b"]
+
+
+def test_the_earliest_deadline_goes_first() -> None:
+    assert batch(candidate("a", deadline=2.0), candidate("b", deadline=1.0))[0] == "b"
+
+
+def test_who_lost_most_goes_before_any_deadline() -> None:
+    assert batch(candidate("a", deadline=0.1), candidate("b", deadline=1.0, loss=0.3), cost=LINEAR)[0] == "b"
+
+
+def test_nobody_is_made_late_for_anothers_company() -> None:
+    urgent = candidate("a", deadline=0.12)
+    assert batch(urgent, candidate("b", deadline=9.0), cost=LINEAR) == ["a"]
+
+
+def test_a_chunk_that_would_be_late_is_not_begun_for_company() -> None:
+    assert batch(candidate("a", deadline=0.5), candidate("b", deadline=0.6, left=4), cost=LINEAR) == ["a"]
+
+
+def test_no_company_makes_a_micro_step_so_long_that_the_worker_looks_stuck() -> None:
+    late = [candidate(name, deadline=0.0, step=1) for name in "abcdef"]
+    assert len(batch(*late, cost=LinearCost(0.1, 0.1), now=5.0)) == 4
+    assert len(batch(*late, cost=LinearCost(0.9, 0.1), now=5.0)) == 1
+
+
+def test_a_row_waits_for_company_only_where_that_pays_and_harms_nobody() -> None:
+    cost = CostModel(LinearCost(0.1, 0.001))
+    coming = [Arrival("b", SHAPE, 0.05)]
+    held = next_batch([candidate("a")], cost, 0.0, expected=coming, load=0.9)
+    assert held == Wait(0.05)
+    assert isinstance(next_batch([candidate("a")], cost, 0.0, expected=coming, load=0.2), Batch)
+    assert isinstance(next_batch([candidate("a", deadline=0.12)], cost, 0.0, expected=coming, load=0.9), Batch)
+    assert isinstance(next_batch([candidate("a")], cost, 0.0, expected=[Arrival("b", SHAPE, 0.2)], load=0.9), Batch)
+    assert isinstance(next_batch([candidate("a")], cost, 0.0, expected=[Arrival("a", SHAPE, 0.05)], load=0.9), Batch)
+    assert isinstance(next_batch([candidate("a")], cost, 0.06, expected=coming, load=0.9), Batch)
+
+
+@given(
+    rows=st.lists(
+        st.builds(
+            candidate,
+            st.sampled_from("abcdef"),
+            deadline=st.floats(0, 3),
+            step=st.integers(0, 3),
+            left=st.integers(1, 4),
+            loss=st.floats(0, 1),
+            shape=st.sampled_from([SHAPE, BatchShape("m", 512, 512, 4)]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    now=st.floats(0, 3),
+    load=st.floats(0, 1),
+)
+def test_a_batch_is_of_one_shape_made_of_candidates_and_holds_end(
+    rows: list[Candidate], now: float, load: float
+) -> None:
+    coming = [Arrival("z", SHAPE, now + 0.01)]
+    decision = next_batch(rows, CostModel(H100), now, expected=coming, load=load)
+    if isinstance(decision, Wait):
+        assert decision.until_s is not None
+        assert now < decision.until_s
+        decision = next_batch(rows, CostModel(H100), decision.until_s, expected=coming, load=load)
+    assert isinstance(decision, Batch)
+    assert decision.rows
+    assert {c.shape for c in rows if c.row in decision.rows} >= {decision.shape}
+    assert len(decision.rows) <= len(rows)
+
+
+# -- in simulated time ------------------------------------------------------------------------------------------------
+
+
+def test_ten_sessions_with_jitter_run_in_time_where_batching_carries_them() -> None:
+    sessions = [SimSession(f"s{i}", phase_s=i * 0.07, source_rate=30, jitter_s=0.01) for i in range(10)]
+    simulation = Simulation(sessions, truth=H100, noise=0.05)
+    simulation.run(20)
+    assert all(s.late_share < 0.02 for s in sessions)
+    assert all(s.served_share > 0.97 for s in sessions)
+    assert all(s.chunks == list(range(len(s.chunks))) for s in sessions), "output is in order and without holes"
+
+
+def test_an_overload_is_shared_fairly() -> None:
+    sessions = [SimSession(f"s{i}", phase_s=i * 0.031, steps=1 + i % 4) for i in range(6)]
+    simulation = Simulation(sessions, truth=LINEAR, noise=0.05)
+    simulation.run(40)
+    assert all(s.dropped for s in sessions)
+    assert jain([s.served_share for s in sessions]) > 0.95
+
+
+def test_one_slow_session_does_not_slow_the_others() -> None:
+    quick = [SimSession(f"s{i}", phase_s=i * 0.05) for i in range(3)]
+    slow = SimSession("slow", source_rate=3, jitter_s=0.2)
+    simulation = Simulation([*quick, slow], truth=H100, noise=0.05)
+    simulation.run(20)
+    assert all(s.late_share < 0.01 and s.served_share > 0.97 for s in quick)
+    assert slow.chunks
+
+
+def test_steps_give_way_under_load_and_come_back() -> None:
+    sessions = [SimSession(f"s{i}", steps=4, phase_s=i * 0.1, adaptive=True) for i in range(2)]
+    simulation = Simulation(sessions, truth=LinearCost(0.02, 0.04), noise=0.02)
+    simulation.run(20)
+    assert all(s.steps_run[-1][1] < 4 for s in sessions)
+    assert all(s.served_share > 0.9 for s in sessions)
+    simulation.truth = LinearCost(0.005, 0.005)
+    simulation.run(60)
+    assert all(s.steps_run[-1][1] == 4 for s in sessions)
+
+
+def test_the_cost_model_learns_an_engine_that_is_slower_than_its_profile() -> None:
+    sessions = [SimSession(f"s{i}", phase_s=i * 0.07) for i in range(3)]
+    simulation = Simulation(sessions, truth=LinearCost(0.12, 0.02), prior=H100, noise=0.05)
+    simulation.run(20)
+    assert simulation.cost.seconds(SHAPE_TINY, 3) == pytest.approx(0.18, rel=0.2)
+
+
+SHAPE_TINY = BatchShape("tiny", 832, 480, 4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shapes=st.lists(
+        st.tuples(st.integers(1, 4), st.sampled_from([(832, 480), (512, 512)]), st.floats(0.1, 1.0), st.floats(0, 0.3)),
+        min_size=1,
+        max_size=6,
+    ),
+    base=st.floats(0.001, 0.15),
+    row=st.floats(0.0005, 0.1),
+    seed=st.integers(0, 99),
+)
+def test_nobody_starves_and_output_stays_in_order(
+    shapes: list[tuple[int, tuple[int, int], float, float]], base: float, row: float, seed: int
+) -> None:
+    sessions = [
+        SimSession(f"s{i}", steps=steps, shape=shape, deadline_s=deadline, phase_s=phase, jitter_s=0.02)
+        for i, (steps, shape, deadline, phase) in enumerate(shapes)
+    ]
+    simulation = Simulation(sessions, truth=LinearCost(base, row), noise=0.1, seed=seed)
+    simulation.run(30)
+    for session in sessions:
+        assert session.chunks == list(range(len(session.chunks)))
+        assert session.chunks, "a session was never served"
+        assert all(lane.waiting is None or not lane.candidates() for lane in simulation.lanes.values())
+    shares = [s.served_share for s in sessions]
+    assert min(shares) > 0.2 * max(shares), shares

@@ -1,0 +1,83 @@
+"""What is told of one session's memory: in its report and as a series, for as long as the engine has it."""
+
+from typing import cast
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from genlock_core.clock import ManualClock
+from genlock_core.metrics import WorkerMetrics
+from genlock_core.slo.report import SnapshotReport, StreamReport
+from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
+from genlock_worker.output.output import Output
+from genlock_worker.session.engine_output import EngineOutput
+from genlock_worker.session.figures import SessionFigures
+
+A, B = "studio/a", "studio/b"
+
+
+@pytest.fixture
+def metrics() -> WorkerMetrics:
+    return WorkerMetrics(CollectorRegistry())
+
+
+def figures(session: str, metrics: WorkerMetrics) -> SessionFigures:
+    return SessionFigures(session=session, clock=ManualClock(), metrics=metrics, steps=2)
+
+
+def report(of: SessionFigures) -> StreamReport:
+    return of.report(prompt="", requested_steps=2, paused=False, encoders="", snapshot=SnapshotReport())
+
+
+def series(metrics: WorkerMetrics) -> dict[str, float]:
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    found = [line for line in lines if line.startswith("genlock_session_memory_bytes{")]
+    return {line.split('"')[1]: float(line.rsplit(" ", 1)[1]) for line in found}
+
+
+def test_each_session_says_what_it_has_set_aside(metrics: WorkerMetrics) -> None:
+    a, b = figures(A, metrics), figures(B, metrics)
+    a.memory(3_000_000_000)
+    b.memory(1_000)
+    assert series(metrics) == {A: 3_000_000_000, B: 1_000}
+    assert (report(a).memory_bytes, report(b).memory_bytes) == (3_000_000_000, 1_000)
+
+
+def test_the_newest_figure_counts(metrics: WorkerMetrics) -> None:
+    of = figures(A, metrics)
+    for size_bytes in (1_000, 2_000):
+        of.memory(size_bytes)
+    assert series(metrics) == {A: 2_000}
+    assert report(of).memory_bytes == 2_000
+
+
+def test_an_engine_that_does_not_count_leaves_no_figure(metrics: WorkerMetrics) -> None:
+    of = figures(A, metrics)
+    assert report(of).memory_bytes is None
+    assert "memoryBytes" not in report(of).to_dict()
+    of.memory(None)
+    assert series(metrics) == {}
+    of.memory(1_000)
+    of.memory(None)
+    assert series(metrics) == {}
+    assert report(of).memory_bytes is None
+
+
+def test_the_series_goes_with_its_session_and_a_late_word_of_the_engine_does_not_bring_it_back(
+    metrics: WorkerMetrics,
+) -> None:
+    of, other = figures(A, metrics), figures(B, metrics)
+    listener = EngineOutput(
+        resolve(SessionKey.parse(A), StreamSessionSpec()),
+        figures=of,
+        output=cast("Output", None),
+        control_id=lambda: "",
+        on_given_up=lambda _reason: None,
+    )
+    listener.memory(1_000)
+    other.memory(2_000)
+    assert series(metrics) == {A: 1_000, B: 2_000}
+    listener.close()
+    metrics.drop_session(A)
+    listener.memory(3_000)
+    assert series(metrics) == {B: 2_000}

@@ -1,0 +1,194 @@
+"""Checkpoints are stored in the background: the newest wins, failures are reported and mended, the fence is obeyed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from genlock_core.clock import ManualClock
+from genlock_core.errors import SnapshotRefused, StaleEpoch
+from genlock_core.media import SourcePosition
+from genlock_core.metrics import WorkerMetrics
+from genlock_core.stream_state.snapshot import decode, encode_delta
+from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore, StoredSnapshot
+from genlock_worker.engines.contract import EngineState
+from genlock_worker.rows.checkpoint import Checkpoint, InFlightMark
+from genlock_worker.snapshots.writer import SnapshotWriter, take_over, to_checkpoint, to_snapshot
+
+SESSION, MODEL = "default/demo", "wan2.1-1.3b"
+
+
+def checkpoint(chunk: int) -> Checkpoint:
+    blocks = {f"r0.f{i}": {"latent": np.full((2, 3), i, np.float16)} for i in range(chunk + 1)}
+    state = EngineState(chunk, {"frames": chunk, "look": "neon"}, {"last": np.arange(4, dtype=np.float32)}, blocks)
+    flight = InFlightMark(chunk, 2, 1, SourcePosition(7, 100 + chunk))
+    return Checkpoint(state, (flight,), SourcePosition(7, 100 + chunk))
+
+
+@dataclass(slots=True)
+class FakeStore:
+    """Remembers what was written; fails with the errors that it is given, one per write."""
+
+    errors: list[Exception] = field(default_factory=list)
+    written: list[tuple[int, frozenset[str]]] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    takes: int = 0
+    discards: int = 0
+
+    async def write(
+        self, session: str, *, epoch: int, chunk: int, head: bytes, blocks: Mapping[str, bytes], keep: Collection[str]
+    ) -> int:
+        await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.written.append((chunk, frozenset(blocks)))
+        return len(head)
+
+    async def discard(self, session: str, *, epoch: int) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.discards += 1
+
+    async def take_over(self, session: str, epoch: int) -> StoredSnapshot | None:
+        self.takes += 1
+        return None
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.store, self.stale, self.noted = FakeStore(), [], []  # type: FakeStore, list[StaleEpoch], list[int]
+        self.store.gate.set()
+
+        async def note(version: int) -> bool:
+            self.noted.append(version)
+            return True
+
+        self.writer = SnapshotWriter(
+            self.store,  # type: ignore[arg-type]
+            session=SESSION,
+            model=MODEL,
+            epoch=5,
+            clock=ManualClock(),
+            metrics=WorkerMetrics(CollectorRegistry()),
+            version=lambda: 1,
+            note_format=note,
+            on_stale=self.stale.append,
+        )
+        self.task = asyncio.create_task(self.writer.run())
+
+    async def store_chunk(self, chunk: int) -> None:
+        self.writer.offer(checkpoint(chunk), "0-0")
+        assert await self.writer.flush(5.0)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    yield made
+    made.task.cancel()
+    await asyncio.gather(made.task, return_exceptions=True)
+
+
+def test_a_checkpoint_comes_back_as_it_was() -> None:
+    snapshot = to_snapshot(checkpoint(3), session=SESSION, model=MODEL, version=1, epoch=5, control_id="9-0")
+    delta = encode_delta(snapshot, written={})
+    again = to_checkpoint(decode(delta.head, delta.blocks, session=SESSION, model=MODEL))
+    assert again.flights == checkpoint(3).flights
+    assert again.source == SourcePosition(7, 103)
+    assert again.state.attributes == {"frames": 3, "look": "neon"}
+    assert set(again.state.blocks) == {f"r0.f{i}" for i in range(4)}
+    assert np.array_equal(again.state.head["last"], np.arange(4))
+
+
+async def test_only_new_blocks_are_written_and_the_format_is_noted_once(rig: Rig) -> None:
+    await rig.store_chunk(0)
+    await rig.store_chunk(2)
+    assert rig.store.written == [(0, frozenset({"r0.f0"})), (2, frozenset({"r0.f1", "r0.f2"}))]
+    assert rig.noted == [1]
+    assert (rig.writer.report.chunk, rig.writer.report.error) == (2, "")
+
+
+async def test_while_redis_is_slow_the_newest_waits_and_those_between_are_skipped(rig: Rig) -> None:
+    rig.store.gate.clear()
+    rig.writer.offer(checkpoint(0), "0-0")
+    for _ in range(200):
+        await asyncio.sleep(0)
+        if rig.writer._next is None:
+            break
+    for chunk in range(1, 6):
+        rig.writer.offer(checkpoint(chunk), "0-0")
+    assert not await rig.writer.flush(0.01)
+    rig.store.gate.set()
+    assert await rig.writer.flush(5.0)
+    assert [chunk for chunk, _ in rig.store.written] == [0, 5]
+
+
+async def test_a_chunk_that_is_stored_is_not_stored_again(rig: Rig) -> None:
+    await rig.store_chunk(3)
+    await rig.store_chunk(3)
+    assert [chunk for chunk, _ in rig.store.written] == [3]
+
+
+async def test_a_session_that_began_anew_is_stored_from_its_first_chunk(rig: Rig) -> None:
+    await rig.store_chunk(4)
+    rig.writer.start_over()
+    rig.store.errors = [RedisConnectionError("away")]
+    await rig.store_chunk(0)
+    assert rig.store.discards == 0
+    await rig.store_chunk(1)
+    await rig.store_chunk(2)
+    assert rig.store.discards == 1
+    assert rig.store.written[1:] == [(1, frozenset({"r0.f0", "r0.f1"})), (2, frozenset({"r0.f2"}))]
+
+
+async def test_a_failure_is_reported_and_the_next_one_makes_good(rig: Rig) -> None:
+    rig.store.errors = [RedisConnectionError("away")]
+    await rig.store_chunk(0)
+    assert "redis: away" in rig.writer.report.error
+    await rig.store_chunk(1)
+    assert rig.store.written == [(1, frozenset({"r0.f0", "r0.f1"}))]
+    assert rig.writer.report.error == ""
+
+
+async def test_after_a_refusal_a_whole_snapshot_is_written(rig: Rig) -> None:
+    await rig.store_chunk(0)
+    rig.store.errors = [SnapshotRefused(SESSION, "block r0.f0 is not stored")]
+    await rig.store_chunk(1)
+    await rig.store_chunk(2)
+    assert rig.store.written[-1] == (2, frozenset({"r0.f0", "r0.f1", "r0.f2"}))
+
+
+async def test_a_lost_fence_is_raised_again_and_all_is_written(rig: Rig) -> None:
+    await rig.store_chunk(4)
+    rig.store.errors = [FenceLost(SESSION, "the fence is 0")]
+    await rig.store_chunk(5)
+    assert rig.store.takes == 1
+    await rig.store_chunk(6)
+    assert rig.store.written[-1] == (6, frozenset(f"r0.f{i}" for i in range(7)))
+
+
+async def test_a_higher_fence_ends_the_writing(rig: Rig) -> None:
+    rig.store.errors = [StaleEpoch(SESSION, epoch=5, current=6)]
+    await rig.store_chunk(0)
+    await rig.task
+    assert [stale.current for stale in rig.stale] == [6]
+
+
+async def test_an_unusable_snapshot_is_discarded_and_the_session_starts_fresh(redis_url: str) -> None:
+    from genlock_core.store import connect
+
+    redis = connect(redis_url)
+    try:
+        store, metrics = SnapshotStore(redis), WorkerMetrics(CollectorRegistry())
+        await store.take_over(SESSION, 5)
+        snapshot = to_snapshot(checkpoint(1), session=SESSION, model="another", version=1, epoch=5, control_id="0-0")
+        delta = encode_delta(snapshot, written={})
+        await store.write(SESSION, epoch=5, chunk=1, head=delta.head, blocks=delta.blocks, keep=delta.keep)
+        assert await take_over(store, session=SESSION, model=MODEL, epoch=6, metrics=metrics) is None
+        assert await store.take_over(SESSION, 7) is None
+    finally:
+        await redis.aclose()

@@ -1,0 +1,26 @@
+"""Source `none`: no pictures, only time that passes; the model generates from the prompt alone."""
+
+from collections.abc import AsyncIterator
+
+from genlock_core.media import SourcePosition
+from genlock_worker.intake.chunks import SourceFrame
+from genlock_worker.intake.source import OWN_RUN, Metronome
+
+
+def next_index(after: SourcePosition | None, frame_rate: int) -> int:
+    """The frame after that position, for sources whose frame `i` stands at `i / frame_rate` seconds."""
+    return 0 if after is None else round(after.capture_us * frame_rate / 1_000_000) + 1
+
+
+class PromptOnlySource:
+    """Empty frames at the session's frame rate, from the frame after `after` on."""
+
+    def __init__(self, *, frame_rate: int, metronome: Metronome, after: SourcePosition | None = None) -> None:
+        self._rate, self._metronome, self._after = frame_rate, metronome, after
+
+    async def frames(self) -> AsyncIterator[SourceFrame]:
+        index = next_index(self._after, self._rate)
+        while True:
+            now_s = await self._metronome.wait(index / self._rate)
+            yield SourceFrame(SourcePosition(OWN_RUN, round(index * 1_000_000 / self._rate)), None, now_s)
+            index += 1

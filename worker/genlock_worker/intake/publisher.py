@@ -1,0 +1,130 @@
+"""Source `webrtc`: a publisher's encoded access units, as gateways send them over the link.
+
+Units wait in a bounded queue and are decoded off the event loop, in order. Frames that viewers have seen (after a move)
+are decoded, because later ones build on them, and not used.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from genlock_core.clock import Clock
+from genlock_core.media import AccessUnit, Codec, SourcePosition
+from genlock_core.metrics import WorkerMetrics
+from genlock_core.slo.stages import StageTimes
+from genlock_worker.intake.chunks import Picture, SourceFrame
+from genlock_worker.intake.crop import fit_frame
+from genlock_worker.intake.decode import Decoder
+
+MAX_UNITS = 1_024
+MAX_BYTES = 24 * 1024 * 1024
+"""Bounds of the queue: a kept group of pictures of many seconds fits, a stuck decoder costs no more than this."""
+ASK_SPACING_S = 0.5
+"""The publisher is asked for a key frame at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUnit:
+    """An access unit of the publisher; `lane` and `sequence` tell whether one before it was lost on the link."""
+
+    unit: AccessUnit
+    run: int
+    lane: object
+    sequence: int
+    received_s: float
+    stages: StageTimes = StageTimes()  # noqa: RUF009 - an immutable value
+
+    @property
+    def position(self) -> SourcePosition:
+        return SourcePosition(self.run, self.unit.capture_us)
+
+
+class PublisherSource:
+    """One session's publisher. `after`: nothing up to there is used again; it may be raised while running."""
+
+    def __init__(
+        self,
+        *,
+        session: str,
+        width: int,
+        height: int,
+        clock: Clock,
+        executor: Executor,
+        metrics: WorkerMetrics,
+        ask_key_frame: Callable[[Codec], None],
+        after: SourcePosition | None = None,
+    ) -> None:
+        self.after = after
+        self._session, self._width, self._height = session, width, height
+        self._clock, self._executor, self._metrics = clock, executor, metrics
+        self._ask = ask_key_frame
+        self._units: deque[SourceUnit] = deque()
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._decoder: Decoder | None = None
+        self._run = -1
+        self._last: tuple[object, int] | None = None
+        self._asked_s: float | None = None
+        self._broken = False
+
+    def push(self, unit: SourceUnit) -> None:
+        """Take a unit; when too many wait, all of them go and a key frame is asked for."""
+        self._units.append(unit)
+        self._bytes += len(unit.unit.data)
+        if len(self._units) > MAX_UNITS or self._bytes > MAX_BYTES:
+            self._metrics.frames_dropped.labels(self._session, "overload").inc(len(self._units))
+            self._units.clear()
+            self._bytes = 0
+            self._last = None
+            self._ask_for_key_frame(unit.unit.codec)
+        self._arrived.set()
+
+    async def frames(self) -> AsyncIterator[SourceFrame]:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._units:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            unit = self._units.popleft()
+            self._bytes -= len(unit.unit.data)
+            decoder = self._decoder_for(unit)
+            if decoder is None:
+                self._metrics.frames_dropped.labels(self._session, "stale").inc()
+                continue
+            was_waiting = decoder.needs_key_frame
+            frame = await loop.run_in_executor(self._executor, self._decode, decoder, unit)
+            if decoder.needs_key_frame:
+                reason = "before-key-frame" if was_waiting else "undecodable"
+                self._metrics.frames_dropped.labels(self._session, reason).inc()
+                self._ask_for_key_frame(unit.unit.codec)
+            if frame is not None:
+                yield frame
+
+    def _decoder_for(self, unit: SourceUnit) -> Decoder | None:
+        """The decoder of the unit's publication, told of gaps; None for a unit of an older publication."""
+        if unit.run < self._run:
+            return None
+        if self._decoder is None or unit.run > self._run or self._decoder.codec is not unit.unit.codec:
+            self._decoder, self._run = Decoder(unit.unit.codec), unit.run
+        elif self._last != (unit.lane, unit.sequence - 1):
+            self._decoder.gap()
+        self._last = (unit.lane, unit.sequence)
+        return self._decoder
+
+    def _decode(self, decoder: Decoder, unit: SourceUnit) -> SourceFrame | None:
+        started_s = self._clock.monotonic()
+        frame = decoder.decode(unit.unit)
+        self._metrics.decoder_seconds.observe(self._clock.monotonic() - started_s)
+        if frame is None or (self.after is not None and unit.position <= self.after):
+            return None
+        picture: Picture = fit_frame(frame, width=self._width, height=self._height)
+        return SourceFrame(unit.position, picture, unit.received_s, self._clock.monotonic(), unit.stages)
+
+    def _ask_for_key_frame(self, codec: Codec) -> None:
+        now_s = self._clock.monotonic()
+        if self._asked_s is None or now_s - self._asked_s >= ASK_SPACING_S:
+            self._asked_s = now_s
+            self._ask(codec)

@@ -1,0 +1,223 @@
+"""The worker's word in the control plane: registers it, renews its leases, takes sessions on, lets them go.
+
+Redis' word on who owns a session is the truth (`Renewal.owned`); the inbox only makes it quicker. While Redis is away
+the worker goes on with what it has, and reasserts that when Redis is back without its data (DESIGN section 3).
+"""
+
+import asyncio
+import logging
+
+from redis.exceptions import RedisError
+
+from genlock_core.claims.claims import Assignment, AssignmentKind, Held, MoveCause, Renewal
+from genlock_core.claims.identity import WorkerOffer
+from genlock_core.claims.record import SessionRecord
+from genlock_core.claims.rules import RENEW_EVERY_S
+from genlock_core.link.messages import RefusalReason
+from genlock_core.spec.session import Phase
+from genlock_worker.errands import Errands
+from genlock_worker.ownership.drain import Drain
+from genlock_worker.session.gateway_channel import ChannelRefusal
+from genlock_worker.session.live_session import LiveSession
+from genlock_worker.session.opening import Services
+
+logger = logging.getLogger(__name__)
+
+VERIFY_TIMEOUT_S = 0.5
+"""How long an OPEN waits for Redis before what the worker serves is taken for the truth."""
+ROUND_S = 8.0
+"""No round of a loop takes longer, whatever Redis does: a silent one is no reason to take the worker for stuck."""
+INBOX_BLOCK_MS = 1_000
+RETRY_S = 0.25
+
+
+class Agent:
+    """Made with what the worker offers; `register`, then `beat` and `follow_inbox` as tasks; `drain`, `close`.
+
+    `draining`: it moves its sessions away itself. `closed`: somebody closed it in Redis, and moves them as he sees fit.
+    `superseded` is set when a newer process has this worker's name: nothing here is this one's any more. `rounds`: when
+    each loop last came round, by the worker's clock, whatever came of it.
+    """
+
+    def __init__(self, offer: WorkerOffer, services: Services) -> None:
+        self.offer, self.draining, self.closed = offer, False, False
+        self.superseded = asyncio.Event()
+        self.rounds: dict[str, float] = {}
+        self.sessions: dict[str, LiveSession] = {}
+        self._services, self._claims, self._metrics = services, services.claims, services.metrics
+        self._errands = Errands()
+        self.departures = Drain(offer.identity, self.sessions, services=services, errands=self._errands)
+
+    def leaving(self) -> str:
+        """Why no session comes here any more; "" while they may."""
+        if self.superseded.is_set():
+            return "a newer process has the name"
+        return "draining" if self.draining or self.closed else ""
+
+    # -- its loops ----------------------------------------------------------------------------------------------------
+
+    async def register(self) -> None:
+        """Tell Redis of this worker; tries until Redis answers."""
+        while True:
+            try:
+                voided = await self._claims.register(self.offer)
+                break
+            except RedisError as error:
+                logger.warning("cannot register yet: %s", error)
+                await asyncio.sleep(RETRY_S)
+        if voided:
+            logger.warning("sessions of an older process of this name are void: %s", ", ".join(voided))
+
+    async def beat(self) -> None:
+        """The heartbeat: progress is the engine's own, so that a stuck engine stops it."""
+        clock = self._services.clock
+        while True:
+            known = {name: live.epoch for name, live in self.sessions.items()}
+            progress, started_s = self._services.engine.progress, clock.monotonic()
+            self.rounds["heartbeat"] = started_s
+            try:
+                async with asyncio.timeout(ROUND_S):
+                    renewal = await self._claims.renew(self.offer.identity, progress=progress, links=self._links())
+                    await self._apply(renewal, known)
+                self._metrics.heartbeats.labels("ok").inc()
+                self._metrics.renew_seconds.observe(clock.monotonic() - started_s)
+            except (RedisError, TimeoutError) as error:
+                self._metrics.heartbeats.labels("failed").inc()
+                logger.warning("heartbeat failed, serving on: %s", str(error) or "no answer")
+            self._metrics.engine_progress.set(progress)
+            self._show_capacity()
+            await asyncio.sleep(max(0.05, RENEW_EVERY_S - (clock.monotonic() - started_s)))
+
+    def _links(self) -> dict[str, list[str]]:
+        return {name: sorted({c.gateway for c in live.channels}) for name, live in self.sessions.items()}
+
+    def _show_capacity(self) -> None:
+        used = sum(live.record.cost for live in self.sessions.values())
+        self._metrics.capacity.labels("total").set(self.offer.capacity)
+        self._metrics.capacity.labels("free").set(self.offer.capacity - used)
+        for phase in (Phase.ASSIGNED, Phase.LIVE):
+            live = phase is Phase.LIVE
+            count = sum((session.figures.frames_sent > 0) == live for session in self.sessions.values())
+            self._metrics.sessions.labels(phase.value).set(count)
+
+    async def _apply(self, renewal: Renewal, known: dict[str, int]) -> None:
+        """Bring what is served in line with what is owned; `known` is what was served when Redis was asked."""
+        if renewal.superseded:
+            logger.error("a newer process has the name %s; leaving", self.offer.identity.name)
+            self.superseded.set()
+            return
+        if not renewal.known:
+            await self._reassert()
+            return
+        self.closed = renewal.closed
+        for name, epoch in known.items():
+            live = self.sessions.get(name)
+            if live is not None and live.epoch == epoch and renewal.owned.get(name) != epoch:
+                self.departures.lost(live)
+        for name, epoch in renewal.owned.items():
+            if name not in self.sessions and not self.departures.has_finished(name, epoch):
+                await self._take(name, epoch)
+
+    async def _reassert(self) -> None:
+        """Redis does not know this worker: claim again what it still serves."""
+        serving = list(self.sessions.values())
+        held = [Held(live.name, live.epoch, live.record.cost, live.record_again()) for live in serving]
+        outcome = await self._claims.reassert(self.offer, held, closed=self.draining or self.closed)
+        logger.warning("Redis had lost this worker: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
+        for live in serving:
+            if live.name in outcome.refused:
+                self.departures.drop(live, "it belongs to another owner")
+
+    async def follow_inbox(self) -> None:
+        """Take sessions on and let them go as the inbox says, for ever."""
+        after = "0"
+        while True:
+            self.rounds["inbox"] = self._services.clock.monotonic()
+            try:
+                async with asyncio.timeout(ROUND_S):
+                    for assignment in await self._claims.assignments(self.offer.identity, after, INBOX_BLOCK_MS):
+                        await self._obey(assignment)
+                        after = assignment.id
+            except (RedisError, TimeoutError) as error:
+                logger.warning("the inbox cannot be read: %s", str(error) or "no answer")
+                await asyncio.sleep(RETRY_S)
+
+    async def _obey(self, assignment: Assignment) -> None:
+        name, epoch = assignment.session, assignment.epoch
+        if assignment.kind is AssignmentKind.ASSIGN:
+            await self._take(name, epoch)
+            return
+        live = self.sessions.get(name)
+        if live is None or live.epoch != epoch:
+            return
+        if assignment.successor_epoch and assignment.cause in (MoveCause.DRAIN, MoveCause.REQUESTED):
+            self.departures.hand_over(live, epoch=assignment.successor_epoch, address=assignment.successor_address)
+        else:
+            self.departures.drop(live, "it was withdrawn")
+
+    # -- sessions come ------------------------------------------------------------------------------------------------
+
+    async def _take(self, name: str, epoch: int) -> LiveSession | None:
+        """Serve a session, if the record says that it is ours under that epoch. Raises RedisError."""
+        live = self.sessions.get(name)
+        if live is not None and live.epoch >= epoch:
+            return live
+        record = await self._claims.record(name)
+        if record is None or record.owner != self.offer.identity or record.epoch != epoch or record.finished:
+            return None
+        return self._start(record)
+
+    def _start(self, record: SessionRecord) -> LiveSession:
+        live = self.sessions.get(record.name)
+        if live is not None:
+            if live.epoch >= record.epoch:
+                return live
+            self.departures.drop(live, "it was claimed anew")
+        self.departures.came_back(record.name)
+        live = LiveSession(record, epoch=record.epoch, services=self._services, on_end=self.departures.ended)
+        self.sessions[record.name] = live
+        used = sum(session.record.cost for session in self.sessions.values())
+        if used > self.offer.capacity:
+            logger.error("%s: no slot for it (%d of %d thousandths)", record.name, used, self.offer.capacity)
+            self.departures.pass_by(live)
+        else:
+            self._errands.start(live.open())
+        return live
+
+    async def find(self, session: str, epoch: int) -> LiveSession:
+        """For the link server: the session, owned by this worker in that epoch. Raises ChannelRefusal."""
+        live = self.sessions.get(session)
+        try:
+            async with asyncio.timeout(VERIFY_TIMEOUT_S):
+                record = await self._claims.record(session)
+        except (RedisError, TimeoutError):
+            if live is None or live.epoch != epoch:
+                known = live.epoch if live is not None else 0
+                raise ChannelRefusal(RefusalReason.NOT_OWNER, "Redis is away", epoch=known) from None
+            return live
+        if record is None or record.owner != self.offer.identity or record.epoch != epoch:
+            known = record.epoch if record is not None else 0
+            raise ChannelRefusal(RefusalReason.NOT_OWNER, "another worker or epoch has it", epoch=known)
+        if live is None and self.departures.has_finished(session, epoch):
+            raise ChannelRefusal(RefusalReason.NOT_OWNER, "it has just ended here", epoch=epoch)
+        if live is None and self.draining:
+            raise ChannelRefusal(RefusalReason.DRAINING, "the worker drains", epoch=epoch)
+        return self._start(record)
+
+    # -- sessions go --------------------------------------------------------------------------------------------------
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Move every session to another worker, politely. True when nobody is left, False at the deadline."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.departures.move_all()
+        except TimeoutError:
+            logger.error("the drain ran out of time; left: %s", ", ".join(self.sessions) or "none")
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Leave everything as it is in Redis and stop: what is left here is found by its lease."""
+        await self.departures.close_all("the worker stops")
+        await self._errands.close()

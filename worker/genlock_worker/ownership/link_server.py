@@ -1,0 +1,140 @@
+"""Serves gateways over the link: opens channels for sessions that this worker owns, and passes on what comes.
+
+One gateway process has one connection for all its sessions; a session may have several gateways, one of which has its
+publisher. Who owns what is the agent's knowledge (`Directory`).
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from genlock_core.clock import Clock
+from genlock_core.errors import StaleEpoch
+from genlock_core.link.connection import LinkConnection
+from genlock_core.link.events import (
+    ChannelClosed,
+    CodecsWanted,
+    ControlNudged,
+    Event,
+    KeyFrameWanted,
+    MediaDropped,
+    MediaReceived,
+    OpenRequested,
+    SourceChanged,
+)
+from genlock_core.link.messages import RefusalReason, codecs_of
+from genlock_core.media import Codec
+from genlock_core.metrics import WorkerMetrics
+from genlock_worker.engines.contract import EngineFailure
+from genlock_worker.intake.publisher import SourceUnit
+from genlock_worker.session.gateway_channel import ChannelRefusal, GatewayChannel
+from genlock_worker.session.live_session import LiveSession, State
+
+logger = logging.getLogger(__name__)
+
+
+class Directory(Protocol):
+    """Where the link server learns which sessions are this worker's."""
+
+    async def find(self, session: str, epoch: int) -> LiveSession:
+        """The session, owned by this worker in that epoch. Raises ChannelRefusal."""
+        ...
+
+
+class GatewayLink:
+    """One connection of a gateway: `serve` runs until it is down."""
+
+    def __init__(
+        self, connection: LinkConnection, *, directory: Directory, clock: Clock, metrics: WorkerMetrics
+    ) -> None:
+        self._connection, self._directory, self._clock, self._metrics = connection, directory, clock, metrics
+        self._channels: dict[int, tuple[LiveSession, GatewayChannel]] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
+
+    async def serve(self) -> None:
+        """Pass on what the gateway says; leaves nothing behind when it is gone."""
+        self._metrics.links.inc()
+        logger.info("gateway %s linked", self._connection.peer.name)
+        try:
+            async for event in self._connection.events():
+                self._take(event)
+        finally:
+            self._metrics.links.dec()
+            for task in self._opening.values():
+                task.cancel()
+            for session, channel in self._channels.values():
+                session.detach(channel)
+            logger.info("gateway %s left", self._connection.peer.name)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case OpenRequested():
+                task = asyncio.create_task(self._open(event))
+                self._opening[event.channel] = task
+                task.add_done_callback(lambda _: self._opening.pop(event.channel, None))
+            case ChannelClosed():
+                if (opening := self._opening.get(event.channel)) is not None:
+                    opening.cancel()
+                if (known := self._channels.pop(event.channel, None)) is not None:
+                    session, channel = known
+                    session.detach(channel)
+            case MediaReceived() | KeyFrameWanted() | CodecsWanted() | ControlNudged() | SourceChanged():
+                if (known := self._channels.get(event.channel)) is not None:
+                    self._pass_on(event, *known)
+            case MediaDropped():
+                self._metrics.link_drops.inc(event.count)
+                if (known := self._channels.get(event.channel)) is not None:
+                    session, channel = known
+                    session.output_dropped(channel, Codec(event.codec))
+            case _:
+                logger.debug("gateway %s: %s", self._connection.peer.name, event)
+
+    def _pass_on(
+        self,
+        event: MediaReceived | KeyFrameWanted | CodecsWanted | ControlNudged | SourceChanged,
+        session: LiveSession,
+        channel: GatewayChannel,
+    ) -> None:
+        match event:
+            case MediaReceived():
+                channel.publisher = True
+                lane, now_s = (channel.number, channel.gateway), self._clock.monotonic()
+                session.push(SourceUnit(event.unit, event.run, lane, event.sequence, now_s, event.stages))
+            case KeyFrameWanted():
+                session.ask_idr(event.codec)
+            case CodecsWanted():
+                session.set_codecs(channel, event.codecs)
+            case ControlNudged():
+                session.nudge()
+            case SourceChanged():
+                channel.publisher = event.present
+
+    async def _open(self, event: OpenRequested) -> None:
+        """Answer an OPEN, once the session is there."""
+        request = event.request
+        try:
+            session = await self._directory.find(request.session, request.epoch)
+            await asyncio.shield(session.opened)
+            if session.state is not State.RUNNING:
+                raise ChannelRefusal(RefusalReason.NOT_OWNER, "the session has just left", epoch=session.epoch)
+            if not self._connection.accept(event.channel, session.epoch):
+                return
+        except ChannelRefusal as refusal:
+            logger.info("%s: channel refused to %s: %s", request.session, request.gateway, refusal)
+            self._connection.refuse(event.channel, refusal.reason, refusal.message, epoch=refusal.epoch)
+            return
+        except StaleEpoch as stale:
+            self._connection.refuse(event.channel, RefusalReason.NOT_OWNER, str(stale), epoch=stale.current)
+            return
+        except (EngineFailure, ValueError, TimeoutError) as error:
+            self._connection.refuse(event.channel, RefusalReason.ENGINE, str(error)[:500], epoch=request.epoch)
+            return
+        channel = GatewayChannel(
+            connection=self._connection,
+            number=event.channel,
+            gateway=request.gateway,
+            codecs=codecs_of(request.codecs),
+            publisher=request.publisher,
+        )
+        self._channels[event.channel] = (session, channel)
+        session.attach(channel, after=request.position)

@@ -1,0 +1,308 @@
+"""The one thread that owns the engine: takes input chunks and changes in, runs micro-steps, hands results to asyncio.
+
+Everything before it (decoding, preparing prompts) and after it (encoding) may be late; it never waits for either. Its
+`progress` counter advances with every turn, every session that was opened or restored, every micro-step and every part
+of one that the engine says it finished, and with nothing else, so that heartbeats that carry it stop when the engine is
+stuck (DESIGN section 3) and only then: a restore on a slow device takes many parts' time. Turns do not count while a
+chunk is being decoded for longer than any takes: the engine decodes beside this thread, which would not notice.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from genlock_core.clock import Clock
+from genlock_core.metrics import WorkerMetrics
+from genlock_worker.engines.contract import Change, Engine, EngineFailure, StreamSettings
+from genlock_worker.intake.chunks import InputChunk
+from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.listener import EngineListener
+from genlock_worker.rows.micro_steps import MicroSteps
+from genlock_worker.rows.prompt_queue import PromptQueue
+from genlock_worker.rows.residents import Resident, SessionPlan
+from genlock_worker.rows.scheduler import Wait, next_batch
+from genlock_worker.rows.warm_up import run_first_chunks
+
+logger = logging.getLogger(__name__)
+
+IDLE_TICK_S = 0.1
+"""The longest that the loop sleeps: an idle worker's progress advances ten times a second."""
+BUSY_WINDOW_S = 1.0
+LONGEST_DECODE_S = 2.0
+"""Pictures that are not there after so long will not come: the decoder is stuck."""
+
+
+class EngineLoop:
+    """Owns the engine. All methods may be called from the asyncio thread; none of them waits for a micro-step."""
+
+    def __init__(
+        self, engine: Engine, *, clock: Clock, cost: CostModel, metrics: WorkerMetrics, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._engine, self._clock, self._cost, self._metrics, self._loop = engine, clock, cost, metrics, loop
+        self._residents: dict[str, Resident] = {}
+        self._commands: deque[Callable[[], None]] = deque()
+        # Guards the lanes, the residents' table and the commands; never held while the engine works.
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._micro_steps = MicroSteps(
+            engine,
+            self._residents,
+            lanes_lock=self._changed,
+            tell=self._tell,
+            later=self._command,
+            clock=clock,
+            cost=cost,
+            metrics=metrics,
+        )
+        self._preparations = PromptQueue(engine.prepare, self._apply)
+        self._opening: set[str] = set()
+        """Sessions whose first prompt is being prepared."""
+        self._turns = 0
+        self._busy_before_s, self._busy_since_s, self._load = 0.0, clock.monotonic(), 0.0
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.crashed: asyncio.Future[str] = loop.create_future()
+        """Done, with the reason, if the thread ended by a fault of its own."""
+
+    @property
+    def progress(self) -> int:
+        return self._turns + self._micro_steps.ended + self._engine.progress
+
+    @property
+    def model(self) -> str:
+        return self._engine.model
+
+    async def start(self, warm_up: StreamSettings | None = None) -> None:
+        """Start the thread; with `warm_up`, run a little of such a session first, so that no user pays for it."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def work() -> None:
+            if warm_up is not None:
+                run_first_chunks(self._engine, warm_up)
+            self._tell(lambda: None if done.done() else done.set_result(None))
+
+        self._command(work)
+        self._thread.start()
+        either: list[asyncio.Future[Any]] = [done, self.crashed]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+
+    async def stop(self, timeout_s: float = 2.0) -> None:
+        """End the thread; one that is stuck in the engine is left behind (it is a daemon)."""
+        self._preparations.stop()
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join, timeout_s)
+
+    # -- from the asyncio thread --------------------------------------------------------------------------------------
+
+    async def open(self, plan: SessionPlan, listener: EngineListener, *, checkpoint: Checkpoint | None = None) -> bool:
+        """Start a session, from a checkpoint if there is one; False if it had to start from nothing.
+
+        A checkpoint brings what its own prompt needs; where the plan names another one, that takes over as soon as it
+        is prepared. Raises EngineFailure, ValueError if it is open.
+        """
+        session, prompt = plan.session, plan.settings.prompt
+        if checkpoint is not None and await self._enter(plan, listener, checkpoint):
+            self.apply(session, Change(prompt=prompt))
+            return True
+        self._opening.add(session)
+        try:
+            await self._preparations.ready(session, prompt)
+            if session not in self._opening:
+                raise EngineFailure(session, "it was closed before it was open")
+        finally:
+            self._opening.discard(session)
+        await self._enter(plan, listener, None)
+        return False
+
+    async def _enter(self, plan: SessionPlan, listener: EngineListener, checkpoint: Checkpoint | None) -> bool:
+        """Start a session on the engine's thread; False if its checkpoint cannot be used: it is not started then.
+
+        Raises EngineFailure, ValueError if it is open.
+        """
+        done: asyncio.Future[bool] = self._loop.create_future()
+
+        def answer(outcome: bool | Exception) -> None:  # noqa: FBT001 - what `begin` gave or raised
+            if done.done():
+                return
+            if isinstance(outcome, Exception):
+                done.set_exception(outcome)
+            else:
+                done.set_result(outcome)
+
+        def work() -> None:
+            now_s = self._clock.monotonic()
+            resident = Resident(plan, listener, now_s=now_s, lanes_lock=self._changed)
+            outcome: bool | Exception
+            try:
+                if plan.session in self._residents:
+                    raise ValueError(f"{plan.session} is open already")
+                if checkpoint is None:
+                    resident.start(self._engine, None, now_s=now_s)
+                    outcome = True
+                else:
+                    outcome = resident.restore(self._engine, checkpoint, now_s=now_s)
+            except (EngineFailure, ValueError) as error:
+                outcome = error
+            else:
+                if outcome:
+                    with self._changed:
+                        self._residents[plan.session] = resident
+                    self._micro_steps.tell_memory(resident)
+            self._tell(lambda: answer(outcome))
+
+        self._command(work)
+        return await done
+
+    def offer(self, session: str, chunk: InputChunk) -> int:
+        """Hand an input chunk in; it takes the place of one that still waits. Returns the frames dropped by that."""
+        with self._changed:
+            resident = self._residents.get(session)
+            if resident is None:
+                return len(chunk.frames)
+            loss = resident.lane.loss
+            dropped = resident.lane.offer(chunk)
+            if resident.lane.loss > loss and resident.policy is not None:
+                resident.policy.trouble(self._clock.monotonic())
+            self._changed.notify()
+        return dropped
+
+    async def is_idle(self, session: str) -> bool:
+        """Nothing of the session is in flight or ready, and every chunk that it generated was told."""
+        answer: asyncio.Future[bool] = self._loop.create_future()
+
+        def work() -> None:
+            with self._changed:
+                resident = self._residents.get(session)
+                idle = resident is None or resident.lane.is_idle
+            self._tell(lambda: None if answer.done() else answer.set_result(idle))
+
+        self._command(work)
+        return await answer
+
+    def apply(self, session: str, change: Change) -> None:
+        """Change prompt, steps or noise scale from the next chunk on, once the prompt is prepared."""
+        self._preparations.change(session, change)
+
+    def _apply(self, session: str, change: Change) -> None:
+        def work() -> None:
+            if (resident := self._residents.get(session)) is not None:
+                try:
+                    if change.reset is not None:
+                        self._begin_anew(resident, change)
+                    else:
+                        resident.change(self._engine, change, now_s=self._clock.monotonic())
+                except (EngineFailure, ValueError) as failure:
+                    self._micro_steps.reset(session, f"a change failed: {failure}")
+                if change.steps is not None:
+                    self._metrics.step_changes.labels("control").inc()
+
+        self._command(work)
+
+    def close(self, session: str) -> None:
+        """Forget a session; what it has in flight is lost."""
+        self._opening.discard(session)
+        self._preparations.forget(session)
+
+        def work() -> None:
+            with self._changed:
+                self._residents.pop(session, None)
+            self._engine.close(session)
+
+        self._command(work)
+
+    def _command(self, work: Callable[[], None]) -> None:
+        with self._changed:
+            self._commands.append(work)
+            self._changed.notify()
+
+    # -- on the engine thread -----------------------------------------------------------------------------------------
+
+    def _begin_anew(self, resident: Resident, change: Change) -> None:
+        """Forget all frames so far; what the user wants stays. Raises EngineFailure, ValueError."""
+        resident.note(change, now_s=self._clock.monotonic())
+        with self._changed:
+            resident.checkpoint = None
+            resident.lane.forget_decoding()
+        self._tell(partial(resident.listener.began_anew, change.reset or ""))
+        self._engine.close(resident.plan.session)
+        resident.start(self._engine, None, now_s=self._clock.monotonic())
+
+    def _tell(self, callback: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(callback)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._count_turn()
+                self._turn()
+        except Exception as error:
+            logger.critical("the engine thread ended: %s", error, exc_info=True)
+            reason = f"{type(error).__name__}: {error}"
+            self._tell(lambda: None if self.crashed.done() else self.crashed.set_result(reason))
+
+    def _turn(self) -> None:
+        while self._commands:
+            self._commands.popleft()()
+            self._count_turn()  # a session that was restored took as long as many micro-steps
+        self._show_memory()
+        with self._changed:
+            now_s = self._clock.monotonic()
+            self._measure_load(now_s)
+            self._decide_steps(now_s)
+            lanes = [resident.lane for resident in self._residents.values()]
+            candidates = [candidate for lane in lanes for candidate in lane.candidates()]
+            expected = [arrival for lane in lanes if (arrival := lane.expected()) is not None]
+            self._metrics.queued_rows.set(len(candidates))
+            decision = next_batch(candidates, self._cost, now_s, expected=expected, load=self._load)
+            if isinstance(decision, Wait):
+                if not self._commands and not self._stopping:
+                    until_s = decision.until_s
+                    hold_s = IDLE_TICK_S if until_s is None else max(0.0, until_s - now_s)
+                    self._changed.wait(min(IDLE_TICK_S, hold_s))
+                return
+        self._micro_steps.run(decision)
+
+    def _count_turn(self) -> None:
+        with self._changed:
+            since = [resident.lane.decoding_since_s for resident in self._residents.values()]
+        oldest_s = min((begun_s for begun_s in since if begun_s is not None), default=None)
+        if oldest_s is None or self._clock.monotonic() - oldest_s < LONGEST_DECODE_S:
+            self._turns += 1
+
+    def _show_memory(self) -> None:
+        memory = self._engine.memory
+        if memory is not None:
+            shown = self._metrics.engine_memory
+            shown.labels("resident").set(memory.resident_bytes)
+            shown.labels("sessions").set(memory.taken_bytes)
+            shown.labels("free").set(memory.free_bytes)
+
+    def _measure_load(self, now_s: float) -> None:
+        elapsed_s = now_s - self._busy_since_s
+        if elapsed_s >= BUSY_WINDOW_S:
+            busy_s = self._micro_steps.busy_s
+            self._load = min(1.0, (busy_s - self._busy_before_s) / elapsed_s)
+            self._busy_before_s, self._busy_since_s = busy_s, now_s
+
+    def _decide_steps(self, now_s: float) -> None:
+        """Let sessions that may be approximated give way, or get back what they asked for, with their next chunk."""
+        for resident in self._residents.values():
+            lane, policy = resident.lane, resident.policy
+            if policy is None or lane.waiting is None:
+                continue
+            rows = sum(other.lane.steps for other in self._residents.values()) + 1
+            load = self._cost.seconds(lane.shape(lane.next_chunk), rows) / lane.chunk_s
+            steps = policy.decide(now_s, load_with_one_more=load)
+            if steps != lane.steps:
+                cause = "overload" if steps < lane.steps else "relief"
+                logger.info("%s: %d denoising steps (%s)", lane.session, steps, cause)
+                self._metrics.step_changes.labels(cause).inc()
+                lane.steps = steps

@@ -1,0 +1,45 @@
+"""What the engine loop tells a session; the loop's side and the session's side both know only this."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from genlock_worker.engines.contract import Frames
+from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.rows.lanes import LaneChunk
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedChunk:
+    """A finished chunk: its pictures, the flight it came from, and the engine's state after it."""
+
+    frames: Frames
+    flight: LaneChunk
+    generated_s: float
+    checkpoint: Checkpoint
+    sink_digest: str
+
+
+class EngineListener(Protocol):
+    """What a session is told, on the asyncio thread."""
+
+    def generated(self, chunk: GeneratedChunk) -> None: ...
+
+    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
+        """A micro-step with rows of this session took `seconds`; `steps` is what its last chunk is denoised in."""
+        ...
+
+    def memory(self, size_bytes: int | None) -> None:
+        """What the session has set aside on the device has changed; None where the engine does not count."""
+        ...
+
+    def was_reset(self, reason: str, *, restored: bool) -> None:
+        """The engine lost the session's state; it went back to its last checkpoint (`restored`), or to the start."""
+        ...
+
+    def began_anew(self, request: str) -> None:
+        """The session was reset at a user's request, of this id: what follows owes nothing to the frames before."""
+        ...
+
+    def gave_up(self, reason: str) -> None:
+        """The engine cannot run the session; it is closed there."""
+        ...

@@ -1,0 +1,62 @@
+"""What is known of a model before this worker has run it: how fast it should be, and which sessions it will serve.
+
+Whoever started the worker may have told it what was measured on GPUs like its own (`settings.measured_fps`); that alone
+counts then. Else it is what the seed profiles say, which came with Genlock.
+"""
+
+from genlock_core.sizing.measured import FpsBySize, measured_fps, step_fps
+from genlock_core.sizing.profile import UnknownProfile, load_profiles
+from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
+from genlock_worker.engines.contract import StreamSettings
+from genlock_worker.engines.mock.timing import StepTiming
+from genlock_worker.rows.cost_model import LinearCost
+from genlock_worker.settings import WorkerSettings
+
+UNMEASURED = LinearCost(base_s=0.1, row_s=0.05)
+"""The cost of a model that nobody measured here: rows are not free, so that nobody is made late for company's sake
+before the first micro-steps have told."""
+
+
+def usual_resolution(settings: WorkerSettings) -> Resolution:
+    """The size of most sessions: the balanced mode's if the model was measured at it on this hardware, else the first
+    that it was measured at here, else anywhere; the balanced mode's again where nobody measured the model."""
+    balanced, here = MODE_DEFAULTS[QualityMode.BALANCED].resolution, _measured(settings)
+    if balanced in here:
+        return balanced
+    anywhere = [row.resolution for row in load_profiles() if row.model == settings.model]
+    return next(iter([*here, *anywhere]), balanced)
+
+
+def warm_up_settings(settings: WorkerSettings) -> StreamSettings:
+    """A session like most."""
+    mode, size = MODE_DEFAULTS[QualityMode.BALANCED], usual_resolution(settings)
+    return StreamSettings("watercolour", mode.steps, size.width, size.height, frame_rate=16, seed=0, noise_scale=0.8)
+
+
+def prior_cost(settings: WorkerSettings) -> LinearCost:
+    """What the scheduler believes before it has seen a micro-step."""
+    if settings.instant:
+        return LinearCost(0.001, 0.001)
+    measured = _measured(settings)
+    return LinearCost.from_fps(step_fps(measured, usual_resolution(settings))) if measured else UNMEASURED
+
+
+def mock_timing(settings: WorkerSettings) -> StepTiming:
+    """How long the mock engine's micro-steps take. Raises UnknownProfile."""
+    if settings.instant:
+        return StepTiming.instant()
+    measured, size = _measured(settings), usual_resolution(settings)
+    if not measured:
+        raise UnknownProfile(
+            f"no profile of {settings.model} on {settings.gpus}x {settings.gpu_product}, which the mock engine takes "
+            "its time from: a ModelProfile of that name needs rows of one session on them before the worker is made; "
+            "with genlock up, name its file with --profile"
+        )
+    return StepTiming.from_fps(step_fps(measured, size), width=size.width, height=size.height)
+
+
+def _measured(settings: WorkerSettings) -> FpsBySize:
+    """Frames per second of one session alone on this hardware; empty where nobody measured it."""
+    return settings.measured_fps or measured_fps(
+        load_profiles(), model=settings.model, gpu_product=settings.gpu_product, gpus=settings.gpus
+    )

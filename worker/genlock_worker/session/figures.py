@@ -1,0 +1,145 @@
+"""What one session's viewers and operators are told of it: meters, and the report made of them once a second."""
+
+from collections import deque
+
+from genlock_core.clock import Clock
+from genlock_core.metrics import WorkerMetrics
+from genlock_core.slo.deadlines import FpsMeter, MissMeter, Quantiles
+from genlock_core.slo.report import EncoderReport, Percentiles, SnapshotReport, StreamReport, leg_ms
+from genlock_core.slo.stages import Leg, latency_budget
+from genlock_worker.intake.chunks import SourceFrame
+from genlock_worker.output.output import SentFrame
+from genlock_worker.rows.listener import GeneratedChunk
+
+LAST_FRAMES = 64
+"""How many frames the mean latency budget is taken over."""
+RATE_WINDOW_S = 5.0
+
+
+class SessionFigures:
+    """One session's meters, told of everything on the event loop."""
+
+    def __init__(self, *, session: str, clock: Clock, metrics: WorkerMetrics, steps: int) -> None:
+        self._session, self._clock, self._metrics = session, clock, metrics
+        self._started_s = clock.monotonic()
+        self._input, self._sent, self._misses = FpsMeter(), FpsMeter(), MissMeter()
+        self._chunk_latency, self._engine = Quantiles(), Quantiles()
+        self._rows: deque[int] = deque(maxlen=LAST_FRAMES)
+        self._legs: dict[Leg, deque[int]] = {}
+        self._bytes: deque[tuple[float, int]] = deque()
+        self._first_in_s: float | None = None
+        self._first_frame_s: float | None = None
+        self.steps, self.chunk, self.dropped, self.sink_digest = steps, -1, 0, ""
+        self.restored = False
+        self._memory_bytes: int | None = None
+        self._recovery_s: float | None = None
+
+    @property
+    def frames_sent(self) -> int:
+        return self._misses.frames
+
+    def taken_in(self, frame: SourceFrame) -> None:
+        """A source frame is there (before its rate is matched)."""
+        if self._first_in_s is None:
+            self._first_in_s = frame.received_s
+        self._input.frame(frame.received_s)
+        self._metrics.frames_in.labels(self._session).inc()
+
+    def lost(self, frames: int, reason: str) -> None:
+        """Input frames went no further."""
+        if frames:
+            self.dropped += frames
+            self._metrics.frames_dropped.labels(self._session, reason).inc(frames)
+
+    def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
+        self._engine.add(seconds)
+        self._rows.append(rows)
+        self.steps = steps
+
+    def memory(self, size_bytes: int | None) -> None:
+        """So much of the engine's device is set aside for it from now on; None where the engine does not say."""
+        self._memory_bytes = size_bytes
+        if size_bytes is None:
+            self._metrics.session_memory.remove_by_labels({"session": self._session})
+        else:
+            self._metrics.session_memory.labels(self._session).set(size_bytes)
+
+    def generated(self, chunk: GeneratedChunk) -> None:
+        self.chunk, self.sink_digest = chunk.flight.chunk, chunk.sink_digest
+
+    def sent(self, frame: SentFrame) -> None:
+        """A generated frame went out."""
+        now_s = frame.sent_s
+        self._sent.frame(now_s)
+        self._misses.frame(now_s, miss=frame.late)
+        self._metrics.frames_out.labels(self._session).inc()
+        if frame.late:
+            self._metrics.deadline_misses.labels(self._session).inc()
+        if frame.frame.first_of_chunk:
+            latency_s = max(0.0, now_s - frame.frame.complete_s)
+            self._chunk_latency.add(latency_s)
+            self._metrics.chunk_latency.observe(latency_s)
+        if self._misses.frames == 1:
+            self._first_sent(now_s)
+        self._bytes.append((now_s, frame.bytes))
+        while self._bytes[0][0] < now_s - RATE_WINDOW_S:
+            self._bytes.popleft()
+        for leg, duration_us in latency_budget(frame.stages).items():
+            self._legs.setdefault(leg, deque(maxlen=LAST_FRAMES)).append(duration_us)
+
+    def _first_sent(self, now_s: float) -> None:
+        if self._first_in_s is not None:
+            self._first_frame_s = max(0.0, now_s - self._first_in_s)
+            self._metrics.first_frame.observe(self._first_frame_s)
+        if self.restored:
+            self._recovery_s = now_s - self._started_s
+
+    def report(
+        self, *, prompt: str, requested_steps: int, paused: bool, encoders: str, snapshot: SnapshotReport
+    ) -> StreamReport:
+        """The figures now; also brings the session's gauges up to date."""
+        now_s = self._clock.monotonic()
+        miss_share, output_fps = self._misses.share(now_s), self._sent.fps(now_s)
+        self._metrics.miss_share.labels(self._session).set(miss_share)
+        self._metrics.output_fps.labels(self._session).set(output_fps)
+        self._metrics.steps.labels(self._session).set(self.steps)
+        return StreamReport(
+            chunk=self.chunk,
+            steps=self.steps,
+            requested_steps=requested_steps,
+            prompt=prompt,
+            paused=paused,
+            input_fps=round(self._input.fps(now_s), 2),
+            output_fps=round(output_fps, 2),
+            dropped_input=self.dropped,
+            frames_out=self._misses.frames,
+            late_frames=self._misses.misses,
+            miss_share=round(miss_share, 4),
+            first_frame_ms=_ms(self._first_frame_s),
+            chunk_latency_ms=_percentiles(self._chunk_latency),
+            engine_ms=_percentiles(self._engine),
+            batch_rows=round(sum(self._rows) / len(self._rows), 2) if self._rows else 0.0,
+            memory_bytes=self._memory_bytes,
+            stages=leg_ms({leg: sum(values) / len(values) for leg, values in self._legs.items()}),
+            sink_digest=self.sink_digest,
+            restored=self.restored,
+            recovery_ms=_ms(self._recovery_s),
+            snapshot=snapshot,
+            encoder=EncoderReport(codec=encoders, kbps=self._kbps(now_s)),
+        )
+
+    def _kbps(self, now_s: float) -> float:
+        inside = [size for at_s, size in self._bytes if at_s > now_s - RATE_WINDOW_S]
+        since_s = min(RATE_WINDOW_S, now_s - self._started_s)
+        return round(sum(inside) * 8 / 1000 / since_s, 1) if since_s > 0 else 0.0
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(max(0.0, seconds) * 1000, 1)
+
+
+def _percentiles(values: Quantiles) -> Percentiles | None:
+    median, worst = values.quantile(0.5), values.quantile(0.99)
+    if median is None or worst is None:
+        return None
+    return Percentiles(p50=round(median * 1000, 2), p99=round(worst * 1000, 2))

@@ -1,0 +1,235 @@
+"""Writes a session's checkpoints to Redis and reads the one that the last owner left.
+
+Writing never holds anybody up: the newest checkpoint waits for the one before it to be stored, those in between are
+skipped, and one that fails is reported and made good by the next. The fence decides who may write (DESIGN section 3).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from redis.exceptions import RedisError
+
+from genlock_core.clock import Clock
+from genlock_core.errors import SnapshotRefused, StaleEpoch
+from genlock_core.media import SourcePosition
+from genlock_core.metrics import WorkerMetrics
+from genlock_core.slo.report import SnapshotReport
+from genlock_core.stream_state.snapshot import Snapshot, SnapshotDelta, block_digests, decode, encode_delta
+from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore
+from genlock_worker.engines.contract import EngineState
+from genlock_worker.rows.checkpoint import Checkpoint, InFlightMark
+
+logger = logging.getLogger(__name__)
+
+MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
+ERROR_CHARS = 200
+_FLIGHTS = TypeAdapter(list[tuple[int, int, int, int, int]])
+"""(chunk, steps, done, run, capture_us) of each chunk in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What the last owner left: where to go on from, the control entries it had applied, and what is stored."""
+
+    checkpoint: Checkpoint
+    control_id: str
+    written: Mapping[str, str]
+
+
+def to_snapshot(
+    checkpoint: Checkpoint, *, session: str, model: str, version: int, epoch: int, control_id: str
+) -> Snapshot:
+    """A checkpoint in the form that is stored."""
+    flights = [[f.chunk, f.steps, f.done, f.last.run, f.last.capture_us] for f in checkpoint.flights]
+    attributes = {"engine": dict(checkpoint.state.attributes), "flights": flights}
+    return Snapshot(
+        session=session,
+        model=model,
+        format=version,
+        epoch=epoch,
+        chunk=checkpoint.state.chunk,
+        control_id=control_id,
+        attributes=cast("Mapping[str, JsonValue]", attributes),
+        head=checkpoint.state.head,
+        blocks=checkpoint.state.blocks,
+        source=checkpoint.source,
+    )
+
+
+def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
+    """The inverse of `to_snapshot`. Raises SnapshotRefused if the attributes are not ours."""
+    engine = snapshot.attributes.get("engine")
+    try:
+        flights = _FLIGHTS.validate_python(snapshot.attributes.get("flights"))
+    except ValidationError as error:
+        raise SnapshotRefused(snapshot.session, "its chunks in flight cannot be read") from error
+    if not isinstance(engine, dict):
+        raise SnapshotRefused(snapshot.session, "it has no engine attributes")
+    state = EngineState(chunk=snapshot.chunk, attributes=engine, head=snapshot.head, blocks=snapshot.blocks)
+    marks = tuple(InFlightMark(chunk, steps, done, SourcePosition(run, us)) for chunk, steps, done, run, us in flights)
+    return Checkpoint(state, marks, snapshot.source)
+
+
+async def take_over(
+    store: SnapshotStore, *, session: str, model: str, epoch: int, metrics: WorkerMetrics
+) -> Restored | None:
+    """Raise the fence and read what is stored; None for a fresh start. Raises StaleEpoch, RedisError.
+
+    A snapshot that cannot be read is discarded: a fresh start is better than none. Whether one that can be read is of
+    use is the engine's word.
+    """
+    stored = await store.take_over(session, epoch)
+    if stored is None:
+        metrics.restores.labels("fresh").inc()
+        return None
+    try:
+        snapshot = await asyncio.to_thread(decode, stored.head, stored.blocks, session=session, model=model)
+        restored = Restored(to_checkpoint(snapshot), snapshot.control_id, block_digests(stored.head, session=session))
+    except SnapshotRefused as refusal:
+        logger.error("%s: %s; starting fresh", session, refusal)
+        metrics.restores.labels("refused").inc()
+        await store.discard(session, epoch=epoch)
+        return None
+    return restored
+
+
+class SnapshotWriter:
+    """Stores one session's checkpoints under its epoch; `run` is its loop.
+
+    `on_stale` is told when another owner has raised the fence: this worker must stop serving the session.
+    """
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        *,
+        session: str,
+        model: str,
+        epoch: int,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        version: Callable[[], int],
+        note_format: Callable[[int], Awaitable[bool]],
+        on_stale: Callable[[StaleEpoch], None],
+        written: Mapping[str, str] | None = None,
+        stored_chunk: int = -1,
+    ) -> None:
+        self._store, self._session, self._model, self._epoch = store, session, model, epoch
+        self._clock, self._metrics, self._version = clock, metrics, version
+        self._note_format, self._on_stale = note_format, on_stale
+        self._written: Mapping[str, str] = written or {}
+        self._stored_chunk = stored_chunk
+        self._next: tuple[Checkpoint, str] | None = None
+        self._changed = asyncio.Event()
+        self._stored = asyncio.Event()
+        self._stored.set()
+        self._noted = 0
+        self._starts_over = False
+        self.report = SnapshotReport()
+
+    def offer(self, checkpoint: Checkpoint, control_id: str) -> None:
+        """Store this one next; one that still waits is skipped, and so is one whose last chunk is stored already.
+
+        The latter happens when a chunk in flight was finished and none was fed since: what is stored leads to the same.
+        """
+        if checkpoint.state.chunk <= self._stored_chunk and not self._starts_over:
+            return
+        self._next = (checkpoint, control_id)
+        self._stored.clear()
+        self._changed.set()
+
+    def start_over(self) -> None:
+        """The session began anew, at chunk 0: what is stored and what waits is of no use any more."""
+        self._starts_over, self._next = True, None
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until the newest checkpoint was stored or has failed; False if that took longer."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._stored.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Store what is offered, until the fence says no."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._next is None:
+                self._stored.set()
+                continue
+            (checkpoint, control_id), self._next = self._next, None
+            try:
+                await self._write(checkpoint, control_id)
+            except StaleEpoch as stale:
+                self._failed("fenced", stale)
+                self._on_stale(stale)
+                return
+            finally:
+                if self._next is None:
+                    self._stored.set()
+
+    async def _write(self, checkpoint: Checkpoint, control_id: str) -> None:
+        started_s = self._clock.monotonic()
+        version = self._version()
+        snapshot = to_snapshot(
+            checkpoint,
+            session=self._session,
+            model=self._model,
+            version=version,
+            epoch=self._epoch,
+            control_id=control_id,
+        )
+        try:
+            if self._starts_over:
+                await self._store.discard(self._session, epoch=self._epoch)
+                self._starts_over, self._written = False, {}
+            delta = await asyncio.to_thread(encode_delta, snapshot, written=self._written)
+            size = await self._store_delta(snapshot, delta)
+            if version != self._noted and await self._note_format(version):
+                self._noted = version
+        except FenceLost as lost:
+            self._failed("fenced", lost)
+            await self._recover_fence()
+        except SnapshotRefused as refusal:
+            self._written = {}
+            self._failed("too-large", refusal)
+        except RedisError as error:
+            self._failed("redis", error)
+        except (TypeError, ValueError) as error:
+            self._failed("engine", error)
+        else:
+            seconds = self._clock.monotonic() - started_s
+            self._metrics.snapshot_seconds.observe(seconds)
+            self._metrics.snapshot_bytes.observe(size)
+            self.report = SnapshotReport(chunk=snapshot.chunk, bytes=size, ms=round(seconds * 1000, 3))
+
+    async def _store_delta(self, snapshot: Snapshot, delta: SnapshotDelta) -> int:
+        size = await self._store.write(
+            self._session,
+            epoch=self._epoch,
+            chunk=snapshot.chunk,
+            head=delta.head,
+            blocks=delta.blocks,
+            keep=delta.keep,
+        )
+        self._written, self._stored_chunk = delta.digests, snapshot.chunk
+        return size
+
+    async def _recover_fence(self) -> None:
+        """Redis lost its data: raise the fence again, and let the next snapshot be a whole one."""
+        self._written, self._stored_chunk = {}, -1
+        try:
+            await self._store.take_over(self._session, self._epoch)
+        except RedisError as error:
+            logger.warning("%s: the fence cannot be raised: %s", self._session, error)
+
+    def _failed(self, reason: str, error: Exception) -> None:
+        logger.warning("%s: snapshot not stored (%s): %s", self._session, reason, error)
+        self._metrics.snapshot_failures.labels(reason).inc()
+        self.report = self.report.model_copy(update={"error": f"{reason}: {error}"[:ERROR_CHARS]})
