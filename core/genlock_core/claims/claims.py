@@ -1,4 +1,4 @@
-"""Claims: which worker serves which session. Every method is one atomic script (DESIGN section 3), safe to repeat.
+"""Claims: which worker serves which session. Every method is one atomic script, safe to repeat.
 
 Gateways, workers, the CLI and the operator all hold one of these; none of them asks another for permission.
 All methods raise `redis.exceptions.RedisError` when Redis is away. A session is named `namespace/name`.

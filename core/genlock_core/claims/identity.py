@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 CAPACITY = 1_000
-"""A whole worker, in thousandths (DESIGN section 2): if k equal sessions run in time on it, each costs 1000 // k."""
+"""A whole worker, in thousandths: if k equal sessions run in time on it, each costs 1000 // k."""
 
 
 @dataclass(frozen=True, slots=True)

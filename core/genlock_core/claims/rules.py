@@ -1,4 +1,4 @@
-"""When a session moves: the decisions of DESIGN section 3, pure, and the figures that they and the scripts share.
+"""When a session moves: a pure decision, and the figures that it shares with the scripts.
 
 One gateway's bad network must steal nothing: silence alone moves a session only if the worker has stopped for
 everybody, or if nobody else could miss it.

@@ -12,7 +12,7 @@ from genlock_core.link.events import PeerProgressing, PeerSilent
 
 @dataclass(frozen=True, slots=True)
 class LinkTimings:
-    """The link's times in seconds (DESIGN sections 3 and 4)."""
+    """The link's times, in seconds."""
 
     heartbeat_s: float = 0.25
     silence_s: float = 1.0

@@ -215,7 +215,7 @@ class StreamSessionSpec(Model):
 
 
 class ModeDefaults(Model):
-    """What a quality mode stands for (DESIGN section 1)."""
+    """What a quality mode stands for: the figures that a manifest need not name."""
 
     steps: int
     resolution: Resolution

@@ -70,7 +70,7 @@ class ModelData:
 
 
 class Model:
-    """The rules of DESIGN section 3, one method per verb. `run` stands for Redis' run id, `now` for its time."""
+    """The rules of the claims, one method per verb. `run` stands for Redis' run id, `now` for its time."""
 
     def __init__(self, *, now: int) -> None:
         self.now = now
