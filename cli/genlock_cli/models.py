@@ -25,7 +25,7 @@ _SAY_EVERY_SHARE = 0.1
 """How often a conversion says where it is, where no terminal shows a bar."""
 
 
-class Dtype(StrEnum):
+class FileDtype(StrEnum):
     """What numbers a converted file holds."""
 
     BF16 = "bf16"
@@ -100,7 +100,7 @@ def convert(
     source: Annotated[Path, typer.Argument(help="A model.pt, a safetensors file, or the index of its shards.")],
     into: Into,
     model: Annotated[str, typer.Option(help="The model that it is, such as wan2.1-1.3b.")],
-    dtype: Annotated[Dtype, typer.Option(help="What numbers to store.")] = Dtype.BF16,
+    dtype: Annotated[FileDtype, typer.Option(help="What numbers to store.")] = FileDtype.BF16,
 ) -> None:
     """Convert a transformer to transformer.safetensors: it loads faster, in less memory, and can hold no code."""
     with _diffusion_installed():

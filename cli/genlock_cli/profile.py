@@ -32,7 +32,7 @@ class NothingMeasured(GenlockError):
     """No combination could be measured."""
 
 
-class Dtype(StrEnum):
+class ComputeDtype(StrEnum):
     """Types of a model's numbers."""
 
     AUTO = "auto"
@@ -86,7 +86,7 @@ def profile(
     resolution: Annotated[list[str] | None, typer.Option(help="Size of the picture; may be given repeatedly.")] = None,
     sessions: Annotated[str, typer.Option(help="How many equal sessions at once.")] = "1,2,4,8",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dtype: Annotated[Dtype, typer.Option(help="Type of the model's numbers.")] = Dtype.AUTO,
+    dtype: Annotated[ComputeDtype, typer.Option(help="Type of the model's numbers.")] = ComputeDtype.AUTO,
     decoder: Annotated[DecoderChoice, typer.Option(help="What makes pictures of latents.")] = DecoderChoice.VAE,
     compile_blocks: Annotated[Switch, typer.Option("--compile", help="Compile the model's blocks.")] = Switch.NO,
     cuda_graphs: Annotated[Switch, typer.Option(help="Replay steady rows as CUDA graphs.")] = Switch.NO,

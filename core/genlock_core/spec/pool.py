@@ -127,7 +127,7 @@ class Rollout(Model):
     )
 
 
-class Drain(Model):
+class DrainSpec(Model):
     """How a worker leaves."""
 
     timeout: Annotated[int, Duration(at_least_ms=1_000)] = Field(
@@ -171,7 +171,7 @@ class WorkerPoolSpec(Model):
     )
     template: WorkerTemplate = Field(default_factory=WorkerTemplate, description="What a worker pod is made from.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a change of the template reaches the workers.")
-    drain: Drain = Field(default_factory=Drain, description="How a worker leaves.")
+    drain: DrainSpec = Field(default_factory=DrainSpec, description="How a worker leaves.")
 
     @model_validator(mode="after")
     def _keeps_the_rules(self) -> Self:

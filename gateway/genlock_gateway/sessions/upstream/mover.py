@@ -89,14 +89,14 @@ class Lapsed:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelOpened:
+class WorkerAccepted:
     """The worker opened the channel under `epoch`."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelRefused:
+class WorkerRefused:
     """The worker of `epoch` refused or closed the channel: not-owner, draining, no-slot, engine."""
 
     epoch: int
@@ -132,8 +132,8 @@ Event = (
     | Claimed
     | Unclaimed
     | Lapsed
-    | ChannelOpened
-    | ChannelRefused
+    | WorkerAccepted
+    | WorkerRefused
     | LinkLost
     | Examined
     | Tick
@@ -173,7 +173,7 @@ def decide(situation: Situation, event: Event, now_s: float) -> Decision:
             return _claim(situation, now_s)
         case Tick(quiet_s):
             return _tick(situation, quiet_s, now_s)
-        case ChannelOpened() | ChannelRefused() | LinkLost() | Examined():
+        case WorkerAccepted() | WorkerRefused() | LinkLost() | Examined():
             if situation.claim is not None and event.epoch == situation.claim.epoch:
                 return _of_this_claim(situation, event, now_s)
     return situation, None
@@ -206,14 +206,14 @@ def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
 
 
 def _of_this_claim(
-    situation: Situation, event: ChannelOpened | ChannelRefused | LinkLost | Examined, now_s: float
+    situation: Situation, event: WorkerAccepted | WorkerRefused | LinkLost | Examined, now_s: float
 ) -> Decision:
     if situation.stage in (MoveStage.MOVING, MoveStage.WAITING, MoveStage.CLAIMING):
         return situation, None  # this worker is being left already
     match event:
-        case ChannelOpened():
+        case WorkerAccepted():
             return replace(_enter(situation, MoveStage.SERVING, now_s), opened=True), None
-        case ChannelRefused(_, reason):
+        case WorkerRefused(_, reason):
             return _refused(situation, reason, now_s)
         case LinkLost(_, gone):
             if gone:

@@ -230,16 +230,16 @@ class Upstream:
                 self._stream.key_frame_wanted()
             case ChannelOpened():
                 self.channel = channel
-                self._happened(mover.ChannelOpened(channel.epoch))
+                self._happened(mover.WorkerAccepted(channel.epoch))
                 if self.situation.stage is MoveStage.SERVING:
                     self._stream.opened(channel, self.leaving)
             case ChannelRefused():
                 logger.info("%s: %s refused: %s %s", self.session, channel.claim.worker, event.reason, event.message)
-                self._closed(channel, mover.ChannelRefused(channel.epoch, event.reason.value))
+                self._closed(channel, mover.WorkerRefused(channel.epoch, event.reason.value))
                 if event.epoch > channel.epoch:
                     self._stream.outdated()
             case ChannelClosed():
-                self._closed(channel, mover.ChannelRefused(channel.epoch, "not-owner"))
+                self._closed(channel, mover.WorkerRefused(channel.epoch, "not-owner"))
                 self._stream.outdated()
             case HandedOver():
                 if event.epoch > channel.epoch:

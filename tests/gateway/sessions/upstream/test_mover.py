@@ -29,11 +29,11 @@ def play(*events: mover.Event | float, situation: Situation | None = None) -> tu
     return situation, actions
 
 
-SERVING: list[mover.Event] = [mover.SessionWanted(claim(7)), mover.ChannelOpened(7)]
+SERVING: list[mover.Event] = [mover.SessionWanted(claim(7)), mover.WorkerAccepted(7)]
 
 
 def test_the_first_viewer_claims_opens_and_serves() -> None:
-    situation, actions = play(mover.SessionWanted(), mover.Claimed(claim(7)), mover.ChannelOpened(7))
+    situation, actions = play(mover.SessionWanted(), mover.Claimed(claim(7)), mover.WorkerAccepted(7))
     assert actions == [Action.CLAIM, Action.OPEN]
     assert situation.stage is MoveStage.SERVING
     assert situation.opened
@@ -46,7 +46,7 @@ def test_a_refused_link_moves_the_session_at_once() -> None:
 
 
 def test_a_broken_link_is_tried_again_before_anything_moves() -> None:
-    situation, actions = play(*SERVING, mover.LinkLost(7, gone=False), mover.ChannelOpened(7))
+    situation, actions = play(*SERVING, mover.LinkLost(7, gone=False), mover.WorkerAccepted(7))
     assert Action.MOVE not in actions
     assert situation.stage is MoveStage.SERVING
 
@@ -79,7 +79,7 @@ def test_a_worker_that_progresses_again_is_served_on_without_opening_anew() -> N
 
 def test_a_worker_that_restores_for_long_is_waited_for() -> None:
     waiting: list[mover.Event | float] = [3.0, mover.Tick(0.1)]
-    situation, actions = play(mover.SessionWanted(claim(7)), *waiting * 3, mover.ChannelOpened(7))
+    situation, actions = play(mover.SessionWanted(claim(7)), *waiting * 3, mover.WorkerAccepted(7))
     assert actions == [Action.OPEN]
     assert situation.stage is MoveStage.SERVING
 
@@ -92,8 +92,8 @@ def test_a_link_that_cannot_be_opened_is_examined_and_tried_again() -> None:
 
 
 def test_a_worker_that_has_not_read_its_assignment_is_asked_again_for_a_while() -> None:
-    refused = mover.ChannelRefused(7, "not-owner")
-    asked, actions = play(mover.SessionWanted(claim(7)), refused, 0.06, mover.Tick(math.inf), mover.ChannelOpened(7))
+    refused = mover.WorkerRefused(7, "not-owner")
+    asked, actions = play(mover.SessionWanted(claim(7)), refused, 0.06, mover.Tick(math.inf), mover.WorkerAccepted(7))
     assert actions == [Action.OPEN, Action.OPEN]
     assert asked.stage is MoveStage.SERVING
     again: list[mover.Event | float] = [refused, 0.06, mover.Tick(math.inf)]
@@ -103,19 +103,19 @@ def test_a_worker_that_has_not_read_its_assignment_is_asked_again_for_a_while() 
 
 @pytest.mark.parametrize(("reason", "cause"), [("draining", MoveCause.DRAIN), ("no-slot", MoveCause.REFUSED)])
 def test_a_worker_that_will_not_serve_is_left_at_once(reason: str, cause: MoveCause) -> None:
-    situation, actions = play(mover.SessionWanted(claim(7)), mover.ChannelRefused(7, reason))
+    situation, actions = play(mover.SessionWanted(claim(7)), mover.WorkerRefused(7, reason))
     assert (actions[-1], situation.cause) == (Action.MOVE, cause)
 
 
 def test_without_capacity_it_waits_longer_and_longer_and_asks_the_old_worker_between() -> None:
-    situation, actions = play(mover.SessionWanted(claim(7)), mover.ChannelRefused(7, "engine"), mover.Unclaimed())
+    situation, actions = play(mover.SessionWanted(claim(7)), mover.WorkerRefused(7, "engine"), mover.Unclaimed())
     waits = []
     for _ in range(6):
         waits.append(situation.due_s - situation.since_s)
         situation, action = decide(situation, mover.Tick(math.inf), situation.due_s)
         assert action is not None
         actions.append(action)
-        answer = mover.Unclaimed() if action is Action.MOVE else mover.ChannelRefused(7, "engine")
+        answer = mover.Unclaimed() if action is Action.MOVE else mover.WorkerRefused(7, "engine")
         situation, _ = decide(situation, answer, situation.since_s)
     assert waits == sorted(waits)
     assert waits[-1] <= mover.LONGEST_RETRY_S
@@ -131,7 +131,7 @@ def test_a_newer_claim_is_followed_and_an_older_one_never() -> None:
 
 def test_losing_the_race_to_move_adopts_the_winners_claim() -> None:
     situation, actions = play(
-        *SERVING, mover.LinkLost(7, gone=True), mover.Claimed(claim(8, "w1")), mover.ChannelOpened(8)
+        *SERVING, mover.LinkLost(7, gone=True), mover.Claimed(claim(8, "w1")), mover.WorkerAccepted(8)
     )
     assert actions[-2:] == [Action.MOVE, Action.OPEN]
     assert (situation.stage, situation.claim) == (MoveStage.SERVING, claim(8, "w1"))
@@ -143,11 +143,11 @@ def test_a_claim_that_lapsed_is_claimed_anew() -> None:
 
 
 def test_what_was_said_of_an_older_epoch_changes_nothing() -> None:
-    followed, _ = play(*SERVING, mover.Claimed(claim(9, "w1")), mover.ChannelOpened(9))
+    followed, _ = play(*SERVING, mover.Claimed(claim(9, "w1")), mover.WorkerAccepted(9))
     late: list[mover.Event] = [
         mover.LinkLost(7, gone=True),
-        mover.ChannelRefused(7, "engine"),
-        mover.ChannelOpened(7),
+        mover.WorkerRefused(7, "engine"),
+        mover.WorkerAccepted(7),
         mover.Examined(7, MoveCause.SILENT),
     ]
     assert play(*late, situation=followed) == (followed, [])
@@ -166,8 +166,8 @@ EVENTS = st.one_of(
     st.builds(lambda epoch: mover.Claimed(claim(epoch)), st.integers(1, 6)),
     st.builds(mover.Unclaimed, st.floats(0, 3)),
     st.just(mover.Lapsed()),
-    st.builds(mover.ChannelOpened, st.integers(1, 6)),
-    st.builds(mover.ChannelRefused, st.integers(1, 6), st.sampled_from(["not-owner", "draining", "no-slot", "engine"])),
+    st.builds(mover.WorkerAccepted, st.integers(1, 6)),
+    st.builds(mover.WorkerRefused, st.integers(1, 6), st.sampled_from(["not-owner", "draining", "no-slot", "engine"])),
     st.builds(mover.LinkLost, st.integers(1, 6), st.booleans()),
     st.builds(mover.Examined, st.integers(1, 6), st.sampled_from([None, *MoveCause])),
     st.builds(mover.Tick, st.sampled_from([0.0, 0.5, 1.5, math.inf])),

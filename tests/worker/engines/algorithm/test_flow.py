@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from genlock_worker.engines.algorithm import flow
 
 # Recorded from the StreamDiffusionV2 reference (Apache-2.0).
-RECORDED = Path(__file__).parent / "diffusion" / "golden" / "scheduler.npz"
+RECORDED = Path(__file__).parents[1] / "diffusion" / "golden" / "scheduler.npz"
 
 
 def test_every_level_is_the_recorded_one() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from genlock_worker.engines.algorithm import noise
 
 # Recorded from the StreamDiffusionV2 reference (Apache-2.0).
-RECORDED = Path(__file__).parent / "diffusion" / "golden" / "noise_controller.npz"
+RECORDED = Path(__file__).parents[1] / "diffusion" / "golden" / "noise_controller.npz"
 
 
 def test_a_draw_depends_on_its_key_alone() -> None:
