@@ -111,7 +111,7 @@ def holds_frame(value: object, depth: int) -> bool:
     if isinstance(value, list | tuple):
         return any(holds_frame(one, depth - 1) for one in value[:4])
     # Only plain data holds a frame; an object that acts has state of its own, which is not what it was handed.
-    if not is_dataclass(value) or not value.__dataclass_params__.frozen:
+    if not is_dataclass(value) or not vars(type(value))["__dataclass_params__"].frozen:
         return False
     return any(holds_frame(getattr(value, one.name, None), depth - 1) for one in fields(value))
 

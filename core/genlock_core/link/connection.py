@@ -21,7 +21,7 @@ from genlock_core.errors import LinkProtocolError
 from genlock_core.link.closure import CloseCause, Closure, LinkDown, cause_of
 from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft
 from genlock_core.link.messages import Open, RefusalReason
-from genlock_core.link.outbox import SendQueue
+from genlock_core.link.outbox import MediaLane
 from genlock_core.link.protocol import LinkProtocol
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.stages import StageTimes
@@ -73,7 +73,7 @@ class LinkConnection:
         self._meter = meter or Meter()
         self._proven = asyncio.Event()
         self._events: deque[Event] = deque()
-        self._drops: dict[SendQueue, MediaDropped] = {}
+        self._drops: dict[MediaLane, MediaDropped] = {}
         self._arrived, self._room, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
         self._wake.set()
@@ -279,7 +279,7 @@ class LinkConnection:
 
     def _dropped(self, dropped: MediaDropped) -> None:
         """Drops that wait to be told are added up per lane, for they come from the sender, whom nothing slows down."""
-        lane = SendQueue(dropped.channel, dropped.track, dropped.codec)
+        lane = MediaLane(dropped.channel, dropped.track, dropped.codec)
         waiting = self._drops.get(lane)
         self._drops[lane] = replace(dropped, count=dropped.count + (waiting.count if waiting else 0))
         self._arrived.set()

@@ -35,7 +35,7 @@ class LinkOverflow(LinkProtocolError):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class SendQueue:
+class MediaLane:
     """Media that must stay in order and whole: one encoding of one channel's track."""
 
     channel: int
@@ -43,7 +43,7 @@ class SendQueue:
     codec: int
 
 
-OnDrop = Callable[[SendQueue, int], None]
+OnDrop = Callable[[MediaLane, int], None]
 """Told how many frames of a lane were dropped; nothing more of it is sent before its next key frame."""
 
 
@@ -109,8 +109,8 @@ class Outbox:
         self._control: OrderedDict[Hashable, LinkFrame] = OrderedDict()
         self._control_bytes = 0
         self._uncoalesced = 0
-        self._lanes: dict[SendQueue, _Queue] = {}
-        self._turns: deque[SendQueue] = deque()  # lanes that have frames, each once
+        self._lanes: dict[MediaLane, _Queue] = {}
+        self._turns: deque[MediaLane] = deque()  # lanes that have frames, each once
         self._media_bytes = 0
 
     def __bool__(self) -> bool:
@@ -141,7 +141,7 @@ class Outbox:
 
     def push_media(self, frame: LinkFrame) -> None:
         """Queue a MEDIA frame, or drop by the rules of the module; one too long for the link is dropped as well."""
-        lane = SendQueue(frame.channel, frame.track, frame.codec)
+        lane = MediaLane(frame.channel, frame.track, frame.codec)
         queue = self._lanes.setdefault(lane, _Queue())
         if frame.flags & Flag.KEY:
             queue.gapped = False
@@ -163,7 +163,7 @@ class Outbox:
             longest = max(self._lanes, key=lambda each: self._lanes[each].size)
             self._on_drop(longest, self._shrink(longest, self._lanes[longest]))
 
-    def _shrink(self, lane: SendQueue, queue: _Queue) -> int:
+    def _shrink(self, lane: MediaLane, queue: _Queue) -> int:
         before = queue.size
         dropped = queue.drop_to_latest_key()
         self._media_bytes -= before - queue.size

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
-from genlock_core.link.outbox import LinkOverflow, Outbox, OutboxLimits, SendQueue
+from genlock_core.link.outbox import LinkOverflow, MediaLane, Outbox, OutboxLimits
 
 SMALL = OutboxLimits(
     lane_frames=4,
@@ -37,8 +37,8 @@ def drain(outbox: Outbox) -> list[LinkFrame]:
     return frames
 
 
-class Drops(list[tuple[SendQueue, int]]):
-    def __call__(self, lane: SendQueue, count: int) -> None:
+class Drops(list[tuple[MediaLane, int]]):
+    def __call__(self, lane: MediaLane, count: int) -> None:
         self.append((lane, count))
 
     @property
@@ -93,7 +93,7 @@ def test_an_overfull_lane_keeps_what_follows_its_newest_key_frame() -> None:
     for sequence in range(5):
         outbox.push_media(media(sequence, key=sequence in (0, 3)))
     assert [frame.sequence for frame in drain(outbox)] == [3, 4]
-    assert drops == [(SendQueue(1, Track.SOURCE, 1), 3)]
+    assert drops == [(MediaLane(1, Track.SOURCE, 1), 3)]
 
 
 def test_a_replay_does_not_use_up_the_room_of_live_frames() -> None:
@@ -122,7 +122,7 @@ def test_the_longest_lane_gives_way_when_all_together_are_too_much() -> None:
     outbox.push_media(media(0, key=True, channel=2, size=100))
     outbox.push_media(media(0, key=True, channel=3, size=200))
     assert [frame.channel for frame in drain(outbox)] == [2, 3]
-    assert drops == [(SendQueue(1, Track.SOURCE, 1), 1)]
+    assert drops == [(MediaLane(1, Track.SOURCE, 1), 1)]
 
 
 def test_a_channel_that_ended_leaves_nothing() -> None:
@@ -151,13 +151,13 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dropped: dict[SendQueue, int] = defaultdict(int)
-        self.pushed: dict[SendQueue, deque[LinkFrame]] = defaultdict(deque)
-        self.sent: dict[SendQueue, list[LinkFrame]] = defaultdict(list)
-        self.counts: dict[SendQueue, int] = defaultdict(int)
+        self.dropped: dict[MediaLane, int] = defaultdict(int)
+        self.pushed: dict[MediaLane, deque[LinkFrame]] = defaultdict(deque)
+        self.sent: dict[MediaLane, list[LinkFrame]] = defaultdict(list)
+        self.counts: dict[MediaLane, int] = defaultdict(int)
         self.outbox = Outbox(on_drop=self._drop, limits=SMALL)
 
-    def _drop(self, lane: SendQueue, count: int) -> None:
+    def _drop(self, lane: MediaLane, count: int) -> None:
         assert count > 0
         self.dropped[lane] += count
 
@@ -168,7 +168,7 @@ class OutboxMachine(RuleBasedStateMachine):
         size=st.integers(0, LONGEST),
     )
     def push(self, channel: int, codec: int, flags: int, size: int) -> None:
-        lane = SendQueue(channel, Track.OUTPUT, codec)
+        lane = MediaLane(channel, Track.OUTPUT, codec)
         if not self.counts[lane]:
             flags |= Flag.KEY
         frame = LinkFrame(
@@ -190,7 +190,7 @@ class OutboxMachine(RuleBasedStateMachine):
             if (frame := self.outbox.pop()) is None:
                 assert not self.outbox
                 return
-            lane = SendQueue(frame.channel, frame.track, frame.codec)
+            lane = MediaLane(frame.channel, frame.track, frame.codec)
             before = self.sent[lane][-1].sequence if self.sent[lane] else -1
             assert frame.sequence > before, "a lane was reordered"
             assert frame.sequence == before + 1 or frame.flags & Flag.KEY, "a delta frame follows a gap"
