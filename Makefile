@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion test envtest e2e e2e-down check bench bench-operator screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process envtest e2e e2e-down check bench bench-operator screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,14 +23,26 @@ up: $(VENV)/.local ## Run everything on this machine; ARGS="..." goes to `genloc
 
 diffusion: $(VENV)/.diffusion ## Add the real engine to what `make up` uses: torch, about 2.6 GB; then ARGS="--engine diffusion"
 
-test: $(VENV)/.dev ## Run the tests: first those of one process, then an API server, real processes, a real browser
+# The test modules that name one of these marks. Collecting the others would import torch and aiortc for nothing.
+marked = $$(grep -rlE --include='test_*.py' 'mark\.($(1))\b' tests | sort)
+
+test: ## Run the tests: first those of one process, then an API server, real processes, a real browser
+	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-apiserver
+	@$(MAKE) --no-print-directory test-process
+
+test-unit: $(VENV)/.dev ## Run the tests that start no process of Genlock, on every core
 	@echo "test: without processes of Genlock, file by file on every core"
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not process and not browser and not apiserver" --durations=10
+
+test-apiserver: $(VENV)/.dev ## Run the tests against a real kube-apiserver
 	@echo "test: against a real kube-apiserver (skipped where there is none: make envtest)"
-	@$(BIN)/python -m pytest -m "apiserver and not process and not browser" --durations=10
+	@$(BIN)/python -m pytest -m "apiserver and not process and not browser" --durations=10 $(call marked,apiserver)
+
+test-process: $(VENV)/.dev ## Run the tests with real processes and a real browser
 	@$(BIN)/python -m tests.browsers
 	@echo "test: real processes and a real browser"
-	@$(BIN)/python -m pytest -m "process or browser" --durations=10
+	@$(BIN)/python -m pytest -m "process or browser" --durations=10 $(call marked,process|browser)
 
 # The API server and etcd of the tests: setup-envtest's where that is installed, else built from Go modules (minutes).
 envtest: ## Get kube-apiserver and etcd for the tests; needs Go, or setup-envtest on PATH
@@ -44,6 +56,8 @@ e2e: $(VENV)/.dev ## Run the end-to-end tests on a kind cluster, made where ther
 
 e2e-down: ## Delete the cluster of the end-to-end tests
 	@e2e/cluster/down
+
+install: $(VENV)/.dev ## Install Genlock with all that its development needs
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 	@echo "check: ruff"
