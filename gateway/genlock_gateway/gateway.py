@@ -35,11 +35,11 @@ from genlock_gateway.access.limits import AddressLimiter
 from genlock_gateway.access.problems import unavailable
 from genlock_gateway.rtc.media_plane import MediaPlane
 from genlock_gateway.sessions.control import Controls
-from genlock_gateway.sessions.duties import MaintenanceLoops
 from genlock_gateway.sessions.hub import Hub
-from genlock_gateway.sessions.leftovers import SessionDataCleaner
-from genlock_gateway.sessions.surroundings import SharedParts
+from genlock_gateway.sessions.maintenance import MaintenanceLoops
+from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.upstream.links import Links
+from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 from genlock_gateway.settings import GatewaySettings
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,8 @@ class Gateway:
     links: Links
     hub: Hub
     controls: Controls
-    leftovers: SessionDataCleaner
-    duties: MaintenanceLoops
+    session_data: SessionDataCleaner
+    maintenance: MaintenanceLoops
     limiter: AddressLimiter
     http: httpx.AsyncClient  # to the other gateways
     address: "OwnAddress"
@@ -82,10 +82,10 @@ class Gateway:
         return self.settings.name
 
     async def start(self) -> None:
-        """Bind the UDP port and begin the duties. Raises OSError, RedisError, StoreUnusable."""
+        """Bind the UDP port and begin the maintenance loops. Raises OSError, RedisError, StoreUnusable."""
         await self._redis_answers()
         await self.media.start()
-        self.duties.start()
+        self.maintenance.start()
 
     async def _redis_answers(self) -> None:
         """Wait for it as long as was set. Raises RedisError, StoreUnusable."""
@@ -107,7 +107,7 @@ class Gateway:
         logger.info("draining: %d peers, %d event streams", self.hub.peers, self.hub.listeners)
         spread_ms = min(RECONNECT_SPREAD_MS, 10 * self.hub.peers)
         for stream in self.hub.streams:
-            stream.audience.tell("reconnect", {"afterMs": self.hub.around.jitter.randint(0, spread_ms)})
+            stream.audience.tell("reconnect", {"afterMs": self.hub.shared.jitter.randint(0, spread_ms)})
         try:
             async with asyncio.timeout(self.settings.drain_timeout_s):
                 await self.hub.empty.wait()
@@ -116,7 +116,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close everything; nothing is left behind."""
-        await self.duties.stop()
+        await self.maintenance.stop()
         for stream in self.hub.streams:
             stream.audience.hang_up()
         await self.media.stop()
@@ -199,11 +199,11 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         clock=time,
         metrics=metrics,
     )
-    around = SharedParts(
+    shared = SharedParts(
         gateway=settings.name, claims=claims, links=links, clock=time, metrics=metrics, jitter=random.Random()  # noqa: S311 - spreads retries
     )  # fmt: skip
-    hub = Hub(around, settings.limits)
-    leftovers = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
+    hub = Hub(shared, settings.limits)
+    session_data = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
     address = OwnAddress(settings)
     return Gateway(
         settings=settings,
@@ -220,14 +220,14 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         links=links,
         hub=hub,
         controls=Controls(claims, control, hub),
-        leftovers=leftovers,
-        duties=MaintenanceLoops(
+        session_data=session_data,
+        maintenance=MaintenanceLoops(
             name=settings.name,
             claims=claims,
             publishers=publishers,
             gateways=gateways,
             board=board,
-            leftovers=leftovers,
+            session_data=session_data,
             hub=hub,
             address=address,
         ),

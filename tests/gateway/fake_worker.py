@@ -47,7 +47,9 @@ class FakeWorker:
         self.nudges = 0
         self.may_open = asyncio.Event()  # unset: a worker that takes its time to restore a session
         self.may_open.set()
-        self._claims, self._secret, self._clock = claims, secret, clock
+        self._claims = claims
+        self._secret = secret
+        self._clock = clock
         self._held_sessions: dict[str, Held] = {}
         self._progress = 0
         self._stalled = self._dead = False

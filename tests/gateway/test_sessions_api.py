@@ -87,7 +87,7 @@ async def test_a_name_that_is_used_again_begins_without_the_old_data_and_keeps_i
         ]
 
     await post(installation, gateway, manifest("one"))
-    await gateway.gateway.duties.stop()  # events are heard when the test says so
+    await gateway.gateway.maintenance.stop()  # events are heard when the test says so
     await gateway.http.patch(f"{path}/control", json={"prompt": "ink"}, headers=headers)
     assert (await gateway.http.delete(path, headers=admin)).status_code == 204
     assert await data()
@@ -104,7 +104,7 @@ async def test_a_name_that_is_used_again_begins_without_the_old_data_and_keeps_i
     events = await installation.claims.events(before, 100)
     late = [event for event in events if event.kind is EventKind.FORGOTTEN]
     assert len(late) == 1
-    await gateway.gateway.duties._heard(late[0])
+    await gateway.gateway.maintenance._heard(late[0])
     assert await data() == mine
     assert not stream.over
     for _ in range(2):

@@ -24,8 +24,10 @@ class TokenBucket:
     __slots__ = ("_burst", "_level", "_rate_per_s", "_updated_s")
 
     def __init__(self, *, rate_per_s: float, burst: float, now_s: float) -> None:
-        self._rate_per_s, self._burst = rate_per_s, burst
-        self._level, self._updated_s = burst, now_s
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._level = burst
+        self._updated_s = now_s
 
     def take(self, now_s: float) -> float:
         """Take one token if there is one; else the seconds until there is."""
@@ -41,7 +43,9 @@ class AddressLimiter:
     """One bucket per client address; the address that was quiet longest is forgotten first."""
 
     def __init__(self, clock: Clock, *, rate_per_s: float, burst: float) -> None:
-        self._clock, self._rate_per_s, self._burst = clock, rate_per_s, burst
+        self._clock = clock
+        self._rate_per_s = rate_per_s
+        self._burst = burst
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def admit(self, request: Request) -> None:

@@ -35,7 +35,9 @@ class Problem(GenlockError):
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> None:
-        self.status, self.detail, self.kind = status, detail, kind
+        self.status = status
+        self.detail = detail
+        self.kind = kind
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
         super().__init__(f"{status} {HTTPStatus(status).phrase}: {detail}")

@@ -65,7 +65,8 @@ class Audience:
         """Tell a changed state, and figures twice a second; `look` gives the session as it is."""
         spread_s = (len(self.viewers) + len(self.listeners)) / CLIENTS_TOLD_PER_S
         if self.state_changed and now_s >= self._state_due_s:
-            self.state_changed, self._state_due_s = False, now_s + spread_s
+            self.state_changed = False
+            self._state_due_s = now_s + spread_s
             view = look()
             self.tell("state", as_json(view, without_stats=True))
             self._tell_players(view)

@@ -28,7 +28,9 @@ class Controls:
     """Takes changes for any session."""
 
     def __init__(self, claims: Claims, control: ControlStream, hub: Hub) -> None:
-        self._claims, self._control, self._hub = claims, control, hub
+        self._claims = claims
+        self._control = control
+        self._hub = hub
         self._appending: set[asyncio.Task[None]] = set()
 
     async def change(self, session: str, request: ControlRequest, *, client: str | None = None) -> str:
@@ -50,7 +52,7 @@ class Controls:
 
     def heard(self, stream: LiveStream, resource: PeerResource, text: str) -> None:
         """A message on a client's data channel. Whatever it is, the answer goes there, and nothing else comes of it."""
-        if resource.messages.take(self._hub.around.clock.monotonic()) > 0:
+        if resource.messages.take(self._hub.shared.clock.monotonic()) > 0:
             return
         try:
             message = json.loads(text)

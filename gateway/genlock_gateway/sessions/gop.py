@@ -23,7 +23,8 @@ class GroupOfPictures:
     __slots__ = ("_bytes", "_max_bytes", "_max_us", "_units", "overflows")
 
     def __init__(self, *, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> None:
-        self._max_bytes, self._max_us = max_bytes, round(max_seconds * 1e6)
+        self._max_bytes = max_bytes
+        self._max_us = round(max_seconds * 1e6)
         self._units: deque[AccessUnit] = deque()
         self._bytes = 0
         self.overflows = 0  # groups dropped for their size

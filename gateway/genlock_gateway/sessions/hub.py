@@ -12,7 +12,7 @@ from genlock_gateway.access.problems import unavailable
 from genlock_gateway.sessions.audience import Kind, PeerResource
 from genlock_gateway.sessions.sse import Listener
 from genlock_gateway.sessions.stream import LiveStream
-from genlock_gateway.sessions.surroundings import SharedParts
+from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 from genlock_gateway.settings import Limits
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ FULL_RETRY_S: Final = 5.0
 class Hub:
     """The streams of this gateway. A stream is made when somebody needs it and dropped when nobody does."""
 
-    def __init__(self, around: SharedParts, limits: Limits) -> None:
-        self.around = around
+    def __init__(self, shared: SharedParts, limits: Limits) -> None:
+        self.shared = shared
         self._limits = limits
         self._streams: dict[str, LiveStream] = {}
         self._resources: dict[str, tuple[LiveStream, PeerResource]] = {}
@@ -61,7 +61,7 @@ class Hub:
         """The session's stream; made from the record if there is none."""
         stream = self._streams.get(record.name)
         if stream is None:
-            stream = self._streams[record.name] = LiveStream(record, self.around)
+            stream = self._streams[record.name] = LiveStream(record, self.shared)
         else:
             stream.updated(record)
         return stream
@@ -85,7 +85,7 @@ class Hub:
 
     def blocked(self, kind: Kind) -> None:
         """Count a client that was turned away for want of capacity."""
-        self.around.metrics.blocked.labels(role="publish" if kind == "whip" else "view").inc()
+        self.shared.metrics.blocked.labels(role="publish" if kind == "whip" else "view").inc()
 
     def check_room_for_listener(self) -> None:
         """Raises Problem (503) when no more SSE streams are taken."""
@@ -117,12 +117,12 @@ class Hub:
 
     def bucket(self, *, rate_per_s: float, burst: float) -> TokenBucket:
         """A bucket that starts full now."""
-        return TokenBucket(rate_per_s=rate_per_s, burst=burst, now_s=self.around.clock.monotonic())
+        return TokenBucket(rate_per_s=rate_per_s, burst=burst, now_s=self.shared.clock.monotonic())
 
     def tick(self) -> None:
         """Several times a second."""
         publishers = sum(stream.audience.publisher is not None for stream in self._streams.values())
-        self.around.metrics.publishers.set(publishers)
+        self.shared.metrics.publishers.set(publishers)
         for stream in self.streams:
             if stream.over:
                 self._end(stream)

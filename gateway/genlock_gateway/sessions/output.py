@@ -20,7 +20,8 @@ class SessionOutput:
     """
 
     def __init__(self, preferred: Codec, *, clock: Clock, ask_key_frame: Callable[[Codec], None]) -> None:
-        self._clock, self._ask_key_frame = clock, ask_key_frame
+        self._clock = clock
+        self._ask_key_frame = ask_key_frame
         self._gate = OutputGate()
         self.fanouts: Mapping[Codec, Fanout] = {
             codec: Fanout(codec=codec, clock=clock, on_key_frame_wanted=functools.partial(ask_key_frame, codec))

@@ -57,7 +57,9 @@ class OutputGate:
         """Frames of `epoch` count from now on; with `leaving` also that one's, until they are not needed any more."""
         if epoch <= self._epoch:
             return
-        self._epoch, self._leaving, self._joined_s = epoch, leaving, None
+        self._epoch = epoch
+        self._leaving = leaving
+        self._joined_s = None
 
     @property
     def leaving(self) -> int | None:

@@ -29,7 +29,9 @@ class SessionStats:
     """The figures of one session at this gateway. Moments are read from the gateway's monotonic clock."""
 
     def __init__(self, session: str, *, frame_rate: int, clock: Clock, metrics: GatewayMetrics) -> None:
-        self._session, self._clock, self._metrics = session, clock, metrics
+        self._session = session
+        self._clock = clock
+        self._metrics = metrics
         self._freezes = FreezeMeter(frame_rate)
         self._cause = MoveCause.REFUSED
         self._recovering = False
@@ -40,7 +42,8 @@ class SessionStats:
         self._first_frame_ms: float | None = None
         self._report: StreamReport | None = None
         self._ingest: IngestFigures | None = None  # whose losses are counted
-        self._incomplete = self._fan_out_dropped = 0  # how many of them, and of the fan-outs', are counted already
+        self._incomplete = 0  # how many of them are counted already
+        self._fan_out_dropped = 0  # the same of the frames that the fan-outs dropped
         self.moves = 0
 
     def now_us(self) -> int:
@@ -51,11 +54,13 @@ class SessionStats:
 
     def published(self, run: int) -> None:
         """A publication began."""
-        self._awaited_run, self._first_in_s = run, None
+        self._awaited_run = run
+        self._first_in_s = None
 
     def unpublished(self) -> None:
         """No publisher any more."""
-        self._awaited_run = self._first_in_s = None
+        self._awaited_run = None
+        self._first_in_s = None
         self.rest()
 
     def source_frame(self, run: int, *, watched: bool) -> None:
@@ -75,7 +80,8 @@ class SessionStats:
     def fault(self, cause: MoveCause) -> None:
         """The worker was lost: the gap up to the next frame is a recovery gap."""
         self._freezes.fault()
-        self._cause, self._recovering = cause, True
+        self._cause = cause
+        self._recovering = True
 
     def shown(self, media: MediaReceived, *, arrived_us: int, own_run: int | None) -> None:
         """A generated frame was handed to the viewers; `own_run` is the publication at this gateway, whose capture
@@ -97,7 +103,8 @@ class SessionStats:
     def lost(self, ingest: IngestFigures | None, fan_outs: Iterable[FanoutFigures]) -> None:
         """Count what RTP has lost since the last time: `ingest` is the publisher's, None while there is none."""
         if ingest is not self._ingest:
-            self._ingest, self._incomplete = ingest, 0
+            self._ingest = ingest
+            self._incomplete = 0
         if ingest is not None:
             self._dropped("incomplete", ingest.lost_frames - self._incomplete)
             self._incomplete = ingest.lost_frames

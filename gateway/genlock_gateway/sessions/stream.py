@@ -24,9 +24,9 @@ from genlock_gateway.sessions.output import SessionOutput
 from genlock_gateway.sessions.output_gate import FrameVerdict
 from genlock_gateway.sessions.session_view import SessionView, view_of
 from genlock_gateway.sessions.stats import SessionStats
-from genlock_gateway.sessions.surroundings import SharedParts
 from genlock_gateway.sessions.upstream.links import WorkerChannel
-from genlock_gateway.sessions.upstream.worker import Upstream
+from genlock_gateway.sessions.upstream.shared_parts import SharedParts
+from genlock_gateway.sessions.upstream.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -46,18 +46,18 @@ class LiveStream:
     (idle again) or the session is `over`. `Hub` makes it on demand, and drops it when nobody uses it any more.
     """
 
-    def __init__(self, record: SessionRecord, around: SharedParts) -> None:
+    def __init__(self, record: SessionRecord, shared: SharedParts) -> None:
         self.session = record.name
         self.record = record
         self.audience = Audience()
         self.stats = SessionStats(
-            self.session, frame_rate=record.session.frame_rate, clock=around.clock, metrics=around.metrics
+            self.session, frame_rate=record.session.frame_rate, clock=shared.clock, metrics=shared.metrics
         )
-        self.side = Upstream(self.session, self, around)
-        self._around = around
+        self.upstream = Upstream(self.session, self, shared)
+        self._shared = shared
         self._gop = GroupOfPictures()
-        self.shown = SessionOutput(
-            Codec[record.session.output.codec.upper()], clock=around.clock, ask_key_frame=self._ask_key_frame
+        self.output = SessionOutput(
+            Codec[record.session.output.codec.upper()], clock=shared.clock, ask_key_frame=self._ask_key_frame
         )
         self.over = ""  # why the session has ended
         self.missing_since_s: float | None = None  # since when Redis has no record of it
@@ -79,9 +79,9 @@ class LiveStream:
         """What clients are told: the record's phase, and Recovering from the loss of a worker to the next frame."""
         if self.record.finished or not self.wanted:
             return self.record.phase
-        if self.shown.lost:
+        if self.output.lost:
             return Phase.RECOVERING
-        return Phase.LIVE if self.shown.epoch >= self.record.epoch > 0 else self.record.phase
+        return Phase.LIVE if self.output.epoch >= self.record.epoch > 0 else self.record.phase
 
     def view(self, *, gpus: int | None = None) -> SessionView:
         """The session as the API shows it; `gpus` are its worker's, where the caller knows them."""
@@ -105,15 +105,16 @@ class LiveStream:
         previous: PeerResource | None = None
         self._count_losses()
         if resource.kind == "whip":
-            previous, self.audience.publisher = self.audience.publisher, resource
+            previous = self.audience.publisher
+            self.audience.publisher = resource
             self._gop.clear()
             self.stats.published(resource.run)
             self._tell_source()
         else:
             self.audience.viewers.add(resource)
             self._tell_codecs()
-        self._around.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
-        self.side.want(claim)
+        self._shared.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
+        self.upstream.want(claim)
         self.changed()
         return previous
 
@@ -132,11 +133,11 @@ class LiveStream:
                 self.stats.rest()
         else:
             return
-        self._around.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
+        self._shared.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
         if not self.wanted:
-            self.side.unwant()
+            self.upstream.unwant()
             self.stats.forget_report()
-            self.shown.rest()
+            self.output.rest()
         self.changed()
 
     def renumber(self, resource: PeerResource, run: int) -> None:
@@ -156,15 +157,15 @@ class LiveStream:
         self.stats.source_frame(resource.run, watched=bool(self.audience.viewers))
         age_us = max(0, self.stats.now_us() - unit.capture_us)
         stages = StageTimes.of({Stage.CAPTURED: 0, Stage.FORWARDED: age_us})
-        channels = [channel for channel in (self.side.serving, self._still_needed()) if channel is not None]
+        channels = [channel for channel in (self.upstream.serving, self._still_needed()) if channel is not None]
         if not channels:
-            self._around.metrics.frames_dropped.labels(reason="no-worker").inc()
+            self._shared.metrics.frames_dropped.labels(reason="no-worker").inc()
         for channel in channels:
             channel.connection.send_media(channel.number, unit, run=resource.run, stages=stages)
 
     def nudge(self) -> None:
         """There is something new in the control stream."""
-        for channel in (self.side.serving, self.side.leaving):
+        for channel in (self.upstream.serving, self.upstream.leaving):
             if channel is not None:
                 channel.connection.nudge_control(channel.number)
 
@@ -172,12 +173,12 @@ class LiveStream:
 
     def tick(self) -> None:
         """Several times a second: silence, retries, what is due to be told."""
-        self.side.tick()
+        self.upstream.tick()
         self._count_losses()
-        leaving = self.side.leaving
-        if leaving is not None and self.shown.release(leaving.epoch):
-            self.side.leave_old()
-        self.audience.tick(self.view, self._around.clock.monotonic())
+        leaving = self.upstream.leaving
+        if leaving is not None and self.output.release(leaving.epoch):
+            self.upstream.leave_old()
+        self.audience.tick(self.view, self._shared.clock.monotonic())
 
     def updated(self, record: SessionRecord) -> None:
         """Redis tells a newer record."""
@@ -188,45 +189,45 @@ class LiveStream:
         self.record = record
         if record.finished:
             self.over = self.over or f"the session has ended{f' ({record.reason})' if record.reason else ''}"
-        if moved and record.phase is Phase.RECOVERING and record.epoch > self.shown.epoch:
+        if moved and record.phase is Phase.RECOVERING and record.epoch > self.output.epoch:
             self.moving(_cause(record.reason))
         if paused is not None and paused.value == "true":
             self.stats.rest()
         if not record.finished:
-            self.side.follow(record)
+            self.upstream.follow(record)
         self.changed()
 
     async def end(self, reason: str) -> None:
         """The session is over: tell everybody, and close."""
         self.audience.farewell(self.view())
-        self.side.unwant()
+        self.upstream.unwant()
         await asyncio.sleep(FAREWELL_S)
         await asyncio.gather(*(resource.peer.close(reason) for resource in self.audience.clients))
 
     def close(self) -> None:
         """Leave nothing behind."""
-        self.side.close("the gateway leaves the session")
+        self.upstream.close("the gateway leaves the session")
         self._count_losses()
-        self.shown.close()
+        self.output.close()
         for chore in self._chores:
             chore.cancel()
-        self._around.metrics.drop_session(self.session)
+        self._shared.metrics.drop_session(self.session)
 
     # -- from the worker's side -------------------------------------------------------------------------------------
 
     def request(self, claim: Claim) -> Open:
-        shown = self.shown.last
+        shown = self.output.last
         return Open(
             session=self.session,
             epoch=claim.epoch,
-            gateway=self._around.gateway,
+            gateway=self._shared.gateway,
             publisher=self.audience.publisher is not None,
             codecs=names_of(self.audience.codecs),
             after=None if shown is None else After(run=shown.run, capture_us=shown.capture_us),
         )
 
     def opened(self, channel: WorkerChannel, leaving: WorkerChannel | None) -> None:
-        self.stats.moves += self.shown.opened(channel.epoch, leaving=None if leaving is None else leaving.epoch)
+        self.stats.moves += self.output.opened(channel.epoch, leaving=None if leaving is None else leaving.epoch)
         connection, number = channel.connection, channel.number
         connection.send_codecs(number, self.audience.codecs)
         if self.audience.publisher is not None:
@@ -236,37 +237,37 @@ class LiveStream:
             self.key_frame_wanted()
         self.changed()
 
-    def output(self, channel: WorkerChannel, media: MediaReceived) -> None:
+    def frame_generated(self, channel: WorkerChannel, media: MediaReceived) -> None:
         arrived_us = self.stats.now_us()
         if not self.audience.viewers:
             return
-        verdict = self.shown.show(media, epoch=channel.epoch)
+        verdict = self.output.show(media, epoch=channel.epoch)
         if verdict is not FrameVerdict.SHOW:
-            self._around.metrics.frames_dropped.labels(reason=DROPPED[verdict]).inc()
+            self._shared.metrics.frames_dropped.labels(reason=DROPPED[verdict]).inc()
             return
         own_run = None if self.audience.publisher is None else self.audience.publisher.run
-        if media.unit.codec is self.shown.measured(self.audience.codecs):
+        if media.unit.codec is self.output.measured(self.audience.codecs):
             self.stats.shown(media, arrived_us=arrived_us, own_run=own_run)
-        if self.shown.began(channel.epoch):
+        if self.output.began(channel.epoch):
             self._chore(self._live(channel.epoch))
             self.changed()
 
     def key_frame_wanted(self) -> None:
         if self.audience.publisher is not None and isinstance(self.audience.publisher.peer, IngestPeer):
-            self._around.metrics.key_frame_requests.labels(to="publisher").inc()
+            self._shared.metrics.key_frame_requests.labels(to="publisher").inc()
             self.audience.publisher.peer.request_key_frame()
 
     def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None:
-        if channel is self.side.channel:
+        if channel is self.upstream.channel:
             self.stats.reported(stats.report)
 
     def moving(self, cause: MoveCause) -> None:
-        if cause not in (MoveCause.DRAIN, MoveCause.REQUESTED) and self.shown.lose():
+        if cause not in (MoveCause.DRAIN, MoveCause.REQUESTED) and self.output.lose():
             self.stats.fault(cause)
             self.changed()
 
     def changed(self) -> None:
-        claim = self.side.situation.claim
+        claim = self.upstream.situation.claim
         if claim is not None and claim.epoch > self.record.epoch:
             self.outdated()
         self.audience.state_changed = True
@@ -279,43 +280,43 @@ class LiveStream:
 
     def _still_needed(self) -> WorkerChannel | None:
         """The leaving worker, until its successor has sent its first frame."""
-        leaving = self.side.leaving
-        return leaving if leaving is not None and self.shown.feeds(leaving.epoch) else None
+        leaving = self.upstream.leaving
+        return leaving if leaving is not None and self.output.feeds(leaving.epoch) else None
 
     def _count_losses(self) -> None:
         peer = None if self.audience.publisher is None else self.audience.publisher.peer
-        fan_outs = (fanout.figures for fanout in self.shown.fanouts.values())
+        fan_outs = (fanout.figures for fanout in self.output.fanouts.values())
         self.stats.lost(peer.figures if isinstance(peer, IngestPeer) else None, fan_outs)
 
     def _tell_codecs(self) -> None:
         codecs = self.audience.codecs
-        self.shown.restart(codecs)
-        channel = self.side.serving
+        self.output.restart(codecs)
+        channel = self.upstream.serving
         if channel is not None:
             channel.connection.send_codecs(channel.number, codecs)
 
     def _tell_source(self, *, gone_run: int = 0) -> None:
         run = gone_run if self.audience.publisher is None else self.audience.publisher.run
-        channel = self.side.serving
+        channel = self.upstream.serving
         if channel is not None:
             channel.connection.send_source(channel.number, present=self.audience.publisher is not None, run=run)
 
     def _ask_key_frame(self, codec: Codec) -> None:
-        channel = self.side.serving
+        channel = self.upstream.serving
         if channel is not None:
-            self._around.metrics.key_frame_requests.labels(to="worker").inc()
+            self._shared.metrics.key_frame_requests.labels(to="worker").inc()
             channel.connection.request_key_frame(channel.number, codec)
 
     async def _live(self, epoch: int) -> None:
-        await self._around.claims.set_phase(self.session, epoch, Phase.LIVE)
+        await self._shared.claims.set_phase(self.session, epoch, Phase.LIVE)
 
     async def _refresh(self) -> None:
-        record = await self._around.claims.record(self.session)
+        record = await self._shared.claims.record(self.session)
         if record is not None:
             self.missing_since_s = None
             self.updated(record)
         elif self.missing_since_s is None:
-            self.missing_since_s = self._around.clock.monotonic()
+            self.missing_since_s = self._shared.clock.monotonic()
 
     def _chore(self, work: Any) -> "asyncio.Task[None]":
         async def guarded() -> None:

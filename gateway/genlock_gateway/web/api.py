@@ -132,7 +132,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
         )
         async with asyncio.timeout(STORE_TIMEOUT_S):
             if record.finished:
-                await gateway.leftovers.forget(record.name)
+                await gateway.session_data.forget(record.name)
             else:
                 await _end(gateway, record)
         return Response(status_code=204)
@@ -218,7 +218,7 @@ def _check_updates(records: list[SessionRecord], known: list[SessionRecord | Non
 async def _store(gateway: Gateway, record: SessionRecord, before: SessionRecord | None) -> bool:
     """Write the record; a session that had ended starts anew, one that lives is steered. True if it is new."""
     if before is not None and before.finished:
-        await gateway.leftovers.forget(record.name)
+        await gateway.session_data.forget(record.name)
     created = await gateway.claims.create(record)
     if not created and before is not None:
         old, new = before.session, record.session

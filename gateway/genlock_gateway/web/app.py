@@ -57,7 +57,8 @@ class Farewell:
     another gateway by whatever stands before them, and one that is kept alive would lead back here for ever."""
 
     def __init__(self, app: ASGIApp, *, gateway: Gateway) -> None:
-        self._app, self._gateway = app, gateway
+        self._app = app
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_and_close(message: Message) -> None:
@@ -95,7 +96,8 @@ class RequestMetrics:
     """Counts requests and their time by route template, so that no name of a session becomes a label."""
 
     def __init__(self, app: ASGIApp, *, gateway: Gateway) -> None:
-        self._app, self._metrics = app, gateway.metrics
+        self._app = app
+        self._metrics = gateway.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

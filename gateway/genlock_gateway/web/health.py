@@ -12,8 +12,8 @@ def router(gateway: Gateway) -> APIRouter:
 
     @routes.get("/healthz")
     async def healthz() -> Response:
-        """200 while the event loop turns and every duty comes round; that it answers is half of it."""
-        stuck = gateway.duties.stuck()
+        """200 while the event loop turns and every maintenance loop comes round; that it answers is half of it."""
+        stuck = gateway.maintenance.stuck()
         if stuck:
             return Response(f"stuck: {', '.join(stuck)}\n", 503, media_type="text/plain")
         return Response("ok\n", media_type="text/plain")

@@ -36,7 +36,8 @@ class UnitTrack(MediaStreamTrack):
     async def recv(self) -> "av.Packet[Any]":
         unit = await self.queue.get()
         packet = av.Packet(unit.data)
-        packet.pts, packet.time_base = unit.capture_us * 9 // 100, CLOCK
+        packet.pts = unit.capture_us * 9 // 100
+        packet.time_base = CLOCK
         return packet
 
 

@@ -36,9 +36,13 @@ def encode(
 ) -> list[AccessUnit]:
     """The first unit is a key frame, the others are not."""
     context = cast(av.VideoCodecContext, av.CodecContext.create(ENCODERS[codec], "w"))
-    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-    context.time_base, context.framerate = Fraction(1, fps), Fraction(fps, 1)
-    context.bit_rate, context.gop_size = 1_500_000, 10_000
+    context.width = width
+    context.height = height
+    context.pix_fmt = "yuv420p"
+    context.time_base = Fraction(1, fps)
+    context.framerate = Fraction(fps, 1)
+    context.bit_rate = 1_500_000
+    context.gop_size = 10_000
     context.options = OPTIONS[codec]
     packets = []
     for index in range(frames):

@@ -28,7 +28,7 @@ async def test_a_gateway_posts_what_lives_here_and_takes_it_back_when_it_stops(i
     viewer, _ = await installation.view(gateway), await installation.publish(gateway)
     await more_pictures(viewer)
     board = FigureBoard(installation.store)
-    await gateway.gateway.duties.post_figures()
+    await gateway.gateway.maintenance.post_figures()
     posted = await board.read()
     assert set(posted) == {"default/demo"}
     assert (posted["default/demo"].viewers, posted["default/demo"].publisher) == (1, True)
@@ -36,7 +36,7 @@ async def test_a_gateway_posts_what_lives_here_and_takes_it_back_when_it_stops(i
     stream = gateway.gateway.hub.find("default/demo")
     assert stream is not None
     await until(lambda: not stream.audience.viewers)
-    await gateway.gateway.duties.post_figures()
+    await gateway.gateway.maintenance.post_figures()
     assert (await board.read())["default/demo"].viewers == 0
     await gateway.stop()
     assert await board.read() == {}

@@ -138,7 +138,8 @@ def test_what_rtp_lost_is_counted_once_also_of_the_next_publisher() -> None:
     stream.stats.lost(first, fan_outs)
     stream.stats.lost(first, fan_outs)
     assert counted() == (2, 4)
-    first.lost_frames, fan_outs[1].dropped = 5, 4
+    first.lost_frames = 5
+    fan_outs[1].dropped = 4
     stream.stats.lost(first, fan_outs)
     assert counted() == (5, 5)
     stream.stats.lost(None, fan_outs)

@@ -142,7 +142,8 @@ class Fanout:
         for handle in (self._turn, self._key_timer):
             if handle is not None:
                 handle.cancel()
-        self._turn = self._key_timer = None
+        self._turn = None
+        self._key_timer = None
         self._viewers.clear()
         self._jobs.clear()
         self._ring.clear()

@@ -58,7 +58,8 @@ class Timeline:
                 captured = round((capture_us - self._last_capture_us) * VIDEO_CLOCK_HZ / 1_000_000)
                 step = captured if 0 < captured <= MAX_STEP_S * VIDEO_CLOCK_HZ else elapsed
             self._ticks += max(1, step)
-        self._last_now_s, self._last_capture_us = now_s, capture_us
+        self._last_now_s = now_s
+        self._last_capture_us = capture_us
         stamp = Stamp(self._next_index, self._ticks & 0xFFFFFFFF, self._picture_id)
         self._next_index += packets
         self._picture_id = (self._picture_id + 1) & 0x7FFF

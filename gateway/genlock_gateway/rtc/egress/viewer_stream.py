@@ -97,7 +97,8 @@ class ViewerStream:
         self._writer = writer_for(transport.srtp_keys)
         self._waiting = True
         self._offset = 0
-        self._floor = self._next_index = identity.first_sequence
+        self._floor = identity.first_sequence
+        self._next_index = identity.first_sequence
         self._rtx_index = identity.first_sequence
         self._reported_s = clock.monotonic()
         self._allowance = float(RETRANSMISSION_BURST)

@@ -62,7 +62,8 @@ class FrameAssembler:
     def add(self, packet: MediaPacket) -> Assembled:
         """Take a packet; the sequence number is the 16-bit one of the header."""
         if self._cursor is None:
-            self._cursor = self._highest = packet.sequence
+            self._cursor = packet.sequence
+            self._highest = packet.sequence
             self._resync = True
         extended = self._extend(packet.sequence)
         lost = False
@@ -92,8 +93,11 @@ class FrameAssembler:
     def _restart(self, sequence: int) -> None:
         self._packets.clear()
         self._partial.clear()
-        self._cursor = self._highest = sequence
-        self._resync, self._skipping, self._hole_since_s = True, None, None
+        self._cursor = sequence
+        self._highest = sequence
+        self._resync = True
+        self._skipping = None
+        self._hole_since_s = None
 
     def _drain(self, now_s: float, *, lost: bool) -> Assembled:
         frames: list[BufferedFrame] = []
@@ -117,7 +121,9 @@ class FrameAssembler:
     def _skip_hole(self) -> None:
         self._partial.clear()
         self._cursor = min(self._packets)
-        self._resync, self._skipping, self._hole_since_s = True, None, None
+        self._resync = True
+        self._skipping = None
+        self._hole_since_s = None
 
     def _take_contiguous(self, frames: list[BufferedFrame]) -> None:
         while (packet := self._packets.pop(self._position(), None)) is not None:

@@ -87,7 +87,8 @@ class UdpPort:
         if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket)
             self._socket.close()
-        self._socket = self._loop = None
+        self._socket = None
+        self._loop = None
 
     def send(self, data: bytes, addr: Address) -> None:
         """Send one datagram; one that the kernel does not take now is lost, as UDP packets are."""

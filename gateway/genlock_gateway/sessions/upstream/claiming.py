@@ -9,8 +9,8 @@ from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.record import SessionRecord
 from genlock_core.claims.rules import LinkView, should_move
 from genlock_core.errors import NoCapacity
-from genlock_gateway.sessions.surroundings import SharedParts
 from genlock_gateway.sessions.upstream import mover
+from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -22,34 +22,35 @@ class Claiming:
     Everything raises RedisError while Redis is away and UnknownSession if it does not know the session.
     """
 
-    def __init__(self, session: str, around: SharedParts) -> None:
-        self._session, self._around = session, around
+    def __init__(self, session: str, shared: SharedParts) -> None:
+        self._session = session
+        self._shared = shared
 
     async def claim(self) -> mover.Event:
         """Raises NoCapacity."""
-        return mover.Claimed(await self._timed("claim", self._around.claims.claim(self._session)))
+        return mover.Claimed(await self._timed("claim", self._shared.claims.claim(self._session)))
 
     async def examine(self, claim: Claim, *, quiet_s: Callable[[], float]) -> mover.Event | None:
         """Whether the session must leave the claim's worker, of which nothing was heard for `quiet_s`.
 
-        None if there is nothing to go by: Redis has lost the record, and `duties` writes it back.
+        None if there is nothing to go by: Redis has lost the record, and `maintenance` writes it back.
         """
-        record = await self._timed("record", self._around.claims.record(self._session))
+        record = await self._timed("record", self._shared.claims.record(self._session))
         if record is None:
             return None
         if record.epoch > claim.epoch:
             newer = claim_of(record)
             return None if newer is None else mover.Claimed(newer)
-        view = await self._around.claims.worker(claim.worker.name)
+        view = await self._shared.claims.worker(claim.worker.name)
         if view is not None and view.identity != claim.worker:
             view = None
-        link = LinkView(gateway=self._around.gateway, refused=False, silent_ms=round(1000 * quiet_s()))
+        link = LinkView(gateway=self._shared.gateway, refused=False, silent_ms=round(1000 * quiet_s()))
         cause = should_move(self._session, link, view, lease_expired=record.owner is None)
         return mover.Examined(claim.epoch, cause)
 
     async def move(self, claim: Claim, cause: MoveCause) -> mover.Event:
         """Away from the claim's worker. Raises NoCapacity, StaleEpoch."""
-        claims = self._around.claims
+        claims = self._shared.claims
         view = await claims.worker(claim.worker.name)
         # A worker that was started again under its old name has nothing to do with what became of its predecessor.
         suspect = claim.worker.name if view is None or view.identity == claim.worker else None
@@ -63,7 +64,7 @@ class Claiming:
             result = "no-capacity"
             raise
         finally:
-            self._around.metrics.moves.labels(cause=cause.value, result=result).inc()
+            self._shared.metrics.moves.labels(cause=cause.value, result=result).inc()
         logger.info(
             "%s: %s from %s to %s, cause %s, epoch %d",
             self._session, result, claim.worker.name, move.claim.worker.name, cause.value, move.claim.epoch,
@@ -75,7 +76,7 @@ class Claiming:
         try:
             return await call
         finally:
-            self._around.metrics.claim_seconds.labels(operation=operation).observe(time.perf_counter() - began_s)
+            self._shared.metrics.claim_seconds.labels(operation=operation).observe(time.perf_counter() - began_s)
 
 
 def claim_of(record: SessionRecord) -> Claim | None:

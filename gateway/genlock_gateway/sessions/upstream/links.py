@@ -59,7 +59,10 @@ class Links:
     def __init__(
         self, *, identity: LinkIdentity, secrets: Sequence[bytes], clock: Clock, metrics: GatewayMetrics
     ) -> None:
-        self._identity, self._secrets, self._clock, self._metrics = identity, tuple(secrets), clock, metrics
+        self._identity = identity
+        self._secrets = tuple(secrets)
+        self._clock = clock
+        self._metrics = metrics
         self._links: dict[WorkerIdentity, _Link] = {}
         self._connecting: dict[WorkerIdentity, asyncio.Task[_Link]] = {}
 
@@ -118,7 +121,9 @@ class _Link:
     def __init__(
         self, address: str, connection: LinkConnection, *, metrics: GatewayMetrics, on_down: Callable[[], None]
     ) -> None:
-        self.address, self.connection, self._metrics = address, connection, metrics
+        self.address = address
+        self.connection = connection
+        self._metrics = metrics
         self._on_down = on_down
         self._channels: dict[int, tuple[WorkerChannel, Listener]] = {}
         self._reader = asyncio.create_task(self._read(), name=f"reads link {address}")
@@ -166,7 +171,8 @@ class _Link:
             self._on_down()
         closure = await self.connection.closed
         logger.info("the link to %s is down: %s %s", self.address, closure.cause, closure.detail)
-        channels, self._channels = list(self._channels.values()), {}
+        channels = list(self._channels.values())
+        self._channels.clear()
         for channel, listener in channels:
             self._tell(channel, listener, LinkDown(self.address, closure))
 

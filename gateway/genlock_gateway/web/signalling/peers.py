@@ -21,7 +21,10 @@ class Ending:
     def __init__(
         self, gateway: Gateway, role: str, began_s: float, *, on_closed: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        self._gateway, self._role, self._began_s, self._on_closed = gateway, role, began_s, on_closed
+        self._gateway = gateway
+        self._role = role
+        self._began_s = began_s
+        self._on_closed = on_closed
 
     def connected(self) -> None:
         """ICE and DTLS are up."""

@@ -51,7 +51,7 @@ async def _enter(gateway: Gateway, admitted: Admitted, began_s: float) -> Respon
         on_closed=ending.closed,
     )
     try:
-        peer, answer = await gateway.media.view(admitted.sdp, stream.shown.fanouts, callbacks)
+        peer, answer = await gateway.media.view(admitted.sdp, stream.output.fanouts, callbacks)
     except OfferError as error:
         gateway.hub.drop_if_unused(stream)
         raise refused(error) from error

@@ -37,7 +37,9 @@ class Rig:
     """A peer, its clock, what it sent and what it gave out; `packets` makes RTP of units."""
 
     def __init__(self, codec: Codec) -> None:
-        self.clock, self.transport, self.got = ManualClock(), FakeTransport(), list[AccessUnit]()
+        self.clock = ManualClock()
+        self.transport = FakeTransport()
+        self.got = list[AccessUnit]()
         video = VideoFormat(codec, MEDIA, RTX, ("nack", "nack pli"), "42e01f", 1, "", 0)
         self.peer = IngestPeer(
             transport=cast(PeerTransport, cast(Any, self.transport)),

@@ -12,7 +12,8 @@ THERE: Address = ("192.0.2.2", 2000)
 
 class Peer:
     def __init__(self, ufrag: str, password: str) -> None:
-        self.ice_ufrag, self.ice_password = ufrag, password
+        self.ice_ufrag = ufrag
+        self.ice_password = password
         self.messages: list[stun.Message] = []
         self.data: list[bytes] = []
 

@@ -21,7 +21,8 @@ class Refusing:
     """A socket whose kernel does not segment."""
 
     def __init__(self, inner: socket.socket, code: int) -> None:
-        self._inner, self._code = inner, code
+        self._inner = inner
+        self._code = code
         self.attempts = 0
 
     def sendmsg(self, *args: object) -> int:

@@ -27,11 +27,11 @@ from genlock_core.link.events import (
     StatsReceived,
 )
 from genlock_core.link.messages import Open
-from genlock_gateway.sessions.surroundings import SharedParts
 from genlock_gateway.sessions.upstream import mover
 from genlock_gateway.sessions.upstream.claiming import Claiming, claim_of
 from genlock_gateway.sessions.upstream.links import ChannelEvent, WorkerChannel
 from genlock_gateway.sessions.upstream.mover import Action, MoveStage, Situation
+from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Stream(Protocol):
     def opened(self, channel: WorkerChannel, leaving: WorkerChannel | None) -> None:
         """The worker serves the session in the channel; `leaving` goes on until its successor's picture is there."""
 
-    def output(self, channel: WorkerChannel, media: MediaReceived) -> None: ...
+    def frame_generated(self, channel: WorkerChannel, media: MediaReceived) -> None: ...
     def key_frame_wanted(self) -> None: ...
     def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None: ...
     def moving(self, cause: MoveCause) -> None:
@@ -64,14 +64,15 @@ class Stream(Protocol):
 class Upstream:
     """Where a session stands with its worker. Moved by `want`, `unwant`, `follow`, `tick` and the link's events."""
 
-    def __init__(self, session: str, stream: Stream, around: SharedParts) -> None:
+    def __init__(self, session: str, stream: Stream, shared: SharedParts) -> None:
         self.session = session
         self.situation = Situation()
         self.moves = 0
         self.channel: WorkerChannel | None = None  # of the situation's claim; open once `serving`
         self.leaving: WorkerChannel | None = None  # of the epoch before, while a polite move lasts
-        self._stream, self._around = stream, around
-        self._claiming = Claiming(session, around)
+        self._stream = stream
+        self._shared = shared
+        self._claiming = Claiming(session, shared)
         self._acting: dict[Action, asyncio.Task[None]] = {}
 
     @property
@@ -119,7 +120,7 @@ class Upstream:
 
     def _happened(self, event: mover.Event) -> None:
         before = self.situation
-        self.situation, action = mover.decide(before, event, self._around.clock.monotonic())
+        self.situation, action = mover.decide(before, event, self._shared.clock.monotonic())
         if action is Action.CLOSE:
             self.close("nobody watches")
         elif action is not None:
@@ -171,7 +172,7 @@ class Upstream:
             return
         self._make_way(claim)
         try:
-            channel = await self._around.links.open(claim, self._stream.request(claim), self._heard)
+            channel = await self._shared.links.open(claim, self._stream.request(claim), self._heard)
         except LinkDown as down:
             self._happened(mover.LinkLost(claim.epoch, gone=down.cause is CloseCause.REFUSED))
             return
@@ -182,7 +183,8 @@ class Upstream:
 
     def _make_way(self, claim: Claim) -> None:
         """The channel before this one: kept beside it if its worker is alive and only hands over, else closed."""
-        before, self.channel = self.channel, None
+        before = self.channel
+        self.channel = None
         if before is None:
             return
         alive = before.quiet_s < mover.SILENCE_S and not before.connection.closed.done()
@@ -201,7 +203,7 @@ class Upstream:
         """For how long the worker has shown no progress; until it has opened, since it was asked to."""
         if self.channel is not None:
             return self.channel.quiet_s
-        return self._around.clock.monotonic() - self.situation.since_s
+        return self._shared.clock.monotonic() - self.situation.since_s
 
     async def _move(self, situation: Situation) -> None:
         if situation.claim is None or situation.cause is None:
@@ -211,7 +213,7 @@ class Upstream:
 
     def _jittered(self, wish_s: float) -> float:
         """At most the wish: it is for strangers, and every gateway that waits asks at another moment."""
-        return min(wish_s, mover.backoff_s(self.situation.failures)) * self._around.jitter.uniform(0.75, 1.25)
+        return min(wish_s, mover.backoff_s(self.situation.failures)) * self._shared.jitter.uniform(0.75, 1.25)
 
     # -- the link ---------------------------------------------------------------------------------------------------
 
@@ -223,7 +225,7 @@ class Upstream:
             return
         match event:
             case MediaReceived():
-                self._stream.output(channel, event)
+                self._stream.frame_generated(channel, event)
             case StatsReceived():
                 self._stream.reported(channel, event)
             case KeyFrameWanted() | MediaDropped():
@@ -258,7 +260,7 @@ class Upstream:
     def _heard_of_leaving(self, channel: WorkerChannel, event: ChannelEvent) -> None:
         match event:
             case MediaReceived():
-                self._stream.output(channel, event)
+                self._stream.frame_generated(channel, event)
             case ChannelClosed() | LinkDown():
                 self.leave_old()
             case _:

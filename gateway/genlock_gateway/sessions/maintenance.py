@@ -1,6 +1,6 @@
 """What a gateway does all the time: sweep expired sessions, follow events, keep its own slots alive, write back.
 
-Any gateway does this for all; two that do the same at once only repeat each other. Every duty is a loop that outlives
+Any gateway does this for all; two that do the same at once only repeat each other. Every one is a loop that outlives
 its errors and says when it last succeeded, so that `/healthz` can tell a stuck one.
 """
 
@@ -19,7 +19,7 @@ from genlock_core.errors import NoCapacity, UnknownSession
 from genlock_core.spec.session import Phase
 from genlock_gateway.sessions.figures import figures_of
 from genlock_gateway.sessions.hub import Hub
-from genlock_gateway.sessions.leftovers import SessionDataCleaner
+from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.upstream.mover import backoff_s
 
@@ -50,13 +50,21 @@ class MaintenanceLoops:
         publishers: Publishers,
         gateways: Gateways,
         board: FigureBoard,
-        leftovers: SessionDataCleaner,
+        session_data: SessionDataCleaner,
         hub: Hub,
         address: Callable[[], str],
     ) -> None:
-        self._name, self._claims, self._publishers, self._gateways = name, claims, publishers, gateways
-        self._board, self._leftovers, self._hub, self._address = board, leftovers, hub, address
-        self._clock, self._metrics, self._jitter = hub.around.clock, hub.around.metrics, hub.around.jitter
+        self._name = name
+        self._claims = claims
+        self._publishers = publishers
+        self._gateways = gateways
+        self._board = board
+        self._session_data = session_data
+        self._hub = hub
+        self._address = address
+        self._clock = hub.shared.clock
+        self._metrics = hub.shared.metrics
+        self._jitter = hub.shared.jitter
         self._tasks: list[asyncio.Task[None]] = []
         self._last_round_s: dict[str, float] = {}
         self._orphans: dict[str, tuple[float, int]] = {}  # session -> when to claim it again, tries
@@ -64,18 +72,19 @@ class MaintenanceLoops:
         self._following = False
         self._redis_was_gone = False
         self._stopping = False
-        self._touch_due_s = self._count_due_s = 0.0
+        self._touch_due_s = 0.0
+        self._count_due_s = 0.0
 
     def start(self) -> None:
         """Begin all loops."""
-        for name, every_s, duty in (
+        for name, every_s, work in (
             ("tick", TICK_EVERY_S, self._tick),
             ("sweep", SWEEP_EVERY_S, self._sweep),
             ("presence", ANNOUNCE_EVERY_S, self._presence),
             ("figures", POST_EVERY_S, self.post_figures),
             ("events", 0.0, self._follow),
         ):
-            self._tasks.append(asyncio.create_task(self._loop(name, every_s, duty), name=f"duty {name}"))
+            self._tasks.append(asyncio.create_task(self._loop(name, every_s, work), name=f"maintenance {name}"))
 
     async def stop(self) -> None:
         """End all loops."""
@@ -87,25 +96,25 @@ class MaintenanceLoops:
     def stuck(self) -> tuple[str, ...]:
         """The loops that have ended, or have not come round for `STUCK_S`."""
         now_s = self._clock.monotonic()
-        ended = {task.get_name().removeprefix("duty ") for task in self._tasks if task.done()}
+        ended = {task.get_name().removeprefix("maintenance ") for task in self._tasks if task.done()}
         late = {name for name, at_s in self._last_round_s.items() if now_s - at_s > STUCK_S}
         return tuple(sorted(ended | late))
 
-    async def _loop(self, name: str, every_s: float, duty: Callable[[], Awaitable[None]]) -> None:
+    async def _loop(self, name: str, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
         failures = 0
         while not self._stopping:
             self._last_round_s[name] = self._clock.monotonic()
             try:
                 async with asyncio.timeout(STUCK_S - 1):
-                    await duty()
+                    await work()
                 failures = 0
             except (RedisError, OSError) as error:  # TimeoutError is an OSError
                 if failures == 0:
-                    logger.warning("duty %s: Redis does not answer (%s)", name, type(error).__name__)
+                    logger.warning("maintenance loop %s: Redis does not answer (%s)", name, type(error).__name__)
                 failures += 1
                 self._redis_gone()
             except Exception:
-                logger.exception("duty %s failed", name)
+                logger.exception("maintenance loop %s failed", name)
                 failures += 1
             self._last_round_s[name] = self._clock.monotonic()
             await asyncio.sleep(max(every_s, backoff_s(failures)) if failures else every_s)
@@ -125,10 +134,9 @@ class MaintenanceLoops:
         self._metrics.redis_up.set(1)
         newest = await self._claims.last_event()
         if _position(newest) < _position(self._after):
-            self._redis_was_gone, self._after = (
-                True,
-                newest,
-            )  # it came back empty before anybody noticed that it was away
+            # Redis came back empty before anybody noticed that it was away.
+            self._redis_was_gone = True
+            self._after = newest
         lost = [stream for stream in self._hub.streams if stream.missing_since_s is not None]
         patient_s = self._clock.monotonic() - MISSING_S
         if not self._redis_was_gone and all((stream.missing_since_s or 0.0) > patient_s for stream in lost):
@@ -215,7 +223,8 @@ class MaintenanceLoops:
 
     async def _follow(self) -> None:
         if not self._following:
-            self._after, self._following = await self._claims.last_event(), True
+            self._after = await self._claims.last_event()
+            self._following = True
         for event in await self._claims.events(self._after, BLOCK_MS):
             self._after = event.id
             await self._heard(event)
@@ -228,7 +237,7 @@ class MaintenanceLoops:
             case EventKind.FORGOTTEN:
                 if stream is not None and stream.record.created_ms < at_ms:
                     stream.over = "the session was deleted"
-                await self._leftovers.clear(event.session)
+                await self._session_data.clear(event.session)
             case EventKind.CONTROL if stream is not None:
                 stream.nudge()
                 stream.outdated()

@@ -13,7 +13,9 @@ class SessionDataCleaner:
     """Deletes what sessions leave. All methods raise RedisError."""
 
     def __init__(self, claims: Claims, *, snapshots: SnapshotStore, control: ControlStream) -> None:
-        self._claims, self._snapshots, self._control = claims, snapshots, control
+        self._claims = claims
+        self._snapshots = snapshots
+        self._control = control
 
     async def forget(self, session: str) -> bool:
         """Forget a finished or unowned session with all its data; False if it is owned or unknown."""
