@@ -5,10 +5,12 @@ scripts is named at once and not found out by a session that is gone.
 """
 
 import logging
-from typing import TypeAlias
+from collections.abc import Awaitable
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
@@ -17,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from genlock_core.errors import GenlockError
+from genlock_core.process.tasks import cancellable
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +67,36 @@ async def check(store: Store) -> None:
         )
 
 
+# redis-py may swallow a cancellation (see `process.tasks`), and a loop over Redis would then go on for ever. With these
+# clients a cancelled task gets no further than the command that it waits for. The pipeline of a cluster needs no help:
+# it sends from tasks of its own.
+
+
+class _SingleClient(Redis):
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        command: Awaitable[Any] = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return await cancellable(command)
+
+    def pipeline(
+        self,
+        transaction: bool = True,  # noqa: FBT001, FBT002 - redis-py's signature
+        shard_hint: str | None = None,
+    ) -> Pipeline:
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _Pipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's signature
+        return await cancellable(super().execute(raise_on_error))
+
+
+class _ClusterClient(RedisCluster):
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        return await cancellable(super().execute_command(*args, **kwargs))
+
+
 def _connect_single(url: str) -> Redis:
-    return Redis.from_url(
+    return _SingleClient.from_url(
         url,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
@@ -84,7 +115,7 @@ def _connect_cluster(url: str) -> RedisCluster:
     if not all(part.hostname for part in parts):
         raise ValueError("a host is missing")
     user = urlsplit(f"//{credentials}@host") if credentials else None
-    return RedisCluster(
+    return _ClusterClient(
         startup_nodes=[ClusterNode(str(part.hostname), part.port or 6_379) for part in parts],
         username=unquote(user.username) if user and user.username else None,
         password=unquote(user.password) if user and user.password else None,

@@ -1,6 +1,9 @@
 """Connecting to Redis."""
 
+import asyncio
+import contextlib
 import logging
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import pytest
@@ -28,6 +31,46 @@ async def test_a_cluster_is_checked_and_used(redis_cluster: list[str]) -> None:
         await store.check(client)
         for key in ("{a}x", "{b}x", "{c}x", "{d}x"):
             await cast("Any", client.set(key, "1"))
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("servers", ["redis_url", "redis_cluster"])
+@pytest.mark.parametrize("pipeline", [False, True])
+async def test_a_task_that_is_cancelled_in_a_command_never_goes_on_after_it(
+    servers: str, pipeline: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = request.getfixturevalue(servers)
+    client = store.connect(urls if isinstance(urls, str) else urls[0].replace("redis://", "redis+cluster://"))
+    sent = asyncio.Event()
+    went_on = []
+
+    async def wait_for(sending: Awaitable[None], _timeout: float) -> None:
+        """As Python 3.11's: what it waited for is done, it is cancelled before it goes on, and it swallows that."""
+        await sending
+        sent.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3_600)
+
+    async def work() -> None:
+        if pipeline:
+            async with client.pipeline(transaction=False) as commands:
+                commands.get("{a}1")
+                await cast("Any", commands.execute())
+        else:
+            await client.get("{a}1")
+        went_on.append("went on")
+
+    try:
+        await work()  # connected from here on
+        assert went_on.pop() == "went on"
+        monkeypatch.setattr("redis.asyncio.connection.asyncio.wait_for", wait_for)
+        task = asyncio.create_task(work())
+        await sent.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert not went_on
     finally:
         await client.aclose()
 
