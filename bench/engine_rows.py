@@ -89,8 +89,8 @@ def session_row(model: CausalWan, number: int, *, width: int, height: int) -> Ro
         ring=ring,
         text=TextKv(drawn(weight.new_empty(text)), drawn(weight.new_empty(text))),
         slots=(layout.slot(frame),),
-        query_turns=(frame_index(Positions.RELATIVE, layout, frame, frame),),
-        key_turns=slot_indices(Positions.RELATIVE, layout, layout.by_slot(frame + 1), frame),
+        query_positions=(frame_index(Positions.RELATIVE, layout, frame, frame),),
+        key_positions=slot_indices(Positions.RELATIVE, layout, layout.by_slot(frame + 1), frame),
     )
 
 

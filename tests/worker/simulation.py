@@ -151,8 +151,8 @@ class Simulation:
         self.cost.observe(batch.shape, len(batch.rows), seconds)
         self.batches.append((self.now, batch.rows))
         for row in batch.rows:
-            if (flight := self.lanes[row.session].done(row)) is not None:
-                self._finished(row.session, flight.chunk, flight.complete_s)
+            if (in_flight := self.lanes[row.session].done(row)) is not None:
+                self._finished(row.session, in_flight.chunk, in_flight.complete_s)
 
     def _finished(self, name: str, chunk: int, complete_s: float) -> None:
         session = self.sessions[name]

@@ -242,7 +242,7 @@ async def test_a_session_that_somebody_else_moves_politely_keeps_the_chunk_that_
     publisher.aim(gateway.link_of(again), again.channel)
     await until(lambda: again.media and again.reports, "frames of the new worker")
     gateway.link_of(viewer).close_channel(viewer.channel, "the new worker sends")
-    await until(lambda: not first.agent.departures._leaving, "the old worker to be alone")
+    await until(lambda: not first.agent.session_drain._leaving, "the old worker to be alone")
     assert again.reports[-1].restored
     assert again.reports[-1].sink_digest == viewer.reports[-1].sink_digest
     assert first.registry.get_sample_value("genlock_snapshot_failures_total", {"reason": "fenced"}) is None
@@ -479,7 +479,7 @@ async def test_work_without_a_slot_is_refused(home: House, gateway: FakeGateway)
     one, other = await home.claims.claim(SESSION), await home.claims.claim("default/other")
     await until(lambda: len(worker.agent.sessions) == 2, "both sessions")
     worker.agent.offer = replace(worker.agent.offer, capacity=999)
-    worker.agent.departures.drop(worker.agent.sessions["default/other"], "the test takes it away")
+    worker.agent.session_drain.drop(worker.agent.sessions["default/other"], "the test takes it away")
     refused = await gateway.open(worker.address, "default/other", other.epoch)
     assert refused.refused is not None
     assert refused.refused.reason in (RefusalReason.NO_SLOT, RefusalReason.NOT_OWNER)
@@ -500,13 +500,13 @@ async def test_the_figures_of_a_session_that_came_straight_back_go_on(home: Hous
     first, record, before = worker.agent.sessions[SESSION], await home.claims.record(SESSION), frames_out()
     assert record is not None
     assert before is not None
-    worker.agent.departures.drop(first, "the test takes it away")
+    worker.agent.session_drain.drop(first, "the test takes it away")
     again = worker.agent._start(record)
     assert again is not first
     viewer = await gateway.open(worker.address, SESSION, claim.epoch)
     await until(lambda: len(viewer.media) >= 2, "frames of the second")
     assert (frames_out() or 0) > before
-    worker.agent.departures.ended(again, End(Phase.ENDED, "the test is over"))
+    worker.agent.session_drain.ended(again, End(Phase.ENDED, "the test is over"))
     await until(lambda: frames_out() is None, "its series to go with it")
 
 

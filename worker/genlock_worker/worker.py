@@ -58,11 +58,16 @@ class Worker:
         metrics: WorkerMetrics,
         health: WorkerHealth,
     ) -> None:
-        self.settings, self.identity = settings, WorkerIdentity.fresh(settings.name)
-        self.registry, self.health = metrics.registry, health
+        self.settings = settings
+        self.identity = WorkerIdentity.fresh(settings.name)
+        self.registry = metrics.registry
+        self.health = health
         self.address = ""
         """host:port that gateways connect to, once it is started."""
-        self._store, self._secrets, self._engine, self._clock = store, link_secrets, engine, clock
+        self._store = store
+        self._secrets = link_secrets
+        self._engine = engine
+        self._clock = clock
         self._claims = Claims(store)
         self._metrics = metrics
         self._version = WriterVersion(self._claims)

@@ -64,7 +64,7 @@ def test_what_the_user_wants_is_taken_at_once() -> None:
     assert policy.decide(now, load_with_one_more=2.0) == 2
 
 
-def test_a_wish_below_the_minimum_stands() -> None:
+def test_a_request_below_the_minimum_stands() -> None:
     policy = StepPolicy(requested=1, minimum=2, now_s=0.0)
     policy.trouble(5.0)
     policy.trouble(5.1)
@@ -72,7 +72,7 @@ def test_a_wish_below_the_minimum_stands() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 3), st.booleans(), st.floats(0, 2)), max_size=80))
-def test_steps_stay_between_minimum_and_wish(events: list[tuple[float, bool, float]]) -> None:
+def test_steps_stay_between_minimum_and_request(events: list[tuple[float, bool, float]]) -> None:
     policy, now = StepPolicy(requested=3, minimum=2, now_s=0.0), 0.0
     for wait, trouble, load in events:
         now += wait

@@ -30,10 +30,10 @@ def test_the_rows_of_a_chunk_run_one_after_the_other() -> None:
     one = lane()
     one.offer(chunk(5))
     assert rows(one) == [(0, 0)]
-    flight = one.begin(2)
+    in_flight = one.begin(2)
     assert one.done(Row("s", 0, 0)) is None
     assert rows(one) == [(1, 0)]
-    assert one.done(Row("s", 1, 0)) is flight
+    assert one.done(Row("s", 1, 0)) is in_flight
     assert rows(one) == []
 
 
@@ -116,13 +116,13 @@ def test_losses_fade_as_chunks_are_served() -> None:
     assert 0 < one.loss < lost
 
 
-def test_restored_flights_go_on_where_they_were() -> None:
+def test_restored_chunks_in_flight_go_on_where_they_were() -> None:
     one = lane()
     position = SourcePosition(3, 99)
-    one.reset(next_chunk=8, flights=[LaneChunk(7, 2, 1, 1.0, position, None)], last_fed=position)
+    one.reset(next_chunk=8, chunks_in_flight=[LaneChunk(7, 2, 1, 1.0, position, None)], last_fed=position)
     assert rows(one) == [(1, 7)]
     with pytest.raises(KeyError):
-        one.flight(6)
+        one.in_flight(6)
 
 
 def test_it_expects_the_next_chunk_a_chunk_later() -> None:
@@ -168,25 +168,25 @@ def test_a_session_of_one_step_begins_no_third_chunk_before_the_firsts_pictures_
 
 def test_a_lane_is_idle_only_when_its_pictures_are_there() -> None:
     one = lane(1)
-    flight = begun(one, 5)
+    in_flight = begun(one, 5)
     one.done(Row("s", 0, 0))
-    one.decoding(flight, 5.0)
+    one.decoding(in_flight, 5.0)
     assert not one.is_idle
-    one.shown(flight, 5.1)
+    one.shown(in_flight, 5.1)
     assert one.is_idle
 
 
 @pytest.mark.parametrize("reset", [True, False])
 def test_pictures_of_before_a_reset_are_nobodys(reset: bool) -> None:
     one = lane(1)
-    flight = begun(one, 5)
+    in_flight = begun(one, 5)
     one.done(Row("s", 0, 0))
-    one.decoding(flight, 5.0)
+    one.decoding(in_flight, 5.0)
     if reset:
-        one.reset(next_chunk=0, flights=[], last_fed=None)
+        one.reset(next_chunk=0, chunks_in_flight=[], last_fed=None)
     else:
         one.forget_decoding()
-    assert not one.shown(flight, 5.1)
+    assert not one.shown(in_flight, 5.1)
 
 
 def test_a_chunk_is_due_earlier_where_decoding_takes_long() -> None:
@@ -194,9 +194,9 @@ def test_a_chunk_is_due_earlier_where_decoding_takes_long() -> None:
     begun(one, 5)
     (before,) = one.candidates()
     for number in range(60):
-        flight = LaneChunk(number, 1, 1, 1.0, SourcePosition(1, 4), None)
-        one.decoding(flight, 5.0)
-        one.shown(flight, 5.08)
+        in_flight = LaneChunk(number, 1, 1, 1.0, SourcePosition(1, 4), None)
+        one.decoding(in_flight, 5.0)
+        one.shown(in_flight, 5.08)
     assert [candidate.deadline_s for candidate in one.candidates()] == pytest.approx(
         [before.deadline_s - 0.08], abs=0.001
     )

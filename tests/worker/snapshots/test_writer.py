@@ -25,8 +25,8 @@ SESSION, MODEL = "default/demo", "wan2.1-1.3b"
 def checkpoint(chunk: int) -> Checkpoint:
     blocks = {f"r0.f{i}": {"latent": np.full((2, 3), i, np.float16)} for i in range(chunk + 1)}
     state = EngineState(chunk, {"frames": chunk, "look": "neon"}, {"last": np.arange(4, dtype=np.float32)}, blocks)
-    flight = InFlightMark(chunk, 2, 1, SourcePosition(7, 100 + chunk))
-    return Checkpoint(state, (flight,), SourcePosition(7, 100 + chunk))
+    in_flight = InFlightMark(chunk, 2, 1, SourcePosition(7, 100 + chunk))
+    return Checkpoint(state, (in_flight,), SourcePosition(7, 100 + chunk))
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ def test_a_checkpoint_comes_back_as_it_was() -> None:
     snapshot = to_snapshot(checkpoint(3), session=SESSION, model=MODEL, version=1, epoch=5, control_id="9-0")
     delta = encode_delta(snapshot, written={})
     again = to_checkpoint(decode(delta.head, delta.blocks, session=SESSION, model=MODEL))
-    assert again.flights == checkpoint(3).flights
+    assert again.chunks_in_flight == checkpoint(3).chunks_in_flight
     assert again.source == SourcePosition(7, 103)
     assert again.state.attributes == {"frames": 3, "look": "neon"}
     assert set(again.state.blocks) == {f"r0.f{i}" for i in range(4)}

@@ -128,7 +128,8 @@ class EngineFailure(Exception):
     """A row could not be computed (NaN, out of memory); names the session, which alone is reset."""
 
     def __init__(self, session: str, reason: str) -> None:
-        self.session, self.reason = session, reason
+        self.session = session
+        self.reason = reason
         super().__init__(f"{session}: {reason}")
 
 
@@ -201,7 +202,7 @@ class Engine(Protocol):
         ...
 
     def steps_in_use(self, session: str) -> int:
-        """The denoising steps of the last chunk fed: fewer than wished where memory is short."""
+        """The denoising steps of the last chunk fed: fewer than requested where memory is short."""
         ...
 
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:

@@ -43,7 +43,7 @@ class InputChunk:
 
     frames: tuple[SourceFrame, ...]
     complete_s: float
-    """When its last frame was there (monotonic seconds): where its deadline starts (DESIGN section 6)."""
+    """When its last frame was there (monotonic seconds): where its deadline starts."""
 
     @property
     def last(self) -> SourcePosition:
@@ -85,11 +85,9 @@ class FrameRateConverter:
         if position.run != self._run or gap > MAX_GAP_PERIODS * self._period_us:
             if position.run < self._run:
                 return
-            self._run, self._next_tick_us, self._last_us = (
-                position.run,
-                float(position.capture_us),
-                position.capture_us - 1,
-            )
+            self._run = position.run
+            self._next_tick_us = float(position.capture_us)
+            self._last_us = position.capture_us - 1
         elif gap <= 0:
             return
         served = 0

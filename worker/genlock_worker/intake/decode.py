@@ -46,7 +46,8 @@ class Decoder:
             return None
         try:
             packet = av.Packet(unit.data)
-            packet.pts = packet.dts = unit.capture_us
+            packet.pts = unit.capture_us
+            packet.dts = unit.capture_us
             frames = self._context.decode(packet)
         except FFmpegError as error:
             self._broken(f"{type(error).__name__}: {error}")

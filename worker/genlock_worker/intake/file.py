@@ -55,9 +55,12 @@ class FileSource:
         executor: Executor,
         after: SourcePosition | None = None,
     ) -> None:
-        self._path, self._loop = path, loop
-        self._width, self._height = width, height
-        self._metronome, self._executor = metronome, executor
+        self._path = path
+        self._loop = loop
+        self._width = width
+        self._height = height
+        self._metronome = metronome
+        self._executor = executor
         self._after_us = -1 if after is None else after.capture_us
 
     async def frames(self) -> AsyncIterator[SourceFrame]:

@@ -57,8 +57,12 @@ class Intake:
     ) -> None:
         self.paused = False
         """While True, what comes is decoded and not used."""
-        self._spec, self._executor, self._media_root = spec, executor, media_root
-        self._metrics, self._offer, self._meter = metrics, offer, meter
+        self._spec = spec
+        self._executor = executor
+        self._media_root = media_root
+        self._metrics = metrics
+        self._offer = offer
+        self._meter = meter
         self._metronome = Metronome(clock)
         self._linked = asyncio.Event()
         self._former = ChunkFormer(frame_rate=spec.frame_rate)

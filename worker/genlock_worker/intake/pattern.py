@@ -86,8 +86,12 @@ class TestPatternSource:
         executor: Executor,
         after: SourcePosition | None = None,
     ) -> None:
-        self._width, self._height, self._rate = width, height, frame_rate
-        self._metronome, self._executor, self._after = metronome, executor, after
+        self._width = width
+        self._height = height
+        self._rate = frame_rate
+        self._metronome = metronome
+        self._executor = executor
+        self._after = after
 
     async def frames(self) -> AsyncIterator[SourceFrame]:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,9 @@ class PromptOnlySource:
     """Empty frames at the session's frame rate, from the frame after `after` on."""
 
     def __init__(self, *, frame_rate: int, metronome: Metronome, after: SourcePosition | None = None) -> None:
-        self._rate, self._metronome, self._after = frame_rate, metronome, after
+        self._rate = frame_rate
+        self._metronome = metronome
+        self._after = after
 
     async def frames(self) -> AsyncIterator[SourceFrame]:
         index = next_index(self._after, self._rate)

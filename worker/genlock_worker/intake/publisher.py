@@ -57,8 +57,12 @@ class PublisherSource:
         after: SourcePosition | None = None,
     ) -> None:
         self.after = after
-        self._session, self._width, self._height = session, width, height
-        self._clock, self._executor, self._metrics = clock, executor, metrics
+        self._session = session
+        self._width = width
+        self._height = height
+        self._clock = clock
+        self._executor = executor
+        self._metrics = metrics
         self._ask = ask_key_frame
         self._units: deque[SourceUnit] = deque()
         self._bytes = 0
@@ -108,7 +112,8 @@ class PublisherSource:
         if unit.run < self._run:
             return None
         if self._decoder is None or unit.run > self._run or self._decoder.codec is not unit.unit.codec:
-            self._decoder, self._run = Decoder(unit.unit.codec), unit.run
+            self._decoder = Decoder(unit.unit.codec)
+            self._run = unit.run
         elif self._last != (unit.lane, unit.sequence - 1):
             self._decoder.gap()
         self._last = (unit.lane, unit.sequence)

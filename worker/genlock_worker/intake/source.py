@@ -35,7 +35,8 @@ class Metronome:
     """Lets media time pass as real time does, but only while it is running (`run`, `stop`)."""
 
     def __init__(self, clock: Clock, *, sleep: Sleep = asyncio.sleep) -> None:
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
+        self._sleep = sleep
         self._running = asyncio.Event()
         self._start_s: float | None = None
 

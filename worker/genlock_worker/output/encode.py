@@ -91,7 +91,8 @@ class AvEncoder:
         context = av.CodecContext.create(self.name, "w")
         if not isinstance(context, VideoCodecContext):
             raise EncoderFailure(f"{self.name} is not a video encoder")
-        context.width, context.height = settings.width, settings.height
+        context.width = settings.width
+        context.height = settings.height
         context.pix_fmt = "yuv420p"
         context.framerate = fractions.Fraction(settings.frame_rate)
         context.time_base = fractions.Fraction(1, settings.frame_rate)
@@ -157,5 +158,6 @@ class IdrRequests:
         """Whether the frame that is encoded now is to be an IDR."""
         if not self.is_wanted(now_s):
             return False
-        self._wanted, self._last_s = False, now_s
+        self._wanted = False
+        self._last_s = now_s
         return True

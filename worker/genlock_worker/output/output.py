@@ -95,8 +95,13 @@ class Output:
         metrics: WorkerMetrics,
         on_sent: Callable[[SentFrame], None],
     ) -> None:
-        self._session, self._settings, self._h264 = session, settings, h264
-        self._clock, self._executor, self._metrics, self._on_sent = clock, executor, metrics, on_sent
+        self._session = session
+        self._settings = settings
+        self._h264 = h264
+        self._clock = clock
+        self._executor = executor
+        self._metrics = metrics
+        self._on_sent = on_sent
         self._channels: dict[object, _Channel] = {}
         self._encodings: dict[Codec, _Encoding] = {}
         self._waiting: deque[OutputFrame] = deque()
@@ -188,7 +193,8 @@ class Output:
     async def _encode_and_send(self, frame: OutputFrame, now_s: float) -> tuple[int, float]:
         """Encode for every wanted codec and send; returns the bytes and when the last encoding was done."""
         loop = asyncio.get_running_loop()
-        self._last, self._last_sent_s = frame, now_s
+        self._last = frame
+        self._last_sent_s = now_s
         size, encoded_s = 0, now_s
         late = bool(frame.stages_s) and is_miss(now_s, frame.pace.due_s)
         for codec in sorted({codec for channel in self._channels.values() for codec in channel.viewers.codecs}):
@@ -230,18 +236,18 @@ class Output:
 
 def output_frames(chunk: GeneratedChunk, paced: list[PacedFrame], *, frame_rate: int) -> list[OutputFrame]:
     """A generated chunk as frames to send: each with its place in the source and the stages that it passed."""
-    flight, count = chunk.flight, len(chunk.frames)
+    in_flight, count = chunk.in_flight, len(chunk.frames)
     frames = []
     for index, (picture, pace) in enumerate(zip(chunk.frames, paced, strict=True)):
-        stages, passed = StageTimes(), [(Stage.CHUNKED, flight.complete_s)]
-        if flight.source is not None:
-            frame = flight.source.frames[index]
+        stages, passed = StageTimes(), [(Stage.CHUNKED, in_flight.complete_s)]
+        if in_flight.source is not None:
+            frame = in_flight.source.frames[index]
             position, stages = frame.position, frame.stages
             passed = [(Stage.RECEIVED, frame.received_s), (Stage.DECODED, frame.decoded_s or frame.received_s), *passed]
         else:
             back_us = round((count - 1 - index) * 1_000_000 / frame_rate)
-            position = SourcePosition(flight.last.run, flight.last.capture_us - back_us)
-        passed += [(Stage.STARTED, flight.started_s), (Stage.GENERATED, chunk.generated_s)]
+            position = SourcePosition(in_flight.last.run, in_flight.last.capture_us - back_us)
+        passed += [(Stage.STARTED, in_flight.started_s), (Stage.GENERATED, chunk.generated_s)]
         frames.append(
             OutputFrame(
                 picture=picture,
@@ -249,7 +255,7 @@ def output_frames(chunk: GeneratedChunk, paced: list[PacedFrame], *, frame_rate:
                 pace=pace,
                 stages_s=tuple(passed),
                 stages=stages,
-                complete_s=flight.complete_s,
+                complete_s=in_flight.complete_s,
                 first_of_chunk=index == 0,
             )
         )

@@ -37,7 +37,8 @@ class Pacer:
     """
 
     def __init__(self, *, frame_rate: int, deadline_s: float) -> None:
-        self._frame_rate, self._period_s = frame_rate, 1 / frame_rate
+        self._frame_rate = frame_rate
+        self._period_s = 1 / frame_rate
         self._deadline_s = deadline_s
         self._needed: deque[tuple[float, float]] = deque()
         self._last_send_s: float | None = None

@@ -1,7 +1,7 @@
 """The worker's word in the control plane: registers it, renews its leases, takes sessions on, lets them go.
 
 Redis' word on who owns a session is the truth (`Renewal.owned`); the inbox only makes it quicker. While Redis is away
-the worker goes on with what it has, and reasserts that when Redis is back without its data (DESIGN section 3).
+the worker goes on with what it has, and reasserts that when Redis is back without its data.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from genlock_core.claims.rules import RENEW_EVERY_S
 from genlock_core.link.messages import RefusalReason
 from genlock_core.spec.session import Phase
 from genlock_worker.errands import Errands
-from genlock_worker.ownership.drain import Drain
+from genlock_worker.ownership.drain import SessionDrain
 from genlock_worker.session.gateway_channel import ChannelRefusal
 from genlock_worker.session.live_session import LiveSession
 from genlock_worker.session.opening import Services
@@ -40,13 +40,17 @@ class Agent:
     """
 
     def __init__(self, offer: WorkerOffer, services: Services) -> None:
-        self.offer, self.draining, self.closed = offer, False, False
+        self.offer = offer
+        self.draining = False
+        self.closed = False
         self.superseded = asyncio.Event()
         self.rounds: dict[str, float] = {}
         self.sessions: dict[str, LiveSession] = {}
-        self._services, self._claims, self._metrics = services, services.claims, services.metrics
+        self._services = services
+        self._claims = services.claims
+        self._metrics = services.metrics
         self._errands = Errands()
-        self.departures = Drain(offer.identity, self.sessions, services=services, errands=self._errands)
+        self.session_drain = SessionDrain(offer.identity, self.sessions, services=services, errands=self._errands)
 
     def leaving(self) -> str:
         """Why no session comes here any more; "" while they may."""
@@ -113,9 +117,9 @@ class Agent:
         for name, epoch in known.items():
             live = self.sessions.get(name)
             if live is not None and live.epoch == epoch and renewal.owned.get(name) != epoch:
-                self.departures.lost(live)
+                self.session_drain.lost(live)
         for name, epoch in renewal.owned.items():
-            if name not in self.sessions and not self.departures.has_finished(name, epoch):
+            if name not in self.sessions and not self.session_drain.has_finished(name, epoch):
                 await self._take(name, epoch)
 
     async def _reassert(self) -> None:
@@ -126,7 +130,7 @@ class Agent:
         logger.warning("Redis had lost this worker: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
         for live in serving:
             if live.name in outcome.refused:
-                self.departures.drop(live, "it belongs to another owner")
+                self.session_drain.drop(live, "it belongs to another owner")
 
     async def follow_inbox(self) -> None:
         """Take sessions on and let them go as the inbox says, for ever."""
@@ -151,9 +155,9 @@ class Agent:
         if live is None or live.epoch != epoch:
             return
         if assignment.successor_epoch and assignment.cause in (MoveCause.DRAIN, MoveCause.REQUESTED):
-            self.departures.hand_over(live, epoch=assignment.successor_epoch, address=assignment.successor_address)
+            self.session_drain.hand_over(live, epoch=assignment.successor_epoch, address=assignment.successor_address)
         else:
-            self.departures.drop(live, "it was withdrawn")
+            self.session_drain.drop(live, "it was withdrawn")
 
     # -- sessions come ------------------------------------------------------------------------------------------------
 
@@ -172,14 +176,14 @@ class Agent:
         if live is not None:
             if live.epoch >= record.epoch:
                 return live
-            self.departures.drop(live, "it was claimed anew")
-        self.departures.came_back(record.name)
-        live = LiveSession(record, epoch=record.epoch, services=self._services, on_end=self.departures.ended)
+            self.session_drain.drop(live, "it was claimed anew")
+        self.session_drain.came_back(record.name)
+        live = LiveSession(record, epoch=record.epoch, services=self._services, on_end=self.session_drain.ended)
         self.sessions[record.name] = live
         used = sum(session.record.cost for session in self.sessions.values())
         if used > self.offer.capacity:
             logger.error("%s: no slot for it (%d of %d thousandths)", record.name, used, self.offer.capacity)
-            self.departures.pass_by(live)
+            self.session_drain.pass_by(live)
         else:
             self._errands.start(live.open())
         return live
@@ -198,7 +202,7 @@ class Agent:
         if record is None or record.owner != self.offer.identity or record.epoch != epoch:
             known = record.epoch if record is not None else 0
             raise ChannelRefusal(RefusalReason.NOT_OWNER, "another worker or epoch has it", epoch=known)
-        if live is None and self.departures.has_finished(session, epoch):
+        if live is None and self.session_drain.has_finished(session, epoch):
             raise ChannelRefusal(RefusalReason.NOT_OWNER, "it has just ended here", epoch=epoch)
         if live is None and self.draining:
             raise ChannelRefusal(RefusalReason.DRAINING, "the worker drains", epoch=epoch)
@@ -211,7 +215,7 @@ class Agent:
         self.draining = True
         try:
             async with asyncio.timeout(timeout_s):
-                await self.departures.move_all()
+                await self.session_drain.move_all()
         except TimeoutError:
             logger.error("the drain ran out of time; left: %s", ", ".join(self.sessions) or "none")
             return False
@@ -219,5 +223,5 @@ class Agent:
 
     async def close(self) -> None:
         """Leave everything as it is in Redis and stop: what is left here is found by its lease."""
-        await self.departures.close_all("the worker stops")
+        await self.session_drain.close_all("the worker stops")
         await self._errands.close()

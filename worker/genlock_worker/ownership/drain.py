@@ -28,7 +28,7 @@ HANDOVER_S = 3.0
 """How long a session that was handed over goes on for gateways that have not seen the new worker's first frame."""
 
 
-class Drain:
+class SessionDrain:
     """Takes sessions out of `serving`, the agent's table, which it shares: every way out of the worker is here.
 
     A session is served -> leaving (handed over: it still sends to gateways that have not left) -> closed, or is closed
@@ -38,8 +38,11 @@ class Drain:
     def __init__(
         self, me: WorkerIdentity, serving: dict[str, LiveSession], *, services: Services, errands: Errands
     ) -> None:
-        self._me, self._serving, self._errands = me, serving, errands
-        self._claims, self._metrics = services.claims, services.metrics
+        self._me = me
+        self._serving = serving
+        self._errands = errands
+        self._claims = services.claims
+        self._metrics = services.metrics
         self._leaving: dict[LiveSession, asyncio.Task[None]] = {}
         self._finished: dict[str, int] = {}
         """Sessions that ended here, by the epoch in which they did: not to be started again."""

@@ -47,7 +47,10 @@ class GatewayLink:
     def __init__(
         self, connection: LinkConnection, *, directory: Directory, clock: Clock, metrics: WorkerMetrics
     ) -> None:
-        self._connection, self._directory, self._clock, self._metrics = connection, directory, clock, metrics
+        self._connection = connection
+        self._directory = directory
+        self._clock = clock
+        self._metrics = metrics
         self._channels: dict[int, tuple[LiveSession, GatewayChannel]] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
 

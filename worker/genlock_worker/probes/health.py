@@ -31,19 +31,23 @@ class WorkerHealth:
     """Answers for /healthz and /readyz, each "" if all is well. `look` is called all the time, by any thread."""
 
     def __init__(self, start_up: StartUp, clock: Clock) -> None:
-        self.start_up, self._clock = start_up, clock
+        self.start_up = start_up
+        self._clock = clock
         self._serving: Serving | None = None
-        self._progress, self._progressed_s = -1, clock.monotonic()
+        self._progress = -1
+        self._progressed_s = clock.monotonic()
 
     def serves(self, serving: Serving) -> None:
         """The start is over: from now on there is something that can be stuck."""
-        self._progress, self._progressed_s = serving.progress(), self._clock.monotonic()
+        self._progress = serving.progress()
+        self._progressed_s = self._clock.monotonic()
         self._serving = serving
 
     def look(self) -> None:
         """Note whether the engine has made progress since the last look."""
         if self._serving is not None and (progress := self._serving.progress()) != self._progress:
-            self._progress, self._progressed_s = progress, self._clock.monotonic()
+            self._progress = progress
+            self._progressed_s = self._clock.monotonic()
 
     def ailment(self) -> str:
         """What is stuck. Nothing is before the worker serves: a model may take its time to load."""

@@ -34,7 +34,8 @@ class StartUp:
     """One start, measured. `reached` is called at the end of every phase, in their order."""
 
     def __init__(self, clock: Clock, metrics: WorkerMetrics, *, import_s: float) -> None:
-        self._clock, self._metrics = clock, metrics
+        self._clock = clock
+        self._metrics = metrics
         self._last_s = clock.monotonic()
         self.seconds: dict[StartPhase, float] = {}
         self._took(StartPhase.IMPORT, import_s)

@@ -30,7 +30,8 @@ class DeviceMemory:
 
     def __init__(self, engine: Engine) -> None:
         assert isinstance(engine, DiffusionEngine)
-        self._engine, self._device = engine, engine.device
+        self._engine = engine
+        self._device = engine.device
         self._before = 0
 
     def begin(self) -> None:

@@ -154,9 +154,12 @@ class _Stream:
     """The sessions of one combination, all at the same chunk."""
 
     def __init__(self, engine: Engine, combination: Combination, names: Sequence[str], clock: Clock) -> None:
-        self._engine, self._names, self._clock = engine, names, clock
+        self._engine = engine
+        self._names = names
+        self._clock = clock
         self._steps = combination.steps
-        self._first, self._later = first_pictures(combination), later_pictures(combination)
+        self._first = first_pictures(combination)
+        self._later = later_pictures(combination)
         self._next = 1
         self._taken_s: dict[int, float] = {}
         """When each chunk in flight was taken in."""

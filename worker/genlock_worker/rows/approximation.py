@@ -15,10 +15,11 @@ RAISE_BELOW_LOAD = 0.85
 
 
 class StepPolicy:
-    """The step count of one session; `requested` is the user's wish, `minimum` what approximation allows."""
+    """The step count of one session; `requested` is what the user asked for, `minimum` what approximation allows."""
 
     def __init__(self, *, requested: int, minimum: int, now_s: float) -> None:
-        self.requested, self.steps = requested, requested
+        self.requested = requested
+        self.steps = requested
         self._minimum = minimum
         self._troubles: list[float] = []
         self._changed_s = now_s
@@ -27,7 +28,8 @@ class StepPolicy:
 
     def request(self, steps: int, now_s: float) -> None:
         """The user wants `steps`: taken at once, overload lowers it again."""
-        self.requested = self.steps = steps
+        self.requested = steps
+        self.steps = steps
         self._troubles.clear()
         self._changed_s = now_s
         self._patience_s = RAISE_AFTER_S
@@ -43,9 +45,12 @@ class StepPolicy:
         if len(recent) >= LOWER_AFTER_TROUBLES and self.steps > floor and now_s - self._changed_s >= LOWER_COOLDOWN_S:
             if self._raised_s is not None and now_s - self._raised_s < 2 * self._patience_s:
                 self._patience_s = min(2 * self._patience_s, RAISE_AFTER_MAX_S)
-            self.steps, self._changed_s = self.steps - 1, now_s
+            self.steps = self.steps - 1
+            self._changed_s = now_s
         elif self.steps < self.requested and load_with_one_more < RAISE_BELOW_LOAD:
             quiet_since = max([self._changed_s, *self._troubles[-1:]])
             if now_s - quiet_since >= self._patience_s:
-                self.steps, self._changed_s, self._raised_s = self.steps + 1, now_s, now_s
+                self.steps = self.steps + 1
+                self._changed_s = now_s
+                self._raised_s = now_s
         return self.steps

@@ -21,5 +21,5 @@ class Checkpoint:
     """Enough to go on from: the engine's state, what was in flight, and the last source frame that was fed."""
 
     state: EngineState
-    flights: tuple[InFlightMark, ...]
+    chunks_in_flight: tuple[InFlightMark, ...]
     source: SourcePosition | None

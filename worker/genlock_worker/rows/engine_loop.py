@@ -3,7 +3,7 @@
 Everything before it (decoding, preparing prompts) and after it (encoding) may be late; it never waits for either. Its
 `progress` counter advances with every turn, every session that was opened or restored, every micro-step and every part
 of one that the engine says it finished, and with nothing else, so that heartbeats that carry it stop when the engine is
-stuck (DESIGN section 3) and only then: a restore on a slow device takes many parts' time. Turns do not count while a
+stuck and only then: a restore on a slow device takes many parts' time. Turns do not count while a
 chunk is being decoded for longer than any takes: the engine decodes beside this thread, which would not notice.
 """
 
@@ -44,7 +44,11 @@ class EngineLoop:
     def __init__(
         self, engine: Engine, *, clock: Clock, cost: CostModel, metrics: WorkerMetrics, loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._engine, self._clock, self._cost, self._metrics, self._loop = engine, clock, cost, metrics, loop
+        self._engine = engine
+        self._clock = clock
+        self._cost = cost
+        self._metrics = metrics
+        self._loop = loop
         self._residents: dict[str, Resident] = {}
         self._commands: deque[Callable[[], None]] = deque()
         # Guards the lanes, the residents' table and the commands; never held while the engine works.
@@ -60,11 +64,13 @@ class EngineLoop:
             cost=cost,
             metrics=metrics,
         )
-        self._preparations = PromptQueue(engine.prepare, self._apply)
+        self._prompts = PromptQueue(engine.prepare, self._apply)
         self._opening: set[str] = set()
         """Sessions whose first prompt is being prepared."""
         self._turns = 0
-        self._busy_before_s, self._busy_since_s, self._load = 0.0, clock.monotonic(), 0.0
+        self._busy_before_s = 0.0
+        self._busy_since_s = clock.monotonic()
+        self._load = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.crashed: asyncio.Future[str] = loop.create_future()
         """Done, with the reason, if the thread ended by a fault of its own."""
@@ -93,7 +99,7 @@ class EngineLoop:
 
     async def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread; one that is stuck in the engine is left behind (it is a daemon)."""
-        self._preparations.stop()
+        self._prompts.stop()
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -113,7 +119,7 @@ class EngineLoop:
             return True
         self._opening.add(session)
         try:
-            await self._preparations.ready(session, prompt)
+            await self._prompts.ready(session, prompt)
             if session not in self._opening:
                 raise EngineFailure(session, "it was closed before it was open")
         finally:
@@ -188,7 +194,7 @@ class EngineLoop:
 
     def apply(self, session: str, change: Change) -> None:
         """Change prompt, steps or noise scale from the next chunk on, once the prompt is prepared."""
-        self._preparations.change(session, change)
+        self._prompts.change(session, change)
 
     def _apply(self, session: str, change: Change) -> None:
         def work() -> None:
@@ -208,7 +214,7 @@ class EngineLoop:
     def close(self, session: str) -> None:
         """Forget a session; what it has in flight is lost."""
         self._opening.discard(session)
-        self._preparations.forget(session)
+        self._prompts.forget(session)
 
         def work() -> None:
             with self._changed:
@@ -290,7 +296,8 @@ class EngineLoop:
         if elapsed_s >= BUSY_WINDOW_S:
             busy_s = self._micro_steps.busy_s
             self._load = min(1.0, (busy_s - self._busy_before_s) / elapsed_s)
-            self._busy_before_s, self._busy_since_s = busy_s, now_s
+            self._busy_before_s = busy_s
+            self._busy_since_s = now_s
 
     def _decide_steps(self, now_s: float) -> None:
         """Let sessions that may be approximated give way, or get back what they asked for, with their next chunk."""

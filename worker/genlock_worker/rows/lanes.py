@@ -51,14 +51,17 @@ class Lane:
     def __init__(
         self, session: str, *, shape: BatchShape, deadline_s: float, steps: int, period_s: float, next_chunk: int = 0
     ) -> None:
-        self.session, self.steps, self.next_chunk = session, steps, next_chunk
-        self.flights: list[LaneChunk] = []
+        self.session = session
+        self.steps = steps
+        self.next_chunk = next_chunk
+        self.chunks_in_flight: list[LaneChunk] = []
         self.waiting: InputChunk | None = None
         self.loss = 0.0
         self.last_fed: SourcePosition | None = None
         self._undecoded: deque[tuple[LaneChunk, float]] = deque()
         self._decode_s = 0.0
-        self._shape, self._deadline_s = shape, deadline_s
+        self._shape = shape
+        self._deadline_s = deadline_s
         self.chunk_s = period_s * chunk_frames(1)
         self._last_complete_s: float | None = None
 
@@ -68,14 +71,13 @@ class Lane:
         Only what had to wait for the engine counts as the session's loss; a burst of input (after a move, from a bad
         network) is nobody's overload.
         """
-        last_s, self._last_complete_s = self._last_complete_s, chunk.complete_s
+        last_s = self._last_complete_s
+        self._last_complete_s = chunk.complete_s
         is_burst = last_s is not None and chunk.complete_s - last_s < self.chunk_s / 2
         needed = chunk_frames(self.next_chunk)
         if self.waiting is None:
-            dropped, self.waiting = (
-                max(0, len(chunk.frames) - needed),
-                InputChunk(chunk.frames[-needed:], chunk.complete_s),
-            )
+            dropped = max(0, len(chunk.frames) - needed)
+            self.waiting = InputChunk(chunk.frames[-needed:], chunk.complete_s)
             return dropped
         self.waiting, dropped = join(self.waiting, chunk, size=needed)
         if dropped and not is_burst:
@@ -86,19 +88,21 @@ class Lane:
         waiting = self.waiting
         if waiting is None or len(waiting.frames) < chunk_frames(self.next_chunk):
             return False
-        return not self.flights or (self.flights[-1].chunk > 0 and self.flights[-1].done >= 1)
+        return not self.chunks_in_flight or (
+            self.chunks_in_flight[-1].chunk > 0 and self.chunks_in_flight[-1].done >= 1
+        )
 
     def candidates(self) -> list[Candidate]:
         """The rows whose inputs are all there, the waiting chunk's first one included."""
         rows, may_end = [], len(self._undecoded) < MOST_UNDECODED
-        for position, flight in enumerate(self.flights):
-            before = self.flights[position - 1] if position else None
-            last = flight.done == flight.steps - 1
+        for position, in_flight in enumerate(self.chunks_in_flight):
+            before = self.chunks_in_flight[position - 1] if position else None
+            last = in_flight.done == in_flight.steps - 1
             if last and not may_end:
                 continue
-            if before is None or (not last and before.done > flight.done):
-                rows.append(self._candidate(flight.chunk, flight.done, flight.steps, flight.complete_s))
-        is_alone = not self.flights and may_end
+            if before is None or (not last and before.done > in_flight.done):
+                rows.append(self._candidate(in_flight.chunk, in_flight.done, in_flight.steps, in_flight.complete_s))
+        is_alone = not self.chunks_in_flight and may_end
         if self.waiting is not None and self._may_begin() and (self.steps > 1 or is_alone):
             rows.append(self._candidate(self.next_chunk, 0, self.steps, self.waiting.complete_s))
         return rows
@@ -126,29 +130,31 @@ class Lane:
         """The waiting chunk was fed and will run `steps` rows. Raises ValueError if none waits."""
         if self.waiting is None:
             raise ValueError(f"{self.session}: no chunk waits")
-        flight = LaneChunk(self.next_chunk, steps, 0, self.waiting.complete_s, self.waiting.last, self.waiting)
-        self.flights.append(flight)
-        self.last_fed = flight.last
+        in_flight = LaneChunk(self.next_chunk, steps, 0, self.waiting.complete_s, self.waiting.last, self.waiting)
+        self.chunks_in_flight.append(in_flight)
+        self.last_fed = in_flight.last
         self.waiting = None
         self.next_chunk += 1
-        return flight
+        return in_flight
 
-    def flight(self, chunk: int) -> LaneChunk:
+    def in_flight(self, chunk: int) -> LaneChunk:
         """The flight of a chunk. Raises KeyError if it is not in flight."""
-        for flight in self.flights:
-            if flight.chunk == chunk:
-                return flight
+        for in_flight in self.chunks_in_flight:
+            if in_flight.chunk == chunk:
+                return in_flight
         raise KeyError(f"{self.session}: chunk {chunk} is not in flight")
 
-    def reset(self, *, next_chunk: int, flights: list[LaneChunk], last_fed: SourcePosition | None) -> None:
+    def reset(self, *, next_chunk: int, chunks_in_flight: list[LaneChunk], last_fed: SourcePosition | None) -> None:
         """The engine went back to a snapshot: these are in flight, and `next_chunk` is the next to feed."""
-        self.next_chunk, self.flights, self.last_fed = next_chunk, flights, last_fed
+        self.next_chunk = next_chunk
+        self.chunks_in_flight = chunks_in_flight
+        self.last_fed = last_fed
         self._undecoded.clear()
 
     @property
     def is_idle(self) -> bool:
         """Nothing is in flight, being decoded or ready to run."""
-        return not self.flights and not self._undecoded and not self.candidates()
+        return not self.chunks_in_flight and not self._undecoded and not self.candidates()
 
     @property
     def decoding_since_s(self) -> float | None:
@@ -159,24 +165,24 @@ class Lane:
         """Nobody waits for the pictures any more: the engine goes back to where the chunk was not finished."""
         self._undecoded.clear()
 
-    def decoding(self, flight: LaneChunk, now_s: float) -> None:
+    def decoding(self, in_flight: LaneChunk, now_s: float) -> None:
         """A chunk that is done is being decoded."""
-        self._undecoded.append((flight, now_s))
+        self._undecoded.append((in_flight, now_s))
 
-    def shown(self, flight: LaneChunk, now_s: float) -> bool:
+    def shown(self, in_flight: LaneChunk, now_s: float) -> bool:
         """Its pictures are there, or never will be; False if nobody waits for them any more: the lane was reset."""
-        if not self._undecoded or self._undecoded[0][0] is not flight:  # they come in order
+        if not self._undecoded or self._undecoded[0][0] is not in_flight:  # they come in order
             return False
         _, since_s = self._undecoded.popleft()
         self._decode_s += DECODE_GAIN * (now_s - since_s - self._decode_s)
         return True
 
     def done(self, row: Row) -> LaneChunk | None:
-        """A row was run; returns the flight if that was its chunk's last one."""
-        flight = self.flight(row.chunk)
-        flight.done += 1
-        if flight.done < flight.steps:
+        """A row was run; returns its chunk if that was the chunk's last row."""
+        in_flight = self.in_flight(row.chunk)
+        in_flight.done += 1
+        if in_flight.done < in_flight.steps:
             return None
-        self.flights.remove(flight)
+        self.chunks_in_flight.remove(in_flight)
         self.loss *= 1 - LOSS_GAIN
-        return flight
+        return in_flight

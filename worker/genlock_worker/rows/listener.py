@@ -10,10 +10,10 @@ from genlock_worker.rows.lanes import LaneChunk
 
 @dataclass(frozen=True, slots=True)
 class GeneratedChunk:
-    """A finished chunk: its pictures, the flight it came from, and the engine's state after it."""
+    """A finished chunk: its pictures, what it was while in flight, and the engine's state after it."""
 
     frames: Frames
-    flight: LaneChunk
+    in_flight: LaneChunk
     generated_s: float
     checkpoint: Checkpoint
     sink_digest: str

@@ -34,7 +34,7 @@ class _Finished:
     """A chunk whose rows were all run, and the session's state right after it: told once its pictures are there."""
 
     resident: Resident
-    flight: LaneChunk
+    in_flight: LaneChunk
     checkpoint: Checkpoint
     sink_digest: str
 
@@ -55,9 +55,14 @@ class MicroSteps:
         cost: CostModel,
         metrics: WorkerMetrics,
     ) -> None:
-        self._engine, self._residents, self._lanes_lock = engine, residents, lanes_lock
-        self._tell, self._later = tell, later
-        self._clock, self._cost, self._metrics = clock, cost, metrics
+        self._engine = engine
+        self._residents = residents
+        self._lanes_lock = lanes_lock
+        self._tell = tell
+        self._later = later
+        self._clock = clock
+        self._cost = cost
+        self._metrics = metrics
         self.ended = 0
         """How many have come back from the engine, with results or with a failure."""
         self._apart: set[str] = set()
@@ -111,20 +116,20 @@ class MicroSteps:
             return
         lane = resident.lane
         with self._lanes_lock:
-            flight = lane.begin(lane.steps)
-        chunk = flight.source
+            in_flight = lane.begin(lane.steps)
+        chunk = in_flight.source
         try:
             resident.set_engine_steps(self._engine, lane.steps)
-            flight.steps = self._engine.feed(row.session, Chunk(flight.chunk, chunk.pixels() if chunk else None))
+            in_flight.steps = self._engine.feed(row.session, Chunk(in_flight.chunk, chunk.pixels() if chunk else None))
         except (EngineFailure, ValueError) as failure:
             self.reset(row.session, str(failure))
 
     def _mark_started(self, rows: list[Row], now_s: float) -> None:
         for row in rows:
-            flight = self._residents[row.session].lane.flight(row.chunk)
-            if not flight.started_s:
-                flight.started_s = now_s
-                self._metrics.queue_seconds.observe(max(0.0, now_s - flight.complete_s))
+            in_flight = self._residents[row.session].lane.in_flight(row.chunk)
+            if not in_flight.started_s:
+                in_flight.started_s = now_s
+                self._metrics.queue_seconds.observe(max(0.0, now_s - in_flight.complete_s))
 
     def _note(self, results: Sequence[RowResult], *, seconds: float) -> None:
         """Count the rows that were run, then take the checkpoints: each must know all rows of its session."""
@@ -132,13 +137,13 @@ class MicroSteps:
         for result in results:
             resident = self._residents[result.row.session]
             with self._lanes_lock:
-                flight = resident.lane.done(result.row)
-            if flight is not None:
-                finished.append((result, flight))
+                in_flight = resident.lane.done(result.row)
+            if in_flight is not None:
+                finished.append((result, in_flight))
             told, steps = resident.listener.micro_step, self._engine.steps_in_use(result.row.session)
             self._tell(partial(told, seconds=seconds, rows=len(results), steps=steps))
-        for result, flight in finished:
-            self._finish(result, flight)
+        for result, in_flight in finished:
+            self._finish(result, in_flight)
         for session in {result.row.session for result in results} & self._residents.keys():
             self.tell_memory(self._residents[session])
 
@@ -149,16 +154,16 @@ class MicroSteps:
             resident.memory_bytes = size_bytes
             self._tell(partial(resident.listener.memory, size_bytes))
 
-    def _finish(self, result: RowResult, flight: LaneChunk) -> None:
+    def _finish(self, result: RowResult, in_flight: LaneChunk) -> None:
         session = result.row.session
         resident = self._residents[session]
         if result.pictures is None:
-            self.reset(session, f"no pictures for chunk {flight.chunk}")
+            self.reset(session, f"no pictures for chunk {in_flight.chunk}")
             return
         checkpoint, digest = resident.take_checkpoint(self._engine), self._engine.sink_digest(session)
         with self._lanes_lock:
-            resident.lane.decoding(flight, self._clock.monotonic())
-        finished = _Finished(resident, flight, checkpoint, digest)
+            resident.lane.decoding(in_flight, self._clock.monotonic())
+        finished = _Finished(resident, in_flight, checkpoint, digest)
         result.pictures.add_done_callback(partial(self._decoded, finished))
 
     def _decoded(self, finished: _Finished, pictures: Future[Frames]) -> None:
@@ -167,15 +172,16 @@ class MicroSteps:
         Those of a session that was closed or went back meanwhile are nobody's: it makes them again. Only now may a
         session go back to the state after the chunk: one that cannot be shown must not be its past.
         """
-        resident, flight, session = finished.resident, finished.flight, finished.resident.plan.session
+        resident, in_flight, session = finished.resident, finished.in_flight, finished.resident.plan.session
         now_s, failure = self._clock.monotonic(), pictures.exception()
         with self._lanes_lock:
-            if self._residents.get(session) is not resident or not resident.lane.shown(flight, now_s):
+            if self._residents.get(session) is not resident or not resident.lane.shown(in_flight, now_s):
                 return
             if failure is None:
-                resident.checkpoint, resident.failures = finished.checkpoint, 0
+                resident.checkpoint = finished.checkpoint
+                resident.failures = 0
                 self._apart.discard(session)
-                if resident.policy is not None and now_s > flight.complete_s + resident.plan.deadline_s:
+                if resident.policy is not None and now_s > in_flight.complete_s + resident.plan.deadline_s:
                     resident.policy.trouble(now_s)
             self._lanes_lock.notify()
         if failure is not None:
@@ -184,7 +190,7 @@ class MicroSteps:
             return
         generated = GeneratedChunk(
             frames=pictures.result(),
-            flight=flight,
+            in_flight=in_flight,
             generated_s=now_s,
             checkpoint=finished.checkpoint,
             sink_digest=finished.sink_digest,

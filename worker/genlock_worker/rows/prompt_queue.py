@@ -30,7 +30,8 @@ class PromptQueue:
     """
 
     def __init__(self, prepare: Callable[[str], None], apply: Callable[[str, Change], None]) -> None:
-        self._prepare, self._apply = prepare, apply
+        self._prepare = prepare
+        self._apply = apply
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
         self._pending: dict[str, _Pending] = {}
 
@@ -67,7 +68,8 @@ class PromptQueue:
         while change != Change():
             self._apply(session, await self._usable(session, change))
             pending = self._pending[session]
-            change, pending.behind = pending.behind, Change()
+            change = pending.behind
+            pending.behind = Change()
         del self._pending[session]
 
     async def _usable(self, session: str, change: Change) -> Change:

@@ -1,4 +1,4 @@
-"""A session as the engine loop has it: its plan, its lane, its wishes, and the last state to fall back to."""
+"""A session as the engine loop has it: its plan, its lane, the requested changes, its last state."""
 
 import logging
 from dataclasses import dataclass, field, replace
@@ -36,7 +36,8 @@ class SessionPlan:
 class Resident:
     """One session in the engine; touched by the engine thread, its lane also under the loop's lock, `lanes_lock`.
 
-    `wishes` are what the user changed since it is here: a checkpoint may be older than that, so it is applied after it.
+    `requested` is what users have changed since the session is here. A checkpoint may be older than that, so the
+    changes are applied after it.
     """
 
     plan: SessionPlan
@@ -45,7 +46,7 @@ class Resident:
     lanes_lock: Condition = field(default_factory=Condition)
     lane: Lane = field(init=False)
     policy: StepPolicy | None = field(init=False)
-    wishes: Change = field(init=False)
+    requested: Change = field(init=False)
     checkpoint: Checkpoint | None = None
     failures: int = 0
     memory_bytes: int | None = None
@@ -64,7 +65,7 @@ class Resident:
         self.policy = None
         if self.plan.min_steps is not None:
             self.policy = StepPolicy(requested=settings.steps, minimum=self.plan.min_steps, now_s=self.now_s)
-        self.wishes = Change(steps=settings.steps, noise_scale=settings.noise_scale)
+        self.requested = Change(steps=settings.steps, noise_scale=settings.noise_scale)
         self._engine_steps = settings.steps
 
     def begin(self, engine: Engine, checkpoint: Checkpoint | None, *, now_s: float) -> bool:
@@ -95,26 +96,30 @@ class Resident:
         session = self.plan.session
         settings = replace(
             self.plan.settings,
-            prompt=self.wishes.prompt or self.plan.settings.prompt,
-            noise_scale=self.wishes.noise_scale or self.plan.settings.noise_scale,
-            steps=self.wishes.steps or self.plan.settings.steps,
+            prompt=self.requested.prompt or self.plan.settings.prompt,
+            noise_scale=self.requested.noise_scale or self.plan.settings.noise_scale,
+            steps=self.requested.steps or self.plan.settings.steps,
         )
         if checkpoint is None:
             engine.open(session, settings)
             with self.lanes_lock:
-                self.lane.reset(next_chunk=0, flights=[], last_fed=None)
+                self.lane.reset(next_chunk=0, chunks_in_flight=[], last_fed=None)
         else:
             engine.restore(session, settings, checkpoint.state)
-            flights = [LaneChunk(m.chunk, m.steps, m.done, now_s, m.last, None) for m in checkpoint.flights]
+            chunks_in_flight = [
+                LaneChunk(m.chunk, m.steps, m.done, now_s, m.last, None) for m in checkpoint.chunks_in_flight
+            ]
             with self.lanes_lock:
-                self.lane.reset(next_chunk=checkpoint.state.chunk + 1, flights=flights, last_fed=checkpoint.source)
-            engine.apply(session, replace(self.wishes, steps=None))
+                self.lane.reset(
+                    next_chunk=checkpoint.state.chunk + 1, chunks_in_flight=chunks_in_flight, last_fed=checkpoint.source
+                )
+            engine.apply(session, replace(self.requested, steps=None))
         self.checkpoint = checkpoint
         self._engine_steps = 0
 
     def note(self, change: Change, *, now_s: float) -> None:
         """Remember what the user wants from the next chunk on; the engine is told its steps with that."""
-        self.wishes = merged(self.wishes, replace(change, reset=None))
+        self.requested = merged(self.requested, replace(change, reset=None))
         if change.steps is not None:
             self.lane.steps = change.steps
             if self.policy is not None:
@@ -134,5 +139,5 @@ class Resident:
 
     def take_checkpoint(self, engine: Engine) -> Checkpoint:
         """The session's state now, right after a chunk was finished."""
-        flights = tuple(InFlightMark(f.chunk, f.steps, f.done, f.last) for f in self.lane.flights)
-        return Checkpoint(engine.snapshot(self.plan.session), flights, self.lane.last_fed)
+        chunks_in_flight = tuple(InFlightMark(f.chunk, f.steps, f.done, f.last) for f in self.lane.chunks_in_flight)
+        return Checkpoint(engine.snapshot(self.plan.session), chunks_in_flight, self.lane.last_fed)

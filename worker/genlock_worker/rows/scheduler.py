@@ -1,8 +1,8 @@
 """Which rows run in the next micro-step: a pure function over all sessions of the worker.
 
-A row is (session, denoising step), so that several steps of one session and several sessions are one batch dimension
-(DESIGN section 2). Rows of one shape share a forward. Earliest deadline first; where sessions lose input, the one that
-lost most goes first, so that losses even out and nobody starves.
+A row is (session, denoising step), so that several steps of one session and several sessions are one batch dimension.
+Rows of one shape share a forward. The earliest deadline goes first. Where sessions lose input, the one that lost most
+goes first, so that losses even out and nobody starves.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ NEARLY_FREE = 0.03
 MAX_ROWS = 64
 LONGEST_S = 0.5
 """No row comes along that makes a micro-step longer than this: the engine's progress shows in heartbeats only between
-micro-steps, and a worker without progress for 1 s is taken for stuck (DESIGN section 3)."""
+micro-steps, and a worker without progress for 1 s is taken for stuck."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,23 @@ READ_EVERY_S = 1.0
 
 
 class ControlFollower:
-    """Holds a session's `wishes`. `run` follows the control stream; `on_change` is told the wishes now and before."""
+    """Holds the settings that are `requested` of a session. `run` follows the control stream.
+
+    `on_change` is told the settings now and before.
+    """
 
     def __init__(
         self,
         session: str,
-        wishes: RequestedSettings,
+        requested: RequestedSettings,
         *,
         control: ControlStream,
         on_change: Callable[[RequestedSettings, RequestedSettings], None],
     ) -> None:
-        self.wishes = wishes
-        self._session, self._control, self._on_change = session, control, on_change
+        self.requested = requested
+        self._session = session
+        self._control = control
+        self._on_change = on_change
         self._nudged = asyncio.Event()
 
     def nudge(self) -> None:
@@ -37,13 +42,14 @@ class ControlFollower:
         """Apply what comes in the control stream: at once on a nudge, else within a second."""
         while True:
             try:
-                entries = await self._control.read(self._session, after=self.wishes.control_id)
+                entries = await self._control.read(self._session, after=self.requested.control_id)
             except RedisError as error:
                 logger.warning("%s: the control stream cannot be read: %s", self._session, error)
                 entries = []
             if entries:
-                before, self.wishes = self.wishes, self.wishes.after(entries)
-                self._on_change(self.wishes, before)
+                before = self.requested
+                self.requested = self.requested.after(entries)
+                self._on_change(self.requested, before)
             self._nudged.clear()
             try:
                 async with asyncio.timeout(READ_EVERY_S):

@@ -25,13 +25,13 @@ class RequestedSettings:
     @classmethod
     def of(cls, session: ResolvedSession, control: Mapping[str, ControlValue]) -> Self:
         """From the record alone. A value that this version cannot read is left out."""
-        wishes = cls(session.prompt, session.steps, session.noise_scale)
+        requested = cls(session.prompt, session.steps, session.noise_scale)
         for field, value in control.items():
             try:
-                wishes = wishes.changed(ControlChange.from_fields({field: value.value}), value.id)
+                requested = requested.changed(ControlChange.from_fields({field: value.value}), value.id)
             except ValueError:  # pydantic's, and an id that is none
                 continue
-        return wishes
+        return requested
 
     def changed(self, change: ControlChange, entry_id: str) -> Self:
         return replace(
@@ -49,10 +49,10 @@ class RequestedSettings:
 
     def after(self, entries: Iterable[ControlEntry]) -> Self:
         """With entries of the control stream, in their order."""
-        wishes = self
+        requested = self
         for entry in entries:
-            wishes = replace(wishes.changed(entry.change, entry.id), control_id=entry.id)
-        return wishes
+            requested = replace(requested.changed(entry.change, entry.id), control_id=entry.id)
+        return requested
 
     def as_control(self) -> dict[str, ControlValue]:
         """The values in the form of the record."""

@@ -32,8 +32,11 @@ class EngineOutput:
         control_id: Callable[[], str],
         on_given_up: Callable[[str], None],
     ) -> None:
-        self._spec, self._figures, self._output = spec, figures, output
-        self._control_id, self._on_given_up = control_id, on_given_up
+        self._spec = spec
+        self._figures = figures
+        self._output = output
+        self._control_id = control_id
+        self._on_given_up = on_given_up
         self._pacer = Pacer(frame_rate=spec.frame_rate, deadline_s=spec.frame_deadline_ms / 1000)
         self._writer: SnapshotWriter | None = None
         self._reset: str | None = None
@@ -68,7 +71,7 @@ class EngineOutput:
         if self._writer is not None and keeps:
             self._writer.offer(chunk.checkpoint, self._control_id())
         paced = self._pacer.schedule(
-            complete_s=chunk.flight.complete_s, ready_s=chunk.generated_s, frames=len(chunk.frames)
+            complete_s=chunk.in_flight.complete_s, ready_s=chunk.generated_s, frames=len(chunk.frames)
         )
         frames = output_frames(chunk, paced, frame_rate=self._spec.frame_rate)
         self._output.add([f for f in frames if self._shown is None or f.position > self._shown])

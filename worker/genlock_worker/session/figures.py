@@ -20,16 +20,24 @@ class SessionFigures:
     """One session's meters, told of everything on the event loop."""
 
     def __init__(self, *, session: str, clock: Clock, metrics: WorkerMetrics, steps: int) -> None:
-        self._session, self._clock, self._metrics = session, clock, metrics
+        self._session = session
+        self._clock = clock
+        self._metrics = metrics
         self._started_s = clock.monotonic()
-        self._input, self._sent, self._misses = FpsMeter(), FpsMeter(), MissMeter()
-        self._chunk_latency, self._engine = Quantiles(), Quantiles()
+        self._input = FpsMeter()
+        self._sent = FpsMeter()
+        self._misses = MissMeter()
+        self._chunk_latency = Quantiles()
+        self._engine = Quantiles()
         self._rows: deque[int] = deque(maxlen=LAST_FRAMES)
         self._legs: dict[Leg, deque[int]] = {}
         self._bytes: deque[tuple[float, int]] = deque()
         self._first_in_s: float | None = None
         self._first_frame_s: float | None = None
-        self.steps, self.chunk, self.dropped, self.sink_digest = steps, -1, 0, ""
+        self.steps = steps
+        self.chunk = -1
+        self.dropped = 0
+        self.sink_digest = ""
         self.restored = False
         self._memory_bytes: int | None = None
         self._recovery_s: float | None = None
@@ -65,7 +73,8 @@ class SessionFigures:
             self._metrics.session_memory.labels(self._session).set(size_bytes)
 
     def generated(self, chunk: GeneratedChunk) -> None:
-        self.chunk, self.sink_digest = chunk.flight.chunk, chunk.sink_digest
+        self.chunk = chunk.in_flight.chunk
+        self.sink_digest = chunk.sink_digest
 
     def sent(self, frame: SentFrame) -> None:
         """A generated frame went out."""

@@ -13,7 +13,9 @@ class ChannelRefusal(Exception):
     """A gateway cannot have a channel for the session; `epoch` is the one that this worker knows of (0: none)."""
 
     def __init__(self, reason: RefusalReason, message: str, *, epoch: int = 0) -> None:
-        self.reason, self.message, self.epoch = reason, message, epoch
+        self.reason = reason
+        self.message = message
+        self.epoch = epoch
         super().__init__(f"{reason}: {message}")
 
 

@@ -71,7 +71,10 @@ class LiveSession:
 
     def __init__(self, record: SessionRecord, *, epoch: int, services: Services, on_end: OnEnd) -> None:
         spec = record.session
-        self.record, self.name, self.epoch, self.state = record, record.name, epoch, State.OPENING
+        self.record = record
+        self.name = record.name
+        self.epoch = epoch
+        self.state = State.OPENING
         self._engine_name = engine_name(self.name, epoch)
         self.channels: set[GatewayChannel] = set()
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -79,12 +82,15 @@ class LiveSession:
         self.alone = asyncio.Event()
         """Set while no gateway is attached."""
         self.alone.set()
-        self._spec, self._services, self._on_end, self._ended = spec, services, on_end, False
+        self._spec = spec
+        self._services = services
+        self._on_end = on_end
+        self._ended = False
         self._steering = ControlFollower(
             self.name, RequestedSettings.of(spec, record.control), control=services.control, on_change=self._steer
         )
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="media")
-        clock, metrics, steps = services.clock, services.metrics, self._steering.wishes.steps
+        clock, metrics, steps = services.clock, services.metrics, self._steering.requested.steps
         self.figures = SessionFigures(session=self.name, clock=clock, metrics=metrics, steps=steps)
         self._intake = Intake(
             spec,
@@ -101,7 +107,7 @@ class LiveSession:
             spec,
             figures=self.figures,
             output=self._output,
-            control_id=lambda: self._steering.wishes.control_id,
+            control_id=lambda: self._steering.requested.control_id,
             on_given_up=lambda reason: self._end(End(Phase.FAILED, f"the engine gave it up: {reason}", elsewhere=True)),
         )
         self._reports = Reports(
@@ -122,16 +128,16 @@ class LiveSession:
         started_s = self._services.clock.monotonic()
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                restored, self._steering.wishes = await read_state(
+                restored, self._steering.requested = await read_state(
                     self.record, epoch=self.epoch, services=self._services
                 )
             checkpoint = restored.checkpoint if restored is not None else None
             fed = checkpoint.source if checkpoint is not None else None
-            if restored is not None and self._steering.wishes.outdate(restored.control_id):
+            if restored is not None and self._steering.requested.outdate(restored.control_id):
                 checkpoint = None  # a fresh start was asked for since
             if self._has_left():
                 return  # it left while Redis was asked
-            plan = plan_for(self._spec, self._steering.wishes, model=self._services.engine.model, epoch=self.epoch)
+            plan = plan_for(self._spec, self._steering.requested, model=self._services.engine.model, epoch=self.epoch)
             kept = await self._services.engine.open(plan, self._from_engine, checkpoint=checkpoint)
         except (EngineFailure, StaleEpoch, ValueError, TimeoutError) as error:
             self._refuse(error)
@@ -154,7 +160,7 @@ class LiveSession:
             self._services.metrics.restores.labels("restored" if kept else "refused").inc()
         if restored is not None and not kept:
             self._writer.start_over()
-        self._intake.paused = self._steering.wishes.paused
+        self._intake.paused = self._steering.requested.paused
         for work in (
             self._intake_loop(),
             self._output.run(),
@@ -263,7 +269,7 @@ class LiveSession:
     def record_again(self) -> SessionRecord:
         """The record as it must be written back after Redis lost it; the phase is written with the next report."""
         self._reports.write_again()
-        return replace(self.record, control=self._steering.wishes.as_control())
+        return replace(self.record, control=self._steering.requested.as_control())
 
     def _sent(self, frame: SentFrame) -> None:
         self.figures.sent(frame)
@@ -271,11 +277,11 @@ class LiveSession:
             self._start(self._reports.write_live())
 
     def _report(self) -> StreamReport:
-        wishes = self._steering.wishes
+        requested = self._steering.requested
         return self.figures.report(
-            prompt=wishes.prompt,
-            requested_steps=wishes.steps,
-            paused=wishes.paused,
+            prompt=requested.prompt,
+            requested_steps=requested.steps,
+            paused=requested.paused,
             encoders=" ".join(self._output.encoder_names),
             snapshot=self._writer.report if self._writer is not None else SnapshotReport(),
         )

@@ -1,4 +1,4 @@
-"""What a session needs before its first frame: what the last owner left, its users' wishes, its plan for the engine."""
+"""What a session needs before its first frame: the last owner's state, the requested settings, the engine's plan."""
 
 import asyncio
 import logging
@@ -58,7 +58,7 @@ async def read_state(
     The whole control stream counts, not only what came after the snapshot: an entry may have been read and not yet
     have reached the engine when the snapshot was taken.
     """
-    wishes = RequestedSettings.of(record.session, record.control)
+    requested = RequestedSettings.of(record.session, record.control)
     if record.phase is Phase.DRAINING:
         await asyncio.sleep(LAST_CHUNK_S)
     while True:
@@ -70,9 +70,9 @@ async def read_state(
                 epoch=epoch,
                 metrics=services.metrics,
             )
-            while entries := await services.control.read(record.name, after=wishes.control_id):
-                wishes = wishes.after(entries)
-            return restored, wishes
+            while entries := await services.control.read(record.name, after=requested.control_id):
+                requested = requested.after(entries)
+            return restored, requested
         except RedisError as error:
             logger.warning("%s: cannot read the session's state yet: %s", record.name, error)
             await asyncio.sleep(RETRY_S)
@@ -123,20 +123,20 @@ def engine_name(session: str, epoch: int) -> str:
     return f"{session}@{epoch}"
 
 
-def plan_for(spec: ResolvedSession, wishes: RequestedSettings, *, model: str, epoch: int) -> SessionPlan:
+def plan_for(spec: ResolvedSession, requested: RequestedSettings, *, model: str, epoch: int) -> SessionPlan:
     """The session under this epoch, as the engine loop must know it."""
     adaptive = spec.approximation.policy is ApproximationPolicy.ADAPTIVE
     return SessionPlan(
         session=engine_name(str(spec.key), epoch),
         model=model,
         settings=StreamSettings(
-            prompt=wishes.prompt,
-            steps=wishes.steps,
+            prompt=requested.prompt,
+            steps=requested.steps,
             width=spec.resolution.width,
             height=spec.resolution.height,
             frame_rate=spec.frame_rate,
             seed=spec.seed,
-            noise_scale=wishes.noise_scale,
+            noise_scale=requested.noise_scale,
             text_only=spec.source.type is SourceType.NONE,
         ),
         deadline_s=spec.frame_deadline_ms / 1000,

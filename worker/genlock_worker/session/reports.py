@@ -29,8 +29,12 @@ class Reports:
         look: Callable[[], StreamReport],
         owned: Callable[[], bool],
     ) -> None:
-        self._session, self._epoch, self._claims = session, epoch, claims
-        self._channels, self._look, self._owned = channels, look, owned
+        self._session = session
+        self._epoch = epoch
+        self._claims = claims
+        self._channels = channels
+        self._look = look
+        self._owned = owned
         self._is_live = False
 
     async def run(self) -> None:

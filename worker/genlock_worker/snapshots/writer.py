@@ -1,7 +1,7 @@
 """Writes a session's checkpoints to Redis and reads the one that the last owner left.
 
 Writing never holds anybody up: the newest checkpoint waits for the one before it to be stored, those in between are
-skipped, and one that fails is reported and made good by the next. The fence decides who may write (DESIGN section 3).
+skipped, and one that fails is reported and made good by the next. The fence in Redis decides who may write.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 ERROR_CHARS = 200
-_FLIGHTS = TypeAdapter(list[tuple[int, int, int, int, int]])
+_IN_FLIGHT = TypeAdapter(list[tuple[int, int, int, int, int]])
 """(chunk, steps, done, run, capture_us) of each chunk in flight."""
 
 
@@ -44,8 +44,8 @@ def to_snapshot(
     checkpoint: Checkpoint, *, session: str, model: str, version: int, epoch: int, control_id: str
 ) -> Snapshot:
     """A checkpoint in the form that is stored."""
-    flights = [[f.chunk, f.steps, f.done, f.last.run, f.last.capture_us] for f in checkpoint.flights]
-    attributes = {"engine": dict(checkpoint.state.attributes), "flights": flights}
+    chunks_in_flight = [[f.chunk, f.steps, f.done, f.last.run, f.last.capture_us] for f in checkpoint.chunks_in_flight]
+    attributes = {"engine": dict(checkpoint.state.attributes), "flights": chunks_in_flight}
     return Snapshot(
         session=session,
         model=model,
@@ -64,13 +64,15 @@ def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
     """The inverse of `to_snapshot`. Raises SnapshotRefused if the attributes are not ours."""
     engine = snapshot.attributes.get("engine")
     try:
-        flights = _FLIGHTS.validate_python(snapshot.attributes.get("flights"))
+        chunks_in_flight = _IN_FLIGHT.validate_python(snapshot.attributes.get("flights"))
     except ValidationError as error:
         raise SnapshotRefused(snapshot.session, "its chunks in flight cannot be read") from error
     if not isinstance(engine, dict):
         raise SnapshotRefused(snapshot.session, "it has no engine attributes")
     state = EngineState(chunk=snapshot.chunk, attributes=engine, head=snapshot.head, blocks=snapshot.blocks)
-    marks = tuple(InFlightMark(chunk, steps, done, SourcePosition(run, us)) for chunk, steps, done, run, us in flights)
+    marks = tuple(
+        InFlightMark(chunk, steps, done, SourcePosition(run, us)) for chunk, steps, done, run, us in chunks_in_flight
+    )
     return Checkpoint(state, marks, snapshot.source)
 
 
@@ -118,9 +120,15 @@ class SnapshotWriter:
         written: Mapping[str, str] | None = None,
         stored_chunk: int = -1,
     ) -> None:
-        self._store, self._session, self._model, self._epoch = store, session, model, epoch
-        self._clock, self._metrics, self._version = clock, metrics, version
-        self._note_format, self._on_stale = note_format, on_stale
+        self._store = store
+        self._session = session
+        self._model = model
+        self._epoch = epoch
+        self._clock = clock
+        self._metrics = metrics
+        self._version = version
+        self._note_format = note_format
+        self._on_stale = on_stale
         self._written: Mapping[str, str] = written or {}
         self._stored_chunk = stored_chunk
         self._next: tuple[Checkpoint, str] | None = None
@@ -144,7 +152,8 @@ class SnapshotWriter:
 
     def start_over(self) -> None:
         """The session began anew, at chunk 0: what is stored and what waits is of no use any more."""
-        self._starts_over, self._next = True, None
+        self._starts_over = True
+        self._next = None
 
     async def flush(self, timeout_s: float) -> bool:
         """Wait until the newest checkpoint was stored or has failed; False if that took longer."""
@@ -188,7 +197,8 @@ class SnapshotWriter:
         try:
             if self._starts_over:
                 await self._store.discard(self._session, epoch=self._epoch)
-                self._starts_over, self._written = False, {}
+                self._starts_over = False
+                self._written = {}
             delta = await asyncio.to_thread(encode_delta, snapshot, written=self._written)
             size = await self._store_delta(snapshot, delta)
             if version != self._noted and await self._note_format(version):
@@ -218,12 +228,14 @@ class SnapshotWriter:
             blocks=delta.blocks,
             keep=delta.keep,
         )
-        self._written, self._stored_chunk = delta.digests, snapshot.chunk
+        self._written = delta.digests
+        self._stored_chunk = snapshot.chunk
         return size
 
     async def _recover_fence(self) -> None:
         """Redis lost its data: raise the fence again, and let the next snapshot be a whole one."""
-        self._written, self._stored_chunk = {}, -1
+        self._written = {}
+        self._stored_chunk = -1
         try:
             await self._store.take_over(self._session, self._epoch)
         except RedisError as error:

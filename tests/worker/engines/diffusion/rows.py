@@ -57,14 +57,14 @@ def batch_of(
     return RowBatch(
         hidden=torch.stack([row.hidden for row in rows]),
         timesteps=torch.tensor([row.timestep for row in rows], dtype=torch.float64),
-        query_turns=torch.tensor(
+        query_positions=torch.tensor(
             [
                 [frame_index(mode, layout, f, row.newest) for f in these]
                 for row, these in zip(rows, frames, strict=True)
             ],
             dtype=torch.float64,
         ),
-        key_turns=torch.tensor([key_indices(layout, mode, row.newest) for row in rows], dtype=torch.float64),
+        key_positions=torch.tensor([key_indices(layout, mode, row.newest) for row in rows], dtype=torch.float64),
         places=(slots[:, :, None] * frame_tokens + tokens).flatten(1),
         slots=slots,
         rings=tuple(row.ring for row in rows),

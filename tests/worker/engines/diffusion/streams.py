@@ -146,18 +146,18 @@ class StreamBatch:
     one: DiffusionEngine
     session: str
     fed: int = 0
-    flights: dict[int, tuple[int, int]] = field(default_factory=dict)
+    chunks_in_flight: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Chunk -> (rows, rows that have run)."""
     outputs: dict[int, Frames] = field(default_factory=dict)
 
     def begin(self, source: Chunk) -> None:
-        self.flights[source.index] = self.one.feed(self.session, source), 0
+        self.chunks_in_flight[source.index] = self.one.feed(self.session, source), 0
         self.fed = source.index + 1
 
     def ready(self) -> list[Row]:
         """At most one row of each chunk, as the worker's lanes give them."""
         rows, before = [], None
-        for index, (steps, done) in self.flights.items():
+        for index, (steps, done) in self.chunks_in_flight.items():
             is_last = done == steps - 1
             if before is None or (before[0] > 0 and not is_last and before[1] > done):
                 rows.append(Row(self.session, done, index))
@@ -169,24 +169,24 @@ class StreamBatch:
 
     def note(self, results: Mapping[Row, Frames | None]) -> None:
         for row, output in results.items():
-            steps, done = self.flights[row.chunk]
+            steps, done = self.chunks_in_flight[row.chunk]
             assert done == row.step
-            self.flights[row.chunk] = steps, done + 1
+            self.chunks_in_flight[row.chunk] = steps, done + 1
             if done + 1 == steps:
                 assert output is not None
-                del self.flights[row.chunk]
+                del self.chunks_in_flight[row.chunk]
                 self.outputs[row.chunk] = output
 
     def round(self, source: Chunk) -> None:
         """Feed a chunk as soon as may be, and run one row of each chunk in flight."""
-        while 0 in self.flights:
+        while 0 in self.chunks_in_flight:
             self.run(self.ready())
         self.begin(source)
         self.run(self.ready())
 
     def on(self, other: DiffusionEngine) -> "StreamBatch":
         """The same place in the stream on another engine, without outputs."""
-        return StreamBatch(other, self.session, self.fed, dict(self.flights))
+        return StreamBatch(other, self.session, self.fed, dict(self.chunks_in_flight))
 
 
 def stored(state: EngineState) -> EngineState:

@@ -124,8 +124,8 @@ def test_random_numbers_stay_of_order_one_through_forty_layers() -> None:
     rows = RowBatch(
         hidden=torch.randn(1, 1, 16, 8, 8, generator=torch.Generator().manual_seed(1)),
         timesteps=torch.tensor([700.0], dtype=torch.float64),
-        query_turns=torch.zeros(1, 1, dtype=torch.float64),
-        key_turns=torch.zeros(1, 6, dtype=torch.float64),
+        query_positions=torch.zeros(1, 1, dtype=torch.float64),
+        key_positions=torch.zeros(1, 6, dtype=torch.float64),
         places=torch.arange(16)[None],
         slots=torch.tensor([[0]]),
         rings=(ring,),

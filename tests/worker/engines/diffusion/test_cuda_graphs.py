@@ -167,8 +167,8 @@ def batch(*rings: Ring, text: TextKv, valid: int = FULL) -> RowBatch:
     return RowBatch(
         hidden=torch.zeros(count, 1, 16, 4, 4),
         timesteps=numbers[:, 0],
-        query_turns=numbers,
-        key_turns=torch.zeros(count, V2V_RING.slots, dtype=torch.float64),
+        query_positions=numbers,
+        key_positions=torch.zeros(count, V2V_RING.slots, dtype=torch.float64),
         places=places,
         slots=torch.zeros(count, 1, dtype=torch.int64),
         rings=rings,

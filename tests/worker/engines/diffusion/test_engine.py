@@ -220,7 +220,7 @@ def test_an_answer_that_is_not_finite_fails_its_session_and_moves_nobody(value: 
         for session in ("good", "bad"):
             play(each, session, range(7))
             each.feed(session, chunk(7))
-    one._session("bad").flights[7].timesteps = (555.0, 500.0)
+    one._session("bad").chunks_in_flight[7].timesteps = (555.0, 500.0)
     poison.times = 1
     both = [Row("good", 0, 7), Row("bad", 0, 7)]
     before = {name: one.snapshot(name) for name in ("good", "bad")}

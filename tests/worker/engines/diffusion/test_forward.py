@@ -50,8 +50,8 @@ def copied_to(device: torch.device, batch: RowBatch) -> RowBatch:
     return RowBatch(
         hidden=there(batch.hidden),
         timesteps=there(batch.timesteps),
-        query_turns=there(batch.query_turns),
-        key_turns=there(batch.key_turns),
+        query_positions=there(batch.query_positions),
+        key_positions=there(batch.key_positions),
         places=there(batch.places),
         slots=there(batch.slots),
         rings=tuple(Ring(there(r.keys), there(r.values), there(r.means)) for r in batch.rings),

@@ -104,8 +104,8 @@ def test_what_the_next_row_is_given_is_rounded_as_it_will_be_stored(renoise: Ren
         ring=empty_ring(TINY, layout),
         text=TextKv(torch.zeros(0), torch.zeros(0)),
         slots=(0,),
-        query_turns=(0,),
-        key_turns=(0,),
+        query_positions=(0,),
+        key_positions=(0,),
         renoise=renoise,
     )
 
@@ -218,7 +218,8 @@ def test_chunks_in_flight_go_on_under_the_prompts_that_they_were_fed_with() -> N
     one, other = in_motion((3, 3, 3)), engine(options=SINKS_CHANGE, vae=BlockVae())
     other.restore("s", settings(), stored(one.snapshot("s")))
     texts = [
-        [flight.text.keys for flight in each._session("s").flights.values()] + [each._session("s").text.keys]  # type: ignore[union-attr]
+        [in_flight.text.keys for in_flight in each._session("s").chunks_in_flight.values()]
+        + [each._session("s").text.keys]  # type: ignore[union-attr]
         for each in (one, other)
     ]
     assert len(texts[0]) > 2

@@ -11,7 +11,7 @@ from torch import Tensor
 from genlock_worker.engines.algorithm import flow as schedule
 from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.network.rope import rotate, turns
+from genlock_worker.engines.diffusion.network.rope import rotate, rotations
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from tests.worker.engines.diffusion import recorded
 from tests.worker.engines.diffusion.recorded import FRAME_TOKENS, LAYOUT, TOLERANCE, worst
@@ -51,7 +51,7 @@ def keep_rings(replay: Replay, prefix: str, rings: list[Ring], newest: list[int]
     keys = []
     for ring, frame in zip(rings, newest, strict=True):
         indices = torch.tensor(key_indices(LAYOUT, Positions.ABSOLUTE, frame), dtype=torch.float64)
-        keys.append(rotate(ring.keys, turns(indices, grid=recorded.GRID, head_dim=recorded.CONFIG.head_dim)))
+        keys.append(rotate(ring.keys, rotations(indices, grid=recorded.GRID, head_dim=recorded.CONFIG.head_dim)))
     replay.keep(f"{prefix}/k", torch.stack(keys, dim=1))
     replay.keep(f"{prefix}/v", torch.stack([ring.values for ring in rings], dim=1))
 

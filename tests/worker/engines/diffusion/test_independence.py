@@ -48,7 +48,7 @@ def expected() -> dict[str, list[Frames]]:
         stream = StreamBatch(one, session)
         for _ in range(CHUNKS):
             begin(stream)
-            while stream.flights:
+            while stream.chunks_in_flight:
                 stream.run(stream.ready()[:1])
         outputs[session] = [stream.outputs[index] for index in range(CHUNKS)]
     return outputs
@@ -72,7 +72,7 @@ def test_output_depends_neither_on_the_company_nor_on_how_rows_are_grouped_in_ti
         one.open(session, plan)
     while any(len(stream.outputs) < CHUNKS for stream in streams.values()):
         ready = [row for stream in streams.values() for row in stream.ready()]
-        hungry = [stream for stream in streams.values() if stream.fed < CHUNKS and 0 not in stream.flights]
+        hungry = [stream for stream in streams.values() if stream.fed < CHUNKS and 0 not in stream.chunks_in_flight]
         if hungry and (not ready or data.draw(st.booleans())):
             begin(data.draw(st.sampled_from(hungry)))
             continue
@@ -90,7 +90,7 @@ def test_a_stream_batch_gives_what_one_row_after_the_other_gives(expected: dict[
         one.open(session, plan)
     while any(len(stream.outputs) < CHUNKS for stream in streams.values()):
         for stream in streams.values():
-            if stream.fed < CHUNKS and 0 not in stream.flights:
+            if stream.fed < CHUNKS and 0 not in stream.chunks_in_flight:
                 begin(stream)
         rows = [row for stream in streams.values() for row in stream.ready()]
         results = {result.row: result.output for result in one.run(rows)}

@@ -30,7 +30,7 @@ SCENE = 12
 def age(one: DiffusionEngine, session: str, chunks: int) -> None:
     """Make a session between two chunks `chunks` older: frames that are no sinks become as much younger in number."""
     found = one._session(session)
-    assert not found.flights
+    assert not found.chunks_in_flight
     found.chunk += chunks
     for cache in found.rows:
         opening = opening_length(cache.layout)
@@ -59,7 +59,7 @@ class Watched:
         self.valid: set[int] = set()
 
     def __call__(self, batch: RowBatch) -> Denoised:
-        self.turns = [*batch.query_turns.flatten().tolist(), *batch.key_turns.flatten().tolist()]
+        self.turns = [*batch.query_positions.flatten().tolist(), *batch.key_positions.flatten().tolist()]
         self.valid = set(batch.valid)
         answer: Denoised = components().transformer(batch)
         return answer

@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genlock_worker.engines.diffusion.network.rope import Turns, pairs_per_axis, rotate, turns
+from genlock_worker.engines.diffusion.network.rope import Rotations, pairs_per_axis, rotate, rotations
 
 GRID, HEAD_DIM = (2, 3), 32
 
 
-def of(*times: float) -> Turns:
-    return turns(torch.tensor(times, dtype=torch.float64), grid=GRID, head_dim=HEAD_DIM)
+def of(*times: float) -> Rotations:
+    return rotations(torch.tensor(times, dtype=torch.float64), grid=GRID, head_dim=HEAD_DIM)
 
 
 @pytest.mark.parametrize(("head_dim", "pairs"), [(128, (22, 21, 21)), (32, (6, 5, 5))])

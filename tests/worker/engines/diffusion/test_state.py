@@ -251,6 +251,6 @@ def test_whatever_comes_in_it_is_refused_or_goes_on(edits: list[tuple[str, str, 
         return
     stream = StreamBatch(one, "s", state.chunk + 1)
     session = one._session("s")
-    stream.flights = {flight.index: (flight.steps, flight.done) for flight in session.flights.values()}
+    stream.chunks_in_flight = {chunk.index: (chunk.steps, chunk.done) for chunk in session.chunks_in_flight.values()}
     stream.round(chunk(stream.fed))
     one.snapshot("s")

@@ -208,7 +208,7 @@ def test_nothing_is_read_back_from_the_device() -> None:
         network = CausalWan(CONFIG, layout=LAYOUT)
     texts = tuple(TextKv(row.text.keys.to("meta"), row.text.values.to("meta")) for row in rows)
     rings = tuple(Ring(row.ring.keys.to("meta"), row.ring.values.to("meta"), row.ring.means.to("meta")) for row in rows)
-    names = ("hidden", "timesteps", "query_turns", "key_turns", "places", "slots")
+    names = ("hidden", "timesteps", "query_positions", "key_positions", "places", "slots")
     tensors = {name: getattr(batch, name).to("meta") for name in names}
     out = network(RowBatch(**tensors, rings=rings, texts=texts, valid=batch.valid))
     assert (out.flow.shape, out.flow.is_meta) == ((4, 1, 16, 8, 8), True)

@@ -68,7 +68,8 @@ class DiffusionEngine:
         if options.ring.slots < OPENING_FRAMES:
             raise ValueError(f"a ring holds at least the {OPENING_FRAMES} frames of the first chunk")
         jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
-        self._forward, self._progress = forward, DeviceProgress(components.device)
+        self._forward = forward
+        self._progress = DeviceProgress(components.device)
         self._pictures = PictureDecoder(components.vae, overlap=overlap)
         self._shared = Shared(
             components, options, self._count, SinkRule.of(options), jpeg, self._progress, self._pictures
@@ -182,7 +183,10 @@ class DiffusionEngine:
 
     @torch.no_grad()
     def feed(self, session: str, chunk: Chunk) -> int:
-        """Take the next chunk, in order; returns the rows that it will run: fewer than wished where memory is short."""
+        """Take the next chunk, in order; returns the rows that it will run.
+
+        They are fewer than requested where memory is short.
+        """
         found = self._session(session)
         found.check_chunk(chunk)
         try:
@@ -255,7 +259,7 @@ class DiffusionEngine:
             raise EngineFailure(session, f"refused: {refusal}") from refusal
 
     def _affordable_steps(self, session: DiffusionSession) -> int:
-        """The steps of the next chunk: as wished, or as many as there is memory for."""
+        """The steps of the next chunk: as requested, or as many as there is memory for."""
         for steps in range(session.steps, 1, -1):
             rows = max(session.rows_of(steps), len(session.rows))
             try:

@@ -18,7 +18,8 @@ class MissingWeights(GenlockError):
     """Parts of a model have no files; carries every one of them."""
 
     def __init__(self, model: str, problems: Sequence[str]) -> None:
-        self.model, self.problems = model, tuple(problems)
+        self.model = model
+        self.problems = tuple(problems)
         get = f"`genlock models fetch {model} --into <weights folder>` gets them; see docs/models.md"
         if len(problems) == 1:
             super().__init__(f"model {model}: {problems[0]}; {get}")
@@ -31,7 +32,8 @@ class WrongCheckpoint(GenlockError):
     """A file that is not the checkpoint it should be: damaged, of another model, with code in it."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        self.path, self.reason = path, reason
+        self.path = path
+        self.reason = reason
         super().__init__(f"{path}: {reason}")
 
 

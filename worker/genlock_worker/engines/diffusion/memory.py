@@ -30,7 +30,8 @@ class DoesNotFit(Exception):
     """A session needs more memory than is free."""
 
     def __init__(self, needed: int, free: int) -> None:
-        self.needed, self.free = needed, free
+        self.needed = needed
+        self.free = free
         super().__init__(
             f"{_mib(needed)} MiB of memory are needed and {_mib(free)} MiB are free: fewer sessions, fewer steps or a "
             "smaller resolution would fit"

@@ -61,7 +61,8 @@ class PromptBook:
     ) -> None:
         self._encoder = encoder
         self._text_kv = text_kv
-        self._text_length, self._text_dim = text_length, text_dim
+        self._text_length = text_length
+        self._text_dim = text_dim
         self._dtype = dtype
         self._kept_bytes = kept_bytes
         self._encoding = threading.Lock()

@@ -83,7 +83,7 @@ class MockSession:
     last: Pixels | None = None
     """The last input frame as JPEG: the next chunk's motion is measured from it."""
     rings: dict[int, Ring] = field(default_factory=dict)
-    flights: dict[int, PaintedChunk] = field(default_factory=dict)
+    chunks_in_flight: dict[int, PaintedChunk] = field(default_factory=dict)
     surfaces: dict[tuple[str, Anchor], Surface] = field(default_factory=dict)
     backdrop: text_only.Backdrop | None = None
 
@@ -123,7 +123,7 @@ class MockSession:
         self.prompts[digest] = self.prompt
         self.blend = self.blend.towards(digest)
         coded = latents.compress(self._scene(chunk.index) if chunk.frames is None else latents.halved(chunk.frames))
-        flight = PaintedChunk(
+        in_flight = PaintedChunk(
             index=chunk.index,
             steps=self.steps,
             steps_before=self.fed_steps or self.steps,
@@ -133,37 +133,40 @@ class MockSession:
             coded=coded,
         )
         if self.scale is not None and self.last is not None:
-            moved = noise.motion(flight.working, latents.expand([self.last])[0])
-            flight.level = noise.next_level(noise_scale=self.noise_scale, moved=moved, previous=self.scale)
-        self.flights[chunk.index] = flight
-        self.chunk, self.fed_steps, self.frames = chunk.index, self.steps, self.frames + len(flight.latent)
-        self.scale, self.last = flight.level.scale, coded[-1]
+            moved = noise.motion(in_flight.working, latents.expand([self.last])[0])
+            in_flight.level = noise.next_level(noise_scale=self.noise_scale, moved=moved, previous=self.scale)
+        self.chunks_in_flight[chunk.index] = in_flight
+        self.chunk = chunk.index
+        self.fed_steps = self.steps
+        self.frames = self.frames + len(in_flight.latent)
+        self.scale = in_flight.level.scale
+        self.last = coded[-1]
         self.blend = self.blend.next_chunk()
-        return flight.steps
+        return in_flight.steps
 
     def check_row(self, step: int, chunk: int) -> PaintedChunk:
         """The row's chunk, if the row may run now: a chunk's rows run in order, and each row sees chunks in order.
 
         Raises ValueError.
         """
-        flight = self.flights.get(chunk)
-        if flight is None or flight.done != step or step >= flight.steps:
+        in_flight = self.chunks_in_flight.get(chunk)
+        if in_flight is None or in_flight.done != step or step >= in_flight.steps:
             raise ValueError(f"row {step} of chunk {chunk} is not ready")
-        if any(f.index < chunk and f.done <= step < f.steps for f in self.flights.values()):
+        if any(f.index < chunk and f.done <= step < f.steps for f in self.chunks_in_flight.values()):
             raise ValueError(f"row {step} of chunk {chunk} would overtake an earlier chunk")
-        return flight
+        return in_flight
 
     def run_row(self, step: int, chunk: int) -> Pixels | None:
         """Run one row; the generated chunk (frames, height, width, 3) after its last one. Raises like `check_row`."""
-        flight = self.check_row(step, chunk)
-        held, refined = self._denoise(flight, step)
-        flight.done += 1
-        if flight.done < flight.steps:
-            _, level = latents.step_level(step + 1, flight.level)
-            flight.hidden = self._noised(flight, refined, step + 1, level)
+        in_flight = self.check_row(step, chunk)
+        held, refined = self._denoise(in_flight, step)
+        in_flight.done += 1
+        if in_flight.done < in_flight.steps:
+            _, level = latents.step_level(step + 1, in_flight.level)
+            in_flight.hidden = self._noised(in_flight, refined, step + 1, level)
             return None
-        output = self._paint(flight, {stored.frame: stored for stored in held.values()}, refined)
-        del self.flights[chunk]
+        output = self._paint(in_flight, {stored.frame: stored for stored in held.values()}, refined)
+        del self.chunks_in_flight[chunk]
         self._forget()
         return output
 
@@ -199,47 +202,51 @@ class MockSession:
             pictures.append(np.round(mixed).astype(np.uint8))
         return pictures
 
-    def _noised(self, flight: PaintedChunk, pictures: latents.Latent, step: int, level: float) -> NDArray[np.float16]:
-        grain = noise.draw(seed=self.settings.seed, chunk=flight.index, step=step, shape=pictures.shape)
+    def _noised(
+        self, in_flight: PaintedChunk, pictures: latents.Latent, step: int, level: float
+    ) -> NDArray[np.float16]:
+        grain = noise.draw(seed=self.settings.seed, chunk=in_flight.index, step=step, shape=pictures.shape)
         return latents.noised(pictures, level=level, grain=grain)
 
-    def _denoise(self, flight: PaintedChunk, step: int) -> tuple[Ring, latents.Latent]:
+    def _denoise(self, in_flight: PaintedChunk, step: int) -> tuple[Ring, latents.Latent]:
         """Write the row's input into its ring and answer: (the ring, refined latents)."""
-        timestep, level = latents.step_level(step, flight.level)
-        hidden = flight.hidden if flight.hidden is not None else self._noised(flight, flight.latent, 0, level)
+        timestep, level = latents.step_level(step, in_flight.level)
+        hidden = (
+            in_flight.hidden if in_flight.hidden is not None else self._noised(in_flight, in_flight.latent, 0, level)
+        )
         before = self.rings.get(step, {})
-        if step == flight.steps_before - 1 and flight.steps > flight.steps_before:
-            flight.inherited = before
-        if step >= flight.steps_before and flight.inherited is not None:
-            before = flight.inherited
+        if step == in_flight.steps_before - 1 and in_flight.steps > in_flight.steps_before:
+            in_flight.inherited = before
+        if step >= in_flight.steps_before and in_flight.inherited is not None:
+            before = in_flight.inherited
         own = {
-            flight.first_frame + i: latents.stored_frame(
+            in_flight.first_frame + i: latents.stored_frame(
                 row=step,
-                frame=flight.first_frame + i,
+                frame=in_flight.first_frame + i,
                 latent=latent,
                 timestep=timestep,
                 level=level,
-                prompts=flight.prompts,
+                prompts=in_flight.prompts,
             )
             for i, latent in enumerate(hidden)
         }
         held = self.rings[step] = V2V_RING.written(before, own)
         refined = [
-            latents.refine(attended=latents.attend(stored, held), latent=flight.latent[i], timestep=timestep)
+            latents.refine(attended=latents.attend(stored, held), latent=in_flight.latent[i], timestep=timestep)
             for i, stored in enumerate(own.values())
         ]
         return held, np.stack(refined)
 
-    def _paint(self, flight: PaintedChunk, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
+    def _paint(self, in_flight: PaintedChunk, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
         anchor, flow = latents.anchor_of(held), latents.flow_of(held)
-        height, width = flight.working.shape[1:3]
+        height, width = in_flight.working.shape[1:3]
         changes = [
             paint.correction(refined=after, latent=before, anchor=anchor, width=width, height=height)
-            for after, before in zip(refined, flight.latent, strict=True)
+            for after, before in zip(refined, in_flight.latent, strict=True)
         ]
         tones = paint.exposure(anchor)
-        count = len(flight.working)
-        weights = [flight.blend.frame_weights(number, count) for number in range(count)]
+        count = len(in_flight.working)
+        weights = [in_flight.blend.frame_weights(number, count) for number in range(count)]
         surfaces = {
             digest: for_chunk(self._surface(digest, anchor), self.brushes, flow)
             for digest in sorted({digest for frame in weights for digest, _ in frame})
@@ -251,9 +258,9 @@ class MockSession:
                     change=changes[min(number, len(changes) - 1)],
                     tones=tones,
                     surfaces=[(surfaces[digest], weight) for digest, weight in weights[number]],
-                    hand=Hand(steps=flight.steps, strength=paint.strength_of(flight.level.scale)),
+                    hand=Hand(steps=in_flight.steps, strength=paint.strength_of(in_flight.level.scale)),
                 )
-                for number, working in enumerate(flight.working)
+                for number, working in enumerate(in_flight.working)
             ]
         )
 
@@ -269,9 +276,11 @@ class MockSession:
 
     def _forget(self) -> None:
         """Drop rows and prompts that nothing will ask for again."""
-        rows = max([self.fed_steps, *(flight.steps for flight in self.flights.values())])
+        rows = max([self.fed_steps, *(in_flight.steps for in_flight in self.chunks_in_flight.values())])
         self.rings = {row: held for row, held in self.rings.items() if row < rows}
-        used = set(self.blend.digests()).union(*(flight.blend.digests() for flight in self.flights.values()))
+        used = set(self.blend.digests()).union(
+            *(in_flight.blend.digests() for in_flight in self.chunks_in_flight.values())
+        )
         self.prompts = {digest: text for digest, text in self.prompts.items() if digest in used}
 
 

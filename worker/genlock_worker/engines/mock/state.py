@@ -24,15 +24,15 @@ Arrays = Mapping[str, NDArray[np.generic]]
 def to_state(session: MockSession, *, model: str) -> EngineState:
     """The state of a session now, as references to arrays that are never written to again."""
     kept: dict[str, StoredFrame] = {}
-    for held in (*session.rings.values(), *(f.inherited or {} for f in session.flights.values())):
+    for held in (*session.rings.values(), *(f.inherited or {} for f in session.chunks_in_flight.values())):
         kept.update((stored.name, stored) for stored in held.values())
     head: dict[str, NDArray[np.generic]] = {}
     if session.last is not None:
         head["last"] = session.last
-    for flight in session.flights.values():
-        head.update({f"c{flight.index}.frame{n}": data for n, data in enumerate(flight.coded)})
-        if flight.hidden is not None:
-            head[f"c{flight.index}.hidden"] = flight.hidden
+    for in_flight in session.chunks_in_flight.values():
+        head.update({f"c{in_flight.index}.frame{n}": data for n, data in enumerate(in_flight.coded)})
+        if in_flight.hidden is not None:
+            head[f"c{in_flight.index}.hidden"] = in_flight.hidden
     attributes: dict[str, object] = {
         "format": FORMAT,
         "identity": _identity(session.settings, model),
@@ -43,7 +43,7 @@ def to_state(session: MockSession, *, model: str) -> EngineState:
         "frames": session.frames,
         "scale": session.scale,
         "rings": {str(row): _ring_out(held) for row, held in session.rings.items()},
-        "flights": [_flight_out(flight) for flight in session.flights.values()],
+        "flights": [_stored_in_flight(in_flight) for in_flight in session.chunks_in_flight.values()],
     }
     blocks = {name: _block_out(stored) for name, stored in kept.items()}
     return EngineState(chunk=session.chunk, attributes=attributes, head=head, blocks=blocks)
@@ -85,8 +85,8 @@ def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *
         rings={int(row): _ring_in(held, frames) for row, held in attributes["rings"].items()},
     )
     for entry in attributes["flights"]:
-        flight = _flight_in(entry, state.head, frames)
-        session.flights[flight.index] = flight
+        in_flight = _restored_in_flight(entry, state.head, frames)
+        session.chunks_in_flight[in_flight.index] = in_flight
     return session
 
 
@@ -125,21 +125,21 @@ def _ring_in(entry: Any, frames: Mapping[str, StoredFrame]) -> Ring:
     return {int(slot): frames[name] for slot, name in entry}
 
 
-def _flight_out(flight: PaintedChunk) -> dict[str, object]:
+def _stored_in_flight(in_flight: PaintedChunk) -> dict[str, object]:
     return {
-        "index": flight.index,
-        "steps": flight.steps,
-        "stepsBefore": flight.steps_before,
-        "firstFrame": flight.first_frame,
-        "level": [flight.level.scale, flight.level.timestep],
-        "blend": _blend_out(flight.blend),
-        "inputs": len(flight.coded),
-        "done": flight.done,
-        "inherited": None if flight.inherited is None else _ring_out(flight.inherited),
+        "index": in_flight.index,
+        "steps": in_flight.steps,
+        "stepsBefore": in_flight.steps_before,
+        "firstFrame": in_flight.first_frame,
+        "level": [in_flight.level.scale, in_flight.level.timestep],
+        "blend": _blend_out(in_flight.blend),
+        "inputs": len(in_flight.coded),
+        "done": in_flight.done,
+        "inherited": None if in_flight.inherited is None else _ring_out(in_flight.inherited),
     }
 
 
-def _flight_in(entry: Any, head: Arrays, frames: Mapping[str, StoredFrame]) -> PaintedChunk:
+def _restored_in_flight(entry: Any, head: Arrays, frames: Mapping[str, StoredFrame]) -> PaintedChunk:
     index, done = int(entry["index"]), int(entry["done"])
     inherited = entry["inherited"]
     return PaintedChunk(

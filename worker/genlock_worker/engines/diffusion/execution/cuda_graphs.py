@@ -47,7 +47,9 @@ class GraphBook(Generic[G]):
     def __init__(self, *, capacity: int, after: int = CAPTURE_AFTER, rest: int = REST_FORWARDS) -> None:
         if capacity < 1:
             raise ValueError(f"at least 1 graph must be allowed, not {capacity}")
-        self._capacity, self._after, self._rest = capacity, after, rest
+        self._capacity = capacity
+        self._after = after
+        self._rest = rest
         self._graphs: OrderedDict[RowSet, G] = OrderedDict()
         """Longest rested first."""
         self._used: dict[RowSet, int] = {}
@@ -177,7 +179,9 @@ class GraphedForward:
         capture: Capture = CapturedForward,
         new_pool: Callable[[], Any] = torch.cuda.graph_pool_handle,
     ) -> None:
-        self._forward, self._capture, self._new_pool = forward, capture, new_pool
+        self._forward = forward
+        self._capture = capture
+        self._new_pool = new_pool
         self._book: GraphBook[Captured] = GraphBook(capacity=max_graphs)
         self._serials = Serials()
         self._pool: Any = None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from genlock_worker.engines.diffusion.network.attention import Attend
-from genlock_worker.engines.diffusion.network.rope import Rotate, Turns
+from genlock_worker.engines.diffusion.network.rope import Rotate, Rotations
 from genlock_worker.engines.diffusion.network.row_batch import RowBatch
 
 
@@ -12,12 +12,22 @@ class LayerMemory:
     """Lives for one layer of one forward: the new frames are written, then attended to with the rest of the ring."""
 
     def __init__(
-        self, batch: RowBatch, layer: int, query_turns: Turns, key_turns: Turns, *, rotate: Rotate, attend: Attend
+        self,
+        batch: RowBatch,
+        layer: int,
+        query_rotations: Rotations,
+        key_rotations: Rotations,
+        *,
+        rotate: Rotate,
+        attend: Attend,
     ) -> None:
-        """`query_turns` (R, n, 1, head_dim/2) of the new tokens, `key_turns` (R, N * fsl, ...) of the whole ring."""
-        self._batch, self._layer = batch, layer
-        self._query_turns, self._key_turns = query_turns, key_turns
-        self._rotate, self._attend = rotate, attend
+        """`query_rotations` (R, n, 1, head_dim/2) of new tokens, `key_rotations` (R, N * fsl, ...) of the ring."""
+        self._batch = batch
+        self._layer = layer
+        self._query_rotations = query_rotations
+        self._key_rotations = key_rotations
+        self._rotate = rotate
+        self._attend = attend
         self.means: Tensor
         """(R, F, 2, D) float32: mean key and value of each new frame; there once it was written."""
 
@@ -26,15 +36,15 @@ class LayerMemory:
         frames = self._batch.slots.shape[1]
         by_frame = (torch.unflatten(new.flatten(2), 1, (frames, -1)) for new in (keys, values))
         self.means = torch.stack([new.mean(2, dtype=torch.float32) for new in by_frame], dim=2)
-        rotated = self._rotate(queries, self._query_turns)
+        rotated = self._rotate(queries, self._query_rotations)
         out = []
         for row, ring in enumerate(self._batch.rings):
             ring_keys, ring_values = ring.keys[self._layer], ring.values[self._layer]
             ring_keys.index_copy_(0, self._batch.places[row], keys[row])
             ring_values.index_copy_(0, self._batch.places[row], values[row])
             valid = self._batch.valid[row]
-            turns = Turns(*(part[row, :valid] for part in self._key_turns))
-            out.append(self._attend(rotated[row], self._rotate(ring_keys[:valid], turns), ring_values[:valid]))
+            rotations = Rotations(*(part[row, :valid] for part in self._key_rotations))
+            out.append(self._attend(rotated[row], self._rotate(ring_keys[:valid], rotations), ring_values[:valid]))
         return torch.stack(out).flatten(2)
 
     def attend_to_prompt(self, queries: Tensor) -> Tensor:

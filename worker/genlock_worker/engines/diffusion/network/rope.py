@@ -1,8 +1,8 @@
-"""Rotary position embedding over time, height and width (Wan 2.1), from indices that are tensors.
+"""Rotary position embedding over time, height and width (Wan 2.1), from positions that are tensors.
 
 A head has head_dim/2 pairs of neighbouring components (2i, 2i+1), shared out to the three axes; pair j of an axis of d
-components turns by index * 10000^(-2j/d). Angles are computed from the indices in float64 and only their cosines and
-sines rounded to float32, so there is no table and no largest index.
+components turns by position * 10000^(-2j/d). Angles are computed in float64 and only their cosines and sines rounded to
+float32, so there is no table and no largest position.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from torch import Tensor
 BASE = 10_000.0
 
 
-class Turns(NamedTuple):
+class Rotations(NamedTuple):
     """Cosine and sine of every token's angles, float32, (..., tokens, 1, head_dim/2): the same for all heads."""
 
     cos: Tensor
     sin: Tensor
 
 
-Rotate = Callable[[Tensor, Turns], Tensor]
+Rotate = Callable[[Tensor, Rotations], Tensor]
 """`rotate`, or the same compiled."""
 
 
@@ -31,29 +31,30 @@ def pairs_per_axis(head_dim: int) -> tuple[int, int, int]:
     return head_dim // 2 - 2 * third, third, third
 
 
-def turns(times: Tensor, *, grid: tuple[int, int], head_dim: int) -> Turns:
-    """The turns of whole frames: `times` (..., frames) float64 temporal indices, `grid` tokens (high, wide) of a frame.
+def rotations(times: Tensor, *, grid: tuple[int, int], head_dim: int) -> Rotations:
+    """The rotations of whole frames.
 
+    `times` (..., frames) are their float64 temporal positions, `grid` is the tokens (high, wide) of one frame.
     The tokens are in the order (frame, row, column). Only kernels are launched: nothing is read back.
     """
     rows, columns = (torch.arange(size, dtype=torch.float64, device=times.device) for size in grid)
     axes = zip((times, rows, columns), pairs_per_axis(head_dim), strict=True)
-    time, height, width = (_angles(indices, pairs) for indices, pairs in axes)
-    return Turns(_joined(time.cos(), height.cos(), width.cos()), _joined(time.sin(), height.sin(), width.sin()))
+    time, height, width = (_angles(positions, pairs) for positions, pairs in axes)
+    return Rotations(_joined(time.cos(), height.cos(), width.cos()), _joined(time.sin(), height.sin(), width.sin()))
 
 
-def rotate(heads: Tensor, turned: Turns) -> Tensor:
+def rotate(heads: Tensor, by: Rotations) -> Tensor:
     """Turn (..., tokens, H, head_dim) by the angles of as many tokens; computed in float32, the dtype stays."""
     pairs = torch.unflatten(heads.float(), -1, (-1, 2))
     real, imaginary = pairs.unbind(-1)
-    out = torch.stack((real * turned.cos - imaginary * turned.sin, real * turned.sin + imaginary * turned.cos), dim=-1)
+    out = torch.stack((real * by.cos - imaginary * by.sin, real * by.sin + imaginary * by.cos), dim=-1)
     return out.flatten(-2).to(heads.dtype)
 
 
-def _angles(indices: Tensor, pairs: int) -> Tensor:
+def _angles(positions: Tensor, pairs: int) -> Tensor:
     """(..., pairs) float64."""
-    ladder = BASE ** (-torch.arange(pairs, dtype=torch.float64, device=indices.device) / pairs)
-    return indices.double()[..., None] * ladder
+    ladder = BASE ** (-torch.arange(pairs, dtype=torch.float64, device=positions.device) / pairs)
+    return positions.double()[..., None] * ladder
 
 
 def _joined(time: Tensor, height: Tensor, width: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ class RowBatch:
     """x_t, (R, F, C, h, w), in the model's dtype."""
     timesteps: Tensor
     """(R,) float64, 0-1000: one for all frames of a row."""
-    query_turns: Tensor
+    query_positions: Tensor
     """(R, F) float64: temporal index of each new frame."""
-    key_turns: Tensor
+    key_positions: Tensor
     """(R, N) float64: temporal index of what each slot of the ring holds after the write."""
     places: Tensor
     """(R, n) int64: where in the ring each token goes (slot * fsl + token)."""

@@ -27,7 +27,9 @@ class CausalWan(nn.Module):
         self, config: TransformerConfig, *, layout: RingLayout, attend: attention.Attend = attention.sdpa
     ) -> None:
         super().__init__()
-        self.config, self.layout, self.attend = config, layout, attend
+        self.config = config
+        self.layout = layout
+        self.attend = attend
         self.rotate: rope.Rotate = rope.rotate
         dim = config.dim
         window = (1, config.patch, config.patch)
@@ -61,15 +63,15 @@ class CausalWan(nn.Module):
         grid = height // self.config.patch, width // self.config.patch
         # What the sinks are before anything is written: a new frame is never compared with itself.
         sinks = torch.stack([ring.means[:, : self.layout.sinks] for ring in batch.rings])
-        query_turns = rope.turns(batch.query_turns, grid=grid, head_dim=self.config.head_dim)
-        key_turns = rope.turns(batch.key_turns, grid=grid, head_dim=self.config.head_dim)
+        query_rotations = rope.rotations(batch.query_positions, grid=grid, head_dim=self.config.head_dim)
+        key_rotations = rope.rotations(batch.key_positions, grid=grid, head_dim=self.config.head_dim)
 
         tokens = self._patchify(batch.hidden)
         time = self.time_embedding(_sinusoid(batch.timesteps, self.config.freq_dim).to(tokens.dtype))
         modulation = torch.unflatten(self.time_projection(time), 1, (6, -1)).float()
         means = []
         for layer, block in enumerate(self._blocks()):
-            memory = LayerMemory(batch, layer, query_turns, key_turns, rotate=self.rotate, attend=self.attend)
+            memory = LayerMemory(batch, layer, query_rotations, key_rotations, rotate=self.rotate, attend=self.attend)
             tokens = block(tokens, modulation, memory)
             means.append(memory.means)
         flow = self._unpatchify(self.head(tokens, time), grid)
@@ -155,8 +157,12 @@ class Attention(nn.Module):
         super().__init__()
         dim = config.dim
         self.head_dim = config.head_dim
-        self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
-        self.norm_q, self.norm_k = RmsNorm(dim, config.eps), RmsNorm(dim, config.eps)
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.norm_q = RmsNorm(dim, config.eps)
+        self.norm_k = RmsNorm(dim, config.eps)
 
     def queries(self, tokens: Tensor) -> Tensor:
         """(..., D) -> (..., H, head_dim)."""

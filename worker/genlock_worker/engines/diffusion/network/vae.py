@@ -132,7 +132,8 @@ class StreamingVae:
         channels_last: bool = True,
         decoder: LatentDecoder | None = None,
     ) -> None:
-        self.device, self.dtype = device, dtype
+        self.device = device
+        self.dtype = dtype
         self._channels = int(model.config["z_dim"])
         self._encoder = WanEncoder(model, device=device, normalise=normalise)
         self._decoder = decoder or WanDecoder(model, device=device)
@@ -160,7 +161,9 @@ class StreamingVae:
         area = _frames_area(frames, stream)
         caches = list(stream.encoder)
         latents = self._encoder.latents(frames.to(self.device, non_blocking=True), caches, first=not stream.encoded)
-        stream.encoder, stream.encoded, stream.area = caches, True, area
+        stream.encoder = caches
+        stream.encoded = True
+        stream.area = area
         return latents
 
     @torch.no_grad()
@@ -175,7 +178,10 @@ class StreamingVae:
         frames = self._decoder.frames(latents.to(self.device, torch.float32), caches, first=not stream.decoded)
         finite = torch.isfinite(frames).all()
         pixels = frames.clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        stream.decoder, stream.decoded, stream.area, stream.finite = caches, True, area, finite
+        stream.decoder = caches
+        stream.decoded = True
+        stream.area = area
+        stream.finite = finite
         return pixels
 
     def stream_bytes(self, height: int, width: int) -> int:

@@ -46,9 +46,9 @@ class RowWork:
     text: TextKv
     slots: tuple[int, ...]
     """The slot of each of its F frames."""
-    query_turns: tuple[int, ...]
+    query_positions: tuple[int, ...]
     """Temporal index of each of its frames."""
-    key_turns: tuple[int, ...]
+    key_positions: tuple[int, ...]
     """Temporal index of what each filled slot holds after the write."""
     renoise: Renoise | None = None
     """None after a chunk's last row, and for a row of which only the ring is wanted."""
@@ -73,22 +73,22 @@ def assemble(works: Sequence[RowWork]) -> RowBatch:
     table = np.zeros((len(works), 1 + 2 * frames + slots), np.float64)
     for line, work in zip(table, works, strict=True):
         line[0] = work.timestep
-        line[1 : 1 + frames] = work.query_turns
+        line[1 : 1 + frames] = work.query_positions
         line[1 + frames : 1 + 2 * frames] = work.slots
-        line[1 + 2 * frames :][: len(work.key_turns)] = work.key_turns
+        line[1 + 2 * frames :][: len(work.key_positions)] = work.key_positions
     parts = torch.split(upload(table, hidden.device), [1, frames, frames, slots], dim=1)
-    timesteps, query_turns, new_slots, key_turns = parts
+    timesteps, query_positions, new_slots, key_positions = parts
     places = new_slots.long()[..., None] * fsl + torch.arange(fsl, device=hidden.device)
     return RowBatch(
         hidden=hidden,
         timesteps=timesteps[:, 0].contiguous(),
-        query_turns=query_turns.contiguous(),
-        key_turns=key_turns.contiguous(),
+        query_positions=query_positions.contiguous(),
+        key_positions=key_positions.contiguous(),
         places=places.flatten(1),
         slots=new_slots.long(),
         rings=tuple(work.ring for work in works),
         texts=tuple(work.text for work in works),
-        valid=tuple(len(work.key_turns) * fsl for work in works),
+        valid=tuple(len(work.key_positions) * fsl for work in works),
     )
 
 

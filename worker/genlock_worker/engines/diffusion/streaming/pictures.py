@@ -34,7 +34,8 @@ class PictureDecoder:
     """
 
     def __init__(self, vae: StreamingVae, *, overlap: bool) -> None:
-        self._vae, self._progress = vae, DeviceProgress(vae.device)
+        self._vae = vae
+        self._progress = DeviceProgress(vae.device)
         self._executor: Executor = AtOnce()
         self._stream: torch.cuda.Stream | None = None
         if overlap:

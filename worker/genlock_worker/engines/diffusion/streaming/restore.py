@@ -131,8 +131,8 @@ def _work(cache: RowCache, step: Pass, session: str, texts: Texts, positions: Po
         ring=cache.ring,
         text=texts(step.frames[-1].prompts),
         slots=step.slots,
-        query_turns=tuple(frame_index(positions, cache.layout, stored.frame, newest) for stored in step.frames),
-        key_turns=slot_indices(positions, cache.layout, step.held, newest),
+        query_positions=tuple(frame_index(positions, cache.layout, stored.frame, newest) for stored in step.frames),
+        key_positions=slot_indices(positions, cache.layout, step.held, newest),
     )
 
 

@@ -116,7 +116,9 @@ class RowCache:
     def take_over(self, other: "RowCache") -> None:
         """Become a copy of another row's cache, its history included."""
         self.ring.copy_from(other.ring)
-        self.slots, self.opening, self.replaced_in = other.slots, other.opening, other.replaced_in
+        self.slots = other.slots
+        self.opening = other.opening
+        self.replaced_in = other.replaced_in
 
     def frames(self) -> Mapping[str, StoredLatent]:
         """Every stored frame that it refers to, by name."""

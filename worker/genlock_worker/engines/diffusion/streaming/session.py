@@ -24,7 +24,7 @@ from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.flight import ChunkInFlight
+from genlock_worker.engines.diffusion.streaming.in_flight import ChunkInFlight
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, Renoise, RowOutcome, RowWork
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
@@ -84,7 +84,7 @@ class DiffusionSession:
     """Noise scale of the last chunk."""
     last: NDArray[np.uint8] | None = None
     """The last input frame: the next chunk's motion is measured from it."""
-    flights: dict[int, ChunkInFlight] = field(default_factory=dict)
+    chunks_in_flight: dict[int, ChunkInFlight] = field(default_factory=dict)
     inputs: deque[KeptInput] = field(default_factory=deque)
     outputs: deque[KeptOutput] = field(default_factory=deque)
 
@@ -151,7 +151,7 @@ class DiffusionSession:
         changed = prompts != self.prompts
         if changed or text is None:
             text = self.keys_values(prompts)
-        flight = ChunkInFlight(
+        in_flight = ChunkInFlight(
             index=chunk.index,
             timesteps=(level.timestep, *step_list(steps, text_only=self.settings.text_only)[1:]),
             steps_before=self.fed_rows or self.rows_of(steps),
@@ -161,14 +161,18 @@ class DiffusionSession:
             refreshes=self.shared.options.refresh_on_prompt and changed and len(prompts) == 1 and bool(self.prompts),
             hidden=hidden,
         )
-        self.flights[chunk.index] = flight
-        self.chunk, self.fed_rows, self.scale = chunk.index, flight.steps, level.scale
-        self.prompts, self.text, self.blend = prompts, text, self.blend.next_chunk()
+        self.chunks_in_flight[chunk.index] = in_flight
+        self.chunk = chunk.index
+        self.fed_rows = in_flight.steps
+        self.scale = level.scale
+        self.prompts = prompts
+        self.text = text
+        self.blend = self.blend.next_chunk()
         if chunk.frames is not None:
             self.last = chunk.frames[-1]
             self.inputs.append(KeptInput.of(chunk.index, chunk.frames, self.shared.jpeg))
         self._forget()
-        return flight.steps
+        return in_flight.steps
 
     def check_row(self, step: int, chunk: int) -> None:
         """Raise ValueError unless the row may run now.
@@ -176,42 +180,42 @@ class DiffusionSession:
         A chunk's rows run in order, each row sees the chunks in order, chunks end in order, and all wait for the first
         chunk: what its last pass leaves is what every row starts from.
         """
-        flight = self.flights.get(chunk)
-        if flight is None or flight.done != step or step >= flight.steps:
+        in_flight = self.chunks_in_flight.get(chunk)
+        if in_flight is None or in_flight.done != step or step >= in_flight.steps:
             raise ValueError(f"row {step} of chunk {chunk} is not ready")
-        before = [earlier for earlier in self.flights.values() if earlier.index < chunk]
-        is_last = step == flight.steps - 1
+        before = [earlier for earlier in self.chunks_in_flight.values() if earlier.index < chunk]
+        is_last = step == in_flight.steps - 1
         if any(earlier.index == 0 or is_last or earlier.done <= step < earlier.steps for earlier in before):
             raise ValueError(f"row {step} of chunk {chunk} would overtake an earlier chunk")
 
     def enter(self, step: int, chunk: int) -> RowWork:
         """What the device needs to run a row that was checked; puts its ring, and those of new rows, in order."""
-        flight = self.flights[chunk]
+        in_flight = self.chunks_in_flight[chunk]
         cache = self._cache(step, chunk)
-        if flight.refreshes:
-            self._refresh(cache, flight.prompts)
-        if chunk > 0 and step == flight.steps_before - 1:
-            self._hand_over(cache, flight)
+        if in_flight.refreshes:
+            self._refresh(cache, in_flight.prompts)
+        if chunk > 0 and step == in_flight.steps_before - 1:
+            self._hand_over(cache, in_flight)
         options, frames = self.shared.options, latent_frames(chunk)
         newest, layout = frames[-1], options.ring
         return RowWork(
             session=self.name,
-            hidden=flight.hidden,
-            timestep=flight.timesteps[step],
+            hidden=in_flight.hidden,
+            timestep=in_flight.timesteps[step],
             ring=cache.ring,
-            text=flight.text,
+            text=in_flight.text,
             slots=tuple(layout.slot(frame) for frame in frames),
-            query_turns=tuple(frame_index(options.positions, layout, frame, newest) for frame in frames),
-            key_turns=slot_indices(options.positions, layout, cache.slot_frames(frames), newest),
-            renoise=self._renoise(flight, step + 1),
+            query_positions=tuple(frame_index(options.positions, layout, frame, newest) for frame in frames),
+            key_positions=slot_indices(options.positions, layout, cache.slot_frames(frames), newest),
+            renoise=self._renoise(in_flight, step + 1),
         )
 
     def leave(self, step: int, chunk: int, outcome: RowOutcome) -> Tensor | None:
         """A row has run: move everything on. Returns the output latents (F, C, h, w) after the chunk's last row."""
-        flight, cache, frames = self.flights[chunk], self._cache(step, chunk), latent_frames(chunk)
+        in_flight, cache, frames = self.chunks_in_flight[chunk], self._cache(step, chunk), latent_frames(chunk)
         cache.write(
             [
-                StoredLatent(step, frame, flight.hidden[number], flight.timesteps[step], flight.prompts)
+                StoredLatent(step, frame, in_flight.hidden[number], in_flight.timesteps[step], in_flight.prompts)
                 for number, frame in enumerate(frames)
             ]
         )
@@ -220,21 +224,21 @@ class DiffusionSession:
         )
         if sink is not None:
             cache.replace_sink(sink, chunk=chunk)
-        flight.done += 1
-        if flight.done < flight.steps:
-            flight.hidden = outcome.latents
+        in_flight.done += 1
+        if in_flight.done < in_flight.steps:
+            in_flight.hidden = outcome.latents
             return None
         if chunk == 0:
             for row in self.rows[1:]:
                 row.take_over(self.rows[0])
-        del self.flights[chunk]
+        del self.chunks_in_flight[chunk]
         self.outputs.append(KeptOutput(chunk, outcome.latents))
         self._forget()
         return outcome.latents
 
     def sinks(self) -> Sequence[StoredLatent]:
         """What row 0 holds fast, the row that every session has for its whole life; nothing while chunk 0 runs."""
-        return () if 0 in self.flights or not self.rows else self.rows[0].sinks
+        return () if 0 in self.chunks_in_flight or not self.rows else self.rows[0].sinks
 
     def keys_values(self, prompts: Weights) -> TextKv:
         """Cross-attention keys and values of prompts that the session keeps."""
@@ -270,10 +274,10 @@ class DiffusionSession:
             mixed = level.scale * mixed + (1.0 - level.scale) * z
         return mixed.to(parts.dtype)
 
-    def _renoise(self, flight: ChunkInFlight, step: int) -> Renoise | None:
-        if step == flight.steps:
+    def _renoise(self, in_flight: ChunkInFlight, step: int) -> Renoise | None:
+        if step == in_flight.steps:
             return None
-        return Renoise(flight.timesteps[step], seed=self.settings.seed, chunk=flight.index, step=step)
+        return Renoise(in_flight.timesteps[step], seed=self.settings.seed, chunk=in_flight.index, step=step)
 
     def _refresh(self, cache: RowCache, prompts: Weights) -> None:
         """Compute a row's ring anew under the prompts that have taken over, unless that was done."""
@@ -299,10 +303,10 @@ class DiffusionSession:
         self.shared.progress.wait(ahead=1)
         return denoised
 
-    def _hand_over(self, cache: RowCache, flight: ChunkInFlight) -> None:
+    def _hand_over(self, cache: RowCache, in_flight: ChunkInFlight) -> None:
         """Give the ring of the last row there was to the rows that are new with this chunk, as it is before it."""
-        for row in self.rows[flight.steps_before : flight.steps]:
-            if row.newest != first_frame(flight.index) - 1:
+        for row in self.rows[in_flight.steps_before : in_flight.steps]:
+            if row.newest != first_frame(in_flight.index) - 1:
                 row.take_over(cache)
 
     def _empty_ring(self) -> Ring:
@@ -318,7 +322,7 @@ class DiffusionSession:
 
     def _forget(self) -> None:
         """Drop rows, prompts and what the VAE is primed with, as soon as nothing will ask for them again."""
-        del self.rows[max([self.fed_rows, *(flight.steps for flight in self.flights.values())]) :]
+        del self.rows[max([self.fed_rows, *(in_flight.steps for in_flight in self.chunks_in_flight.values())]) :]
         for kept in (self.inputs, self.outputs):
             while len(kept) > max(1, self.shared.options.primed_chunks):
                 kept.popleft()
@@ -329,7 +333,7 @@ class DiffusionSession:
     def used_prompts(self) -> set[Weights]:
         """Every mixture of prompts under which something was computed that the session still has."""
         stored = {frame.prompts for cache in self.rows for frame in _all(cache)}
-        return stored | {flight.prompts for flight in self.flights.values()}
+        return stored | {in_flight.prompts for in_flight in self.chunks_in_flight.values()}
 
 
 def check_settings(settings: StreamSettings) -> None:

@@ -1,4 +1,4 @@
-"""A session as an EngineState and back (DESIGN section 3, "Snapshot").
+"""A session as an EngineState and back: what a snapshot of it holds.
 
 Blocks are written once: stored frames (`r1.f12`), the last input frames (`i.c9`) and output latents (`o.c8`), the
 embeddings of the prompts in use (`p.` and the digest's beginning). The head holds the next input of each chunk in
@@ -22,11 +22,17 @@ from genlock_worker.engines.algorithm.noise import NoiseLevel
 from genlock_worker.engines.contract import EngineState, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming import restore, state_facts
-from genlock_worker.engines.diffusion.streaming.flight import ChunkInFlight
+from genlock_worker.engines.diffusion.streaming.in_flight import ChunkInFlight
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, latent_frames
 from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, DiffusionSession, Shared
-from genlock_worker.engines.diffusion.streaming.state_facts import Blend, FlightFacts, RowFacts, StateFacts, WantedState
+from genlock_worker.engines.diffusion.streaming.state_facts import (
+    Blend,
+    InFlightFacts,
+    RowFacts,
+    StateFacts,
+    WantedState,
+)
 from genlock_worker.engines.diffusion.streaming.transfers import from_host, typed
 
 DAMAGE = (
@@ -57,7 +63,7 @@ class _Kept(Protocol):
 
 def to_state(session: DiffusionSession) -> EngineState:
     """The state of a session now; what was in an earlier one is not copied from the device again."""
-    rows = [] if 0 in session.flights else session.rows
+    rows = [] if 0 in session.chunks_in_flight else session.rows
     frames = {name: stored for cache in rows for name, stored in cache.frames().items()}
     kept: list[_Kept] = [*frames.values(), *session.inputs, *session.outputs, *session.kept_prompts.values()]
     facts = StateFacts(
@@ -70,14 +76,16 @@ def to_state(session: DiffusionSession) -> EngineState:
         fed_rows=session.fed_rows,
         scale=session.scale,
         rows=[_row_out(cache, is_blank=not rows) for cache in session.rows],
-        flights=[_flight_out(flight) for flight in session.flights.values()],
+        flights=[_stored_in_flight(in_flight) for in_flight in session.chunks_in_flight.values()],
         inputs=[one.chunk for one in session.inputs],
         outputs=[one.chunk for one in session.outputs],
     )
     return EngineState(
         chunk=session.chunk,
         attributes=facts.model_dump(mode="json"),
-        head={_hidden_name(flight.index): flight.stored_hidden() for flight in session.flights.values()},
+        head={
+            _hidden_name(in_flight.index): in_flight.stored_hidden() for in_flight in session.chunks_in_flight.values()
+        },
         blocks={one.name: one.block for one in kept},
     )
 
@@ -106,7 +114,7 @@ def from_state(
     reader = _Reader(state, settings, shared)
     stored = [reader.row(row) for row in facts.rows]
     prompts = {digest: reader.prompt(digest) for digest in facts.embeddings}
-    hidden = {flight.index: reader.hidden(flight.index) for flight in facts.flights}
+    hidden = {in_flight.index: reader.hidden(in_flight.index) for in_flight in facts.flights}
     primed = max(1, shared.options.primed_chunks)
     inputs = [reader.input(chunk) for chunk in facts.inputs[-primed:]]
     outputs = [reader.output(chunk) for chunk in facts.outputs[-primed:]]
@@ -132,8 +140,12 @@ def from_state(
     decoder_primed = shared.pictures.prime(session.stream, restore.priming_latents(outputs))
     session.grow(len(facts.rows))
     for cache, (slots, opening), row in zip(session.rows, stored, facts.rows, strict=True):
-        cache.slots, cache.opening, cache.replaced_in = slots, opening, row.replaced_in
-    session.flights = {flight.index: _flight_in(flight, hidden[flight.index], session) for flight in facts.flights}
+        cache.slots = slots
+        cache.opening = opening
+        cache.replaced_in = row.replaced_in
+    session.chunks_in_flight = {
+        in_flight.index: _restored_in_flight(in_flight, hidden[in_flight.index], session) for in_flight in facts.flights
+    }
     session.text = session.keys_values(session.prompts) if session.prompts else None
     session.rebuild(session.rows)
     restore.prime_encoder(
@@ -173,19 +185,19 @@ def _row_out(cache: RowCache, *, is_blank: bool) -> RowFacts:
     )
 
 
-def _flight_out(flight: ChunkInFlight) -> FlightFacts:
-    return FlightFacts(
-        index=flight.index,
-        timesteps=list(flight.timesteps),
-        steps_before=flight.steps_before,
-        level=(flight.level.scale, flight.level.timestep),
-        prompts=list(flight.prompts),
-        refreshes=flight.refreshes,
-        done=flight.done,
+def _stored_in_flight(in_flight: ChunkInFlight) -> InFlightFacts:
+    return InFlightFacts(
+        index=in_flight.index,
+        timesteps=list(in_flight.timesteps),
+        steps_before=in_flight.steps_before,
+        level=(in_flight.level.scale, in_flight.level.timestep),
+        prompts=list(in_flight.prompts),
+        refreshes=in_flight.refreshes,
+        done=in_flight.done,
     )
 
 
-def _flight_in(facts: FlightFacts, hidden: Tensor, session: DiffusionSession) -> ChunkInFlight:
+def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: DiffusionSession) -> ChunkInFlight:
     prompts = state_facts.weights(facts.prompts)
     return ChunkInFlight(
         index=facts.index,
@@ -211,7 +223,7 @@ def _check_prompts(
 ) -> None:
     """Raise ValueError if a prompt that is named has no embedding."""
     mixtures = [frame.prompts for row in stored for frames in row for frame in frames]
-    mixtures += [state_facts.weights(flight.prompts) for flight in facts.flights]
+    mixtures += [state_facts.weights(in_flight.prompts) for in_flight in facts.flights]
     mixtures += [session.prompts, session.blend.start]
     named = {digest for mixture in mixtures for digest, _ in mixture} | {session.prompt, session.blend.target}
     missing = named - session.kept_prompts.keys()
@@ -240,7 +252,9 @@ class _Reader:
     """Takes a state's arrays for what their names say; every method raises one of DAMAGE for what is not."""
 
     def __init__(self, state: EngineState, settings: StreamSettings, shared: Shared) -> None:
-        self._state, self._settings, self._parts = state, settings, shared.components
+        self._state = state
+        self._settings = settings
+        self._parts = shared.components
         self._frames: dict[str, StoredLatent] = {}
         area = settings.height // LATENT_STRIDE, settings.width // LATENT_STRIDE
         self._latent_shape = (shared.components.config.transformer.channels, *area)

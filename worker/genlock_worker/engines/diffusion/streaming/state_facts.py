@@ -17,7 +17,7 @@ from genlock_worker.engines.diffusion.streaming.row_cache import first_frame, op
 FORMAT = 1
 MAX_ROWS = MAX_STEPS + 1
 MAX_KEPT = 64
-MAX_FLIGHTS = 16
+MAX_IN_FLIGHT = 16
 """Chunks in flight: each may have keys and values of its own. A stream batch has one per row."""
 MAX_MIXED = 8
 """Prompts of a mixture."""
@@ -42,11 +42,11 @@ Mixture = Annotated[
 ]
 
 
-class _Facts(BaseModel):
+class _StrictFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class WantedState(_Facts):
+class WantedState(_StrictFacts):
     """What the next chunk will use; `prompt` is a digest."""
 
     prompt: Digest
@@ -54,7 +54,7 @@ class WantedState(_Facts):
     noise_scale: Annotated[float, Field(ge=0, le=1)]
 
 
-class Blend(_Facts):
+class Blend(_StrictFacts):
     """A PromptBlend."""
 
     start: Mixture
@@ -69,7 +69,7 @@ class Blend(_Facts):
         return PromptBlend(start=tuple(self.start), target=self.target, done=self.done)
 
 
-class RowFacts(_Facts):
+class RowFacts(_StrictFacts):
     """A row's stored frames by name: what each slot holds, and the first frames."""
 
     slots: Annotated[list[Name], Field(max_length=MAX_KEPT)]
@@ -77,7 +77,7 @@ class RowFacts(_Facts):
     replaced_in: Count | None
 
 
-class FlightFacts(_Facts):
+class InFlightFacts(_StrictFacts):
     """A chunk in flight; its next input lies in the head."""
 
     index: Count
@@ -93,7 +93,7 @@ class FlightFacts(_Facts):
         return len(self.timesteps)
 
 
-class StateFacts(_Facts):
+class StateFacts(_StrictFacts):
     """All of them; the attributes of an EngineState."""
 
     format: Literal[1]
@@ -106,7 +106,8 @@ class StateFacts(_Facts):
     fed_rows: Annotated[int, Field(ge=0, le=MAX_ROWS)]
     scale: Share | None
     rows: Annotated[list[RowFacts], Field(min_length=1, max_length=MAX_ROWS)]
-    flights: Annotated[list[FlightFacts], Field(max_length=MAX_FLIGHTS)]
+    flights: Annotated[list[InFlightFacts], Field(max_length=MAX_IN_FLIGHT)]
+    """The chunks in flight. The name is that of the stored form."""
     inputs: Annotated[list[Count], Field(max_length=MAX_KEPT)]
     outputs: Annotated[list[Count], Field(max_length=MAX_KEPT)]
 
@@ -118,13 +119,13 @@ class StateFacts(_Facts):
 def check(facts: StateFacts, *, chunk: int, text_only: bool) -> None:
     """Raise ValueError unless the facts describe a session that was fed up to `chunk`."""
     fed = chunk + 1
-    flying = [flight.index for flight in facts.flights]
-    finished = fed - len(flying)
-    _expect(chunk >= -1 and flying == list(range(finished, fed)), "the chunks in flight are not the last ones")
+    indices = [in_flight.index for in_flight in facts.flights]
+    finished = fed - len(indices)
+    _expect(chunk >= -1 and indices == list(range(finished, fed)), "the chunks in flight are not the last ones")
     _expect((facts.fed_rows == 0) == (fed == 0) == (facts.scale is None) == (not facts.prompts), "nothing was fed")
-    _check_flights(facts, text_only=text_only)
+    _check_chunks_in_flight(facts, text_only=text_only)
     _expect(not fed or _is_row_count(facts.fed_rows, text_only=text_only), f"a chunk has no {facts.fed_rows} rows")
-    rows = max([facts.fed_rows, *(flight.steps for flight in facts.flights)])
+    rows = max([facts.fed_rows, *(in_flight.steps for in_flight in facts.flights)])
     _expect(not fed or len(facts.rows) == rows, f"{rows} rows are needed and {len(facts.rows)} are there")
     _expect(_last(facts.inputs, 0 if text_only else fed), "the input chunks are not the last ones")
     _expect(_last(facts.outputs, finished), "the output chunks are not the last ones")
@@ -147,12 +148,12 @@ def _expected_newest(facts: StateFacts, row: int, chunk: int) -> int | None:
     """The newest frame that a row must hold; None if another row's ring will be copied over whatever it holds."""
     if facts.first_chunk_runs or chunk < 0:
         return -1
-    flight = next((flight for flight in facts.flights if flight.done <= row < flight.steps), None)
-    if flight is None:
+    in_flight = next((in_flight for in_flight in facts.flights if in_flight.done <= row < in_flight.steps), None)
+    if in_flight is None:
         return first_frame(chunk + 1) - 1 if row < facts.fed_rows else None
-    if flight.done < flight.steps_before <= row:
+    if in_flight.done < in_flight.steps_before <= row:
         return None
-    return first_frame(flight.index) - 1
+    return first_frame(in_flight.index) - 1
 
 
 def _check_ring(frames: Sequence[int], newest: int, layout: RingLayout) -> bool:
@@ -167,18 +168,18 @@ def _check_ring(frames: Sequence[int], newest: int, layout: RingLayout) -> bool:
     return bool(changed)
 
 
-def _check_flights(facts: StateFacts, *, text_only: bool) -> None:
-    before: FlightFacts | None = None
-    for flight in facts.flights:
-        where = f"chunk {flight.index}"
-        for rows in (flight.steps, flight.steps_before):
+def _check_chunks_in_flight(facts: StateFacts, *, text_only: bool) -> None:
+    before: InFlightFacts | None = None
+    for in_flight in facts.flights:
+        where = f"chunk {in_flight.index}"
+        for rows in (in_flight.steps, in_flight.steps_before):
             _expect(_is_row_count(rows, text_only=text_only), f"{where} has {rows} rows")
-        _expect(flight.done < flight.steps, f"{where} is finished already")
+        _expect(in_flight.done < in_flight.steps, f"{where} is finished already")
         if before is not None:
-            _expect(flight.steps_before == before.steps, f"{where} follows another chunk")
-            waits = before.index == 0 and flight.done > 0
-            _expect(not waits and flight.done <= max(before.done, 0), f"{where} overtook the chunk before")
-        before = flight
+            _expect(in_flight.steps_before == before.steps, f"{where} follows another chunk")
+            waits = before.index == 0 and in_flight.done > 0
+            _expect(not waits and in_flight.done <= max(before.done, 0), f"{where} overtook the chunk before")
+        before = in_flight
     _expect(before is None or facts.fed_rows == before.steps, "the last chunk fed had other rows")
 
 
