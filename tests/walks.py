@@ -170,7 +170,7 @@ async def publish(installation: Installation, peer: Peer, seconds: float) -> int
 async def measure(root: Path, redis_url: str, switch: list[Trace | None]) -> dict[str, list[str]]:
     """Bring everything up, and count each walk."""
     installation = Installation(redis_url)
-    tests.worker.house.SECRET = installation.keyring.link_secret()  # type: ignore[attr-defined]
+    tests.worker.house.SECRET = installation.keyring.link_secrets()[0]  # type: ignore[attr-defined]
     house = House(redis_url)
     try:
         gateway = await installation.gateway()

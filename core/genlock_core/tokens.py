@@ -118,12 +118,11 @@ class Keyring:
             raise AccessDenied(f"{key}: the token is not one for the role {role} on this session", missing=False)
         return granted
 
-    def link_secret(self) -> bytes:
-        """The secret of the gateway-worker link, 32 bytes, derived from the key that signs."""
-        return self.link_secrets()[0]
-
     def link_secrets(self) -> tuple[bytes, ...]:
-        """The link's secret under every key of the ring, so that both sides may rotate one after the other."""
+        """The secret of the gateway-worker link, 32 bytes, under each key of the ring; the first one signs.
+
+        All of them count, so that both sides may rotate one after the other.
+        """
         return tuple(key.mac("genlock link v1") for key in self.keys)
 
     def _read(self, token: str) -> tuple[SigningKey, bytes]:

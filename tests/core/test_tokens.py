@@ -99,10 +99,10 @@ def test_a_key_of_the_same_id_with_another_secret_verifies_nothing_of_the_first(
 
 def test_the_links_secret_is_derived_and_rotates_with_the_ring() -> None:
     rotated = Keyring.parse(f"b:{SECOND},a:{FIRST}")
-    assert len(RING.link_secret()) == 32
-    assert RING.link_secret() in rotated.link_secrets()
-    assert rotated.link_secret() == rotated.link_secrets()[0] != RING.link_secret()
-    assert FIRST.encode() not in RING.link_secret()
+    assert len(RING.link_secrets()[0]) == 32
+    assert RING.link_secrets()[0] in rotated.link_secrets()
+    assert rotated.link_secrets()[0] != RING.link_secrets()[0]
+    assert FIRST.encode() not in RING.link_secrets()[0]
 
 
 @pytest.mark.parametrize(

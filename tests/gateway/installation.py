@@ -130,7 +130,7 @@ class Installation:
         return running
 
     async def worker(self, name: str = "w0") -> FakeWorker:
-        worker = FakeWorker(name, self.claims, secret=self.keyring.link_secret(), clock=self.clock)
+        worker = FakeWorker(name, self.claims, secret=self.keyring.link_secrets()[0], clock=self.clock)
         await worker.start()
         self.workers.append(worker)
         return worker

@@ -6,18 +6,10 @@ times are seconds of one monotonic clock.
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 FREEZE_PERIODS = 3
 """A gap of more frame periods than this beyond the pace is a freeze."""
-
-
-def chunk_complete(arrivals_s: Sequence[float]) -> float:
-    """A chunk is complete when its last input frame is in. Raises ValueError for a chunk without frames."""
-    if not arrivals_s:
-        raise ValueError("a chunk has at least one frame")
-    return max(arrivals_s)
 
 
 def due_times(complete_s: float, *, frames: int, frame_deadline_s: float, frame_rate: int) -> tuple[float, ...]:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from genlock_core.errors import GenlockError
-from genlock_core.slo.deadlines import Quantiles
 from genlock_core.slo.stages import Leg
 from genlock_core.spec.session import MAX_PROMPT_CHARS
 
@@ -125,14 +124,6 @@ class StreamReport(_Part):
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON values, for a larger document."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def percentiles_ms(seconds: Quantiles) -> Percentiles | None:
-    """Measured seconds as the report has them, None if nothing was measured."""
-    median, high = seconds.quantile(0.5), seconds.quantile(0.99)
-    if median is None or high is None:
-        return None
-    return Percentiles(p50=round(median * 1_000, 3), p99=round(high * 1_000, 3))
 
 
 def leg_ms(budget_us: Mapping[Leg, float]) -> dict[str, float]:

@@ -176,11 +176,6 @@ def _plain(text: str) -> Any:
     return text
 
 
-def reads_as_text(text: str) -> bool:
-    """Does this text stay text when it is written without quotes?"""
-    return isinstance(_plain(text), str)
-
-
 def _is_empty(node: Node) -> bool:
     return isinstance(node, ScalarNode) and node.style is None and node.value in _NULLS
 

@@ -1,17 +1,16 @@
-"""StreamSession manifests: from text to checked sessions, with every mistake at once, and back to text."""
+"""StreamSession manifests: from text to checked sessions, with every mistake at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field
 
 from genlock_core.errors import FieldProblem, InvalidManifest
 from genlock_core.spec import rules
-from genlock_core.spec.documents import Document, read_documents, reads_as_text
+from genlock_core.spec.documents import Document, read_documents
 from genlock_core.spec.mistakes import Path, did_you_mean, validate
-from genlock_core.spec.session import API_VERSION, DNS_LABEL, KIND, Model, SessionKey, StreamSessionSpec
+from genlock_core.spec.session import DNS_LABEL, KIND, Model, SessionKey, StreamSessionSpec
 
 _SERVER_SET = frozenset({
     "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generation", "managedFields",
@@ -70,25 +69,6 @@ def load_manifest(text: str, *, origin: str = "manifest") -> list[Manifest]:
     return manifests
 
 
-def dump_manifest(manifests: Sequence[Manifest]) -> str:
-    """YAML that `load_manifest` reads back as the same; holds what was written, not the defaults."""
-    return yaml.dump_all(
-        [_document(manifest) for manifest in manifests],
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        width=10**6,
-        explicit_start=len(manifests) > 1,
-    )
-
-
-def check_update(key: SessionKey, old: StreamSessionSpec, new: StreamSessionSpec) -> None:
-    """Raises InvalidManifest if `new` changes what a session keeps for its life."""
-    found = rules.changed(_wire(old), _wire(new))
-    if problems := [FieldProblem(f"spec.{problem.path}", problem.message) for problem in found]:
-        raise InvalidManifest(problems, origin=str(key))
-
-
 def _read(document: Document) -> tuple[Manifest | None, list[tuple[Path, str]]]:
     """A document's session, or all its mistakes."""
     value = document.value
@@ -137,26 +117,3 @@ def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
 
 def _wire(spec: StreamSessionSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", by_alias=True)
-
-
-def _document(manifest: Manifest) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"name": manifest.key.name, "namespace": manifest.key.namespace}
-    for name, values in (("labels", manifest.labels), ("annotations", manifest.annotations)):
-        if values:
-            metadata[name] = dict(values)
-    spec = manifest.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text that is not read back as it is (`1e3`, a line break), and never writes an alias."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
-
-    def represent_text(self, data: str) -> yaml.ScalarNode:
-        plain = data.isprintable() and reads_as_text(data)
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if plain else '"')
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)

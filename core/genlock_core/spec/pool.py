@@ -243,11 +243,6 @@ def node_products(gpu: PoolGpu) -> tuple[str, ...]:
     return tuple(gpu.node_products) or NODE_PRODUCTS.get(gpu.product, (gpu.product,))
 
 
-def pool_name(namespace: str, name: str) -> str:
-    """A pool's name in the claims, unique in the installation: `namespace/name`."""
-    return f"{namespace}/{name}"
-
-
 def wire(model: Model) -> dict[str, Any]:
     """A model as the API server has it; what has no value is left out."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -144,11 +144,6 @@ class ControlStream:
         found: Any = await self._redis.xread({keys.control(session): after}, count=limit, block=block_ms)
         return [entry for _, entries in found or () for entry in _entries(session, entries)]
 
-    async def last_id(self, session: str) -> str:
-        """The id of the newest entry, FIRST_ID if there is none."""
-        found: Any = await self._redis.xrevrange(keys.control(session), count=1)
-        return _text(found[0][0]) if found else FIRST_ID
-
     async def delete(self, session: str) -> None:
         """Forget the session's controls."""
         await self._redis.delete(keys.control(session), keys.control_ids(session), keys.control_recent(session))

@@ -40,13 +40,11 @@ async def test_what_is_appended_is_read_in_order_behind_an_id(stream: ControlStr
     assert entries[0].change == ControlChange(prompt="ink\nand käse 墨")
     assert entries[1].change == ControlChange(steps=3, noise_scale=0.25, paused=False)
     assert [entry.id for entry in await stream.read(SESSION, after=first)] == [second]
-    assert await stream.last_id(SESSION) == second
     assert await stream.read(SESSION, after=second) == []
 
 
 async def test_a_session_without_controls_is_empty(stream: ControlStream) -> None:
     assert await stream.read(SESSION) == []
-    assert await stream.last_id(SESSION) == FIRST_ID
     assert await stream.tail(SESSION, FIRST_ID, block_ms=1) == []
 
 
@@ -110,7 +108,6 @@ async def test_it_works_on_a_cluster(redis_cluster: list[str]) -> None:
         assert await stream.append(session, client="c", number=1, change=ControlChange(steps=2)) == first
         assert [entry.id for entry in await stream.read(session)] == [first]
         assert [entry.id for entry in await stream.tail(session, FIRST_ID, block_ms=10)] == [first]
-        assert await stream.last_id(session) == first
         await stream.delete(session)
         assert await stream.read(session) == []
     await client.aclose()
