@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from genlock_core.claims.identity import CAPACITY
+from genlock_core.durations import parse_duration_ms
 from genlock_core.sizing.measured import FpsBySize, InvalidFigures, parse
-from genlock_core.spec.quantities import parse_duration_ms
 from genlock_worker.engines import ENGINES
 from genlock_worker.engines.diffusion.options import DiffusionSettings, add_options, one_of, optional_path, yes
 

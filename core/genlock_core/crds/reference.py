@@ -12,7 +12,7 @@ from typing import Any
 
 from genlock_core.crds import crd
 from genlock_core.crds.crd import ResourceKind
-from genlock_core.spec.quantities import format_duration_ms
+from genlock_core.durations import format_duration_ms
 from genlock_core.spec.session import MODE_DEFAULTS
 
 _SESSION_HEAD = """\

@@ -12,15 +12,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
+from genlock_core.durations import MAX_DURATION_MS, format_duration_ms, parse_duration_ms
 from genlock_core.process.address import Address
-from genlock_core.spec.quantities import format_duration_ms, parse_duration_ms
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=StrEnum)
 
 YES: Final = frozenset({"yes", "true", "1", "on"})
 NO: Final = frozenset({"no", "false", "0", "off"})
-MAX_DURATION_S: Final = 31 * 24 * 3_600.0
+MAX_DURATION_S: Final = MAX_DURATION_MS / 1_000
 LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """The name of a namespace (RFC 1123, section 2.1)."""
 

@@ -12,35 +12,14 @@ from typing import Annotated, Any
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-MAX_DURATION_MS = 31 * 24 * 3_600_000
+from genlock_core.durations import DURATION_PATTERN, MAX_DURATION_MS, format_duration_ms, parse_duration_ms
+
 MAX_QUANTITY_CHARS = 32
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_DURATION_WHOLE = re.compile(r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+")
-_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 _BITRATE = re.compile(r"[0-9]+(\.[0-9]+)?[kM]?")
 _BITS = {"k": 1_000, "M": 1_000_000}
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 _SHARE_UP_TO_100 = r"^(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%$"
-
-
-def parse_duration_ms(value: object) -> int:
-    """`1m30s`, `500ms` or `0.5s`, as whole milliseconds. Raises ValueError."""
-    if not isinstance(value, str) or len(value) > MAX_QUANTITY_CHARS or not _DURATION_WHOLE.fullmatch(value):
-        raise ValueError("must be a duration with its unit, such as 500ms, 2s, 1m30s or 10m")
-    return round(sum(float(number) * _MS[unit] for number, unit in _DURATION.findall(value)))
-
-
-def format_duration_ms(value: int) -> str:
-    """The shortest way to write a duration exactly: 90000 -> `1m30s`, 500 -> `500ms`."""
-    if value == 0:
-        return "0s"
-    parts = []
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
-        count, value = divmod(value, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
 
 
 def parse_bitrate(value: object) -> int:
@@ -96,7 +75,7 @@ class Duration:
         return {
             "type": "string",
             "maxLength": MAX_QUANTITY_CHARS,
-            "pattern": rf"^{_DURATION_WHOLE.pattern}$",
+            "pattern": rf"^{DURATION_PATTERN}$",
             "x-kubernetes-validations": [
                 {
                     "rule": f"duration(self) >= duration('{low}') && duration(self) <= duration('{high}')",

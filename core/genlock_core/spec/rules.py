@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genlock_core.durations import parse_duration_ms
 from genlock_core.errors import FieldProblem
-from genlock_core.spec.quantities import parse_duration_ms
 
 DEFAULT_STEPS: Mapping[str, int] = {"low-latency": 1, "balanced": 2, "quality": 4}
 """Denoising steps of a quality mode, where the session does not say."""

@@ -12,7 +12,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from genlock_core.spec.quantities import MAX_DURATION_MS, Bitrate, Duration, Share
+from genlock_core.durations import MAX_DURATION_MS
+from genlock_core.spec.quantities import Bitrate, Duration, Share
 from genlock_core.spec.rules import DEFAULT_STEPS, RULES, Rule, broken
 
 API_VERSION: Final = "genlock.dev/v1alpha1"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core.durations import format_duration_ms
 from genlock_core.process import values
 from genlock_core.process.values import Kind
-from genlock_core.spec.quantities import format_duration_ms
 
 
 class Colour(StrEnum):

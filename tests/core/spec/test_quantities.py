@@ -2,13 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core.durations import MAX_DURATION_MS, format_duration_ms, parse_duration_ms
 from genlock_core.spec.quantities import (
-    MAX_DURATION_MS,
     format_bitrate,
-    format_duration_ms,
     format_share,
     parse_bitrate,
-    parse_duration_ms,
     parse_share,
 )
 
