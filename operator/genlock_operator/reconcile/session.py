@@ -19,10 +19,9 @@ from genlock_core.clock import Clock
 from genlock_core.sizing.placement import Placement
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, LookAgain, SessionAction
-from genlock_operator.observed import SessionResource, SessionSeen
+from genlock_operator.observed import Demand, SessionResource, SessionSeen
 from genlock_operator.plan.policy import SessionPolicy
-from genlock_operator.plan.session.demand import demand_of
-from genlock_operator.plan.session.plan import plan_session, store_away
+from genlock_operator.plan.session.plan import plan_session, plan_without_store
 from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.pending import PendingSessions
@@ -89,9 +88,9 @@ class SessionReconciler:
             if await self._may_be_served(seen.record):
                 break
             plan = plan_session(seen, self.clock.wall_ms(), self.policy)
-            again, refusal = await self._act(name, plan)
+            again, refusal = await self._act(name, plan.actions)
             if not again:
-                self._note(seen)
+                self._note(name, plan.demand)
                 return
         self.queue.add_in(keys.session(name), self.policy.retry_s)
 
@@ -124,7 +123,7 @@ class SessionReconciler:
 
     async def _while_away(self, name: str) -> None:
         """Say that Redis is away, and touch nothing else."""
-        for action in store_away(self._seen(name), self.clock.wall_ms()):
+        for action in plan_without_store(self._seen(name), self.clock.wall_ms()):
             if not isinstance(action, LookAgain):
                 await self.hands.perform(action)
 
@@ -156,9 +155,9 @@ class SessionReconciler:
             known = self._specs[resource.meta.key] = _Spec(resource.spec_json, *read(resource))
         return known.session, known.mistakes
 
-    def _note(self, seen: SessionSeen) -> None:
+    def _note(self, name: str, demand: Demand | None) -> None:
         """Let the pools know who waits for them."""
-        for pool in self.waiting.note(seen.name, demand_of(seen)):
+        for pool in self.waiting.note(name, demand):
             self.queue.add(keys.pool(pool))
 
 

@@ -119,7 +119,7 @@ class World(StreamSide):
         return resolve(KEY, self.spec)
 
     def plan(self) -> list[SessionAction]:
-        return plan_session(self.seen(), self.now_ms, POLICY)
+        return plan_session(self.seen(), self.now_ms, POLICY).actions
 
     def reconcile(self) -> None:
         """One pass. Raises Crash where it is cut off."""

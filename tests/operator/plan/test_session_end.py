@@ -9,7 +9,7 @@ from genlock_operator.actions import (
     LookAgain,
     WriteSessionStatus,
 )
-from genlock_operator.plan.session.plan import plan_session, store_away
+from genlock_operator.plan.session.plan import plan_session, plan_without_store
 from tests.operator.plan.session_world import (
     POLICY,
     kinds,
@@ -86,7 +86,7 @@ def test_without_redis_only_the_condition_is_written() -> None:
     world.go_live()
     world.settle()
 
-    actions = store_away(replace(world.seen(), record=None, worker=None), world.now_ms)
+    actions = plan_without_store(replace(world.seen(), record=None, worker=None), world.now_ms)
 
     (written,) = [action.status for action in actions if isinstance(action, WriteSessionStatus)]
     changed = {name for name, value in written if value != getattr(world.status, name)}
@@ -95,11 +95,11 @@ def test_without_redis_only_the_condition_is_written() -> None:
 
 def test_without_redis_it_is_said_once() -> None:
     world = living()
-    for action in store_away(world.seen(), world.now_ms):
+    for action in plan_without_store(world.seen(), world.now_ms):
         if isinstance(action, WriteSessionStatus):
             world.status = action.status
 
-    assert store_away(world.seen(), world.now_ms + 5_000) == []
+    assert plan_without_store(world.seen(), world.now_ms + 5_000) == []
 
 
 @pytest.mark.parametrize("over", ["ended", "deleted"])
@@ -110,12 +110,12 @@ def test_without_redis_nothing_is_said_of_a_session_that_is_over(over: str) -> N
     if over == "deleted":
         world.delete()
 
-    assert store_away(world.seen(), world.now_ms) == []
+    assert plan_without_store(world.seen(), world.now_ms) == []
 
 
 def test_what_redis_was_away_for_is_taken_back_when_it_answers() -> None:
     world = living()
-    for action in store_away(world.seen(), world.now_ms):
+    for action in plan_without_store(world.seen(), world.now_ms):
         if isinstance(action, WriteSessionStatus):
             world.status = action.status
 

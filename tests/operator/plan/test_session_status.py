@@ -11,7 +11,9 @@ from genlock_core.spec.status import ConditionType, SessionStatus
 from genlock_operator.actions import LookAgain, WriteSessionStatus
 from genlock_operator.observed import SessionResource
 from genlock_operator.plan.conditions import find, timestamp
-from genlock_operator.plan.session.status import status_of, stored_status
+from genlock_operator.plan.session.facts import facts_of, stored_status
+from genlock_operator.plan.session.status import status_of
+from genlock_operator.plan.session.why_not import hindrances_of
 from tests.operator.plan.session_claims import NOW_MS, SMALL
 from tests.operator.plan.session_world import (
     FIGURES,
@@ -55,7 +57,8 @@ def test_without_a_public_url_endpoints_are_paths() -> None:
     seen = replace(world.seen(), public_url="")
 
     assert seen.resource is not None
-    status = status_of(seen, seen.resource.meta, SessionStatus(), NOW_MS)
+    facts = facts_of(seen, seen.resource)
+    status = status_of(facts, hindrances_of(facts), NOW_MS)
     assert status.endpoints is not None
     assert status.endpoints.watch == "/watch/studio/demo"
 

@@ -18,7 +18,7 @@ from genlock_operator.plan.policy import (
     ROLE_LABEL,
     STATE_LABEL,
 )
-from genlock_operator.plan.session.status import stored_status
+from genlock_operator.plan.session.facts import stored_status
 from genlock_operator.reconcile.session import read
 from genlock_operator.watch import facts
 

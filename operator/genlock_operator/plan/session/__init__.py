@@ -1,7 +1,16 @@
-"""What a StreamSession needs next, as a pure function: its demand, its actions, its status, and why it has no worker.
+"""What a StreamSession needs next, as a pure function. A plan goes forward only, in the order of this table.
 
-| owns | does not own | needs |
+| module | what it says | from what |
 |---|---|---|
-| when a session is placed, moved, steered or ended | the calls that make it so (`reconcile`) | nothing |
-| what its status says | the number of workers (`plan.pool`) | |
+| `plan` | the order of the questions | what is seen |
+| `facts` | whose record it is, where it belongs, whether it has to move | what is seen |
+| `ending` | what is left to do once the session is over | the facts |
+| `demand` | the room that it waits for | the facts |
+| `steps` | what changes the stream next | the facts |
+| `why_not` | what keeps it from a worker | the facts |
+| `status` | the status as it should be | the facts and what hinders |
+| `report` | whether that status is written, and what is told of it | the facts and the status |
+
+The calls that make it so are in `reconcile`; the number of workers is for `plan.pool`. Nothing here needs a cluster,
+Redis or a GPU.
 """

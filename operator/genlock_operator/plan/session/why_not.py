@@ -1,16 +1,16 @@
-"""Why a session is not placed, or not assigned: one word for programs and a sentence that says what would help.
+"""Why a session is not placed, not assigned or not moved: a word for programs and a sentence that says what would help.
 
-Pure reading of what is seen: sizing says which pools could serve it at all, their outlooks say what keeps them from
-growing. The reasons themselves are explained in `reasons`.
+Sizing says which pools could serve the session at all; their outlooks say what keeps them from growing. All of it is
+found before the status is written, so that the status only puts it down. The reasons are explained in `reasons`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from genlock_core.sizing.placement import Placement, Unplaceable
-from genlock_operator.observed import PoolOutlook, SessionSeen
-from genlock_operator.plan.session.demand import own_record
+from genlock_core.sizing.placement import Unplaceable
+from genlock_operator.observed import PoolOutlook
+from genlock_operator.plan.session.facts import SessionFacts
 from genlock_operator.reasons import Reason
 
 NEEDS_A_PERSON: Final = frozenset(
@@ -54,46 +54,68 @@ class WhyNot:
     message: str
 
 
-def why_not_placed(seen: SessionSeen) -> WhyNot | None:
+@dataclass(frozen=True, slots=True)
+class Hindrances:
+    """What stands between a session and its worker; each is None where nothing does."""
+
+    placing: WhyNot | None
+    """No pool can serve it."""
+    assigning: WhyNot | None
+    """No worker has it."""
+    moving: WhyNot | None
+    """Its worker serves it as before, although its spec asks for something else."""
+
+
+def hindrances_of(facts: SessionFacts) -> Hindrances:
+    """All that stands in its way."""
+    return Hindrances(
+        placing=why_not_placed(facts),
+        assigning=why_not_assigned(facts) if facts.owner is None else None,
+        moving=why_not_moved(facts) if facts.waits_to_change else None,
+    )
+
+
+def why_not_placed(facts: SessionFacts) -> WhyNot | None:
     """Why no pool can serve it, None if one can."""
+    seen = facts.seen
     if seen.session is None:
         mistakes = "; ".join(seen.mistakes) or "no reason is known"
         return WhyNot(Reason.INVALID, f"the spec cannot be read: {mistakes}")
     if isinstance(seen.placement, Unplaceable):
         return WhyNot(Reason(seen.placement.kind), str(seen.placement))
-    if seen.placement is None:
+    if facts.placement is None:
         return WhyNot(Reason.NO_POOL, f"no pool for the model {seen.session.model} is known yet")
     return None
 
 
-def why_not_assigned(seen: SessionSeen) -> WhyNot:
+def why_not_assigned(facts: SessionFacts) -> WhyNot:
     """Why no worker has it, pool by pool."""
-    if seen.record is not None and own_record(seen) is None:
+    name = facts.seen.name
+    if facts.foreign is not None:
         return WhyNot(
             Reason.NOT_CLAIMED,
-            f"a session named {seen.name} is there already that no StreamSession made; end it at a gateway "
-            f"(DELETE /api/v1/sessions/{seen.name}), or choose another name",
+            f"a session named {name} is there already that no StreamSession made; end it at a gateway "
+            f"(DELETE /api/v1/sessions/{name}), or choose another name",
         )
-    unplaced = why_not_placed(seen)
+    unplaced = why_not_placed(facts)
     if unplaced is not None:
         return unplaced
-    if not seen.refusal:
+    if not facts.seen.refusal:
         return WhyNot(Reason.NOT_CLAIMED, "no worker was asked yet")
-    return _no_room(seen)
+    return _no_room(facts)
 
 
-def why_not_moved(seen: SessionSeen) -> WhyNot:
+def why_not_moved(facts: SessionFacts) -> WhyNot:
     """Why it serves on as it was, although its spec asks for something else."""
-    unplaced = why_not_placed(seen)
-    there = unplaced.message if unplaced is not None else _no_room(seen).message
-    return WhyNot(Reason.NEEDS_MOVE, f"it serves on as before; what the spec asks for now has to wait: {there}")
+    why = why_not_placed(facts) or _no_room(facts)
+    return WhyNot(Reason.NEEDS_MOVE, f"it serves on as before; what the spec asks for now has to wait: {why.message}")
 
 
-def _no_room(seen: SessionSeen) -> WhyNot:
+def _no_room(facts: SessionFacts) -> WhyNot:
     """By the most hopeful pool; among pools without hope by the first choice."""
-    assert isinstance(seen.placement, Placement)
-    pools = [(choice.pool, seen.outlooks.get(choice.pool)) for choice in seen.placement.choices]
-    found = [_of_pool(pool, outlook, seen.refusal) for pool, outlook in pools]
+    assert facts.placement is not None
+    pools = [(choice.pool, facts.seen.outlooks.get(choice.pool)) for choice in facts.placement.choices]
+    found = [_of_pool(pool, outlook, facts.seen.refusal) for pool, outlook in pools]
     hopeful = next((one for one in found if one.reason is Reason.WORKERS_STARTING), found[0])
     return WhyNot(hopeful.reason, "; ".join(one.message for one in found))
 

@@ -13,7 +13,7 @@ from genlock_operator.actions import (
     ForgetRecord,
     WriteSessionStatus,
 )
-from genlock_operator.plan.session.plan import store_away
+from genlock_operator.plan.session.plan import plan_without_store
 from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL, workers_of
 from tests.operator.plan.session_world import (
     NAME,
@@ -210,7 +210,7 @@ def test_a_lost_record_is_left_to_its_worker_for_a_while(after_ms: int) -> None:
 
 def test_a_record_that_was_lost_while_redis_was_away_is_left_to_its_worker_from_then_on() -> None:
     world = living()
-    for action in store_away(world.seen(), world.now_ms):
+    for action in plan_without_store(world.seen(), world.now_ms):
         if isinstance(action, WriteSessionStatus):
             world.status = action.status
     world.now_ms += 60_000

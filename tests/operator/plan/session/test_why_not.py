@@ -6,6 +6,7 @@ import pytest
 
 from genlock_core.sizing.placement import PoolShape
 from genlock_operator.observed import PoolOutlook
+from genlock_operator.plan.session.facts import SessionFacts, facts_of
 from genlock_operator.plan.session.why_not import WhyNot, why_not_assigned, why_not_moved, why_not_placed
 from genlock_operator.reasons import Reason
 from tests.operator.plan.session_claims import BIG, SMALL
@@ -14,17 +15,23 @@ from tests.operator.plan.session_world import NAME, SHAPES, World
 REFUSED = "no worker of pool studio/small has 500 thousandths free"
 
 
+def facts(world: World) -> SessionFacts:
+    seen = world.seen()
+    assert seen.resource is not None
+    return facts_of(seen, seen.resource)
+
+
 def refused(*outlooks: PoolOutlook, **spec: object) -> WhyNot:
     """Why a session waits that no worker had room for."""
     world = World(workers={}, outlooks={outlook.name: outlook for outlook in outlooks}, refusal=REFUSED)
     world.apply(**({"steps": 1} | spec))
-    return why_not_assigned(world.seen())
+    return why_not_assigned(facts(world))
 
 
 def unplaced(*shapes: PoolShape, **spec: object) -> WhyNot:
     world = World(shapes=shapes)
     world.apply(**spec)
-    found = why_not_placed(world.seen())
+    found = why_not_placed(facts(world))
     assert found is not None
     return found
 
@@ -40,7 +47,7 @@ def test_a_spec_with_mistakes_names_each() -> None:
     world = World(mistakes=("spec.steps: must be at most 4", "spec.seed: must be a number"))
     world.apply()
 
-    assert why_not_placed(world.seen()) == WhyNot(
+    assert why_not_placed(facts(world)) == WhyNot(
         Reason.INVALID, "the spec cannot be read: spec.steps: must be at most 4; spec.seed: must be a number"
     )
 
@@ -71,7 +78,7 @@ def test_a_session_that_a_pool_can_serve_is_placed() -> None:
     world = World()
     world.apply(steps=1)
 
-    assert why_not_placed(world.seen()) is None
+    assert why_not_placed(facts(world)) is None
 
 
 # -- not assigned ------------------------------------------------------------------------------------------------------
@@ -136,14 +143,14 @@ def test_a_session_that_nobody_was_asked_for_is_not_claimed() -> None:
     world = World()
     world.apply(steps=1)
 
-    assert why_not_assigned(world.seen()).reason is Reason.NOT_CLAIMED
+    assert why_not_assigned(facts(world)).reason is Reason.NOT_CLAIMED
 
 
 def test_an_unplaced_session_is_not_assigned_for_the_same_reason() -> None:
     world = World(shapes=())
     world.apply(steps=1)
 
-    assert why_not_assigned(world.seen()) == why_not_placed(world.seen())
+    assert why_not_assigned(facts(world)) == why_not_placed(facts(world))
 
 
 def test_a_name_that_is_taken_says_how_to_free_it() -> None:
@@ -153,7 +160,7 @@ def test_a_name_that_is_taken_says_how_to_free_it() -> None:
     assert world.record is not None
     world.record = replace(world.record, uid="")
 
-    assert f"DELETE /api/v1/sessions/{NAME}" in why_not_assigned(world.seen()).message
+    assert f"DELETE /api/v1/sessions/{NAME}" in why_not_assigned(facts(world)).message
 
 
 # -- not moved ---------------------------------------------------------------------------------------------------------
@@ -163,7 +170,7 @@ def test_a_change_that_waits_names_what_it_waits_for() -> None:
     world = World(outlooks={BIG: at_max(BIG)}, refusal=REFUSED)
     world.apply(steps=4)
 
-    found = why_not_moved(world.seen())
+    found = why_not_moved(facts(world))
 
     assert found.reason is Reason.NEEDS_MOVE
     assert f"pool {BIG} is full" in found.message
