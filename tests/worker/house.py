@@ -11,8 +11,8 @@ from genlock_core.claims.claims import Claims
 from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.clock import SystemClock
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process.tasks import end_tasks
 from genlock_core.spec.session import Resolution, SessionKey, StreamSessionSpec, resolve
-from genlock_worker.ending import end_tasks
 from genlock_worker.engines.contract import Engine
 from genlock_worker.probes.health import WorkerHealth
 from genlock_worker.probes.start_up import StartPhase, StartUp
@@ -98,7 +98,7 @@ async def kill(worker: Worker) -> None:
     for connection in worker._server._connections:
         connection._writer.transport.abort()
     for live in worker.agent.sessions.values():
-        await end_tasks(list(live._tasks))
+        await live._tasks.end()
         live._executor.shutdown(wait=False)
     await worker._store.aclose()
     await worker._server.close()

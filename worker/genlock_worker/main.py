@@ -5,11 +5,10 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
 from prometheus_client import CollectorRegistry
@@ -19,8 +18,9 @@ from genlock_core import store as stores
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import GenlockError
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process.signals import StopSignals
+from genlock_core.process.tasks import done_before
 from genlock_core.tokens import Keyring
-from genlock_worker.ending import end_tasks
 from genlock_worker.engines.contract import Engine
 from genlock_worker.probes.health import WorkerHealth
 from genlock_worker.probes.server import ProbeServer
@@ -71,14 +71,14 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
     health = WorkerHealth(StartUp(clock, metrics, import_s=process_age_s()), clock)
     secrets = Keyring.from_environment(environ).link_secrets()
     store = stores.connect(settings.redis)
-    orders = _Orders()
+    signals = StopSignals.heed(drains=True)
     with _probes(settings, health, metrics.registry):
         try:
-            if not await orders.unless_told(_wait_for_redis(store)):
+            if not await done_before(signals.stopping, _wait_for_redis(store)):
                 return 0
             health.start_up.reached(StartPhase.REDIS)
             loading = _load_engine(settings, clock)
-            if not await orders.unless_told(loading):
+            if not await done_before(signals.stopping, loading):
                 return 0
             worker = Worker(
                 settings,
@@ -89,38 +89,9 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
                 metrics=metrics,
                 health=health,
             )
-            return await _serve(worker, orders)
+            return await _serve(worker, signals)
         finally:
             await store.aclose()
-
-
-class _Orders:
-    """What the signals say. Made at once: the first process of a container ignores a signal that it does not handle."""
-
-    def __init__(self) -> None:
-        self.stopping, self.hurrying = asyncio.Event(), asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._terminate)
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-
-    def _terminate(self) -> None:
-        (self.hurrying if self.stopping.is_set() else self.stopping).set()
-
-    def _interrupt(self) -> None:
-        self.hurrying.set()
-        self.stopping.set()
-
-    async def unless_told(self, work: Awaitable[object]) -> bool:
-        """Do this, unless or until there is a signal; whether it was done. Raises what it raises."""
-        task, told = asyncio.ensure_future(work), asyncio.create_task(self.stopping.wait())
-        try:
-            await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                return False
-            await task
-        finally:
-            await end_tasks([task, told])
-        return True
 
 
 def _load_engine(settings: WorkerSettings, clock: Clock) -> asyncio.Future[Engine]:
@@ -153,33 +124,22 @@ def _probes(settings: WorkerSettings, health: WorkerHealth, registry: CollectorR
         server.stop()
 
 
-async def _serve(worker: Worker, orders: _Orders) -> int:
+async def _serve(worker: Worker, signals: StopSignals) -> int:
     """From the start of a worker to its end."""
     try:
-        if not await orders.unless_told(worker.start()):
+        if not await done_before(signals.stopping, worker.start()):
             return 0
         sys.stdout.write(f"ready name={worker.settings.name} address={worker.address}\n")
         sys.stdout.flush()
-        if await orders.unless_told(worker.wait()):
+        if await done_before(signals.stopping, worker.wait()):
             return 1
-        await _drain(worker, orders.hurrying)
+        await done_before(signals.hurrying, worker.drain())
         return 0
     except WorkerStopped as stopped:
         logger.critical("%s", stopped)
         return 1
     finally:
         await worker.stop()
-
-
-async def _drain(worker: Worker, hurrying: asyncio.Event) -> None:
-    """Drain, unless or until it has to be quick."""
-    if hurrying.is_set():
-        return
-    drained, hurry = asyncio.create_task(worker.drain()), asyncio.create_task(hurrying.wait())
-    await asyncio.wait({drained, hurry}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (drained, hurry):
-        task.cancel()
-    await asyncio.gather(drained, hurry, return_exceptions=True)
 
 
 async def _wait_for_redis(store: stores.Store) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
@@ -17,11 +16,11 @@ from genlock_core.link.events import LinkIdentity
 from genlock_core.link.messages import LinkRole
 from genlock_core.link.server import LinkServer, serve
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process.tasks import end_tasks, wait_first
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.formats import READABLE
 from genlock_core.stream_state.snapshot_store import SnapshotStore
-from genlock_worker.ending import end_tasks
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.contract import Engine
 from genlock_worker.output.encode import choose_h264
@@ -82,8 +81,12 @@ class Worker:
         self.agent = Agent(self._offer(), await self._services())
         self._ending.push_async_callback(self.agent.close)
         await self.agent.register()
-        loops = (self.agent.beat(), self.agent.follow_inbox(), self._version.run())
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        loops = {
+            "heartbeat": self.agent.beat(),
+            "inbox": self.agent.follow_inbox(),
+            "writer version": self._version.run(),
+        }
+        self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         self._ending.push_async_callback(end_tasks, self._tasks)
         self.health.start_up.reached(StartPhase.REGISTERED)
         self.health.serves(
@@ -152,12 +155,7 @@ class Worker:
 
     async def wait(self) -> None:
         """Until it cannot go on. Raises WorkerStopped."""
-        superseded = asyncio.create_task(self.agent.superseded.wait())
-        try:
-            waited: list[asyncio.Future[Any]] = [superseded, self.engine_loop.crashed, *self._tasks]
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            superseded.cancel()
+        await wait_first(self.agent.superseded, self.engine_loop.crashed, *self._tasks)
         if self.engine_loop.crashed.done():
             raise WorkerStopped(f"the engine thread ended ({self.engine_loop.crashed.result()})")
         if self.agent.superseded.is_set():

@@ -59,8 +59,14 @@ class OwnedTasks:
             task.cancel()
 
     async def end(self, *, give_up_s: float = GIVE_UP_S) -> None:
-        """Cancel all of them, and wait until they have ended; see `end_tasks`."""
-        await end_tasks(self, give_up_s=give_up_s)
+        """Cancel all of them, and wait until they have ended; see `end_tasks`.
+
+        Tasks that are started meanwhile end, too.
+        """
+        asked: set[asyncio.Task[Any]] = set()
+        while left := self._tasks - asked:
+            asked |= left
+            await end_tasks(left, give_up_s=give_up_s)
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
@@ -111,6 +117,22 @@ async def wait_first(*waited: "asyncio.Future[Any] | asyncio.Event", timeout_s: 
         await asyncio.wait({*futures, *waiting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await end_tasks(waiting)
+
+
+async def done_before(event: asyncio.Event, work: "Awaitable[Any]") -> bool:
+    """Do the work unless, or until, the event is set; whether it was done. Raises what the work raises.
+
+    Work that was not done has been cancelled, and has ended, when this returns.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await wait_first(task, event)
+        if not task.done():
+            return False
+        await task
+    finally:
+        await end_tasks([task])
+    return True
 
 
 async def cancellable(work: Awaitable[T]) -> T:

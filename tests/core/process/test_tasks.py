@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from genlock_core.process.tasks import OwnedTasks, cancellable, end_tasks, wait_first
+from genlock_core.process.tasks import OwnedTasks, cancellable, done_before, end_tasks, wait_first
 
 
 class Stubborn:
@@ -146,6 +146,21 @@ async def test_tasks_that_are_only_cancelled_are_kept_until_they_have_ended() ->
     assert stubborn.cancelled == 1
 
 
+async def test_a_task_that_is_started_by_one_that_ends_is_ended_too() -> None:
+    tasks = OwnedTasks()
+
+    async def leaves_another_behind() -> None:
+        try:
+            await wait_for_ever()
+        finally:
+            tasks.start(wait_for_ever(), name="left behind")
+
+    tasks.start(leaves_another_behind(), name="ends")
+    await asyncio.sleep(0)
+    await tasks.end()
+    assert len(tasks) == 0
+
+
 # -- waiting --------------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +184,25 @@ async def test_a_wait_is_over_when_its_time_is() -> None:
     event = asyncio.Event()
     await wait_first(event, timeout_s=0.01)
     assert not event.is_set()
+
+
+async def test_work_is_done_unless_the_event_is_set_or_until_it_is() -> None:
+    event = asyncio.Event()
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await wait_for_ever()
+        finally:
+            ended.append("ended")
+
+    assert await done_before(event, asyncio.sleep(0))
+    with pytest.raises(ValueError, match="its own fault"):
+        await done_before(event, failing())
+    asyncio.get_running_loop().call_soon(event.set)
+    assert not await done_before(event, work())
+    assert ended == ["ended"]
+    assert not await done_before(event, work())
 
 
 # -- cancellations that a library swallows --------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.record import SessionRecord
 from genlock_core.claims.rules import RENEW_EVERY_S
 from genlock_core.link.messages import RefusalReason
+from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.session import Phase
-from genlock_worker.errands import Errands
 from genlock_worker.ownership.drain import SessionDrain
 from genlock_worker.session.gateway_channel import ChannelRefusal
 from genlock_worker.session.live_session import LiveSession
@@ -49,7 +49,7 @@ class Agent:
         self._services = services
         self._claims = services.claims
         self._metrics = services.metrics
-        self._errands = Errands()
+        self._errands = OwnedTasks()
         self.session_drain = SessionDrain(offer.identity, self.sessions, services=services, errands=self._errands)
 
     def leaving(self) -> str:
@@ -185,7 +185,7 @@ class Agent:
             logger.error("%s: no slot for it (%d of %d thousandths)", record.name, used, self.offer.capacity)
             self.session_drain.pass_by(live)
         else:
-            self._errands.start(live.open())
+            self._errands.start(live.open(), name=f"open {record.name}")
         return live
 
     async def find(self, session: str, epoch: int) -> LiveSession:
@@ -224,4 +224,4 @@ class Agent:
     async def close(self) -> None:
         """Leave everything as it is in Redis and stop: what is left here is found by its lease."""
         await self.session_drain.close_all("the worker stops")
-        await self._errands.close()
+        await self._errands.end()

@@ -13,8 +13,8 @@ from genlock_core.claims.claims import MoveCause
 from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.errors import GenlockError, NoCapacity, StaleEpoch, UnknownSession
 from genlock_core.link.messages import RefusalReason
+from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.session import Phase
-from genlock_worker.errands import Errands
 from genlock_worker.session.gateway_channel import ChannelRefusal
 from genlock_worker.session.live_session import End, LiveSession, State
 from genlock_worker.session.opening import Services
@@ -36,7 +36,7 @@ class SessionDrain:
     """
 
     def __init__(
-        self, me: WorkerIdentity, serving: dict[str, LiveSession], *, services: Services, errands: Errands
+        self, me: WorkerIdentity, serving: dict[str, LiveSession], *, services: Services, errands: OwnedTasks
     ) -> None:
         self._me = me
         self._serving = serving
@@ -59,12 +59,12 @@ class SessionDrain:
         """Stop serving a session at once."""
         if self._is_served(live):
             del self._serving[live.name]
-        self._errands.start(self._close(live, reason))
+        self._errands.start(self._close(live, reason), name=f"close {live.name}")
 
     def came_back(self, session: str) -> None:
         """This worker has it again: whoever it still sends to as the last owner is not to wait for."""
         for old in [leaving for leaving in self._leaving if leaving.name == session]:
-            self._errands.start(self._close(old, "it came back"))
+            self._errands.start(self._close(old, "it came back"), name=f"close {session}")
 
     async def close_all(self, reason: str) -> None:
         """Leave every session as it is in Redis: what is left here is found by its lease."""
@@ -93,18 +93,19 @@ class SessionDrain:
             self.lost(live)
             return
         if end.elsewhere and live.name not in self._passed_on:
-            self._errands.start(self._pass_on(live, MoveCause.REFUSED, end))
+            self._errands.start(self._pass_on(live, MoveCause.REFUSED, end), name=f"pass on {live.name}")
             return
         self._passed_on.discard(live.name)
         self._finished[live.name] = live.epoch
-        self._errands.start(self._release(live, end.phase, end.reason))
+        self._errands.start(self._release(live, end.phase, end.reason), name=f"release {live.name}")
         self.drop(live, end.reason)
 
     def pass_by(self, live: LiveSession) -> None:
         """A session without a slot here: give it to another worker, or back."""
         live.opened.set_exception(ChannelRefusal(RefusalReason.NO_SLOT, "no slot for it", epoch=live.epoch))
         live.opened.exception()
-        self._errands.start(self._pass_on(live, MoveCause.REQUESTED, End(Phase.PENDING, "no slot for it")))
+        end = End(Phase.PENDING, "no slot for it")
+        self._errands.start(self._pass_on(live, MoveCause.REQUESTED, end), name=f"pass on {live.name}")
 
     async def _pass_on(self, live: LiveSession, cause: MoveCause, end: End) -> None:
         """Let another worker have it; if none has room, it ends here as `end` says."""
@@ -132,7 +133,7 @@ class SessionDrain:
 
     def lost(self, live: LiveSession) -> None:
         """Somebody else owns it. If it was moved politely, the inbox says so in a moment; else it is dropped."""
-        self._errands.start(self._lose(live))
+        self._errands.start(self._lose(live), name=f"lose {live.name}")
 
     async def _lose(self, live: LiveSession) -> None:
         await asyncio.sleep(WITHDRAWAL_S)
@@ -148,7 +149,7 @@ class SessionDrain:
             return
         del self._serving[live.name]
         live.hand_over(epoch=epoch, address=address)
-        self._leaving[live] = self._errands.start(self._see_out(live))
+        self._leaving[live] = self._errands.start(self._see_out(live), name=f"see out {live.name}")
 
     async def _see_out(self, live: LiveSession) -> None:
         """Store what was finished before, and go on until the gateways have left, or for as long as they may take."""

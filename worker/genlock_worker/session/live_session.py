@@ -6,18 +6,19 @@ pacer and output, snapshot writer, figures) lives and dies with it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Any
 
 from genlock_core.claims.record import SessionRecord
 from genlock_core.errors import StaleEpoch
 from genlock_core.link.messages import RefusalReason
 from genlock_core.media import Codec, SourcePosition
+from genlock_core.process.tasks import OwnedTasks
 from genlock_core.slo.report import SnapshotReport, StreamReport
 from genlock_core.spec.session import Phase
-from genlock_worker.ending import end_tasks
 from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.intake.intake import Intake
 from genlock_worker.intake.publisher import SourceUnit
@@ -119,7 +120,7 @@ class LiveSession:
             owned=lambda: self.state is State.RUNNING,
         )
         self._writer: SnapshotWriter | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OwnedTasks(self._part_failed)
 
     # -- the beginning ------------------------------------------------------------------------------------------------
 
@@ -161,14 +162,14 @@ class LiveSession:
         if restored is not None and not kept:
             self._writer.start_over()
         self._intake.paused = self._steering.requested.paused
-        for work in (
-            self._intake_loop(),
-            self._output.run(),
-            self._writer.run(),
-            self._reports.run(),
-            self._steering.run(),
+        for part, work in (
+            ("intake", self._intake_loop()),
+            ("output", self._output.run()),
+            ("snapshots", self._writer.run()),
+            ("reports", self._reports.run()),
+            ("control", self._steering.run()),
         ):
-            self._start(work)
+            self._tasks.start(work, name=f"{part} of {self.name}")
         self.opened.set_result(None)
         self._services.metrics.restore_seconds.observe(self._services.clock.monotonic() - started_s)
         logger.info("%s: %s, epoch %d", self.name, "restored" if kept else "opened", self.epoch)
@@ -188,16 +189,9 @@ class LiveSession:
         else:
             self._end(End(Phase.FAILED, f"the engine cannot open it: {error}", elsewhere=True))
 
-    def _start(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s: a part of the session failed", self.name, exc_info=error)
-            self._end(End(Phase.FAILED, f"{type(error).__name__}: {error}", elsewhere=True))
+    def _part_failed(self, task: "asyncio.Task[Any]", error: BaseException) -> None:
+        logger.error("%s failed", task.get_name(), exc_info=error)
+        self._end(End(Phase.FAILED, f"{type(error).__name__}: {error}", elsewhere=True))
 
     # -- gateways -----------------------------------------------------------------------------------------------------
 
@@ -274,7 +268,7 @@ class LiveSession:
     def _sent(self, frame: SentFrame) -> None:
         self.figures.sent(frame)
         if self.figures.frames_sent == 1:
-            self._start(self._reports.write_live())
+            self._tasks.start(self._reports.write_live(), name=f"live phase of {self.name}")
 
     def _report(self) -> StreamReport:
         requested = self._steering.requested
@@ -320,6 +314,6 @@ class LiveSession:
         for channel in list(self.channels):
             channel.close(reason)
         self.channels.clear()
-        await end_tasks(list(self._tasks))
+        await self._tasks.end()
         self._executor.shutdown(wait=False, cancel_futures=True)
         logger.info("%s: left (%s)", self.name, reason)
