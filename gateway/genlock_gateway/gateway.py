@@ -25,6 +25,7 @@ from genlock_core.errors import UnknownSession
 from genlock_core.link.events import LinkIdentity
 from genlock_core.link.messages import LinkRole
 from genlock_core.metrics import GatewayMetrics
+from genlock_core.process.address import Address
 from genlock_core.sizing.profile import ProfileRow, profiles_with
 from genlock_core.spec.session import SessionKey
 from genlock_core.stream_state.control import ControlStream
@@ -40,7 +41,7 @@ from genlock_gateway.sessions.maintenance import MaintenanceLoops
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.upstream.links import Links
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
-from genlock_gateway.settings import GatewaySettings
+from genlock_gateway.settings import GatewaySettings, JwtSettings
 
 logger = logging.getLogger(__name__)
 
@@ -181,9 +182,16 @@ class OwnAddress:
     def __call__(self) -> str:
         if self.settings.advertise_http is not None:
             return self.settings.advertise_http
-        unspecified = self.settings.http.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-        host = next(iter(self.settings.advertise_ips), "127.0.0.1") if unspecified else self.settings.http.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port or self.settings.http.port}"
+        listening = self.settings.http
+        host = next(iter(self.settings.advertise_ips), "127.0.0.1") if listening.everywhere else listening.host
+        return f"http://{Address(host, self.port or listening.port)}"
+
+
+def _platform_key(jwt: JwtSettings) -> PlatformKey | None:
+    """The key of the tokens that the platform signs itself, if it does. Raises ValueError for what is no such key."""
+    if jwt.public_key is None:
+        return None
+    return PlatformKey.load(jwt.public_key, issuer=jwt.issuer, audience=jwt.audience)
 
 
 def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = None) -> Gateway:
@@ -214,7 +222,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         gateways=gateways,
         board=board,
         profiles=profiles_with(settings.profiles),
-        access=Access(keyring, None if settings.jwt is None else PlatformKey.load(settings.jwt)),
+        access=Access(keyring, _platform_key(settings.jwt)),
         metrics=metrics,
         media=MediaPlane(host=settings.udp.host, port=settings.udp.port, advertised=settings.advertise_ips, clock=time),
         links=links,

@@ -16,15 +16,18 @@ import uvicorn
 from redis.exceptions import RedisError
 
 from genlock_core.errors import GenlockError
+from genlock_core.process import logs
+from genlock_core.process.address import Address
 from genlock_core.tokens import Keyring
 from genlock_gateway.gateway import Gateway, build
-from genlock_gateway.logs import configure
-from genlock_gateway.settings import Address, GatewaySettings, parse_settings
+from genlock_gateway.settings import GatewaySettings, parse_settings
 from genlock_gateway.web.app import create_app
 
 logger = logging.getLogger(__name__)
 
 GRACE_S = 3
+CHATTY = ("aioice", "aiortc", "httpx", "httpcore", "uvicorn.error")
+"""Loggers of libraries that tell of every packet or request."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 
@@ -40,7 +43,7 @@ class _Server(uvicorn.Server):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until a signal comes. Exits with 1 and a message if it cannot serve."""
     settings = parse_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
-    configure(settings.log_format, settings.log_level)
+    logs.configure(settings.log, fields={"gateway": settings.name}, quiet=CHATTY)
     try:
         asyncio.run(serve(settings, Keyring.from_environment(os.environ)))
     except (GenlockError, RedisError, OSError, ValueError) as error:
@@ -117,7 +120,7 @@ def _listen(address: Address) -> socket.socket:
     try:
         return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise OSError(f"cannot listen on {address.host}:{address.port}: {error.strerror or error}") from error
+        raise OSError(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""What an operator may set on a gateway, as options of `genlock-gateway` and as environment variables.
+"""What an operator may set on a gateway: each field here is declared once, as an option of `genlock-gateway`.
 
-`--max-peers` is `GENLOCK_GATEWAY_MAX_PEERS`, and so on; an option wins over its variable. Secrets have no option, as
-other users of a machine can read those: they come from `GENLOCK_SECRETS` or `GENLOCK_SECRETS_FILE`.
+`--max-peers` is also `GENLOCK_GATEWAY_MAX_PEERS`, and so on (`genlock_core.process.options`). Secrets have no option,
+as other users of a machine can read those: they come from `GENLOCK_SECRETS` or `GENLOCK_SECRETS_FILE`.
 """
 
-import argparse
 import ipaddress
 import re
 import secrets
@@ -13,26 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
-ENVIRONMENT_PREFIX = "GENLOCK_GATEWAY_"
-GATEWAY_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")
+from genlock_core.process import values
+from genlock_core.process.address import Address
+from genlock_core.process.logs import LogSettings
+from genlock_core.process.options import Computed, Program, option, read, section
+from genlock_core.process.values import Kind
+
+PROGRAM: Final = Program("genlock-gateway", "GENLOCK_GATEWAY_", "The gateway of Genlock: WHIP, WHEP, control, pages.")
+
+_NAME = r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?"
 _ICE_SCHEME = re.compile(r"(stun|stuns|turn|turns):[^\s,<>\"]{1,255}")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen: a host and a port; port 0 lets the system choose."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """`127.0.0.1:8080` or `[::1]:8080`. Raises ValueError."""
-        host, separator, port = text.rpartition(":")
-        if not separator or not port.isdecimal() or int(port) > 65_535:
-            raise ValueError(f"{text!r} is not an address; write for example 127.0.0.1:8080")
-        return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - what an empty host means
+_ICE_SHAPE = "stun:HOST:PORT or turn:HOST:PORT?transport=udp,username=U,credential=C"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +41,11 @@ class IceServer:
         url, *rest = text.strip().split(",")
         fields = dict(part.split("=", 1) for part in rest if "=" in part)
         if not _ICE_SCHEME.fullmatch(url) or set(fields) - {"username", "credential"} or len(fields) != len(rest):
-            raise ValueError("an ICE server is stun:HOST:PORT or turn:HOST:PORT?transport=udp,username=U,credential=C")
+            raise ValueError(f"must be {_ICE_SHAPE}")
         if url.startswith("turn") and set(fields) != {"username", "credential"}:
-            raise ValueError(f"{url} needs username=... and credential=...")
+            raise ValueError(f"must have username=... and credential=... behind {url}")
         if any(not value.isprintable() or '"' in value or "\\" in value for value in fields.values()):
-            raise ValueError(f"username and credential of {url} must be printable, without quotes and backslashes")
+            raise ValueError(f"must have a printable username and credential for {url}, no quotes and backslashes")
         return cls(url, fields.get("username"), fields.get("credential"))
 
 
@@ -64,161 +56,110 @@ class SessionsFrom(StrEnum):
     CLUSTER = "cluster"
 
 
-@dataclass(frozen=True, slots=True)
+def _ip_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("must be an IP address, such as 192.0.2.1 or 2001:db8::1") from None
+
+
+_ICE_SERVER = Kind(_ICE_SHAPE, IceServer.parse, {"type": "string", "pattern": r"^(stun|stuns|turn|turns):[^\s]+$"})
+
+
+def _default_name(_: Mapping[str, str]) -> str:
+    host = re.sub(r"[^a-z0-9-]", "-", socket.gethostname().lower()).strip("-")[:48] or "gateway"
+    return f"{host}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JwtSettings:
     """The platform's key for access tokens that it signs itself."""
 
-    public_key: str
-    """PEM of an Ed25519 or RSA public key."""
-    issuer: str | None
-    audience: str | None
+    public_key: str | None = option(
+        values.optional(values.content()),
+        "",
+        "PEM file with the platform's Ed25519 or RSA public key; left out: no JWT is taken",
+        name="jwt-public-key",
+    )
+    """The PEM itself."""
+    issuer: str | None = option(values.optional(values.text()), "", "required `iss` of such a token", name="jwt-issuer")
+    audience: str | None = option(
+        values.optional(values.text()), "", "required `aud` of such a token", name="jwt-audience"
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much this gateway takes on before it says 503 or 429."""
 
-    peers: int = 4_000
-    """Peer connections at once."""
-    viewers_per_session: int = 2_000
-    """Viewers of one session on this gateway."""
-    event_streams: int = 2_000
-    """SSE streams at once."""
-    requests_per_s: float = 50.0
-    """POST, PATCH and DELETE of one address, sustained."""
-    request_burst: float = 500.0
-    """POST, PATCH and DELETE of one address at once."""
+    peers: int = option(values.whole(1, 1_000_000), "4000", "peer connections at once", name="max-peers")
+    viewers_per_session: int = option(
+        values.whole(1, 1_000_000), "2000", "viewers of one session here", name="max-viewers-per-session"
+    )
+    event_streams: int = option(values.whole(1, 1_000_000), "2000", "SSE streams at once", name="max-event-streams")
+    requests_per_s: float = option(
+        values.rate(0.001),
+        "50/s",
+        "POST, PATCH and DELETE of one address, sustained",
+        name="request-rate",
+        was="requests-per-s",
+    )
+    request_burst: float = option(
+        values.number(1.0, 1_000_000.0), "500", "POST, PATCH and DELETE of one address at once"
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """All of it."""
 
-    name: str
-    redis_url: str
-    http: Address
-    advertise_http: str | None
-    """Base URL under which other gateways reach this one; None: made from the address that was bound."""
-    udp: Address
-    advertise_ips: tuple[str, ...]
-    """Addresses in the ICE candidates; none: those of the machine."""
-    ice_servers: tuple[IceServer, ...] = ()
-    jwt: JwtSettings | None = None
-    limits: Limits = Limits()
-    profiles: tuple[Path, ...] = ()
-    """ModelProfiles of one's own machines, beside those that come with Genlock; for sessions made over REST."""
-    sessions: SessionsFrom = SessionsFrom.API
-    redis_wait_s: float = 0.0
-    """How long to wait at the start for a Redis that does not answer yet."""
-    drain_timeout_s: float = 20.0
-    """How long a drain waits for its clients to go."""
-    log_format: str = "text"
-    log_level: str = "info"
+    name: str = option(
+        values.text(_NAME, must_be="small letters, digits, '-' and '.', at most 63 of them"),
+        Computed("the host's name and a random ending", _default_name),
+        "this gateway's name, unique in the installation",
+    )
+    redis_url: str = option(values.redis_url(), "redis://127.0.0.1:6379", "URL of Redis", name="redis", secret=True)
+    redis_wait_s: float = option(
+        values.duration(),
+        "0s",
+        "how long the start waits for a Redis that does not answer yet",
+        was="redis-wait-s",
+    )
+    http: Address = option(values.address(), "127.0.0.1:8080", "address to serve HTTP on")
+    advertise_http: str | None = option(
+        values.optional(values.web_url()),
+        "",
+        "base URL under which other gateways reach this one; left out: made from the address that was bound",
+    )
+    udp: Address = option(values.address(), "0.0.0.0:0", "address of the one UDP port for media")
+    advertise_ips: tuple[str, ...] = option(
+        values.several(Kind("IP", _ip_address)),
+        "",
+        "IP address in the ICE candidates, that clients reach this gateway by; left out: those of the machine",
+        name="advertise-ip",
+    )
+    ice_servers: tuple[IceServer, ...] = option(
+        values.several(_ICE_SERVER), "", "STUN or TURN server that clients are told of", name="ice-server", secret=True
+    )
+    sessions: SessionsFrom = option(
+        values.member_of(SessionsFrom),
+        SessionsFrom.API.value,
+        "api: made and ended over REST; cluster: only as StreamSessions of Kubernetes, with kubectl",
+    )
+    profiles: tuple[Path, ...] = option(
+        values.several(values.path()),
+        "",
+        "file of `genlock profile`, that sizes sessions made over REST beside the profiles of Genlock",
+        name="profile",
+    )
+    drain_timeout_s: float = option(
+        values.duration(), "20s", "how long a drain waits for its clients to go", was="drain-timeout-s"
+    )
+    jwt: JwtSettings = section(JwtSettings, "access tokens that the platform signs itself")
+    limits: Limits = section(Limits, "limits, beyond which it says 503 or 429")
+    log: LogSettings = section(LogSettings, "logs")
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> GatewaySettings:
-    """Read options and environment. Exits with a usage message on a mistake, as argparse does."""
-    parser = _parser(environment)
-    options = parser.parse_args(arguments)
-    if not GATEWAY_NAME.fullmatch(options.name):
-        parser.error(f"--name {options.name!r}: small letters, digits, '-' and '.', at most 63 of them")
-    try:
-        return GatewaySettings(
-            name=options.name,
-            redis_url=options.redis,
-            http=Address.parse(options.http),
-            advertise_http=options.advertise_http.rstrip("/") or None,
-            udp=Address.parse(options.udp),
-            advertise_ips=tuple(
-                str(ipaddress.ip_address(ip)) for ip in _several(options.advertise_ip, environment, "ADVERTISE_IP")
-            ),
-            ice_servers=tuple(
-                IceServer.parse(text) for text in _several(options.ice_server, environment, "ICE_SERVER")
-            ),
-            jwt=_jwt(options),
-            limits=Limits(
-                peers=options.max_peers,
-                viewers_per_session=options.max_viewers_per_session,
-                event_streams=options.max_event_streams,
-                requests_per_s=options.requests_per_s,
-                request_burst=options.request_burst,
-            ),
-            profiles=tuple(Path(path) for path in _several(options.profile, environment, "PROFILE")),
-            sessions=SessionsFrom(options.sessions),
-            redis_wait_s=options.redis_wait_s,
-            drain_timeout_s=options.drain_timeout_s,
-            log_format=options.log_format,
-            log_level=options.log_level,
-        )
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-
-
-def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="genlock-gateway", description="The gateway of Genlock: WHIP, WHEP, control, pages."
-    )
-    defaults = Limits()
-
-    def variable(flag: str) -> str:
-        return ENVIRONMENT_PREFIX + flag.removeprefix("--").replace("-", "_").upper()
-
-    def option(
-        flag: str, default: str, meaning: str, *, kind: type = str, choices: tuple[str, ...] | None = None
-    ) -> None:
-        name = variable(flag)
-        parser.add_argument(
-            flag, default=environment.get(name, default), type=kind, choices=choices, help=f"{meaning} [{name}]"
-        )
-
-    def repeated(flag: str, meaning: str) -> None:
-        parser.add_argument(
-            flag, action="append", help=f"{meaning}; may be given several times [{variable(flag)}, spaces between]"
-        )
-
-    option("--name", _default_name(), "this gateway's name, unique in the installation")
-    option("--redis", "redis://127.0.0.1:6379", "URL of Redis")
-    option("--http", "127.0.0.1:8080", "address to serve HTTP on")
-    option("--advertise-http", "", "base URL under which other gateways reach this one")
-    option("--udp", "0.0.0.0:0", "address of the one UDP port for media")
-    repeated("--advertise-ip", "IP address that clients reach this gateway by")
-    repeated("--ice-server", "stun:HOST:PORT or turn:HOST:PORT?transport=udp,username=U,credential=C")
-    option("--jwt-public-key", "", "PEM file with the platform's Ed25519 or RSA public key")
-    option("--jwt-issuer", "", "required `iss` of such a token")
-    option("--jwt-audience", "", "required `aud` of such a token")
-    option("--max-peers", str(defaults.peers), "peer connections at once", kind=int)
-    option("--max-viewers-per-session", str(defaults.viewers_per_session), "viewers of one session here", kind=int)
-    option("--max-event-streams", str(defaults.event_streams), "SSE streams at once", kind=int)
-    option("--requests-per-s", str(defaults.requests_per_s), "changing requests of one address, sustained", kind=float)
-    option("--request-burst", str(defaults.request_burst), "changing requests of one address at once", kind=float)
-    repeated("--profile", "file of `genlock profile` that sizes sessions too")
-    option(
-        "--sessions",
-        SessionsFrom.API.value,
-        "api: made and ended over REST; cluster: only as StreamSessions of Kubernetes, with kubectl",
-        choices=tuple(SessionsFrom),
-    )
-    option("--redis-wait-s", "0", "seconds that the start waits for a Redis that does not answer yet", kind=float)
-    option("--drain-timeout-s", "20", "seconds that a drain waits for clients to go", kind=float)
-    option("--log-format", "text", "how to log", choices=("text", "json"))
-    option("--log-level", "info", "least severity that is logged", choices=("debug", "info", "warning", "error"))
-    return parser
-
-
-def _several(options: list[str] | None, environment: Mapping[str, str], variable: str) -> list[str]:
-    return environment.get(ENVIRONMENT_PREFIX + variable, "").split() if options is None else options
-
-
-def _jwt(options: argparse.Namespace) -> JwtSettings | None:
-    if not options.jwt_public_key:
-        return None
-    return JwtSettings(
-        public_key=Path(options.jwt_public_key).read_text(encoding="ascii"),
-        issuer=options.jwt_issuer or None,
-        audience=options.jwt_audience or None,
-    )
-
-
-def _default_name() -> str:
-    host = re.sub(r"[^a-z0-9-]", "-", socket.gethostname().lower()).strip("-")[:48] or "gateway"
-    return f"{host}-{secrets.token_hex(3)}"
+    """Read options and environment. A mistake is one line on stderr, and exit status 2."""
+    return read(PROGRAM, GatewaySettings, arguments, environment)

@@ -73,4 +73,9 @@ def pod_specs(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
 def environment(spec: Manifest) -> dict[str, str]:
     """The variables of a pod's one container, those from elsewhere by a stand-in."""
     (container,) = spec["containers"]
-    return {each["name"]: each.get("value", "from-elsewhere") for each in container.get("env", ())}
+    return {each["name"]: each.get("value", _stand_in(each["name"])) for each in container.get("env", ())}
+
+
+def _stand_in(name: str) -> str:
+    """For a value that is not in the manifest, as its option is checked all the same."""
+    return "redis://from-elsewhere" if name.endswith("_REDIS") else "from-elsewhere"

@@ -182,7 +182,7 @@ async def test_a_full_gateway_and_a_full_session_say_so(installation: Installati
 
 
 async def test_who_asks_too_often_is_told_to_wait(installation: Installation) -> None:
-    gateway = await installation.gateway("g0", "--request-burst", "3", "--requests-per-s", "0.1")
+    gateway = await installation.gateway("g0", "--request-burst", "3", "--request-rate", "0.1/s")
     answers = [await gateway.http.post(WHIP, content="x", headers=SDP) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
     assert int(answers[-1].headers["Retry-After"]) >= 1

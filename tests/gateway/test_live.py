@@ -324,7 +324,7 @@ async def test_a_drain_asks_clients_to_reconnect_and_takes_nobody_new(
     installation: Installation, clients_go: bool
 ) -> None:
     gateway, _ = (
-        await installation.gateway("g0", "--drain-timeout-s", "5" if clients_go else "0.2"),
+        await installation.gateway("g0", "--drain-timeout", "5s" if clients_go else "200ms"),
         await installation.worker(),
     )
     await installation.session()

@@ -43,7 +43,7 @@ async def test_it_says_ready_serves_drains_and_ends(redis_url: str) -> None:
 
 async def test_it_waits_for_a_redis_that_comes_late_if_it_is_told_to(redis_server: RedisProcess) -> None:
     redis_server.kill()
-    process = await start(redis_server.url, "--redis-wait-s", "60")
+    process = await start(redis_server.url, "--redis-wait", "60s")
     assert process.stdout is not None
     assert process.stderr is not None
     assert b"Redis does not answer yet" in await asyncio.wait_for(process.stderr.readline(), 30)
@@ -55,7 +55,7 @@ async def test_it_waits_for_a_redis_that_comes_late_if_it_is_told_to(redis_serve
 
 
 async def test_it_leaves_when_told_while_it_waits_for_redis(redis_url: str) -> None:
-    process = await start(redis_url, "--redis", "redis://127.0.0.1:1", "--redis-wait-s", "60")
+    process = await start(redis_url, "--redis", "redis://127.0.0.1:1", "--redis-wait", "60s")
     assert process.stderr is not None
     await asyncio.wait_for(process.stderr.readline(), 30)
     process.send_signal(signal.SIGTERM)
@@ -86,18 +86,18 @@ async def test_a_taken_port_is_named(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "secrets", "message"),
+    ("options", "secrets", "message", "status"),
     [
-        ((), "", "GENLOCK_SECRETS"),
-        (("--redis", "redis://127.0.0.1:1"), None, "127.0.0.1:1"),
-        (("--redis", "http://x"), None, "not the address of a Redis"),
+        ((), "", "GENLOCK_SECRETS", 1),
+        (("--redis", "redis://127.0.0.1:1"), None, "127.0.0.1:1", 1),
+        (("--redis", "http://x"), None, "must be the address of a Redis", 2),
     ],
 )
 async def test_what_is_missing_is_named(
-    redis_url: str, options: tuple[str, ...], secrets: str | None, message: str
+    redis_url: str, options: tuple[str, ...], secrets: str | None, message: str, status: int
 ) -> None:
     process = await start(redis_url, *options, secrets=secrets)
     _, said = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 1
+    assert process.returncode == status
     assert message in said.decode()
     assert "Traceback" not in said.decode()

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from genlock_gateway.settings import Address, IceServer, parse_settings
+from genlock_core.process.address import Address
+from genlock_core.process.options import options_of
+from genlock_gateway.settings import PROGRAM, GatewaySettings, IceServer, parse_settings
 
 
 def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
@@ -32,38 +34,79 @@ def test_what_may_be_given_several_times_comes_from_either() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("name", "text", "message"),
     [
-        (["--http", "8080"], "is not an address"),
-        (["--udp", "127.0.0.1:99999"], "is not an address"),
-        (["--advertise-ip", "localhost"], "localhost"),
-        (["--ice-server", "http://x"], "an ICE server is"),
-        (["--ice-server", "turn:x:1"], "needs username"),
-        (["--ice-server", 'turn:x:1,username=a"b,credential=c'], "printable"),
-        (["--name", "Not A Name"], "small letters"),
-        (["--max-peers", "many"], "invalid int"),
-        (["--sessions", "kubernetes"], "invalid choice"),
-        (["--jwt-public-key", "/nowhere/at/all"], "No such file"),
+        ("http", "8080", "must be an address"),
+        ("udp", "127.0.0.1:99999", "must be an address"),
+        ("advertise-ip", "localhost", "must be an IP address"),
+        ("ice-server", "http://x", "must be stun:HOST:PORT"),
+        ("ice-server", "turn:x:1", "must have username"),
+        ("ice-server", 'turn:x:1,username=a"b,credential=c', "must have a printable username"),
+        ("name", "Not-A-Name", "must be small letters"),
+        ("max-peers", "many", "must be a whole number from 1"),
+        ("max-peers", "-5", "must be a whole number from 1"),
+        ("max-peers", "0", "must be a whole number from 1"),
+        ("max-viewers-per-session", "0", "must be a whole number from 1"),
+        ("request-rate", "fast", "must be a rate"),
+        ("request-rate", "0/s", "must be a rate of at least"),
+        ("request-burst", "0", "must be a number from 1"),
+        ("drain-timeout", "-1s", "must be a duration"),
+        ("redis-wait", "60 s", "must be a duration"),
+        ("redis", "http://user:hunter2@x", "must be the address of a Redis"),
+        ("advertise-http", "gateway:8080", "must be a URL"),
+        ("sessions", "kubernetes", "must be one of api, cluster"),
+        ("jwt-public-key", "/nowhere/at/all", "No such file"),
+        ("log-level", "verbose", "must be one of debug, info, warning, error"),
+        ("log-format", "xml", "must be one of text, json"),
     ],
 )
-def test_a_mistake_is_named(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parse_settings(options, {})
-    assert ended.value.code == 2
-    assert message in capsys.readouterr().err
+def test_a_mistake_is_one_line_from_either_source(
+    name: str, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, environment in (([f"--{name}={text}"], {}), ([], {PROGRAM.variable(name): text})):
+        with pytest.raises(SystemExit) as ended:
+            parse_settings(arguments, environment)
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"genlock-gateway: --{name} ({PROGRAM.variable(name)}) must ")
+        assert message in line
+        assert "hunter2" not in line
 
 
-def test_help_names_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["--redis-wait-s", "60"], ["--redis-wait", "1m"]),
+        (["--drain-timeout-s", "0.2"], ["--drain-timeout", "200ms"]),
+        (["--requests-per-s", "0.5"], ["--request-rate", "0.5/s"]),
+    ],
+)
+def test_old_names_are_read_for_one_release(old: list[str], new: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    name = {"GENLOCK_GATEWAY_NAME": "g0"}
+    expected = parse_settings(new, name)
+    assert capsys.readouterr().err == ""
+    assert parse_settings(old, name) == expected
+    assert f"write {' '.join(new)}" in capsys.readouterr().err
+    variable = old[0].removeprefix("--").replace("-", "_").upper()
+    assert parse_settings([], name | {f"GENLOCK_GATEWAY_{variable}": old[1]}) == expected
+
+
+@pytest.mark.parametrize("level", ["INFO", "info"])
+def test_a_log_level_is_written_in_any_case(level: str) -> None:
+    assert parse_settings([], {"GENLOCK_GATEWAY_LOG_LEVEL": level}).log.level == "info"
+
+
+def test_help_names_every_option_and_variable(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse_settings(["--help"], {})
     told = capsys.readouterr().out
-    for name in ("NAME", "REDIS", "HTTP", "UDP", "ADVERTISE_IP", "ICE_SERVER", "JWT_PUBLIC_KEY", "DRAIN_TIMEOUT_S"):
-        assert f"GENLOCK_GATEWAY_{name}" in told
+    for one in options_of(GatewaySettings):
+        assert one.flag in told
+        assert f"[{PROGRAM.variable(one.name)}]" in " ".join(told.split())
 
 
 def test_a_jwt_key_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_text("PEM")
     settings = parse_settings(["--jwt-public-key", str(path), "--jwt-issuer", "i"], {})
-    assert settings.jwt is not None
     assert (settings.jwt.public_key, settings.jwt.issuer, settings.jwt.audience) == ("PEM", "i", None)

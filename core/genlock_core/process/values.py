@@ -225,6 +225,12 @@ def web_url() -> Kind[str]:
     return Kind("URL", parse, {"type": "string", "pattern": r"^(https?://[^\s]+)?$"})
 
 
+def redis_url() -> Kind[str]:
+    """What `genlock_core.store.connect` takes. It may hold a password: declare the option as a secret."""
+    schemes = r"(redis|rediss|redis\+cluster|rediss\+cluster|unix)"
+    return text(rf"{schemes}://\S+", shape="URL", must_be="the address of a Redis, such as redis://127.0.0.1:6379")
+
+
 def word_or(kind: Kind[T], word: str) -> Kind[T | None]:
     """A value of that kind, or this word, which stands for None."""
 

@@ -21,7 +21,6 @@ from genlock_core.errors import AccessDenied
 from genlock_core.spec.session import AccessMode, ResolvedSession
 from genlock_core.tokens import ALL_SESSIONS, Keyring, Role
 from genlock_gateway.access.problems import Problem, WrongToken
-from genlock_gateway.settings import JwtSettings
 
 PUBLISHER_HEADER: Final = "Genlock-Publisher"
 MAX_JWT_CHARS: Final = 4_096
@@ -38,12 +37,13 @@ class PlatformKey:
     audience: str | None
 
     @classmethod
-    def load(cls, settings: JwtSettings) -> "PlatformKey":
-        """Raises ValueError unless it is an Ed25519 or RSA public key in PEM."""
-        key = load_pem_public_key(settings.public_key.encode("ascii"))
+    def load(cls, pem: str, *, issuer: str | None, audience: str | None) -> "PlatformKey":
+        """`issuer` and `audience`: what its tokens have to name; None: anything. Raises ValueError unless it is an
+        Ed25519 or RSA public key."""
+        key = load_pem_public_key(pem.encode("ascii"))
         if not isinstance(key, Ed25519PublicKey | RSAPublicKey):
             raise ValueError(f"the JWT key is a {type(key).__name__}; Ed25519 (EdDSA) and RSA (RS256) are known")
-        return cls(key, settings.issuer, settings.audience)
+        return cls(key, issuer, audience)
 
     def verify(self, token: str, session: str, role: Role) -> Role:
         """The role that the token grants, at least `role` on `session`. Raises AccessDenied."""

@@ -14,7 +14,6 @@ from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSession
 from genlock_core.tokens import Keyring, Role, generate_secrets
 from genlock_gateway.access.access import Access, PlatformKey, publisher_key
 from genlock_gateway.access.problems import Problem, WrongToken, problem_of
-from genlock_gateway.settings import JwtSettings
 
 RING = Keyring.parse(generate_secrets())
 ED = ed25519.Ed25519PrivateKey.generate()
@@ -37,7 +36,7 @@ def pem(key: Any) -> str:
 
 
 def platform(key: Any = ED, **more: str | None) -> PlatformKey:
-    return PlatformKey.load(JwtSettings(pem(key), more.get("issuer"), more.get("audience")))
+    return PlatformKey.load(pem(key), issuer=more.get("issuer"), audience=more.get("audience"))
 
 
 def signed(key: Any = ED, algorithm: str = "EdDSA", **claims: Any) -> str:
