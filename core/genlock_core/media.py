@@ -42,3 +42,11 @@ class SourcePosition:
 
     run: int
     capture_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StillPicture:
+    """One picture of a session as a JPEG file, and where in the source it stands."""
+
+    jpeg: bytes
+    position: SourcePosition

@@ -1,7 +1,8 @@
 """The channels of one link: which session each carries, in which epoch, and how far it got.
 
-A channel is OPENING (OPEN was said) -> OPEN (OPENED was said) -> gone (REFUSED, CLOSE, or the link is down). Numbers
-grow and are never used twice, so a number up to the highest that is not there any more is a channel that has ended.
+A channel is OPENING (OPEN or SUBSCRIBE was said) -> OPEN (OPENED was said) -> gone (REFUSED, CLOSE, or the link is
+down). Numbers grow and are never used twice, so a number up to the highest that is not there any more is a channel that
+has ended.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ class Channel:
     number: int
     session: str
     epoch: int
+    of_pictures: bool = False
+    """SUBSCRIBE asked for it: pictures go there and no media. On the others media goes and no picture."""
     is_open: bool = False
     sequences: dict[int, int] = field(default_factory=dict)
 
@@ -39,23 +42,23 @@ class Channels:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def create(self, session: str, epoch: int) -> Channel:
+    def create(self, session: str, epoch: int, *, of_pictures: bool = False) -> Channel:
         """The gateway's next channel. Raises ValueError if there are too many."""
         if len(self) >= MAX_CHANNELS or self._highest >= MAX_NUMBER:
             raise ValueError(f"this link has {len(self)} channels open and cannot have more")
-        return self._put(self._highest + 1, session, epoch)
+        return self._put(self._highest + 1, session, epoch, of_pictures=of_pictures)
 
-    def add(self, number: int, session: str, epoch: int) -> Channel:
+    def add(self, number: int, session: str, epoch: int, *, of_pictures: bool = False) -> Channel:
         """A channel that the gateway opened. Raises LinkProtocolError if its number was used or there are too many."""
         if number <= self._highest:
             raise LinkProtocolError(f"channel {number} was opened twice")
         if len(self) >= MAX_CHANNELS:
             raise LinkProtocolError(f"the gateway opened more than {MAX_CHANNELS} channels")
-        return self._put(number, session, epoch)
+        return self._put(number, session, epoch, of_pictures=of_pictures)
 
-    def _put(self, number: int, session: str, epoch: int) -> Channel:
+    def _put(self, number: int, session: str, epoch: int, *, of_pictures: bool) -> Channel:
         self._highest = number
-        self._channels[number] = Channel(number, session, epoch)
+        self._channels[number] = Channel(number, session, epoch, of_pictures)
         return self._channels[number]
 
     def find(self, number: int) -> Channel | None:

@@ -20,10 +20,10 @@ from genlock_core.clock import Clock
 from genlock_core.errors import LinkProtocolError
 from genlock_core.link.closure import CloseCause, Closure, LinkDown, cause_of
 from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft
-from genlock_core.link.messages import Open, RefusalReason
+from genlock_core.link.messages import Open, RefusalReason, Subscribe
 from genlock_core.link.outbox import MediaLane
 from genlock_core.link.protocol import LinkProtocol
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, StillPicture
 from genlock_core.slo.stages import StageTimes
 
 logger = logging.getLogger(__name__)
@@ -142,8 +142,15 @@ class LinkConnection:
 
     def open(self, request: Open) -> int:
         """Gateway: ask for a channel; ChannelOpened or ChannelRefused answers. Raises LinkDown."""
+        return self._asked(lambda: self._protocol.open(request))
+
+    def subscribe(self, request: Subscribe) -> int:
+        """Gateway: ask for pictures; ChannelOpened or ChannelRefused answers. Raises LinkDown, PeerTooOld."""
+        return self._asked(lambda: self._protocol.subscribe(request))
+
+    def _asked(self, ask: Callable[[], int]) -> int:
         try:
-            channel = self._protocol.open(request)
+            channel = ask()
         except ValueError as error:
             closure = self.closed.result() if self.closed.done() else Closure(CloseCause.CLOSED, str(error))
             raise LinkDown(self.address, closure) from None
@@ -198,6 +205,14 @@ class LinkConnection:
     def send_handover(self, channel: int, *, epoch: int, address: str) -> bool:
         """Worker: the session moved politely to the worker at `address`."""
         return self._sent(self._protocol.send_handover(channel, epoch=epoch, address=address))
+
+    def renew(self, channel: int, *, ttl_s: float) -> bool:
+        """Gateway: it still wants the pictures of this channel, for so long."""
+        return self._sent(self._protocol.renew(channel, ttl_s=ttl_s))
+
+    def send_picture(self, channel: int, picture: StillPicture) -> bool:
+        """Worker: a picture to a subscriber; it goes when nothing else waits, unless a newer one has come by then."""
+        return self._sent(self._protocol.send_picture(channel, picture))
 
     def _sent(self, said: bool) -> bool:  # noqa: FBT001 - passes a sender's answer through
         if said:

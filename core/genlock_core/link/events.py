@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from genlock_core.link.frames import Track
-from genlock_core.link.messages import LinkRole, Open, RefusalReason
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.link.messages import LinkRole, Open, RefusalReason, Subscribe
+from genlock_core.media import AccessUnit, Codec, StillPicture
 from genlock_core.slo.stages import StageTimes
 
 
@@ -40,8 +40,35 @@ class OpenRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionRequested:
+    """At the worker: answer with `accept` or `refuse`; then pictures may flow until the subscriber's time is over."""
+
+    channel: int
+    request: Subscribe
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRenewed:
+    """At the worker: the subscriber still asks; its time is `ttl_s` from now."""
+
+    channel: int
+    session: str
+    ttl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReceived:
+    """At the gateway: a picture of a session that it subscribed to. Pictures before it may have been replaced."""
+
+    channel: int
+    session: str
+    epoch: int
+    picture: StillPicture
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelOpened:
-    """At the gateway: the worker serves the session in this epoch; media may flow."""
+    """At the gateway: the worker serves the session in this epoch; media, or pictures, may flow."""
 
     channel: int
     session: str
@@ -171,6 +198,9 @@ class PeerLeft:
 Event = (
     Connected
     | OpenRequested
+    | SubscriptionRequested
+    | SubscriptionRenewed
+    | PictureReceived
     | ChannelOpened
     | ChannelRefused
     | ChannelClosed

@@ -45,6 +45,10 @@ class FrameType(IntEnum):
     STATS = 12
     HANDOVER = 13
     HEARTBEAT = 14
+    SUBSCRIBE = 15
+    """From minor version 1 on, as the two below."""
+    RENEW = 16
+    PICTURE = 17
 
 
 class Flag(IntEnum):

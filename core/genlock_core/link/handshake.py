@@ -9,20 +9,26 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 
-from genlock_core.errors import LinkAuthError, LinkProtocolError
+from genlock_core.errors import GenlockError, LinkAuthError, LinkProtocolError
 from genlock_core.link.events import LinkIdentity
 from genlock_core.link.frames import FrameType, LinkFrame
 from genlock_core.link.messages import Auth, Close, Hello, LinkRole, parse
 
 VERSION = 1
 """Major version: peers of different ones do not understand each other."""
-MINOR = 0
-"""Minor version: both sides speak the smaller of theirs."""
+MINOR = 1
+"""Minor version: both sides speak the smaller of theirs. 1: subscriptions to pictures."""
+SUBSCRIPTIONS_SINCE = 1
+"""The minor version that brought SUBSCRIBE, RENEW and PICTURE. An older peer would end the link over one of them."""
 NONCE_BYTES = 32
 
 
 class LinkWrongPeer(LinkProtocolError):
     """A process of the installation, but not the one that was looked for: that one is gone."""
+
+
+class PeerTooOld(GenlockError):
+    """The peer's minor version does not know what was asked for; the link stays as it is."""
 
 
 class Handshake:
@@ -39,7 +45,8 @@ class Handshake:
         if not secrets:
             raise ValueError("a link needs at least one secret")
         self.peer: LinkIdentity | None = None
-        self.minor = MINOR
+        self.minor = 0
+        """The minor version that both sides speak, once `peer` is set."""
         self._role = identity.role
         self._secrets = {_key_id(secret): secret for secret in secrets}
         self._expect = expect
@@ -101,7 +108,7 @@ class Handshake:
 
     def _accept(self, hello: Hello) -> None:
         self.peer = _identity_of(hello)
-        self.minor = min(MINOR, hello.minor)
+        self.minor = min(self._own.minor, hello.minor)
 
 
 def proof(secret: bytes, prover: LinkRole, gateway: Hello, worker: Hello) -> str:

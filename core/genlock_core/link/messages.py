@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from genlock_core.errors import LinkProtocolError
 from genlock_core.media import Codec, SourcePosition
+from genlock_core.subscriptions.subscription import FrameKind, Subscription
 
 MAX_JSON_BYTES = 64 * 1024
 """Longest JSON payload."""
@@ -40,6 +41,8 @@ class RefusalReason(StrEnum):
     NO_SLOT = "no-slot"
     ENGINE = "engine"
     """The engine could not open or restore the session."""
+    NOT_SERVED = "not-served"
+    """The worker does not make what was subscribed to. Only SUBSCRIBE is refused with it."""
 
 
 class Message(BaseModel):
@@ -84,7 +87,7 @@ class After(Message):
 
 
 class Open(Message):
-    """A gateway wants a channel for a session.
+    """A gateway wants a channel for a session: it subscribes to the encoded output.
 
     `publisher`: the session's publisher is at this gateway. `codecs`: the output codecs that it has viewers for, as in
     `Codec.name.lower()`. `after`: the last source frame that viewers were shown; nothing older must come.
@@ -101,8 +104,86 @@ class Open(Message):
     def position(self) -> SourcePosition | None:
         return None if self.after is None else SourcePosition(self.after.run, self.after.capture_us)
 
+    @property
+    def subscription(self) -> Subscription:
+        """What the gateway subscribes to; codecs that this version does not know are left out."""
+        return Subscription(
+            session=self.session,
+            epoch=self.epoch,
+            subscriber=self.gateway,
+            frames=FrameKind.ENCODED,
+            codecs=codecs_of(self.codecs),
+        )
+
+    @classmethod
+    def of(cls, subscription: Subscription, *, publisher: bool, after: SourcePosition | None) -> "Open":
+        """The words of a subscription to encoded output, the one kind that OPEN can say."""
+        if subscription.frames is not FrameKind.ENCODED:
+            raise ValueError(f"OPEN subscribes to encoded output, not to {subscription.frames} pictures")
+        return cls(
+            session=subscription.session,
+            epoch=subscription.epoch,
+            gateway=subscription.subscriber,
+            publisher=publisher,
+            codecs=names_of(subscription.codecs),
+            after=None if after is None else After(run=after.run, capture_us=after.capture_us),
+        )
+
+
+TtlMs = Annotated[int, Field(ge=1, le=60_000, strict=True)]
+
+
+class Subscribe(Message):
+    """A gateway wants pictures of a session, on a channel of their own, for `ttl_ms` unless it renews that.
+
+    `frames` is a word of `FrameKind`; one that this version does not know is refused, not a mistake.
+    """
+
+    session: Name
+    epoch: Epoch
+    subscriber: Name
+    frames: Annotated[str, Field(max_length=16)]
+    rate: Annotated[float, Field(gt=0, le=1_000, strict=True)] | None = None
+    long_side: Annotated[int, Field(ge=1, le=16_384, strict=True)] | None = None
+    ttl_ms: TtlMs
+
+    @property
+    def subscription(self) -> Subscription | None:
+        """What is subscribed to; None if this version does not know that kind of frame."""
+        if self.frames not in set(FrameKind):
+            return None
+        return Subscription(
+            session=self.session,
+            epoch=self.epoch,
+            subscriber=self.subscriber,
+            frames=FrameKind(self.frames),
+            rate=self.rate,
+            long_side=self.long_side,
+        )
+
+    @classmethod
+    def of(cls, subscription: Subscription, *, ttl_s: float) -> "Subscribe":
+        """The words of a subscription to pictures."""
+        return cls(
+            session=subscription.session,
+            epoch=subscription.epoch,
+            subscriber=subscription.subscriber,
+            frames=subscription.frames,
+            rate=subscription.rate,
+            long_side=subscription.long_side,
+            ttl_ms=round(ttl_s * 1_000),
+        )
+
+
+class Renew(Message):
+    """The subscriber still asks: its subscription lives on for `ttl_ms`."""
+
+    ttl_ms: TtlMs
+
 
 class Opened(Message):
+    """The worker serves what OPEN or SUBSCRIBE asked for."""
+
     session: Name
     epoch: Epoch
 

@@ -4,6 +4,9 @@ Control frames go first and in order; too many of them mean that the peer does n
 Media waits per lane (channel, track, codec) and drops to the latest: when a lane is over its bound, everything before
 its newest key frame goes, and without one everything, and then nothing is taken until the next key frame. So a decoder
 at the other end never gets a delta frame after a gap. Lanes take turns, one frame each.
+
+Pictures go last, when neither control nor media waits: a preview takes nothing from the live path. Each channel has
+room for one, and a newer one takes its place.
 """
 
 from collections import OrderedDict, deque
@@ -26,6 +29,8 @@ class OutboxLimits:
     replay_bytes: int = 16 * 1024 * 1024
     media_bytes: int = 64 * 1024 * 1024
     """All lanes together; beyond it the longest lane is emptied."""
+    picture_bytes: int = 4 * 1024 * 1024
+    """All pictures together; beyond it the one that has waited longest is dropped."""
     control_frames: int = 4_096
     control_bytes: int = 8 * 1024 * 1024
 
@@ -112,18 +117,21 @@ class Outbox:
         self._lanes: dict[MediaLane, _Queue] = {}
         self._turns: deque[MediaLane] = deque()  # lanes that have frames, each once
         self._media_bytes = 0
+        self._pictures: OrderedDict[int, LinkFrame] = OrderedDict()  # by channel, the one that waits longest first
+        self._picture_bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._control or self._turns)
+        return bool(self._control or self._turns or self._pictures)
 
     @property
     def pending_frames(self) -> int:
-        return len(self._control) + sum(len(queue.frames) for queue in self._lanes.values())
+        waiting = len(self._control) + len(self._pictures)
+        return waiting + sum(len(queue.frames) for queue in self._lanes.values())
 
     @property
     def pending_bytes(self) -> int:
         """Payload bytes that wait."""
-        return self._control_bytes + self._media_bytes
+        return self._control_bytes + self._media_bytes + self._picture_bytes
 
     def push_control(self, frame: LinkFrame, *, replaces: Hashable = None) -> None:
         """Queue a control frame; one that waits under the same `replaces` key gives its place to this one.
@@ -163,6 +171,19 @@ class Outbox:
             longest = max(self._lanes, key=lambda each: self._lanes[each].size)
             self._on_drop(longest, self._shrink(longest, self._lanes[longest]))
 
+    def push_picture(self, frame: LinkFrame) -> None:
+        """Queue a picture, in the place of one that still waits on its channel."""
+        self._picture_bytes += len(frame.payload) - self._waiting_picture_bytes(frame.channel)
+        self._pictures[frame.channel] = frame
+
+        while self._picture_bytes > self._limits.picture_bytes:
+            _, longest = self._pictures.popitem(last=False)
+            self._picture_bytes -= len(longest.payload)
+
+    def _waiting_picture_bytes(self, channel: int) -> int:
+        waiting = self._pictures.get(channel)
+        return 0 if waiting is None else len(waiting.payload)
+
     def _shrink(self, lane: MediaLane, queue: _Queue) -> int:
         before = queue.size
         dropped = queue.drop_to_latest_key()
@@ -172,7 +193,9 @@ class Outbox:
         return dropped
 
     def forget(self, channel: int) -> None:
-        """A channel ended: drop its media without a report."""
+        """A channel ended: drop its media and its picture without a report."""
+        self._picture_bytes -= self._waiting_picture_bytes(channel)
+        self._pictures.pop(channel, None)
         for lane in [lane for lane in self._lanes if lane.channel == channel]:
             queue = self._lanes.pop(lane)
             self._media_bytes -= queue.size
@@ -180,8 +203,8 @@ class Outbox:
                 self._turns.remove(lane)
 
     def forget_all(self) -> None:
-        """The connection ends: drop all media without a report."""
-        for channel in {lane.channel for lane in self._lanes}:
+        """The connection ends: drop all media and pictures without a report."""
+        for channel in {lane.channel for lane in self._lanes} | set(self._pictures):
             self.forget(channel)
 
     def clear(self) -> None:
@@ -191,19 +214,26 @@ class Outbox:
         self._control_bytes = 0
 
     def pop(self) -> LinkFrame | None:
-        """The next frame to send: control first, then the lanes in turn. None when nothing waits."""
+        """The next frame to send: control first, then the lanes in turn, then pictures. None when nothing waits."""
         if self._control:
             _, frame = self._control.popitem(last=False)
             self._control_bytes -= len(frame.payload)
             return frame
         if not self._turns:
-            return None
+            return self._pop_picture()
         lane = self._turns.popleft()
         queue = self._lanes[lane]
         frame = queue.popleft()
         self._media_bytes -= len(frame.payload)
         if queue.frames:
             self._turns.append(lane)
+        return frame
+
+    def _pop_picture(self) -> LinkFrame | None:
+        if not self._pictures:
+            return None
+        _, frame = self._pictures.popitem(last=False)
+        self._picture_bytes -= len(frame.payload)
         return frame
 
     def take(self, max_bytes: int) -> list[bytes]:

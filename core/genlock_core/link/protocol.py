@@ -25,7 +25,7 @@ from genlock_core.link.frames import (
     FrameType,
     LinkFrame,
 )
-from genlock_core.link.handshake import Handshake
+from genlock_core.link.handshake import SUBSCRIPTIONS_SINCE, Handshake, PeerTooOld
 from genlock_core.link.liveness import LinkSilent, LinkTimings, Liveness
 from genlock_core.link.messages import LinkRole
 from genlock_core.link.outbox import LinkOverflow, Outbox, OutboxLimits
@@ -90,6 +90,11 @@ class LinkProtocol(Transmission):
         if self._handshake.peer is None:
             raise ValueError("the handshake is not done")
         return self._handshake.peer
+
+    @property
+    def minor(self) -> int:
+        """The minor version that both sides speak, 0 before the handshake is done."""
+        return self._handshake.minor
 
     @property
     def has_ended(self) -> bool:
@@ -179,6 +184,19 @@ class LinkProtocol(Transmission):
         self._say(FrameType.OPEN, channel, request.to_json())
         return channel.number
 
+    def subscribe(self, request: messages.Subscribe) -> int:
+        """Gateway: ask for pictures; ChannelOpened or ChannelRefused answers. Raises ValueError if that cannot be.
+
+        Raises PeerTooOld for a worker to which the frame would be unknown: it would end the whole link.
+        """
+        if self._role is not LinkRole.GATEWAY or self.state is not LinkState.CONNECTED:
+            raise ValueError(f"a {self.identity.role} cannot subscribe while the link is {self.state.name}")
+        if self.minor < SUBSCRIPTIONS_SINCE:
+            raise PeerTooOld(f"{self.peer} knows no subscriptions to pictures: upgrade it")
+        channel = self._channels.create(request.session, request.epoch, of_pictures=True)
+        self._say(FrameType.SUBSCRIBE, channel, request.to_json())
+        return channel.number
+
     # Inside.
 
     def _frames(self) -> Iterator[LinkFrame]:
@@ -207,6 +225,7 @@ class LinkProtocol(Transmission):
         if self._handshake.peer is None:
             return []
         self.state = LinkState.CONNECTED
+        self._reception.minor = self._handshake.minor
         self._parser.max_frame_bytes = MAX_FRAME_BYTES
         self._liveness = Liveness(self.timings, now=self._clock.monotonic())
         return [Connected(self._handshake.peer, self._handshake.minor)]

@@ -17,18 +17,29 @@ from genlock_core.link.events import (
     KeyFrameWanted,
     MediaReceived,
     OpenRequested,
+    PictureReceived,
     SourceChanged,
     StatsReceived,
+    SubscriptionRenewed,
+    SubscriptionRequested,
 )
 from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
+from genlock_core.link.handshake import SUBSCRIPTIONS_SINCE
 from genlock_core.link.messages import LinkRole
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, SourcePosition, StillPicture
 from genlock_core.slo.stages import StageTimes
+from genlock_core.subscriptions.preview import MAX_PREVIEW_BYTES
 
-_FROM_GATEWAY = frozenset({FrameType.OPEN, FrameType.CODECS, FrameType.CONTROL, FrameType.SOURCE})
-_FROM_WORKER = frozenset({FrameType.OPENED, FrameType.REFUSED, FrameType.STATS, FrameType.HANDOVER})
+_FROM_GATEWAY = frozenset(
+    {FrameType.OPEN, FrameType.CODECS, FrameType.CONTROL, FrameType.SOURCE, FrameType.SUBSCRIBE, FrameType.RENEW}
+)
+_FROM_WORKER = frozenset({FrameType.OPENED, FrameType.REFUSED, FrameType.STATS, FrameType.HANDOVER, FrameType.PICTURE})
 _FROM_BOTH = frozenset({FrameType.CLOSE, FrameType.MEDIA, FrameType.KEY_FRAME})
 _ANSWERS = frozenset({FrameType.OPENED, FrameType.REFUSED})
+_OF_PICTURES = frozenset({FrameType.RENEW, FrameType.PICTURE})
+"""All that is said on a channel of pictures while it is open, and nowhere else."""
+_SINCE_SUBSCRIPTIONS = _OF_PICTURES | {FrameType.SUBSCRIBE}
+"""What a peer of an older minor version does not say."""
 
 
 class Reception:
@@ -37,6 +48,8 @@ class Reception:
     def __init__(self, role: LinkRole, channels: Channels) -> None:
         self.stale_frames = 0
         self.crossed_frames = 0
+        self.minor = 0
+        """The minor version that both sides speak."""
         self._channels = channels
         self._allowed = _FROM_BOTH | (_FROM_WORKER if role is LinkRole.GATEWAY else _FROM_GATEWAY)
         self._their_track = Track.OUTPUT if role is LinkRole.GATEWAY else Track.SOURCE
@@ -49,17 +62,24 @@ class Reception:
                 FrameType.SOURCE: _source,
                 FrameType.STATS: _stats,
                 FrameType.HANDOVER: _handover,
+                FrameType.RENEW: _renew,
+                FrameType.PICTURE: _picture,
             }
         )
 
     def take(self, frame: LinkFrame) -> list[Event]:
         """The events of one frame, none if it was dropped. Raises LinkProtocolError."""
-        if frame.type not in self._allowed:
+        too_early = frame.type in _SINCE_SUBSCRIPTIONS and self.minor < SUBSCRIPTIONS_SINCE
+        if frame.type not in self._allowed or too_early:
             raise LinkProtocolError(f"{frame.type.name} is not for this side of the link to hear, or not now")
         if frame.type is FrameType.OPEN:
             request = messages.parse(messages.Open, frame.payload)
             self._channels.add(frame.channel, request.session, request.epoch)
             return [OpenRequested(frame.channel, request)]
+        if frame.type is FrameType.SUBSCRIBE:
+            wish = messages.parse(messages.Subscribe, frame.payload)
+            self._channels.add(frame.channel, wish.session, wish.epoch, of_pictures=True)
+            return [SubscriptionRequested(frame.channel, wish)]
         channel = self._channels.find(frame.channel)
         if channel is None:
             self.crossed_frames += 1
@@ -70,6 +90,9 @@ class Reception:
             return [self._answer(frame, channel)]
         if not channel.is_open:
             raise LinkProtocolError(f"{frame.type.name} came on channel {frame.channel} before it was open")
+        if (frame.type in _OF_PICTURES) is not channel.of_pictures:
+            kind = "pictures" if channel.of_pictures else "media"
+            raise LinkProtocolError(f"{frame.type.name} came on channel {frame.channel}, which is for {kind}")
         if frame.epoch != channel.epoch:
             self.stale_frames += 1
             return []
@@ -145,6 +168,18 @@ def _source(frame: LinkFrame, channel: Channel) -> SourceChanged:
 
 def _stats(frame: LinkFrame, channel: Channel) -> StatsReceived:
     return StatsReceived(channel.number, channel.session, messages.parse_value(messages.Report, frame.payload, "STATS"))
+
+
+def _picture(frame: LinkFrame, channel: Channel) -> PictureReceived:
+    if not 0 < len(frame.payload) <= MAX_PREVIEW_BYTES:
+        raise LinkProtocolError(f"a picture of {len(frame.payload)} bytes came, {MAX_PREVIEW_BYTES} are the most")
+    picture = StillPicture(frame.payload, SourcePosition(frame.run, frame.capture_us))
+    return PictureReceived(channel.number, channel.session, channel.epoch, picture)
+
+
+def _renew(frame: LinkFrame, channel: Channel) -> SubscriptionRenewed:
+    renewal = messages.parse(messages.Renew, frame.payload)
+    return SubscriptionRenewed(channel.number, channel.session, renewal.ttl_ms / 1_000)
 
 
 def _handover(frame: LinkFrame, channel: Channel) -> HandedOver:

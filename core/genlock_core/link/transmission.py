@@ -9,7 +9,7 @@ from genlock_core.link.channels import Channel, Channels
 from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
 from genlock_core.link.messages import LinkRole, RefusalReason
 from genlock_core.link.outbox import LinkOverflow, Outbox
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, StillPicture
 from genlock_core.slo.stages import StageTimes
 
 _NO_STAGES = StageTimes()
@@ -111,6 +111,27 @@ class Transmission:
     def send_handover(self, number: int, *, epoch: int, address: str) -> bool:
         payload = messages.Handover(epoch=epoch, address=address).to_json()
         return self._tell(number, FrameType.HANDOVER, payload)
+
+    def renew(self, number: int, *, ttl_s: float) -> bool:
+        """Gateway: it still wants the pictures of this channel, for so long."""
+        return self._tell(number, FrameType.RENEW, messages.Renew(ttl_ms=round(ttl_s * 1_000)).to_json(), replaces=0)
+
+    def send_picture(self, number: int, picture: StillPicture) -> bool:
+        """Worker: a picture to a subscriber. It waits for everything else, and a newer one takes its place."""
+        channel = self._channels.opened(number)
+        if channel is None:
+            return False
+        self._outbox.push_picture(
+            LinkFrame(
+                FrameType.PICTURE,
+                channel=number,
+                epoch=channel.epoch,
+                run=picture.position.run,
+                capture_us=picture.position.capture_us,
+                payload=picture.jpeg,
+            )
+        )
+        return True
 
     def _tell(
         self, number: int, kind: FrameType, payload: bytes = b"", *, codec: int = 0, replaces: int | None = None

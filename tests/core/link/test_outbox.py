@@ -17,6 +17,7 @@ SMALL = OutboxLimits(
     replay_frames=6,
     replay_bytes=600,
     media_bytes=1_000,
+    picture_bytes=400,
     control_frames=5,
     control_bytes=500,
 )
@@ -28,6 +29,10 @@ def media(sequence: int, *, key: bool = False, replay: bool = False, channel: in
     return LinkFrame(
         FrameType.MEDIA, flags, Track.SOURCE, codec=1, channel=channel, sequence=sequence, payload=bytes(size)
     )
+
+
+def picture(number: int, *, channel: int = 1, size: int = 10) -> LinkFrame:
+    return LinkFrame(FrameType.PICTURE, channel=channel, capture_us=number, payload=bytes(size))
 
 
 def drain(outbox: Outbox) -> list[LinkFrame]:
@@ -146,6 +151,31 @@ def test_take_stops_at_the_wanted_size_but_gives_at_least_a_frame() -> None:
     assert outbox.take(1) == []
 
 
+def test_pictures_wait_for_all_others_and_the_latest_of_a_channel_is_the_only_one() -> None:
+    outbox = Outbox(on_drop=Drops())
+    for number in range(3):
+        outbox.push_picture(picture(number))
+    outbox.push_picture(picture(3, channel=2))
+    outbox.push_media(media(0, key=True))
+    outbox.push_control(LinkFrame(FrameType.CLOSE, channel=3))
+    sent = [(frame.type, frame.channel, frame.capture_us) for frame in drain(outbox)]
+    assert [kind for kind, _, _ in sent[:2]] == [FrameType.CLOSE, FrameType.MEDIA]
+    assert sent[2:] == [(FrameType.PICTURE, 1, 2), (FrameType.PICTURE, 2, 3)]
+
+
+def test_a_picture_of_a_channel_that_ended_is_gone() -> None:
+    outbox = Outbox(on_drop=Drops())
+    outbox.push_picture(picture(1, channel=1))
+    outbox.push_picture(picture(2, channel=2))
+    outbox.forget(1)
+    assert outbox.pending_bytes == 10
+    assert [frame.channel for frame in drain(outbox)] == [2]
+    outbox.push_picture(picture(3))
+    outbox.forget_all()
+    assert not outbox
+    assert outbox.pending_bytes == 0
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """Any order of pushes and pops against what the rules promise."""
 
@@ -155,6 +185,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.pushed: dict[MediaLane, deque[LinkFrame]] = defaultdict(deque)
         self.sent: dict[MediaLane, list[LinkFrame]] = defaultdict(list)
         self.counts: dict[MediaLane, int] = defaultdict(int)
+        self.pictures = 0
+        self.last_picture: dict[int, int] = {}
         self.outbox = Outbox(on_drop=self._drop, limits=SMALL)
 
     def _drop(self, lane: MediaLane, count: int) -> None:
@@ -184,12 +216,22 @@ class OutboxMachine(RuleBasedStateMachine):
         self.pushed[lane].append(frame)
         self.outbox.push_media(frame)
 
+    @rule(channel=st.integers(1, 3), size=st.integers(0, LONGEST))
+    def push_picture(self, channel: int, size: int) -> None:
+        self.pictures += 1
+        self.last_picture[channel] = self.pictures
+        self.outbox.push_picture(picture(self.pictures, channel=channel, size=size))
+
     @rule(count=st.integers(1, 5))
     def pop(self, count: int) -> None:
         for _ in range(count):
             if (frame := self.outbox.pop()) is None:
                 assert not self.outbox
                 return
+            if frame.type is FrameType.PICTURE:
+                assert frame.capture_us == self.last_picture[frame.channel], "an older picture was kept"
+                assert not self.outbox._turns, "a picture went before media"
+                continue
             lane = MediaLane(frame.channel, frame.track, frame.codec)
             before = self.sent[lane][-1].sequence if self.sent[lane] else -1
             assert frame.sequence > before, "a lane was reordered"
@@ -198,8 +240,9 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def bounded(self) -> None:
-        assert self.outbox.pending_bytes <= SMALL.media_bytes
-        assert self.outbox.pending_frames <= 6 * (SMALL.lane_frames + SMALL.replay_frames)
+        assert self.outbox.pending_bytes <= SMALL.media_bytes + SMALL.picture_bytes
+        assert self.outbox._picture_bytes == sum(len(frame.payload) for frame in self.outbox._pictures.values())
+        assert self.outbox.pending_frames <= 6 * (SMALL.lane_frames + SMALL.replay_frames) + 3
 
     def teardown(self) -> None:
         while self.outbox:

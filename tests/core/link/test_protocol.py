@@ -29,11 +29,23 @@ from genlock_core.link.events import (
 from genlock_core.link.frames import Flag, FrameParser, FrameType, LinkFrame, Track, encode
 from genlock_core.link.handshake import LinkWrongPeer
 from genlock_core.link.liveness import LinkSilent, LinkTimings
-from genlock_core.link.messages import After, Auth, Close, Hello, LinkRole, Open, Opened, RefusalReason
+from genlock_core.link.messages import (
+    After,
+    Auth,
+    Close,
+    Hello,
+    LinkRole,
+    Open,
+    Opened,
+    RefusalReason,
+    Renew,
+    Subscribe,
+)
 from genlock_core.link.outbox import LinkOverflow, OutboxLimits
 from genlock_core.link.protocol import LinkProtocol, LinkState
 from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.slo.stages import Stage, StageTimes
+from genlock_core.subscriptions.preview import preview_of
 from tests.core.link.peers import GATEWAY, SESSION, WORKER, Peers, connected, opened
 from tests.core.link.test_frames import frames, pieces
 
@@ -51,8 +63,8 @@ def wire(frame: LinkFrame) -> bytes:
 def test_both_sides_are_proven_and_know_each_other() -> None:
     peers = Peers()
     peers.settle()
-    assert peers.told(peers.gateway) == [Connected(WORKER, 0)]
-    assert peers.told(peers.worker) == [Connected(GATEWAY, 0)]
+    assert peers.told(peers.gateway) == [Connected(WORKER, 1)]
+    assert peers.told(peers.worker) == [Connected(GATEWAY, 1)]
     assert (peers.gateway.peer, peers.worker.peer) == (WORKER, GATEWAY)
 
 
@@ -445,7 +457,8 @@ def test_time_in_which_this_side_slept_or_did_not_read_is_not_the_peers_silence(
 
 
 def in_state(depth: int) -> Peers:
-    """Peers that got this far: 0 made, 1 heard a hello, 2 connected, 3 asked for a channel, 4 with an open channel."""
+    """Peers that got this far: 0 made, 1 heard a hello, 2 connected, 3 asked for a channel, 4 with an open channel,
+    5 with one for pictures beside it."""
     peers = Peers()
     if depth >= 1:
         peers.deliver(peers.gateway)
@@ -458,8 +471,15 @@ def in_state(depth: int) -> Peers:
         peers.told(peers.worker)
         peers.told(peers.gateway)
         opened(peers)
+    if depth >= 5:
+        number = peers.gateway.subscribe(SUBSCRIBE)
+        peers.settle()
+        peers.worker.accept(number, 7)
+        peers.settle()
     return peers
 
+
+SUBSCRIBE = Subscribe.of(preview_of(SESSION, epoch=7, subscriber="g0"), ttl_s=5.0)
 
 plausible = st.builds(
     LinkFrame,
@@ -480,6 +500,9 @@ plausible = st.builds(
             b'{"epoch":8,"address":"a:1"}',
             struct.pack("!Q", 4),
             Open(session=SESSION, epoch=7, gateway="g0").to_json(),
+            SUBSCRIBE.to_json(),
+            Renew(ttl_ms=1).to_json(),
+            b'{"ttlMs":1.5}',
             Opened(session=SESSION, epoch=7).to_json(),
             Hello(version=1, role=LinkRole.WORKER, name="w0", incarnation="x", nonce="00" * 32).to_json(),
             Auth(mac="00" * 32).to_json(),
@@ -489,7 +512,7 @@ plausible = st.builds(
 
 
 @given(
-    depth=st.integers(0, 4),
+    depth=st.integers(0, 5),
     at_worker=st.booleans(),
     sent=st.lists(frames | plausible | plausible, max_size=12),
     data=st.data(),
@@ -514,7 +537,7 @@ def test_no_order_of_frames_in_any_state_does_worse_than_a_protocol_error(
     assert end.buffered_bytes <= len(stream) + 4_096
 
 
-@given(st.integers(0, 4), st.booleans(), st.binary(max_size=300))
+@given(st.integers(0, 5), st.booleans(), st.binary(max_size=300))
 @settings(max_examples=100, deadline=None)
 def test_no_bytes_in_any_state_do_worse_than_a_protocol_error(depth: int, at_worker: bool, noise: bytes) -> None:
     peers = in_state(depth)
