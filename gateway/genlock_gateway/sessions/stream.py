@@ -13,10 +13,11 @@ from redis.exceptions import RedisError
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.record import SessionRecord
 from genlock_core.link.events import MediaReceived, StatsReceived
-from genlock_core.link.messages import After, Open, names_of
+from genlock_core.link.messages import Open
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_core.spec.session import Phase
+from genlock_core.subscriptions.subscription import FrameKind, Subscription
 from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.sessions.audience import Audience, PeerResource
 from genlock_gateway.sessions.gop import GroupOfPictures
@@ -216,15 +217,14 @@ class LiveStream:
     # -- from the worker's side -------------------------------------------------------------------------------------
 
     def request(self, claim: Claim) -> Open:
-        shown = self.output.last
-        return Open(
+        subscription = Subscription(
             session=self.session,
             epoch=claim.epoch,
-            gateway=self._shared.gateway,
-            publisher=self.audience.publisher is not None,
-            codecs=names_of(self.audience.codecs),
-            after=None if shown is None else After(run=shown.run, capture_us=shown.capture_us),
+            subscriber=self._shared.gateway,
+            frames=FrameKind.ENCODED,
+            codecs=self.audience.codecs,
         )
+        return Open.of(subscription, publisher=self.audience.publisher is not None, after=self.output.last)
 
     def opened(self, channel: WorkerChannel, leaving: WorkerChannel | None) -> None:
         self.stats.moves += self.output.opened(channel.epoch, leaving=None if leaving is None else leaving.epoch)

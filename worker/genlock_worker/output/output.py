@@ -34,7 +34,8 @@ IDLE_TICK_S = 0.1
 class Viewers(Protocol):
     """One gateway's channel, as far as output goes."""
 
-    codecs: frozenset[Codec]
+    @property
+    def codecs(self) -> frozenset[Codec]: ...
 
     def send(self, unit: AccessUnit, *, run: int, late: bool, stages: StageTimes) -> None: ...
 

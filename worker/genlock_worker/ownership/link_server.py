@@ -22,7 +22,7 @@ from genlock_core.link.events import (
     OpenRequested,
     SourceChanged,
 )
-from genlock_core.link.messages import RefusalReason, codecs_of
+from genlock_core.link.messages import RefusalReason
 from genlock_core.media import Codec
 from genlock_core.metrics import WorkerMetrics
 from genlock_worker.engines.contract import EngineFailure
@@ -135,8 +135,7 @@ class GatewayLink:
         channel = GatewayChannel(
             connection=self._connection,
             number=event.channel,
-            gateway=request.gateway,
-            codecs=codecs_of(request.codecs),
+            subscription=request.subscription.following(session.epoch),
             publisher=request.publisher,
         )
         self._channels[event.channel] = (session, channel)

@@ -7,6 +7,7 @@ from genlock_core.link.messages import RefusalReason
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.slo.report import StreamReport
 from genlock_core.slo.stages import StageTimes
+from genlock_core.subscriptions.subscription import Subscription
 
 
 class ChannelRefusal(Exception):
@@ -21,16 +22,29 @@ class ChannelRefusal(Exception):
 
 @dataclass(slots=True, eq=False)
 class GatewayChannel:
-    """Where a session's output goes, and perhaps where its publisher's frames come from (`publisher`).
+    """A gateway's subscription to the encoded output, and perhaps where the publisher's frames come from (`publisher`).
 
     Made by the link server when a gateway opens it; gone when either side closes it or the link is down.
     """
 
     connection: LinkConnection
     number: int
-    gateway: str
-    codecs: frozenset[Codec]
+    subscription: Subscription
     publisher: bool
+
+    @property
+    def gateway(self) -> str:
+        """Whose channel it is."""
+        return self.subscription.subscriber
+
+    @property
+    def codecs(self) -> frozenset[Codec]:
+        """The codecs that the gateway has viewers for."""
+        return self.subscription.codecs
+
+    def want(self, codecs: frozenset[Codec]) -> None:
+        """The gateway's viewers need these codecs now."""
+        self.subscription = self.subscription.with_codecs(codecs)
 
     def send(self, unit: AccessUnit, *, run: int, late: bool, stages: StageTimes) -> None:
         self.connection.send_media(self.number, unit, run=run, late=late, stages=stages)

@@ -214,7 +214,7 @@ class LiveSession:
 
     def set_codecs(self, channel: GatewayChannel, codecs: frozenset[Codec]) -> None:
         """A gateway's viewers need these codecs now."""
-        channel.codecs = codecs
+        channel.want(codecs)
         self._output.attach(channel, channel)
 
     def ask_idr(self, codec: Codec) -> None:
