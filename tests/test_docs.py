@@ -131,6 +131,17 @@ def test_the_design_page_shows_the_rooms_of_every_part() -> None:
     assert {f"genlock_{part}" for part in PRODUCT} - {"genlock_cli"} <= shown
 
 
+def rooms_without_a_table() -> list[str]:
+    """Folders of the product whose `__init__` does not say in a table what is where, the parts' own left out."""
+    modules = (path for part in PRODUCT for path in (ROOT / part).rglob("*/*/__init__.py"))
+    docstrings = {path: ast.get_docstring(ast.parse(path.read_text())) or "" for path in modules}
+    return sorted(str(path.parent.relative_to(ROOT)) for path, text in docstrings.items() if "\n|---|" not in text)
+
+
+def test_every_room_says_in_a_table_what_it_owns() -> None:
+    assert rooms_without_a_table() == []
+
+
 # -- the glossary ----------------------------------------------------------------------------------------------------
 
 

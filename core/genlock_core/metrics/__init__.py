@@ -6,6 +6,10 @@ carry their unit. Labels are bounded: `session` is `namespace/name` of a session
 from a fixed set named in the meaning.
 
 `python -m genlock_core.metrics` prints the document.
+
+| owns | does not own | needs |
+|---|---|---|
+| every metric's name, unit, labels and meaning | when it is counted | nothing |
 """
 
 from genlock_core.metrics.document import document

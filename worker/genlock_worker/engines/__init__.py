@@ -1,4 +1,9 @@
-"""Engines by name: the one place that knows which there are."""
+"""Engines by name: the one place that knows which there are.
+
+| owns | does not own | needs |
+|---|---|---|
+| what an engine is (`contract`), and which there are | when rows run (`rows`) | a GPU, for `diffusion` at speed |
+"""
 
 import importlib
 import time

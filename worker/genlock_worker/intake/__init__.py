@@ -4,4 +4,6 @@
 |---|---|---|
 | which source frames are used, and at which time | the link that they come by (`ownership.link_server`) | nothing |
 | the decoder of a publication | what happens to a chunk (`rows`) | |
+
+Audio would come in here beside pictures, as a track of the publication.
 """

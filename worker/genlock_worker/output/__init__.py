@@ -4,4 +4,6 @@
 |---|---|---|
 | when a generated frame is due, and whether it is late | how it was made (`rows`) | a codec library |
 | encoders and their key frames | who gets the frames: the sinks that `session` attaches | |
+
+Audio would go out here beside pictures, paced by the same due times.
 """

@@ -1,1 +1,6 @@
-"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-03): HTTP in, peer connections out."""
+"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-03): HTTP in, peer connections out.
+
+| owns | does not own | needs |
+|---|---|---|
+| requests and answers of WHIP and WHEP | what an offer says (`rtc.sdp`), who may enter (`access`) | Redis |
+"""
