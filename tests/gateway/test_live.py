@@ -1,7 +1,7 @@
 """Streams end to end at the gateway: real HTTP, Redis, links and WebRTC; only the worker merely echoes."""
 
 import asyncio
-import itertools
+import contextlib
 import json
 from dataclasses import replace
 
@@ -14,16 +14,15 @@ from genlock_core.tokens import Role
 from genlock_gateway.rtc.ingest.receive import IngestPeer
 from tests.gateway.installation import Installation, Peer, more_pictures, until, viewer_of
 from tests.gateway.rtc.clips import encode
+from tests.gateway.rtc.rtp_order import mistakes
 
 
-def rtp_order(peer: Peer) -> None:
-    """Packets of one stream: one SSRC, sequence numbers without a gap, timestamps that never go back."""
-    packets = viewer_of(peer).packets
-    assert len({packet.ssrc for packet in packets}) == 1
-    numbers = sorted({(packet.sequence_number - packets[0].sequence_number) & 0xFFFF for packet in packets})
-    assert numbers == list(range(len(numbers)))
-    steps = [(after.timestamp - before.timestamp) & 0xFFFFFFFF for before, after in itertools.pairwise(packets)]
-    assert all(step < 0x80000000 for step in steps)
+async def rtp_order(peer: Peer) -> None:
+    """The viewer got one stream whose numbers and timestamps go on; what the network lost may still be repaired."""
+    viewer = viewer_of(peer)
+    with contextlib.suppress(TimeoutError):
+        await until(lambda: not mistakes(viewer.packets, rtx_ssrc=viewer.rtx_ssrc), timeout_s=5)
+    assert mistakes(viewer.packets, rtx_ssrc=viewer.rtx_ssrc) == []
 
 
 async def test_what_is_published_is_seen(installation: Installation) -> None:
@@ -33,7 +32,7 @@ async def test_what_is_published_is_seen(installation: Installation) -> None:
     publisher = await installation.publish(gateway)
     assert (publisher.response.status_code, viewer.response.status_code) == (201, 201)
     await more_pictures(viewer, 5)
-    rtp_order(viewer)
+    await rtp_order(viewer)
     assert worker.opens[0].request.gateway == "g0"
     assert worker.sources[-1].present
     shown = (await gateway.http.get("/api/v1/sessions/default/demo")).json()
@@ -69,7 +68,7 @@ async def test_a_killed_workers_session_moves_and_viewers_stay_connected(install
     await first.kill()
     await until(lambda: bool(second.received))
     await more_pictures(viewer, 5)
-    rtp_order(viewer)
+    await rtp_order(viewer)
     assert viewer.client.connection.connectionState == "connected"
     after = second.opens[0].request.after
     assert after is not None
@@ -96,30 +95,31 @@ async def test_a_silent_worker_is_left_and_its_late_frames_are_refused(installat
     assert gateway.metric("genlock_moves_total", cause="silent", result="won") == 1
     first.go_on()
     await more_pictures(viewer, 10)
-    rtp_order(viewer)
+    await rtp_order(viewer)
     assert not first.sessions
 
 
 async def test_a_polite_handover_is_no_freeze(installation: Installation) -> None:
     gateway = await installation.gateway()
     first = await installation.worker("w0")
-    session = await installation.session()
+    # At two frames a second a freeze takes two seconds: no busy machine makes one, and each counted frame would be one.
+    session = await installation.session(frameRate=2)
     viewer = await installation.view(gateway)
     await installation.publish(gateway)
     await more_pictures(viewer, 10)
     second = await installation.worker("w1")
     record = await installation.claims.record(session)
     assert record is not None
-    before = gateway.metric("genlock_freezes_total", session=session)
     await first.hand_over(session, record.epoch)
     await until(lambda: bool(second.received) and not first.sessions)
     await more_pictures(viewer, 10)
-    rtp_order(viewer)
+    await rtp_order(viewer)
     assert gateway.metric("genlock_recovery_gap_seconds_count", cause="drain") == 0
     assert gateway.metric("genlock_gateway_frames_dropped_total", reason="old") == 0
     stats = (await gateway.http.get("/api/v1/sessions/default/demo")).json()["stats"]
     assert (stats["moves"], stats["worker"]) == (1, "w1")
-    assert gateway.metric("genlock_freezes_total", session=session) >= before
+    assert stats["freezes"] == 0
+    assert gateway.metric("genlock_freezes_total", session=session) == 0
 
 
 async def test_the_leaving_worker_is_shown_for_as_long_as_its_successor_restores(installation: Installation) -> None:
@@ -140,7 +140,7 @@ async def test_the_leaving_worker_is_shown_for_as_long_as_its_successor_restores
     second.may_open.set()
     await until(lambda: not first.sessions)
     await more_pictures(viewer, 5)
-    rtp_order(viewer)
+    await rtp_order(viewer)
     assert gateway.metric("genlock_moves_total", cause="drain", result="won") == 0, "the worker moved it itself"
 
 
@@ -295,7 +295,7 @@ async def test_a_move_that_is_asked_for_is_polite(installation: Installation) ->
     assert moved.json()["worker"] == "w1"
     await until(lambda: not first.sessions)
     await more_pictures(viewer)
-    rtp_order(viewer)
+    await rtp_order(viewer)
 
 
 async def test_a_session_that_an_operator_moves_away_does_not_freeze(installation: Installation) -> None:
@@ -313,7 +313,7 @@ async def test_a_session_that_an_operator_moves_away_does_not_freeze(installatio
     )  # as the operator does, while the worker lives and serves
     await until(lambda: bool(second.received) and not first.sessions)
     await more_pictures(viewer, 10)
-    rtp_order(viewer)
+    await rtp_order(viewer)
     assert gateway.metric("genlock_recovery_gap_seconds_count", cause="drain") == 0
     assert gateway.metric("genlock_gateway_frames_dropped_total", reason="old") == 0
     assert await installation.claims.close(view.identity) == ()

@@ -17,9 +17,9 @@ from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.claims.publisher import Gateways, Publishers
 from genlock_core.errors import NoCapacity, UnknownSession
 from genlock_core.spec.session import Phase
-from genlock_gateway.sessions.figures import figures_of
 from genlock_gateway.sessions.hub import Hub
 from genlock_gateway.sessions.session_data import SessionDataCleaner
+from genlock_gateway.sessions.stats import posted_figures
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.upstream.mover import backoff_s
 
@@ -200,7 +200,7 @@ class MaintenanceLoops:
         await self._board.post(
             self._name,
             {
-                f"{view.namespace}/{view.name}": figures_of(view.stats, publisher=view.publisher)
+                f"{view.namespace}/{view.name}": posted_figures(view.stats, publisher=view.publisher)
                 for view in views
                 if view.stats is not None
             },

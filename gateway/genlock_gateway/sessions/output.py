@@ -1,22 +1,110 @@
-"""What the viewers of a session are shown, from whichever worker: one gate, and a fan-out per codec behind it."""
+"""What the viewers of a session are shown, whichever worker makes the pictures.
+
+`OutputGate` decides which frames may be shown and does no I/O. `SessionOutput` hands those frames to one fan-out per
+codec. Neither keeps the current epoch: the upstream owns it, and it comes with each frame.
+
+The rules while workers change:
+
+- A frame of a stale epoch is refused. The worker of the epoch before the current one is shown only during a polite
+  move (it is alive and makes progress), until its successor's picture is there.
+- In each codec, no frame is shown whose place in the source, (run, capture time), is before that of a shown one.
+- The first frame of an epoch is a key frame, and so is the first frame after a refused one. Decoders never see a broken
+  chain.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Final
 
 from genlock_core.clock import Clock
 from genlock_core.link.events import MediaReceived
 from genlock_core.media import Codec, SourcePosition
 from genlock_gateway.rtc.egress.fanout import Fanout
-from genlock_gateway.sessions.output_gate import FrameVerdict, OutputGate
+from genlock_gateway.sessions.upstream.mover import Epochs
 
+OVERLAP_S: Final = 0.5
+"""How long a leaving worker is shown after its successor's first frame arrived, where workers make the source
+themselves. Both go on at the same pace then, so that the successor would stay behind for ever."""
+CATCH_UP_S: Final = 2.5
+"""The same where a publisher feeds both workers: a successor that first decodes a long group of pictures catches up."""
+OWN_SOURCE_RUN: Final = 0
+"""The run of frames whose source is the worker's own."""
 KEY_FRAME_EVERY_S: Final = 0.1
 
 
-class SessionOutput:
-    """Nothing shown -> shown of `epoch` -> of the next one; `rest` when nobody is there any more.
+class FrameVerdict(StrEnum):
+    SHOW = "show"
+    STALE = "stale"  # of an epoch that is over
+    OLDER = "older"  # before what was shown
+    NEEDS_KEY = "needs-key"  # newer, but no decoder could start with it: ask for a key frame
 
-    `ask_key_frame` asks the worker for a key frame in a codec. The codec of `preferred` is the first of the fan-outs.
+
+class OutputGate:
+    """Judges frames by what was shown before them. `epochs` tells each time which epochs count."""
+
+    __slots__ = ("_chain", "_joined", "_overlap_s", "_shown")
+
+    def __init__(self) -> None:
+        # The place of the newest frame that was shown, and the epoch whose unbroken pictures are being shown.
+        self._shown: dict[Codec, SourcePosition] = {}
+        self._chain: dict[Codec, int] = {}
+        # The epoch that was current when its first frame arrived, and when that was.
+        self._joined: tuple[int, float] | None = None
+        self._overlap_s = OVERLAP_S
+
+    @property
+    def last_shown(self) -> SourcePosition | None:
+        """The newest place in the source that viewers have seen, in any codec."""
+        return max(self._shown.values(), default=None)
+
+    def successor_arrived(self, epochs: Epochs) -> bool:
+        """The current epoch's picture is shown: the leaving worker needs no more input."""
+        return epochs.current in self._chain.values()
+
+    def may_leave(self, epochs: Epochs, now_s: float) -> bool:
+        """The leaving worker is not needed any more."""
+        joined = self._joined
+        overlapped = joined is not None and joined[0] == epochs.current and now_s - joined[1] > self._overlap_s
+        replaced = all(self._chain.get(codec) == epochs.current for codec in self._shown)
+        return overlapped or (bool(self._shown) and replaced)
+
+    def restart(self, codec: Codec) -> None:
+        """Nobody watches `codec` any more: the next frame in it has to be a key frame."""
+        self._chain.pop(codec, None)
+        self._shown.pop(codec, None)
+
+    def admit(
+        self, codec: Codec, *, epoch: int, epochs: Epochs, position: SourcePosition, key_frame: bool, now_s: float
+    ) -> FrameVerdict:
+        """Judge the next frame of `epoch` in `codec`. A frame that is to be shown counts as shown from now on."""
+        if epoch != epochs.current:
+            replaced = self._chain.get(codec) == epochs.current
+            if epoch != epochs.leaving or replaced or self.may_leave(epochs, now_s):
+                return FrameVerdict.STALE
+        elif self._joined is None or self._joined[0] != epoch:
+            self._joined = epoch, now_s
+            self._overlap_s = OVERLAP_S if position.run == OWN_SOURCE_RUN else CATCH_UP_S
+
+        # A refused frame breaks the chain of its own encoder: the frames after it refer to it.
+        shown = self._shown.get(codec)
+        if shown is not None and position < shown:
+            if self._chain.get(codec) == epoch:
+                del self._chain[codec]
+            return FrameVerdict.OLDER
+
+        if self._chain.get(codec) != epoch:
+            if not key_frame:
+                return FrameVerdict.NEEDS_KEY
+            self._chain[codec] = epoch
+        self._shown[codec] = position
+        return FrameVerdict.SHOW
+
+
+class SessionOutput:
+    """The fan-outs of one session, and what the gate lets through to them.
+
+    `preferred` is the codec of the first fan-out. `ask_key_frame` asks the worker for a key frame in a codec.
     """
 
     def __init__(self, preferred: Codec, *, clock: Clock, ask_key_frame: Callable[[Codec], None]) -> None:
@@ -28,60 +116,56 @@ class SessionOutput:
             for codec in sorted(Codec, key=lambda codec: codec is not preferred)
         }
         self._key_frame_due_s = 0.0
-        self._opened_epoch = 0
-        self.epoch = 0
-        """The newest that a frame was shown of."""
+        self.shown_epoch = 0
+        """The newest epoch of which a frame was shown since somebody was there; 0 for none."""
         self.lost = False
-        """Its worker was lost, and nothing was shown since."""
+        """The worker that was shown is lost, and its successor has not been shown yet."""
 
     @property
-    def last(self) -> SourcePosition | None:
+    def last_shown(self) -> SourcePosition | None:
         """The newest place in the source that viewers have seen."""
         return self._gate.last_shown
 
-    def opened(self, epoch: int, *, leaving: int | None) -> bool:
-        """A worker serves in `epoch`, with `leaving` beside it for a while. True if the session has moved to it."""
-        self._gate.switch(epoch, leaving=leaving)
-        moved = self._opened_epoch != 0 and epoch > self._opened_epoch
-        self._opened_epoch = epoch
-        return moved
-
     def rest(self) -> None:
         """Nobody publishes or watches any more."""
-        self._opened_epoch = self.epoch = 0
+        self.shown_epoch = 0
         self.lost = False
 
     def restart(self, codecs: frozenset[Codec]) -> None:
-        """Viewers use `codecs`: whoever comes for another one later begins with a key frame."""
+        """Viewers use `codecs`: somebody who comes for another one later begins with a key frame."""
         for codec in Codec:
             if codec not in codecs:
                 self._gate.restart(codec)
 
-    def feeds(self, leaving: int) -> bool:
-        """Whether the worker of the epoch `leaving` still needs the source: not once its successor's picture came."""
-        return leaving != self._gate.leaving or not self._gate.successor_arrived
+    def feeds_leaving(self, epochs: Epochs) -> bool:
+        """Whether the leaving worker still needs the source: until its successor's picture is shown."""
+        return not self._gate.successor_arrived(epochs)
 
-    def release(self, leaving: int) -> bool:
-        """Whether the worker of the epoch `leaving` is not needed any more; then no frame of it counts from now on."""
-        if leaving != self._gate.leaving or not self._gate.may_leave(self._clock.monotonic()):
-            return False
-        self._gate.left()
-        return True
+    def may_leave(self, epochs: Epochs) -> bool:
+        """Whether the leaving worker is not needed any more."""
+        return self._gate.may_leave(epochs, self._clock.monotonic())
 
-    def show(self, media: MediaReceived, *, epoch: int) -> FrameVerdict:
-        """Judge a frame of the channel of `epoch`, and hand it to the viewers of its codec if it is to be SHOWn."""
+    def show(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> FrameVerdict:
+        """Judge a frame from the channel of `channel_epoch`, and send it to the viewers of its codec if it is to be
+        shown."""
         unit = media.unit
         now_s = self._clock.monotonic()
+        if media.epoch != channel_epoch:
+            return FrameVerdict.STALE
+
         verdict = self._gate.admit(
             unit.codec,
-            epoch=epoch if media.epoch == epoch else -1,
+            epoch=channel_epoch,
+            epochs=epochs,
             position=SourcePosition(media.run, unit.capture_us),
             key_frame=unit.key_frame,
             now_s=now_s,
         )
         if verdict is FrameVerdict.SHOW:
             self.fanouts[unit.codec].push(unit)
-            self.lost = self.lost and epoch != self._gate.epoch
+            self.shown_epoch = max(self.shown_epoch, channel_epoch)
+            if channel_epoch == epochs.current:
+                self.lost = False
         elif verdict is FrameVerdict.NEEDS_KEY and now_s >= self._key_frame_due_s:
             # The last key frame may have been refused as older, and the fan-out waits a second before it asks again.
             self._key_frame_due_s = now_s + KEY_FRAME_EVERY_S
@@ -90,16 +174,10 @@ class SessionOutput:
 
     def lose(self) -> bool:
         """The worker that is shown was lost. False if nothing was shown since the last time, or ever."""
-        if self.epoch == 0 or self.lost:
+        if self.shown_epoch == 0 or self.lost:
             return False
         self.lost = True
         return True
-
-    def began(self, epoch: int) -> bool:
-        """Whether a frame that was shown is the first one of a newer epoch."""
-        newer = epoch > self.epoch
-        self.epoch = max(epoch, self.epoch)
-        return newer
 
     def measured(self, used: frozenset[Codec]) -> Codec:
         """The codec whose frames are counted: each frame once, though it may be sent in two."""

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 
 from genlock_core.claims.facts import MoveCause
+from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.clock import Clock
 from genlock_core.link.events import MediaReceived
 from genlock_core.metrics import GatewayMetrics
@@ -164,3 +165,21 @@ class SessionStats:
             first_frame_ms=report.first_frame_ms if self._first_frame_ms is None else self._first_frame_ms,
             stages={**report.stages, **leg_ms(self._legs_us)},
         )
+
+
+def posted_figures(report: StreamReport, *, publisher: bool) -> PostedFigures:
+    """The short form of a report, which the gateway posts for the whole installation.
+
+    `publisher`: the session is published through this gateway.
+    """
+    return PostedFigures(
+        viewers=report.viewers or 0,
+        publisher=publisher,
+        steps=report.steps,
+        output_fps=report.output_fps,
+        miss_share=report.miss_share,
+        first_frame_ms=report.first_frame_ms,
+        latency_ms=None if report.latency_ms is None else report.latency_ms.p50,
+        freezes=report.freezes or 0,
+        last_recovery_gap_ms=report.last_recovery_gap_ms,
+    )

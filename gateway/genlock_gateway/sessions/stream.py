@@ -21,8 +21,7 @@ from genlock_core.subscriptions.subscription import FrameKind, Subscription
 from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.sessions.audience import Audience, PeerResource
 from genlock_gateway.sessions.gop import GroupOfPictures
-from genlock_gateway.sessions.output import SessionOutput
-from genlock_gateway.sessions.output_gate import FrameVerdict
+from genlock_gateway.sessions.output import FrameVerdict, SessionOutput
 from genlock_gateway.sessions.session_view import SessionView, view_of
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
@@ -82,7 +81,7 @@ class LiveStream:
             return self.record.phase
         if self.output.lost:
             return Phase.RECOVERING
-        return Phase.LIVE if self.output.epoch >= self.record.epoch > 0 else self.record.phase
+        return Phase.LIVE if self.output.shown_epoch >= self.record.epoch > 0 else self.record.phase
 
     def view(self, *, gpus: int | None = None) -> SessionView:
         """The session as the API shows it; `gpus` are its worker's, where the caller knows them."""
@@ -176,8 +175,7 @@ class LiveStream:
         """Several times a second: silence, retries, what is due to be told."""
         self.upstream.tick()
         self._count_losses()
-        leaving = self.upstream.leaving
-        if leaving is not None and self.output.release(leaving.epoch):
+        if self.upstream.leaving is not None and self.output.may_leave(self.upstream.epochs):
             self.upstream.leave_old()
         self.audience.tick(self.view, self._shared.clock.monotonic())
 
@@ -190,7 +188,7 @@ class LiveStream:
         self.record = record
         if record.finished:
             self.over = self.over or f"the session has ended{f' ({record.reason})' if record.reason else ''}"
-        if moved and record.phase is Phase.RECOVERING and record.epoch > self.output.epoch:
+        if moved and record.phase is Phase.RECOVERING and record.epoch > self.output.shown_epoch:
             self.moving(_cause(record.reason))
         if paused is not None and paused.value == "true":
             self.stats.rest()
@@ -224,10 +222,10 @@ class LiveStream:
             frames=FrameKind.ENCODED,
             codecs=self.audience.codecs,
         )
-        return Open.of(subscription, publisher=self.audience.publisher is not None, after=self.output.last)
+        return Open.of(subscription, publisher=self.audience.publisher is not None, after=self.output.last_shown)
 
-    def opened(self, channel: WorkerChannel, leaving: WorkerChannel | None) -> None:
-        self.stats.moves += self.output.opened(channel.epoch, leaving=None if leaving is None else leaving.epoch)
+    def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
+        self.stats.moves += moved
         connection, number = channel.connection, channel.number
         connection.send_codecs(number, self.audience.codecs)
         if self.audience.publisher is not None:
@@ -241,14 +239,15 @@ class LiveStream:
         arrived_us = self.stats.now_us()
         if not self.audience.viewers:
             return
-        verdict = self.output.show(media, epoch=channel.epoch)
+        shown_epoch = self.output.shown_epoch
+        verdict = self.output.show(media, channel_epoch=channel.epoch, epochs=self.upstream.epochs)
         if verdict is not FrameVerdict.SHOW:
             self._shared.metrics.frames_dropped.labels(reason=DROPPED[verdict]).inc()
             return
         own_run = None if self.audience.publisher is None else self.audience.publisher.run
         if media.unit.codec is self.output.measured(self.audience.codecs):
             self.stats.shown(media, arrived_us=arrived_us, own_run=own_run)
-        if self.output.began(channel.epoch):
+        if self.output.shown_epoch > shown_epoch:
             self._chore(self._live(channel.epoch))
             self.changed()
 
@@ -281,7 +280,7 @@ class LiveStream:
     def _still_needed(self) -> WorkerChannel | None:
         """The leaving worker, until its successor has sent its first frame."""
         leaving = self.upstream.leaving
-        return leaving if leaving is not None and self.output.feeds(leaving.epoch) else None
+        return leaving if leaving is not None and self.output.feeds_leaving(self.upstream.epochs) else None
 
     def _count_losses(self) -> None:
         peer = None if self.audience.publisher is None else self.audience.publisher.peer

@@ -1,6 +1,7 @@
 """Real WebRTC clients (aiortc) for the tests: a publisher of encoded units and a viewer that keeps what it gets."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -93,7 +94,7 @@ class Publisher(Client):
 
 
 class Viewer(Client):
-    """`pictures` are decoded; `packets` are the RTP packets of the stream itself, without retransmissions."""
+    """`pictures` are decoded; `packets` are all RTP packets that came; retransmissions have `rtx_ssrc`, if any."""
 
     def __init__(self, codec: Codec, *, rtx: bool = True) -> None:
         super().__init__()
@@ -101,6 +102,7 @@ class Viewer(Client):
         transceiver.setCodecPreferences(preferences(codec, rtx=rtx))
         self.pictures: list[Any] = []
         self.packets: list[RtpPacket] = []
+        self.rtx_ssrc: int | None = None
         self._receiver = transceiver.receiver
         self._reading: asyncio.Task[None] | None = None
         self.receiving = asyncio.Event()
@@ -119,6 +121,11 @@ class Viewer(Client):
         self._receiver.receive = ready  # type: ignore[method-assign]
         self._receiver._handle_rtp_packet = tap  # type: ignore[method-assign]
         self.connection.on("track", self._track)
+
+    async def take(self, answer: str) -> None:
+        group = re.search(r"a=ssrc-group:FID \d+ (\d+)", answer)
+        self.rtx_ssrc = int(group[1]) if group else None
+        await super().take(answer)
 
     async def pli(self, ssrc: int) -> None:
         await self._receiver._send_rtcp_pli(ssrc)

@@ -1,13 +1,142 @@
-"""What viewers are shown: the first frame of an epoch, a lost worker, key frames that are asked for with measure."""
+"""What viewers are shown while workers change: which frames, the first of an epoch, a lost worker, key frames."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genlock_core.clock import ManualClock
 from genlock_core.link.events import MediaReceived
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.slo.stages import StageTimes
-from genlock_gateway.sessions.output import KEY_FRAME_EVERY_S, SessionOutput
-from genlock_gateway.sessions.output_gate import FrameVerdict
+from genlock_gateway.sessions.output import (
+    CATCH_UP_S,
+    KEY_FRAME_EVERY_S,
+    OVERLAP_S,
+    OWN_SOURCE_RUN,
+    FrameVerdict,
+    OutputGate,
+    SessionOutput,
+)
+from genlock_gateway.sessions.upstream.mover import Epochs
+
+FIVE = Epochs(5)
+SIX = Epochs(6)
+SIX_AFTER_FIVE = Epochs(6, leaving=5)
+
+
+def admit(
+    gate: OutputGate,
+    epochs: Epochs,
+    epoch: int,
+    at_us: int,
+    *,
+    key: bool = False,
+    run: int = 1,
+    now_s: float = 0.0,
+    codec: Codec = Codec.H264,
+) -> FrameVerdict:
+    return gate.admit(
+        codec, epoch=epoch, epochs=epochs, position=SourcePosition(run, at_us), key_frame=key, now_s=now_s
+    )
+
+
+def test_an_epoch_starts_with_a_key_frame() -> None:
+    gate = OutputGate()
+    assert admit(gate, FIVE, 5, 1) is FrameVerdict.NEEDS_KEY
+    assert admit(gate, FIVE, 5, 2, key=True) is FrameVerdict.SHOW
+    assert admit(gate, FIVE, 5, 3) is FrameVerdict.SHOW
+
+
+def test_frames_of_a_stale_epoch_are_refused() -> None:
+    gate = OutputGate()
+    assert admit(gate, FIVE, 5, 1, key=True) is FrameVerdict.SHOW
+    assert admit(gate, SIX, 5, 2) is FrameVerdict.STALE
+    assert admit(gate, SIX, 4, 2, key=True) is FrameVerdict.STALE
+
+
+def test_frames_of_an_epoch_that_is_not_known_yet_are_refused() -> None:
+    assert admit(OutputGate(), FIVE, 6, 1, key=True) is FrameVerdict.STALE
+
+
+def test_nothing_older_than_what_was_shown_is_shown_and_the_chain_starts_anew() -> None:
+    gate = OutputGate()
+    admit(gate, FIVE, 5, 100, key=True)
+    assert admit(gate, SIX, 6, 90, key=True) is FrameVerdict.OLDER
+    assert admit(gate, SIX, 6, 110) is FrameVerdict.NEEDS_KEY
+    assert admit(gate, SIX, 6, 120, key=True) is FrameVerdict.SHOW
+    assert gate.last_shown == SourcePosition(1, 120)
+
+
+def test_a_later_publication_comes_after_an_earlier_one_whatever_its_clock() -> None:
+    gate = OutputGate()
+    admit(gate, FIVE, 5, 10**9, key=True, run=1)
+    assert admit(gate, FIVE, 5, 5, run=2) is FrameVerdict.SHOW
+
+
+def test_a_polite_move_shows_the_leaving_worker_until_its_successor_is_there() -> None:
+    gate = OutputGate()
+    admit(gate, FIVE, 5, 100, key=True)
+    assert admit(gate, SIX_AFTER_FIVE, 5, 110) is FrameVerdict.SHOW
+    assert admit(gate, SIX_AFTER_FIVE, 6, 105, key=True) is FrameVerdict.OLDER
+    before = gate.successor_arrived(SIX_AFTER_FIVE)
+    assert not before
+    assert admit(gate, SIX_AFTER_FIVE, 5, 120) is FrameVerdict.SHOW
+    assert not gate.may_leave(SIX_AFTER_FIVE, 0.0)
+    assert admit(gate, SIX_AFTER_FIVE, 6, 130, key=True) is FrameVerdict.SHOW
+    assert gate.successor_arrived(SIX_AFTER_FIVE)
+    assert gate.may_leave(SIX_AFTER_FIVE, 0.0)
+    assert admit(gate, SIX_AFTER_FIVE, 5, 140) is FrameVerdict.STALE
+
+
+@pytest.mark.parametrize(("run", "limit_s"), [(OWN_SOURCE_RUN, OVERLAP_S), (1, CATCH_UP_S)])
+def test_a_leaving_worker_does_not_win_for_ever(run: int, limit_s: float) -> None:
+    gate, epochs = OutputGate(), SIX_AFTER_FIVE
+    admit(gate, FIVE, 5, 100, key=True, run=run)
+    admit(gate, epochs, 6, 50, key=True, now_s=1.0, run=run)
+    assert admit(gate, epochs, 5, 110, now_s=1.0 + limit_s - 0.01, run=run) is FrameVerdict.SHOW
+    assert admit(gate, epochs, 5, 111, now_s=1.0 + limit_s + 0.01, run=run) is FrameVerdict.STALE
+    assert admit(gate, epochs, 6, 112, key=True, now_s=4.0, run=run) is FrameVerdict.SHOW
+
+
+def test_a_leaving_worker_is_not_late_before_its_successor_has_sent_anything() -> None:
+    gate = OutputGate()
+    admit(gate, FIVE, 5, 100, key=True, now_s=0.0)
+    assert not gate.may_leave(SIX_AFTER_FIVE, 100.0), "the wait begins with the first frame of the current epoch"
+
+
+def test_each_codec_has_its_own_key_frames() -> None:
+    gate = OutputGate()
+    assert admit(gate, FIVE, 5, 1, key=True) is FrameVerdict.SHOW
+    assert admit(gate, FIVE, 5, 1, codec=Codec.VP8) is FrameVerdict.NEEDS_KEY
+    gate.restart(Codec.H264)
+    assert admit(gate, FIVE, 5, 2) is FrameVerdict.NEEDS_KEY
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["switch", "handover", "frame"]), st.integers(1, 6), st.integers(0, 60), st.booleans()
+        ),
+        max_size=80,
+    )
+)
+@settings(max_examples=100)
+def test_whatever_comes_what_is_shown_never_goes_back_and_always_decodes(
+    steps: list[tuple[str, int, int, bool]],
+) -> None:
+    gate, epochs, last_epoch = OutputGate(), Epochs(0), 0
+    shown: list[SourcePosition] = []
+    for now, (what, epoch, at_us, key) in enumerate(steps):
+        if what == "frame":
+            position = SourcePosition(1, at_us)
+            if admit(gate, epochs, epoch, at_us, key=key, now_s=now / 10) is FrameVerdict.SHOW:
+                assert not shown or position >= shown[-1]
+                assert epoch in (epochs.current, epochs.leaving)
+                assert epoch == last_epoch or key, "another encoder's pictures start with a key frame"
+                shown.append(position)
+                last_epoch = epoch
+        elif epoch > epochs.current:
+            epochs = Epochs(epoch, leaving=epochs.current if what == "handover" and epochs.current else None)
 
 
 def frame(at_us: int, *, epoch: int, key: bool = True) -> MediaReceived:
@@ -32,53 +161,55 @@ async def output(clock: ManualClock, asked: list[Codec]) -> SessionOutput:
     return SessionOutput(Codec.H264, clock=clock, ask_key_frame=asked.append)
 
 
-async def test_the_first_shown_frame_of_each_epoch_begins_it(output: SessionOutput) -> None:
-    assert not output.opened(3, leaving=None)
-    assert output.show(frame(1, epoch=3), epoch=3) is FrameVerdict.SHOW
-    assert output.began(3)
-    assert not output.began(3)
-    assert output.opened(4, leaving=3)
-    assert output.began(4)
+def show(output: SessionOutput, at_us: int, epochs: Epochs, *, epoch: int, key: bool = True) -> FrameVerdict:
+    return output.show(frame(at_us, epoch=epoch, key=key), channel_epoch=epoch, epochs=epochs)
+
+
+async def test_the_newest_epoch_that_was_shown_is_known_and_a_leaving_worker_does_not_lower_it(
+    output: SessionOutput,
+) -> None:
+    assert output.shown_epoch == 0
+    assert show(output, 1, FIVE, epoch=5) is FrameVerdict.SHOW
+    assert output.shown_epoch == 5
+    assert show(output, 2, SIX_AFTER_FIVE, epoch=5) is FrameVerdict.SHOW
+    assert output.shown_epoch == 5, "nothing of the successor was shown yet"
+    show(output, 3, SIX_AFTER_FIVE, epoch=6)
+    show(output, 4, SIX_AFTER_FIVE, epoch=5)
+    assert output.shown_epoch == 6
 
 
 async def test_a_lost_worker_is_told_once_and_until_its_successor_is_shown(output: SessionOutput) -> None:
     assert not output.lose(), "nothing was shown"
-    output.opened(3, leaving=None)
-    output.show(frame(1, epoch=3), epoch=3)
-    output.began(3)
+    show(output, 1, FIVE, epoch=5)
     assert output.lose()
     assert not output.lose()
-    output.opened(4, leaving=None)
-    assert output.show(frame(2, epoch=3), epoch=3) is FrameVerdict.STALE
+    assert show(output, 2, SIX, epoch=5) is FrameVerdict.STALE
     assert output.lost
-    assert output.show(frame(2, epoch=4), epoch=4) is FrameVerdict.SHOW
+    assert show(output, 2, SIX, epoch=6) is FrameVerdict.SHOW
     assert not output.lost
 
 
 async def test_a_frame_whose_epoch_is_not_its_channels_is_stale(output: SessionOutput) -> None:
-    output.opened(3, leaving=None)
-    assert output.show(frame(1, epoch=4), epoch=3) is FrameVerdict.STALE
+    assert output.show(frame(1, epoch=6), channel_epoch=5, epochs=FIVE) is FrameVerdict.STALE
+    assert output.show(frame(1, epoch=5), channel_epoch=6, epochs=FIVE) is FrameVerdict.STALE
+    assert output.last_shown is None
 
 
 async def test_a_key_frame_that_can_be_shown_is_asked_for_but_not_for_every_frame(
     output: SessionOutput, clock: ManualClock, asked: list[Codec]
 ) -> None:
-    output.opened(3, leaving=None)
     for _ in range(3):
-        assert output.show(frame(1, epoch=3, key=False), epoch=3) is FrameVerdict.NEEDS_KEY
+        assert show(output, 1, FIVE, epoch=5, key=False) is FrameVerdict.NEEDS_KEY
     assert asked == [Codec.VP8]
     clock.advance(KEY_FRAME_EVERY_S)
-    output.show(frame(2, epoch=3, key=False), epoch=3)
+    show(output, 2, FIVE, epoch=5, key=False)
     assert asked == [Codec.VP8, Codec.VP8]
 
 
 async def test_the_leaving_worker_is_fed_and_kept_until_its_successors_picture_is_shown(output: SessionOutput) -> None:
-    output.opened(3, leaving=None)
-    output.show(frame(1, epoch=3), epoch=3)
-    output.opened(4, leaving=3)
-    assert output.feeds(3)
-    assert not output.release(3)
-    output.show(frame(2, epoch=4), epoch=4)
-    assert not output.feeds(3)
-    assert output.release(3)
-    assert not output.release(3)
+    show(output, 1, FIVE, epoch=5)
+    assert output.feeds_leaving(SIX_AFTER_FIVE)
+    assert not output.may_leave(SIX_AFTER_FIVE)
+    show(output, 2, SIX_AFTER_FIVE, epoch=6)
+    assert not output.feeds_leaving(SIX_AFTER_FIVE)
+    assert output.may_leave(SIX_AFTER_FIVE)

@@ -1,5 +1,7 @@
 """What a gateway measures of a stream, with a clock that stands still until it is told."""
 
+import asyncio
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -11,7 +13,9 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
+from genlock_gateway.sessions.output import FrameVerdict, SessionOutput
 from genlock_gateway.sessions.stats import SessionStats
+from genlock_gateway.sessions.upstream.mover import Epochs
 
 FRAME_S = 1 / 16
 
@@ -145,3 +149,32 @@ def test_what_rtp_lost_is_counted_once_also_of_the_next_publisher() -> None:
     stream.stats.lost(None, fan_outs)
     stream.stats.lost(IngestFigures(lost_frames=1), fan_outs)
     assert counted() == (6, 5)
+
+
+def test_a_handover_whose_frames_go_on_is_no_freeze_and_one_that_leaves_a_hole_is() -> None:
+    """What a polite move does to the output and to the figures, frame by frame, on a clock that the test moves."""
+
+    async def freezes(*, silent_frames: int) -> int:
+        stream = Stream()
+        output = SessionOutput(Codec.H264, clock=stream.clock, ask_key_frame=lambda _: None)
+
+        def frame(epoch: int, epochs: Epochs) -> None:
+            stream.clock.advance(FRAME_S)
+            unit = AccessUnit(Codec.H264, b"x", key_frame=True, capture_us=stream.stats.now_us())
+            media = MediaReceived(1, "default/demo", epoch, unit, run=1, sequence=0)
+            if output.show(media, channel_epoch=epoch, epochs=epochs) is FrameVerdict.SHOW:
+                stream.stats.shown(media, arrived_us=stream.stats.now_us(), own_run=1)
+
+        for _ in range(20):
+            frame(7, Epochs(7))
+        for _ in range(10):
+            frame(7, Epochs(8, leaving=7))
+        for _ in range(silent_frames):
+            frame(7, Epochs(8))
+        for _ in range(20):
+            frame(8, Epochs(8, leaving=7))
+        return stream.stats.report(viewers=1, worker="w1", epoch=8).freezes or 0
+
+    assert asyncio.run(freezes(silent_frames=0)) == 0
+    assert asyncio.run(freezes(silent_frames=3)) == 0, "a freeze begins three frame periods beyond the pace"
+    assert asyncio.run(freezes(silent_frames=4)) == 1

@@ -1,7 +1,10 @@
 """When a live session opens, moves, follows or waits: pure (situation, event, now) -> (situation, action).
 
-The rules are those of DESIGN section 3. `LiveStream` feeds it events, carries out the action and feeds back what came
-of it; `decide` does no I/O and reads no clock, so that every order of events can be tried in a test.
+`upstream` feeds it events, carries out the action and feeds back what came of it. `decide` does no I/O and reads no
+clock, so that a test can try every order of events.
+
+`Situation.claim` is the one place of the gateway that keeps the current epoch of a session. Everybody else asks it, or
+is told with each frame (`Epochs`).
 
 A claim that somebody else made is followed when its epoch is higher, and never when it is lower. A worker is left for
 three reasons only: its link is refused (its process is gone), it refused the session, or it made no progress for 1 s
@@ -46,14 +49,26 @@ class Situation:
 
     stage: MoveStage = MoveStage.IDLE
     claim: Claim | None = None
+    """The newest claim that is known here; its epoch is the session's current one."""
     cause: MoveCause | None = None
     """Why the session leaves `claim`'s worker, while MOVING, or WAITING to move."""
     opened: bool = False
     """The worker serves the session in a channel that is not lost, whatever is asked of Redis meanwhile."""
+    served: Claim | None = None
+    """The last claim under which a worker opened the channel, since somebody wants the session."""
     since_s: float = 0.0
     due_s: float = 0.0
     failures: int = 0
     """Refusals and misses in a row; sets the backoff."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """The epochs whose frames count at one moment; those of every other epoch are stale."""
+
+    current: int
+    leaving: int | None = None
+    """The epoch whose worker is shown beside the current one, while a polite move lasts."""
 
 
 # What happens.
@@ -212,7 +227,8 @@ def _of_this_claim(
         return situation, None  # this worker is being left already
     match event:
         case WorkerAccepted():
-            return replace(_enter(situation, MoveStage.SERVING, now_s), opened=True), None
+            serving = _enter(situation, MoveStage.SERVING, now_s)
+            return replace(serving, opened=True, served=situation.claim), None
         case WorkerRefused(_, reason):
             return _refused(situation, reason, now_s)
         case LinkLost(_, gone):

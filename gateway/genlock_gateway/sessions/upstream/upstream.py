@@ -45,8 +45,8 @@ class Stream(Protocol):
     def request(self, claim: Claim) -> Open:
         """The words with which a channel under `claim` is opened."""
 
-    def opened(self, channel: WorkerChannel, leaving: WorkerChannel | None) -> None:
-        """The worker serves the session in the channel; `leaving` goes on until its successor's picture is there."""
+    def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
+        """The worker serves the session in the channel; `moved`: under a newer claim than the one served before."""
 
     def frame_generated(self, channel: WorkerChannel, media: MediaReceived) -> None: ...
     def key_frame_wanted(self) -> None: ...
@@ -67,7 +67,6 @@ class Upstream:
     def __init__(self, session: str, stream: Stream, shared: SharedParts) -> None:
         self.session = session
         self.situation = Situation()
-        self.moves = 0
         self.channel: WorkerChannel | None = None  # of the situation's claim; open once `serving`
         self.leaving: WorkerChannel | None = None  # of the epoch before, while a polite move lasts
         self._stream = stream
@@ -79,6 +78,14 @@ class Upstream:
     def serving(self) -> WorkerChannel | None:
         """The channel, once the worker has opened it."""
         return self.channel if self.situation.opened else None
+
+    @property
+    def epochs(self) -> mover.Epochs:
+        """The epochs whose frames may be shown now."""
+        claim = self.situation.claim
+        return mover.Epochs(
+            current=0 if claim is None else claim.epoch, leaving=None if self.leaving is None else self.leaving.epoch
+        )
 
     def want(self, claim: Claim | None = None) -> None:
         """Have the session run; `claim` if the caller has asked for it already."""
@@ -232,9 +239,10 @@ class Upstream:
                 self._stream.key_frame_wanted()
             case ChannelOpened():
                 self.channel = channel
+                served = self.situation.served
                 self._happened(mover.WorkerAccepted(channel.epoch))
                 if self.situation.stage is MoveStage.SERVING:
-                    self._stream.opened(channel, self.leaving)
+                    self._stream.opened(channel, moved=served is not None and served.epoch < channel.epoch)
             case ChannelRefused():
                 logger.info("%s: %s refused: %s %s", self.session, channel.claim.worker, event.reason, event.message)
                 self._closed(channel, mover.WorkerRefused(channel.epoch, event.reason.value))
