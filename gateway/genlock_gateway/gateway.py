@@ -116,21 +116,25 @@ class Gateway:
             logger.warning("%d peers did not go in time; they are closed", self.hub.peers)
 
     async def stop(self) -> None:
-        """Close everything; nothing is left behind."""
+        """Close everything; nothing is left behind, also after a start that failed or that did not get to its end."""
         await self.maintenance.stop()
         for stream in self.hub.streams:
             stream.audience.hang_up()
         await self.media.stop()
         await self.hub.close()
         await self.links.close("the gateway stops")
+        if self.maintenance.started:
+            await self._sign_off()
+        await self.http.aclose()
+        await self.store.aclose()
+
+    async def _sign_off(self) -> None:
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 await self.gateways.withdraw(self.name)
                 await self.board.post(self.name, {})
         except (RedisError, OSError) as error:
             logger.warning("could not sign off: %s", type(error).__name__)
-        await self.http.aclose()
-        await self.store.aclose()
 
     def check_open(self) -> None:
         """Raises Problem (503) while draining."""

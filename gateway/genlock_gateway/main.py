@@ -6,7 +6,6 @@ SIGTERM drains (clients are asked to reconnect elsewhere, and waited for), SIGIN
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,8 @@ from redis.exceptions import RedisError
 from genlock_core.errors import GenlockError
 from genlock_core.process import logs
 from genlock_core.process.address import Address
+from genlock_core.process.signals import StopSignals
+from genlock_core.process.tasks import done_before, end_tasks, wait_first
 from genlock_core.tokens import Keyring
 from genlock_gateway.gateway import Gateway, build
 from genlock_gateway.settings import GatewaySettings, parse_settings
@@ -53,17 +54,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
     """Serve until a signal comes. Raises GenlockError, RedisError, OSError (a port is taken), ValueError."""
-    gateway = build(settings, keyring)
-    listening = _listen(settings.http)
-    gateway.address.port = listening.getsockname()[1]
-    stop, drain = asyncio.Event(), asyncio.Event()
-    _on_signals(stop=stop, drain=drain)  # at once: the first process of a container ignores what it does not handle
-    starting = asyncio.create_task(gateway.start(), name="start")
-    await _first({starting}, stop, drain)
-    if not starting.done():
-        starting.cancel()
-        return
-    await starting
+    signals = StopSignals.heed(drains=True)
+    with _listen(settings.http) as listening:
+        gateway = build(settings, keyring)
+        gateway.address.port = listening.getsockname()[1]
+        server = _http_server(gateway)
+        serving: asyncio.Task[None] | None = None
+        try:
+            if not await done_before(signals.stopping, gateway.start()):
+                return
+            serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
+            sys.stdout.write(f"ready {settings.name} http={gateway.address()} udp={gateway.media.port}\n")
+            sys.stdout.flush()
+            await wait_first(serving, signals.stopping)
+            if signals.stopping.is_set():
+                await _drain(gateway, serving, signals)
+        finally:
+            await gateway.stop()  # before HTTP ends, which waits for its event streams
+            if serving is not None:
+                server.should_exit = True
+                await serving
+
+
+def _http_server(gateway: Gateway) -> uvicorn.Server:
     config = uvicorn.Config(
         create_app(gateway),
         log_config=None,
@@ -72,46 +85,18 @@ async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
         timeout_graceful_shutdown=GRACE_S,
         lifespan="off",
     )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
-    sys.stdout.write(f"ready {settings.name} http={gateway.address()} udp={gateway.media.port}\n")
-    sys.stdout.flush()
+    return _Server(config)
+
+
+async def _drain(gateway: Gateway, serving: "asyncio.Task[None]", signals: StopSignals) -> None:
+    """Drain, unless or until it has to be quick or HTTP ends."""
+    drained = asyncio.create_task(gateway.drain(), name="drain")
     try:
-        await _until_asked(gateway, serving, stop=stop, drain=drain)
+        await wait_first(serving, drained, signals.hurrying)
+        if drained.done():
+            await drained
     finally:
-        await gateway.stop()
-        server.should_exit = True
-        await serving
-
-
-async def _until_asked(
-    gateway: Gateway, serving: "asyncio.Task[None]", *, stop: asyncio.Event, drain: asyncio.Event
-) -> None:
-    await _first({serving}, stop, drain)
-    if drain.is_set() and not stop.is_set():
-        drained = asyncio.create_task(gateway.drain())
-        await _first({serving, drained}, stop)
-        drained.cancel()
-
-
-async def _first(tasks: "set[asyncio.Task[None]]", *events: asyncio.Event) -> None:
-    """Wait until one of the tasks is done or one of the events is set."""
-    waiting = [asyncio.create_task(event.wait()) for event in events]
-    await asyncio.wait({*tasks, *waiting}, return_when=asyncio.FIRST_COMPLETED)
-    for one in waiting:
-        one.cancel()
-
-
-def _on_signals(*, stop: asyncio.Event, drain: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def terminate() -> None:
-        if drain.is_set():
-            stop.set()
-        drain.set()
-
-    loop.add_signal_handler(signal.SIGTERM, terminate)
-    loop.add_signal_handler(signal.SIGINT, stop.set)
+        await end_tasks([drained])
 
 
 def _listen(address: Address) -> socket.socket:

@@ -3,7 +3,6 @@
 The stream in Redis is the truth and the link only nudges (DESIGN section 3); the record keeps the last values.
 """
 
-import asyncio
 import json
 import logging
 import uuid
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
+from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.rules import steps_mistake
 from genlock_core.stream_state.control import ControlStream
 from genlock_gateway.sessions.audience import PeerResource
@@ -31,7 +31,7 @@ class Controls:
         self._claims = claims
         self._control = control
         self._hub = hub
-        self._appending: set[asyncio.Task[None]] = set()
+        self._appending = OwnedTasks()
 
     async def change(self, session: str, request: ControlRequest, *, client: str | None = None) -> str:
         """Append the change and tell the worker; the entry's id. `client` is whose `number` it is if it does not say.
@@ -85,9 +85,8 @@ class Controls:
         if mistake := steps_mistake(stream.record.session.quality_mode, request.steps):
             _answer(resource, {"type": "error", "number": number, "detail": mistake})
             return
-        task = asyncio.create_task(self._change_and_answer(stream.session, resource, request))
-        self._appending.add(task)
-        task.add_done_callback(self._appending.discard)
+        work = self._change_and_answer(stream.session, resource, request)
+        self._appending.start(work, name=f"control change of {stream.session}")
 
     async def _change_and_answer(self, session: str, resource: PeerResource, request: ControlRequest) -> None:
         try:

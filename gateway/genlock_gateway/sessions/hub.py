@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from genlock_core.claims.record import SessionRecord
+from genlock_core.process.tasks import OwnedTasks
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.access.problems import unavailable
 from genlock_gateway.sessions.audience import Kind, PeerResource
@@ -31,7 +32,7 @@ class Hub:
         self._entering = 0
         self.empty = asyncio.Event()  # set while there is no WHIP or WHEP session
         self.empty.set()
-        self._chores: set[asyncio.Future[None]] = set()
+        self._chores = OwnedTasks()
 
     @property
     def streams(self) -> tuple[LiveStream, ...]:
@@ -139,7 +140,7 @@ class Hub:
             finally:
                 stream.close()
 
-        self.afterwards(end())
+        self.afterwards(end(), name=f"end of {stream.session}")
 
     def drop_if_unused(self, stream: LiveStream) -> None:
         """Forget a stream that nobody uses."""
@@ -147,16 +148,13 @@ class Hub:
             del self._streams[stream.session]
             stream.close()
 
-    def afterwards(self, work: Awaitable[None]) -> None:
+    def afterwards(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Do it beside everything else."""
-        chore = asyncio.ensure_future(work)
-        self._chores.add(chore)
-        chore.add_done_callback(self._chores.discard)
+        self._chores.start(work, name=name)
 
     async def close(self) -> None:
         """Leave every session; peers are the media plane's to close."""
         for stream in self.streams:
             stream.close()
         self._streams.clear()
-        for chore in self._chores:
-            chore.cancel()
+        await self._chores.end()

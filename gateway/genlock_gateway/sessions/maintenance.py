@@ -16,6 +16,7 @@ from genlock_core.claims.facts import Event, EventKind
 from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.claims.publisher import Gateways, Publishers
 from genlock_core.errors import NoCapacity, UnknownSession
+from genlock_core.process.tasks import end_tasks
 from genlock_core.spec.session import Phase
 from genlock_gateway.sessions.hub import Hub
 from genlock_gateway.sessions.session_data import SessionDataCleaner
@@ -71,7 +72,6 @@ class MaintenanceLoops:
         self._after = "0-0"  # the newest event that was read
         self._following = False
         self._redis_was_gone = False
-        self._stopping = False
         self._touch_due_s = 0.0
         self._count_due_s = 0.0
 
@@ -86,12 +86,14 @@ class MaintenanceLoops:
         ):
             self._tasks.append(asyncio.create_task(self._loop(name, every_s, work), name=f"maintenance {name}"))
 
+    @property
+    def started(self) -> bool:
+        """Whether the loops were begun, so that others may know of this gateway."""
+        return bool(self._tasks)
+
     async def stop(self) -> None:
         """End all loops."""
-        self._stopping = True  # a cancellation alone can get lost in a library that waits for a socket
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def stuck(self) -> tuple[str, ...]:
         """The loops that have ended, or have not come round for `STUCK_S`."""
@@ -102,7 +104,7 @@ class MaintenanceLoops:
 
     async def _loop(self, name: str, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
         failures = 0
-        while not self._stopping:
+        while True:
             self._last_round_s[name] = self._clock.monotonic()
             try:
                 async with asyncio.timeout(STUCK_S - 1):

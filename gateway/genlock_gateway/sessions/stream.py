@@ -6,7 +6,8 @@ Codecs, RTP and ICE are `rtc`'s, claims and moves `worker_side`'s, what is shown
 
 import asyncio
 import logging
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 
 from redis.exceptions import RedisError
 
@@ -15,6 +16,7 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.link.events import MediaReceived, StatsReceived
 from genlock_core.link.messages import Open
 from genlock_core.media import AccessUnit, Codec
+from genlock_core.process.tasks import OwnedTasks
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_core.spec.session import Phase
 from genlock_core.subscriptions.subscription import FrameKind, Subscription
@@ -61,7 +63,7 @@ class LiveStream:
         )
         self.over = ""  # why the session has ended
         self.missing_since_s: float | None = None  # since when Redis has no record of it
-        self._chores: set[asyncio.Task[None]] = set()
+        self._chores = OwnedTasks()
         self._refreshing: asyncio.Task[None] | None = None
 
     # -- what it is -------------------------------------------------------------------------------------------------
@@ -208,8 +210,7 @@ class LiveStream:
         self.upstream.close("the gateway leaves the session")
         self._count_losses()
         self.output.close()
-        for chore in self._chores:
-            chore.cancel()
+        self._chores.cancel()
         self._shared.metrics.drop_session(self.session)
 
     # -- from the worker's side -------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ class LiveStream:
         if media.unit.codec is self.output.measured(self.audience.codecs):
             self.stats.shown(media, arrived_us=arrived_us, own_run=own_run)
         if self.output.shown_epoch > shown_epoch:
-            self._chore(self._live(channel.epoch))
+            self._chore(self._live(channel.epoch), name=f"live phase of {self.session}")
             self.changed()
 
     def key_frame_wanted(self) -> None:
@@ -273,7 +274,7 @@ class LiveStream:
 
     def outdated(self) -> None:
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = self._chore(self._refresh())
+            self._refreshing = self._chore(self._refresh(), name=f"record of {self.session}")
 
     # -- within -----------------------------------------------------------------------------------------------------
 
@@ -317,17 +318,14 @@ class LiveStream:
         elif self.missing_since_s is None:
             self.missing_since_s = self._shared.clock.monotonic()
 
-    def _chore(self, work: Any) -> "asyncio.Task[None]":
+    def _chore(self, work: Awaitable[None], *, name: str) -> "asyncio.Task[None]":
         async def guarded() -> None:
             try:
                 await work
             except (RedisError, OSError) as error:
                 logger.warning("%s: Redis does not answer (%s)", self.session, type(error).__name__)
 
-        task = asyncio.create_task(guarded())
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
-        return task
+        return self._chores.start(guarded(), name=name)
 
 
 def _cause(reason: str) -> MoveCause:

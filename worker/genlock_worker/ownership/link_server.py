@@ -25,6 +25,7 @@ from genlock_core.link.events import (
 from genlock_core.link.messages import RefusalReason
 from genlock_core.media import Codec
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process.tasks import OwnedTasks
 from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.intake.publisher import SourceUnit
 from genlock_worker.session.gateway_channel import ChannelRefusal, GatewayChannel
@@ -52,7 +53,8 @@ class GatewayLink:
         self._clock = clock
         self._metrics = metrics
         self._channels: dict[int, tuple[LiveSession, GatewayChannel]] = {}
-        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._tasks = OwnedTasks()
+        self._opening: dict[int, asyncio.Task[None]] = {}  # by channel
 
     async def serve(self) -> None:
         """Pass on what the gateway says; leaves nothing behind when it is gone."""
@@ -63,8 +65,7 @@ class GatewayLink:
                 self._take(event)
         finally:
             self._metrics.links.dec()
-            for task in self._opening.values():
-                task.cancel()
+            self._tasks.cancel()
             for session, channel in self._channels.values():
                 session.detach(channel)
             logger.info("gateway %s left", self._connection.peer.name)
@@ -72,12 +73,12 @@ class GatewayLink:
     def _take(self, event: Event) -> None:
         match event:
             case OpenRequested():
-                task = asyncio.create_task(self._open(event))
-                self._opening[event.channel] = task
-                task.add_done_callback(lambda _: self._opening.pop(event.channel, None))
+                name = f"open channel {event.channel} for {self._connection.peer.name}"
+                self._opening[event.channel] = opening = self._tasks.start(self._open(event), name=name)
+                opening.add_done_callback(lambda _: self._opening.pop(event.channel, None))
             case ChannelClosed():
-                if (opening := self._opening.get(event.channel)) is not None:
-                    opening.cancel()
+                if (abandoned := self._opening.get(event.channel)) is not None:
+                    abandoned.cancel()
                 if (known := self._channels.pop(event.channel, None)) is not None:
                     session, channel = known
                     session.detach(channel)

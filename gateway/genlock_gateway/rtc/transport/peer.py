@@ -15,6 +15,7 @@ from aiortc import RTCDataChannel, RTCIceParameters, RTCSctpCapabilities, RTCSct
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtp import AnyRtcpPacket, RtpPacket
 
+from genlock_core.process.tasks import end_tasks
 from genlock_gateway.rtc.sdp.answer import DATA_CHANNEL_PORT, LocalTransport, setup_for
 from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES, RemoteCandidate
 from genlock_gateway.rtc.sdp.offer import Offer
@@ -157,8 +158,7 @@ class PeerTransport:
     async def _close(self, reason: str) -> None:
         try:
             if self._connecting is not None:
-                self._connecting.cancel()
-                await asyncio.wait([self._connecting])
+                await end_tasks([self._connecting])
             self._dtls.remove_all_listeners()
             if self._sctp is not None:
                 self._sctp.remove_all_listeners()

@@ -19,6 +19,7 @@ from genlock_core.link.connection import LinkConnection, Meter
 from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft, PeerProgressing, PeerSilent
 from genlock_core.link.messages import LinkRole, Open
 from genlock_core.metrics import GatewayMetrics
+from genlock_core.process.tasks import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ class Links:
 
     async def close(self, reason: str) -> None:
         """Say goodbye on every link."""
-        for task in self._connecting.values():
-            task.cancel()
+        await end_tasks(self._connecting.values())
         await asyncio.gather(*(link.close(reason) for link in list(self._links.values())))
 
     async def _connect(self, claim: Claim) -> "_Link":
@@ -153,7 +153,7 @@ class _Link:
             self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._retire)
 
     def _retire(self) -> None:
-        self._closing = asyncio.create_task(self.close("idle"))
+        self._closing = asyncio.create_task(self.close("idle"), name=f"closes the idle link {self.address}")
 
     async def _read(self) -> None:
         try:

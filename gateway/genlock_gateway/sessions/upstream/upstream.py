@@ -27,6 +27,7 @@ from genlock_core.link.events import (
     StatsReceived,
 )
 from genlock_core.link.messages import Open
+from genlock_core.process.tasks import OwnedTasks
 from genlock_gateway.sessions.upstream import mover
 from genlock_gateway.sessions.upstream.claiming import Claiming, claim_of
 from genlock_gateway.sessions.upstream.links import ChannelEvent, WorkerChannel
@@ -72,7 +73,8 @@ class Upstream:
         self._stream = stream
         self._shared = shared
         self._claiming = Claiming(session, shared)
-        self._acting: dict[Action, asyncio.Task[None]] = {}
+        self._tasks = OwnedTasks()
+        self._acting: dict[Action, asyncio.Task[None]] = {}  # the newest of each kind
 
     @property
     def serving(self) -> WorkerChannel | None:
@@ -115,8 +117,7 @@ class Upstream:
 
     def close(self, reason: str) -> None:
         """End all that is under way."""
-        for task in self._acting.values():
-            task.cancel()
+        self._tasks.cancel()
         self._acting.clear()
         self.leave_old()
         if self.channel is not None:
@@ -147,8 +148,8 @@ class Upstream:
         overtaken = self._acting.pop(action, None)
         if overtaken is not None:
             overtaken.cancel()
-        task = asyncio.ensure_future(self._guarded(effects[action], situation))
-        self._acting[action] = task
+        work = self._guarded(effects[action], situation)
+        self._acting[action] = self._tasks.start(work, name=f"{action} {self.session}")
 
     async def _guarded(self, effect: Callable[[Situation], Awaitable[None]], situation: Situation) -> None:
         try:

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.sessions.audience import PeerResource
@@ -19,7 +20,12 @@ class Ending:
     resource: PeerResource
 
     def __init__(
-        self, gateway: Gateway, role: str, began_s: float, *, on_closed: Callable[[], Awaitable[None]] | None = None
+        self,
+        gateway: Gateway,
+        role: str,
+        began_s: float,
+        *,
+        on_closed: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._gateway = gateway
         self._role = role
@@ -41,4 +47,4 @@ class Ending:
         logger.info("%s: a %s peer has gone: %s", known[0].session, self._role, reason)
         self._gateway.hub.remove(self.resource)
         if self._on_closed is not None:
-            self._gateway.hub.afterwards(self._on_closed())
+            self._gateway.hub.afterwards(self._on_closed(), name=f"end of peer {self.resource.id}")
