@@ -162,7 +162,7 @@ def load(model: str, options: Mapping[str, str], *, gpu_product: str | None, not
 
     found = hardware(EngineName.DIFFUSION, settings.device, model=model, rows=(), names=gpu_names())
     switches = [name for name in ("compile", "cuda-graphs", "fp8") if options[name] == "yes"]
-    weights = "random weights" if settings.random_weights or settings.weights is None else "published weights"
+    weights = "random weights" if settings.load.random_weights or settings.weights is None else "published weights"
     words = [*conditions(engine, switches), f"decoder {options['decoder']}", weights]
     words += [f"first frame with {FRAME_RATE} fps input", *([note] if note else [])]
     return Subject(

@@ -16,7 +16,7 @@ from genlock_core.spec.session import Resolution, SessionKey, StreamSessionSpec,
 from genlock_worker.engines.contract import Engine
 from genlock_worker.probes.health import WorkerHealth
 from genlock_worker.probes.start_up import StartPhase, StartUp
-from genlock_worker.settings import Address, WorkerSettings, parse_settings
+from genlock_worker.settings import WorkerSettings
 from genlock_worker.worker import Worker, make_engine
 from tests.worker.gateway import SECRET
 
@@ -25,27 +25,7 @@ SESSION = "default/demo"
 
 
 def worker_settings(name: str, redis_url: str, *, media_root: Path | None = None) -> WorkerSettings:
-    return WorkerSettings(
-        name=name,
-        pool="local",
-        redis=redis_url,
-        listen=Address("127.0.0.1", 0),
-        advertise=None,
-        engine="mock",
-        model="wan2.1-1.3b",
-        gpu_product="NVIDIA-H100",
-        gpus=4,
-        measured_fps={},
-        capacity=1_000,
-        media_root=media_root,
-        metrics_port=0,
-        metrics_host="127.0.0.1",
-        drain_timeout_s=20.0,
-        instant=True,
-        diffusion=parse_settings([], {}).diffusion,
-        log_format="text",
-        log_level="INFO",
-    )
+    return WorkerSettings(name=name, redis=redis_url, media_root=media_root, drain_timeout_s=20.0, instant=True)
 
 
 class House:

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from genlock_core.process.address import Address
+from genlock_core.process.options import options_of
+from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import Positions, StreamOptions
-from genlock_worker.settings import Address, parse_settings
+from genlock_worker.settings import PROGRAM, WorkerSettings, parse_settings
 from genlock_worker.worker import advertised
 from tests.worker.house import SESSION, house
 
@@ -21,7 +24,7 @@ from tests.worker.house import SESSION, house
 def test_the_options_of_the_contract_are_all_there() -> None:
     line = (
         "--name w0 --pool local --redis redis://r --listen 127.0.0.1:0 --engine mock --model wan2.1-1.3b "
-        "--gpu-product NVIDIA-H100 --gpus 4 --capacity 1000 --media-root media --metrics-port 9 --drain-timeout 20"
+        "--gpu-product NVIDIA-H100 --gpus 4 --capacity 1000 --media-root media --metrics-port 9 --drain-timeout 20s"
     )
     settings = parse_settings(line.split(), {})
     assert (settings.name, settings.pool, settings.redis) == ("w0", "local", "redis://r")
@@ -43,19 +46,20 @@ def test_the_diffusion_engine_has_options_of_its_own() -> None:
         "--primed-chunks 8 --overlap no"
     )
     given = parse_settings(line.split(), {"GENLOCK_WORKER_RANDOM_WEIGHTS": "yes"}).diffusion
-    assert (given.weights, given.device, given.dtype, given.decoder) == (Path("models"), "cuda:1", "bfloat16", "tiny")
-    assert (given.memory_limit_bytes, given.ring_frames, given.sink_frames) == (20 * 2**30, 5, 2)
-    assert (given.positions, given.sink_threshold, given.threads) == (Positions.ABSOLUTE, None, 3)
-    assert (given.compile, given.random_weights, given.fp8) == (True, True, False)
-    assert (given.primed_chunks, given.overlap) == (8, False)
+    assert (given.weights, given.device, given.dtype) == (Path("models"), "cuda:1", "bfloat16")
+    assert (given.memory_limit_bytes, given.threads, given.overlap) == (20 * 2**30, 3, False)
+    assert (given.load.decoder, given.load.random_weights, given.load.fp8) == ("tiny", True, False)
+    assert given.forward.compile
+    assert given.stream.ring == RingLayout(slots=5, sinks=2)
+    assert (given.stream.positions, given.stream.sink_threshold) == (Positions.ABSOLUTE, None)
+    assert given.stream.primed_chunks == 8
 
 
 def test_without_options_the_diffusion_engine_follows_the_published_stream() -> None:
-    given = parse_settings([], {}).diffusion
     published = StreamOptions()
-    assert (given.ring_frames, given.sink_frames) == (published.ring.slots, published.ring.sinks)
-    assert (given.positions, given.sink_threshold) == (published.positions, published.sink_threshold)
-    assert (given.primed_chunks, given.overlap) == (published.primed_chunks, True)
+    assert parse_settings([], {}).diffusion.stream == published
+    assert (published.ring.slots, published.ring.sinks, published.sink_threshold) == (6, 3, 0.2)
+    assert (published.positions, published.primed_chunks) == (Positions.RELATIVE, 4)
 
 
 def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None:
@@ -66,38 +70,77 @@ def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ"),
+    ("name", "text", "message"),
     [
-        (["--listen", "nowhere"], {}),
-        ([], {"GENLOCK_WORKER_LISTEN": "localhost:99999"}),
-        (["--engine", "steam"], {}),
-        ([], {"GENLOCK_WORKER_GPUS": "many"}),
-        (["--drain-timeout", "soon"], {}),
-        (["--capacity", "0"], {}),
-        ([], {"GENLOCK_WORKER_ENGINE": "steam"}),
-        (["--device", "tpu"], {}),
-        (["--ring-frames", "3", "--sink-frames", "3"], {}),
-        (["--memory-limit", "much"], {}),
-        (["--sink-threshold", "high"], {}),
-        ([], {"GENLOCK_WORKER_DECODER": "huge"}),
-        (["--measured-fps", "fast"], {}),
-        ([], {"GENLOCK_WORKER_MEASURED_FPS": '{"832x480": {"1": -3}}'}),
+        ("listen", "nowhere", "must be an address"),
+        ("listen", "localhost:99999", "must be an address"),
+        ("advertise", ":7000", "that others can connect to"),
+        ("engine", "steam", "must be one of mock, diffusion"),
+        ("gpus", "many", "must be a whole number from 1"),
+        ("gpus", "0", "must be a whole number from 1"),
+        ("capacity", "0", "must be a whole number from 1 to 1000000"),
+        ("metrics-port", "99999", "must be a whole number from 0 to 65535"),
+        ("drain-timeout", "soon", "must be a duration"),
+        ("instant", "maybe", "must be yes or no"),
+        ("log-level", "VERBOSE", "must be one of debug, info"),
+        ("device", "tpu", "must be auto, cpu, cuda or cuda:N"),
+        ("text-device", "gpu", "must be auto, cpu, cuda or cuda:N"),
+        ("decoder", "huge", "must be one of vae, tiny"),
+        ("threads", "0", "must be a whole number from 1"),
+        ("memory-limit", "much", "must be an amount of memory"),
+        ("ring-frames", "0", "must be a whole number from 1"),
+        ("sink-threshold", "high", "must be a number from 0, or off"),
+        ("positions", "here", "must be one of absolute, refreshed, relative"),
+        ("redis", "http://user:hunter2@x", "must be the address of a Redis"),
+        ("measured-fps", "fast", "must be frames per second by size and steps"),
+        ("measured-fps", '{"832x480": {"1": -3}}', "832x480.1: Input should be greater than 0"),
     ],
 )
-def test_a_mistake_ends_the_command_with_a_message(
-    arguments: list[str], environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+def test_a_mistake_is_one_line_from_either_source(
+    name: str, text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for arguments, environment in (([f"--{name}={text}"], {}), ([], {PROGRAM.variable(name): text})):
+        with pytest.raises(SystemExit) as ended:
+            parse_settings(arguments, environment)
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"genlock-worker: --{name} ({PROGRAM.variable(name)}) must ")
+        assert message in line
+        assert "hunter2" not in line
+
+
+def test_a_ring_has_more_frames_than_sinks(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse_settings(arguments, environ)
+        parse_settings(["--ring-frames", "3"], {"GENLOCK_WORKER_SINK_FRAMES": "3"})
     assert ended.value.code == 2
-    assert "error" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--ring-frames (GENLOCK_WORKER_RING_FRAMES) and --sink-frames (GENLOCK_WORKER_SINK_FRAMES): " in line
+    assert line.endswith("a ring of 3 slots cannot have 3 sinks")
 
 
-def test_malformed_figures_are_told_in_one_line_with_their_place(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_numbers_are_read_for_one_release(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = parse_settings(["--drain-timeout", "20"], {"GENLOCK_WORKER_MEMORY_LIMIT": "1000"})
+    assert (settings.drain_timeout_s, settings.diffusion.memory_limit_bytes) == (20.0, 1_000)
+    told = capsys.readouterr().err
+    assert "write --drain-timeout 20s" in told
+    assert "write GENLOCK_WORKER_MEMORY_LIMIT=1000B" in told
+
+
+@pytest.mark.parametrize("text", ["yes", "true", "1", "on"])
+def test_switches_and_levels_are_written_as_in_every_part(text: str) -> None:
+    settings = parse_settings(["--instant", text, "--log-level", "INFO"], {"GENLOCK_WORKER_FP8": text})
+    assert settings.instant
+    assert settings.diffusion.load.fp8
+    assert settings.log.level == "info"
+
+
+def test_help_names_every_option_and_variable(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse_settings([], {"GENLOCK_WORKER_MEASURED_FPS": '{"832x480": {"1": -3}}'})
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-    assert "--measured-fps: 832x480.1: Input should be greater than 0" in line
+        parse_settings(["--help"], {})
+    told = " ".join(capsys.readouterr().out.split())
+    for one in options_of(WorkerSettings):
+        assert one.flag in told
+        assert f"[{PROGRAM.variable(one.name)}]" in told
 
 
 def test_an_advertised_port_of_zero_is_the_one_listened_on() -> None:

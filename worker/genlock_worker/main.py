@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
@@ -18,6 +16,7 @@ from genlock_core import store as stores
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import GenlockError
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process import logs
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before
 from genlock_core.tokens import Keyring
@@ -31,34 +30,6 @@ from genlock_worker.worker import Worker, WorkerStopped, make_engine
 logger = logging.getLogger(__name__)
 
 REDIS_WAIT_S = 0.5
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line; what a call put into `extra` stands beside the message."""
-
-    _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **{key: value for key, value in record.__dict__.items() if key not in self._STANDARD},
-        }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
-
-
-def start_logging(settings: WorkerSettings) -> None:
-    """Log to stderr; stdout is for the `ready` line."""
-    handler = logging.StreamHandler(sys.stderr)
-    if settings.log_format == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(logging.Formatter(f"%(asctime)s {settings.name} %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
 
 
 async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> int:
@@ -156,8 +127,8 @@ async def _wait_for_redis(store: stores.Store) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Mistakes in what it was told are one line on stderr and exit status 2."""
-    settings = parse_settings(arguments)
-    start_logging(settings)
+    settings = parse_settings(sys.argv[1:] if arguments is None else arguments)
+    logs.configure(settings.log, fields={"worker": settings.name})
     try:
         return asyncio.run(run(settings, os.environ))
     except (GenlockError, WorkerStopped, ValueError, OSError) as error:

@@ -16,6 +16,7 @@ from genlock_core.link.events import LinkIdentity
 from genlock_core.link.messages import LinkRole
 from genlock_core.link.server import LinkServer, serve
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process.address import Address
 from genlock_core.process.tasks import end_tasks, wait_first
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
@@ -32,7 +33,7 @@ from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.prior import mock_timing, prior_cost, warm_up_settings
 from genlock_worker.session.opening import Services
-from genlock_worker.settings import Address, WorkerSettings
+from genlock_worker.settings import WorkerSettings
 from genlock_worker.snapshots.format import WriterVersion
 from genlock_worker.snapshots.writer import MAX_SNAPSHOT_BYTES
 
@@ -181,8 +182,7 @@ def advertised(listening: str, advertise: Address | None) -> str:
     """The address that gateways are told: port 0 of `advertise` stands for the port listened on."""
     if advertise is None:
         return listening
-    port = advertise.port or Address.parse(listening).port
-    return f"[{advertise.host}]:{port}" if ":" in advertise.host else f"{advertise.host}:{port}"
+    return str(Address(advertise.host, advertise.port or Address.parse(listening).port))
 
 
 def make_engine(settings: WorkerSettings, clock: Clock) -> Engine:

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core.process.options import options_of
 from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_core.spec.session import Resolution
 from genlock_operator.observed import PoolResource
 from genlock_operator.plan.policy import SecretKey, WorkerDefaults
 from genlock_operator.plan.pool.pods import placeholder_pod, pod_name, revision, selector, worker_pod
-from genlock_worker.settings import parse_settings
+from genlock_worker.settings import PROGRAM, WorkerSettings, parse_settings
 from tests.operator.plan.pool_world import DEFAULTS, pool_spec, resource_of
 
 MEASURED = {Resolution(width=832, height=480): {1: 20.5, 2: 17.97}}
@@ -128,14 +129,14 @@ def test_the_worker_understands_its_environment() -> None:
     assert (settings.pool, settings.engine, settings.model) == ("studio/h100", "mock", "wan2.1-1.3b")
     assert (settings.gpu_product, settings.gpus, settings.capacity) == ("NVIDIA-H100", 4, 1_000)
     assert (settings.listen.port, settings.advertise and settings.advertise.host) == (7_000, "10.1.2.3")
-    assert (settings.metrics_port, settings.log_format, settings.drain_timeout_s) == (9_090, "json", 60.0)
+    assert (settings.metrics_port, settings.log.format, settings.drain_timeout_s) == (9_090, "json", 60.0)
     assert str(settings.media_root) == "/media"
 
 
 def test_every_variable_of_a_worker_is_one_of_its_options() -> None:
     names = list(environment(worker_pod(pool(template={"media": "clips"}), 0, DEFAULTS, MEASURED)))
-    known = {field.upper() for field in parse_settings([], {}).__dataclass_fields__} | {"DRAIN_TIMEOUT"}
-    assert {name.removeprefix("GENLOCK_WORKER_") for name in names if name.startswith("GENLOCK_WORKER_")} <= known
+    known = {PROGRAM.variable(one.name) for one in options_of(WorkerSettings)}
+    assert {name for name in names if name.startswith(PROGRAM.prefix)} <= known
 
 
 def test_a_worker_is_told_what_was_measured_of_its_model_as_it_reads_it() -> None:

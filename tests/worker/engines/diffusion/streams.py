@@ -16,11 +16,12 @@ from torch.nn import functional
 
 from genlock_core.clock import ManualClock
 from genlock_worker.engines.contract import Change, Chunk, EngineState, Frames, Row, StreamSettings, chunk_frames
-from genlock_worker.engines.diffusion.components import Components, LoadOptions, load_components
+from genlock_worker.engines.diffusion.components import Components, load_components
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
 
@@ -39,6 +40,7 @@ def components() -> Components:
         device=torch.device("cpu"),
         dtype=torch.float32,
         options=LoadOptions(),
+        stream=StreamOptions(),
         progress=lambda _: None,
     )
 

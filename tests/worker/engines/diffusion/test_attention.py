@@ -1,15 +1,15 @@
 import sys
-from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
+from genlock_core.process.options import options_of
 from genlock_worker.engines.diffusion.config import TINY
 from genlock_worker.engines.diffusion.network import attention
 from genlock_worker.engines.diffusion.network.attention import AttentionMissing
-from genlock_worker.engines.diffusion.options import add_options
+from genlock_worker.engines.diffusion.options import LoadOptions
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -99,10 +99,5 @@ def test_a_name_that_is_none_is_an_error_that_lists_them() -> None:
 
 
 def test_every_backend_can_be_asked_for_on_the_command_line() -> None:
-    kinds: dict[str, Callable[[str], object]] = {}
-
-    def option(name: str, default: str, meaning: str, kind: Callable[[str], object] = str) -> None:
-        kinds[name] = kind
-
-    add_options(option)
-    assert [kinds["attention"](name) for name in attention.BACKENDS] == list(attention.BACKENDS)
+    (kind,) = [one.kind for one in options_of(LoadOptions) if one.name == "attention"]
+    assert [kind.parse(name) for name in attention.BACKENDS] == list(attention.BACKENDS)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from genlock_worker.engines.contract import Change, Frames
-from genlock_worker.engines.diffusion.components import LoadOptions, load_components
-from genlock_worker.engines.diffusion.config import MODELS, TINY
+from genlock_worker.engines.diffusion.components import load_components
+from genlock_worker.engines.diffusion.config import MODELS, TINY, StreamOptions
 from genlock_worker.engines.diffusion.network import attention
 from genlock_worker.engines.diffusion.network.attention import Attend, AttentionMissing
+from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward
 from tests.worker.engines.diffusion.streams import components, difference, engine, play, settings
 
@@ -140,6 +141,7 @@ def test_the_engine_paints_the_same_pictures() -> None:
         device=CPU,
         dtype=torch.float32,
         options=LoadOptions(attention="flex"),
+        stream=StreamOptions(),
         progress=lambda _: None,
     )
     expected, pictures = (stream(forward) for forward in (components().transformer, parts.transformer))

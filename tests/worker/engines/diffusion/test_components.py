@@ -14,17 +14,17 @@ from genlock_worker.engines.algorithm.blend import prompt_digest
 from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.diffusion.components import (
     Components,
-    LoadOptions,
     choose_device,
     choose_dtype,
     load_components,
     tensor_bytes,
 )
-from genlock_worker.engines.diffusion.config import MODELS, VaeConfig
+from genlock_worker.engines.diffusion.config import MODELS, StreamOptions, VaeConfig
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights, WrongCheckpoint
 from genlock_worker.engines.diffusion.execution.fp8 import Fp8Unsupported
 from genlock_worker.engines.diffusion.network.kv import Ring
 from genlock_worker.engines.diffusion.network.row_batch import RowBatch
+from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.engines.diffusion.weights import random_weights, skeletons
 from genlock_worker.engines.diffusion.weights.key_names import vae_names
 from genlock_worker.engines.diffusion.weights.random_vae import random_vae
@@ -50,7 +50,13 @@ def load(weights: Path | None = None, **changes: Any) -> Components:
     said = changes.pop("progress", lambda _: None)
     config, dtype = changes.pop("config", TINY), changes.pop("dtype", torch.float32)
     return load_components(
-        config, weights=weights, device=CPU, dtype=dtype, options=LoadOptions(**changes), progress=said
+        config,
+        weights=weights,
+        device=CPU,
+        dtype=dtype,
+        options=LoadOptions(**changes),
+        stream=StreamOptions(),
+        progress=said,
     )
 
 

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-SLOTS = 6
-"""Latent frames a row attends to, the current one included (N)."""
-SINKS = 3
-"""Slots that keep the first frames of the session (S)."""
+from genlock_core.process import values
+from genlock_core.process.options import Clash, option
 
 T = TypeVar("T")
 
@@ -21,12 +19,17 @@ T = TypeVar("T")
 class RingLayout:
     """`slots` latent frames, of which the first `sinks` stay. Raises ValueError unless 0 <= sinks < slots."""
 
-    slots: int = SLOTS
-    sinks: int = SINKS
+    slots: int = option(
+        values.whole(1), "6", "latent frames that a row attends to, the current one included (N)", name="ring-frames"
+    )
+    sinks: int = option(
+        values.whole(0), "3", "how many of these stay from the session's beginning (S)", name="sink-frames"
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.sinks < self.slots:
-            raise ValueError(f"a ring of {self.slots} slots cannot have {self.sinks} sinks")
+            reason = f"a ring of {self.slots} slots cannot have {self.sinks} sinks"
+            raise Clash(["ring-frames", "sink-frames"], reason)
 
     @property
     def window(self) -> int:

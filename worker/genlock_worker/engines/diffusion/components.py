@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
-from genlock_worker.engines.diffusion.config import DiffusionConfig
+from genlock_worker.engines.diffusion.config import DiffusionConfig, StreamOptions
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
 from genlock_worker.engines.diffusion.execution import fp8
 from genlock_worker.engines.diffusion.network import attention, tiny_decoder
 from genlock_worker.engines.diffusion.network.tiny_decoder import TinyDecoder
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
+from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.engines.diffusion.prompt_book import PromptBook
 from genlock_worker.engines.diffusion.weights import random_vae, random_weights, skeletons, text_loading
 from genlock_worker.engines.diffusion.weights.checkpoints import load_into, open_checkpoint
@@ -31,26 +31,6 @@ Progress = Callable[[str], None]
 
 Files = dict[ModelPart, PartFiles]
 """The parts that have files; empty where all is made of random numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """How a model is put together; the defaults are those of `genlock-worker`."""
-
-    random_weights: bool = False
-    """Random numbers in the place of files, whether they are there or not."""
-    text_device: str = "auto"
-    """Where prompts are encoded: `auto` (beside the model), `cpu`, `cuda`, `cuda:N`."""
-    keep_text_encoder: bool = True
-    """False: its memory is given back after each prompt, and it is loaded again for the next one."""
-    decoder: str = "vae"
-    """`vae` or `tiny`."""
-    channels_last: bool = True
-    fp8: bool = False
-    normalise_latents: bool = False
-    attention: str = "auto"
-    """One of `attention.BACKENDS`."""
-    ring: RingLayout = V2V_RING
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,9 +81,11 @@ def load_components(
     device: torch.device,
     dtype: torch.dtype,
     options: LoadOptions,
+    stream: StreamOptions,
     progress: Progress,
 ) -> Components:
-    """Load a model from `<weights>/<model>/`, or make it of random numbers. Takes seconds to minutes.
+    """Load a model from `<weights>/<model>/`, or make it of random numbers. Takes seconds to minutes. `stream`: what
+    it will be used with, as the attention's kernel and the VAE depend on it.
 
     Random numbers stand in where they are asked for, and for a model that needs no weights (`tiny`) where it has no
     folder. Raises MissingWeights, WrongCheckpoint, DeviceMissing, Fp8Unsupported, AttentionMissing;
@@ -116,8 +98,8 @@ def load_components(
         progress(f"{config.name}: random weights")
     before = _allocated_bytes(device)
 
-    transformer = _transformer(config, files, device, dtype, options, progress)
-    vae = _vae(config, files, device, dtype, options, progress)
+    transformer = _transformer(config, files, device, dtype, options, stream, progress)
+    vae = _vae(config, files, device, dtype, options, stream, progress)
     text_device = device if options.text_device == "auto" else choose_device(options.text_device)
     encoder = text_loading.text_encoder(
         config, files, device=text_device, dtype=dtype, keep=options.keep_text_encoder, progress=progress
@@ -157,11 +139,12 @@ def _transformer(
     device: torch.device,
     dtype: torch.dtype,
     options: LoadOptions,
+    stream: StreamOptions,
     progress: Progress,
 ) -> CausalWan:
     started_s = time.monotonic()
     attend = attention.choose(options.attention, config.transformer, device=device, dtype=dtype)
-    model = skeletons.transformer(config.transformer, layout=options.ring, attend=attend)
+    model = skeletons.transformer(config.transformer, layout=stream.ring, attend=attend)
     if files:
         checkpoint = open_checkpoint(files[ModelPart.TRANSFORMER].files)
         load_into(model, checkpoint, transformer_names, device=device, dtype=dtype)
@@ -183,6 +166,7 @@ def _vae(
     device: torch.device,
     dtype: torch.dtype,
     options: LoadOptions,
+    stream: StreamOptions,
     progress: Progress,
 ) -> StreamingVae:
     started_s = time.monotonic()
@@ -196,7 +180,7 @@ def _vae(
         model,
         device=device,
         dtype=dtype,
-        normalise=options.normalise_latents,
+        normalise=stream.normalise_latents,
         channels_last=options.channels_last,
         decoder=decoder,
     )

@@ -3,10 +3,12 @@
 Figures are those of the published configurations (Wan 2.1 model cards; StreamDiffusionV2, appendix and configurations).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
-from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
+from genlock_core.process import values
+from genlock_core.process.options import option, section
+from genlock_worker.engines.algorithm.ring import RingLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +81,30 @@ class Positions(StrEnum):
     RELATIVE = "relative"  # its place in the ring: sinks first, then the window: the same for ever
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
     """The streaming algorithm's options; the defaults are what Genlock runs."""
 
-    ring: RingLayout = field(default_factory=lambda: V2V_RING)
-    positions: Positions = Positions.RELATIVE
-    sink_threshold: float | None = 0.2
-    """A sink whose similarity to the newest frame falls below this is replaced by it; None: sinks stay for ever."""
+    ring: RingLayout = section(RingLayout)
+    positions: Positions = option(
+        values.member_of(Positions), Positions.RELATIVE.value, "where cached frames stand in time"
+    )
+    sink_threshold: float | None = option(
+        values.word_or(values.number(0.0), "off"),
+        "0.2",
+        "a sink less similar than this to the newest frame is replaced by it; off: sinks stay",
+    )
     sink_cooldown_chunks: int = 8
     """After a sink was replaced none is for this many chunks."""
-    normalise_latents: bool = False
-    """Feed normalised latents to the network. The published models were run without."""
-    refresh_on_prompt: bool = False
-    """Compute the ring anew under a new prompt, once it has taken over."""
-    primed_chunks: int = 4
-    """Input chunks and output latents that a snapshot keeps to prime the VAE with."""
+    normalise_latents: bool = option(
+        values.switch(), "no", "feed the network latents of mean 0 and deviation 1; published models were run without"
+    )
+    refresh_on_prompt: bool = option(
+        values.switch(), "no", "compute what a row remembers anew, once another prompt has taken over"
+    )
+    primed_chunks: int = option(
+        values.whole(1), "4", "input chunks and output latents that a snapshot keeps, to prime the VAE with"
+    )
 
 
 TINY = TransformerConfig(

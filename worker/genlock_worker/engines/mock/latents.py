@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genlock_worker.engines.algorithm import flow, noise
 from genlock_worker.engines.algorithm.blend import Weights
-from genlock_worker.engines.algorithm.ring import SINKS
+from genlock_worker.engines.algorithm.ring import V2V_RING
 
 Pixels = NDArray[np.uint8]
 Latent = NDArray[np.float32]
@@ -143,7 +143,7 @@ class Anchor:
 
 def anchor_of(frames: Mapping[int, StoredFrame]) -> Anchor:
     """The sinks' statistics; they change only while the sinks fill (latent frames 0-2)."""
-    sinks = [frames[index].estimate for index in range(SINKS) if index in frames]
+    sinks = [frames[index].estimate for index in range(V2V_RING.sinks) if index in frames]
     means = [sink.mean(axis=(0, 1), dtype=np.float64) for sink in sinks]
     colour = np.mean(means, axis=0)
     light = np.clip(np.mean(sinks, axis=0).sum(axis=2), 0.0, None).astype(np.float64)
@@ -151,7 +151,7 @@ def anchor_of(frames: Mapping[int, StoredFrame]) -> Anchor:
     x = float((light.sum(axis=0) * np.linspace(0, 1, light.shape[1])).sum()) / total
     y = float((light.sum(axis=1) * np.linspace(0, 1, light.shape[0])).sum()) / total
     phases = [(int(331 * m[0] + 197 * m[1]), int(271 * m[2] + 229 * m[1])) for m in means]
-    phases += [(0, 0)] * (SINKS - len(phases))
+    phases += [(0, 0)] * (V2V_RING.sinks - len(phases))
     return Anchor((float(colour[0]), float(colour[1]), float(colour[2])), (x, y), tuple(phases))
 
 

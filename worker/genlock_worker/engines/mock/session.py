@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from genlock_worker.engines.algorithm import flow, noise
 from genlock_worker.engines.algorithm.blend import PromptBlend, Weights, prompt_digest
-from genlock_worker.engines.algorithm.ring import SINKS, V2V_RING
+from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.contract import Change, Chunk, StreamSettings, chunk_frames
 from genlock_worker.engines.mock import latents, paint, text_only
 from genlock_worker.engines.mock.latents import Anchor, StoredFrame
@@ -172,7 +172,7 @@ class MockSession:
 
     def sinks(self) -> list[StoredFrame]:
         """The sink frames of row 0, in order: the row that every session has for its whole life."""
-        return sorted((s for s in self.rings.get(0, {}).values() if s.frame < SINKS), key=lambda s: s.frame)
+        return sorted((s for s in self.rings.get(0, {}).values() if s.frame < V2V_RING.sinks), key=lambda s: s.frame)
 
     def _check_frames(self, chunk: Chunk) -> None:
         if chunk.frames is None:

@@ -4,13 +4,13 @@ Laid over the network from outside: the transformer knows nothing of it, and the
 """
 
 import logging
-from dataclasses import dataclass
 
 import torch
 
 from genlock_core.errors import GenlockError
 from genlock_worker.engines.diffusion.execution.cuda_graphs import Forward, GraphedForward
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
+from genlock_worker.engines.diffusion.options import ForwardOptions
 
 logger = logging.getLogger(__name__)
 
@@ -20,18 +20,6 @@ PURE_PARTS = ("before_ring", "between", "after_prompt")
 
 class CompileUnavailable(GenlockError):
     """torch.compile does not work on this machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardOptions:
-    """How forwards are run; the defaults need nothing but PyTorch."""
-
-    compile: bool = False
-    """Compile what lies between the attentions: norms, modulation and rotation become one kernel each."""
-    cuda_graphs: bool = False
-    """Replay the sets of rows that come up again and again as CUDA graphs; not on a CPU, where it only says so."""
-    max_graphs: int = 16
-    """Graphs kept at most. They share one pool of memory, as large as the largest needs."""
 
 
 def make_forward(model: CausalWan, options: ForwardOptions) -> Forward:
