@@ -12,7 +12,6 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import JsonValue
 
@@ -24,6 +23,7 @@ from genlock_core.link.messages import Open, RefusalReason, Subscribe
 from genlock_core.link.outbox import MediaLane
 from genlock_core.link.protocol import LinkProtocol
 from genlock_core.media import AccessUnit, Codec, StillPicture
+from genlock_core.process.tasks import end_tasks, wait_first
 from genlock_core.slo.stages import StageTimes
 
 logger = logging.getLogger(__name__)
@@ -104,15 +104,11 @@ class LinkConnection:
 
     async def connected(self) -> None:
         """Wait until both sides are proven. Raises LinkDown."""
-        proven = asyncio.create_task(self._proven.wait())
-        either: set[asyncio.Future[Any]] = {proven, self.closed}
         try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            await wait_first(self._proven, self.closed)
         except asyncio.CancelledError:
             self._serving.cancel()
             raise
-        finally:
-            proven.cancel()
         if self.closed.done():
             raise LinkDown(self.address, self.closed.result())
 
@@ -233,20 +229,22 @@ class LinkConnection:
     # The tasks.
 
     async def _serve(self) -> None:
-        tasks = [asyncio.create_task(part) for part in (self._read(), self._write(), self._tick())]
+        parts = {"reads": self._read(), "writes": self._write(), "ticks": self._tick()}
+        tasks = [asyncio.create_task(part, name=f"link {self.address} {name}") for name, part in parts.items()]
         closure = Closure(CloseCause.CLOSED, "the task that serves the link was cancelled")
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             closure = next(_closure(task) for task in tasks if task.done())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._protocol.leave(closure.detail)  # from here on nobody can send
-            with contextlib.suppress(OSError, TimeoutError):
-                await self._farewell()
-            self._writer.close()
-            self._finish(closure)
+            try:
+                await end_tasks(tasks)
+                self._protocol.leave(closure.detail)  # from here on nobody can send
+                with contextlib.suppress(OSError, TimeoutError):
+                    await self._farewell()
+            finally:
+                # Also if somebody cancels this task once more while it says goodbye: others wait for `closed`.
+                self._writer.close()
+                self._finish(closure)
 
     def _finish(self, closure: Closure) -> None:
         if not self.closed.done():

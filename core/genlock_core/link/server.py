@@ -11,6 +11,7 @@ from genlock_core.link.events import LinkIdentity, MediaDropped
 from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.outbox import OutboxLimits
 from genlock_core.link.protocol import LinkProtocol
+from genlock_core.process.tasks import OwnedTasks
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class LinkServer:
         self._make_protocol = make_protocol
         self._meter = meter
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OwnedTasks()
         self._unproven = 0
         self._connections: set[LinkConnection] = set()  # proven or not
 
@@ -66,21 +67,17 @@ class LinkServer:
         if self._server is not None:
             self._server.close()
         await asyncio.gather(*(connection.close(reason) for connection in self._connections))
-        if not self._tasks:
+        if not len(self._tasks):
             return
-        _, late = await asyncio.wait(self._tasks, timeout=FAREWELL_S)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.wait(list(self._tasks), timeout=FAREWELL_S)
+        await self._tasks.end()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._unproven >= MAX_UNPROVEN or len(self._tasks) >= MAX_CONNECTIONS:
             logger.warning("too many link connections, one was closed", extra={"unproven": self._unproven})
             writer.transport.abort()
             return
-        task = asyncio.create_task(self._attend(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._attend(reader, writer), name="serves a link connection")
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = writer.get_extra_info("peername")[:2]

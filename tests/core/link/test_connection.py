@@ -194,6 +194,20 @@ async def test_an_end_without_a_goodbye_is_a_reset() -> None:
         assert (await connection.closed).cause is CloseCause.RESET
 
 
+async def test_whoever_waits_for_the_end_of_a_link_learns_of_it_however_often_its_task_is_cancelled() -> None:
+    async def never_read(connection: LinkConnection) -> None:
+        await connection.closed
+
+    async with worker(never_read) as server:
+        connection = await link(server)
+        connection._serving.cancel()
+        for _ in range(20):  # in the goodbye, which waits for the worker, at the latest
+            await asyncio.sleep(0)
+        connection._serving.cancel()
+        async with asyncio.timeout(1):
+            assert (await connection.closed).cause is CloseCause.CLOSED
+
+
 async def test_a_stuck_engine_is_silent_though_its_heartbeats_come() -> None:
     engine = Engine()
     async with worker(echo, engine=engine, timings=QUICK) as server:
