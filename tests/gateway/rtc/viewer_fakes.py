@@ -8,9 +8,8 @@ from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket
 
 from genlock_core.clock import Clock
 from genlock_gateway.rtc.egress.viewer_stream import StreamIdentity, ViewerStream
-from genlock_gateway.rtc.transport.demultiplexer import Address
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
-from genlock_gateway.rtc.transport.udp_port import UdpPort
+from genlock_gateway.rtc.transport.udp_port import Address, UdpPort
 
 KEY = bytes(range(28))
 GCM = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM

@@ -15,10 +15,15 @@ from aiortc.rtp import AnyRtcpPacket
 
 from genlock_core.clock import Clock
 from genlock_core.media import AccessUnit, Codec
-from genlock_gateway.rtc.egress.packet_ring import PacketRing, StreamPacket
-from genlock_gateway.rtc.egress.packetise import packetise, segment_runs
-from genlock_gateway.rtc.egress.timeline import Timeline
-from genlock_gateway.rtc.egress.viewer_stream import PacketisedFrame, ViewerStream
+from genlock_gateway.rtc.egress.packetise import (
+    PacketisedFrame,
+    PacketRing,
+    StreamPacket,
+    Timeline,
+    packetise,
+    segment_runs,
+)
+from genlock_gateway.rtc.egress.viewer_stream import ViewerStream
 from genlock_gateway.rtc.key_frames import KeyFrameRequests
 from genlock_gateway.rtc.transport.srtp import HEADER_BYTES
 from genlock_gateway.rtc.transport.udp_port import MAX_SEGMENTS, MAX_SEND_BYTES
@@ -84,7 +89,7 @@ class Fanout:
     def push(self, unit: AccessUnit) -> None:
         """Send one access unit to all viewers; ValueError if it is of another codec.
 
-        After `restart`, units before the first key frame are dropped.
+        Units before the first key frame are dropped.
         """
         if unit.codec is not self.codec:
             raise ValueError(f"a {unit.codec.name} access unit came to the fan-out of {self.codec.name}")
@@ -110,11 +115,6 @@ class Fanout:
         if self._viewers:
             self._jobs.append(_Job(frame, tuple(self._viewers)))
             self._continue()
-
-    def restart(self) -> None:
-        """The next unit comes from another worker or encoder: numbers go on, and a key frame must come first."""
-        self._timeline.restart()
-        self._needs_key_frame = True
 
     def add(self, viewer: ViewerStream) -> None:
         """A viewer is connected: it gets everything from the next key frame on, which is asked for."""

@@ -1,17 +1,35 @@
-"""Access units to RTP payloads, once per stream (RFC 6184 for H264, RFC 7741 for VP8).
+"""From access units to RTP packets, once for all viewers of a stream.
 
-Fragments of one picture are of equal size, only the last may be smaller, so that the kernel can send them as segments
-of one buffer (UDP_SEGMENT) after each viewer's encryption.
+`packetise` knows the payload formats (RFC 6184 for H264, RFC 7741 for VP8). `Timeline` numbers what it makes: viewers
+keep their peer connection while workers and encoders come and go, so the numbers never go back. `PacketRing` keeps the
+last packets for retransmissions.
+
+Fragments of one picture are of equal size, and only the last may be smaller. So the kernel can send them as segments of
+one buffer (UDP_SEGMENT) after each viewer's encryption.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import VIDEO_CLOCK_HZ, AccessUnit, Codec
 from genlock_gateway.rtc.h264 import FU_A, STAP_A, split_annex_b
 
 MAX_PAYLOAD_BYTES = 1200
 """Fits, with RTP header, tag, UDP and IPv6, into the 1280 bytes that every path carries."""
+MAX_STEP_S = 2.0
+"""A longer step in capture times than this is taken for a new time line."""
+RING_PACKETS = 1024
+"""About two seconds of a 4 Mbit/s stream: longer than any retransmission is of use."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPacket:
+    """One packet before it becomes a viewer's own; `index` counts packets of the stream and never wraps."""
+
+    index: int
+    timestamp: int
+    marker: bool
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +38,86 @@ class SegmentRun:
 
     start: int
     stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class PacketisedFrame:
+    """One picture, cut once for all viewers."""
+
+    packets: tuple[StreamPacket, ...]
+    runs: tuple[SegmentRun, ...]
+    key_frame: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Numbers of one access unit. `first_index` counts packets of the stream from 0 and does not wrap."""
+
+    first_index: int
+    timestamp: int
+    picture_id: int
+
+
+class Timeline:
+    """Numbers the access units of one stream: packet indices, timestamps and picture ids are the gateway's own.
+
+    Timestamps advance by the difference of capture times. When capture times jump or run back, they advance by the time
+    that passed on the gateway's clock. Two units never share a timestamp.
+    """
+
+    def __init__(self, *, first_timestamp: int, first_picture_id: int) -> None:
+        self._ticks = first_timestamp
+        self._picture_id = first_picture_id
+        self._next_index = 0
+        self._last_capture_us: int | None = None
+        self._last_now_s: float | None = None
+
+    @property
+    def next_picture_id(self) -> int:
+        """Picture id of the next unit (RFC 7741 section 4.2, 15 bits)."""
+        return self._picture_id
+
+    def stamp(self, *, capture_us: int, packets: int, now_s: float) -> Stamp:
+        """Numbers for the next unit of `packets` packets, sent at `now_s` on the gateway's monotonic clock."""
+        if self._last_now_s is not None:
+            elapsed = round(max(0.0, now_s - self._last_now_s) * VIDEO_CLOCK_HZ)
+            step = elapsed
+            if self._last_capture_us is not None:
+                captured = round((capture_us - self._last_capture_us) * VIDEO_CLOCK_HZ / 1_000_000)
+                step = captured if 0 < captured <= MAX_STEP_S * VIDEO_CLOCK_HZ else elapsed
+            self._ticks += max(1, step)
+        self._last_now_s = now_s
+        self._last_capture_us = capture_us
+        stamp = Stamp(self._next_index, self._ticks & 0xFFFFFFFF, self._picture_id)
+        self._next_index += packets
+        self._picture_id = (self._picture_id + 1) & 0x7FFF
+        return stamp
+
+    def timestamp_at(self, now_s: float) -> int:
+        """The RTP timestamp that belongs to `now_s`, for sender reports (RFC 3550 section 6.4.1)."""
+        since = 0.0 if self._last_now_s is None else now_s - self._last_now_s
+        return (self._ticks + round(since * VIDEO_CLOCK_HZ)) & 0xFFFFFFFF
+
+
+class PacketRing:
+    """Packets by index; a new one takes the place of the one `RING_PACKETS` before it."""
+
+    def __init__(self, size: int = RING_PACKETS) -> None:
+        self._slots: list[StreamPacket | None] = [None] * size
+
+    def __len__(self) -> int:
+        return sum(packet is not None for packet in self._slots)
+
+    def put(self, packet: StreamPacket) -> None:
+        self._slots[packet.index % len(self._slots)] = packet
+
+    def get(self, index: int) -> StreamPacket | None:
+        """The packet of that index, or None if it is not there any more or never was."""
+        packet = self._slots[index % len(self._slots)]
+        return packet if packet is not None and packet.index == index else None
+
+    def clear(self) -> None:
+        self._slots = [None] * len(self._slots)
 
 
 def packetise(unit: AccessUnit, *, picture_id: int) -> list[bytes]:

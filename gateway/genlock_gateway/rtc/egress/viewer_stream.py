@@ -21,11 +21,9 @@ from aiortc.rtp import (
 )
 
 from genlock_core.clock import Clock
-from genlock_gateway.rtc.egress.packet_ring import PacketRing, StreamPacket
-from genlock_gateway.rtc.egress.packetise import SegmentRun
-from genlock_gateway.rtc.transport.demultiplexer import Address
+from genlock_gateway.rtc.egress.packetise import PacketisedFrame, PacketRing, StreamPacket
 from genlock_gateway.rtc.transport.srtp import SrtpKeys, rtp_header, writer_for
-from genlock_gateway.rtc.transport.udp_port import UdpPort
+from genlock_gateway.rtc.transport.udp_port import Address, UdpPort
 
 REPORT_INTERVAL_S = 1.0
 RETRANSMISSIONS_PER_S = 500
@@ -57,15 +55,6 @@ class StreamIdentity:
     cname: str
     first_sequence: int
     """Below 32768, so that the receiver's guess of the rollover counter cannot go wrong (RFC 3711 section 3.3.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class PacketisedFrame:
-    """One picture, cut once for all viewers."""
-
-    packets: tuple[StreamPacket, ...]
-    runs: tuple[SegmentRun, ...]
-    key_frame: bool
 
 
 @dataclass(slots=True)

@@ -1,16 +1,20 @@
-"""Whole frames from RTP packets that come late, twice, out of order or not at all.
+"""Whole frames from RTP packets that come late, twice, out of order or not at all, and what is asked for again.
 
-Pure: packets and the time go in, frames come out. A frame leaves with the packet that completes it, which its marker
-bit tells (RFC 6184 section 5.1, RFC 7741 section 4.1); waiting for the next timestamp instead would cost one frame
-interval.
+Pure: packets and the time go in, frames and the numbers of missing packets come out. A frame leaves with the packet
+that completes it, which its marker bit tells (RFC 6184 section 5.1, RFC 7741 section 4.1). Waiting for the next
+timestamp instead would cost one frame interval.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 CAPACITY_PACKETS = 512
 PATIENCE_S = 0.25
 """How long a hole may keep complete frames waiting for a retransmission before the damaged frame is given up."""
+NACK_RETRY_S = 0.04
+MAX_NACKS = 6
+MAX_PER_NACK = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +156,38 @@ class FrameAssembler:
         payloads = tuple(packet.payload for packet in self._partial)
         frames.append(BufferedFrame(first.timestamp, payloads, first.arrival_s))
         self._partial.clear()
+
+
+class NackSchedule:
+    """Asks for a missing packet at once, then again every `NACK_RETRY_S`, at most `MAX_NACKS` times.
+
+    The messages are the generic NACK of RFC 4585 section 6.2.1.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[int, tuple[int, float]] = {}
+
+    def due(self, missing: Iterable[int], now_s: float) -> list[int]:
+        """Which of the `missing` extended sequence numbers to ask for now; forgets those that are missing no more."""
+        kept = {number: self._asked.get(number, (0, now_s - NACK_RETRY_S)) for number in missing}
+        due = (
+            number
+            for number, (tries, last_s) in kept.items()
+            if tries < MAX_NACKS and now_s - last_s >= NACK_RETRY_S - 1e-9
+        )
+        ask = list(itertools.islice(due, MAX_PER_NACK))
+        for number in ask:
+            kept[number] = (kept[number][0] + 1, now_s)
+        self._asked = kept
+        return ask
+
+
+def split_at_wrap(extended: list[int]) -> list[list[int]]:
+    """16-bit sequence numbers in runs that each ascend, as one feedback message can carry them."""
+    runs: list[list[int]] = []
+    for number in extended:
+        sequence = number & 0xFFFF
+        if not runs or sequence < runs[-1][-1]:
+            runs.append([])
+        runs[-1].append(sequence)
+    return runs

@@ -25,11 +25,15 @@ from aiortc.rtp import (
 
 from genlock_core.clock import Clock
 from genlock_core.media import VIDEO_CLOCK_HZ, AccessUnit, Codec
-from genlock_gateway.rtc.h264 import ParameterSets, starts_picture
-from genlock_gateway.rtc.ingest.capture_clock import CaptureClock
-from genlock_gateway.rtc.ingest.depayload import read_h264, read_vp8, starts_vp8_frame
-from genlock_gateway.rtc.ingest.jitter import Assembled, BufferedFrame, FrameAssembler, MediaPacket
-from genlock_gateway.rtc.ingest.nack import NackSchedule, split_at_wrap
+from genlock_gateway.rtc.ingest.depacketise import Depacketiser
+from genlock_gateway.rtc.ingest.jitter import (
+    Assembled,
+    BufferedFrame,
+    FrameAssembler,
+    MediaPacket,
+    NackSchedule,
+    split_at_wrap,
+)
 from genlock_gateway.rtc.ingest.remb import ReceiverEstimate
 from genlock_gateway.rtc.key_frames import KeyFrameRequests
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
@@ -102,8 +106,7 @@ class IngestPeer:
         self._callbacks = callbacks
         self._clock = clock
         self._source: _Source | None = None
-        self._parameter_sets = ParameterSets(video.sprop_parameter_sets)
-        self._capture_clock = CaptureClock()
+        self._depacketiser = Depacketiser(video.codec, sprop_parameter_sets=video.sprop_parameter_sets)
         self._remb = ReceiverEstimate(ssrc)
         self._key_frames = KeyFrameRequests(clock, min_interval_s=PLI_MIN_INTERVAL_S)
         self._started = False
@@ -180,8 +183,7 @@ class IngestPeer:
 
     def _source_of(self, ssrc: int) -> _Source:
         if self._source is None or self._source.ssrc != ssrc:
-            starts = starts_picture if self.codec is Codec.H264 else starts_vp8_frame
-            self._source = _Source(ssrc, FrameAssembler(starts_frame=starts))
+            self._source = _Source(ssrc, FrameAssembler(starts_frame=self._depacketiser.starts_frame))
             self._started = False
             self._ask_for_key_frame()
         return self._source
@@ -195,23 +197,17 @@ class IngestPeer:
                 self._deliver(frame)
 
     def _deliver(self, frame: BufferedFrame) -> None:
-        read = read_h264 if self.codec is Codec.H264 else read_vp8
-        try:
-            picture = read(frame.payloads, self._parameter_sets)
-        except ValueError:
-            picture = None
-        capture_us = self._capture_clock.capture_us(frame.timestamp, frame.arrival_s)
-        if picture is None or not (self._started or picture[1]):
+        unit = self._depacketiser.access_unit(frame)
+        if unit is None or not (self._started or unit.key_frame):
             self.request_key_frame()
             return
-        data, key_frame = picture
         self._started = True
-        if key_frame:
+        if unit.key_frame:
             self._key_frames.arrived()
             self.figures.key_frames += 1
         self.figures.access_units += 1
-        self.figures.bytes += len(data)
-        self._callbacks.on_access_unit(AccessUnit(self.codec, data, key_frame=key_frame, capture_us=capture_us))
+        self.figures.bytes += len(unit.data)
+        self._callbacks.on_access_unit(unit)
 
     def _repair(self, source: _Source) -> None:
         """Ask for what is missing, and look again soon as long as something is."""

@@ -25,9 +25,8 @@ from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket, is_rtcp
 from OpenSSL import SSL
 
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
-from genlock_gateway.rtc.transport.demultiplexer import Address
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
-from genlock_gateway.rtc.transport.udp_port import UdpPort
+from genlock_gateway.rtc.transport.udp_port import Address, UdpPort
 
 __all__ = [
     "DtlsTransport",

@@ -25,9 +25,8 @@ from genlock_gateway.rtc.transport.aiortc_private import (
     SharedPortConnection,
     ice_transport,
 )
-from genlock_gateway.rtc.transport.demultiplexer import Address
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
-from genlock_gateway.rtc.transport.udp_port import UdpPort
+from genlock_gateway.rtc.transport.udp_port import Address, UdpPort
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """SRTP of outgoing video: one writer per transport, and nobody else may send RTP under its keys.
 
 AES-GCM breaks when a nonce is used twice for different packets. The nonce is made of SSRC and packet index (RFC 7714
-section 8.1), so safety is: one writer per transport (aiortc's own RTP path is closed, see aiortc_seams), SSRCs differ,
-and an index is given to one packet only; a plain retransmission repeats the very same bytes.
+section 8.1). Three things keep it safe. There is one writer per transport, because aiortc's own RTP path is closed
+(aiortc_private). The SSRCs differ. An index is given to one packet only; a plain retransmission repeats the same bytes.
 """
 
 import struct

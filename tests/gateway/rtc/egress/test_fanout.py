@@ -209,7 +209,7 @@ async def test_sender_reports_pair_the_wall_clock_with_the_streams_time() -> Non
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["key", "delta", "nack", "wait", "restart", "away"]), st.integers(0, 400))),
+    st.lists(st.tuples(st.sampled_from(["key", "delta", "nack", "wait", "away"]), st.integers(0, 400))),
     st.booleans(),
     st.sampled_from([0, 100, 32_767]),
 )
@@ -228,8 +228,6 @@ def test_no_nonce_is_ever_used_for_two_packets(steps: list[tuple[str, int]], rtx
                     fan.feedback(stream, [RtcpRtpfbPacket(fmt=1, ssrc=5, media_ssrc=SSRC, lost=lost)])
                 case "wait":
                     stream.wait_for_key_frame()
-                case "restart":
-                    fan.restart()
                 case _:
                     transport.remote_address = None if value % 2 else ("192.0.2.1", 1)
             await settle()

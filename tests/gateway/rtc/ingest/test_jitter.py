@@ -3,8 +3,17 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genlock_gateway.rtc.ingest.jitter import CAPACITY_PACKETS, PATIENCE_S, BufferedFrame, FrameAssembler, MediaPacket
-from genlock_gateway.rtc.ingest.nack import MAX_TRIES, RETRY_S, NackSchedule, split_at_wrap
+from genlock_gateway.rtc.ingest.jitter import (
+    CAPACITY_PACKETS,
+    MAX_NACKS,
+    NACK_RETRY_S,
+    PATIENCE_S,
+    BufferedFrame,
+    FrameAssembler,
+    MediaPacket,
+    NackSchedule,
+    split_at_wrap,
+)
 
 
 def stream(sizes: list[int], *, first: int = 0) -> list[MediaPacket]:
@@ -108,9 +117,9 @@ def test_a_missing_packet_is_asked_for_at_once_and_a_few_times_more() -> None:
     now, asked = 0.0, 0
     assert schedule.due([5], now) == [5]
     for _ in range(100):
-        now += RETRY_S / 2
+        now += NACK_RETRY_S / 2
         asked += len(schedule.due([5], now))
-    assert asked == MAX_TRIES - 1
+    assert asked == MAX_NACKS - 1
     assert schedule.due([], now) == []
     assert schedule.due([5, 6], now) == [5, 6]
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_gateway.rtc.ingest.rate_ceiling import MAX_BPS, MIN_BPS, START_BPS, RateCeiling
+from genlock_gateway.rtc.ingest.remb import MAX_BPS, MIN_BPS, START_BPS, RateCeiling
 
 
 def test_it_falls_with_congestion_and_rises_slowly_after() -> None:

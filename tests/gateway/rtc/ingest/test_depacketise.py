@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_gateway.rtc.ingest.capture_clock import CaptureClock
+from genlock_gateway.rtc.ingest.depacketise import CaptureClock
 
 
 def test_media_distances_are_kept_whatever_the_network_does() -> None:

@@ -4,7 +4,7 @@ from aioice import stun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genlock_gateway.rtc.transport.demultiplexer import MAX_ADDRESSES_PER_PEER, Address, Demultiplexer
+from genlock_gateway.rtc.transport.udp_port import MAX_ADDRESSES_PER_PEER, Address, Demultiplexer
 
 HERE: Address = ("192.0.2.1", 1000)
 THERE: Address = ("192.0.2.2", 2000)
