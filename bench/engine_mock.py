@@ -16,8 +16,7 @@ from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_worker.engines.contract import Chunk, Engine, Row, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.intake.chunks import ChunkFormer, InputChunk, Picture, SourceFrame
-from genlock_worker.intake.crop import fit_frame
-from genlock_worker.intake.decode import Decoder
+from genlock_worker.intake.decode import Decoder, fit_frame
 from genlock_worker.intake.pattern import draw
 from genlock_worker.output.encode import Encoder, EncoderSettings, open_encoder
 

@@ -21,8 +21,7 @@ from genlock_core.link.messages import After, LinkRole, Open
 from genlock_core.media import Codec
 from genlock_core.slo.report import StreamReport
 from genlock_worker.intake.chunks import Picture
-from genlock_worker.intake.crop import fit_frame
-from genlock_worker.intake.decode import Decoder
+from genlock_worker.intake.decode import Decoder, fit_frame
 from genlock_worker.intake.pattern import draw
 from genlock_worker.output.encode import EncoderSettings, open_encoder
 

@@ -152,7 +152,7 @@ class Simulation:
         self.batches.append((self.now, batch.rows))
         for row in batch.rows:
             if (in_flight := self.lanes[row.session].done(row)) is not None:
-                self._finished(row.session, in_flight.chunk, in_flight.complete_s)
+                self._finished(row.session, in_flight.index, in_flight.complete_s)
 
     def _finished(self, name: str, chunk: int, complete_s: float) -> None:
         session = self.sessions[name]

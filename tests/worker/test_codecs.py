@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.media import AccessUnit, Codec
-from genlock_worker.intake.crop import fit_frame
-from genlock_worker.intake.decode import Decoder
+from genlock_worker.intake.decode import Decoder, fit_frame
 from genlock_worker.intake.pattern import draw, read_index
 from genlock_worker.output.encode import AvEncoder, EncoderSettings, IdrRequests, choose_h264, open_encoder
 

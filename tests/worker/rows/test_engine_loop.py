@@ -216,7 +216,7 @@ async def test_chunks_pass_every_step_and_come_out_in_order(rig: Rig) -> None:
     await rig.open("a", steps=3)
     for index in range(4):
         await rig.generate("a", index)
-    assert [chunk.in_flight.chunk for chunk in rig.told["a"].chunks] == [0, 1, 2, 3]
+    assert [done.chunk.index for done in rig.told["a"].chunks] == [0, 1, 2, 3]
     assert [(row.step, row.chunk) for batch in rig.engine.batches for row in batch] == [
         (step, chunk) for chunk in range(4) for step in range(3)
     ]
@@ -322,14 +322,14 @@ async def test_a_session_that_is_reset_begins_anew_and_keeps_what_its_user_wants
     await until(lambda: rig.told["a"].fresh_starts, "the fresh start")
     await rig.generate("a", 0)
     assert (rig.told["a"].fresh_starts, rig.told["a"].resets) == (["7-0"], [])
-    assert (rig.told["a"].chunks[-1].in_flight.chunk, rig.told["a"].steps[-1]) == (0, 2)
+    assert (rig.told["a"].chunks[-1].chunk.index, rig.told["a"].steps[-1]) == (0, 2)
     await rig.generate("b", 3)
-    assert rig.told["b"].chunks[-1].in_flight.chunk == 3, "the others go on"
+    assert rig.told["b"].chunks[-1].chunk.index == 3, "the others go on"
     rig.engine.failures = [EngineFailure("a", "NaN")]
     rig.offer("a", 1)
     await until(lambda: rig.told["a"].resets, "the failure")
     await rig.generate("a", 1)
-    assert rig.told["a"].chunks[-1].in_flight.chunk == 1, "what it goes back to is of after the fresh start"
+    assert rig.told["a"].chunks[-1].chunk.index == 1, "what it goes back to is of after the fresh start"
 
 
 async def test_a_fresh_start_that_fails_goes_back_to_nothing_older(rig: Rig) -> None:
@@ -368,7 +368,7 @@ async def test_a_failure_takes_one_session_back_to_its_checkpoint(rig: Rig) -> N
     assert rig.engine.last["a"] == 1
     assert not rig.told["b"].resets
     await rig.generate("a", 2)
-    assert rig.told["a"].chunks[-1].in_flight.chunk == 2
+    assert rig.told["a"].chunks[-1].chunk.index == 2
 
 
 async def test_an_unexpected_fault_of_the_engine_does_not_end_the_loop(rig: Rig) -> None:
@@ -391,7 +391,7 @@ async def test_a_session_starts_anew_where_its_checkpoint_leads_nowhere(rig: Rig
         await until(lambda count=resets: len(rig.told["a"].resets) > count, "the reset")  # type: ignore[misc]
     assert rig.told["a"].restored == [True] * MAX_RESTORES + [False]
     await rig.generate("a", 0)
-    assert (rig.told["a"].chunks[-1].in_flight.chunk, rig.told["a"].ends) == (0, [])
+    assert (rig.told["a"].chunks[-1].chunk.index, rig.told["a"].ends) == (0, [])
 
 
 async def test_a_checkpoint_that_the_engine_refuses_is_no_reason_to_fail(rig: Rig) -> None:
@@ -434,7 +434,7 @@ async def test_changes_reach_the_engine_before_the_next_chunk(rig: Rig) -> None:
     rig.loop.apply("a", Change(prompt="neon", steps=3))
     await until(lambda: ("a", Change(prompt="neon")) in rig.engine.changes, "the prompt")
     await rig.generate("a", 1)
-    assert rig.told["a"].chunks[-1].in_flight.steps == 3
+    assert rig.told["a"].chunks[-1].chunk.steps == 3
 
 
 async def test_nobody_waits_while_a_prompt_is_prepared(rig: Rig) -> None:

@@ -95,7 +95,8 @@ class Session:
         self.steps.run(Batch(tuple(candidate.row for candidate in candidates), candidates[0].shape))
 
     def generated(self, chunk: GeneratedChunk) -> None:
-        self.outputs[chunk.in_flight.chunk], self.checkpoint = chunk.frames, chunk.checkpoint
+        self.outputs[chunk.chunk.index] = chunk.frames
+        self.checkpoint = chunk.checkpoint
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         pass
@@ -136,7 +137,7 @@ def rest(session: Session) -> Frames:
 def test_a_checkpoint_knows_every_row_of_its_micro_step() -> None:
     session = two_chunks_in_one_forward()
     assert session.checkpoint is not None
-    assert [(mark.chunk, mark.done) for mark in session.checkpoint.chunks_in_flight] == [(2, 1)]
+    assert [(mark.index, mark.done) for mark in session.checkpoint.chunks_in_flight] == [(2, 1)]
 
 
 def test_a_session_goes_on_from_such_a_checkpoint_to_the_byte() -> None:
@@ -206,7 +207,7 @@ def test_a_checkpoint_counts_once_its_pictures_are_there() -> None:
     session.engine.decode()
     assert session.resident.checkpoint is session.checkpoint is not checkpoint
     assert session.checkpoint is not None
-    assert [(mark.chunk, mark.done) for mark in session.checkpoint.chunks_in_flight] == [(2, 1)]
+    assert [(mark.index, mark.done) for mark in session.checkpoint.chunks_in_flight] == [(2, 1)]
 
 
 def test_pictures_that_cannot_be_shown_take_the_session_back_to_before_them() -> None:

@@ -10,6 +10,7 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.report import SnapshotReport, StreamReport
 from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
 from genlock_worker.output.output import Output
+from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.engine_output import EngineOutput
 from genlock_worker.session.figures import SessionFigures
 
@@ -71,7 +72,7 @@ def test_the_series_goes_with_its_session_and_a_late_word_of_the_engine_does_not
         resolve(SessionKey.parse(A), StreamSessionSpec()),
         figures=of,
         output=cast("Output", None),
-        control_id=lambda: "",
+        control=cast("ControlFollower", None),
         on_given_up=lambda _reason: None,
     )
     listener.memory(1_000)

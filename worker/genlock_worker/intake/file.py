@@ -14,7 +14,7 @@ from av.error import FFmpegError
 
 from genlock_core.media import SourcePosition
 from genlock_worker.intake.chunks import Picture, SourceFrame
-from genlock_worker.intake.crop import fit_frame
+from genlock_worker.intake.decode import fit_frame
 from genlock_worker.intake.source import OWN_RUN, Metronome, SourceFailed
 
 

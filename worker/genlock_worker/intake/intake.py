@@ -14,7 +14,7 @@ from genlock_worker.intake.chunks import ChunkFormer, InputChunk, SourceFrame
 from genlock_worker.intake.file import FileSource, find_media
 from genlock_worker.intake.pattern import TestPatternSource
 from genlock_worker.intake.prompt_only import PromptOnlySource
-from genlock_worker.intake.publisher import PublisherSource, SourceUnit
+from genlock_worker.intake.publisher import PublisherSource
 from genlock_worker.intake.source import Metronome, Source
 
 
@@ -67,9 +67,10 @@ class Intake:
         self._linked = asyncio.Event()
         self._former = ChunkFormer(frame_rate=spec.frame_rate)
         self._after: SourcePosition | None = None
-        self._publisher: PublisherSource | None = None
+        self.publisher: PublisherSource | None = None
+        """Takes the publisher's access units; None where the source is another one."""
         if spec.source.type is SourceType.WEBRTC:
-            self._publisher = PublisherSource(
+            self.publisher = PublisherSource(
                 session=str(spec.key),
                 width=spec.resolution.width,
                 height=spec.resolution.height,
@@ -82,13 +83,8 @@ class Intake:
     def skip_until(self, after: SourcePosition | None) -> None:
         """Use nothing up to there: it was fed already, or viewers have seen it."""
         self._after = later(self._after, after)
-        if self._publisher is not None:
-            self._publisher.after = self._after
-
-    def push(self, unit: SourceUnit) -> None:
-        """The publisher's next access unit; ignored where the source is another one."""
-        if self._publisher is not None:
-            self._publisher.push(unit)
+        if self.publisher is not None:
+            self.publisher.after = self._after
 
     def set_linked(self, *, linked: bool) -> None:
         """Somebody is linked, or nobody any more: the worker's own sources stand still then."""
@@ -100,7 +96,7 @@ class Intake:
 
     async def run(self) -> None:
         """Take frames in until the source ends. Raises SourceFailed."""
-        if self._publisher is None:
+        if self.publisher is None:
             await self._linked.wait()
         async for frame in self._source().frames():
             if self.paused:
@@ -111,8 +107,8 @@ class Intake:
                 self._meter.lost(self._offer(chunk), "late")
 
     def _source(self) -> Source:
-        if self._publisher is not None:
-            return self._publisher
+        if self.publisher is not None:
+            return self.publisher
         spec = self._spec
         width, height = spec.resolution.width, spec.resolution.height
         if spec.source.type is SourceType.TEST_PATTERN:

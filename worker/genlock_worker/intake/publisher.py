@@ -15,8 +15,7 @@ from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.stages import StageTimes
 from genlock_worker.intake.chunks import Picture, SourceFrame
-from genlock_worker.intake.crop import fit_frame
-from genlock_worker.intake.decode import Decoder
+from genlock_worker.intake.decode import Decoder, fit_frame
 
 MAX_UNITS = 1_024
 MAX_BYTES = 24 * 1024 * 1024

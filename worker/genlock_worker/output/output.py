@@ -9,17 +9,17 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 from genlock_core.clock import Clock
 from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.deadlines import is_miss
-from genlock_core.slo.stages import Stage, StageTimes
-from genlock_worker.intake.chunks import Picture
+from genlock_core.slo.stages import StageTimes
+from genlock_worker.intake.intake import later
 from genlock_worker.output.encode import Encoder, EncoderFailure, EncoderSettings, IdrRequests, open_encoder
-from genlock_worker.output.pacing import PacedFrame
+from genlock_worker.output.gateway_channel import GatewayChannel
+from genlock_worker.output.pacing import OutputFrame, Pacer
 from genlock_worker.rows.listener import GeneratedChunk
 
 logger = logging.getLogger(__name__)
@@ -31,32 +31,6 @@ STILL_AFTER_S = 0.3
 IDLE_TICK_S = 0.1
 
 
-class Viewers(Protocol):
-    """One gateway's channel, as far as output goes."""
-
-    @property
-    def codecs(self) -> frozenset[Codec]: ...
-
-    def send(self, unit: AccessUnit, *, run: int, late: bool, stages: StageTimes) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFrame:
-    """A generated picture with its place in the source, its pace, and what it passed so far.
-
-    `stages_s`: worker stages in monotonic seconds; `stages`: what the publisher's gateway wrote down.
-    """
-
-    picture: Picture
-    position: SourcePosition
-    pace: PacedFrame
-    stages_s: tuple[tuple[Stage, float], ...]
-    stages: StageTimes
-    complete_s: float
-    """When its chunk was complete (monotonic seconds)."""
-    first_of_chunk: bool
-
-
 @dataclass(frozen=True, slots=True)
 class SentFrame:
     """What became of an output frame."""
@@ -66,14 +40,6 @@ class SentFrame:
     late: bool
     stages: StageTimes
     bytes: int
-
-
-@dataclass(slots=True)
-class _Channel:
-    """A gateway and the codecs in which it has had its first IDR."""
-
-    viewers: Viewers
-    synced: set[Codec] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -91,21 +57,26 @@ class Output:
         session: str,
         settings: EncoderSettings,
         h264: str,
+        pacer: Pacer,
         clock: Clock,
         executor: Executor,
         metrics: WorkerMetrics,
         on_sent: Callable[[SentFrame], None],
     ) -> None:
+        self.channels: list[GatewayChannel] = []
+        """The gateways that are attached, in the order in which they came."""
         self._session = session
         self._settings = settings
         self._h264 = h264
+        self._pacer = pacer
         self._clock = clock
         self._executor = executor
         self._metrics = metrics
         self._on_sent = on_sent
-        self._channels: dict[object, _Channel] = {}
         self._encodings: dict[Codec, _Encoding] = {}
         self._waiting: deque[OutputFrame] = deque()
+        self._shown: SourcePosition | None = None
+        """The last source frame that viewers of any gateway have seen, perhaps of another worker."""
         self._changed = asyncio.Event()
         self._last: OutputFrame | None = None
         self._last_sent_s = 0.0
@@ -115,41 +86,62 @@ class Output:
     def encoder_names(self) -> tuple[str, ...]:
         return tuple(sorted(encoding.encoder.name for encoding in self._encodings.values()))
 
-    def add(self, frames: list[OutputFrame]) -> None:
-        """Frames of one chunk, in order."""
-        self._waiting.extend(frames)
-        while len(self._waiting) > MAX_FRAMES:
-            self._waiting.popleft()
-            self._metrics.frames_dropped.labels(self._session, "late").inc()
-        self._changed.set()
-
     @property
     def is_drained(self) -> bool:
         """Nothing waits to go out or is being encoded."""
         return not self._waiting and not self._emitting
 
-    def attach(self, key: object, viewers: Viewers) -> None:
-        """A gateway joins, or changes the codecs that it wants."""
-        channel = self._channels.setdefault(key, _Channel(viewers))
-        for codec in viewers.codecs - channel.synced:
+    # -- gateways -----------------------------------------------------------------------------------------------------
+
+    def attach(self, channel: GatewayChannel) -> None:
+        """A gateway joins."""
+        self.channels.append(channel)
+        self.set_codecs(channel, channel.subscription.codecs)
+
+    def set_codecs(self, channel: GatewayChannel, codecs: frozenset[Codec]) -> None:
+        """A gateway's viewers need these codecs now."""
+        channel.subscription = channel.subscription.with_codecs(codecs)
+        for codec in codecs - channel.synced:
             self.ask_idr(codec)
-        channel.synced &= viewers.codecs
-        wanted = {codec for each in self._channels.values() for codec in each.viewers.codecs}
+        channel.synced &= codecs
+
+        # What nobody watches any more is encoded no more.
+        wanted = self._wanted_codecs()
         self._encodings = {codec: encoding for codec, encoding in self._encodings.items() if codec in wanted}
 
-    def detach(self, key: object) -> None:
-        if self._channels.pop(key, None) is not None and not self._channels:
+    def detach(self, channel: GatewayChannel) -> None:
+        """A gateway left."""
+        if channel in self.channels:
+            self.channels.remove(channel)
+        if not self.channels:
             self._encodings.clear()
 
-    def gap(self, key: object, codec: Codec) -> None:
-        """The link to a gateway dropped units: it needs an IDR before anything else."""
-        if (channel := self._channels.get(key)) is not None:
-            channel.synced.discard(codec)
-            self.ask_idr(codec)
+    def skip_until(self, position: SourcePosition | None) -> None:
+        """Viewers have seen everything up to here already, of another worker."""
+        self._shown = later(self._shown, position)
+
+    def gap(self, channel: GatewayChannel, codec: Codec) -> None:
+        """The link to a gateway was too slow and dropped units: it needs an IDR before anything else."""
+        channel.synced.discard(codec)
+        self.ask_idr(codec)
 
     def ask_idr(self, codec: Codec) -> None:
         if (encoding := self._encodings.get(codec)) is not None:
             encoding.idr.ask()
+        self._changed.set()
+
+    def _wanted_codecs(self) -> set[Codec]:
+        return {codec for channel in self.channels for codec in channel.subscription.codecs}
+
+    # -- frames -------------------------------------------------------------------------------------------------------
+
+    def add(self, chunk: GeneratedChunk) -> None:
+        """A chunk that the engine has just generated; chunks come in order."""
+        frames = self._pacer.frames(chunk)
+        self._waiting.extend(frame for frame in frames if self._shown is None or frame.position > self._shown)
+        while len(self._waiting) > MAX_FRAMES:
+            self._waiting.popleft()
+            self._metrics.frames_dropped.labels(self._session, "late").inc()
         self._changed.set()
 
     async def run(self) -> None:
@@ -177,9 +169,11 @@ class Output:
         """The last picture once more, a microsecond later, if somebody waits for an IDR and nothing new comes."""
         if self._last is None or self._waiting or now_s - self._last_sent_s < STILL_AFTER_S:
             return None
-        unsynced = any(channel.viewers.codecs - channel.synced for channel in self._channels.values())
+
+        unsynced = any(channel.subscription.codecs - channel.synced for channel in self.channels)
         if not unsynced and not any(encoding.idr.is_wanted(now_s) for encoding in self._encodings.values()):
             return None
+
         last = self._last
         position = SourcePosition(last.position.run, last.position.capture_us + 1)
         return replace(last, position=position, stages_s=(), stages=StageTimes())
@@ -187,8 +181,8 @@ class Output:
     async def _emit(self, frame: OutputFrame, now_s: float) -> None:
         size, encoded_s = await self._encode_and_send(frame, now_s)
         sent_s = self._clock.monotonic()
+        stages = frame.stages_until_sent(paced_s=now_s, encoded_s=encoded_s, sent_s=sent_s)
         late = is_miss(now_s, frame.pace.due_s)
-        stages = _stages(frame, paced_s=now_s, encoded_s=encoded_s, sent_s=sent_s)
         self._on_sent(SentFrame(frame, now_s, late, stages, size))
 
     async def _encode_and_send(self, frame: OutputFrame, now_s: float) -> tuple[int, float]:
@@ -196,24 +190,28 @@ class Output:
         loop = asyncio.get_running_loop()
         self._last = frame
         self._last_sent_s = now_s
-        size, encoded_s = 0, now_s
+        size = 0
+        encoded_s = now_s
         late = bool(frame.stages_s) and is_miss(now_s, frame.pace.due_s)
-        for codec in sorted({codec for channel in self._channels.values() for codec in channel.viewers.codecs}):
+
+        for codec in sorted(self._wanted_codecs()):
             unit = await loop.run_in_executor(self._executor, self._encode, codec, frame, now_s)
             if unit is None:
                 continue
             encoded_s = self._clock.monotonic()
             size += len(unit.data)
-            stages = _stages(frame, paced_s=now_s, encoded_s=encoded_s, sent_s=encoded_s)
+            stages = frame.stages_until_sent(paced_s=now_s, encoded_s=encoded_s, sent_s=encoded_s)
             self._send(unit, run=frame.position.run, late=late, stages=stages)
         return size, encoded_s
 
     def _encode(self, codec: Codec, frame: OutputFrame, now_s: float) -> AccessUnit | None:
+        """On a media thread. None where the codec failed: its encoder is opened anew for the next frame."""
         encoding = self._encodings.get(codec)
         try:
             if encoding is None:
                 encoder = open_encoder(codec, self._settings, h264=self._h264)
-                encoding = self._encodings[codec] = _Encoding(encoder, IdrRequests())
+                encoding = _Encoding(encoder, IdrRequests())
+                self._encodings[codec] = encoding
             started_s = self._clock.monotonic()
             idr = encoding.idr.take(now_s)
             unit = encoding.encoder.encode(frame.picture, capture_us=frame.position.capture_us, idr=idr)
@@ -221,53 +219,17 @@ class Output:
             logger.warning("%s: %s; the encoder starts anew", self._session, failure)
             self._encodings.pop(codec, None)
             return None
+
         self._metrics.encoder_seconds.labels(codec.name.lower()).observe(self._clock.monotonic() - started_s)
         self._metrics.encoder_bytes.labels(codec.name.lower()).inc(len(unit.data))
         return unit
 
     def _send(self, unit: AccessUnit, *, run: int, late: bool, stages: StageTimes) -> None:
-        for channel in self._channels.values():
-            if unit.codec not in channel.viewers.codecs:
+        for channel in self.channels:
+            if unit.codec not in channel.subscription.codecs:
                 continue
             if unit.key_frame:
                 channel.synced.add(unit.codec)
+            # A gateway that has had no IDR in this codec could do nothing with anything else.
             if unit.codec in channel.synced:
-                channel.viewers.send(unit, run=run, late=late, stages=stages)
-
-
-def output_frames(chunk: GeneratedChunk, paced: list[PacedFrame], *, frame_rate: int) -> list[OutputFrame]:
-    """A generated chunk as frames to send: each with its place in the source and the stages that it passed."""
-    in_flight, count = chunk.in_flight, len(chunk.frames)
-    frames = []
-    for index, (picture, pace) in enumerate(zip(chunk.frames, paced, strict=True)):
-        stages, passed = StageTimes(), [(Stage.CHUNKED, in_flight.complete_s)]
-        if in_flight.source is not None:
-            frame = in_flight.source.frames[index]
-            position, stages = frame.position, frame.stages
-            passed = [(Stage.RECEIVED, frame.received_s), (Stage.DECODED, frame.decoded_s or frame.received_s), *passed]
-        else:
-            back_us = round((count - 1 - index) * 1_000_000 / frame_rate)
-            position = SourcePosition(in_flight.last.run, in_flight.last.capture_us - back_us)
-        passed += [(Stage.STARTED, in_flight.started_s), (Stage.GENERATED, chunk.generated_s)]
-        frames.append(
-            OutputFrame(
-                picture=picture,
-                position=position,
-                pace=pace,
-                stages_s=tuple(passed),
-                stages=stages,
-                complete_s=in_flight.complete_s,
-                first_of_chunk=index == 0,
-            )
-        )
-    return frames
-
-
-def _stages(frame: OutputFrame, *, paced_s: float, encoded_s: float, sent_s: float) -> StageTimes:
-    """All stages that the frame passed, those of the worker as offsets from its first one here."""
-    if not frame.stages_s:
-        return frame.stages
-    passed = [*frame.stages_s, (Stage.PACED, paced_s), (Stage.ENCODED, encoded_s), (Stage.SENT, sent_s)]
-    start_s = passed[0][1]
-    own = StageTimes.of({stage: max(0, round((at_s - start_s) * 1_000_000)) for stage, at_s in passed})
-    return frame.stages.merged(own)
+                channel.connection.send_media(channel.number, unit, run=run, late=late, stages=stages)

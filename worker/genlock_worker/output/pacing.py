@@ -1,13 +1,18 @@
-"""When a generated frame goes out: one period apart, as early as a smooth pace allows, LATE once its due time is past.
+"""A generated chunk as frames to send: where each stands in the source, when it goes out, and what it passed so far.
 
-A chunk's frames come out of the engine at once; viewers want them evenly. `Pacer` is pure arithmetic over monotonic
-seconds; the live session sleeps until the times that it names.
+A chunk's frames come out of the engine at once; viewers want them evenly. They go out one period apart, as early as a
+smooth pace allows, and are late once their due time is past. `Pacer` is pure arithmetic over monotonic seconds; the
+output sleeps until the times that it names.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
+from genlock_core.media import SourcePosition
 from genlock_core.slo.deadlines import due_times
+from genlock_core.slo.stages import Stage, StageTimes
+from genlock_worker.intake.chunks import Picture
+from genlock_worker.rows.listener import GeneratedChunk
 
 PEAK_WINDOW_S = 5.0
 """The playout offset stays at the slowest chunk of this long."""
@@ -29,6 +34,38 @@ class PacedFrame:
     due_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class OutputFrame:
+    """A generated picture with its place in the source, its pace, and what it passed so far."""
+
+    picture: Picture
+
+    position: SourcePosition
+
+    pace: PacedFrame
+
+    stages_s: tuple[tuple[Stage, float], ...]
+    """The worker's stages, in monotonic seconds; empty for a picture that is sent again."""
+
+    stages: StageTimes
+    """What the publisher's gateway wrote down."""
+
+    complete_s: float
+    """When its chunk was complete (monotonic seconds)."""
+
+    first_of_chunk: bool
+
+    def stages_until_sent(self, *, paced_s: float, encoded_s: float, sent_s: float) -> StageTimes:
+        """All stages that the frame passed, those of the worker as offsets from its first one here."""
+        if not self.stages_s:
+            return self.stages
+
+        passed = [*self.stages_s, (Stage.PACED, paced_s), (Stage.ENCODED, encoded_s), (Stage.SENT, sent_s)]
+        start_s = passed[0][1]
+        own = StageTimes.of({stage: max(0, round((at_s - start_s) * 1_000_000)) for stage, at_s in passed})
+        return self.stages.merged(own)
+
+
 class Pacer:
     """The pace of one session's output.
 
@@ -37,19 +74,30 @@ class Pacer:
     """
 
     def __init__(self, *, frame_rate: int, deadline_s: float) -> None:
+        self.offset_s = 0.0
         self._frame_rate = frame_rate
         self._period_s = 1 / frame_rate
         self._deadline_s = deadline_s
         self._needed: deque[tuple[float, float]] = deque()
+        """(when, how long) chunks took, slowest first: those that no later and slower one makes irrelevant."""
         self._last_send_s: float | None = None
         self._adapted_s: float | None = None
-        self.offset_s = 0.0
+
+    def frames(self, chunk: GeneratedChunk) -> list[OutputFrame]:
+        """A generated chunk as frames to send."""
+        count = len(chunk.frames)
+        paced = self.schedule(complete_s=chunk.chunk.complete_s, ready_s=chunk.generated_s, frames=count)
+        return [
+            _output_frame(chunk, index, pace, after=count - 1 - index, frame_rate=self._frame_rate)
+            for index, pace in enumerate(paced)
+        ]
 
     def schedule(self, *, complete_s: float, ready_s: float, frames: int) -> list[PacedFrame]:
         """The send and due times of a chunk that was complete at `complete_s` and generated at `ready_s`."""
         self._adapt(ready_s, needed_s=max(0.0, ready_s - complete_s))
         start_s = max(ready_s, complete_s + self.offset_s)
         due = due_times(complete_s, frames=frames, frame_deadline_s=self._deadline_s, frame_rate=self._frame_rate)
+
         paced = []
         for k, due_s in enumerate(due):
             send_s = start_s + k * self._period_s
@@ -60,15 +108,51 @@ class Pacer:
         return paced
 
     def _adapt(self, now_s: float, *, needed_s: float) -> None:
+        # The slowest chunk of the window stands first.
         while self._needed and self._needed[0][0] < now_s - PEAK_WINDOW_S:
             self._needed.popleft()
         while self._needed and self._needed[-1][1] <= needed_s:
             self._needed.pop()
         self._needed.append((now_s, needed_s))
         peak_s = self._needed[0][1]
+
         elapsed_s = max(0.0, now_s - self._adapted_s) if self._adapted_s is not None else 0.0
         self._adapted_s = now_s
+
+        # Above the comfortable share of the deadline the offset hurries down, below it nobody sees it shrink.
         comfort_s = COMFORT * self._deadline_s
         hurried_s = max(min(self.offset_s, comfort_s), self.offset_s - HURRY_PER_S * elapsed_s)
         floor_s = min(peak_s, comfort_s)
         self.offset_s = max(needed_s, floor_s, hurried_s - SHRINK_PER_S * elapsed_s)
+
+
+def _output_frame(
+    generated: GeneratedChunk, index: int, pace: PacedFrame, *, after: int, frame_rate: int
+) -> OutputFrame:
+    """Frame `index` of a chunk; `after` frames of the chunk come after it."""
+    chunk = generated.chunk
+    stages = StageTimes()
+    received: tuple[tuple[Stage, float], ...] = ()
+    if chunk.source is not None:
+        frame = chunk.source.frames[index]
+        position = frame.position
+        stages = frame.stages
+        received = ((Stage.RECEIVED, frame.received_s), (Stage.DECODED, frame.decoded_s or frame.received_s))
+    else:
+        # The chunk was restored from a snapshot, which knows the position of its last source frame alone.
+        position = SourcePosition(chunk.last.run, chunk.last.capture_us - round(after * 1_000_000 / frame_rate))
+
+    return OutputFrame(
+        picture=generated.frames[index],
+        position=position,
+        pace=pace,
+        stages_s=(
+            *received,
+            (Stage.CHUNKED, chunk.complete_s),
+            (Stage.STARTED, chunk.started_s),
+            (Stage.GENERATED, generated.generated_s),
+        ),
+        stages=stages,
+        complete_s=chunk.complete_s,
+        first_of_chunk=index == 0,
+    )

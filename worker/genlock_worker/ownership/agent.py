@@ -16,8 +16,8 @@ from genlock_core.claims.rules import RENEW_EVERY_S
 from genlock_core.link.messages import RefusalReason
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.session import Phase
+from genlock_worker.output.gateway_channel import ChannelRefusal
 from genlock_worker.ownership.drain import SessionDrain
-from genlock_worker.session.gateway_channel import ChannelRefusal
 from genlock_worker.session.live_session import LiveSession
 from genlock_worker.session.opening import Services
 
@@ -93,7 +93,10 @@ class Agent:
             await asyncio.sleep(max(0.05, RENEW_EVERY_S - (clock.monotonic() - started_s)))
 
     def _links(self) -> dict[str, list[str]]:
-        return {name: sorted({c.gateway for c in live.channels}) for name, live in self.sessions.items()}
+        return {
+            name: sorted({c.subscription.subscriber for c in live.output.channels})
+            for name, live in self.sessions.items()
+        }
 
     def _show_capacity(self) -> None:
         used = sum(live.record.cost for live in self.sessions.values())

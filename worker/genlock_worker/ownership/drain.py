@@ -15,7 +15,7 @@ from genlock_core.errors import GenlockError, NoCapacity, StaleEpoch, UnknownSes
 from genlock_core.link.messages import RefusalReason
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.session import Phase
-from genlock_worker.session.gateway_channel import ChannelRefusal
+from genlock_worker.output.gateway_channel import ChannelRefusal
 from genlock_worker.session.live_session import End, LiveSession, State
 from genlock_worker.session.opening import Services
 
@@ -158,7 +158,7 @@ class SessionDrain:
             async with asyncio.timeout(HANDOVER_S):
                 await live.alone.wait()
         except TimeoutError:
-            logger.info("%s: %d gateways did not leave after the handover", live.name, len(live.channels))
+            logger.info("%s: %d gateways did not leave after the handover", live.name, len(live.output.channels))
         await self._close(live, "handed over")
         self._leaving.pop(live, None)
 

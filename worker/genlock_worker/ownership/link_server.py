@@ -1,4 +1,4 @@
-"""Serves gateways over the link: opens channels for sessions that this worker owns, and passes on what comes.
+"""Serves gateways over the link: opens channels for sessions that this worker owns, and hands on what comes.
 
 One gateway process has one connection for all its sessions; a session may have several gateways, one of which has its
 publisher. Who owns what is the agent's knowledge (`Directory`).
@@ -6,7 +6,7 @@ publisher. Who owns what is the agent's knowledge (`Directory`).
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from genlock_core.clock import Clock
 from genlock_core.errors import StaleEpoch
@@ -28,7 +28,7 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_core.process.tasks import OwnedTasks
 from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.intake.publisher import SourceUnit
-from genlock_worker.session.gateway_channel import ChannelRefusal, GatewayChannel
+from genlock_worker.output.gateway_channel import ChannelRefusal, GatewayChannel
 from genlock_worker.session.live_session import LiveSession, State
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,10 @@ class Directory(Protocol):
     async def find(self, session: str, epoch: int) -> LiveSession:
         """The session, owned by this worker in that epoch. Raises ChannelRefusal."""
         ...
+
+
+ChannelEvent: TypeAlias = MediaReceived | KeyFrameWanted | CodecsWanted | ControlNudged | SourceChanged | MediaDropped
+"""What is about one channel that is open."""
 
 
 class GatewayLink:
@@ -57,7 +61,7 @@ class GatewayLink:
         self._opening: dict[int, asyncio.Task[None]] = {}  # by channel
 
     async def serve(self) -> None:
-        """Pass on what the gateway says; leaves nothing behind when it is gone."""
+        """Hand on what the gateway says; leaves nothing behind when it is gone."""
         self._metrics.links.inc()
         logger.info("gateway %s linked", self._connection.peer.name)
         try:
@@ -71,6 +75,9 @@ class GatewayLink:
             logger.info("gateway %s left", self._connection.peer.name)
 
     def _take(self, event: Event) -> None:
+        if isinstance(event, MediaDropped):
+            self._metrics.link_drops.inc(event.count)
+
         match event:
             case OpenRequested():
                 name = f"open channel {event.channel} for {self._connection.peer.name}"
@@ -82,36 +89,31 @@ class GatewayLink:
                 if (known := self._channels.pop(event.channel, None)) is not None:
                     session, channel = known
                     session.detach(channel)
-            case MediaReceived() | KeyFrameWanted() | CodecsWanted() | ControlNudged() | SourceChanged():
-                if (known := self._channels.get(event.channel)) is not None:
-                    self._pass_on(event, *known)
-            case MediaDropped():
-                self._metrics.link_drops.inc(event.count)
-                if (known := self._channels.get(event.channel)) is not None:
-                    session, channel = known
-                    session.output_dropped(channel, Codec(event.codec))
             case _:
-                logger.debug("gateway %s: %s", self._connection.peer.name, event)
+                if not isinstance(event, ChannelEvent):
+                    logger.debug("gateway %s: %s", self._connection.peer.name, event)
+                elif (known := self._channels.get(event.channel)) is not None:
+                    self._hand_on(event, *known)
 
-    def _pass_on(
-        self,
-        event: MediaReceived | KeyFrameWanted | CodecsWanted | ControlNudged | SourceChanged,
-        session: LiveSession,
-        channel: GatewayChannel,
-    ) -> None:
+    def _hand_on(self, event: ChannelEvent, session: LiveSession, channel: GatewayChannel) -> None:
+        """Give what came over a channel to the part of its session that it is for."""
         match event:
             case MediaReceived():
                 channel.publisher = True
-                lane, now_s = (channel.number, channel.gateway), self._clock.monotonic()
-                session.push(SourceUnit(event.unit, event.run, lane, event.sequence, now_s, event.stages))
+                if (source := session.intake.publisher) is not None:
+                    lane = (channel.number, channel.subscription.subscriber)
+                    now_s = self._clock.monotonic()
+                    source.push(SourceUnit(event.unit, event.run, lane, event.sequence, now_s, event.stages))
             case KeyFrameWanted():
-                session.ask_idr(event.codec)
+                session.output.ask_idr(event.codec)
             case CodecsWanted():
-                session.set_codecs(channel, event.codecs)
+                session.output.set_codecs(channel, event.codecs)
             case ControlNudged():
-                session.nudge()
+                session.control.nudge()
             case SourceChanged():
                 channel.publisher = event.present
+            case MediaDropped():
+                session.output.gap(channel, Codec(event.codec))
 
     async def _open(self, event: OpenRequested) -> None:
         """Answer an OPEN, once the session is there."""

@@ -10,7 +10,7 @@ from genlock_worker.engines.contract import EngineState
 class InFlightMark:
     """A chunk that was in flight when a checkpoint was taken."""
 
-    chunk: int
+    index: int
     steps: int
     done: int
     last: SourcePosition

@@ -27,7 +27,7 @@ class LaneChunk:
     `last` is the position of its last source frame. `source` is None where the chunk was restored from a snapshot.
     """
 
-    chunk: int
+    index: int
     steps: int
     done: int
     complete_s: float
@@ -74,12 +74,15 @@ class Lane:
         last_s = self._last_complete_s
         self._last_complete_s = chunk.complete_s
         is_burst = last_s is not None and chunk.complete_s - last_s < self.chunk_s / 2
+
         needed = chunk_frames(self.next_chunk)
         if self.waiting is None:
             dropped = max(0, len(chunk.frames) - needed)
             self.waiting = InputChunk(chunk.frames[-needed:], chunk.complete_s)
             return dropped
-        self.waiting, dropped = join(self.waiting, chunk, size=needed)
+
+        joined, dropped = join(self.waiting, chunk, size=needed)
+        self.waiting = joined
         if dropped and not is_burst:
             self.loss += LOSS_GAIN * (1 - self.loss)
         return dropped
@@ -88,20 +91,24 @@ class Lane:
         waiting = self.waiting
         if waiting is None or len(waiting.frames) < chunk_frames(self.next_chunk):
             return False
-        return not self.chunks_in_flight or (
-            self.chunks_in_flight[-1].chunk > 0 and self.chunks_in_flight[-1].done >= 1
-        )
+        if not self.chunks_in_flight:
+            return True
+        newest = self.chunks_in_flight[-1]
+        return newest.index > 0 and newest.done >= 1
 
     def candidates(self) -> list[Candidate]:
         """The rows whose inputs are all there, the waiting chunk's first one included."""
-        rows, may_end = [], len(self._undecoded) < MOST_UNDECODED
-        for position, in_flight in enumerate(self.chunks_in_flight):
-            before = self.chunks_in_flight[position - 1] if position else None
-            last = in_flight.done == in_flight.steps - 1
+        may_end = len(self._undecoded) < MOST_UNDECODED
+        rows = []
+        for place, chunk in enumerate(self.chunks_in_flight):
+            before = self.chunks_in_flight[place - 1] if place else None
+            last = chunk.done == chunk.steps - 1
             if last and not may_end:
                 continue
-            if before is None or (not last and before.done > in_flight.done):
-                rows.append(self._candidate(in_flight.chunk, in_flight.done, in_flight.steps, in_flight.complete_s))
+            if before is None or (not last and before.done > chunk.done):
+                rows.append(self._candidate(chunk.index, chunk.done, chunk.steps, chunk.complete_s))
+
+        # The first row of a one-step chunk is its last row, too.
         is_alone = not self.chunks_in_flight and may_end
         if self.waiting is not None and self._may_begin() and (self.steps > 1 or is_alone):
             rows.append(self._candidate(self.next_chunk, 0, self.steps, self.waiting.complete_s))
@@ -130,19 +137,20 @@ class Lane:
         """The waiting chunk was fed and will run `steps` rows. Raises ValueError if none waits."""
         if self.waiting is None:
             raise ValueError(f"{self.session}: no chunk waits")
-        in_flight = LaneChunk(self.next_chunk, steps, 0, self.waiting.complete_s, self.waiting.last, self.waiting)
-        self.chunks_in_flight.append(in_flight)
-        self.last_fed = in_flight.last
+
+        chunk = LaneChunk(self.next_chunk, steps, 0, self.waiting.complete_s, self.waiting.last, self.waiting)
+        self.chunks_in_flight.append(chunk)
+        self.last_fed = chunk.last
         self.waiting = None
         self.next_chunk += 1
-        return in_flight
+        return chunk
 
-    def in_flight(self, chunk: int) -> LaneChunk:
-        """The flight of a chunk. Raises KeyError if it is not in flight."""
-        for in_flight in self.chunks_in_flight:
-            if in_flight.chunk == chunk:
-                return in_flight
-        raise KeyError(f"{self.session}: chunk {chunk} is not in flight")
+    def in_flight(self, index: int) -> LaneChunk:
+        """The chunk of this number. Raises KeyError if it is not in flight."""
+        for chunk in self.chunks_in_flight:
+            if chunk.index == index:
+                return chunk
+        raise KeyError(f"{self.session}: chunk {index} is not in flight")
 
     def reset(self, *, next_chunk: int, chunks_in_flight: list[LaneChunk], last_fed: SourcePosition | None) -> None:
         """The engine went back to a snapshot: these are in flight, and `next_chunk` is the next to feed."""
@@ -165,24 +173,26 @@ class Lane:
         """Nobody waits for the pictures any more: the engine goes back to where the chunk was not finished."""
         self._undecoded.clear()
 
-    def decoding(self, in_flight: LaneChunk, now_s: float) -> None:
+    def decoding(self, chunk: LaneChunk, now_s: float) -> None:
         """A chunk that is done is being decoded."""
-        self._undecoded.append((in_flight, now_s))
+        self._undecoded.append((chunk, now_s))
 
-    def shown(self, in_flight: LaneChunk, now_s: float) -> bool:
+    def shown(self, chunk: LaneChunk, now_s: float) -> bool:
         """Its pictures are there, or never will be; False if nobody waits for them any more: the lane was reset."""
-        if not self._undecoded or self._undecoded[0][0] is not in_flight:  # they come in order
+        if not self._undecoded or self._undecoded[0][0] is not chunk:  # they come in order
             return False
+
         _, since_s = self._undecoded.popleft()
         self._decode_s += DECODE_GAIN * (now_s - since_s - self._decode_s)
         return True
 
     def done(self, row: Row) -> LaneChunk | None:
         """A row was run; returns its chunk if that was the chunk's last row."""
-        in_flight = self.in_flight(row.chunk)
-        in_flight.done += 1
-        if in_flight.done < in_flight.steps:
+        chunk = self.in_flight(row.chunk)
+        chunk.done += 1
+        if chunk.done < chunk.steps:
             return None
-        self.chunks_in_flight.remove(in_flight)
+
+        self.chunks_in_flight.remove(chunk)
         self.loss *= 1 - LOSS_GAIN
-        return in_flight
+        return chunk

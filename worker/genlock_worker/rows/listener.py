@@ -13,7 +13,7 @@ class GeneratedChunk:
     """A finished chunk: its pictures, what it was while in flight, and the engine's state after it."""
 
     frames: Frames
-    in_flight: LaneChunk
+    chunk: LaneChunk
     generated_s: float
     checkpoint: Checkpoint
     sink_digest: str

@@ -7,7 +7,6 @@ in on the thread that decoded them.
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from threading import Condition
 
@@ -27,16 +26,6 @@ MAX_RESTORES = 2
 """A session that fails more often than this without a finished chunk between starts anew: its state may be at fault."""
 MAX_FAILURES = 4
 """After this many failures without a finished chunk between them a session is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """A chunk whose rows were all run, and the session's state right after it: told once its pictures are there."""
-
-    resident: Resident
-    in_flight: LaneChunk
-    checkpoint: Checkpoint
-    sink_digest: str
 
 
 class MicroSteps:
@@ -116,20 +105,20 @@ class MicroSteps:
             return
         lane = resident.lane
         with self._lanes_lock:
-            in_flight = lane.begin(lane.steps)
-        chunk = in_flight.source
+            chunk = lane.begin(lane.steps)
+        pixels = chunk.source.pixels() if chunk.source else None
         try:
             resident.set_engine_steps(self._engine, lane.steps)
-            in_flight.steps = self._engine.feed(row.session, Chunk(in_flight.chunk, chunk.pixels() if chunk else None))
+            chunk.steps = self._engine.feed(row.session, Chunk(chunk.index, pixels))
         except (EngineFailure, ValueError) as failure:
             self.reset(row.session, str(failure))
 
     def _mark_started(self, rows: list[Row], now_s: float) -> None:
         for row in rows:
-            in_flight = self._residents[row.session].lane.in_flight(row.chunk)
-            if not in_flight.started_s:
-                in_flight.started_s = now_s
-                self._metrics.queue_seconds.observe(max(0.0, now_s - in_flight.complete_s))
+            chunk = self._residents[row.session].lane.in_flight(row.chunk)
+            if not chunk.started_s:
+                chunk.started_s = now_s
+                self._metrics.queue_seconds.observe(max(0.0, now_s - chunk.complete_s))
 
     def _note(self, results: Sequence[RowResult], *, seconds: float) -> None:
         """Count the rows that were run, then take the checkpoints: each must know all rows of its session."""
@@ -137,13 +126,13 @@ class MicroSteps:
         for result in results:
             resident = self._residents[result.row.session]
             with self._lanes_lock:
-                in_flight = resident.lane.done(result.row)
-            if in_flight is not None:
-                finished.append((result, in_flight))
+                chunk = resident.lane.done(result.row)
+            if chunk is not None:
+                finished.append((result, chunk))
             told, steps = resident.listener.micro_step, self._engine.steps_in_use(result.row.session)
             self._tell(partial(told, seconds=seconds, rows=len(results), steps=steps))
-        for result, in_flight in finished:
-            self._finish(result, in_flight)
+        for result, chunk in finished:
+            self._finish(result, chunk)
         for session in {result.row.session for result in results} & self._residents.keys():
             self.tell_memory(self._residents[session])
 
@@ -154,46 +143,48 @@ class MicroSteps:
             resident.memory_bytes = size_bytes
             self._tell(partial(resident.listener.memory, size_bytes))
 
-    def _finish(self, result: RowResult, in_flight: LaneChunk) -> None:
+    def _finish(self, result: RowResult, chunk: LaneChunk) -> None:
+        """All rows of a chunk were run: note the session's state right after it, and wait for the pictures."""
         session = result.row.session
         resident = self._residents[session]
         if result.pictures is None:
-            self.reset(session, f"no pictures for chunk {in_flight.chunk}")
+            self.reset(session, f"no pictures for chunk {chunk.index}")
             return
-        checkpoint, digest = resident.take_checkpoint(self._engine), self._engine.sink_digest(session)
-        with self._lanes_lock:
-            resident.lane.decoding(in_flight, self._clock.monotonic())
-        finished = _Finished(resident, in_flight, checkpoint, digest)
-        result.pictures.add_done_callback(partial(self._decoded, finished))
 
-    def _decoded(self, finished: _Finished, pictures: Future[Frames]) -> None:
+        checkpoint = resident.take_checkpoint(self._engine)
+        digest = self._engine.sink_digest(session)
+        with self._lanes_lock:
+            resident.lane.decoding(chunk, self._clock.monotonic())
+        result.pictures.add_done_callback(partial(self._decoded, resident, chunk, checkpoint, digest))
+
+    def _decoded(
+        self, resident: Resident, chunk: LaneChunk, checkpoint: Checkpoint, digest: str, pictures: Future[Frames]
+    ) -> None:
         """A chunk's pictures are there, or the reason why there are none; on any thread.
 
         Those of a session that was closed or went back meanwhile are nobody's: it makes them again. Only now may a
         session go back to the state after the chunk: one that cannot be shown must not be its past.
         """
-        resident, in_flight, session = finished.resident, finished.in_flight, finished.resident.plan.session
-        now_s, failure = self._clock.monotonic(), pictures.exception()
+        session = resident.plan.session
+        now_s = self._clock.monotonic()
+        failure = pictures.exception()
         with self._lanes_lock:
-            if self._residents.get(session) is not resident or not resident.lane.shown(in_flight, now_s):
+            if self._residents.get(session) is not resident or not resident.lane.shown(chunk, now_s):
                 return
             if failure is None:
-                resident.checkpoint = finished.checkpoint
+                resident.checkpoint = checkpoint
                 resident.failures = 0
                 self._apart.discard(session)
-                if resident.policy is not None and now_s > in_flight.complete_s + resident.plan.deadline_s:
+                if resident.policy is not None and now_s > chunk.complete_s + resident.plan.deadline_s:
                     resident.policy.trouble(now_s)
             self._lanes_lock.notify()
+
         if failure is not None:
             reason = failure.reason if isinstance(failure, EngineFailure) else f"{type(failure).__name__}: {failure}"
             self._later(partial(self._reset_resident, resident, reason))
             return
         generated = GeneratedChunk(
-            frames=pictures.result(),
-            in_flight=in_flight,
-            generated_s=now_s,
-            checkpoint=finished.checkpoint,
-            sink_digest=finished.sink_digest,
+            frames=pictures.result(), chunk=chunk, generated_s=now_s, checkpoint=checkpoint, sink_digest=digest
         )
         self._tell(partial(resident.listener.generated, generated))
 

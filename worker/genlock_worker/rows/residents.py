@@ -107,7 +107,7 @@ class Resident:
         else:
             engine.restore(session, settings, checkpoint.state)
             chunks_in_flight = [
-                LaneChunk(m.chunk, m.steps, m.done, now_s, m.last, None) for m in checkpoint.chunks_in_flight
+                LaneChunk(m.index, m.steps, m.done, now_s, m.last, None) for m in checkpoint.chunks_in_flight
             ]
             with self.lanes_lock:
                 self.lane.reset(
@@ -139,5 +139,5 @@ class Resident:
 
     def take_checkpoint(self, engine: Engine) -> Checkpoint:
         """The session's state now, right after a chunk was finished."""
-        chunks_in_flight = tuple(InFlightMark(f.chunk, f.steps, f.done, f.last) for f in self.lane.chunks_in_flight)
+        chunks_in_flight = tuple(InFlightMark(f.index, f.steps, f.done, f.last) for f in self.lane.chunks_in_flight)
         return Checkpoint(engine.snapshot(self.plan.session), chunks_in_flight, self.lane.last_fed)

@@ -1,5 +1,6 @@
 """What one session's viewers and operators are told of it: meters, and the report made of them once a second."""
 
+import asyncio
 from collections import deque
 
 from genlock_core.clock import Clock
@@ -39,6 +40,8 @@ class SessionFigures:
         self.dropped = 0
         self.sink_digest = ""
         self.restored = False
+        self.first_sent = asyncio.Event()
+        """Set once a generated frame has gone out."""
         self._memory_bytes: int | None = None
         self._recovery_s: float | None = None
 
@@ -73,7 +76,7 @@ class SessionFigures:
             self._metrics.session_memory.labels(self._session).set(size_bytes)
 
     def generated(self, chunk: GeneratedChunk) -> None:
-        self.chunk = chunk.in_flight.chunk
+        self.chunk = chunk.chunk.index
         self.sink_digest = chunk.sink_digest
 
     def sent(self, frame: SentFrame) -> None:
@@ -89,14 +92,15 @@ class SessionFigures:
             self._chunk_latency.add(latency_s)
             self._metrics.chunk_latency.observe(latency_s)
         if self._misses.frames == 1:
-            self._first_sent(now_s)
+            self._note_first_sent(now_s)
         self._bytes.append((now_s, frame.bytes))
         while self._bytes[0][0] < now_s - RATE_WINDOW_S:
             self._bytes.popleft()
         for leg, duration_us in latency_budget(frame.stages).items():
             self._legs.setdefault(leg, deque(maxlen=LAST_FRAMES)).append(duration_us)
 
-    def _first_sent(self, now_s: float) -> None:
+    def _note_first_sent(self, now_s: float) -> None:
+        self.first_sent.set()
         if self._first_in_s is not None:
             self._first_frame_s = max(0.0, now_s - self._first_in_s)
             self._metrics.first_frame.observe(self._first_frame_s)

@@ -20,6 +20,7 @@ from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.engines.contract import StreamSettings
 from genlock_worker.output.encode import EncoderSettings
 from genlock_worker.output.output import Output, SentFrame
+from genlock_worker.output.pacing import Pacer
 from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.residents import SessionPlan
 from genlock_worker.session.controls import RequestedSettings
@@ -111,6 +112,7 @@ def output_for(
         session=str(spec.key),
         settings=EncoderSettings(size.width, size.height, spec.frame_rate, spec.output.bitrate),
         h264=services.h264,
+        pacer=Pacer(frame_rate=spec.frame_rate, deadline_s=spec.frame_deadline_ms / 1000),
         clock=services.clock,
         executor=executor,
         metrics=services.metrics,

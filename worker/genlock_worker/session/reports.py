@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
 
 from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
 from genlock_core.slo.report import StreamReport
 from genlock_core.spec.session import Phase
-from genlock_worker.session.gateway_channel import GatewayChannel
+from genlock_worker.output.output import Output
+from genlock_worker.session.control_stream import ControlFollower
+from genlock_worker.session.figures import SessionFigures
+from genlock_worker.snapshots.writer import SnapshotWriter
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +19,7 @@ REPORT_EVERY_S = 1.0
 
 
 class Reports:
-    """`run` tells once a second what `look` gives; phase Live is written as long as `owned` says that it may be."""
+    """Tells a session's state while it runs: `run` to its gateways, `go_live` to its record."""
 
     def __init__(
         self,
@@ -25,31 +27,38 @@ class Reports:
         *,
         epoch: int,
         claims: Claims,
-        channels: Collection[GatewayChannel],
-        look: Callable[[], StreamReport],
-        owned: Callable[[], bool],
+        figures: SessionFigures,
+        output: Output,
+        control: ControlFollower,
     ) -> None:
+        self.owned = True
+        """Whether this worker owns the session: another owner's record is not ours to write."""
         self._session = session
         self._epoch = epoch
         self._claims = claims
-        self._channels = channels
-        self._look = look
-        self._owned = owned
+        self._figures = figures
+        self._output = output
+        self._control = control
         self._is_live = False
 
-    async def run(self) -> None:
+    async def run(self, writer: SnapshotWriter) -> None:
         """Each second: the figures to every gateway, the phase to the record."""
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
-            report = self._look()
-            for channel in self._channels:
-                channel.send_report(report)
+            report = self._report(writer)
+            for channel in self._output.channels:
+                channel.connection.send_stats(channel.number, report.to_dict())
             if report.frames_out:
-                await self.write_live()
+                await self._write_live()
 
-    async def write_live(self) -> None:
+    async def go_live(self) -> None:
+        """Write phase Live as soon as the first frame has gone out."""
+        await self._figures.first_sent.wait()
+        await self._write_live()
+
+    async def _write_live(self) -> None:
         """Write phase Live, if it is not written yet; tried again with the next report if Redis is away."""
-        if self._is_live or not self._owned():
+        if self._is_live or not self.owned:
             return
         try:
             self._is_live = await self._claims.set_phase(self._session, self._epoch, Phase.LIVE) or self._is_live
@@ -59,3 +68,13 @@ class Reports:
     def write_again(self) -> None:
         """Redis has lost the phase: it is written with the next report."""
         self._is_live = False
+
+    def _report(self, writer: SnapshotWriter) -> StreamReport:
+        requested = self._control.requested
+        return self._figures.report(
+            prompt=requested.prompt,
+            requested_steps=requested.steps,
+            paused=requested.paused,
+            encoders=" ".join(self._output.encoder_names),
+            snapshot=writer.report,
+        )

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 ERROR_CHARS = 200
 _IN_FLIGHT = TypeAdapter(list[tuple[int, int, int, int, int]])
-"""(chunk, steps, done, run, capture_us) of each chunk in flight."""
+"""(index, steps, done, run, capture_us) of each chunk in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def to_snapshot(
     checkpoint: Checkpoint, *, session: str, model: str, version: int, epoch: int, control_id: str
 ) -> Snapshot:
     """A checkpoint in the form that is stored."""
-    chunks_in_flight = [[f.chunk, f.steps, f.done, f.last.run, f.last.capture_us] for f in checkpoint.chunks_in_flight]
+    chunks_in_flight = [[f.index, f.steps, f.done, f.last.run, f.last.capture_us] for f in checkpoint.chunks_in_flight]
     attributes = {"engine": dict(checkpoint.state.attributes), "flights": chunks_in_flight}
     return Snapshot(
         session=session,
@@ -71,7 +71,7 @@ def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
         raise SnapshotRefused(snapshot.session, "it has no engine attributes")
     state = EngineState(chunk=snapshot.chunk, attributes=engine, head=snapshot.head, blocks=snapshot.blocks)
     marks = tuple(
-        InFlightMark(chunk, steps, done, SourcePosition(run, us)) for chunk, steps, done, run, us in chunks_in_flight
+        InFlightMark(index, steps, done, SourcePosition(run, us)) for index, steps, done, run, us in chunks_in_flight
     )
     return Checkpoint(state, marks, snapshot.source)
 

@@ -192,7 +192,7 @@ async def test_a_session_that_is_reset_shows_what_one_shows_that_begins_now() ->
                 here.offer(session, index)
                 await here.generated(session, index + 1 + 6 * (session == "old"))
         old, new = here.told["old"].chunks[6:], here.told["new"].chunks
-        assert [chunk.in_flight.chunk for chunk in old] == [0, 1, 2]
+        assert [told.chunk.index for told in old] == [0, 1, 2]
         for one, other in zip(old, new, strict=True):
             assert np.abs(one.frames.astype(int) - other.frames).max() <= 1
             assert one.sink_digest != ""
@@ -230,7 +230,7 @@ async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_n
         sinks = bad.chunks[-1].sink_digest
         for session in plans:
             await here.generate(session, range(len(here.told[session].chunks), 7))
-        assert [chunk.in_flight.chunk for chunk in bad.chunks] == list(range(7)), "it went on from its checkpoint"
+        assert [told.chunk.index for told in bad.chunks] == list(range(7)), "it went on from its checkpoint"
         assert {chunk.sink_digest for chunk in bad.chunks[4:]} == {sinks}
         assert not good.resets
     async with in_worker(engine(forward=RowByRow(), vae=BlockVae())) as alone:
@@ -299,7 +299,7 @@ async def test_steps_that_do_not_fit_are_not_run_and_not_reported() -> None:
         assert set(told.steps) == {2}
         here.loop.apply("a", Change(steps=4))
         await here.generate("a", range(2, 4))
-        assert told.chunks[-1].in_flight.steps == told.steps[-1] == 3
+        assert told.chunks[-1].chunk.steps == told.steps[-1] == 3
         assert not told.resets
 
 
@@ -307,7 +307,7 @@ async def test_the_clean_row_of_a_session_without_a_camera_is_not_reported_as_a_
     async with in_worker(engine(vae=BlockVae())) as here:
         await here.open("a", settings(steps=2, text_only=True))
         await here.generate("a", range(2), text_only=True)
-        assert here.told["a"].chunks[-1].in_flight.steps == 3
+        assert here.told["a"].chunks[-1].chunk.steps == 3
         assert set(here.told["a"].steps) == {2}
 
 

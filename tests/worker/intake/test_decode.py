@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_worker.intake.crop import centre_crop, fit_picture
+from genlock_worker.intake.decode import centre_crop, fit_picture
 
 sides = st.integers(1, 4000)
 
