@@ -1,4 +1,7 @@
-"""What the operator's metrics are told, and when."""
+"""What the operator's metrics are told, and when.
+
+It stands above what it measures: the parts call what they were given, and know no metric.
+"""
 
 import asyncio
 import math
@@ -15,8 +18,7 @@ from genlock_operator.actions import ClaimWorker, CreatePod, MoveSession, Retire
 from genlock_operator.kube.api import STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.observed import PoolResource, StartUpTimes
 from genlock_operator.reasons import EventReason, Reason
-from genlock_operator.reconcile.executor import RealAction
-from genlock_operator.reconcile.outcome import Result
+from genlock_operator.reconcile.executor import ActionResult, RealAction
 from genlock_operator.watch.caches import Caches
 
 COUNT_EVERY_S: Final = 10.0
@@ -42,8 +44,11 @@ class Measures:
     """Translates what happens into metrics; `run` counts what is there."""
 
     def __init__(self, metrics: OperatorMetrics, clock: Clock, caches: Caches) -> None:
-        self._metrics, self._clock, self._caches = metrics, clock, caches
+        self._metrics = metrics
+        self._clock = clock
+        self._caches = caches
         self._pools: set[str] = set()
+        """Pools that have gauges."""
         self._heard_s: dict[str, tuple[str, float]] = {}
         """Sessions that wait for their first worker since we heard of them: uid, and when that was."""
 
@@ -74,9 +79,9 @@ class Measures:
         elif session is None or (key in self._heard_s and session.status.get("worker")):
             self._heard_s.pop(key, None)
 
-    def action(self, action: RealAction, result: Result) -> None:
+    def action(self, action: RealAction, result: ActionResult) -> None:
         """An action was carried out, or failed."""
-        done = result is Result.DONE
+        done = result is ActionResult.DONE
         match action:
             case ClaimWorker():
                 self._metrics.claims.labels("claimed" if done else result.value).inc()

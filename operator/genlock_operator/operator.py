@@ -1,4 +1,7 @@
-"""The operator put together: watches and readers that are always warm, and hands that move while this replica leads."""
+"""The operator put together: what it knows is always up to date, what it does it does only while this replica leads.
+
+This is the one place that knows every part; the parts are told what they need and nothing of each other.
+"""
 
 import asyncio
 import logging
@@ -23,7 +26,6 @@ from genlock_operator.kube.errors import NotFound, Unavailable
 from genlock_operator.kube.recorder import EventRecorder
 from genlock_operator.leader import Leader
 from genlock_operator.measures import Measures, Standing
-from genlock_operator.reconcile.cluster_actions import ClusterActions
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.loop import ReconcileLoop
 from genlock_operator.reconcile.pending import PendingSessions
@@ -31,11 +33,10 @@ from genlock_operator.reconcile.pool import PoolReconciler
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.resync import Resync
 from genlock_operator.reconcile.routing import Router
-from genlock_operator.reconcile.session import Board, SessionReconciler
+from genlock_operator.reconcile.session import SessionReconciler
 from genlock_operator.reconcile.store_state import StoreState
 from genlock_operator.reconcile.store_watch import StoreWatch
-from genlock_operator.reconcile.stream_actions import StreamActions
-from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.reconcile.tables import FigureTable, WorkerTable
 from genlock_operator.settings import OperatorSettings
 from genlock_operator.watch.caches import Caches
 from genlock_operator.watch.watcher import Watcher
@@ -54,20 +55,29 @@ class Operator:
     """`run` until `stop`; everything that it holds is closed then, and the lease is given back."""
 
     def __init__(self, settings: OperatorSettings, *, configuration: Configuration, store: Store, clock: Clock) -> None:
-        self._settings, self._configuration, self._clock = settings, configuration, clock
-        self.registry = CollectorRegistry()
-        self._metrics = OperatorMetrics(self.registry)
+        self._settings = settings
+        self._configuration = configuration
+        self._clock = clock
         self._begun = asyncio.Event()
-        self.caches, self.queue, self.waiting = Caches(), WorkQueue(clock), PendingSessions()
-        self.measures = Measures(self._metrics, clock, self.caches)
-        self.api = KubeClient(configuration, measure=self.measures.request)
-        claims, board = Claims(store), Board()
-        self.claims, self.state = claims, StoreState(clock)
-        workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
+        """Set when everything is known and this replica leads: from then on keys are worked on."""
+
+        # What is known: of the API server, of Redis, and of what sessions and pools tell each other.
         scope = settings.scope
-        self._router = Router(self.caches, self.waiting, self.queue)
-        self.watcher = Watcher(scope=scope, caches=self.caches, clock=clock, changed=self._changed)
+        claims = Claims(store)
+        workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
+        figures = FigureTable()
+        pending = PendingSessions()
+        self.caches = Caches()
+        self.queue = WorkQueue(clock)
+        self.store_state = StoreState(clock)
+
+        # What is told of it: metrics, health, Events.
+        self.registry = CollectorRegistry()
+        self.measures = Measures(OperatorMetrics(self.registry), clock, self.caches)
+        self.api = KubeClient(configuration, measure=self.measures.request)
         self.leader = Election(self._make_leader)
+        router = Router(self.caches, pending, self.queue, heard=self.measures.heard)
+        self.watcher = Watcher(scope=scope, caches=self.caches, clock=clock, changed=router.changed)
         self.health = OperatorHealth(
             clock,
             watch_age_s=self.watcher.age_s,
@@ -75,22 +85,27 @@ class Operator:
             waiting=lambda: len(self.queue) if self.leader.leading.is_set() else 0,
         )
         self._server = HealthServer(settings.health, self.health, self.registry)
-        self.teller = EventRecorder(self.api, identity=settings.identity, clock=clock, told=self.measures.event)
+        self.recorder = EventRecorder(self.api, identity=settings.identity, clock=clock, told=self.measures.event)
+
+        # What is done: read Redis, reconcile each key, and look at everything again now and then.
         self.store_watch = StoreWatch(
             claims=claims,
-            figures=FigureBoard(store),
+            board=FigureBoard(store),
             workers=workers,
-            board=board,
-            waiting=self.waiting,
+            figures=figures,
+            pending=pending,
             queue=self.queue,
-            state=self.state,
+            store_state=self.store_state,
             clock=clock,
-            ours=scope.covers,
+            scope=scope,
             beat=self.health.beat,
         )
-        self.hands = Executor(
-            StreamActions(claims, ControlStream(store)),
-            ClusterActions(self.api, self.caches, claims, self.teller),
+        self.executor = Executor(
+            claims=claims,
+            control=ControlStream(store),
+            api=self.api,
+            caches=self.caches,
+            recorder=self.recorder,
             may_act=self.leader.may_act,
             done=self.measures.action,
         )
@@ -98,29 +113,32 @@ class Operator:
             caches=self.caches,
             claims=claims,
             workers=workers,
-            board=board,
-            waiting=self.waiting,
+            figures=figures,
+            pending=pending,
             queue=self.queue,
-            hands=self.hands,
+            executor=self.executor,
             clock=clock,
             policy=settings.policy,
             public_url=settings.public_url,
-            store=self.state,
+            store_state=self.store_state,
         )
         pools = PoolReconciler(
             caches=self.caches,
             workers=workers,
-            waiting=self.waiting,
+            pending=pending,
             queue=self.queue,
-            hands=self.hands,
+            executor=self.executor,
             clock=clock,
             defaults=settings.workers,
-            store=self.state,
-            poke=self.store_watch.poke,
+            store_state=self.store_state,
             started=self.measures.started,
         )
-        self.labour = ReconcileLoop(
-            queue=self.queue, sessions=sessions, pools=pools, beat=self.health.beat, worked=self.measures.reconciled
+        self.loop = ReconcileLoop(
+            queue=self.queue,
+            sessions=sessions,
+            pools=pools,
+            beat=self.health.beat,
+            reconciled=self.measures.reconciled,
         )
         self.resync = Resync(
             api=self.api,
@@ -128,21 +146,22 @@ class Operator:
             claims=claims,
             pools=pools,
             queue=self.queue,
-            state=self.state,
+            store_state=self.store_state,
             beat=self.health.beat,
         )
 
     def _make_leader(self) -> tuple[Leader, Callable[[], Awaitable[None]]]:
-        scope, api = self._settings.scope, KubeClient(self._configuration, measure=self.measures.request)
-        identity = self._settings.identity
+        """A leader with a connection of its own, and what closes that: it runs in the election's thread."""
+        scope = self._settings.scope
+        api = KubeClient(self._configuration, measure=self.measures.request)
         leader = Leader(
-            api, namespace=scope.lease_namespace, name=scope.lease_name, identity=identity, clock=self._clock
+            api,
+            namespace=scope.lease_namespace,
+            name=scope.lease_name,
+            identity=self._settings.identity,
+            clock=self._clock,
         )
         return leader, api.close
-
-    def _changed(self, resource: Resource, key: str) -> None:
-        self.measures.heard(resource, key)
-        self._router.changed(resource, key)
 
     async def start(self) -> int:
         """Serve /healthz; the port. Raises OSError."""
@@ -159,6 +178,8 @@ class Operator:
             await self._wait_for_crds(stop)
             if stop.is_set():
                 return
+
+            # The watches are no part of `tasks`: at the end they go on until the lease is given back.
             watching = asyncio.create_task(self.watcher.run(self._configuration, spawned=spawned), name="watches")
             tasks = {asyncio.create_task(one, name=name) for name, one in self._loops(ready).items()}
             stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -186,18 +207,18 @@ class Operator:
             "events of Redis": self.store_watch.follow_events(),
             "workers of Redis": self.store_watch.poll_workers(),
             "figures of Redis": self.store_watch.poll_figures(),
-            "Events": self.teller.run(),
+            "Events": self.recorder.run(),
             "timers": self.queue.run_timers(),
             "measures": self.measures.run(self._standing),
             "resync": self._lead(ready),
-            **{f"worker {number}": self._labour() for number in range(self._settings.concurrency)},
+            **{f"reconciliation {number}": self._reconcile() for number in range(self._settings.concurrency)},
         }
 
     def _standing(self) -> Standing:
         return Standing(
             queue_depth=len(self.queue),
             leading=self.leader.leading.is_set(),
-            store_up=self.state.answers,
+            store_up=self.store_state.answers,
             watch_age_s=self.watcher.age_s(),
         )
 
@@ -210,9 +231,9 @@ class Operator:
         self._begun.set()
         await self.resync.run()
 
-    async def _labour(self) -> None:
+    async def _reconcile(self) -> None:
         await self._begun.wait()
-        await self.labour.run()
+        await self.loop.run()
 
     async def _wait_for_crds(self, stop: asyncio.Event) -> None:
         """kopf looks for the kinds once, when it starts: they have to be there, and ours to read."""

@@ -17,12 +17,12 @@ MOST = 40
 
 
 def dies_after(count: int) -> tuple[Callable[[Operator], None], list[RealAction], asyncio.Event]:
-    """An operator whose hands do `count` things and no more."""
+    """An operator that does `count` things and no more."""
     done: list[RealAction] = []
     dead = asyncio.Event()
 
     def prepare(operator: Operator) -> None:
-        perform = operator.hands.perform
+        perform = operator.executor.perform
 
         async def mortal(action: RealAction) -> str:
             if len(done) >= count:
@@ -31,12 +31,12 @@ def dies_after(count: int) -> tuple[Callable[[Operator], None], list[RealAction]
             done.append(action)
             return await perform(action)
 
-        operator.hands = operator.labour.sessions.hands = operator.labour.pools.hands = _Hands(mortal)  # type: ignore[assignment]
+        operator.executor = operator.loop.sessions.executor = operator.loop.pools.executor = _Executor(mortal)  # type: ignore[assignment]
 
     return prepare, done, dead
 
 
-class _Hands:
+class _Executor:
     def __init__(self, perform: Callable[[RealAction], object]) -> None:
         self.perform = perform
 

@@ -18,9 +18,7 @@ from genlock_operator.kube.errors import AlreadyExists, RequestRefused, Unavaila
 from genlock_operator.measures import Measures
 from genlock_operator.observed import Meta, SessionResource
 from genlock_operator.reasons import EventReason
-from genlock_operator.reconcile.cluster_actions import ClusterActions
 from genlock_operator.reconcile.executor import Executor, NotLeading
-from genlock_operator.reconcile.stream_actions import StreamActions
 from genlock_operator.watch.caches import Caches
 
 META = Meta("studio", "demo", "uid-1", 1, "1", 0, deleting=False)
@@ -71,7 +69,7 @@ class World:
 
 
 class Meter:
-    """Hands in that world, and what the metrics say of what they did."""
+    """An executor in that world, and what the metrics say of what they did."""
 
     def __init__(self) -> None:
         self.world, self.clock, self.caches = World(), ManualClock(), Caches()
@@ -79,9 +77,12 @@ class Meter:
         self.measures = Measures(OperatorMetrics(self.registry), self.clock, self.caches)
         self.leads = True
         claims: Any = self.world
-        self.hands = Executor(
-            StreamActions(claims, claims),
-            ClusterActions(claims, self.caches, claims, claims),
+        self.executor = Executor(
+            claims=claims,
+            control=claims,
+            api=claims,
+            caches=self.caches,
+            recorder=claims,
             may_act=lambda: self.leads,
             done=self.measures.action,
         )
@@ -96,7 +97,7 @@ class Meter:
         self.measures.heard(STREAM_SESSIONS, DEMO)
 
     async def tell_assigned(self) -> None:
-        await self.hands.perform(Tell("StreamSession", META, "Normal", EventReason.ASSIGNED.value, "w0 has it"))
+        await self.executor.perform(Tell("StreamSession", META, "Normal", EventReason.ASSIGNED.value, "w0 has it"))
 
 
 @pytest.fixture
@@ -116,21 +117,21 @@ async def test_claims_are_counted_by_what_became_of_them(
     meter: Meter, trouble: GenlockError | None, result: str, refusal: str
 ) -> None:
     meter.world.trouble = trouble
-    assert await meter.hands.perform(ClaimWorker(DEMO)) == refusal
+    assert await meter.executor.perform(ClaimWorker(DEMO)) == refusal
     assert meter.value("claims_total", result=result) == 1
 
 
 async def test_a_claim_without_redis_is_a_failed_one(meter: Meter) -> None:
     meter.world.trouble = NoConnection("nobody answers")
     with pytest.raises(NoConnection):
-        await meter.hands.perform(ClaimWorker(DEMO))
+        await meter.executor.perform(ClaimWorker(DEMO))
     assert meter.value("claims_total", result="failed") == 1
 
 
 @pytest.mark.parametrize(("won", "result"), [(True, "won"), (False, "adopted")])
 async def test_a_move_that_another_one_made_is_not_ours(meter: Meter, won: bool, result: str) -> None:
     meter.world.won = won
-    await meter.hands.perform(MoveSession(DEMO, 7, MoveCause.DRAIN))
+    await meter.executor.perform(MoveSession(DEMO, 7, MoveCause.DRAIN))
     assert meter.value("moves_total", cause="drain", result=result) == 1
 
 
@@ -145,7 +146,7 @@ async def test_a_move_that_another_one_made_is_not_ours(meter: Meter, won: bool,
 async def test_pods_that_were_not_created_are_counted_by_why(meter: Meter, trouble: GenlockError, result: str) -> None:
     meter.world.trouble = trouble
     with pytest.raises(type(trouble)):
-        await meter.hands.perform(CreatePod("studio/warm", POD))
+        await meter.executor.perform(CreatePod("studio/warm", POD))
     assert meter.value("pod_creations_total", pool="studio/warm", result=result) == 1
 
 
@@ -156,28 +157,28 @@ async def test_a_pod_that_was_there_was_not_created_twice(
     meter: Meter, trouble: GenlockError | None, result: str
 ) -> None:
     meter.world.trouble = trouble
-    await meter.hands.perform(CreatePod("studio/warm", POD))
+    await meter.executor.perform(CreatePod("studio/warm", POD))
     assert meter.value("pod_creations_total", pool="studio/warm", result=result) == 1
 
 
 @pytest.mark.parametrize(("fit", "refused"), [(Fit.NO_ROOM, True), (Fit.ELSEWHERE, True), (Fit.FITS, False)])
 async def test_a_fit_says_why_it_found_no_room(meter: Meter, fit: Fit, refused: bool) -> None:
     meter.world.fit_is = fit
-    assert bool(await meter.hands.perform(FitClaim(DEMO, 7))) is refused
+    assert bool(await meter.executor.perform(FitClaim(DEMO, 7))) is refused
 
 
 async def test_a_pod_whose_worker_still_has_sessions_stays_and_ends_no_drain(meter: Meter) -> None:
     meter.world.left = (DEMO,)
     counted: list[str] = []
-    meter.hands.done = lambda _action, result: counted.append(result.value)
-    await meter.hands.perform(RetirePod(META, WORKER, "it leaves"))
+    meter.executor.done = lambda _action, result: counted.append(result.value)
+    await meter.executor.perform(RetirePod(META, WORKER, "it leaves"))
     assert counted == ["left"]
 
 
 async def test_who_does_not_lead_does_nothing_and_counts_nothing(meter: Meter) -> None:
     meter.leads = False
     with pytest.raises(NotLeading):
-        await meter.hands.perform(ClaimWorker(DEMO))
+        await meter.executor.perform(ClaimWorker(DEMO))
     assert meter.value("claims_total", result="claimed") == 0
 
 

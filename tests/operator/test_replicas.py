@@ -10,8 +10,7 @@ import time
 import pytest
 
 from genlock_operator.kube.lease import DURATION_S
-from genlock_operator.reconcile.executor import RealAction
-from genlock_operator.reconcile.outcome import Result
+from genlock_operator.reconcile.executor import ActionResult, RealAction
 from tests.api_server import ApiServer
 from tests.operator.operators import Cluster, Fleet, arguments, run_operator, until
 
@@ -41,7 +40,7 @@ async def test_the_second_replica_goes_on_where_the_first_was_killed(
 ) -> None:
     acted_s: list[float] = []
 
-    def acted(_action: RealAction, _result: Result) -> None:
+    def acted(_action: RealAction, _result: ActionResult) -> None:
         acted_s.append(time.monotonic())
 
     await cluster.profile()
@@ -54,7 +53,7 @@ async def test_the_second_replica_goes_on_where_the_first_was_killed(
         status = await cluster.in_phase("before", "Assigned")
         await until("an Event tells of it", lambda: cluster.told("before", "Assigned"))
         assert not second.leader.may_act()
-        second.hands.done = acted
+        second.executor.done = acted
         os.kill(first.pid, signal.SIGKILL)
         killed_s = time.monotonic()
         await cluster.session("after")

@@ -134,5 +134,5 @@ async def test_a_status_is_written_over_nobody_elses(
         await cluster.patch("streamsessions", "demo", {"metadata": {"labels": {"by": "somebody"}}})
         assert seen is not None
         with pytest.raises(Conflict):
-            await operator.hands.perform(WriteSessionStatus(seen.meta, SessionStatus(worker="nobody")))
+            await operator.executor.perform(WriteSessionStatus(seen.meta, SessionStatus(worker="nobody")))
     assert (await cluster.get("streamsessions", "demo"))["status"]["worker"] == "w0"

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
+from pydantic import BaseModel
+
 from genlock_core.spec.session import API_VERSION
 
 Body: TypeAlias = dict[str, Any]
@@ -70,3 +72,20 @@ class KubeApi(Protocol):
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete this very object. Raises Conflict if another one has its name now."""
         ...
+
+
+def whole_status(status: BaseModel) -> Body:
+    """A status as a merge patch that replaces the whole of it: what has no value is null, which takes it away.
+
+    Not so inside of lists: those are replaced as they are, and the API server would keep the nulls.
+    """
+    whole: Body = status.model_dump(mode="json", by_alias=True)
+    return {name: _without_nulls(value) if isinstance(value, list) else value for name, value in whole.items()}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return value

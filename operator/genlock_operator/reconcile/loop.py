@@ -1,4 +1,4 @@
-"""The workers of the queue: take a key, reconcile, say how it went."""
+"""Take a key, reconcile it, say how it went: what each of the operator's concurrent loops does for ever."""
 
 import asyncio
 import logging
@@ -9,9 +9,8 @@ from typing import Final
 
 from genlock_operator.kube.errors import Conflict, KubeError, Unavailable
 from genlock_operator.reconcile.executor import NotLeading
-from genlock_operator.reconcile.keys import Key
 from genlock_operator.reconcile.pool import PoolReconciler
-from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.queue import WorkKey, WorkQueue
 from genlock_operator.reconcile.session import SessionReconciler
 
 logger = logging.getLogger(__name__)
@@ -27,22 +26,22 @@ class ReconcileLoop:
     sessions: SessionReconciler
     pools: PoolReconciler
     beat: Callable[[str], None]
-    worked: Callable[[str, str, float], None]
+    reconciled: Callable[[str, str, float], None]
     """Told of every reconciliation: kind, result (done, again, conflict or failed), seconds."""
 
     async def run(self) -> None:
         """Work for ever. Raises NotLeading."""
         while True:
-            key, _waited_s = await self.queue.get()
+            key = await self.queue.get()
             started = time.monotonic()
-            result = await self._one(key)
+            result = await self._reconcile(key)
             if result == "done" and self.queue.comes_again(key):
                 result = "again"
             self.queue.done(key, failed=result in ("conflict", "failed"))
-            self.worked(key.kind, result, time.monotonic() - started)
+            self.reconciled(key.kind, result, time.monotonic() - started)
             self.beat("reconcile")
 
-    async def _one(self, key: Key) -> str:
+    async def _reconcile(self, key: WorkKey) -> str:
         named: dict[str, object] = {key.kind: key.name}
         try:
             async with asyncio.timeout(LONGEST_S):
@@ -57,6 +56,7 @@ class ReconcileLoop:
         except NotLeading:
             raise
         except Exception:
+            # One object that the operator stumbles over must not stop the others.
             logger.exception("%s: a mistake of the operator's own; tried again later", key.name, extra=named)
             return "failed"
         return "done"

@@ -1,6 +1,6 @@
-"""Who waits for room, and what their pools say about it: the two things that sessions and pools tell each other.
+"""Which sessions wait for room, and what their pools say about it: what sessions and pools tell each other.
 
-Kept in memory alone: planning every session again, as a new leader does, makes it anew.
+It is kept in memory alone. A new leader plans every session again, which makes it anew.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from genlock_operator.observed import Demand, PoolOutlook
 
 @dataclass(slots=True)
 class PendingSessions:
-    """Sessions that wait, by name, and the pools' outlooks."""
+    """The demands of the sessions that wait, and the pools' outlooks."""
 
     _demands: dict[str, Demand] = field(default_factory=dict)
     _outlooks: dict[str, PoolOutlook] = field(default_factory=dict)
@@ -43,14 +43,9 @@ class PendingSessions:
         """Who waits for this pool, the oldest first."""
         return tuple(one for one in self._oldest_first() if one.pool == pool)
 
-    def waiting(self, pool: str | None = None) -> list[str]:
+    def names(self, pool: str | None = None) -> list[str]:
         """The sessions that wait (for this pool), the oldest first."""
         return [one.session for one in self._oldest_first() if pool is None or one.pool == pool]
-
-    def forget(self) -> None:
-        """Start anew."""
-        self._demands.clear()
-        self._outlooks.clear()
 
     def _oldest_first(self) -> list[Demand]:
         return sorted(self._demands.values(), key=lambda one: (one.since_ms, one.session))

@@ -24,6 +24,7 @@ class Placer:
     _by: object = None
     """What the known ones were found by."""
     _read: tuple[int, int] = (-1, -1)
+    """How often pools and profiles had changed when that was read."""
 
     def placement_of(self, session: ResolvedSession) -> Placement | Unplaceable:
         """As `placement_of` for these caches."""

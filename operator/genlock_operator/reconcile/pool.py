@@ -1,4 +1,8 @@
-"""One WorkerPool: observe, plan, act. A pod that the API server refuses to create is seen by the next plan."""
+"""One WorkerPool: observe, plan, act. A pod that the API server refuses to create is seen by the next plan.
+
+What its pods and Redis do not tell (which pod was refused last, how long workers took to start) is remembered here and
+may be lost.
+"""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +17,6 @@ from genlock_operator.actions import (
     CreatePod,
     LookAgain,
     MoveSession,
-    PoolAction,
     SetReserve,
     WritePoolStatus,
 )
@@ -23,14 +26,13 @@ from genlock_operator.plan.conditions import ConditionVerdict, conditions
 from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.plan.pool.plan import outlook_of, plan_pool
 from genlock_operator.reasons import PoolReason
-from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.placing import measured_of
-from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.queue import WorkQueue, pool_key, session_key
 from genlock_operator.reconcile.start_ups import StartUps
 from genlock_operator.reconcile.store_state import StoreState
-from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.reconcile.tables import WorkerTable
 from genlock_operator.watch.caches import Caches, Mistaken
 
 logger = logging.getLogger(__name__)
@@ -54,14 +56,12 @@ class PoolReconciler:
 
     caches: Caches
     workers: WorkerTable
-    waiting: PendingSessions
+    pending: PendingSessions
     queue: WorkQueue
-    hands: Executor
+    executor: Executor
     clock: Clock
     defaults: WorkerDefaults
-    store: StoreState
-    poke: Callable[[], None]
-    """Asks for a new reading of the workers, soon."""
+    store_state: StoreState
     started: Callable[[str, StartUpTimes], None]
     """Told of every worker that got ready."""
     _memories: dict[str, PoolMemory] = field(default_factory=dict)
@@ -76,18 +76,19 @@ class PoolReconciler:
         seen = self._observe(name)
         if seen is None:
             self._memories.pop(name, None)
-            self._tell_waiting(name, gone=True)
+            self._tell_pending(name, None)
             return
         try:
             again = await self._act(name, seen)
         except RedisError as error:
             logger.warning("%s: Redis does not answer: %s", name, error, extra={"pool": name})
-            self.store.failed()
+            self.store_state.failed()
             again = True
-        after = self._observe(name)
-        self._tell_waiting(name, after)
+
+        # What was just done changes what a waiting session is told.
+        self._tell_pending(name, self._observe(name))
         if again:
-            self.queue.add(keys.pool(name))
+            self.queue.add(pool_key(name))
 
     def forget_reserves(self) -> None:
         """Redis may have lost them."""
@@ -95,30 +96,29 @@ class PoolReconciler:
             memory.reserve = None
 
     async def _act(self, name: str, seen: PoolSeen) -> bool:
-        """Carry the plan out; whether to plan again at once, because a creation was refused or works again."""
+        """Carry the plan out; whether to plan again at once, because a creation was refused."""
         memory = self._memories[name]
         for action in plan_pool(seen, self.clock.wall_ms(), self.defaults):
             if isinstance(action, LookAgain):
-                self.queue.add_in(keys.pool(name), (action.at_ms - self.clock.wall_ms()) / 1_000)
+                self.queue.add_in(pool_key(name), (action.at_ms - self.clock.wall_ms()) / 1_000)
             elif isinstance(action, CreatePod):
                 if not await self._create(name, action):
                     return True
-            elif not (isinstance(action, SetReserve) and memory.reserve == action.thousandths):
-                await self._perform(name, action)
+            elif isinstance(action, SetReserve):
+                if memory.reserve != action.thousandths:
+                    await self.executor.perform(action)
+                    memory.reserve = action.thousandths
+            else:
+                await self.executor.perform(action)
+                if isinstance(action, _CHANGES_WORKERS):
+                    self.workers.outdated.set()
         return False
-
-    async def _perform(self, name: str, action: PoolAction) -> None:
-        await self.hands.perform(action)
-        if isinstance(action, SetReserve):
-            self._memories[name].reserve = action.thousandths
-        if isinstance(action, _CHANGES_WORKERS):
-            self.poke()
 
     async def _create(self, name: str, action: CreatePod) -> bool:
         """Create the pod; False if the API server said no, which the next plan has to know."""
         memory = self._memories[name]
         try:
-            await self.hands.perform(action)
+            await self.executor.perform(action)
         except RequestRefused as refused:
             reason = PoolReason.QUOTA_EXCEEDED.value if refused.quota else "Refused"
             memory.create_failure = CreateFailure(reason, refused.message, self.clock.wall_ms())
@@ -132,31 +132,34 @@ class PoolReconciler:
         if resource is None:
             return None
         memory = self._memories.setdefault(name, PoolMemory())
-        pods, workers = self.caches.pods_of(name), self.workers.of_pool(name)
+        pods = self.caches.pods_of(name)
+        workers = self.workers.of_pool(name)
         for times in memory.start_ups.look(pods, workers, self.workers.read_ms):
             self.started(name, times)
         return PoolSeen(
             resource=resource,
             pods=pods,
             workers=workers,
-            store_answers=self.store.knows_workers,
-            store_since_ms=self.store.since_ms,
+            store_answers=self.store_state.knows_workers,
+            store_since_ms=self.store_state.since_ms,
             nodes=self.caches.nodes,
-            demand=self.waiting.demand_for(name),
+            demand=self.pending.demand_for(name),
             create_failure=memory.create_failure,
             start_ups=tuple(memory.start_ups.times),
             measured=measured_of(resource, self.caches),
         )
 
-    def _tell_waiting(self, name: str, seen: PoolSeen | None = None, *, gone: bool = False) -> None:
-        outlook = None if gone or seen is None else outlook_of(seen, self.clock.wall_ms())
-        if self.waiting.note_outlook(name, outlook):
-            for session in self.waiting.waiting(name):
-                self.queue.add(keys.session(session))
+    def _tell_pending(self, name: str, seen: PoolSeen | None) -> None:
+        """Plan the sessions that wait for this pool again, if its outlook is another; None: the pool is gone."""
+        outlook = outlook_of(seen, self.clock.wall_ms()) if seen is not None else None
+        if self.pending.note_outlook(name, outlook):
+            for session in self.pending.names(name):
+                self.queue.add(session_key(session))
 
     async def _report_mistakes(self, mistaken: Mistaken) -> None:
         """A condition in the place of a plan, once; whatever runs, runs on."""
-        name, said = mistaken.meta.key, (mistaken.meta.uid, mistaken.meta.generation)
+        name = mistaken.meta.key
+        said = (mistaken.meta.uid, mistaken.meta.generation)
         if self._refused.get(name) == said:
             return
         message = f"the spec cannot be read: {'; '.join(mistaken.mistakes)}"
@@ -164,5 +167,5 @@ class PoolReconciler:
         generation = mistaken.meta.generation
         judged = conditions((), [verdict], generation=generation, now_ms=self.clock.wall_ms())
         status = WorkerPoolStatus(observed_generation=generation, conditions=judged)
-        await self.hands.perform(WritePoolStatus(mistaken.meta, status))
+        await self.executor.perform(WritePoolStatus(mistaken.meta, status))
         self._refused[name] = said

@@ -1,6 +1,7 @@
 """Everything is looked at again: when this replica begins to lead, when Redis came back, and every ten minutes.
 
-Also what should not be there: records of sessions whose object was deleted while nobody watched.
+So nothing depends on having heard of every change. It also finds what should not be there: records of sessions whose
+object was deleted while nobody watched.
 """
 
 import asyncio
@@ -14,9 +15,8 @@ from redis.exceptions import RedisError
 from genlock_core.claims.claims import Claims
 from genlock_operator.kube.api import KubeApi
 from genlock_operator.kube.errors import KubeError
-from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.pool import PoolReconciler
-from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.queue import WorkQueue, pool_key, session_key
 from genlock_operator.reconcile.store_state import StoreState
 from genlock_operator.watch.watcher import Watcher
 
@@ -36,15 +36,15 @@ class Resync:
     claims: Claims
     pools: PoolReconciler
     queue: WorkQueue
-    state: StoreState
+    store_state: StoreState
     beat: Callable[[str], None]
 
     async def run(self) -> None:
         """All at once now, and again whenever something may have been missed."""
         waited_s = EVERY_S
         while True:
-            if self.state.came_back.is_set() or waited_s >= EVERY_S:
-                self.state.came_back.clear()
+            if self.store_state.came_back.is_set() or waited_s >= EVERY_S:
+                self.store_state.came_back.clear()
                 self.pools.forget_reserves()
                 self.queue_all()
                 await self._queue_leftovers()
@@ -60,9 +60,9 @@ class Resync:
         """Every pool and session that is there; the oldest sessions first, as they were first to ask."""
         caches = self.watcher.caches
         for name in sorted({*caches.pools.keys(), *caches.mistaken}):
-            self.queue.add(keys.pool(name))
+            self.queue.add(pool_key(name))
         for session in sorted(caches.sessions, key=lambda one: (one.meta.created_ms, one.meta.key)):
-            self.queue.add(keys.session(session.meta.key))
+            self.queue.add(session_key(session.meta.key))
 
     async def _queue_leftovers(self) -> None:
         """Records of watched namespaces without a session."""
@@ -70,12 +70,12 @@ class Resync:
             names = await self.claims.sessions()
         except RedisError as error:
             logger.warning("the records cannot be listed, that comes later: %s", error)
-            self.state.failed()
+            self.store_state.failed()
             return
         known = self.watcher.caches.sessions
         for name in sorted(names):
             if self.watcher.scope.covers(name) and known.get(name) is None:
-                self.queue.add(keys.session(name))
+                self.queue.add(session_key(name))
 
     async def _sweep(self) -> None:
         try:

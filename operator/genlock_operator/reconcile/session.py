@@ -1,11 +1,10 @@
 """One StreamSession: observe, plan, act, and observe again after what changes the picture.
 
-Observing is what the caches, the worker table and the session's record say. Redis away is tried again; once it has been
-away for long, that is a plan of its own.
+What is observed comes from the caches, the worker table and the session's record in Redis. While Redis is away the
+session is tried again; once Redis has been away for long, its status says so.
 """
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -13,7 +12,6 @@ from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import WorkerView
-from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.sizing.placement import Placement
@@ -22,14 +20,13 @@ from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, LookAgain, SessionAct
 from genlock_operator.observed import Demand, SessionResource, SessionSeen
 from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.plan.session.plan import plan_session, plan_without_store
-from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.placing import Placer
-from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.queue import WorkQueue, pool_key, session_key
 from genlock_operator.reconcile.records import RecordReader
 from genlock_operator.reconcile.store_state import StoreState
-from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.reconcile.tables import FigureTable, WorkerTable
 from genlock_operator.watch.caches import Caches
 
 logger = logging.getLogger(__name__)
@@ -39,34 +36,28 @@ MAX_ROUNDS = 8
 
 
 @dataclass(slots=True)
-class Board:
-    """The figures that the gateways posted, as they were last read."""
-
-    figures: Mapping[str, PostedFigures] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
 class SessionReconciler:
     """Works on one session at a time per call; calls for different sessions run side by side."""
 
     caches: Caches
     claims: Claims
     workers: WorkerTable
-    board: Board
-    waiting: PendingSessions
+    figures: FigureTable
+    pending: PendingSessions
     queue: WorkQueue
-    hands: Executor
+    executor: Executor
     clock: Clock
     policy: SessionPolicy
     public_url: str
-    store: StoreState
+    store_state: StoreState
     _records: RecordReader = field(init=False)
     _placer: Placer = field(init=False)
-    _specs: dict[str, "_Spec"] = field(default_factory=dict)
+    _specs: dict[str, "_ReadSpec"] = field(default_factory=dict)
     """Of the sessions that are worked on."""
 
     def __post_init__(self) -> None:
-        self._records, self._placer = RecordReader(self.claims), Placer(self.caches)
+        self._records = RecordReader(self.claims)
+        self._placer = Placer(self.caches)
 
     async def reconcile(self, name: str) -> None:
         """Bring the session to where it should be, as far as that goes now. Raises KubeError, NotLeading."""
@@ -74,33 +65,34 @@ class SessionReconciler:
             await self._settle(name)
         except RedisError as error:
             logger.warning("%s: Redis does not answer: %s", name, error, extra={"session": name})
-            self.store.failed()
-            if self.store.away_for_long:
+            self.store_state.failed()
+            if self.store_state.away_for_long:
                 await self._while_away(name)
-            self.queue.add_in(keys.session(name), self.policy.retry_s)
+            self.queue.add_in(session_key(name), self.policy.retry_s)
         finally:
             self._specs.pop(name, None)
 
     async def _settle(self, name: str) -> None:
+        """Observe, plan and act until a plan changes nothing that the next one would see."""
         refusal = ""
         for _round in range(MAX_ROUNDS):
             seen = await self._observe(name, refusal)
             if await self._may_be_served(seen.record):
-                break
+                break  # its worker comes first; a claim now would take the stream away from it
             plan = plan_session(seen, self.clock.wall_ms(), self.policy)
             again, refusal = await self._act(name, plan.actions)
             if not again:
                 self._note(name, plan.demand)
                 return
-        self.queue.add_in(keys.session(name), self.policy.retry_s)
+        self.queue.add_in(session_key(name), self.policy.retry_s)
 
     async def _act(self, name: str, plan: list[SessionAction]) -> tuple[bool, str]:
-        """Carry the plan out, up to where it stops being true; whether it did, and what was refused."""
+        """Carry the plan out, up to where it stops being true; whether it did, and why there was no room."""
         for action in plan:
             if isinstance(action, LookAgain):
-                self.queue.add_in(keys.session(name), (action.at_ms - self.clock.wall_ms()) / 1_000)
+                self.queue.add_in(session_key(name), (action.at_ms - self.clock.wall_ms()) / 1_000)
                 continue
-            refusal = await self.hands.perform(action)
+            refusal = await self.executor.perform(action)
             if isinstance(action, CHANGES_WHAT_IS_SEEN):
                 return True, refusal
         return False, ""
@@ -109,6 +101,7 @@ class SessionReconciler:
         record = await self._records.record(name)
         worker = None
         if record is not None and record.owner is not None:
+            # The table is up to a second old: a worker that has just registered is asked for by name.
             worker = self.workers.views.get(record.owner.name)
             if worker is None or worker.identity != record.owner:
                 worker = await self.claims.worker(record.owner.name)
@@ -118,14 +111,14 @@ class SessionReconciler:
         """Whether its worker may only have had no time yet to tell a Redis that lost its data that it serves it."""
         if record is None or record.finished or record.owner is not None or not record.epoch:
             return False
-        self.store.noted(await self.claims.run_id())
-        return not self.store.knows_workers
+        self.store_state.noted(await self.claims.run_id())
+        return not self.store_state.knows_workers
 
     async def _while_away(self, name: str) -> None:
         """Say that Redis is away, and touch nothing else."""
         for action in plan_without_store(self._seen(name), self.clock.wall_ms()):
             if not isinstance(action, LookAgain):
-                await self.hands.perform(action)
+                await self.executor.perform(action)
 
     def _seen(
         self, name: str, record: SessionRecord | None = None, refusal: str = "", worker: WorkerView | None = None
@@ -142,9 +135,9 @@ class SessionReconciler:
             placement=placement,
             mistakes=mistakes,
             refusal=refusal,
-            outlooks=self.waiting.outlooks_of(choice.pool for choice in choices),
+            outlooks=self.pending.outlooks_of(choice.pool for choice in choices),
             worker=worker,
-            figures=self.board.figures.get(name),
+            figures=self.figures.figures.get(name),
             public_url=self.public_url,
         )
 
@@ -152,17 +145,17 @@ class SessionReconciler:
         """The spec, which costs more to read than all else of a look, once for all looks of a pass."""
         known = self._specs.get(resource.meta.key)
         if known is None or known.json != resource.spec_json:
-            known = self._specs[resource.meta.key] = _Spec(resource.spec_json, *read(resource))
+            known = self._specs[resource.meta.key] = _ReadSpec(resource.spec_json, *read(resource))
         return known.session, known.mistakes
 
     def _note(self, name: str, demand: Demand | None) -> None:
-        """Let the pools know who waits for them."""
-        for pool in self.waiting.note(name, demand):
-            self.queue.add(keys.pool(pool))
+        """Let the pools know which sessions wait for them."""
+        for pool in self.pending.note(name, demand):
+            self.queue.add(pool_key(pool))
 
 
 @dataclass(frozen=True, slots=True)
-class _Spec:
+class _ReadSpec:
     json: bytes
     session: ResolvedSession | None
     mistakes: tuple[str, ...]

@@ -1,4 +1,7 @@
-"""Whether Redis answers, as its readers last found, and since when; coming back is what everybody waits for."""
+"""Whether Redis answers, as its readers last found, and since when.
+
+It stands alone, as every reader tells it and every plan asks it.
+"""
 
 import asyncio
 import logging
@@ -27,6 +30,7 @@ class StoreState:
     _away_since_s: float | None = None
     _back_since_s: float | None = None
     _run_id: str | None = None
+    """Which process of Redis answered last."""
 
     def __post_init__(self) -> None:
         self.since_ms = self.clock.wall_ms()
@@ -66,5 +70,6 @@ class StoreState:
         self._run_id = run_id
 
     def _came_back(self) -> None:
-        self.since_ms, self._back_since_s = self.clock.wall_ms(), self.clock.monotonic()
+        self.since_ms = self.clock.wall_ms()
+        self._back_since_s = self.clock.monotonic()
         self.came_back.set()

@@ -1,14 +1,14 @@
-"""What Redis has to tell: events of sessions, the workers every second, figures every ten.
+"""What Redis has to tell: events of sessions, the workers every second, figures every ten seconds.
 
 Events are hints and may be missed: after every gap all is looked at again. Reading goes on while another replica
-leads, so that this one knows everything when its turn comes; only then do the keys mean work.
+leads, so that this one knows everything when its turn comes. Only then do the keys mean work.
 """
 
 import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -16,18 +16,18 @@ from redis.exceptions import RedisError
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.clock import Clock
-from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.pending import PendingSessions
-from genlock_operator.reconcile.queue import WorkQueue
-from genlock_operator.reconcile.session import Board
+from genlock_operator.reconcile.queue import WorkQueue, pool_key, session_key
 from genlock_operator.reconcile.store_state import StoreState
-from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.reconcile.tables import FigureTable, WorkerTable
+from genlock_operator.watch.watcher import Scope
 
 logger = logging.getLogger(__name__)
 
 BLOCK_MS: Final = 1_000
+"""How long one reading of the events waits for the next one."""
 POLL_EVERY_S: Final = 1.0
-POKED_AFTER_S: Final = 0.1
+OUTDATED_AFTER_S: Final = 0.1
 RETRY_S: Final = 0.5
 FIGURES_SPREAD_S: Final = 5.0
 """Sessions with new figures are planned within this time, not all at once."""
@@ -38,22 +38,17 @@ class StoreWatch:
     """Three loops; run each as a task. `beat` is told the name of a loop whenever it got round."""
 
     claims: Claims
-    figures: FigureBoard
+    board: FigureBoard
     workers: WorkerTable
-    board: Board
-    waiting: PendingSessions
+    figures: FigureTable
+    pending: PendingSessions
     queue: WorkQueue
-    state: StoreState
+    store_state: StoreState
     clock: Clock
-    ours: Callable[[str], bool]
-    """Whether a session `namespace/name` is of a watched namespace."""
+    scope: Scope
+    """Redis serves the whole installation; only what is of a watched namespace is queued."""
     beat: Callable[[str], None]
     spread: Callable[[], float] = lambda: random.uniform(0, FIGURES_SPREAD_S)  # noqa: S311 - no secret
-    _poked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def poke(self) -> None:
-        """Read the workers again, soon."""
-        self._poked.set()
 
     async def follow_events(self) -> None:
         """Queue every session that something happened to."""
@@ -62,15 +57,15 @@ class StoreWatch:
             try:
                 if after is None:
                     after = await self.claims.last_event()
-                    self.state.came_back.set()  # whatever happened before is found by looking at everything
+                    self.store_state.came_back.set()  # whatever happened before is found by looking at everything
                 for event in await self.claims.events(after, BLOCK_MS):
                     after = event.id
-                    if self.ours(event.session):
-                        self.queue.add(keys.session(event.session))
-                self.state.answered()
+                    if self.scope.covers(event.session):
+                        self.queue.add(session_key(event.session))
+                self.store_state.answered()
             except RedisError as error:
                 logger.warning("the events cannot be read: %s", error)
-                self.state.failed()
+                self.store_state.failed()
                 after = None
                 await asyncio.sleep(RETRY_S)
             self.beat("events")
@@ -82,7 +77,7 @@ class StoreWatch:
                 await self.read_workers()
             except RedisError as error:
                 logger.warning("the workers cannot be read: %s", error)
-                self.state.failed()
+                self.store_state.failed()
             self.beat("workers")
             await self._pause()
 
@@ -92,19 +87,19 @@ class StoreWatch:
             await self.read_workers()
             await self.read_figures()
         except RedisError:
-            self.state.failed()
+            self.store_state.failed()
 
     async def read_workers(self) -> None:
         """One reading. Raises RedisError."""
         views = {view.identity.name: view for view in await self.claims.workers()}
-        self.state.noted(await self.claims.run_id())
-        difference = self.workers.take(views, now_ms=self.clock.wall_ms())
-        for pool in sorted(difference.pools):
-            if self.ours(pool):
-                self.queue.add(keys.pool(pool))
-        if difference.roomier:
-            for session in self.waiting.waiting():
-                self.queue.add(keys.session(session))
+        self.store_state.noted(await self.claims.run_id())
+        changes = self.workers.take(views, now_ms=self.clock.wall_ms())
+        for pool in sorted(changes.pools):
+            if self.scope.covers(pool):
+                self.queue.add(pool_key(pool))
+        if changes.roomier:
+            for session in self.pending.names():
+                self.queue.add(session_key(session))
 
     async def poll_figures(self) -> None:
         """Keep the figures new; queue the sessions whose figures changed."""
@@ -118,16 +113,18 @@ class StoreWatch:
 
     async def read_figures(self) -> None:
         """One reading. Raises RedisError."""
-        before, self.board.figures = self.board.figures, await self.figures.read()
-        for session in before.keys() | self.board.figures.keys():
-            if before.get(session) != self.board.figures.get(session) and self.ours(session):
-                self.queue.add_in(keys.session(session), self.spread())
+        posted = await self.board.read()
+        before = self.figures.figures
+        self.figures.figures = posted
+        for session in before.keys() | posted.keys():
+            if before.get(session) != posted.get(session) and self.scope.covers(session):
+                self.queue.add_in(session_key(session), self.spread())
 
     async def _pause(self) -> None:
         try:
             async with asyncio.timeout(POLL_EVERY_S):
-                await self._poked.wait()
+                await self.workers.outdated.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(POKED_AFTER_S)
-        self._poked.clear()
+        await asyncio.sleep(OUTDATED_AFTER_S)
+        self.workers.outdated.clear()

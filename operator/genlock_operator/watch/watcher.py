@@ -18,8 +18,16 @@ from kubernetes.aio.client import Configuration
 
 from genlock_core.clock import Clock
 from genlock_operator.kube import credentials
-from genlock_operator.kube.api import LEASES, MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, KubeApi
-from genlock_operator.kube.api import Resource as KubeResource
+from genlock_operator.kube.api import (
+    LEASES,
+    MODEL_PROFILES,
+    NODES,
+    PODS,
+    STREAM_SESSIONS,
+    WORKER_POOLS,
+    KubeApi,
+    Resource,
+)
 from genlock_operator.kube.errors import KubeError
 from genlock_operator.plan.policy import ROLE_LABEL
 from genlock_operator.watch import facts
@@ -40,7 +48,7 @@ STOP_S: Final = 2.0
 LIST_AGAIN_S: Final = 3.0
 LOOK_S: Final = 0.05
 
-Changed = Callable[[KubeResource, str], None]
+Changed = Callable[[Resource, str], None]
 """Told of every object that changed or went, by its resource and `namespace/name`."""
 
 
@@ -59,14 +67,14 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _WatchedKind:
     """A kind that is watched. `take` keeps what it is told, and says False if that was known already.
 
     `indexed`: no handler of any kind runs before all of these are known (`kopf.index`). Only for kinds of which there
     are few: kopf wakes every object that waits for its indices each time that one of them is done.
     """
 
-    resource: KubeResource
+    resource: Resource
     take: Callable[[Any], bool | None]
     drop: Callable[[str, str], Any]
     indexed: bool = False
@@ -150,7 +158,7 @@ class Watcher:
 
     async def sweep(self, api: KubeApi) -> None:
         """Drop what is kept and is not there any more. Raises KubeError."""
-        kept: list[tuple[KubeResource, Kept[Any], str]] = [
+        kept: list[tuple[Resource, Kept[Any], str]] = [
             (STREAM_SESSIONS, self.caches.sessions, ""),
             (WORKER_POOLS, self.caches.pools, ""),
             (MODEL_PROFILES, self.caches.profiles, ""),
@@ -188,34 +196,34 @@ class Watcher:
             return await credentials.for_kopf(configuration)
 
         kopf.on.login(registry=registry)(login)
-        sources = [
-            _Source(WORKER_POOLS, self._take_pool, self._drop_pool, indexed=True),
-            _Source(MODEL_PROFILES, self._take_profile, self.caches.profiles.drop, indexed=True),
-            _Source(STREAM_SESSIONS, self._take_session, self.caches.sessions.drop),
-            _Source(PODS, self._take_pod, self.caches.pods.drop),
-            _Source(LEASES, self._take_lease, lambda _key, _uid: None),
+        all_watched = [
+            _WatchedKind(WORKER_POOLS, self._take_pool, self._drop_pool, indexed=True),
+            _WatchedKind(MODEL_PROFILES, self._take_profile, self.caches.profiles.drop, indexed=True),
+            _WatchedKind(STREAM_SESSIONS, self._take_session, self.caches.sessions.drop),
+            _WatchedKind(PODS, self._take_pod, self.caches.pods.drop),
+            _WatchedKind(LEASES, self._take_lease, lambda _key, _uid: None),
         ]
         if self.scope.nodes:
-            sources.append(_Source(NODES, self._take_node, self._drop_node))
-        for source in sources:
-            self._watch(registry, source)
+            all_watched.append(_WatchedKind(NODES, self._take_node, self._drop_node))
+        for watched in all_watched:
+            self._watch(registry, watched)
 
-    def _watch(self, registry: kopf.OperatorRegistry, source: "_Source") -> None:
-        resource = source.resource
+    def _watch(self, registry: kopf.OperatorRegistry, watched: _WatchedKind) -> None:
+        resource = watched.resource
 
         async def index(body: Any, **_: Any) -> None:
-            source.take(body)
+            watched.take(body)
 
         async def event(body: Any, **kwargs: Any) -> None:
             meta, kind = body["metadata"], cast("str | None", kwargs["type"])
             key = f"{meta.get('namespace', '')}/{meta['name']}"
-            known = not source.indexed and source.take(body) is False
+            known = not watched.indexed and watched.take(body) is False
             if not self.synced.is_set():
                 self._told.add(meta["uid"])
             elif kind is None:
                 self.listed_anew.set()
             if kind == "DELETED":
-                source.drop(key, meta["uid"])
+                watched.drop(key, meta["uid"])
             elif known and kind == "MODIFIED":
                 return  # a write of our own came back
             self.changed(resource, key)
@@ -224,7 +232,7 @@ class Watcher:
             (resource.group, resource.version, resource.plural) if resource.group else ("v1", resource.plural)
         )
         name = resource.plural
-        if source.indexed:
+        if watched.indexed:
             kopf.index(*where, id=f"keep-{name}", registry=registry)(index)
         kopf.on.event(*where, id=f"tell-{name}", registry=registry)(event)
 

@@ -152,7 +152,7 @@ class World(Cluster):
             create_failure=self.create_failure,
         )
 
-    # -- the operator's hands -----------------------------------------------------------------------------------------
+    # -- the operator acts --------------------------------------------------------------------------------------------
 
     def _operate(self, crash_after: int | None) -> None:
         seen = self.seen()

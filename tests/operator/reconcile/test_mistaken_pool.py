@@ -10,7 +10,7 @@ from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
 from genlock_operator.reconcile.queue import WorkQueue
 from genlock_operator.reconcile.store_state import StoreState
-from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.reconcile.tables import WorkerTable
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches, Mistaken
 
@@ -18,7 +18,7 @@ GOOD = {"model": "tiny", "engine": "mock", "gpu": {"product": "NVIDIA-H100", "co
 
 
 class Recorder:
-    """Hands that only remember."""
+    """An executor that only remembers."""
 
     def __init__(self) -> None:
         self.done: list[SessionAction | PoolAction] = []
@@ -29,12 +29,12 @@ class Recorder:
 
 
 @pytest.fixture
-def hands() -> Recorder:
+def executor() -> Recorder:
     return Recorder()
 
 
 @pytest.fixture
-def pools(hands: Recorder) -> PoolReconciler:
+def pools(executor: Recorder) -> PoolReconciler:
     clock, caches = ManualClock(), Caches()
     body = {"metadata": {"namespace": "studio", "name": "good", "uid": "uid-2", "resourceVersion": "1"}, "spec": GOOD}
     caches.pools.put(facts.pool_of(body))
@@ -42,13 +42,12 @@ def pools(hands: Recorder) -> PoolReconciler:
     return PoolReconciler(
         caches=caches,
         workers=WorkerTable(stuck_after_ms=30_000),
-        waiting=PendingSessions(),
+        pending=PendingSessions(),
         queue=WorkQueue(clock),
-        hands=hands,  # type: ignore[arg-type]
+        executor=executor,  # type: ignore[arg-type]
         clock=clock,
         defaults=WorkerDefaults(image="worker:1"),
-        store=StoreState(clock),
-        poke=lambda: None,
+        store_state=StoreState(clock),
         started=lambda _pool, _times: None,
     )
 
@@ -59,27 +58,27 @@ def mistaken(caches: Caches, *, generation: int) -> None:
     caches.mistaken[meta.key] = Mistaken(meta, ("spec.engine must be one of mock, diffusion",))
 
 
-async def test_it_says_what_is_wrong_and_does_nothing_else(pools: PoolReconciler, hands: Recorder) -> None:
+async def test_it_says_what_is_wrong_and_does_nothing_else(pools: PoolReconciler, executor: Recorder) -> None:
     await pools.reconcile("studio/odd")
-    (written,) = hands.done
+    (written,) = executor.done
     assert isinstance(written, WritePoolStatus)
     (condition,) = written.status.conditions
     assert (condition.type, condition.status, condition.reason) == ("Available", "Unknown", "Invalid")
     assert "spec.engine" in condition.message
 
 
-async def test_it_says_so_once_and_again_of_another_spec(pools: PoolReconciler, hands: Recorder) -> None:
+async def test_it_says_so_once_and_again_of_another_spec(pools: PoolReconciler, executor: Recorder) -> None:
     for _ in range(3):
         await pools.reconcile("studio/odd")
-    assert len(hands.done) == 1
+    assert len(executor.done) == 1
     mistaken(pools.caches, generation=2)
     await pools.reconcile("studio/odd")
-    assert len(hands.done) == 2
+    assert len(executor.done) == 2
 
 
-async def test_other_pools_are_planned_as_ever(pools: PoolReconciler, hands: Recorder) -> None:
+async def test_other_pools_are_planned_as_ever(pools: PoolReconciler, executor: Recorder) -> None:
     await pools.reconcile("studio/odd")
-    hands.done.clear()
+    executor.done.clear()
     await pools.reconcile("studio/good")
-    (status,) = [action for action in hands.done if isinstance(action, WritePoolStatus)]
+    (status,) = [action for action in executor.done if isinstance(action, WritePoolStatus)]
     assert status.meta.key == "studio/good"

@@ -3,10 +3,9 @@
 import pytest
 
 from genlock_core.clock import ManualClock
-from genlock_operator.reconcile import keys
-from genlock_operator.reconcile.queue import BACKOFF_BASE_S, BACKOFF_CAP_S, WorkQueue
+from genlock_operator.reconcile.queue import BACKOFF_BASE_S, BACKOFF_CAP_S, WorkKey, WorkQueue, session_key
 
-A, B = keys.session("ns/a"), keys.session("ns/b")
+A, B = session_key("ns/a"), session_key("ns/b")
 
 
 @pytest.fixture
@@ -19,10 +18,10 @@ def queue(clock: ManualClock) -> WorkQueue:
     return WorkQueue(clock, jitter=lambda: 1.0)
 
 
-def taken(queue: WorkQueue) -> list[keys.Key]:
+def taken(queue: WorkQueue) -> list[WorkKey]:
     found = []
     while (one := queue.take()) is not None:
-        found.append(one[0])
+        found.append(one)
     return found
 
 

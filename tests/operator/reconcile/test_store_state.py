@@ -10,13 +10,12 @@ from genlock_core.clock import ManualClock
 from genlock_operator.actions import PoolAction, SessionAction, Tell, WriteSessionStatus
 from genlock_operator.observed import Meta, PoolSeen, SessionResource
 from genlock_operator.plan.policy import SessionPolicy, WorkerDefaults
-from genlock_operator.reconcile import keys
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
-from genlock_operator.reconcile.queue import WorkQueue
-from genlock_operator.reconcile.session import Board, SessionReconciler
+from genlock_operator.reconcile.queue import WorkQueue, session_key
+from genlock_operator.reconcile.session import SessionReconciler
 from genlock_operator.reconcile.store_state import STORE_AWAY_AFTER_S, StoreState
-from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.reconcile.tables import FigureTable, WorkerTable
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches
 
@@ -32,7 +31,7 @@ class NoRedis:
 
 
 class Recorder:
-    """Hands that only remember."""
+    """An executor that only remembers."""
 
     def __init__(self) -> None:
         self.done: list[SessionAction | PoolAction] = []
@@ -53,60 +52,60 @@ def state(clock: ManualClock) -> StoreState:
 
 
 @pytest.fixture
-def hands() -> Recorder:
+def executor() -> Recorder:
     return Recorder()
 
 
 @pytest.fixture
-def sessions(clock: ManualClock, state: StoreState, hands: Recorder) -> SessionReconciler:
+def sessions(clock: ManualClock, state: StoreState, executor: Recorder) -> SessionReconciler:
     caches = Caches()
     caches.sessions.put(SessionResource(META, b"{}", b""))
     return SessionReconciler(
         caches=caches,
         claims=NoRedis(),  # type: ignore[arg-type]
         workers=WorkerTable(stuck_after_ms=30_000),
-        board=Board(),
-        waiting=PendingSessions(),
+        figures=FigureTable(),
+        pending=PendingSessions(),
         queue=WorkQueue(clock, jitter=lambda: 1.0),
-        hands=hands,  # type: ignore[arg-type]
+        executor=executor,  # type: ignore[arg-type]
         clock=clock,
         policy=SessionPolicy(),
         public_url="",
-        store=state,
+        store_state=state,
     )
 
 
 async def test_a_session_is_only_tried_again_while_redis_is_away_for_a_moment(
-    clock: ManualClock, sessions: SessionReconciler, hands: Recorder
+    clock: ManualClock, sessions: SessionReconciler, executor: Recorder
 ) -> None:
     await sessions.reconcile(NAME)
     clock.advance(STORE_AWAY_AFTER_S - 0.1)
     sessions.queue.release_due()
-    assert sessions.queue.take() == (keys.session(NAME), 0.0)
+    assert sessions.queue.take() == session_key(NAME)
     await sessions.reconcile(NAME)
-    assert hands.done == []
+    assert executor.done == []
 
 
 async def test_a_session_says_so_when_redis_stays_away(
-    clock: ManualClock, sessions: SessionReconciler, hands: Recorder
+    clock: ManualClock, sessions: SessionReconciler, executor: Recorder
 ) -> None:
     await sessions.reconcile(NAME)
     clock.advance(STORE_AWAY_AFTER_S)
     await sessions.reconcile(NAME)
-    written, told = hands.done
+    written, told = executor.done
     assert isinstance(written, WriteSessionStatus)
     assert isinstance(told, Tell)
     assert told.reason == "StoreAway"
 
 
 async def test_a_new_absence_is_a_new_wait(
-    clock: ManualClock, state: StoreState, sessions: SessionReconciler, hands: Recorder
+    clock: ManualClock, state: StoreState, sessions: SessionReconciler, executor: Recorder
 ) -> None:
     await sessions.reconcile(NAME)
     clock.advance(STORE_AWAY_AFTER_S)
     state.answered()
     await sessions.reconcile(NAME)
-    assert hands.done == []
+    assert executor.done == []
 
 
 def test_it_answers_since_it_was_first_asked_and_then_since_it_came_back(clock: ManualClock, state: StoreState) -> None:
@@ -129,7 +128,7 @@ def test_a_break_that_nobody_noticed_is_none(state: StoreState) -> None:
 
 
 async def test_a_pool_is_planned_by_when_redis_came_back(
-    clock: ManualClock, state: StoreState, hands: Recorder, monkeypatch: pytest.MonkeyPatch
+    clock: ManualClock, state: StoreState, executor: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[PoolSeen] = []
 
@@ -148,13 +147,12 @@ async def test_a_pool_is_planned_by_when_redis_came_back(
     reconciler = PoolReconciler(
         caches=caches,
         workers=WorkerTable(stuck_after_ms=30_000),
-        waiting=PendingSessions(),
+        pending=PendingSessions(),
         queue=WorkQueue(clock),
-        hands=hands,  # type: ignore[arg-type]
+        executor=executor,  # type: ignore[arg-type]
         clock=clock,
         defaults=WorkerDefaults(image="worker:1"),
-        store=state,
-        poke=lambda: None,
+        store_state=state,
         started=lambda _pool, _times: None,
     )
     await reconciler.reconcile("studio/warm")

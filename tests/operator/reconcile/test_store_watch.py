@@ -11,10 +11,10 @@ from genlock_core.clock import ManualClock
 from genlock_operator.observed import Demand
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.queue import WorkQueue
-from genlock_operator.reconcile.session import Board
 from genlock_operator.reconcile.store_state import StoreState
 from genlock_operator.reconcile.store_watch import StoreWatch
-from genlock_operator.reconcile.workers import WorkerTable
+from genlock_operator.reconcile.tables import FigureTable, WorkerTable
+from genlock_operator.watch.watcher import Scope
 
 A, B = "studio/a", "studio/b"
 
@@ -46,14 +46,14 @@ def watch(redis: Redis) -> StoreWatch:
     clock = ManualClock()
     return StoreWatch(
         claims=redis,  # type: ignore[arg-type]
-        figures=redis,  # type: ignore[arg-type]
+        board=redis,  # type: ignore[arg-type]
         workers=WorkerTable(stuck_after_ms=30_000),
-        board=Board(),
-        waiting=PendingSessions(),
+        figures=FigureTable(),
+        pending=PendingSessions(),
         queue=WorkQueue(clock),
-        state=StoreState(clock),
+        store_state=StoreState(clock),
         clock=clock,
-        ours=lambda name: name.startswith("studio/"),
+        scope=Scope(("studio",), "studio", "genlock-operator"),
         beat=lambda _loop: None,
         spread=lambda: 0.0,
     )
@@ -62,8 +62,8 @@ def watch(redis: Redis) -> StoreWatch:
 def queued(watch: StoreWatch) -> set[str]:
     found = set()
     while (taken := watch.queue.take()) is not None:
-        found.add(taken[0].name)
-        watch.queue.done(taken[0], failed=False)
+        found.add(taken.name)
+        watch.queue.done(taken, failed=False)
     return found
 
 
@@ -107,7 +107,7 @@ async def test_figures_of_namespaces_that_are_not_watched_are_nobodys(redis: Red
 async def test_room_that_came_calls_those_who_wait_and_room_that_went_only_the_pool(
     redis: Redis, watch: StoreWatch
 ) -> None:
-    watch.waiting.note(A, Demand(A, "studio/warm", 250, 0))
+    watch.pending.note(A, Demand(A, "studio/warm", 250, 0))
     redis.views = [view(free=0)]
     await watch.read_workers()
     assert queued(watch) == {"studio/warm"}

@@ -23,7 +23,7 @@ from genlock_operator.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
-class SessionPlan:
+class PlannedActions:
     """What one look at a session leads to."""
 
     actions: list[SessionAction]
@@ -32,29 +32,29 @@ class SessionPlan:
     """The room that the session waits for; its pool's plan counts it."""
 
 
-def plan_session(seen: SessionSeen, now_ms: int, policy: SessionPolicy) -> SessionPlan:
+def plan_session(seen: SessionSeen, now_ms: int, policy: SessionPolicy) -> PlannedActions:
     """The next actions for this session, and its demand."""
     resource, found = seen.resource, seen.record
     if resource is None or resource.meta.deleting:
         # A record without a uid is a gateway's own: no object ever made it, so nothing of it was deleted.
-        return SessionPlan(clear_away(found) if found is not None and found.uid else [])
+        return PlannedActions(clear_away(found) if found is not None and found.uid else [])
 
     facts = facts_of(seen, resource)
     if facts.foreign is not None and facts.foreign.uid:
-        return SessionPlan(clear_away(facts.foreign))
+        return PlannedActions(clear_away(facts.foreign))
     if facts.stored.phase in FINISHED:
-        return SessionPlan(after_the_end(facts, now_ms))
+        return PlannedActions(after_the_end(facts, now_ms))
     if facts.foreign is not None and facts.foreign.finished:
-        return SessionPlan(clear_away(facts.foreign))
+        return PlannedActions(clear_away(facts.foreign))
     if facts.record is not None and facts.record.finished:
-        return SessionPlan(finish(facts, facts.record, now_ms))
+        return PlannedActions(finish(facts, facts.record, now_ms))
 
     demand = demand_of(facts)
     steps = next_steps(facts, now_ms)
     if steps:
-        return SessionPlan(steps, demand)
+        return PlannedActions(steps, demand)
     status = status_of(facts, hindrances_of(facts), now_ms)
-    return SessionPlan(report(facts, status, now_ms, policy), demand)
+    return PlannedActions(report(facts, status, now_ms, policy), demand)
 
 
 def plan_without_store(seen: SessionSeen, now_ms: int) -> list[SessionAction]:

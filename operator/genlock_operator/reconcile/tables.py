@@ -1,15 +1,20 @@
-"""The workers that Redis knows, read every second, and what of their changes is worth a plan."""
+"""What Redis said last of the workers and of the sessions' figures.
 
+`store_watch` fills the tables, the reconcilers look at them; so a plan needs no round trip for what changes slowly.
+"""
+
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from genlock_core.claims.facts import WorkerState, WorkerView
+from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.rules import HEARTBEAT_STALE_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What changed from one reading to the next."""
+class WorkerChanges:
+    """What changed from one reading of the workers to the next."""
 
     pools: frozenset[str]
     """Pools with a worker that came, went, or is in another state, or otherwise used."""
@@ -19,34 +24,49 @@ class Difference:
 
 @dataclass(slots=True)
 class WorkerTable:
-    """The newest reading. `stuck_after_ms`: a heartbeat that is older is news to its pool."""
+    """The newest reading of the workers."""
 
     stuck_after_ms: int
+    """A heartbeat that is older than this is news to the worker's pool."""
     views: Mapping[str, WorkerView] = field(default_factory=dict)
     read_ms: int = 0
+    outdated: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by whoever has just changed workers: they are read again soon."""
 
-    def take(self, views: Mapping[str, WorkerView], *, now_ms: int) -> Difference:
+    def take(self, views: Mapping[str, WorkerView], *, now_ms: int) -> WorkerChanges:
         """Put a new reading in the place of the old one."""
-        before, self.views, self.read_ms = self.views, views, now_ms
+        before = self.views
+        self.views = views
+        self.read_ms = now_ms
+
         pools: set[str] = set()
         roomier: set[str] = set()
         for name in before.keys() | views.keys():
-            old, new = before.get(name), views.get(name)
+            old = before.get(name)
+            new = views.get(name)
             if self._gist(old) == self._gist(new):
                 continue
             pools |= {view.pool for view in (old, new) if view is not None}
             if new is not None and _room(new) > (0 if old is None else _room(old)):
                 roomier.add(new.pool)
-        return Difference(frozenset(pools), frozenset(roomier))
+        return WorkerChanges(frozenset(pools), frozenset(roomier))
 
     def of_pool(self, pool: str) -> dict[str, WorkerView]:
         return {name: view for name, view in self.views.items() if view.pool == pool}
 
     def _gist(self, view: WorkerView | None) -> object:
+        """What a change of concerns the worker's pool; every heartbeat has another age, so it is rounded."""
         if view is None:
             return None
         age = (view.heartbeat_age_ms > HEARTBEAT_STALE_MS) + (view.heartbeat_age_ms > self.stuck_after_ms)
         return view.identity, view.pool, view.state, view.capacity, view.free, view.sessions.keys(), age
+
+
+@dataclass(slots=True)
+class FigureTable:
+    """The newest figures that the gateways posted, by session."""
+
+    figures: Mapping[str, PostedFigures] = field(default_factory=dict)
 
 
 def _room(view: WorkerView) -> int:

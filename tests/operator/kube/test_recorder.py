@@ -30,12 +30,12 @@ class Api:
 
 
 class Desk:
-    """A teller, and what became of what it was told."""
+    """An event recorder, and what became of what it was told."""
 
     def __init__(self) -> None:
         self.api, self.clock = Api(), ManualClock()
         self.results: list[str] = []
-        self.teller = EventRecorder(
+        self.recorder = EventRecorder(
             self.api,  # type: ignore[arg-type]
             identity="replica",
             clock=self.clock,
@@ -44,11 +44,11 @@ class Desk:
 
     def tell(self, message: str, *, uid: str = "uid-1") -> None:
         meta = Meta("studio", "demo", uid, 1, "1", 0, deleting=False)
-        self.teller.tell(Tell("StreamSession", meta, "Normal", "Assigned", message))
+        self.recorder.tell(Tell("StreamSession", meta, "Normal", "Assigned", message))
 
     async def post(self) -> None:
         """Until nothing waits."""
-        running = asyncio.create_task(self.teller.run())
+        running = asyncio.create_task(self.recorder.run())
         for _ in range(1_000):
             await asyncio.sleep(0)
         running.cancel()
