@@ -17,6 +17,8 @@ from e2e.surroundings import Surroundings
 from e2e.watcher import Suffered
 from genlock_core.tokens import Keyring
 
+pytest_plugins = ["tests.leaks"]
+
 LINES = pytest.StashKey[list[str]]()
 FAILED = pytest.StashKey[bool]()
 

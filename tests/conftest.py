@@ -10,7 +10,7 @@ import pytest
 hypothesis.settings.register_profile("genlock", deadline=None)
 hypothesis.settings.load_profile("genlock")
 
-pytest_plugins = ["tests.browsers", "tests.fake_kubelet", "tests.kube_fixtures", "tests.redis_servers"]
+pytest_plugins = ["tests.browsers", "tests.fake_kubelet", "tests.kube_fixtures", "tests.leaks", "tests.redis_servers"]
 
 
 def pytest_collection_finish() -> None:
