@@ -1,8 +1,6 @@
 """What the tests of the running operator share: a namespace to work in, and workers without processes."""
 
-import gc
-import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -11,17 +9,6 @@ from genlock_core import store as stores
 from tests.api_server import ApiServer
 from tests.kube_fixtures import apply
 from tests.operator.operators import Cluster, Fleet
-
-
-@pytest.fixture(autouse=True)
-def collected(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A TLS connection that waits for the other side's goodbye when a test's loop is closed is left to the garbage
-    collector: it is collected here, after the loop, and not in the middle of another test."""
-    yield
-    if "kube_server" in request.fixturenames:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @pytest.fixture
