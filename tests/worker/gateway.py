@@ -15,11 +15,13 @@ from genlock_core.link.events import (
     KeyFrameWanted,
     LinkIdentity,
     MediaReceived,
+    PictureReceived,
     StatsReceived,
 )
-from genlock_core.link.messages import After, LinkRole, Open
+from genlock_core.link.messages import After, LinkRole, Open, Subscribe
 from genlock_core.media import Codec
 from genlock_core.slo.report import StreamReport
+from genlock_core.subscriptions.subscription import Subscription
 from genlock_worker.intake.chunks import Picture
 from genlock_worker.intake.decode import Decoder, fit_frame
 from genlock_worker.intake.pattern import draw
@@ -43,6 +45,7 @@ class Viewer:
     refused: ChannelRefused | None = None
     closed: ChannelClosed | None = None
     key_frames_wanted: int = 0
+    stills: list[PictureReceived] = field(default_factory=list)
     _decoders: dict[Codec, Decoder] = field(default_factory=dict)
 
     def take(self, media: MediaReceived) -> None:
@@ -73,11 +76,7 @@ class FakeGateway:
         after: After | None = None,
     ) -> Viewer:
         """Open a channel; returns when it was answered."""
-        link = self._links.get(address)
-        if link is None or link.closed.done():
-            link = await connect(address, identity=self.identity, secrets=[SECRET], clock=SystemClock())
-            self._links[address] = link
-            self._tasks.append(asyncio.create_task(self._follow(link)))
+        link = await self.linked(address)
         channel = link.open(
             Open(
                 session=session,
@@ -88,8 +87,26 @@ class FakeGateway:
                 after=after,
             )
         )
+        return await self._answered(link, channel, session)
+
+    async def subscribe(self, address: str, subscription: Subscription, *, ttl_s: float = 30.0) -> Viewer:
+        """Ask for pictures; returns when it was answered."""
+        link = await self.linked(address)
+        channel = link.subscribe(Subscribe.of(subscription, ttl_s=ttl_s))
+        return await self._answered(link, channel, subscription.session)
+
+    async def linked(self, address: str) -> LinkConnection:
+        """The link to a worker, made if it is not up."""
+        link = self._links.get(address)
+        if link is None or link.closed.done():
+            link = await connect(address, identity=self.identity, secrets=[SECRET], clock=SystemClock())
+            self._links[address] = link
+            self._tasks.append(asyncio.create_task(self._follow(link)))
+        return link
+
+    async def _answered(self, link: LinkConnection, channel: int, session: str) -> Viewer:
         viewer = self.viewers[(link, channel)] = Viewer(session, channel)
-        await until(lambda: viewer.opened is not None or viewer.refused is not None, "an answer to OPEN")
+        await until(lambda: viewer.opened is not None or viewer.refused is not None, "an answer from the worker")
         return viewer
 
     async def _follow(self, link: LinkConnection) -> None:
@@ -106,6 +123,8 @@ class FakeGateway:
                     viewer.closed = event
                 case MediaReceived():
                     viewer.take(event)
+                case PictureReceived():
+                    viewer.stills.append(event)
                 case StatsReceived():
                     viewer.reports.append(StreamReport.model_validate(event.report))
                 case HandedOver():

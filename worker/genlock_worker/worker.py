@@ -27,6 +27,7 @@ from genlock_worker.engines.contract import Engine
 from genlock_worker.output.encode import choose_h264
 from genlock_worker.ownership.agent import Agent
 from genlock_worker.ownership.link_server import GatewayLink
+from genlock_worker.preview.previews import Previews
 from genlock_worker.probes.health import Serving, WorkerHealth
 from genlock_worker.probes.start_up import StartPhase
 from genlock_worker.rows.cost_model import CostModel
@@ -111,6 +112,10 @@ class Worker:
 
     async def _listen(self) -> None:
         settings, traffic = self.settings, self._metrics.link_bytes
+        self.previews = Previews(
+            lambda session: self.agent.sessions.get(session), clock=self._clock, metrics=self._metrics
+        )
+        self._ending.push_async_callback(self.previews.close)
         self._server: LinkServer = await serve(
             settings.listen.host,
             settings.listen.port,
@@ -151,7 +156,9 @@ class Worker:
         )
 
     async def _serve_gateway(self, connection: LinkConnection) -> None:
-        link = GatewayLink(connection, directory=self.agent, clock=self._clock, metrics=self._metrics)
+        link = GatewayLink(
+            connection, directory=self.agent, previews=self.previews, clock=self._clock, metrics=self._metrics
+        )
         await link.serve()
 
     async def wait(self) -> None:

@@ -146,6 +146,24 @@ class WorkerMetrics(Bundle):
         about("genlock_encoder_seconds", "Time to encode one frame, by codec", "codec", buckets=LATENCY_BUCKETS_S),
     ]
     encoder_bytes: Annotated[Counter, about("genlock_encoder_bytes", "Bytes of generated video, by codec", "codec")]
+    preview_taps: Annotated[Gauge, about("genlock_preview_taps", "Sessions of this worker that are previewed now")]
+    preview_pictures: Annotated[Counter, about("genlock_preview_pictures", "Pictures encoded for previews")]
+    preview_encode_seconds: Annotated[
+        Histogram,
+        about(
+            "genlock_preview_encode_seconds",
+            "Picture taken to its JPEG file there, the wait for the thread included",
+            buckets=LATENCY_BUCKETS_S,
+        ),
+    ]
+    preview_refusals: Annotated[
+        Counter,
+        about(
+            "genlock_preview_refusals",
+            "Subscriptions to pictures that were refused: not-served, not-owner or no-slot",
+            "reason",
+        ),
+    ]
     heartbeats: Annotated[
         Counter, about("genlock_worker_heartbeats", "Renewals of the leases; result: ok or failed", "result")
     ]

@@ -4,7 +4,7 @@ A subscription has a time to live and is renewed while somebody still asks. So a
 asked for, costs nothing for longer than that time, whatever its connection says.
 """
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -62,12 +62,15 @@ class Subscribers(Generic[Key]):
             del self._subscribers[key]
         return over
 
-    def take_due(self, now_s: float) -> tuple[Key, ...]:
+    def take_due(self, now_s: float, *, served: Collection[Key] = ()) -> tuple[Key, ...]:
         """Whoever is to have the frame of this moment; their next one is due a period of their rate later.
 
-        Turns that nobody could use do not add up: after a pause a subscriber has one frame, not a burst.
+        `served` have had that frame already and keep their turn. Turns that nobody could use do not add up: after a
+        pause a subscriber has one frame, not a burst.
         """
-        due = tuple(key for key, subscriber in self._subscribers.items() if subscriber.due_s <= now_s)
+        due = tuple(
+            key for key, subscriber in self._subscribers.items() if subscriber.due_s <= now_s and key not in served
+        )
         for key in due:
             rate = self._subscribers[key].subscription.rate
             self._subscribers[key].due_s = now_s if rate is None else now_s + 1 / rate

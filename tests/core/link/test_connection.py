@@ -22,12 +22,15 @@ from genlock_core.link.events import (
     OpenRequested,
     PeerLeft,
     PeerSilent,
+    PictureReceived,
+    SubscriptionRequested,
 )
 from genlock_core.link.liveness import LinkTimings
-from genlock_core.link.messages import LinkRole, Open
+from genlock_core.link.messages import LinkRole, Open, Subscribe
 from genlock_core.link.outbox import OutboxLimits
 from genlock_core.link.server import LinkServer, serve
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, SourcePosition, StillPicture
+from genlock_core.subscriptions.preview import preview_of
 
 GATEWAY = LinkIdentity(LinkRole.GATEWAY, "g0", "g0-a")
 WORKER = LinkIdentity(LinkRole.WORKER, "w0", "w0-a")
@@ -266,6 +269,33 @@ async def test_a_peer_that_does_not_read_costs_bounded_memory_and_asks_for_an_id
         assert dropped.count > 100
         release.set()
         await connection.close()
+
+
+async def test_a_subscriber_that_never_reads_costs_one_picture() -> None:
+    subscribed: asyncio.Future[tuple[LinkConnection, int]] = asyncio.get_running_loop().create_future()
+
+    async def serving(connection: LinkConnection) -> None:
+        request = await until(connection, SubscriptionRequested)
+        assert isinstance(request, SubscriptionRequested)
+        connection.accept(request.channel, 1)
+        subscribed.set_result((connection, request.channel))
+        await connection.closed
+
+    async with worker(serving) as server:
+        gateway = await link(server)
+        gateway.subscribe(Subscribe.of(preview_of("default/demo", epoch=1, subscriber="g0"), ttl_s=5.0))
+        await until(gateway, ChannelOpened)
+        gateway._writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connection, channel = await subscribed
+        for number in range(500):
+            assert connection.send_picture(channel, StillPicture(bytes(100_000), SourcePosition(1, number)))
+            await asyncio.sleep(0)
+        assert connection._protocol.buffered_bytes <= 100_000
+        gateway._writer.transport.resume_reading()  # type: ignore[attr-defined]
+        async for event in gateway.events():
+            if isinstance(event, PictureReceived) and event.picture.position.capture_us == 499:
+                break
+        await gateway.close()
 
 
 async def test_a_slow_owner_slows_the_peer_and_loses_nothing() -> None:

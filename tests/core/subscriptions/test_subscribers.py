@@ -37,6 +37,12 @@ def test_turns_that_nobody_could_use_do_not_add_up() -> None:
     assert those.take_due(105.0) == ("a",)
 
 
+def test_whoever_has_had_the_frame_keeps_its_turn() -> None:
+    those = subscribers(a=ONCE_A_SECOND, b=ONCE_A_SECOND)
+    assert those.take_due(100.0, served={"a"}) == ("b",)
+    assert those.take_due(100.1) == ("a",)
+
+
 def test_who_is_not_heard_of_is_out_after_its_time() -> None:
     those = subscribers(a=ONCE_A_SECOND, b=ONCE_A_SECOND)
     those.renew("b", ttl_s=5.0, now_s=103.0)

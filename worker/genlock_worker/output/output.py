@@ -87,6 +87,11 @@ class Output:
         return tuple(sorted(encoding.encoder.name for encoding in self._encodings.values()))
 
     @property
+    def last(self) -> OutputFrame | None:
+        """The last frame that went out, None before the first."""
+        return self._last
+
+    @property
     def is_drained(self) -> bool:
         """Nothing waits to go out or is being encoded."""
         return not self._waiting and not self._emitting

@@ -21,6 +21,8 @@ from genlock_core.link.events import (
     MediaReceived,
     OpenRequested,
     SourceChanged,
+    SubscriptionRenewed,
+    SubscriptionRequested,
 )
 from genlock_core.link.messages import RefusalReason
 from genlock_core.media import Codec
@@ -29,6 +31,8 @@ from genlock_core.process.tasks import OwnedTasks
 from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.intake.publisher import SourceUnit
 from genlock_worker.output.gateway_channel import ChannelRefusal, GatewayChannel
+from genlock_worker.preview.picture_channel import PictureChannel
+from genlock_worker.preview.previews import Previews
 from genlock_worker.session.live_session import LiveSession, State
 
 logger = logging.getLogger(__name__)
@@ -50,10 +54,17 @@ class GatewayLink:
     """One connection of a gateway: `serve` runs until it is down."""
 
     def __init__(
-        self, connection: LinkConnection, *, directory: Directory, clock: Clock, metrics: WorkerMetrics
+        self,
+        connection: LinkConnection,
+        *,
+        directory: Directory,
+        previews: Previews,
+        clock: Clock,
+        metrics: WorkerMetrics,
     ) -> None:
         self._connection = connection
         self._directory = directory
+        self._previews = previews
         self._clock = clock
         self._metrics = metrics
         self._channels: dict[int, tuple[LiveSession, GatewayChannel]] = {}
@@ -72,6 +83,7 @@ class GatewayLink:
             self._tasks.cancel()
             for session, channel in self._channels.values():
                 session.detach(channel)
+            self._previews.forget(self._connection)
             logger.info("gateway %s left", self._connection.peer.name)
 
     def _take(self, event: Event) -> None:
@@ -83,7 +95,12 @@ class GatewayLink:
                 name = f"open channel {event.channel} for {self._connection.peer.name}"
                 self._opening[event.channel] = opening = self._tasks.start(self._open(event), name=name)
                 opening.add_done_callback(lambda _: self._opening.pop(event.channel, None))
+            case SubscriptionRequested():
+                self._previews.subscribe(PictureChannel(self._connection, event.channel), event.request)
+            case SubscriptionRenewed():
+                self._previews.renew(PictureChannel(self._connection, event.channel), ttl_s=event.ttl_s)
             case ChannelClosed():
+                self._previews.unsubscribe(PictureChannel(self._connection, event.channel))
                 if (abandoned := self._opening.get(event.channel)) is not None:
                     abandoned.cancel()
                 if (known := self._channels.pop(event.channel, None)) is not None:

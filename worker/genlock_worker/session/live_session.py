@@ -23,6 +23,7 @@ from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.intake.intake import Intake
 from genlock_worker.intake.source import SourceFailed
 from genlock_worker.output.gateway_channel import ChannelRefusal, GatewayChannel
+from genlock_worker.output.pacing import OutputFrame
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.controls import RequestedSettings
@@ -222,6 +223,16 @@ class LiveSession:
         if not self.output.channels:
             self.alone.set()
             self.intake.set_linked(linked=False)
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether it runs here, under an epoch that nobody has overtaken."""
+        return self.state is State.RUNNING
+
+    @property
+    def shown(self) -> OutputFrame | None:
+        """The last frame that went out, for whoever looks at it from beside."""
+        return self.output.last
 
     def _ask_publisher(self, codec: Codec) -> None:
         for channel in self.output.channels:
