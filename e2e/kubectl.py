@@ -37,10 +37,14 @@ async def run(*command: str, stdin: str | None = None, timeout_s: float = 120.0,
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(None if stdin is None else stdin.encode()), timeout_s)
-    except TimeoutError:
-        process.kill()
+    except BaseException as error:
+        # Whoever is cancelled here leaves no process behind either.
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.communicate()
-        raise CommandFailed(f"{' '.join(command)}: not done within {timeout_s:g} s") from None
+        if isinstance(error, TimeoutError):
+            raise CommandFailed(f"{' '.join(command)}: not done within {timeout_s:g} s") from None
+        raise
     if process.returncode:
         raise CommandFailed((err or out).decode().strip() or f"{command[0]} ended with {process.returncode}")
     return out.decode().strip()

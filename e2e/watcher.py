@@ -18,6 +18,7 @@ import av
 from genlock_cli.api import GatewayProblem
 from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
 from genlock_core.media import Codec
+from genlock_core.process.tasks import end_tasks, wait_first
 from tests.process.frame_counter import read_counter
 
 CUT_S = 10.0
@@ -102,8 +103,7 @@ class _Screen:
         return not (self.viewer.frames.empty() and self.pictures.empty())
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
         await self.viewer.close()
 
     async def _look(self) -> None:
@@ -141,6 +141,8 @@ class Watcher:
         self._loop = asyncio.get_running_loop()
         self._stretches: list[Suffered] = []
         self._screen: _Screen | None = None
+        # The screen, and while it changes over the next one.
+        self._open: set[_Screen] = set()
         self._last_s: float | None = None
         self._last_counter: int | None = None
         self._told_s: float | None = None
@@ -161,11 +163,9 @@ class Watcher:
         try:
             yield watcher
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if watcher._screen is not None:
-                await watcher._screen.close()
+            await end_tasks(tasks)
+            for screen in list(watcher._open):
+                await watcher._leave(screen)
 
     @contextmanager
     def since(self) -> Iterator[Suffered]:
@@ -219,27 +219,27 @@ class Watcher:
                     await self._change_over(screen)
                 else:
                     self._cut("the connection ended without a reconnect to follow")
-                    await screen.close()
+                    await self._leave(screen)
                     self._screen = await self._connect()
             finally:
-                for task in (picture, asked, lost):
-                    task.cancel()
-                await asyncio.gather(picture, asked, lost, return_exceptions=True)
+                await end_tasks([picture, asked, lost])
 
     async def _change_over(self, old: _Screen) -> None:
         """The gateway drains: watch the old screen until the new one shows a picture."""
         arriving = asyncio.create_task(self._first_picture())
-        while not arriving.done():
-            picture = asyncio.create_task(old.pictures.get())
-            await asyncio.wait({picture, arriving}, return_when=asyncio.FIRST_COMPLETED)
-            if picture.done():
-                self._show(picture.result())
-            else:
-                picture.cancel()
-        self._screen, first = arriving.result()
+        picture = asyncio.create_task(old.pictures.get())
+        try:
+            while not arriving.done():
+                await wait_first(picture, arriving)
+                if picture.done():
+                    self._show(picture.result())
+                    picture = asyncio.create_task(old.pictures.get())
+            self._screen, first = arriving.result()
+        finally:
+            await end_tasks([arriving, picture])
         self._each(lambda one: setattr(one, "reconnects", one.reconnects + 1))
         self._show(first, newer_only=True)
-        await old.close()
+        await self._leave(old)
 
     async def _first_picture(self) -> tuple[_Screen, Picture]:
         screen = await self._connect()
@@ -249,9 +249,16 @@ class Watcher:
         """A new connection, tried until it is there."""
         while True:
             try:
-                return await _Screen.connected(self._url, self._token)
+                screen = await _Screen.connected(self._url, self._token)
             except (GatewayProblem, TimeoutError):
                 await asyncio.sleep(RETRY_S)
+            else:
+                self._open.add(screen)
+                return screen
+
+    async def _leave(self, screen: _Screen) -> None:
+        await screen.close()
+        self._open.discard(screen)
 
     async def _mind_the_time(self) -> None:
         """A picture that never comes again is a cut as well: it is told while it lasts, once."""

@@ -18,6 +18,7 @@ from genlock_cli.encoded_source import EncodedSource, EncodingPlan, delay_packet
 from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
 from genlock_cli.target import Target, parse_session
 from genlock_core.errors import GenlockError
+from genlock_core.process.tasks import end_tasks
 from genlock_core.tokens import Role
 
 RETRY_FOR_S = 60.0
@@ -116,12 +117,18 @@ class _Publisher:
                 self._count(packet)
                 show(self._done)
         finally:
-            if self._successor is not None:
-                self._successor.cancel()
-                await asyncio.gather(self._successor, return_exceptions=True)
+            await self._end_successor()
             await current.close()
             self._feed.close()
         return self._done
+
+    async def _end_successor(self) -> None:
+        """A connection that was made too late to be used is closed as well."""
+        if self._successor is None:
+            return
+        await end_tasks([self._successor])
+        if not self._successor.cancelled() and self._successor.exception() is None:
+            await self._successor.result().close()
 
     async def _where_to_send(self, current: WhipPublisher) -> WhipPublisher:
         """`current` while it works, or the connection that takes its publication over (the key is the same).

@@ -14,6 +14,7 @@ import av
 
 from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
 from genlock_core.media import Codec
+from genlock_core.process.tasks import end_tasks
 from tests.process.frame_counter import read_counter, without_cross_fades
 
 
@@ -42,7 +43,11 @@ class Eyes:
 
     async def __aenter__(self) -> Self:
         self.viewer = WhepViewer(self.url, token=self.token)
-        await self.viewer.watch((self.codec,))
+        try:
+            await self.viewer.watch((self.codec,))
+        except BaseException:
+            await self.viewer.close()
+            raise
         self._task = asyncio.create_task(self._look(self.viewer))
         return self
 
@@ -51,8 +56,7 @@ class Eyes:
     ) -> None:
         assert self._task is not None
         assert self.viewer is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
         await self.viewer.close()
 
     @property

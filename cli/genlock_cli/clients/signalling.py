@@ -15,6 +15,7 @@ import httpx
 from aiortc import RTCPeerConnection, RTCRtpTransceiver, RTCSessionDescription
 
 from genlock_cli.api import out_of_reach, problem_of
+from genlock_core.process.tasks import end_tasks
 
 TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 10.0
@@ -44,6 +45,7 @@ class SignalledPeer:
         self.asked_to_leave = asyncio.Event()
         self._connected = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._heard_s = 0.0
         self._channel = self.connection.createDataChannel("control")
         self._channel.on("message", self._hear)
@@ -80,10 +82,17 @@ class SignalledPeer:
         self._watching = asyncio.create_task(self._watch(), name="gateway watch")
 
     async def close(self) -> None:
+        """Close, once. Closing goes on when its caller is cancelled.
+
+        A connection of aiortc that is closed by half keeps its sockets, and its next `close` never returns.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="peer closes")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+            await end_tasks([self._watching])
         await self.connection.close()
         if self.resource is None:
             return
