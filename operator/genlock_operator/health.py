@@ -12,7 +12,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from genlock_core.clock import Clock
-from genlock_operator.settings import Address
+from genlock_core.process.address import Address
 
 STUCK_AFTER_S: Final = 60.0
 WATCH_DEAF_AFTER_S: Final = 150.0

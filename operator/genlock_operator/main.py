@@ -16,12 +16,18 @@ from redis.exceptions import RedisError
 from genlock_core import store as stores
 from genlock_core.clock import SystemClock
 from genlock_core.errors import GenlockError
+from genlock_core.process import logs
+from genlock_core.process.address import Address
 from genlock_operator.kube import credentials
-from genlock_operator.logs import configure
 from genlock_operator.operator import Operator
 from genlock_operator.settings import OperatorSettings, parse_settings
 
 logger = logging.getLogger(__name__)
+
+CHATTY = ("kopf", "aiohttp", "asyncio")
+"""Loggers of libraries that tell of every request."""
+OF_KOPF = ("settings", "k8s_skip", "k8s_ref")
+"""What kopf puts into records for itself."""
 
 
 async def serve(settings: OperatorSettings) -> None:
@@ -46,7 +52,7 @@ async def serve(settings: OperatorSettings) -> None:
 
 async def _announce(settings: OperatorSettings, port: int, ready: asyncio.Event) -> None:
     await ready.wait()
-    sys.stdout.write(f"ready {settings.identity} health={settings.health.host}:{port}\n")
+    sys.stdout.write(f"ready {settings.identity} health={Address(settings.health.host, port)}\n")
     sys.stdout.flush()
 
 
@@ -59,7 +65,7 @@ def _on_signals(stop: asyncio.Event) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until a signal comes. Exits with 1 and a message if it cannot go on."""
     settings = parse_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
-    configure(settings.log_format, settings.log_level)
+    logs.configure(settings.log, fields={"operator": settings.identity}, quiet=CHATTY, hidden=OF_KOPF)
     try:
         asyncio.run(serve(settings))
     except (GenlockError, OSError) as error:

@@ -26,6 +26,7 @@ from genlock_operator.kube.errors import NotFound, Unavailable
 from genlock_operator.kube.recorder import EventRecorder
 from genlock_operator.leader import Leader
 from genlock_operator.measures import Measures, Standing
+from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.loop import ReconcileLoop
 from genlock_operator.reconcile.pending import PendingSessions
@@ -42,6 +43,9 @@ from genlock_operator.watch.caches import Caches
 from genlock_operator.watch.watcher import Watcher
 
 logger = logging.getLogger(__name__)
+
+CONCURRENCY = 32
+"""Objects that are worked on at once."""
 
 CRD_RETRY_S: Final = 2.0
 CANCEL_AGAIN_S: Final = 0.5
@@ -118,8 +122,8 @@ class Operator:
             queue=self.queue,
             executor=self.executor,
             clock=clock,
-            policy=settings.policy,
-            public_url=settings.public_url,
+            policy=SessionPolicy(),
+            public_url=settings.public_url or "",
             store_state=self.store_state,
         )
         pools = PoolReconciler(
@@ -211,7 +215,7 @@ class Operator:
             "timers": self.queue.run_timers(),
             "measures": self.measures.run(self._standing),
             "resync": self._lead(ready),
-            **{f"reconciliation {number}": self._reconcile() for number in range(self._settings.concurrency)},
+            **{f"reconciliation {number}": self._reconcile() for number in range(CONCURRENCY)},
         }
 
     def _standing(self) -> Standing:

@@ -7,20 +7,27 @@ and the garbage collector, which the policy never binds, takes the pods. An unin
 it was told.
 """
 
-import argparse
 import asyncio
 import logging
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from genlock_core.process import logs, values
+from genlock_core.process.logs import LogSettings
+from genlock_core.process.options import Clash, Program, option, read, section
 from genlock_operator.kube import credentials
 from genlock_operator.kube.api import PODS, STREAM_SESSIONS, WORKER_POOLS, Body, Resource
 from genlock_operator.kube.client import KubeClient
 from genlock_operator.kube.errors import Conflict, KubeError, NotFound
 from genlock_operator.plan.policy import POOL_LABEL
+from genlock_operator.settings import NAMESPACE
 
 logger = logging.getLogger(__name__)
+
+PROGRAM: Final = Program("genlock-uninstall", "GENLOCK_UNINSTALL_", "Deletes sessions and pools of Genlock.")
 
 POLICY_BINDINGS = Resource(
     "admissionregistration.k8s.io",
@@ -108,31 +115,48 @@ async def run(api: Cleaner, installation: Installation, *, timeout_s: float) -> 
     return True
 
 
-def parse(arguments: Sequence[str] | None = None) -> tuple[Installation, float]:
-    """What to clean and for how many seconds. Exits with a usage message on a mistake."""
-    parser = argparse.ArgumentParser(prog="genlock-uninstall", description="Deletes sessions and pools of Genlock.")
-    parser.add_argument("--policy-binding", default="", help="the binding that protects pods with live sessions")
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--namespaces", help="watched namespaces, with commas between")
-    where.add_argument("--all-namespaces", action="store_true")
-    parser.add_argument("--timeout-s", type=float, default=120.0, help="how long to wait for the workers to be gone")
-    given = parser.parse_args(arguments)
-    namespaces: tuple[str | None, ...] = (None,) if given.all_namespaces else tuple(given.namespaces.split(","))
-    return Installation(namespaces, given.policy_binding), given.timeout_s
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UninstallSettings:
+    """What to clean, and for how long."""
+
+    policy_binding: str = option(values.text(), "", "the binding that protects pods with live sessions")
+    namespaces: tuple[str, ...] = option(
+        values.several(NAMESPACE, separator=","), "", "watched namespaces, commas between"
+    )
+    all_namespaces: bool = option(values.switch(), "no", "every namespace instead")
+    timeout_s: float = option(values.duration(), "2m", "how long to wait for the workers to be gone", was="timeout-s")
+    log: LogSettings = section(LogSettings)
+
+    @property
+    def installation(self) -> Installation:
+        """What there is to clean."""
+        return Installation((None,) if self.all_namespaces else self.namespaces, self.policy_binding)
 
 
-async def _main(installation: Installation, timeout_s: float) -> None:
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> UninstallSettings:
+    """Read options and environment. A mistake is one line on stderr, and exit status 2."""
+
+    def complete(settings: UninstallSettings) -> UninstallSettings:
+        if settings.all_namespaces == bool(settings.namespaces):
+            raise Clash(["namespaces", "all-namespaces"], "give one of them")
+        return settings
+
+    return read(PROGRAM, UninstallSettings, arguments, environment, complete=complete)
+
+
+async def _main(settings: UninstallSettings) -> None:
     api = KubeClient(await credentials.load(None), measure=lambda *_: None)
     try:
-        await run(api, installation, timeout_s=timeout_s)
+        await run(api, settings.installation, timeout_s=settings.timeout_s)
     finally:
         await api.close()
 
 
 def main() -> None:
     """The command: exit status 0 also where something is left, as an uninstall must not fail for it."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(_main(*parse()))
+    settings = parse_settings(sys.argv[1:], os.environ)
+    logs.configure(settings.log, fields={})
+    asyncio.run(_main(settings))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import yaml
 from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_gateway.settings import parse_settings as gateway_settings
 from genlock_operator.settings import parse_settings as operator_settings
-from genlock_operator.uninstall import parse as uninstall_options
+from genlock_operator.uninstall import parse_settings as uninstall_settings
 from tests.chart.rendering import (
     CHART,
     KUBE_VERSION,
@@ -189,9 +189,9 @@ def test_the_uninstall_understands_what_it_is_told(values: tuple[str, ...]) -> N
         pytest.skip("there is none")
     manifests = render(*values)
     job = one(manifests, "Job", "genlock-uninstall")["spec"]
-    installation, timeout_s = uninstall_options(job["template"]["spec"]["containers"][0]["args"])
-    assert one(manifests, "ValidatingAdmissionPolicyBinding", installation.policy_binding)
-    assert timeout_s < job["activeDeadlineSeconds"]
+    settings = uninstall_settings(job["template"]["spec"]["containers"][0]["args"], {})
+    assert one(manifests, "ValidatingAdmissionPolicyBinding", settings.policy_binding)
+    assert settings.timeout_s < job["activeDeadlineSeconds"]
 
 
 def test_secrets_are_in_the_secret_alone() -> None:

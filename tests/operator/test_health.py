@@ -5,8 +5,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from genlock_core.clock import ManualClock
+from genlock_core.process.address import Address
 from genlock_operator.health import STUCK_AFTER_S, WATCH_DEAF_AFTER_S, HealthServer, OperatorHealth
-from genlock_operator.settings import Address
 
 
 class Process:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from genlock_core.process.options import options_of
 from genlock_operator.plan.policy import SecretKey
-from genlock_operator.settings import Address, OperatorSettings, parse_settings
+from genlock_operator.settings import PROGRAM, OperatorSettings, parse_settings
 
 
 def parsed(*arguments: str, **environment: str) -> OperatorSettings:
@@ -24,10 +25,12 @@ def test_outside_of_a_pod_two_processes_have_two_names() -> None:
 
 
 def test_an_option_wins_over_its_variable_and_the_variable_over_the_default() -> None:
-    variable = {"GENLOCK_OPERATOR_CONCURRENCY": "7", "GENLOCK_OPERATOR_WATCH_NODES": "true"}
-    assert parsed(**variable).concurrency == 7
+    variable = {"GENLOCK_OPERATOR_LEASE_NAME": "env", "GENLOCK_OPERATOR_WATCH_NODES": "true"}
+    assert parsed(**variable).scope.lease_name == "env"
     assert parsed(**variable).scope.nodes
-    assert parsed("--concurrency", "3", **variable).concurrency == 3
+    assert parsed("--lease-name", "line", **variable).scope.lease_name == "line"
+    assert not parsed("--watch-nodes=no", **variable).scope.nodes
+    assert parsed().scope.lease_name == "genlock-operator"
 
 
 @pytest.mark.parametrize(
@@ -49,30 +52,59 @@ def test_workers_are_given_the_operators_redis_or_their_own_secret() -> None:
     assert (given.redis_url, given.redis_secret) == ("", SecretKey("redis", "url"))
 
 
-def test_figures_and_files_are_read_as_what_they_are() -> None:
-    settings = parsed("--figures-every-s", "5", "--kubeconfig", "x/config", "--public-url", "https://live.example.org/")
-    assert (settings.policy.figures_every_s, settings.kubeconfig) == (5.0, Path("x/config"))
+def test_files_and_urls_are_read_as_what_they_are() -> None:
+    settings = parsed("--kubeconfig", "x/config", "--public-url", "https://live.example.org/")
+    assert settings.kubeconfig == Path("x/config")
     assert settings.public_url == "https://live.example.org"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("namespaces", "Live", "must be the name of a namespace"),
+        ("lease-namespace", "a/b", "must be the name of a namespace"),
+        ("redis", "http://user:hunter2@x", "must be the address of a Redis"),
+        ("worker-redis-secret", "redis", "must be NAME/KEY"),
+        ("worker-secret", "/key", "must be NAME/KEY"),
+        ("worker-image-pull-policy", "always", "must be one of Always, IfNotPresent, Never"),
+        ("health", "localhost", "must be an address"),
+        ("public-url", "live.example.org", "must be a URL"),
+        ("watch-nodes", "maybe", "must be yes or no"),
+        ("all-namespaces", "2", "must be yes or no"),
+        ("log-format", "xml", "must be one of text, json"),
+        ("log-level", "verbose", "must be one of debug, info, warning, error"),
+    ],
+)
+def test_a_mistake_is_one_line_from_either_source(
+    name: str, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, environment in (([f"--{name}={text}"], {}), ([], {PROGRAM.variable(name): text})):
+        with pytest.raises(SystemExit) as ended:
+            parse_settings(arguments, environment)
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"genlock-operator: --{name} ({PROGRAM.variable(name)}) must ")
+        assert message in line
+        assert "hunter2" not in line
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--namespaces", "a", "--all-namespaces"], "not both"),
-        (["--namespaces", "Live"], "not the name of a namespace"),
-        (["--namespaces", "a", "--lease-namespace", "b"], "must be one of those that are watched"),
-        (["--redis", "redis://:word@redis:6379"], "give workers theirs"),
-        (["--worker-redis-secret", "redis"], "write NAME/KEY"),
-        (["--worker-secret", "/key"], "write NAME/KEY"),
-        (["--concurrency", "0"], "at least 1"),
-        (["--health", "localhost"], "is not an address"),
-        (["--log-format", "xml"], "invalid choice"),
+        (["--namespaces", "a", "--all-namespaces"], "give one of them, not both"),
+        (["--namespaces", "a", "--lease-namespace", "b"], "must be one of those that are watched, a"),
+        (["--redis", "redis://:word@redis:6379"], "by --worker-redis-secret"),
     ],
 )
-def test_a_mistake_is_said_and_ends_it(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+def test_values_that_do_not_go_together_are_one_line_too(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
         parsed(*arguments)
-    assert said in capsys.readouterr().err
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert f"{arguments[0]} (GENLOCK_OPERATOR_" in line or "--lease-namespace (" in line
 
 
 def test_a_password_is_not_repeated_in_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,20 +113,15 @@ def test_a_password_is_not_repeated_in_a_mistake(capsys: pytest.CaptureFixture[s
     assert "hunter2" not in capsys.readouterr().err
 
 
-def test_a_switch_that_is_neither_on_nor_off_is_a_mistake() -> None:
-    with pytest.raises(SystemExit, match="write true or false"):
-        parsed(GENLOCK_OPERATOR_WATCH_NODES="maybe")
+def test_a_variable_that_is_no_option_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    parsed(GENLOCK_OPERATOR_WATCH_NODE="yes")
+    assert "is GENLOCK_OPERATOR_WATCH_NODES meant?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [("127.0.0.1:8081", Address("127.0.0.1", 8_081)), ("[::]:0", Address("::", 0)), (":9", Address("0.0.0.0", 9))],
-)
-def test_an_address_is_a_host_and_a_port(text: str, address: Address) -> None:
-    assert Address.parse(text) == address
-
-
-@pytest.mark.parametrize("text", ["", "host", "host:", "host:x", "host:70000"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not an address"):
-        Address.parse(text)
+def test_help_names_every_option_and_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    told = " ".join(capsys.readouterr().out.split())
+    for one in options_of(OperatorSettings):
+        assert one.flag in told
+        assert f"[{PROGRAM.variable(one.name)}]" in told

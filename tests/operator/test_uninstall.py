@@ -6,7 +6,7 @@ import pytest
 
 from genlock_operator.kube.api import PODS, STREAM_SESSIONS, WORKER_POOLS, Body, Resource
 from genlock_operator.kube.errors import NotFound, RequestRefused, Unavailable
-from genlock_operator.uninstall import POLICY_BINDINGS, Installation, clean, parse, run
+from genlock_operator.uninstall import POLICY_BINDINGS, Installation, clean, parse_settings, run
 
 HERE = Installation(("live",), "genlock.live")
 
@@ -105,7 +105,30 @@ async def test_an_uninstall_is_not_held_up_by_a_pod_that_stays() -> None:
 
 
 def test_its_options() -> None:
-    assert parse(["--namespaces=a,b", "--policy-binding=x", "--timeout-s=5"]) == (Installation(("a", "b"), "x"), 5.0)
-    assert parse(["--all-namespaces"])[0] == Installation((None,))
-    with pytest.raises(SystemExit):
-        parse([])
+    some = parse_settings(["--namespaces=a,b", "--policy-binding=x", "--timeout=5s"], {})
+    assert (some.installation, some.timeout_s) == (Installation(("a", "b"), "x"), 5.0)
+    assert parse_settings(["--all-namespaces"], {}).installation == Installation((None,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "--namespaces (GENLOCK_UNINSTALL_NAMESPACES) and --all-namespaces (GENLOCK_UNINSTALL_ALL_NAMESPACES)"),
+        (["--all-namespaces", "--namespaces", "a"], "give one of them"),
+        (["--namespaces", "A"], "must be the name of a namespace"),
+        (["--all-namespaces", "--timeout", "soon"], "--timeout (GENLOCK_UNINSTALL_TIMEOUT) must be a duration"),
+    ],
+)
+def test_a_mistake_in_its_options_is_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_settings(arguments, {})
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+def test_the_charts_before_gave_it_a_plain_number_of_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse_settings(["--all-namespaces", "--timeout-s=120"], {}).timeout_s == 120.0
+    assert "write --timeout 2m" in capsys.readouterr().err

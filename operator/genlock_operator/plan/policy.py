@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from genlock_core.process import values
+from genlock_core.process.options import option
+from genlock_core.process.values import Kind
+
 GROUP_LABEL = "genlock.dev"
 POOL_LABEL = f"{GROUP_LABEL}/pool"
 """The name of the pool, without its namespace."""
@@ -29,20 +33,55 @@ class SecretKey:
     name: str
     key: str
 
+    @classmethod
+    def parse(cls, text: str) -> "SecretKey":
+        """`NAME/KEY`. Raises ValueError."""
+        name, _, key = text.partition("/")
+        if not name or not key:
+            raise ValueError("must be NAME/KEY")
+        return cls(name, key)
 
-@dataclass(frozen=True, slots=True)
+
+_SECRET_KEY = Kind("NAME/KEY", SecretKey.parse)
+_PRIORITY_CLASS = values.text(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", must_be="the name of a PriorityClass")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerDefaults:
-    """What the chart sets for worker pods of every pool."""
+    """What the installation says of worker pods of every pool. Each option is one of `genlock-operator`."""
 
-    image: str
-    redis_url: str = ""
-    """Without credentials; where it has some, `redis_secret` holds the whole URL instead."""
-    redis_secret: SecretKey | None = None
-    secrets: SecretKey = SecretKey("genlock-secrets", "secrets")
-    """The installation's secrets, for the link to the gateways (GENLOCK_SECRETS)."""
-    image_pull_policy: str = "IfNotPresent"
-    live_priority_class: str = "genlock-live"
-    warm_priority_class: str = "genlock-warm"
+    image: str = option(
+        values.text(r"\S+", must_be="an image"),
+        "genlock-worker",
+        "image of workers whose pool names none",
+        name="worker-image",
+    )
+    image_pull_policy: str = option(
+        values.one_of("Always", "IfNotPresent", "Never"),
+        "IfNotPresent",
+        "when it is pulled",
+        name="worker-image-pull-policy",
+    )
+    redis_url: str = option(
+        values.text(),
+        "",
+        "URL of Redis, without credentials; left out: that of --redis",
+        name="worker-redis",
+        secret=True,
+    )
+    """Empty where `redis_secret` holds the whole URL instead."""
+    redis_secret: SecretKey | None = option(
+        values.optional(_SECRET_KEY),
+        "",
+        "Secret in the pool's namespace with that URL instead",
+        name="worker-redis-secret",
+    )
+    secrets: SecretKey = option(
+        _SECRET_KEY, "genlock-secrets/secrets", "the installation's secrets (GENLOCK_SECRETS)", name="worker-secret"
+    )
+    """For the link to the gateways."""
+    live_priority_class: str = option(_PRIORITY_CLASS, "genlock-live", "priority class of workers")
+    warm_priority_class: str = option(_PRIORITY_CLASS, "genlock-warm", "priority class of placeholders")
     link_port: int = 7_000
     health_port: int = 9_090
     """/healthz, /readyz and /metrics of a worker."""
