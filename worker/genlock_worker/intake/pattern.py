@@ -10,8 +10,7 @@ import numpy as np
 
 from genlock_core.media import SourcePosition
 from genlock_worker.intake.chunks import Picture, SourceFrame
-from genlock_worker.intake.prompt_only import next_index
-from genlock_worker.intake.source import OWN_RUN, Metronome
+from genlock_worker.intake.source import OWN_RUN, Metronome, next_index
 
 COUNTER_BITS = 24
 """The number stands along the bottom edge as black and white blocks, the highest bit first, modulo 2**24."""

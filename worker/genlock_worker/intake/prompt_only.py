@@ -4,12 +4,7 @@ from collections.abc import AsyncIterator
 
 from genlock_core.media import SourcePosition
 from genlock_worker.intake.chunks import SourceFrame
-from genlock_worker.intake.source import OWN_RUN, Metronome
-
-
-def next_index(after: SourcePosition | None, frame_rate: int) -> int:
-    """The frame after that position, for sources whose frame `i` stands at `i / frame_rate` seconds."""
-    return 0 if after is None else round(after.capture_us * frame_rate / 1_000_000) + 1
+from genlock_worker.intake.source import OWN_RUN, Metronome, next_index
 
 
 class PromptOnlySource:

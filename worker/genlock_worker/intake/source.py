@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from genlock_core.clock import Clock
+from genlock_core.media import SourcePosition
 from genlock_worker.intake.chunks import SourceFrame
 
 OWN_RUN = 0
@@ -58,3 +59,8 @@ class Metronome:
             if left_s <= 0:
                 return now_s
             await self._sleep(left_s)
+
+
+def next_index(after: SourcePosition | None, frame_rate: int) -> int:
+    """The frame after that position, for sources whose frame `i` stands at `i / frame_rate` seconds."""
+    return 0 if after is None else round(after.capture_us * frame_rate / 1_000_000) + 1

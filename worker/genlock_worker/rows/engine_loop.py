@@ -1,10 +1,11 @@
 """The one thread that owns the engine: takes input chunks and changes in, runs micro-steps, hands results to asyncio.
 
-Everything before it (decoding, preparing prompts) and after it (encoding) may be late; it never waits for either. Its
-`progress` counter advances with every turn, every session that was opened or restored, every micro-step and every part
-of one that the engine says it finished, and with nothing else, so that heartbeats that carry it stop when the engine is
-stuck and only then: a restore on a slow device takes many parts' time. Turns do not count while a
-chunk is being decoded for longer than any takes: the engine decodes beside this thread, which would not notice.
+Everything before it (decoding, preparing prompts) and after it (encoding) may be late; it never waits for either.
+
+Its `progress` counter goes into the worker's heartbeats, so these stop when the engine is stuck. It advances with every
+turn, every session that was opened or restored, every micro-step, and every part of one that the engine says it
+finished: a restore on a slow device takes many parts' time. Turns do not count while a chunk is being decoded for
+longer than any takes: the engine decodes beside this thread, which would not notice.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
@@ -23,6 +24,7 @@ from genlock_worker.intake.chunks import InputChunk
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.listener import EngineListener
+from genlock_worker.rows.load import EngineLoad
 from genlock_worker.rows.micro_steps import MicroSteps
 from genlock_worker.rows.prompt_queue import PromptQueue
 from genlock_worker.rows.residents import Resident, SessionPlan
@@ -31,9 +33,10 @@ from genlock_worker.rows.warm_up import run_first_chunks
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 IDLE_TICK_S = 0.1
 """The longest that the loop sleeps: an idle worker's progress advances ten times a second."""
-BUSY_WINDOW_S = 1.0
 LONGEST_DECODE_S = 2.0
 """Pictures that are not there after so long will not come: the decoder is stuck."""
 
@@ -68,9 +71,7 @@ class EngineLoop:
         self._opening: set[str] = set()
         """Sessions whose first prompt is being prepared."""
         self._turns = 0
-        self._busy_before_s = 0.0
-        self._busy_since_s = clock.monotonic()
-        self._load = 0.0
+        self._load = EngineLoad(cost=cost, metrics=metrics, now_s=clock.monotonic())
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.crashed: asyncio.Future[str] = loop.create_future()
         """Done, with the reason, if the thread ended by a fault of its own."""
@@ -132,39 +133,23 @@ class EngineLoop:
 
         Raises EngineFailure, ValueError if it is open.
         """
-        done: asyncio.Future[bool] = self._loop.create_future()
 
-        def answer(outcome: bool | Exception) -> None:  # noqa: FBT001 - what `begin` gave or raised
-            if done.done():
-                return
-            if isinstance(outcome, Exception):
-                done.set_exception(outcome)
-            else:
-                done.set_result(outcome)
-
-        def work() -> None:
+        def work() -> bool:
+            if plan.session in self._residents:
+                raise ValueError(f"{plan.session} is open already")
             now_s = self._clock.monotonic()
             resident = Resident(plan, listener, now_s=now_s, lanes_lock=self._changed)
-            outcome: bool | Exception
-            try:
-                if plan.session in self._residents:
-                    raise ValueError(f"{plan.session} is open already")
-                if checkpoint is None:
-                    resident.start(self._engine, None, now_s=now_s)
-                    outcome = True
-                else:
-                    outcome = resident.restore(self._engine, checkpoint, now_s=now_s)
-            except (EngineFailure, ValueError) as error:
-                outcome = error
-            else:
-                if outcome:
-                    with self._changed:
-                        self._residents[plan.session] = resident
-                    self._micro_steps.tell_memory(resident)
-            self._tell(lambda: answer(outcome))
+            if checkpoint is None:
+                resident.start(self._engine, None, now_s=now_s)
+            elif not resident.restore(self._engine, checkpoint, now_s=now_s):
+                return False
 
-        self._command(work)
-        return await done
+            with self._changed:
+                self._residents[plan.session] = resident
+            self._micro_steps.tell_memory(resident)
+            return True
+
+        return await self._ask(work)
 
     def offer(self, session: str, chunk: InputChunk) -> int:
         """Hand an input chunk in; it takes the place of one that still waits. Returns the frames dropped by that."""
@@ -181,16 +166,13 @@ class EngineLoop:
 
     async def is_idle(self, session: str) -> bool:
         """Nothing of the session is in flight or ready, and every chunk that it generated was told."""
-        answer: asyncio.Future[bool] = self._loop.create_future()
 
-        def work() -> None:
+        def work() -> bool:
             with self._changed:
                 resident = self._residents.get(session)
-                idle = resident is None or resident.lane.is_idle
-            self._tell(lambda: None if answer.done() else answer.set_result(idle))
+                return resident is None or resident.lane.is_idle
 
-        self._command(work)
-        return await answer
+        return await self._ask(work)
 
     def apply(self, session: str, change: Change) -> None:
         """Change prompt, steps or noise scale from the next chunk on, once the prompt is prepared."""
@@ -222,6 +204,26 @@ class EngineLoop:
             self._engine.close(session)
 
         self._command(work)
+
+    async def _ask(self, work: Callable[[], T]) -> T:
+        """Do this on the engine's thread. Raises EngineFailure and ValueError as `work` does."""
+        answer: asyncio.Future[T] = self._loop.create_future()
+
+        def settle(settles: Callable[[], None]) -> None:
+            # Whoever asked may have been cancelled meanwhile.
+            if not answer.done():
+                settles()
+
+        def on_the_thread() -> None:
+            try:
+                outcome = work()
+            except (EngineFailure, ValueError) as error:
+                self._tell(partial(settle, partial(answer.set_exception, error)))
+            else:
+                self._tell(partial(settle, partial(answer.set_result, outcome)))
+
+        self._command(on_the_thread)
+        return await answer
 
     def _command(self, work: Callable[[], None]) -> None:
         with self._changed:
@@ -259,22 +261,28 @@ class EngineLoop:
             self._commands.popleft()()
             self._count_turn()  # a session that was restored took as long as many micro-steps
         self._show_memory()
+
         with self._changed:
             now_s = self._clock.monotonic()
-            self._measure_load(now_s)
-            self._decide_steps(now_s)
-            lanes = [resident.lane for resident in self._residents.values()]
-            candidates = [candidate for lane in lanes for candidate in lane.candidates()]
-            expected = [arrival for lane in lanes if (arrival := lane.expected()) is not None]
+            residents = self._residents.values()
+            self._load.measure(self._micro_steps.busy_s, now_s)
+            self._load.decide_steps(residents, now_s)
+
+            candidates = [candidate for resident in residents for candidate in resident.lane.candidates()]
+            expected = [arrival for resident in residents if (arrival := resident.lane.expected()) is not None]
             self._metrics.queued_rows.set(len(candidates))
-            decision = next_batch(candidates, self._cost, now_s, expected=expected, load=self._load)
+            decision = next_batch(candidates, self._cost, now_s, expected=expected, load=self._load.share)
             if isinstance(decision, Wait):
-                if not self._commands and not self._stopping:
-                    until_s = decision.until_s
-                    hold_s = IDLE_TICK_S if until_s is None else max(0.0, until_s - now_s)
-                    self._changed.wait(min(IDLE_TICK_S, hold_s))
+                self._wait(decision, now_s)
                 return
         self._micro_steps.run(decision)
+
+    def _wait(self, decision: Wait, now_s: float) -> None:
+        """Sleep until something new arrives, or until the moment that the scheduler named. With the lock held."""
+        if self._commands or self._stopping:
+            return
+        hold_s = IDLE_TICK_S if decision.until_s is None else max(0.0, decision.until_s - now_s)
+        self._changed.wait(min(IDLE_TICK_S, hold_s))
 
     def _count_turn(self) -> None:
         with self._changed:
@@ -290,26 +298,3 @@ class EngineLoop:
             shown.labels("resident").set(memory.resident_bytes)
             shown.labels("sessions").set(memory.taken_bytes)
             shown.labels("free").set(memory.free_bytes)
-
-    def _measure_load(self, now_s: float) -> None:
-        elapsed_s = now_s - self._busy_since_s
-        if elapsed_s >= BUSY_WINDOW_S:
-            busy_s = self._micro_steps.busy_s
-            self._load = min(1.0, (busy_s - self._busy_before_s) / elapsed_s)
-            self._busy_before_s = busy_s
-            self._busy_since_s = now_s
-
-    def _decide_steps(self, now_s: float) -> None:
-        """Let sessions that may be approximated give way, or get back what they asked for, with their next chunk."""
-        for resident in self._residents.values():
-            lane, policy = resident.lane, resident.policy
-            if policy is None or lane.waiting is None:
-                continue
-            rows = sum(other.lane.steps for other in self._residents.values()) + 1
-            load = self._cost.seconds(lane.shape(lane.next_chunk), rows) / lane.chunk_s
-            steps = policy.decide(now_s, load_with_one_more=load)
-            if steps != lane.steps:
-                cause = "overload" if steps < lane.steps else "relief"
-                logger.info("%s: %d denoising steps (%s)", lane.session, steps, cause)
-                self._metrics.step_changes.labels(cause).inc()
-                lane.steps = steps
