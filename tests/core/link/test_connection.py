@@ -197,15 +197,20 @@ async def test_an_end_without_a_goodbye_is_a_reset() -> None:
         assert (await connection.closed).cause is CloseCause.RESET
 
 
-async def test_whoever_waits_for_the_end_of_a_link_learns_of_it_however_often_its_task_is_cancelled() -> None:
-    async def never_read(connection: LinkConnection) -> None:
-        await connection.closed
+async def test_the_end_of_a_link_is_told_also_if_its_task_is_cancelled_again_in_its_goodbye(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    goodbye = asyncio.Event()
 
-    async with worker(never_read) as server:
+    async def takes_for_ever() -> None:
+        goodbye.set()
+        await asyncio.sleep(3_600)
+
+    async with worker(echo) as server:
         connection = await link(server)
+        monkeypatch.setattr(connection, "_farewell", takes_for_ever)
         connection._serving.cancel()
-        for _ in range(20):  # in the goodbye, which waits for the worker, at the latest
-            await asyncio.sleep(0)
+        await goodbye.wait()
         connection._serving.cancel()
         async with asyncio.timeout(1):
             assert (await connection.closed).cause is CloseCause.CLOSED
