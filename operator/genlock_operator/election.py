@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from genlock_core.process.tasks import end_tasks
 from genlock_operator.leader import Leader
 
 MakeLeader = Callable[[], tuple[Leader, Callable[[], Awaitable[None]]]]
@@ -84,9 +85,7 @@ class Election:
             if electing.done():
                 electing.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
             await self._leader.release()
             await close()
 

@@ -7,7 +7,6 @@ replica goes on. Losing the lease ends it with status 1, to begin anew as the on
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +17,8 @@ from genlock_core.clock import SystemClock
 from genlock_core.errors import GenlockError
 from genlock_core.process import logs
 from genlock_core.process.address import Address
+from genlock_core.process.signals import StopSignals
+from genlock_core.process.tasks import end_tasks
 from genlock_operator.kube import credentials
 from genlock_operator.operator import Operator
 from genlock_operator.settings import OperatorSettings, parse_settings
@@ -32,6 +33,7 @@ OF_KOPF = ("settings", "k8s_skip", "k8s_ref")
 
 async def serve(settings: OperatorSettings) -> None:
     """Work until a signal comes. Raises what ended the operator otherwise."""
+    signals = StopSignals.heed(drains=False)
     configuration = await credentials.load(settings.kubeconfig)
     store = stores.connect(settings.redis_url)
     try:
@@ -40,13 +42,12 @@ async def serve(settings: OperatorSettings) -> None:
         logger.warning("Redis does not answer yet: %s", error)
     operator = Operator(settings, configuration=configuration, store=store, clock=SystemClock())
     port = await operator.start()
-    stop, ready = asyncio.Event(), asyncio.Event()
-    announcing = asyncio.create_task(_announce(settings, port, ready))
-    _on_signals(stop)
+    ready = asyncio.Event()
+    announcing = asyncio.create_task(_announce(settings, port, ready), name="announces that it is ready")
     try:
-        await operator.run(stop, ready=ready, spawned=lambda: _on_signals(stop))
+        await operator.run(signals.stopping, ready=ready, spawned=signals.take)
     finally:
-        announcing.cancel()
+        await end_tasks([announcing])
         await store.aclose()
 
 
@@ -54,12 +55,6 @@ async def _announce(settings: OperatorSettings, port: int, ready: asyncio.Event)
     await ready.wait()
     sys.stdout.write(f"ready {settings.identity} health={Address(settings.health.host, port)}\n")
     sys.stdout.flush()
-
-
-def _on_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,10 +16,12 @@ from genlock_core.claims.figure_board import FigureBoard
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
 from genlock_core.metrics.operator import OperatorMetrics
+from genlock_core.process.probes import ProbeServer
+from genlock_core.process.tasks import end_tasks
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
 from genlock_operator.election import Election
-from genlock_operator.health import HealthServer, OperatorHealth
+from genlock_operator.health import OperatorHealth
 from genlock_operator.kube.api import MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.kube.client import KubeClient
 from genlock_operator.kube.errors import NotFound, Unavailable
@@ -48,7 +50,8 @@ CONCURRENCY = 32
 """Objects that are worked on at once."""
 
 CRD_RETRY_S: Final = 2.0
-CANCEL_AGAIN_S: Final = 0.5
+WATCHES_END_S: Final = 3.0
+"""How long kopf may take to end its watches."""
 
 
 class OperatorStopped(GenlockError):
@@ -88,7 +91,7 @@ class Operator:
             synced=self.watcher.synced.is_set,
             waiting=lambda: len(self.queue) if self.leader.leading.is_set() else 0,
         )
-        self._server = HealthServer(settings.health, self.health, self.registry)
+        self._probes: ProbeServer | None = None
         self.recorder = EventRecorder(self.api, identity=settings.identity, clock=clock, told=self.measures.event)
 
         # What is done: read Redis, reconcile each key, and look at everything again now and then.
@@ -169,7 +172,10 @@ class Operator:
 
     async def start(self) -> int:
         """Serve /healthz; the port. Raises OSError."""
-        return await self._server.start()
+        where = self._settings.health
+        self._probes = ProbeServer(where.host, where.port, probed=self.health, registry=self.registry)
+        self._probes.start()
+        return self._probes.port
 
     async def run(
         self, stop: asyncio.Event, *, ready: asyncio.Event, spawned: Callable[[], None] = lambda: None
@@ -198,11 +204,12 @@ class Operator:
 
     async def _wind_up(self, tasks: set["asyncio.Task[Any]"], watching: "asyncio.Task[None] | None") -> None:
         """Nothing acts any more, then another replica may; only then the watches end, which takes its time."""
-        await _end(tasks)
+        await end_tasks(tasks)
         await self.leader.release()
         if watching is not None:
-            await _end({watching})
-        await self._server.stop()
+            await end_tasks([watching], ask_again_s=WATCHES_END_S)
+        if self._probes is not None:
+            await asyncio.to_thread(self._probes.stop)
         await self.api.close()
 
     def _loops(self, ready: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
@@ -254,15 +261,3 @@ class Operator:
                 except (NotFound, Unavailable) as error:
                     logger.warning("not there yet: %s", error)
                     await asyncio.sleep(CRD_RETRY_S)
-
-
-async def _end(tasks: set["asyncio.Task[Any]"]) -> None:
-    """Cancel until they have ended: a library in between may have taken the first time for a timeout of its own."""
-    pending = {task for task in tasks if not task.done()}
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
-        for task in pending:
-            logger.debug("%s did not end when it was cancelled, once more: %s", task.get_name(), task.get_stack())
-    await asyncio.gather(*tasks, return_exceptions=True)

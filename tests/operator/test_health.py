@@ -5,8 +5,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from genlock_core.clock import ManualClock
-from genlock_core.process.address import Address
-from genlock_operator.health import STUCK_AFTER_S, WATCH_DEAF_AFTER_S, HealthServer, OperatorHealth
+from genlock_core.process.probes import ProbeServer
+from genlock_operator.health import STUCK_AFTER_S, WATCH_DEAF_AFTER_S, OperatorHealth
 
 
 class Process:
@@ -69,16 +69,21 @@ def test_watches_that_never_told_anything_are_a_problem_after_a_while(process: P
 
 def test_who_has_not_listed_everything_is_not_ready(process: Process) -> None:
     process.synced = False
-    assert process.health.unready() == ["not everything is listed yet"]
+    assert process.health.unready() == "not everything is listed yet"
     process.synced = True
-    assert process.health.unready() == []
+    assert process.health.unready() == ""
 
 
 async def test_it_is_told_over_http(process: Process) -> None:
     process.synced = False
-    server = HealthServer(Address("127.0.0.1", 0), process.health, CollectorRegistry())
-    port = await server.start()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-        answers = {path: (await http.get(path)).status_code for path in ("/healthz", "/readyz", "/metrics")}
-    await server.stop()
-    assert answers == {"/healthz": 200, "/readyz": 503, "/metrics": 200}
+    process.age_s = WATCH_DEAF_AFTER_S + 1
+    server = ProbeServer("127.0.0.1", 0, probed=process.health, registry=CollectorRegistry())
+    server.start()
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as http:
+            answers = {path: await http.get(path) for path in ("/healthz", "/readyz")}
+    finally:
+        server.stop()
+    assert {path: answer.status_code for path, answer in answers.items()} == {"/healthz": 503, "/readyz": 503}
+    assert answers["/healthz"].text == "the watches have told nothing for 151 s\n"
+    assert answers["/readyz"].text == "not everything is listed yet\n"

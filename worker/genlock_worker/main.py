@@ -17,12 +17,12 @@ from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import GenlockError
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process import logs
+from genlock_core.process.probes import ProbeServer
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before
 from genlock_core.tokens import Keyring
 from genlock_worker.engines.contract import Engine
 from genlock_worker.probes.health import WorkerHealth
-from genlock_worker.probes.server import ProbeServer
 from genlock_worker.probes.start_up import StartPhase, StartUp, process_age_s
 from genlock_worker.settings import WorkerSettings, parse_settings
 from genlock_worker.worker import Worker, WorkerStopped, make_engine
@@ -87,7 +87,9 @@ def _probes(settings: WorkerSettings, health: WorkerHealth, registry: CollectorR
     if not settings.metrics_port:
         yield
         return
-    server = ProbeServer(settings.metrics_host, settings.metrics_port, health=health, registry=registry)
+    server = ProbeServer(
+        settings.metrics_host, settings.metrics_port, probed=health, registry=registry, look=health.look
+    )
     server.start()
     try:
         yield

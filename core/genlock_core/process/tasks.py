@@ -74,12 +74,14 @@ class OwnedTasks:
             self._on_error(task, error)
 
 
-async def end_tasks(tasks: Iterable["asyncio.Future[Any]"], *, give_up_s: float = GIVE_UP_S) -> None:
+async def end_tasks(
+    tasks: Iterable["asyncio.Future[Any]"], *, ask_again_s: float = ASK_AGAIN_S, give_up_s: float = GIVE_UP_S
+) -> None:
     """Cancel tasks and wait until all are done, whatever they end with.
 
-    A task that swallows a cancellation is cancelled again, every `ASK_AGAIN_S`. One that is not done after
-    `give_up_s` is left to itself; both are logged by name. Whoever is cancelled while it waits here is cancelled at
-    once: the tasks have been asked to end by then.
+    A task that swallows a cancellation is cancelled again every `ask_again_s`, which is longer than its clean-up may
+    take. One that is not done after `give_up_s` is left to itself. Both are logged by name. Whoever is cancelled while
+    it waits here is cancelled at once: the tasks have been asked to end by then.
     """
     ending = tuple(tasks)
     loop = asyncio.get_running_loop()
@@ -87,7 +89,7 @@ async def end_tasks(tasks: Iterable["asyncio.Future[Any]"], *, give_up_s: float 
     pending = _cancelled(ending)
     told: set[asyncio.Future[Any]] = set()
     while pending:
-        _, pending = await asyncio.wait(pending, timeout=min(ASK_AGAIN_S, max(0.0, until_s - loop.time())))
+        _, pending = await asyncio.wait(pending, timeout=min(ask_again_s, max(0.0, until_s - loop.time())))
         if pending and loop.time() >= until_s:
             for task in pending:
                 logger.error("%s did not end within %g s; it is left alone\n%s", name_of(task), give_up_s, stack(task))

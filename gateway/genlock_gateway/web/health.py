@@ -1,8 +1,9 @@
-"""What probes and Prometheus ask: alive, ready, figures."""
+"""What probes and Prometheus ask: alive, ready, figures. On the port of everything else, so that an event loop that
+does not turn fails its probes."""
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from genlock_core.process.probes import Answer, exposition, verdict
 from genlock_gateway.gateway import Gateway
 
 
@@ -14,19 +15,20 @@ def router(gateway: Gateway) -> APIRouter:
     async def healthz() -> Response:
         """200 while the event loop turns and every maintenance loop comes round; that it answers is half of it."""
         stuck = gateway.maintenance.stuck()
-        if stuck:
-            return Response(f"stuck: {', '.join(stuck)}\n", 503, media_type="text/plain")
-        return Response("ok\n", media_type="text/plain")
+        return _response(verdict(f"stuck: {', '.join(stuck)}" if stuck else "", fine="ok"))
 
     @routes.get("/readyz")
     async def readyz() -> Response:
         """200 while new clients are welcome: not draining, and Redis answers."""
-        why_not = await gateway.ready()
-        return Response(f"{why_not or 'ready'}\n", 503 if why_not else 200, media_type="text/plain")
+        return _response(verdict(await gateway.ready(), fine="ready"))
 
     @routes.get("/metrics")
     async def metrics() -> Response:
         """Prometheus' text format."""
-        return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return _response(exposition(gateway.metrics.registry))
 
     return routes
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, media_type=answer.media_type)

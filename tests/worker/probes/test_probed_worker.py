@@ -1,4 +1,4 @@
-"""The server of probes: what it answers, from a thread of its own, before the worker serves and while it hangs."""
+"""What a worker answers to probes, before it serves and while it hangs."""
 
 import asyncio
 import http.client
@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry
 from genlock_cli.redis_server import RedisProcess
 from genlock_core.clock import ManualClock
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process.probes import ProbeServer
 from genlock_core.tokens import generate_secrets
 from genlock_worker.probes.health import STUCK_S, Serving, WorkerHealth
-from genlock_worker.probes.server import ProbeServer
 from genlock_worker.probes.start_up import StartPhase, StartUp
 from tests.worker.gateway import until
 from tests.worker.house import house
@@ -48,7 +48,7 @@ def health(clock: ManualClock) -> WorkerHealth:
 def server(health: WorkerHealth) -> Iterator[ProbeServer]:
     registry = CollectorRegistry()
     WorkerMetrics(registry)
-    made = ProbeServer("127.0.0.1", 0, health=health, registry=registry)
+    made = ProbeServer("127.0.0.1", 0, probed=health, registry=registry, look=health.look)
     made.start()
     yield made
     made.stop()
@@ -73,32 +73,10 @@ def test_a_worker_that_serves_is_ready_and_one_that_is_stuck_says_of_what(
     )
 
 
-def test_metrics_are_prometheus_text_and_everything_else_is_not_found(server: ProbeServer) -> None:
-    status, text = get(server.port, "/metrics")
-    assert status == 200
-    assert "# TYPE genlock_engine_progress gauge" in text
-    assert get(server.port, "/")[0] == 404
-    assert get(server.port, "/healthz?verbose") == (200, "ok\n")
-
-
-def test_a_client_that_says_nothing_keeps_nobody_waiting(server: ProbeServer) -> None:
-    silent = http.client.HTTPConnection("127.0.0.1", server.port)
-    silent.connect()
-    try:
-        assert get(server.port, "/healthz")[0] == 200
-    finally:
-        silent.close()
-
-
-def test_a_taken_port_is_an_error_at_once(server: ProbeServer, health: WorkerHealth) -> None:
-    with pytest.raises(OSError, match="in use"):
-        ProbeServer("127.0.0.1", server.port, health=health, registry=CollectorRegistry())
-
-
 async def test_it_answers_while_the_event_loop_does_not_turn(redis_url: str) -> None:
     async with house(redis_url) as home:
         worker = await home.start_worker("w0")
-        server = ProbeServer("127.0.0.1", 0, health=worker.health, registry=worker.registry)
+        server = ProbeServer("127.0.0.1", 0, probed=worker.health, registry=worker.registry)
         server.start()
         try:
             assert get(server.port, "/readyz") == (200, "ready\n")  # this very call keeps the loop from turning
