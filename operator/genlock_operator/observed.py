@@ -132,7 +132,6 @@ class PodFacts:
     scheduled_ms: int = 0
     started_ms: int = 0
     ready_ms: int = 0
-    restarts: int = 0
     unschedulable: str = ""
     failing: str = ""
     drain_asked: bool = False
@@ -145,11 +144,11 @@ class PodFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A node; `leaving` says why its workers have to go ("" if they may stay): a cordon, or a taint that empties it."""
+    """A node of the cluster."""
 
     name: str
-    ready: bool
     leaving: str = ""
+    """Why its workers have to go: a cordon, or a taint that empties it; "" if they may stay."""
 
 
 @dataclass(frozen=True, slots=True)

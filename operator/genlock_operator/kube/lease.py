@@ -37,17 +37,14 @@ class LeaseCandidate:
         """Whether we may act."""
         return self._renewed_s is not None and now_s - self._renewed_s < GIVE_UP_AFTER_S
 
-    @property
-    def was_holder(self) -> bool:
-        return self._renewed_s is not None
-
     def wanted(self, spec: Mapping[str, Any] | None, *, now_s: float, wall_ms: int) -> dict[str, Any] | None:
         """The spec to write over `spec` (None: there is no lease), None to leave it alone."""
         spec = spec or {}
         holder = str(spec.get("holderIdentity") or "")
         seen = (holder, str(spec.get("renewTime")), str(spec.get("leaseTransitions")))
         if seen != self._seen:
-            self._seen, self._since_s = seen, now_s
+            self._seen = seen
+            self._since_s = now_s
         expired = now_s - self._since_s >= float(spec.get("leaseDurationSeconds") or DURATION_S)
         if holder not in ("", self.identity) and not expired:
             return None

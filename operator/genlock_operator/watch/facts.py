@@ -35,7 +35,8 @@ class Unreadable(GenlockError):
     """An object that an older schema let in, or that is not ours; the mistakes say what is wrong."""
 
     def __init__(self, meta: Meta, mistakes: Iterable[str]) -> None:
-        self.meta, self.mistakes = meta, tuple(mistakes)
+        self.meta = meta
+        self.mistakes = tuple(mistakes)
         super().__init__(f"{meta.key}: {'; '.join(self.mistakes)}")
 
 
@@ -112,7 +113,6 @@ def pod_of(body: Mapping[str, Any]) -> PodFacts | None:
         scheduled_ms=_since(scheduled),
         started_ms=milliseconds(((container.get("state") or {}).get("running") or {}).get("startedAt")),
         ready_ms=_since(ready),
-        restarts=int(container.get("restartCount", 0)),
         unschedulable=_unschedulable(scheduled),
         failing=_failing(status, container),
         drain_asked=DRAIN_ANNOTATION in annotations,
@@ -123,12 +123,13 @@ def pod_of(body: Mapping[str, Any]) -> PodFacts | None:
 
 
 def node_of(body: Mapping[str, Any]) -> NodeFacts:
-    """A node."""
-    spec, status = body.get("spec") or {}, body.get("status") or {}
-    ready: Mapping[str, Any] = next((one for one in status.get("conditions") or () if one["type"] == "Ready"), {})
+    """A node. Whether it is ready does not matter: pods say themselves what became of them."""
+    name = body["metadata"]["name"]
+    spec = body.get("spec") or {}
+    if spec.get("unschedulable"):
+        return NodeFacts(name, "it is cordoned")
     taints = [taint["key"] for taint in spec.get("taints") or () if taint["key"] in LEAVING_TAINTS]
-    leaving = "it is cordoned" if spec.get("unschedulable") else f"it has the taint {taints[0]}" if taints else ""
-    return NodeFacts(body["metadata"]["name"], ready.get("status") == "True", leaving)
+    return NodeFacts(name, f"it has the taint {taints[0]}" if taints else "")
 
 
 def milliseconds(text: Any) -> int:

@@ -142,8 +142,7 @@ class World(Cluster):
             store_answers=self.store_answers,
             store_since_ms=self.store_since_ms,
             nodes={
-                name: NodeFacts(name, ready=not node.lost, leaving="cordoned" if node.cordoned else "")
-                for name, node in self.nodes.items()
+                name: NodeFacts(name, leaving="cordoned" if node.cordoned else "") for name, node in self.nodes.items()
             },
             demand=tuple(
                 Demand(session, resource.meta.key, self.costs[session], self.now_ms)

@@ -58,7 +58,7 @@ def test_a_pod_tells_when_it_reached_each_step() -> None:
     reached = {"conditions": [condition("PodScheduled", "True"), condition("Ready", "True")]}
     found = pod({**reached, **container(running={"startedAt": TIME})})
     assert (found.scheduled_ms, found.started_ms, found.ready_ms) == (TIME_MS, TIME_MS, TIME_MS)
-    assert (found.ready, found.restarts) == (True, 2)
+    assert found.ready
 
 
 def test_a_pod_that_was_ready_once_has_not_reached_it_now() -> None:
@@ -128,8 +128,8 @@ def test_a_time_that_is_none_is_0_and_any_other_a_number(text: Any) -> None:
 # -- nodes -------------------------------------------------------------------------------------------------------------
 
 
-def node(spec: dict[str, Any], ready: str = "True") -> Any:
-    status = {"conditions": [condition("MemoryPressure", "False"), condition("Ready", ready)]}
+def node(spec: dict[str, Any]) -> Any:
+    status = {"conditions": [condition("MemoryPressure", "False"), condition("Ready", "True")]}
     return facts.node_of({"metadata": {"name": "a"}, "spec": spec, "status": status})
 
 
@@ -145,11 +145,6 @@ def test_a_cordoned_node_leaves() -> None:
 @pytest.mark.parametrize("key", sorted(facts.LEAVING_TAINTS))
 def test_a_node_that_an_autoscaler_takes_away_leaves(key: str) -> None:
     assert key in node({"taints": [{"key": "other"}, {"key": key, "effect": "NoSchedule"}]}).leaving
-
-
-@pytest.mark.parametrize("ready", ["True", "False", "Unknown"])
-def test_a_node_is_ready_by_its_condition(ready: str) -> None:
-    assert node({}, ready).ready is (ready == "True")
 
 
 # -- anything ----------------------------------------------------------------------------------------------------------

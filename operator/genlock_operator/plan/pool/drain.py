@@ -34,18 +34,18 @@ class Leaver:
     why: str
 
 
-def must_leave(roster: Members, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> tuple[Leaver, ...]:
+def must_leave(members: Members, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> tuple[Leaver, ...]:
     """Who cannot stay, however many are wanted: their node leaves, a person asked, or they are stuck."""
-    stuck = _stuck(roster, seen, defaults, now_ms)
-    reasons = ((worker, _outer_reason(worker, seen) or stuck.get(worker.name, "")) for worker in roster.staying)
+    stuck = _stuck(members, seen, defaults, now_ms)
+    reasons = ((worker, _outer_reason(worker, seen) or stuck.get(worker.name, "")) for worker in members.staying)
     return tuple(Leaver(worker, why) for worker, why in reasons if why)
 
 
-def finished(roster: Members, now_ms: int) -> tuple[Leaver, ...]:
+def finished(members: Members, now_ms: int) -> tuple[Leaver, ...]:
     """Pods that have come to an end by themselves."""
     return tuple(
         Leaver(worker, f"its pod is {worker.pod.phase}{f': {worker.pod.failing}' if worker.pod.failing else ''}")
-        for worker in roster.finished
+        for worker in members.finished
         if worker.pod.ready_ms or now_ms - worker.pod.meta.created_ms >= FAILED_KEPT_MS
     )
 
@@ -84,11 +84,11 @@ def mark(worker: Member, *, leaves: bool, now_ms: int) -> MarkPod | None:
     return MarkPod(pod.meta, labels, annotations) if labels or annotations else None
 
 
-def overdue(roster: Members, timeout_ms: int, now_ms: int) -> tuple[Member, ...]:
+def overdue(members: Members, timeout_ms: int, now_ms: int) -> tuple[Member, ...]:
     """Workers that leave for longer than they should, as their sessions find no room elsewhere."""
     return tuple(
         worker
-        for worker in roster.leaving
+        for worker in members.leaving
         if worker.sessions and worker.pod.draining_since_ms and now_ms - worker.pod.draining_since_ms > timeout_ms
     )
 
@@ -108,7 +108,7 @@ def _fails_untold(worker: Member, seen: PoolSeen) -> bool:
     return fails and bool(seen.measured) and worker.pod.told != to_json(seen.measured)
 
 
-def _stuck(roster: Members, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> dict[str, str]:
+def _stuck(members: Members, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> dict[str, str]:
     """By name those that make no progress, or do not start while others do.
 
     Where most workers are silent, something else may be wrong than they: then one is replaced at a time.
@@ -116,13 +116,13 @@ def _stuck(roster: Members, seen: PoolSeen, defaults: WorkerDefaults, now_ms: in
     if not seen.store_answers:
         return {}
     patience_ms = round(defaults.stuck_after_s * 1_000)
-    running = [worker for worker in roster.staying if worker.pod.started_ms and not worker.pod.failing]
+    running = [worker for worker in members.staying if worker.pod.started_ms and not worker.pod.failing]
     silences = {worker.name: _silence(worker, seen, patience_ms, now_ms) for worker in running}
     silent = {name: why for name, why in silences.items() if why}
     if 2 * len(silent) > len(running):
-        settled = not roster.leaving and all(worker.pod.ready_ms for worker in roster.staying)
+        settled = not members.leaving and all(worker.pod.ready_ms for worker in members.staying)
         silent = dict([min(silent.items())]) if settled else {}
-    return _cannot_start(roster, seen.resource.spec.rollout.stalled_after, now_ms) | silent
+    return _cannot_start(members, seen.resource.spec.rollout.stalled_after, now_ms) | silent
 
 
 def _silence(worker: Member, seen: PoolSeen, patience_ms: int, now_ms: int) -> str:
@@ -137,12 +137,12 @@ def _silence(worker: Member, seen: PoolSeen, patience_ms: int, now_ms: int) -> s
     return f"it has made no progress for {age_ms // 1_000} s" if age_ms > patience_ms else ""
 
 
-def _cannot_start(roster: Members, late_ms: int, now_ms: int) -> dict[str, str]:
+def _cannot_start(members: Members, late_ms: int, now_ms: int) -> dict[str, str]:
     """By name those whose container has failed for long although others of the same revision run."""
-    if not any(worker.ready for worker in roster.current):
+    if not any(worker.ready for worker in members.current):
         return {}
     return {
         worker.name: f"its container does not run ({worker.pod.failing})"
-        for worker in roster.current
+        for worker in members.current
         if worker.pod.failing and now_ms - max(worker.pod.meta.created_ms, worker.pod.ready_ms) > late_ms
     }

@@ -24,32 +24,32 @@ class Limit:
     message: str
 
 
-def limit_of(roster: Members, seen: PoolSeen, *, missing: int, asked: int, now_ms: int) -> Limit | None:
+def limit_of(members: Members, seen: PoolSeen, *, missing: int, asked: int, now_ms: int) -> Limit | None:
     """What stands in the way now. `missing`: workers still to be created; `asked`: wanted, were there no max."""
     refused = seen.create_failure
     if refused is not None and missing:
         quota = refused.reason == PoolReason.QUOTA_EXCEEDED.value
         return Limit(PoolReason.QUOTA_EXCEEDED if quota else PoolReason.WORKERS_FAILING, refused.message)
-    for worker in roster.current:
+    for worker in members.current:
         if worker.pod.unschedulable:
             return Limit(PoolReason.INSUFFICIENT_GPUS, f"{worker.name}: {worker.pod.unschedulable}")
-    for worker in (*roster.current, *roster.finished):
+    for worker in (*members.current, *members.finished):
         if worker.pod.failing:
             return Limit(PoolReason.WORKERS_FAILING, f"{worker.name}: {worker.pod.failing}")
-    for worker in stalled(roster, seen.resource.spec, now_ms):
+    for worker in stalled(members, seen.resource.spec, now_ms):
         return Limit(PoolReason.WORKERS_FAILING, f"{worker.name} runs, but does not get ready")
     if asked > seen.resource.spec.max:
         return Limit(PoolReason.AT_MAX, f"{asked} workers are wanted, the pool's max is {seen.resource.spec.max}")
     return None
 
 
-def may_create(roster: Members, seen: PoolSeen, missing: int, now_ms: int) -> int:
+def may_create(members: Members, seen: PoolSeen, missing: int, now_ms: int) -> int:
     """How many of the missing workers to create now."""
     failing = sum(
-        bool(worker.pod.failing) or worker.pod.phase == "Failed" for worker in (*roster.current, *roster.finished)
+        bool(worker.pod.failing) or worker.pod.phase == "Failed" for worker in (*members.current, *members.finished)
     )
-    proven = any(worker.ready for worker in roster.current)
-    if any(worker.pod.unschedulable for worker in roster.current) or failing >= (MAX_FAILING if proven else 1):
+    proven = any(worker.ready for worker in members.current)
+    if any(worker.pod.unschedulable for worker in members.current) or failing >= (MAX_FAILING if proven else 1):
         return 0
     if seen.create_failure is not None:
         return min(missing, 1) if now_ms >= retry_at_ms(seen) else 0

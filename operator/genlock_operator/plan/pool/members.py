@@ -5,7 +5,7 @@ whichever came first, so that a drain that began before a crash goes on after it
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genlock_core.claims.facts import WorkerState, WorkerView
 from genlock_operator.observed import PodFacts, PodRole, PoolSeen
@@ -46,18 +46,18 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The pool's pods, each in one place; pods that are being deleted are in none.
-
-    `staying` and `leaving` run; `finished` never will again. `adrift`: what sessions take on workers whose pod is gone
-    or going, which will need room elsewhere.
-    """
+    """The pool's pods, each in one place; pods that are being deleted are in none."""
 
     revision: str
+    """What the pool's template says now."""
     staying: tuple[Member, ...]
     leaving: tuple[Member, ...]
+    """They run, but their drain has begun."""
     finished: tuple[Member, ...]
+    """They will never run again."""
     placeholders: tuple[PodFacts, ...]
     adrift: tuple[int, ...]
+    """What sessions take on workers whose pod is gone or going; they will need room elsewhere."""
     taken: frozenset[str]
     """Names that no new pod may have."""
 
@@ -80,12 +80,10 @@ class Members:
         names = {worker.name for worker in leavers}
         going = tuple(worker for worker in self.staying if worker.name in names)
         staying = tuple(worker for worker in self.staying if worker.name not in names)
-        return Members(
-            self.revision, staying, self.leaving + going, self.finished, self.placeholders, self.adrift, self.taken
-        )
+        return replace(self, staying=staying, leaving=self.leaving + going)
 
 
-def roster_of(seen: PoolSeen, revision: str) -> Members:
+def members_of(seen: PoolSeen, revision: str) -> Members:
     """Every pod of the pool in its place."""
     there = [pod for pod in seen.pods if not pod.meta.deleting]
     workers = sorted(

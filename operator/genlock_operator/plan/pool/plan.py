@@ -23,8 +23,8 @@ from genlock_operator.plan.conditions import find
 from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.plan.pool import drain, limits, scale
 from genlock_operator.plan.pool.drain import Leaver
-from genlock_operator.plan.pool.members import roster_of
-from genlock_operator.plan.pool.outcome import PoolOutcome, asked_by, course_of
+from genlock_operator.plan.pool.members import members_of
+from genlock_operator.plan.pool.outcome import PoolOutcome, asked_by, outcome_of
 from genlock_operator.plan.pool.pods import placeholder_pod, pod_name, worker_pod
 from genlock_operator.plan.pool.status import reserve_of, status_of
 from genlock_operator.reasons import EventReason, PoolReason
@@ -39,107 +39,116 @@ def plan_pool(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> list[Poo
     """What to do about this pool now; nothing for one that is being deleted, whose pods go with it."""
     if seen.resource.meta.deleting:
         return []
-    course = course_of(seen, now_ms, defaults)
-    steps = list(_steps_of_leavers(seen, course))
+    outcome = outcome_of(seen, now_ms, defaults)
+    steps = list(_steps_of_leavers(seen, outcome))
     return [
-        *_marks(seen, course, now_ms),
+        *_marks(seen, outcome, now_ms),
         *(step for step in steps if not isinstance(step, MoveSession)),
-        *_new_workers(seen, course, defaults),
-        *_placeholders(seen, course, defaults),
-        *_reserve(seen, course),
-        *_status_and_what_changed(seen, course, now_ms),
-        *_look_again(seen, course, now_ms),
+        *_new_workers(seen, outcome, defaults),
+        *_placeholders(seen, outcome, defaults),
+        *_reserve(seen, outcome),
+        *_status_and_what_changed(seen, outcome, now_ms),
+        *_look_again(seen, outcome, now_ms),
         *(step for step in steps if isinstance(step, MoveSession)),
     ]
 
 
 def outlook_of(seen: PoolSeen, now_ms: int) -> PoolOutlook:
     """What a session that waits for this pool is told. The revision is that of the last status."""
-    roster, spec = roster_of(seen, seen.resource.status.revision), seen.resource.spec
-    asked = asked_by(roster, seen)
+    spec = seen.resource.spec
+    members = members_of(seen, seen.resource.status.revision)
+    asked = asked_by(members, seen)
     limit = limits.limit_of(
-        roster, seen, missing=scale.missing(roster, spec, min(asked, spec.max)), asked=asked, now_ms=now_ms
+        members, seen, missing=scale.missing(members, spec, min(asked, spec.max)), asked=asked, now_ms=now_ms
     )
-    starting = sum(not worker.ready for worker in roster.staying)
+    starting = sum(not worker.ready for worker in members.staying)
     if limit is None:
         return PoolOutlook(seen.name, starting)
     return PoolOutlook(seen.name, starting, limit.reason.value, limit.message)
 
 
-def _steps_of_leavers(seen: PoolSeen, course: PoolOutcome) -> Iterator[CloseWorker | RetirePod | MoveSession]:
+def _steps_of_leavers(seen: PoolSeen, outcome: PoolOutcome) -> Iterator[CloseWorker | RetirePod | MoveSession]:
     """None while Redis is away: that a pod has not run yet may be old news, and only Redis knows who is on it."""
     if not seen.store_answers:
         return
-    for leaver in (*course.begins, *course.goes_on):
+    for leaver in (*outcome.begins, *outcome.goes_on):
         yield from drain.see_out(leaver)
 
 
-def _marks(seen: PoolSeen, course: PoolOutcome, now_ms: int) -> Iterator[MarkPod]:
+def _marks(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[MarkPod]:
     if not seen.store_answers:
         return
-    for workers, leaves in ((course.roster.leaving, True), (course.roster.staying, False)):
+    for workers, leaves in ((outcome.members.leaving, True), (outcome.members.staying, False)):
         for worker in workers:
             found = drain.mark(worker, leaves=leaves, now_ms=now_ms)
             if found is not None:
                 yield found
 
 
-def _new_workers(seen: PoolSeen, course: PoolOutcome, defaults: WorkerDefaults) -> Iterator[CreatePod]:
-    for ordinal in _free_ordinals(seen, course, PodRole.WORKER, course.create):
+def _new_workers(seen: PoolSeen, outcome: PoolOutcome, defaults: WorkerDefaults) -> Iterator[CreatePod]:
+    for ordinal in _free_ordinals(seen, outcome, PodRole.WORKER, outcome.create):
         yield CreatePod(seen.name, worker_pod(seen.resource, ordinal, defaults, seen.measured))
 
 
-def _placeholders(seen: PoolSeen, course: PoolOutcome, defaults: WorkerDefaults) -> Iterator[CreatePod | RetirePod]:
-    """As many as the headroom says, of the template's revision. While a worker finds no room none is made, and while a
-    quota refuses a worker none is kept. While Redis is away they stay as they are: a pod is deleted only after it was
-    asked."""
+def _placeholders(seen: PoolSeen, outcome: PoolOutcome, defaults: WorkerDefaults) -> Iterator[CreatePod | RetirePod]:
+    """As many as the headroom says, of the template's revision.
+
+    While a worker finds no room none is made, and while a quota refuses a worker none is kept. While Redis is away they
+    stay as they are: a pod is deleted only after Redis was asked for a worker of its name.
+    """
     if not seen.store_answers:
         return
-    limit = None if course.limit is None else course.limit.reason
+    limit = None if outcome.limit is None else outcome.limit.reason
     want = 0 if limit is PoolReason.QUOTA_EXCEEDED else seen.resource.spec.headroom
-    there = sorted(course.before.placeholders, key=lambda pod: pod.meta.name)
+    there = sorted(outcome.before.placeholders, key=lambda pod: pod.meta.name)
     fresh = [
-        pod for pod in there if pod.revision == course.roster.revision and pod.phase not in ("Failed", "Succeeded")
+        pod for pod in there if pod.revision == outcome.members.revision and pod.phase not in ("Failed", "Succeeded")
     ]
     for pod in there:
         if pod not in fresh[:want]:
             yield RetirePod(pod.meta, None, "its room is not to be held any longer")
     if limit not in (PoolReason.INSUFFICIENT_GPUS, PoolReason.QUOTA_EXCEEDED) and seen.create_failure is None:
-        for ordinal in _free_ordinals(seen, course, PodRole.PLACEHOLDER, want - len(fresh)):
+        for ordinal in _free_ordinals(seen, outcome, PodRole.PLACEHOLDER, want - len(fresh)):
             yield CreatePod(seen.name, placeholder_pod(seen.resource, ordinal, defaults))
 
 
-def _free_ordinals(seen: PoolSeen, course: PoolOutcome, role: PodRole, count: int) -> Iterator[int]:
-    """The lowest ones whose names nobody has, not even a pod that is going: so that a plan made twice asks for the
-    same pods."""
-    ordinal, found = 0, 0
+def _free_ordinals(seen: PoolSeen, outcome: PoolOutcome, role: PodRole, count: int) -> Iterator[int]:
+    """The lowest ones whose names nobody has, not even a pod that is going.
+
+    So a plan that is made twice asks for the same pods.
+    """
+    ordinal = 0
+    found = 0
     while found < count:
-        name = pod_name(seen.resource.meta.name, course.roster.revision, ordinal, role)
-        if name not in course.roster.taken:
+        name = pod_name(seen.resource.meta.name, outcome.members.revision, ordinal, role)
+        if name not in outcome.members.taken:
             found += 1
             yield ordinal
         ordinal += 1
 
 
-def _reserve(seen: PoolSeen, course: PoolOutcome) -> Iterator[SetReserve]:
+def _reserve(seen: PoolSeen, outcome: PoolOutcome) -> Iterator[SetReserve]:
     """Each time, where there is one, as Redis may have lost it; and once more when a spec takes it away."""
     changed = seen.resource.status.observed_generation != seen.resource.meta.generation
     if seen.store_answers and (seen.resource.spec.move_reserve or changed):
-        yield SetReserve(seen.name, reserve_of(seen, course))
+        yield SetReserve(seen.name, reserve_of(seen, outcome))
 
 
-def _status_and_what_changed(seen: PoolSeen, course: PoolOutcome, now_ms: int) -> Iterator[Tell | WritePoolStatus]:
-    meta, before = seen.resource.meta, seen.resource.status
-    status = status_of(seen, course, now_ms)
-    if course.create:
-        message = f"created {course.create} of {course.want} workers, revision {course.roster.revision}"
+def _status_and_what_changed(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[Tell | WritePoolStatus]:
+    meta = seen.resource.meta
+    before = seen.resource.status
+    status = status_of(seen, outcome, now_ms)
+
+    if outcome.create:
+        message = f"created {outcome.create} of {outcome.want} workers, revision {outcome.members.revision}"
         yield Tell("WorkerPool", meta, "Normal", EventReason.WORKER_CREATED.value, message)
-    for leaver in (*course.begins, *course.goes_on):
-        told = _told_of(leaver, begins=leaver in course.begins)
+    for leaver in (*outcome.begins, *outcome.goes_on):
+        told = _told_of(leaver, begins=leaver in outcome.begins)
         if told is not None and seen.store_answers:
             yield Tell("WorkerPool", meta, "Normal", told[0].value, told[1])
     for type_ in (PoolConditionType.PROGRESSING, PoolConditionType.SCALING_LIMITED):
-        now, then = find(status.conditions, type_), find(before.conditions, type_)
+        now = find(status.conditions, type_)
+        then = find(before.conditions, type_)
         if now is not None and now.reason in _WORTH_A_WARNING and (then is None or then.reason != now.reason):
             yield Tell("WorkerPool", meta, "Warning", now.reason, now.message)
     if status != before:
@@ -148,14 +157,13 @@ def _status_and_what_changed(seen: PoolSeen, course: PoolOutcome, now_ms: int) -
 
 def _told_of(leaver: Leaver, *, begins: bool) -> tuple[EventReason, str] | None:
     """The Event about one that leaves: when its drain begins, and when nobody is left on it."""
-    name, sessions = leaver.worker.name, leaver.worker.sessions
+    name = leaver.worker.name
+    sessions = leaver.worker.sessions
     if not sessions:
         return EventReason.WORKER_DELETED, f"{name} is deleted: {leaver.why}"
-    return (
-        (EventReason.WORKER_DRAINING, f"{name} leaves: {leaver.why}; {sessions} sessions move first")
-        if begins
-        else None
-    )
+    if begins:
+        return EventReason.WORKER_DRAINING, f"{name} leaves: {leaver.why}; {sessions} sessions move first"
+    return None
 
 
 _WORTH_A_WARNING = frozenset(
@@ -171,15 +179,15 @@ _WORTH_A_WARNING = frozenset(
 )
 
 
-def _look_again(seen: PoolSeen, course: PoolOutcome, now_ms: int) -> Iterator[LookAgain]:
+def _look_again(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[LookAgain]:
     """At the first moment at which time alone changes the plan."""
     spec = seen.resource.spec
     times = [now_ms + LOOK_EVERY_MS]
-    if course.begins or course.goes_on:
+    if outcome.begins or outcome.goes_on:
         times.append(now_ms + DRAIN_EVERY_MS)
-    if course.surplus_since_ms:
-        times.append(course.surplus_since_ms + spec.scale_in_after)
-    if course.missing and seen.create_failure is not None:
+    if outcome.surplus_since_ms:
+        times.append(outcome.surplus_since_ms + spec.scale_in_after)
+    if outcome.missing and seen.create_failure is not None:
         times.append(limits.retry_at_ms(seen))
-    if seen.pods or course.missing or course.surplus_since_ms:
+    if seen.pods or outcome.missing or outcome.surplus_since_ms:
         yield LookAgain(max(min(times), now_ms + DRAIN_EVERY_MS))

@@ -7,19 +7,19 @@ from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_operator.plan.pool.members import Member, Members
 
 
-def useless(roster: Members) -> tuple[Member, ...]:
+def useless(members: Members) -> tuple[Member, ...]:
     """Old workers that serve nobody and are not even ready: there is nothing to wait for."""
-    return tuple(worker for worker in roster.outdated if not worker.pod.ready and not worker.busy)
+    return tuple(worker for worker in members.outdated if not worker.pod.ready and not worker.busy)
 
 
-def relieved(roster: Members, spec: WorkerPoolSpec, want: int, now_ms: int) -> tuple[Member, ...]:
+def relieved(members: Members, spec: WorkerPoolSpec, want: int, now_ms: int) -> tuple[Member, ...]:
     """Old workers that may leave now, the emptiest first: enough others are ready, and no more than `surge` leave."""
-    if stalled(roster, spec, now_ms):
+    if stalled(members, spec, now_ms):
         return ()
-    ready = sum(worker.ready for worker in roster.staying)
-    at_once = spec.rollout.surge - sum(worker.busy for worker in roster.leaving)
+    ready = sum(worker.ready for worker in members.staying)
+    at_once = spec.rollout.surge - sum(worker.busy for worker in members.leaving)
     chosen: list[Member] = []
-    for worker in sorted(roster.outdated, key=lambda worker: (worker.ready, worker.load, worker.name)):
+    for worker in sorted(members.outdated, key=lambda worker: (worker.ready, worker.load, worker.name)):
         if len(chosen) >= at_once:
             break
         if ready - worker.ready >= want:
@@ -28,11 +28,11 @@ def relieved(roster: Members, spec: WorkerPoolSpec, want: int, now_ms: int) -> t
     return tuple(chosen)
 
 
-def stalled(roster: Members, spec: WorkerPoolSpec, now_ms: int) -> tuple[Member, ...]:
+def stalled(members: Members, spec: WorkerPoolSpec, now_ms: int) -> tuple[Member, ...]:
     """Workers of the template's revision that should have been ready long ago and never were."""
     return tuple(
         worker
-        for worker in roster.current
+        for worker in members.current
         if not worker.pod.ready
         and not worker.pod.ready_ms
         and now_ms - worker.pod.meta.created_ms >= spec.rollout.stalled_after

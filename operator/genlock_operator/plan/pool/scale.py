@@ -20,17 +20,17 @@ MOST_TRIED = 32
 """So many workers are looked at, in the order of preference, for who leaves next."""
 
 
-def packed(blocks: Iterable[int], capacity: int = CAPACITY) -> int:
+def packed(blocks: Iterable[int]) -> int:
     """How many workers hold these blocks, the largest first; one larger than a worker has one of its own."""
-    return len(place(sorted(blocks, reverse=True), [], capacity))
+    return len(place(sorted(blocks, reverse=True), []))
 
 
-def place(blocks: Iterable[int], loads: Iterable[int], capacity: int = CAPACITY) -> list[int]:
+def place(blocks: Iterable[int], loads: Iterable[int]) -> list[int]:
     """The loads of all workers, in ascending order, once each block went, in this order, to the fullest worker with
     room, as claims do, or to a new one."""
     after = sorted(loads)
     for block in blocks:
-        fullest = bisect_right(after, capacity - block) - 1
+        fullest = bisect_right(after, CAPACITY - block) - 1
         insort(after, (after.pop(fullest) if fullest >= 0 else 0) + block)
     return after
 
@@ -41,9 +41,12 @@ def needed(loads: Sequence[int], to_place: Sequence[int], *, reserve: float = 0.
     If they find room as things stand, it is what they need when packed (the workers beyond that are emptied one after
     the other); if not, it is as many as give them room without anybody else being moved.
     """
-    busy, blocks = [load for load in loads if load], sorted((block for block in to_place if block), reverse=True)
+    busy = [load for load in loads if load]
+    blocks = sorted((block for block in to_place if block), reverse=True)
     after = place(blocks, busy)
     count = packed(after) if len(after) == len(busy) else len(after)
+
+    # The reserve is a share of the whole; the last digits of a float must not ask for another worker.
     unreserved = CAPACITY * (1 - min(reserve, LARGEST_RESERVE))
     return max(count, math.ceil(sum(after) / unreserved - 1e-9))
 
@@ -58,38 +61,38 @@ def asked_for(spec: WorkerPoolSpec, need: int) -> int:
     return max(spec.replicas, need + spec.buffer, spec.min)
 
 
-def wanted_by(roster: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> int:
+def wanted_by(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> int:
     """How many workers this pool wants as it is."""
-    return wanted(spec, need_of(roster, spec, waiting))
+    return wanted(spec, need_of(members, spec, waiting))
 
 
-def need_of(roster: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> int:
+def need_of(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> int:
     """How many workers its sessions need; `waiting`: what those without a worker would take."""
-    loads = [worker.load for worker in roster.staying]
-    return needed(loads, [*roster.to_place, *waiting], reserve=spec.move_reserve)
+    loads = [worker.load for worker in members.staying]
+    return needed(loads, [*members.to_place, *waiting], reserve=spec.move_reserve)
 
 
-def missing(roster: Members, spec: WorkerPoolSpec, want: int) -> int:
+def missing(members: Members, spec: WorkerPoolSpec, want: int) -> int:
     """How many workers to create: of the template's revision, no more than the surge beyond what is wanted."""
-    surge = spec.rollout.surge if roster.outdated else 0
-    return max(0, min(want - len(roster.current), want + surge - len(roster.staying)))
+    surge = spec.rollout.surge if members.outdated else 0
+    return max(0, min(want - len(members.current), want + surge - len(members.staying)))
 
 
-def surplus(roster: Members, spec: WorkerPoolSpec, want: int) -> int:
+def surplus(members: Members, spec: WorkerPoolSpec, want: int) -> int:
     """How many workers too many there are; a rollout's surge is none."""
-    surge = spec.rollout.surge if roster.outdated else 0
-    return max(0, len(roster.staying) - want - surge)
+    surge = spec.rollout.surge if members.outdated else 0
+    return max(0, len(members.staying) - want - surge)
 
 
-def victims(roster: Members, spec: WorkerPoolSpec, waiting: Sequence[int], count: int) -> tuple[Member, ...]:
+def victims(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int], count: int) -> tuple[Member, ...]:
     """Who leaves of `count` that are too many: at most a quarter of the pool at a time, those on their way counted.
 
     Free ones first, then the emptiest whose sessions fit on others, as long as nobody has to be created for it.
     """
-    most = max(1, int(len(roster.staying) * STEP_SHARE)) - len(roster.leaving)
+    most = max(1, int(len(members.staying) * STEP_SHARE)) - len(members.leaving)
     chosen: list[Member] = []
-    left = roster
-    for worker in _order(roster)[:MOST_TRIED]:
+    left = members
+    for worker in _order(members)[:MOST_TRIED]:
         if len(chosen) >= min(count, most):
             break
         without = left.without([worker])
@@ -100,16 +103,16 @@ def victims(roster: Members, spec: WorkerPoolSpec, waiting: Sequence[int], count
     return tuple(chosen)
 
 
-def _order(roster: Members) -> list[Member]:
+def _order(members: Members) -> list[Member]:
     """The ones to go first come first: free, of an old revision, the emptiest, not ready, on the emptiest node."""
-    on_node = {worker.pod.node: 0 for worker in roster.staying}
-    for worker in roster.staying:
+    on_node = {worker.pod.node: 0 for worker in members.staying}
+    for worker in members.staying:
         on_node[worker.pod.node] += 1
     return sorted(
-        roster.staying,
+        members.staying,
         key=lambda worker: (
             worker.busy,
-            worker.pod.revision == roster.revision,
+            worker.pod.revision == members.revision,
             worker.load,
             worker.ready,
             on_node[worker.pod.node],
@@ -119,17 +122,17 @@ def _order(roster: Members) -> list[Member]:
     )
 
 
-def _fits(roster: Members) -> bool:
+def _fits(members: Members) -> bool:
     """Whether the sessions of those that leave find room on workers that take sessions."""
-    loads = [worker.load for worker in roster.staying if worker.ready]
-    return len(place(sorted(roster.to_place, reverse=True), loads)) == len(loads)
+    loads = [worker.load for worker in members.staying if worker.ready]
+    return len(place(sorted(members.to_place, reverse=True), loads)) == len(loads)
 
 
-def _keeps_buffer(roster: Members, spec: WorkerPoolSpec) -> bool:
+def _keeps_buffer(members: Members, spec: WorkerPoolSpec) -> bool:
     """Whether there are more empty workers than the buffer; a pool above its max cannot ask for one."""
-    return len(roster.staying) > spec.max or sum(not worker.busy for worker in roster.staying) > spec.buffer
+    return len(members.staying) > spec.max or sum(not worker.busy for worker in members.staying) > spec.buffer
 
 
-def _stays_enough(roster: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> bool:
+def _stays_enough(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> bool:
     """Whether the pool is content with who stays: else somebody would be created in the victim's place."""
-    return wanted_by(roster, spec, waiting) <= len(roster.staying)
+    return wanted_by(members, spec, waiting) <= len(members.staying)

@@ -12,7 +12,7 @@ from genlock_operator.actions import CloseWorker, MoveSession, RetirePod
 from genlock_operator.observed import PodState
 from genlock_operator.plan.policy import DRAINING_SINCE_ANNOTATION, KEEP_ANNOTATIONS, STATE_LABEL
 from genlock_operator.plan.pool.drain import FAILED_KEPT_MS, Leaver, finished, mark, must_leave, see_out
-from genlock_operator.plan.pool.members import Member, roster_of
+from genlock_operator.plan.pool.members import Member, members_of
 from tests.operator.plan.pool_cluster import START_MS
 from tests.operator.plan.pool_world import DEFAULTS, World, pool_spec
 
@@ -108,7 +108,7 @@ def test_nothing_is_said_of_a_worker_that_redis_does_not_know() -> None:
 def reasons(world: World, *, now_ms: int | None = None) -> dict[str, str]:
     seen = world.seen()
     revision = world.status.revision
-    leavers = must_leave(roster_of(seen, revision), seen, DEFAULTS, now_ms or world.now_ms)
+    leavers = must_leave(members_of(seen, revision), seen, DEFAULTS, now_ms or world.now_ms)
     return {leaver.worker.name: leaver.why for leaver in leavers}
 
 
@@ -168,7 +168,7 @@ def test_one_that_does_not_start_is_made_anew_once_its_model_has_been_measured()
 
     def leaving(**seen: Any) -> list[str]:
         observed = replace(world.seen(), **seen)
-        leavers = must_leave(roster_of(observed, world.status.revision), observed, DEFAULTS, world.now_ms)
+        leavers = must_leave(members_of(observed, world.status.revision), observed, DEFAULTS, world.now_ms)
         return [leaver.worker.name for leaver in leavers]
 
     assert leaving() == []
@@ -188,19 +188,19 @@ def test_a_pod_that_failed_before_it_was_ready_is_kept_for_a_while() -> None:
     world = settled()
     first = world.workers()[0]
     world.fail_pod(first.name)
-    roster = roster_of(world.seen(), world.status.revision)
-    assert [leaver.worker.name for leaver in finished(roster, world.now_ms)] == [first.name]
+    members = members_of(world.seen(), world.status.revision)
+    assert [leaver.worker.name for leaver in finished(members, world.now_ms)] == [first.name]
     first.set(ready_ms=0, meta=replace(first.facts.meta, created_ms=world.now_ms))
-    roster = roster_of(world.seen(), world.status.revision)
-    assert finished(roster, world.now_ms + FAILED_KEPT_MS - 1) == ()
-    assert len(finished(roster, world.now_ms + FAILED_KEPT_MS)) == 1
+    members = members_of(world.seen(), world.status.revision)
+    assert finished(members, world.now_ms + FAILED_KEPT_MS - 1) == ()
+    assert len(finished(members, world.now_ms + FAILED_KEPT_MS)) == 1
 
 
 def test_a_closed_worker_is_leaving_whatever_its_pod_says() -> None:
     world = settled()
     name = world.workers()[0].name
     world.processes[name].closed = True
-    (leaving,) = roster_of(world.seen(), world.status.revision).leaving
+    (leaving,) = members_of(world.seen(), world.status.revision).leaving
     assert leaving.name == name
     assert leaving.view is not None
     assert leaving.view.state is WorkerState.DRAINING
@@ -210,4 +210,4 @@ def test_a_drain_that_redis_forgot_is_known_from_the_pod() -> None:
     world = settled()
     first = world.workers()[0]
     first.set(draining_since_ms=START_MS)
-    assert [worker.name for worker in roster_of(world.seen(), world.status.revision).leaving] == [first.name]
+    assert [worker.name for worker in members_of(world.seen(), world.status.revision).leaving] == [first.name]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from genlock_core.claims.identity import CAPACITY, WorkerIdentity
 from genlock_operator.observed import Meta, PodFacts, PodRole, PoolSeen
-from genlock_operator.plan.pool.members import Members, roster_of
+from genlock_operator.plan.pool.members import Members, members_of
 from genlock_operator.plan.pool.scale import missing, needed, packed, place, surplus, victims, wanted, wanted_by
 from tests.operator.plan.pool_cluster import START_MS, Process
 from tests.operator.plan.pool_world import World, pool_spec, resource_of
@@ -17,7 +17,7 @@ blocks = st.lists(st.integers(1, CAPACITY), max_size=40)
 LOADS = st.lists(st.integers(0, CAPACITY), max_size=25)
 
 
-def roster(loads: list[int], *, revision: str = "new", outdated: int = 0) -> Members:
+def members(loads: list[int], *, revision: str = "new", outdated: int = 0) -> Members:
     """Ready workers with these loads; the first `outdated` are of an old revision."""
     world = World(pool_spec(), {"a": 4})
     pods, views = [], {}
@@ -39,7 +39,7 @@ def roster(loads: list[int], *, revision: str = "new", outdated: int = 0) -> Mem
         )
         sessions = {f"studio/{name}": load} if load else {}
         views[name] = world.view(Process(WorkerIdentity(name, name), heartbeat_ms=world.now_ms, sessions=sessions))
-    return roster_of(PoolSeen(resource_of(pool_spec()), tuple(pods), views), revision)
+    return members_of(PoolSeen(resource_of(pool_spec()), tuple(pods), views), revision)
 
 
 @given(blocks, LOADS)
@@ -104,7 +104,7 @@ def test_wanted_stays_between_its_bounds(
 @given(LOADS, st.integers(0, 3))
 def test_who_leaves_fits_elsewhere_and_nobody_is_made_in_their_place(loads: list[int], buffer: int) -> None:
     spec = pool_spec(replicas=0, max=1_000, buffer=buffer)
-    before = roster(loads)
+    before = members(loads)
     count = surplus(before, spec, wanted_by(before, spec, []))
     chosen = victims(before, spec, [], count)
     after = before.without(chosen)
@@ -119,7 +119,7 @@ def test_a_pool_that_shrinks_step_by_step_ends_where_nobody_more_can_go(loads: l
     spec = pool_spec(replicas=0, max=1_000)
     loads = list(loads)
     for _ in range(len(loads) + 1):
-        before = roster(loads)
+        before = members(loads)
         chosen = victims(before, spec, [], surplus(before, spec, wanted_by(before, spec, [])))
         if not chosen:
             break
@@ -132,31 +132,31 @@ def test_a_pool_that_shrinks_step_by_step_ends_where_nobody_more_can_go(loads: l
 
 def test_free_workers_go_before_busy_ones_and_the_emptiest_before_fuller_ones() -> None:
     spec = pool_spec(replicas=0, max=100)
-    assert [worker.load for worker in victims(roster([300, 0, 100, 400]), spec, [], 1)] == [0]
-    assert [worker.load for worker in victims(roster([300, 150, 100, 400]), spec, [], 1)] == [100]
+    assert [worker.load for worker in victims(members([300, 0, 100, 400]), spec, [], 1)] == [0]
+    assert [worker.load for worker in victims(members([300, 150, 100, 400]), spec, [], 1)] == [100]
 
 
 def test_old_revisions_go_before_the_new_one() -> None:
-    chosen = victims(roster([0, 0, 0, 0], outdated=1), pool_spec(replicas=0), [], 1)
+    chosen = victims(members([0, 0, 0, 0], outdated=1), pool_spec(replicas=0), [], 1)
     assert [worker.name for worker in chosen] == ["w00"]
 
 
 def test_a_quarter_leaves_at_a_time() -> None:
-    assert len(victims(roster([0] * 12), pool_spec(replicas=0), [], 12)) == 3
+    assert len(victims(members([0] * 12), pool_spec(replicas=0), [], 12)) == 3
 
 
 def test_those_on_their_way_count_among_the_quarter() -> None:
-    whole = roster([0] * 12)
+    whole = members([0] * 12)
     some = whole.without(whole.staying[:2])
     assert len(victims(some, pool_spec(replicas=0), [], 10)) == 0
 
 
 def test_the_buffer_of_empty_workers_is_kept() -> None:
-    assert victims(roster([800, 800, 0, 0]), pool_spec(replicas=0, buffer=2), [], 2) == ()
+    assert victims(members([800, 800, 0, 0]), pool_spec(replicas=0, buffer=2), [], 2) == ()
 
 
 def test_a_worker_on_the_emptier_node_goes_first() -> None:
-    whole = roster([0, 0, 0])
+    whole = members([0, 0, 0])
     lone = replace(whole.staying[1], pod=replace(whole.staying[1].pod, node="b"))
     spread = replace(whole, staying=(whole.staying[0], lone, whole.staying[2]))
     assert victims(spread, pool_spec(replicas=0), [], 1) == (lone,)
@@ -164,12 +164,12 @@ def test_a_worker_on_the_emptier_node_goes_first() -> None:
 
 def test_missing_workers_are_made_within_the_surge() -> None:
     spec = pool_spec(rollout={"surge": 2})
-    assert missing(roster([0, 0], outdated=2), spec, 2) == 2
-    assert missing(roster([0, 0, 0], outdated=2), spec, 2) == 1
-    assert missing(roster([0, 0]), spec, 5) == 3
+    assert missing(members([0, 0], outdated=2), spec, 2) == 2
+    assert missing(members([0, 0, 0], outdated=2), spec, 2) == 1
+    assert missing(members([0, 0]), spec, 5) == 3
 
 
 def test_a_surge_is_no_surplus_while_old_workers_are_there() -> None:
     spec = pool_spec(rollout={"surge": 1})
-    assert surplus(roster([0, 0, 0], outdated=1), spec, 2) == 0
-    assert surplus(roster([0, 0, 0]), spec, 2) == 1
+    assert surplus(members([0, 0, 0], outdated=1), spec, 2) == 0
+    assert surplus(members([0, 0, 0]), spec, 2) == 1
