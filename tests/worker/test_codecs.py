@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from genlock_core.media import AccessUnit, Codec
 from genlock_worker.intake.decode import Decoder, fit_frame
-from genlock_worker.intake.pattern import draw, read_index
+from genlock_worker.intake.pattern import draw
 from genlock_worker.output.encode import AvEncoder, EncoderSettings, IdrRequests, choose_h264, open_encoder
+from tests.worker.pattern_numbers import read_index
 
 SETTINGS = EncoderSettings(width=192, height=128, frame_rate=16, bitrate=600_000)
 

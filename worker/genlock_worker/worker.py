@@ -35,7 +35,7 @@ from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.prior import mock_timing, prior_cost, warm_up_settings
 from genlock_worker.session.opening import Services
 from genlock_worker.settings import WorkerSettings
-from genlock_worker.snapshots.format import WriterVersion
+from genlock_worker.snapshots.format import SnapshotFormat
 from genlock_worker.snapshots.writer import MAX_SNAPSHOT_BYTES
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Worker:
         self._clock = clock
         self._claims = Claims(store)
         self._metrics = metrics
-        self._version = WriterVersion(self._claims)
+        self._snapshot_format = SnapshotFormat(self._claims)
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = contextlib.AsyncExitStack()
         """How to end what has been started, the last thing first."""
@@ -86,7 +86,7 @@ class Worker:
         loops = {
             "heartbeat": self.agent.beat(),
             "inbox": self.agent.follow_inbox(),
-            "writer version": self._version.run(),
+            "snapshot format": self._snapshot_format.run(),
         }
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         self._ending.push_async_callback(end_tasks, self._tasks)
@@ -152,7 +152,7 @@ class Worker:
             metrics=self._metrics,
             h264=await asyncio.to_thread(choose_h264),
             media_root=self.settings.media_root,
-            writer_version=self._version,
+            snapshot_format=self._snapshot_format,
         )
 
     async def _serve_gateway(self, connection: LinkConnection) -> None:

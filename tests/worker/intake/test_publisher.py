@@ -11,9 +11,10 @@ from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_worker.intake import publisher
-from genlock_worker.intake.pattern import draw, read_index
+from genlock_worker.intake.pattern import draw
 from genlock_worker.intake.publisher import PublisherSource, SourceUnit
 from genlock_worker.output.encode import EncoderSettings, open_encoder
+from tests.worker.pattern_numbers import read_index
 
 
 class Rig:

@@ -15,9 +15,10 @@ from genlock_core.clock import ManualClock
 from genlock_core.media import SourcePosition
 from genlock_worker.intake.chunks import SourceFrame
 from genlock_worker.intake.file import FileSource, find_media
-from genlock_worker.intake.pattern import TestPatternSource, draw, read_index
+from genlock_worker.intake.pattern import TestPatternSource, draw
 from genlock_worker.intake.prompt_only import PromptOnlySource
 from genlock_worker.intake.source import Metronome, Source, SourceFailed
+from tests.worker.pattern_numbers import read_index
 
 CLIP_FRAMES = 12
 CLIP_RATE = 10

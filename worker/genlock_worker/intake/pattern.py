@@ -28,7 +28,7 @@ def draw(index: int, *, width: int, height: int) -> Picture:
     _draw_ball(picture, index)
     _draw_bars(picture, index)
     cv2.putText(picture, f"{index}", (width // 24, height // 6), cv2.FONT_HERSHEY_DUPLEX, height / 320, (255,) * 3, 2)
-    bit_height = _counter_height(height)
+    bit_height = counter_height(height)
     edges = np.linspace(0, width, COUNTER_BITS + 1).astype(int)
     for bit in range(COUNTER_BITS):
         value = 255 if index >> (COUNTER_BITS - 1 - bit) & 1 else 0
@@ -36,19 +36,8 @@ def draw(index: int, *, width: int, height: int) -> Picture:
     return picture
 
 
-def read_index(picture: Picture) -> int:
-    """The number in a picture of the pattern, also after scaling and lossy coding."""
-    height, width = picture.shape[:2]
-    strip = picture[height - _counter_height(height) // 2 - 1]
-    edges = np.linspace(0, width, COUNTER_BITS + 1)
-    middles = ((edges[:-1] + edges[1:]) / 2).astype(int)
-    index = 0
-    for middle in middles:
-        index = index << 1 | int(strip[max(0, middle - 1) : middle + 2].mean() > 127)
-    return index
-
-
-def _counter_height(height: int) -> int:
+def counter_height(height: int) -> int:
+    """How many lines the blocks of the number take."""
     return max(4, height // 24)
 
 

@@ -18,7 +18,6 @@ from av.video.frame import PictureType, VideoFrame
 from genlock_core.media import AccessUnit, Codec
 from genlock_worker.intake.chunks import Picture
 
-TIME_BASE = fractions.Fraction(1, 1_000_000)
 GOP_S = 60
 """The longest group of pictures, for the sake of recordings; viewers ask for an IDR when they need one."""
 IDR_SPACING_S = 0.25

@@ -36,7 +36,7 @@ moved the session, an operator say, did not wait for it."""
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What all sessions of a worker share. `writer_version`: the snapshot format to write now."""
+    """What all sessions of a worker share. `snapshot_format` gives the one to write now."""
 
     engine: EngineLoop
     claims: Claims
@@ -46,7 +46,7 @@ class Services:
     metrics: WorkerMetrics
     h264: str
     media_root: Path | None
-    writer_version: Callable[[], int]
+    snapshot_format: Callable[[], int]
 
 
 async def read_state(
@@ -95,7 +95,7 @@ def snapshot_writer(
         epoch=epoch,
         clock=services.clock,
         metrics=services.metrics,
-        version=services.writer_version,
+        version=services.snapshot_format,
         note_format=lambda version: services.claims.note_snapshot_format(session, epoch=epoch, version=version),
         on_stale=on_stale,
         written=restored.written if restored is not None else None,

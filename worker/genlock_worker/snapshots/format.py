@@ -13,20 +13,21 @@ logger = logging.getLogger(__name__)
 FORMATS_EVERY_S = 5.0
 
 
-class WriterVersion:
+class SnapshotFormat:
     """The snapshot format to write: the oldest that all live workers read. Called for the value, `run` keeps it so."""
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
-        self._version = READABLE.oldest
+        self._format = READABLE.oldest
 
     def __call__(self) -> int:
-        return self._version
+        return self._format
 
     async def run(self) -> None:
+        """Follow the workers that come and go, for ever."""
         while True:
             try:
-                self._version = writer_format(view.formats for view in await self._claims.workers())
+                self._format = writer_format(view.formats for view in await self._claims.workers())
             except RedisError as error:
                 logger.debug("the workers' formats cannot be read: %s", error)
             await asyncio.sleep(FORMATS_EVERY_S)

@@ -10,7 +10,6 @@ from torch import Tensor
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.contract import Change, Chunk, EngineFailure, Row
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.execution.sync_check import no_host_sync
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from tests.worker.engines.diffusion.streams import (
@@ -27,6 +26,7 @@ from tests.worker.engines.diffusion.streams import (
     play,
     settings,
 )
+from tests.worker.engines.diffusion.sync_check import no_host_sync
 
 
 def test_chunks_come_out_in_their_size_and_only_from_the_last_row() -> None:

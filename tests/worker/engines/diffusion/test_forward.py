@@ -10,12 +10,12 @@ from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.diffusion.config import TINY
 from genlock_worker.engines.diffusion.execution.cuda_graphs import GraphedForward
 from genlock_worker.engines.diffusion.execution.forward import CompileUnavailable, make_forward
-from genlock_worker.engines.diffusion.execution.sync_check import HostSync, no_host_sync
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import RowBatch
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.options import ForwardOptions
 from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring
+from tests.worker.engines.diffusion.sync_check import HostSync, no_host_sync
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TOLERANCE = 1e-5

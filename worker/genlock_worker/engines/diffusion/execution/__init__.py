@@ -1,4 +1,4 @@
-"""How forwards are run: plain, compiled, as CUDA graphs, with 8-bit weights; and the check that nothing waits.
+"""How forwards are run: plain, compiled, as CUDA graphs, with 8-bit weights.
 
 | owns | does not own | needs |
 |---|---|---|

@@ -51,11 +51,6 @@ def quantise(rows: Tensor) -> tuple[Tensor, Tensor]:
     return (rows.float() / scales).clamp(-E4M3_MAX, E4M3_MAX).to(torch.float8_e4m3fn), scales
 
 
-def dequantise(values: Tensor, scales: Tensor) -> Tensor:
-    """The float32 matrix that `quantise` stands for."""
-    return values.float() * scales
-
-
 class Fp8Linear(nn.Module):
     """`nn.Linear` with e4m3 weights: (..., in) in any float type to (..., out) in the same, computed to bfloat16."""
 
