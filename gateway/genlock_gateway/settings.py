@@ -153,7 +153,7 @@ class GatewaySettings:
         name="profile",
     )
     drain_timeout_s: float = option(
-        values.duration(), "20s", "how long a drain waits for its clients to go", was="drain-timeout-s"
+        values.duration(0.0, 3_600.0), "20s", "how long a drain waits for its clients to go", was="drain-timeout-s"
     )
     jwt: JwtSettings = section(JwtSettings, "access tokens that the platform signs itself")
     limits: Limits = section(Limits, "limits, beyond which it says 503 or 429")

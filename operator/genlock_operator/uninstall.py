@@ -124,7 +124,9 @@ class UninstallSettings:
         values.several(NAMESPACE, separator=","), "", "watched namespaces, commas between"
     )
     all_namespaces: bool = option(values.switch(), "no", "every namespace instead")
-    timeout_s: float = option(values.duration(), "2m", "how long to wait for the workers to be gone", was="timeout-s")
+    timeout_s: float = option(
+        values.duration(1.0, 3_600.0), "2m", "how long to wait for the workers to be gone", was="timeout-s"
+    )
     log: LogSettings = section(LogSettings)
 
     @property

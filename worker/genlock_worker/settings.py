@@ -39,7 +39,7 @@ class WorkerSettings:
 
     name: str = option(
         values.text(r"\S+", must_be="one word"),
-        Computed("the host's", lambda _: socket.gethostname().lower()),
+        Computed("the host's name", lambda _: socket.gethostname().lower()),
         "the worker's name, unique in the installation",
     )
     pool: str = option(values.text(r"\S+", must_be="one word"), "local", "the pool that it belongs to")

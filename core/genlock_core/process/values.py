@@ -4,6 +4,7 @@ Everything that is read from a command line or from the environment is text. A k
 place that does: so a value means the same in every part of Genlock, wherever it comes from.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Kind(Generic[T]):
     parse: Callable[[str], T]
     """Raises ValueError, whose text goes on from the option's name: `must be ...`."""
     schema: Mapping[str, Any] = field(default_factory=lambda: _ANYTHING)
-    """The same as JSON schema, where a chart's values mirror the option."""
+    """The same as JSON schema, where a chart's values mirror the option; durations as whole seconds there."""
     with_unit: Callable[[str], str | None] = _no_plain
     """How to write a plain number now, which was read as a number of the unit before; None: it is none."""
     unit: str = ""
@@ -137,7 +138,8 @@ def duration(at_least_s: float = 0.0, at_most_s: float = MAX_DURATION_S) -> Kind
             return None
         return format_duration_ms(round(float(written) * 1_000))
 
-    return Kind("DURATION", parse, with_unit=with_unit, unit="_s")
+    schema = {"type": "integer", "minimum": math.ceil(at_least_s), "maximum": math.floor(at_most_s)}
+    return Kind("DURATION", parse, schema, with_unit=with_unit, unit="_s")
 
 
 def size() -> Kind[int]:

@@ -42,6 +42,11 @@ class SecretKey:
         return cls(name, key)
 
 
+_REDIS_FOR_ALL = values.text(
+    r"((redis|rediss|redis\+cluster|rediss\+cluster)://[^@\s]+)?",
+    shape="URL",
+    must_be="the address of a Redis without credentials; those come by --worker-redis-secret",
+)
 _SECRET_KEY = Kind("NAME/KEY", SecretKey.parse)
 _PRIORITY_CLASS = values.text(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", must_be="the name of a PriorityClass")
 
@@ -63,7 +68,7 @@ class WorkerDefaults:
         name="worker-image-pull-policy",
     )
     redis_url: str = option(
-        values.text(),
+        _REDIS_FOR_ALL,
         "",
         "URL of Redis, without credentials; left out: that of --redis",
         name="worker-redis",

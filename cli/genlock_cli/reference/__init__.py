@@ -1,0 +1,7 @@
+"""What is written from the declarations of options: `docs/options.md`, and the part of the chart's schema that mirrors
+them. It stands in the command, because only the command may import every part.
+
+    python -m genlock_cli.reference
+
+writes both anew, in the checkout that it is started in. Tests keep them true.
+"""

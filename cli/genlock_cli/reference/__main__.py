@@ -1,0 +1,20 @@
+"""Writes `docs/options.md` and the chart's `values.schema.json` anew, in the folder that it is started in."""
+
+from pathlib import Path
+
+from genlock_cli.reference.page import document
+from genlock_cli.reference.values_schema import with_options
+
+PAGE = Path("docs/options.md")
+SCHEMA = Path("charts/genlock/values.schema.json")
+
+
+def main() -> None:
+    """Raises OSError where the folder is no checkout of Genlock."""
+    schema = with_options(SCHEMA.read_text(encoding="utf-8"))
+    SCHEMA.write_text(schema, encoding="utf-8")
+    PAGE.write_text(document(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
