@@ -2,22 +2,23 @@
 
 import asyncio
 import datetime
+import functools
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from genlock_core.clock import Clock
 from genlock_core.media import Codec
 from genlock_gateway.rtc.egress.fanout import Fanout
-from genlock_gateway.rtc.egress.viewer import ViewerCallbacks, ViewerPeer
+from genlock_gateway.rtc.egress.viewer import ViewerPeer
 from genlock_gateway.rtc.egress.viewer_stream import StreamIdentity
-from genlock_gateway.rtc.ingest.receive import IngestPeer, PublisherCallbacks
+from genlock_gateway.rtc.ingest.receive import AccessUnitSink, IngestPeer
 from genlock_gateway.rtc.sdp.answer import SentStream, write_answer
 from genlock_gateway.rtc.sdp.offer import Offer, parse_offer
 from genlock_gateway.rtc.sdp.offer_error import unsupported
 from genlock_gateway.rtc.sdp.trickle import parse_fragment
 from genlock_gateway.rtc.sdp.video_format import VideoFormat, best_format
 from genlock_gateway.rtc.transport.aiortc_private import GatewayCertificate
-from genlock_gateway.rtc.transport.peer import PeerTransport, TransportEvents
+from genlock_gateway.rtc.transport.peer import PeerListener, PeerTransport
 from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 CONNECT_TIMEOUT_S = 15.0
@@ -68,42 +69,44 @@ class MediaPlane:
         await asyncio.gather(*(peer.close("the gateway stops") for peer in self._peers))
         self.udp_port.close()
 
-    async def publish(self, offer_sdp: str, callbacks: PublisherCallbacks) -> tuple[IngestPeer, str]:
+    async def publish(self, offer_sdp: str, *, listener: PeerListener, sink: AccessUnitSink) -> tuple[IngestPeer, str]:
         """Take a WHIP offer; the peer is connecting when this returns. Raises OfferError."""
         offer = parse_offer(offer_sdp, role="publisher")
         video = self._choose(offer, PUBLISHER_CODECS)
-        made: list[IngestPeer] = []
-        transport = self._transport(offer, lambda: made[0])
-        peer = IngestPeer(transport=transport, video=video, ssrc=_random_ssrc(), callbacks=callbacks, clock=self._clock)
-        made.append(peer)
+        peer = IngestPeer(
+            transport=self._transport(offer),
+            video=video,
+            ssrc=_random_ssrc(),
+            listener=listener,
+            sink=sink,
+            clock=self._clock,
+        )
         return peer, await self._begin(peer, video, None)
 
     async def view(
-        self, offer_sdp: str, fanouts: Mapping[Codec, Fanout], callbacks: ViewerCallbacks
+        self, offer_sdp: str, fanouts: Mapping[Codec, Fanout], *, listener: PeerListener
     ) -> tuple[ViewerPeer, str]:
         """Take a WHEP offer; `fanouts` are in the order in which the gateway would rather send. Raises OfferError."""
         offer = parse_offer(offer_sdp, role="viewer")
         video = self._choose(offer, tuple(fanouts))
+        ssrc = _random_ssrc()
         has_rtx = video.rtx_payload_type is not None
         identity = StreamIdentity(
             payload_type=video.payload_type,
-            ssrc=(ssrc := _random_ssrc()),
+            ssrc=ssrc,
             rtx_payload_type=video.rtx_payload_type,
             rtx_ssrc=ssrc ^ 1 if has_rtx else None,
             cname=secrets.token_hex(8),
             first_sequence=secrets.randbits(15),
         )
-        made: list[ViewerPeer] = []
-        transport = self._transport(offer, lambda: made[0])
         peer = ViewerPeer(
-            transport=transport,
+            transport=self._transport(offer),
             fanout=fanouts[video.codec],
             identity=identity,
             port=self.udp_port,
-            callbacks=callbacks,
+            listener=listener,
             clock=self._clock,
         )
-        made.append(peer)
         sent = SentStream(identity.cname, identity.ssrc, identity.rtx_ssrc)
         return peer, await self._begin(peer, video, sent)
 
@@ -122,29 +125,18 @@ class MediaPlane:
         served = " or ".join(codec.name for codec in codecs)
         raise unsupported(f"the offer has {offered}; this stream is {served or 'not being sent'}")
 
-    def _transport(self, offer: Offer, peer: Callable[[], Peer]) -> PeerTransport:
-        def closed(reason: str) -> None:
-            self._peers.discard(peer())
-            peer().closed(reason)
-
+    def _transport(self, offer: Offer) -> PeerTransport:
         return PeerTransport(
             offer,
             port=self.udp_port,
             certificate=self._valid_certificate(),
             connect_timeout_s=self._connect_timeout_s,
-            events=TransportEvents(
-                on_rtp=lambda packet, arrival_ms: peer().rtp(packet, arrival_ms),
-                on_rtcp=lambda packets: peer().rtcp(packets),
-                on_connected=lambda: peer().connected(),
-                on_message=lambda text: peer().message(text),
-                on_closed=closed,
-            ),
         )
 
     async def _begin(self, peer: Peer, video: VideoFormat, sent: SentStream | None) -> str:
         local = await peer.transport.local()
         self._peers.add(peer)
-        peer.transport.start()
+        peer.transport.start(peer, forget=functools.partial(self._peers.discard, peer))
         return write_answer(
             peer.transport.offer, session_id=secrets.randbits(62), transport=local, video=video, sent=sent
         )

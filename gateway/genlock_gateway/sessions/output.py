@@ -1,7 +1,7 @@
 """What the viewers of a session are shown, whichever worker makes the pictures.
 
-`OutputGate` decides which frames may be shown and does no I/O. `SessionOutput` hands those frames to one fan-out per
-codec. Neither keeps the current epoch: the upstream owns it, and it comes with each frame.
+`OutputGate` decides which frames may be shown and does no I/O. `SessionOutput` takes the frames of the upstream and
+sends them to one fan-out per codec. Neither keeps the current epoch: the upstream owns it and tells it with each frame.
 
 The rules while workers change:
 
@@ -21,6 +21,8 @@ from genlock_core.clock import Clock
 from genlock_core.link.events import MediaReceived
 from genlock_core.media import Codec, SourcePosition
 from genlock_gateway.rtc.egress.fanout import Fanout
+from genlock_gateway.sessions.audience import Audience
+from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 
 OVERLAP_S: Final = 0.5
@@ -38,6 +40,14 @@ class FrameVerdict(StrEnum):
     STALE = "stale"  # of an epoch that is over
     OLDER = "older"  # before what was shown
     NEEDS_KEY = "needs-key"  # newer, but no decoder could start with it: ask for a key frame
+
+
+DROPPED: Final = {
+    FrameVerdict.STALE: "stale-epoch",
+    FrameVerdict.OLDER: "old",
+    FrameVerdict.NEEDS_KEY: "before-key-frame",
+}
+"""The reason under which a frame that is not shown is counted."""
 
 
 class OutputGate:
@@ -107,7 +117,17 @@ class SessionOutput:
     `preferred` is the codec of the first fan-out. `ask_key_frame` asks the worker for a key frame in a codec.
     """
 
-    def __init__(self, preferred: Codec, *, clock: Clock, ask_key_frame: Callable[[Codec], None]) -> None:
+    def __init__(
+        self,
+        preferred: Codec,
+        *,
+        audience: Audience,
+        stats: SessionStats,
+        clock: Clock,
+        ask_key_frame: Callable[[Codec], None],
+    ) -> None:
+        self._audience = audience
+        self._stats = stats
         self._clock = clock
         self._ask_key_frame = ask_key_frame
         self._gate = OutputGate()
@@ -145,6 +165,27 @@ class SessionOutput:
         """Whether the leaving worker is not needed any more."""
         return self._gate.may_leave(epochs, self._clock.monotonic())
 
+    def receive(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> bool:
+        """Take a frame that came through the channel of `channel_epoch`; `epochs` are those that count now.
+
+        True if it is the first frame of a newer epoch that viewers see.
+        """
+        arrived_us = self._stats.now_us()
+        if not self._audience.viewers:
+            return False
+
+        before = self.shown_epoch
+        verdict = self.show(media, channel_epoch=channel_epoch, epochs=epochs)
+        if verdict is not FrameVerdict.SHOW:
+            self._stats.dropped(DROPPED[verdict])
+            return False
+
+        # A frame that is sent in two codecs is measured once.
+        if media.unit.codec is self._measured():
+            publisher = self._audience.publisher
+            self._stats.shown(media, arrived_us=arrived_us, own_run=None if publisher is None else publisher.run)
+        return self.shown_epoch > before
+
     def show(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> FrameVerdict:
         """Judge a frame from the channel of `channel_epoch`, and send it to the viewers of its codec if it is to be
         shown."""
@@ -179,11 +220,12 @@ class SessionOutput:
         self.lost = True
         return True
 
-    def measured(self, used: frozenset[Codec]) -> Codec:
-        """The codec whose frames are counted: each frame once, though it may be sent in two."""
-        return next((codec for codec in self.fanouts if codec in used), Codec.H264)
-
     def close(self) -> None:
         """Leave nothing behind."""
         for fanout in self.fanouts.values():
             fanout.close()
+
+    def _measured(self) -> Codec:
+        """The codec whose frames are counted."""
+        used = self._audience.codecs
+        return next((codec for codec in self.fanouts if codec in used), Codec.H264)

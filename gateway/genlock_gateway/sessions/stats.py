@@ -107,13 +107,14 @@ class SessionStats:
             self._ingest = ingest
             self._incomplete = 0
         if ingest is not None:
-            self._dropped("incomplete", ingest.lost_frames - self._incomplete)
+            self.dropped("incomplete", ingest.lost_frames - self._incomplete)
             self._incomplete = ingest.lost_frames
         dropped = sum(figures.dropped for figures in fan_outs)
-        self._dropped("fan-out", dropped - self._fan_out_dropped)
+        self.dropped("fan-out", dropped - self._fan_out_dropped)
         self._fan_out_dropped = dropped
 
-    def _dropped(self, reason: str, frames: int) -> None:
+    def dropped(self, reason: str, frames: int = 1) -> None:
+        """Count frames that go no further, by the reason."""
         if frames:
             self._metrics.frames_dropped.labels(reason=reason).inc(frames)
 

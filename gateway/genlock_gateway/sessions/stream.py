@@ -1,7 +1,7 @@
-"""One live session at this gateway: its publisher, its viewers, and the frames between them and the worker.
+"""One live session at this gateway, put together: audience, source, output and upstream.
 
-Codecs, RTP and ICE are `rtc`'s, claims and moves `worker_side`'s, what is shown of which worker `output`'s; a
-`LiveStream` puts them together.
+Frames do not pass through here: `source` sends those of the publisher to the workers, and `upstream` hands those of the
+workers to `output`. `LiveStream` is told who comes and goes, what Redis says and how the upstream stands.
 """
 
 import asyncio
@@ -13,18 +13,16 @@ from redis.exceptions import RedisError
 
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.record import SessionRecord
-from genlock_core.link.events import MediaReceived, StatsReceived
+from genlock_core.link.events import StatsReceived
 from genlock_core.link.messages import Open
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import Codec
 from genlock_core.process.tasks import OwnedTasks
-from genlock_core.slo.stages import Stage, StageTimes
 from genlock_core.spec.session import Phase
 from genlock_core.subscriptions.subscription import FrameKind, Subscription
-from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.sessions.audience import Audience, PeerResource
-from genlock_gateway.sessions.gop import GroupOfPictures
-from genlock_gateway.sessions.output import FrameVerdict, SessionOutput
+from genlock_gateway.sessions.output import SessionOutput
 from genlock_gateway.sessions.session_view import SessionView, view_of
+from genlock_gateway.sessions.source import SessionSource
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
@@ -34,18 +32,13 @@ logger = logging.getLogger(__name__)
 
 FAREWELL_S: Final = 0.2
 """The last message of an ended session gets this long to reach its clients."""
-DROPPED: Final = {
-    FrameVerdict.STALE: "stale-epoch",
-    FrameVerdict.OLDER: "old",
-    FrameVerdict.NEEDS_KEY: "before-key-frame",
-}
 
 
 class LiveStream:
     """The one mutable object of a session here.
 
-    Idle until a publisher or a viewer enters; then its worker side claims, opens and moves, until the last one has left
-    (idle again) or the session is `over`. `Hub` makes it on demand, and drops it when nobody uses it any more.
+    It is idle until a publisher or a viewer enters. Then its upstream claims, opens and moves, until the last one has
+    left (idle again) or the session is `over`. `Hub` makes it on demand, and drops it when nobody uses it any more.
     """
 
     def __init__(self, record: SessionRecord, shared: SharedParts) -> None:
@@ -55,12 +48,22 @@ class LiveStream:
         self.stats = SessionStats(
             self.session, frame_rate=record.session.frame_rate, clock=shared.clock, metrics=shared.metrics
         )
-        self.upstream = Upstream(self.session, self, shared)
-        self._shared = shared
-        self._gop = GroupOfPictures()
         self.output = SessionOutput(
-            Codec[record.session.output.codec.upper()], clock=shared.clock, ask_key_frame=self._ask_key_frame
+            Codec[record.session.output.codec.upper()],
+            audience=self.audience,
+            stats=self.stats,
+            clock=shared.clock,
+            ask_key_frame=self._ask_key_frame,
         )
+        self.upstream = Upstream(self.session, stream=self, output=self.output, shared=shared)
+        self.source = SessionSource(
+            audience=self.audience,
+            output=self.output,
+            upstream=self.upstream,
+            stats=self.stats,
+            metrics=shared.metrics,
+        )
+        self._shared = shared
         self.over = ""  # why the session has ended
         self.missing_since_s: float | None = None  # since when Redis has no record of it
         self._chores = OwnedTasks()
@@ -109,9 +112,7 @@ class LiveStream:
         if resource.kind == "whip":
             previous = self.audience.publisher
             self.audience.publisher = resource
-            self._gop.clear()
-            self.stats.published(resource.run)
-            self._tell_source()
+            self.source.began(resource.run)
         else:
             self.audience.viewers.add(resource)
             self._tell_codecs()
@@ -125,9 +126,7 @@ class LiveStream:
         self._count_losses()
         if resource is self.audience.publisher:
             self.audience.publisher = None
-            self._gop.clear()
-            self.stats.unpublished()
-            self._tell_source(gone_run=resource.run)
+            self.source.ended(resource.run)
         elif resource in self.audience.viewers:
             self.audience.viewers.discard(resource)
             self._tell_codecs()
@@ -146,24 +145,8 @@ class LiveStream:
         """Redis had lost the publisher's slot, and its publication has another number now."""
         if resource is self.audience.publisher and run != resource.run:
             resource.run = run
-            self._tell_source()
-            self.key_frame_wanted()
-
-    def source(self, resource: PeerResource, unit: AccessUnit) -> None:
-        """A publisher's access unit."""
-        if resource is not self.audience.publisher:
-            return
-        self._gop.add(unit)
-        if self._gop.wants_key_frame:
-            self.key_frame_wanted()
-        self.stats.source_frame(resource.run, watched=bool(self.audience.viewers))
-        age_us = max(0, self.stats.now_us() - unit.capture_us)
-        stages = StageTimes.of({Stage.CAPTURED: 0, Stage.FORWARDED: age_us})
-        channels = [channel for channel in (self.upstream.serving, self._still_needed()) if channel is not None]
-        if not channels:
-            self._shared.metrics.frames_dropped.labels(reason="no-worker").inc()
-        for channel in channels:
-            channel.connection.send_media(channel.number, unit, run=resource.run, stages=stages)
+            self.source.announce()
+            self.source.request_key_frame()
 
     def nudge(self) -> None:
         """There is something new in the control stream."""
@@ -227,35 +210,16 @@ class LiveStream:
 
     def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
         self.stats.moves += moved
-        connection, number = channel.connection, channel.number
-        connection.send_codecs(number, self.audience.codecs)
-        if self.audience.publisher is not None:
-            connection.send_source(number, present=True, run=self.audience.publisher.run)
-            for unit in self._gop.units:
-                connection.send_media(number, unit, run=self.audience.publisher.run, replay=True)
-            self.key_frame_wanted()
+        channel.connection.send_codecs(channel.number, self.audience.codecs)
+        self.source.replay(channel)
         self.changed()
 
-    def frame_generated(self, channel: WorkerChannel, media: MediaReceived) -> None:
-        arrived_us = self.stats.now_us()
-        if not self.audience.viewers:
-            return
-        shown_epoch = self.output.shown_epoch
-        verdict = self.output.show(media, channel_epoch=channel.epoch, epochs=self.upstream.epochs)
-        if verdict is not FrameVerdict.SHOW:
-            self._shared.metrics.frames_dropped.labels(reason=DROPPED[verdict]).inc()
-            return
-        own_run = None if self.audience.publisher is None else self.audience.publisher.run
-        if media.unit.codec is self.output.measured(self.audience.codecs):
-            self.stats.shown(media, arrived_us=arrived_us, own_run=own_run)
-        if self.output.shown_epoch > shown_epoch:
-            self._chore(self._live(channel.epoch), name=f"live phase of {self.session}")
-            self.changed()
+    def live(self, epoch: int) -> None:
+        self._chore(self._set_live(epoch), name=f"live phase of {self.session}")
+        self.changed()
 
     def key_frame_wanted(self) -> None:
-        if self.audience.publisher is not None and isinstance(self.audience.publisher.peer, IngestPeer):
-            self._shared.metrics.key_frame_requests.labels(to="publisher").inc()
-            self.audience.publisher.peer.request_key_frame()
+        self.source.request_key_frame()
 
     def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None:
         if channel is self.upstream.channel:
@@ -278,15 +242,9 @@ class LiveStream:
 
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def _still_needed(self) -> WorkerChannel | None:
-        """The leaving worker, until its successor has sent its first frame."""
-        leaving = self.upstream.leaving
-        return leaving if leaving is not None and self.output.feeds_leaving(self.upstream.epochs) else None
-
     def _count_losses(self) -> None:
-        peer = None if self.audience.publisher is None else self.audience.publisher.peer
         fan_outs = (fanout.figures for fanout in self.output.fanouts.values())
-        self.stats.lost(peer.figures if isinstance(peer, IngestPeer) else None, fan_outs)
+        self.stats.lost(self.source.figures, fan_outs)
 
     def _tell_codecs(self) -> None:
         codecs = self.audience.codecs
@@ -295,19 +253,13 @@ class LiveStream:
         if channel is not None:
             channel.connection.send_codecs(channel.number, codecs)
 
-    def _tell_source(self, *, gone_run: int = 0) -> None:
-        run = gone_run if self.audience.publisher is None else self.audience.publisher.run
-        channel = self.upstream.serving
-        if channel is not None:
-            channel.connection.send_source(channel.number, present=self.audience.publisher is not None, run=run)
-
     def _ask_key_frame(self, codec: Codec) -> None:
         channel = self.upstream.serving
         if channel is not None:
             self._shared.metrics.key_frame_requests.labels(to="worker").inc()
             channel.connection.request_key_frame(channel.number, codec)
 
-    async def _live(self, epoch: int) -> None:
+    async def _set_live(self, epoch: int) -> None:
         await self._shared.claims.set_phase(self.session, epoch, Phase.LIVE)
 
     async def _refresh(self) -> None:

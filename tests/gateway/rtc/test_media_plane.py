@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from genlock_core.clock import SystemClock
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import Codec
 from genlock_gateway.rtc.egress.fanout import Fanout
-from genlock_gateway.rtc.egress.viewer import ViewerCallbacks, ViewerPeer
-from genlock_gateway.rtc.ingest.receive import IngestPeer, PublisherCallbacks
+from genlock_gateway.rtc.egress.viewer import ViewerPeer
+from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.rtc.media_plane import MediaPlane
 from genlock_gateway.rtc.sdp.offer_error import OfferError
 from tests.gateway.rtc.clients import Client, Clients, Viewer, until
 from tests.gateway.rtc.clips import decode, encode
+from tests.gateway.rtc.listeners import Heard
 
 CODECS = [Codec.H264, Codec.VP8]
 
@@ -27,8 +28,8 @@ def fanout(codec: Codec) -> tuple[Fanout, list[None]]:
     return Fanout(codec=codec, clock=SystemClock(), on_key_frame_wanted=lambda: asked.append(None)), asked
 
 
-async def publish(plane: MediaPlane, client: Client, callbacks: PublisherCallbacks) -> IngestPeer:
-    peer, answer = await plane.publish(await client.offer(), callbacks)
+async def publish(plane: MediaPlane, client: Client, heard: Heard) -> IngestPeer:
+    peer, answer = await plane.publish(await client.offer(), listener=heard, sink=heard)
     await client.take(answer)
     await client.connected.wait()
     await until(lambda: peer.state == "connected")
@@ -36,12 +37,12 @@ async def publish(plane: MediaPlane, client: Client, callbacks: PublisherCallbac
 
 
 async def view(
-    plane: MediaPlane, client: Viewer, fan: Fanout, callbacks: ViewerCallbacks | None = None, *, gcm: bool = True
+    plane: MediaPlane, client: Viewer, fan: Fanout, heard: Heard | None = None, *, gcm: bool = True
 ) -> ViewerPeer:
     offer = await client.offer()
     if not gcm:
         client.without_gcm()
-    peer, answer = await plane.view(offer, {fan.codec: fan}, callbacks or ViewerCallbacks())
+    peer, answer = await plane.view(offer, {fan.codec: fan}, listener=heard or Heard())
     await client.take(answer)
     await client.receiving.wait()
     await until(lambda: peer.state == "connected")
@@ -52,27 +53,27 @@ async def view(
 async def test_a_publisher_arrives_as_the_access_units_it_sent(
     plane: MediaPlane, clients: Clients, codec: Codec
 ) -> None:
-    units, got = encode(codec, 12), list[AccessUnit]()
+    units, heard = encode(codec, 12), Heard()
     client = clients.publisher(codec)
-    peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
+    peer = await publish(plane, client, heard)
     client.send(units)
-    await until(lambda: len(got) == len(units))
-    assert [unit.data for unit in got] == [unit.data for unit in units]
-    assert [unit.key_frame for unit in got] == [True] + [False] * 11
-    assert {unit.codec for unit in got} == {codec}
+    await until(lambda: len(heard.units) == len(units))
+    assert [unit.data for unit in heard.units] == [unit.data for unit in units]
+    assert [unit.key_frame for unit in heard.units] == [True] + [False] * 11
+    assert {unit.codec for unit in heard.units} == {codec}
     assert peer.figures.access_units == 12
-    steps = np.diff([unit.capture_us for unit in got])
+    steps = np.diff([unit.capture_us for unit in heard.units])
     assert (steps > 0).all()
     await client.close()
     await until(lambda: peer.state == "closed")
 
 
 async def test_a_publisher_through_loss_is_repaired_by_retransmission(plane: MediaPlane, clients: Clients) -> None:
-    units, got = encode(Codec.H264, 40), list[AccessUnit]()  # aiortc keeps 128 packets only
+    units, heard = encode(Codec.H264, 40), Heard()  # aiortc keeps 128 packets only
     client = clients.publisher(Codec.H264)
-    peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
+    peer = await publish(plane, client, heard)
     client.send(units[:1])
-    await until(lambda: len(got) == 1)
+    await until(lambda: len(heard.units) == 1)
     deliver, count = plane.udp_port.demultiplexer.datagram, 0
 
     def lossy(data: bytes, addr: tuple[str, int]) -> None:
@@ -88,8 +89,8 @@ async def test_a_publisher_through_loss_is_repaired_by_retransmission(plane: Med
         client.send([unit])
         await asyncio.sleep(0.01)
     client.send(encode(Codec.H264, 1, first_us=2_000_000))  # or nobody would notice a loss at the very end
-    await until(lambda: len(got) >= 40)
-    assert [unit.data for unit in got][:40] == [unit.data for unit in units]
+    await until(lambda: len(heard.units) >= 40)
+    assert [unit.data for unit in heard.units][:40] == [unit.data for unit in units]
     assert peer.figures.nacked_packets > 0
     assert peer.figures.lost_frames == 0
 
@@ -204,14 +205,12 @@ async def test_a_late_viewer_gets_nothing_before_a_key_frame(plane: MediaPlane, 
 
 async def test_messages_go_both_ways_over_the_control_channel(plane: MediaPlane, clients: Clients) -> None:
     fan, _ = fanout(Codec.VP8)
-    heard: list[str] = []
+    heard = Heard()
     viewer, publisher = clients.viewer(Codec.VP8), clients.publisher(Codec.VP8)
     viewer.open_channel()
     publisher.open_channel()
-    watching = await view(plane, viewer, fan, ViewerCallbacks(on_message=heard.append))
-    sending = await publish(
-        plane, publisher, PublisherCallbacks(on_access_unit=lambda _unit: None, on_message=heard.append)
-    )
+    watching = await view(plane, viewer, fan, heard)
+    sending = await publish(plane, publisher, heard)
     await until(lambda: watching.send("to the viewer") and sending.send("to the publisher"))
     await until(lambda: bool(viewer.messages and publisher.messages))
     assert set(viewer.messages + publisher.messages) == {"to the viewer", "to the publisher"}
@@ -219,59 +218,58 @@ async def test_messages_go_both_ways_over_the_control_channel(plane: MediaPlane,
     assert publisher.channel is not None
     viewer.channel.send("from the viewer")
     publisher.channel.send("from the publisher")
-    await until(lambda: len(heard) == 2)
+    await until(lambda: len(heard.messages) == 2)
     assert not watching.send("x" * 300_000)
 
 
 async def test_a_client_that_leaves_is_noticed_and_forgotten(plane: MediaPlane, clients: Clients) -> None:
     fan, _ = fanout(Codec.H264)
-    reasons: list[str] = []
+    heard = Heard()
     client = clients.viewer(Codec.H264)
     client.open_channel()
-    peer = await view(plane, client, fan, ViewerCallbacks(on_closed=reasons.append))
+    peer = await view(plane, client, fan, heard)
     await client.close()
-    await until(lambda: bool(reasons))
+    await until(lambda: bool(heard.reasons))
     assert peer.state == "closed"
     assert not plane.peers
     assert plane.udp_port.demultiplexer.bound_addresses == 0
     await peer.close()
-    assert len(reasons) == 1
+    assert len(heard.reasons) == 1
 
 
 async def test_a_client_that_never_comes_is_given_up(plane: MediaPlane, clients: Clients) -> None:
     hasty = MediaPlane(host="127.0.0.1", port=0, clock=SystemClock(), connect_timeout_s=0.05)
     await hasty.start()
-    reasons: list[str] = []
+    heard = Heard()
     client = clients.publisher(Codec.H264)
-    callbacks = PublisherCallbacks(on_access_unit=lambda _unit: None, on_closed=reasons.append)
-    await hasty.publish(await client.offer(), callbacks)
-    await until(lambda: reasons == ["not connected within 0.05 s"])
+    await hasty.publish(await client.offer(), listener=heard, sink=heard)
+    await until(lambda: heard.reasons == ["not connected within 0.05 s"])
     assert hasty.udp_port.demultiplexer.endpoints == 0
     await client.close()
     await hasty.stop()
 
 
 async def test_a_passive_client_is_connected_to(plane: MediaPlane, clients: Clients) -> None:
-    got: list[AccessUnit] = []
+    heard = Heard()
     client = clients.publisher(Codec.H264)
     offer = (await client.offer()).replace("a=setup:actpass", "a=setup:passive")
-    peer, answer = await plane.publish(offer, PublisherCallbacks(on_access_unit=got.append))
+    peer, answer = await plane.publish(offer, listener=heard, sink=heard)
     assert "a=setup:active" in answer
     await client.take(answer)
     await client.connected.wait()
     await until(lambda: peer.state == "connected")
     client.send(encode(Codec.H264, 2))
-    await until(lambda: bool(got))
+    await until(lambda: bool(heard.units))
 
 
 async def test_a_request_for_a_key_frame_reaches_the_publisher(plane: MediaPlane, clients: Clients) -> None:
     client = clients.publisher(Codec.VP8)
     asked: list[None] = []
     client.connection.getSenders()[0]._send_keyframe = lambda: asked.append(None)  # type: ignore[method-assign]
-    got: list[AccessUnit] = []
-    peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
+    heard = Heard()
+    peer = await publish(plane, client, heard)
     client.send(encode(Codec.VP8, 1))
-    await until(lambda: bool(got))
+    await until(lambda: bool(heard.units))
     for _ in range(5):
         peer.request_key_frame()
     await until(lambda: bool(asked))
@@ -282,7 +280,7 @@ async def test_candidates_may_come_later_but_not_with_other_credentials(plane: M
     client = clients.publisher(Codec.H264)
     offer = await client.offer()
     lines = [line for line in offer.split("\r\n") if not line.startswith(("a=candidate", "a=end-of-candidates"))]
-    peer, answer = await plane.publish("\r\n".join(lines), PublisherCallbacks(on_access_unit=lambda _unit: None))
+    peer, answer = await plane.publish("\r\n".join(lines), listener=Heard(), sink=Heard())
     candidates = [line for line in offer.split("\r\n") if line.startswith("a=candidate")]
     ufrag = next(line for line in lines if line.startswith("a=ice-ufrag"))
     await plane.add_candidates(peer, "\r\n".join([ufrag, *candidates, ""]))
@@ -297,7 +295,7 @@ async def test_a_viewer_of_a_codec_that_is_not_served_is_refused(plane: MediaPla
     fan, _ = fanout(Codec.H264)
     client = clients.viewer(Codec.VP8)
     with pytest.raises(OfferError, match="VP8") as error:
-        await plane.view(await client.offer(), {Codec.H264: fan}, ViewerCallbacks())
+        await plane.view(await client.offer(), {Codec.H264: fan}, listener=Heard())
     assert error.value.kind == "unsupported"
     assert plane.udp_port.demultiplexer.endpoints == 0
     await client.close()
@@ -308,12 +306,12 @@ async def test_a_client_that_falls_silent_is_closed_when_consent_runs_out(
 ) -> None:
     monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.02)
     monkeypatch.setattr(aioice.stun, "RETRY_RTO", 0.02)
-    reasons: list[str] = []
+    heard = Heard()
     fan, _ = fanout(Codec.H264)
-    await view(plane, clients.viewer(Codec.H264), fan, ViewerCallbacks(on_closed=reasons.append))
+    await view(plane, clients.viewer(Codec.H264), fan, heard)
     plane.udp_port.demultiplexer.datagram = lambda data, addr: None  # type: ignore[method-assign]
-    await until(lambda: bool(reasons))
-    assert "ICE" in reasons[0] or "DTLS" in reasons[0]
+    await until(lambda: bool(heard.reasons))
+    assert "ICE" in heard.reasons[0] or "DTLS" in heard.reasons[0]
     assert fan.viewer_count == 0
 
 
@@ -331,7 +329,7 @@ async def test_a_lost_first_flight_is_sent_again_before_the_timer_of_openssl(
             send(data, addr)
 
     plane.udp_port.send = losing  # type: ignore[method-assign]
-    peer, answer = await plane.publish(offer, PublisherCallbacks(on_access_unit=lambda _unit: None))
+    peer, answer = await plane.publish(offer, listener=Heard(), sink=Heard())
     await client.take(answer)
     await until(lambda: peer.state == "connected")
     assert len(set(lost)) == 1  # OpenSSL would have numbered its records anew
@@ -345,16 +343,16 @@ async def test_only_the_fan_out_sends_rtp(plane: MediaPlane, clients: Clients) -
 
 
 async def test_a_publisher_with_holes_that_stay_is_asked_for_a_key_frame(plane: MediaPlane, clients: Clients) -> None:
-    got: list[AccessUnit] = []
+    heard = Heard()
     client = clients.publisher(Codec.VP8)
-    peer = await publish(plane, client, PublisherCallbacks(on_access_unit=got.append))
+    peer = await publish(plane, client, heard)
     asked: list[None] = []
     sender = client.connection.getSenders()[0]
     sender._send_keyframe = lambda: asked.append(None)  # type: ignore[method-assign]
     sender._retransmit = lambda _sequence: asyncio.sleep(0)  # type: ignore[method-assign,assignment]
     units = encode(Codec.VP8, 6)
     client.send(units[:2])
-    await until(lambda: len(got) == 2)
+    await until(lambda: len(heard.units) == 2)
     deliver = plane.udp_port.demultiplexer.datagram
 
     def deaf(data: bytes, addr: tuple[str, int]) -> None:
@@ -367,6 +365,6 @@ async def test_a_publisher_with_holes_that_stay_is_asked_for_a_key_frame(plane: 
     plane.udp_port.demultiplexer.datagram = deliver  # type: ignore[method-assign]
     client.send(units[3:])
     await until(lambda: bool(asked))
-    await until(lambda: len(got) == 5)
-    assert [unit.data for unit in got] == [unit.data for number, unit in enumerate(units) if number != 2]
+    await until(lambda: len(heard.units) == 5)
+    assert [unit.data for unit in heard.units] == [unit.data for number, unit in enumerate(units) if number != 2]
     assert peer.figures.lost_frames == 1

@@ -1,13 +1,20 @@
 """What viewers are shown while workers change: which frames, the first of an epoch, a lost worker, key frames."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from genlock_core.clock import ManualClock
 from genlock_core.link.events import MediaReceived
 from genlock_core.media import AccessUnit, Codec, SourcePosition
+from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import StageTimes
+from genlock_gateway.access.limits import TokenBucket
+from genlock_gateway.sessions.audience import Audience, PeerResource
 from genlock_gateway.sessions.output import (
     CATCH_UP_S,
     KEY_FRAME_EVERY_S,
@@ -17,6 +24,7 @@ from genlock_gateway.sessions.output import (
     OutputGate,
     SessionOutput,
 )
+from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 
 FIVE = Epochs(5)
@@ -157,8 +165,19 @@ def asked() -> list[Codec]:
 
 
 @pytest.fixture
-async def output(clock: ManualClock, asked: list[Codec]) -> SessionOutput:
-    return SessionOutput(Codec.H264, clock=clock, ask_key_frame=asked.append)
+def audience() -> Audience:
+    return Audience()
+
+
+@pytest.fixture
+def metrics() -> GatewayMetrics:
+    return GatewayMetrics(CollectorRegistry())
+
+
+@pytest.fixture
+async def output(clock: ManualClock, asked: list[Codec], audience: Audience, metrics: GatewayMetrics) -> SessionOutput:
+    stats = SessionStats("default/demo", frame_rate=16, clock=clock, metrics=metrics)
+    return SessionOutput(Codec.H264, audience=audience, stats=stats, clock=clock, ask_key_frame=asked.append)
 
 
 def show(output: SessionOutput, at_us: int, epochs: Epochs, *, epoch: int, key: bool = True) -> FrameVerdict:
@@ -213,3 +232,28 @@ async def test_the_leaving_worker_is_fed_and_kept_until_its_successors_picture_i
     show(output, 2, SIX_AFTER_FIVE, epoch=6)
     assert not output.feeds_leaving(SIX_AFTER_FIVE)
     assert output.may_leave(SIX_AFTER_FIVE)
+
+
+def viewer(codec: Codec) -> PeerResource:
+    return PeerResource(
+        id="a", kind="whep", peer=cast(Any, SimpleNamespace(codec=codec)), etag="", may_control=False,
+        messages=TokenBucket(rate_per_s=1, burst=1, now_s=0),
+    )  # fmt: skip
+
+
+async def test_without_viewers_nothing_is_shown_and_with_them_the_first_frame_of_an_epoch_is_told(
+    output: SessionOutput, audience: Audience, metrics: GatewayMetrics
+) -> None:
+    def receive(at_us: int, epochs: Epochs, *, epoch: int) -> bool:
+        return output.receive(frame(at_us, epoch=epoch), channel_epoch=epoch, epochs=epochs)
+
+    assert not receive(1, FIVE, epoch=5)
+    assert output.last_shown is None
+    audience.viewers.add(viewer(Codec.VP8))
+    assert receive(2, FIVE, epoch=5)
+    assert not receive(3, FIVE, epoch=5)
+    assert not receive(4, SIX, epoch=5)
+    assert receive(5, SIX, epoch=6)
+    samples = metrics.registry.get_sample_value
+    assert samples("genlock_gateway_frames_dropped_total", {"reason": "stale-epoch"}) == 1
+    assert samples("genlock_gateway_frames_out_total", {"session": "default/demo"}) == 3

@@ -13,6 +13,7 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
+from genlock_gateway.sessions.audience import Audience
 from genlock_gateway.sessions.output import FrameVerdict, SessionOutput
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
@@ -156,7 +157,13 @@ def test_a_handover_whose_frames_go_on_is_no_freeze_and_one_that_leaves_a_hole_i
 
     async def freezes(*, silent_frames: int) -> int:
         stream = Stream()
-        output = SessionOutput(Codec.H264, clock=stream.clock, ask_key_frame=lambda _: None)
+        output = SessionOutput(
+            Codec.H264,
+            audience=Audience(),
+            stats=stream.stats,
+            clock=stream.clock,
+            ask_key_frame=lambda _: None,
+        )
 
         def frame(epoch: int, epochs: Epochs) -> None:
             stream.clock.advance(FRAME_S)

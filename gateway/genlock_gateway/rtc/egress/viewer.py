@@ -1,8 +1,5 @@
 """A viewer (WHEP): one connection that a fan-out sends to."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from aiortc.rtp import AnyRtcpPacket, RtpPacket
 
 from genlock_core.clock import Clock
@@ -10,17 +7,8 @@ from genlock_core.media import Codec
 from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.rtc.egress.viewer_stream import StreamIdentity, ViewerFigures, ViewerStream
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
-from genlock_gateway.rtc.transport.peer import PeerState, PeerTransport
+from genlock_gateway.rtc.transport.peer import PeerListener, PeerState, PeerTransport
 from genlock_gateway.rtc.transport.udp_port import UdpPort
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewerCallbacks:
-    """What the gateway does with a viewer. All are called on the event loop and must return at once."""
-
-    on_connected: Callable[[], None] = lambda: None
-    on_message: Callable[[str], None] = lambda _text: None
-    on_closed: Callable[[str], None] = lambda _reason: None
 
 
 class ViewerPeer:
@@ -33,14 +21,14 @@ class ViewerPeer:
         fanout: Fanout,
         identity: StreamIdentity,
         port: UdpPort,
-        callbacks: ViewerCallbacks,
+        listener: PeerListener,
         clock: Clock,
     ) -> None:
         self.transport = transport
         self._fanout = fanout
         self._identity = identity
         self._port = port
-        self._callbacks = callbacks
+        self._listener = listener
         self._clock = clock
         self._stream: ViewerStream | None = None
 
@@ -73,19 +61,19 @@ class ViewerPeer:
         await self.transport.close(reason)
 
     def connected(self) -> None:
-        """The transport is up; from MediaPlane."""
+        """The transport is up."""
         self._stream = ViewerStream(self._identity, transport=self.transport, port=self._port, clock=self._clock)
         self._fanout.add(self._stream)
-        self._callbacks.on_connected()
+        self._listener.connected()
 
     def closed(self, reason: str) -> None:
-        """The transport is gone; from MediaPlane."""
+        """The transport is gone."""
         if self._stream is not None:
             self._fanout.remove(self._stream)
-        self._callbacks.on_closed(reason)
+        self._listener.closed(reason)
 
     def message(self, text: str) -> None:
-        self._callbacks.on_message(text)
+        self._listener.message(text)
 
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         """RTCP of the viewer."""

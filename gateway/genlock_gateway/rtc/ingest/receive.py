@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aiortc.rtp import (
     RTCP_PSFB_PLI,
@@ -39,7 +40,7 @@ from genlock_gateway.rtc.key_frames import KeyFrameRequests
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.rtc.transport.aiortc_private import StreamStatistics
-from genlock_gateway.rtc.transport.peer import PeerState, PeerTransport
+from genlock_gateway.rtc.transport.peer import PeerListener, PeerState, PeerTransport
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +49,11 @@ REPAIR_INTERVAL_S = 0.02
 PLI_MIN_INTERVAL_S = 0.3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublisherCallbacks:
-    """What the gateway does with a publisher. All are called on the event loop and must return at once."""
+class AccessUnitSink(Protocol):
+    """Where the pictures of publishers go."""
 
-    on_access_unit: Callable[[AccessUnit], None]
-    on_connected: Callable[[], None] = lambda: None
-    on_message: Callable[[str], None] = lambda _text: None
-    on_closed: Callable[[str], None] = lambda _reason: None
+    def access_unit(self, peer: "IngestPeer", unit: AccessUnit) -> None:
+        """The next unit of `peer`; called on the event loop, and must return at once."""
 
 
 @dataclass(slots=True)
@@ -94,16 +92,27 @@ class _Source:
 
 
 class IngestPeer:
-    """One publisher. Made by MediaPlane.publish; `transport` is its connection, `video` the negotiated format."""
+    """One publisher. Made by MediaPlane.publish; `transport` is its connection, `video` the negotiated format.
+
+    Its pictures go to `sink`; `listener` is told what becomes of it.
+    """
 
     def __init__(
-        self, *, transport: PeerTransport, video: VideoFormat, ssrc: int, callbacks: PublisherCallbacks, clock: Clock
+        self,
+        *,
+        transport: PeerTransport,
+        video: VideoFormat,
+        ssrc: int,
+        listener: PeerListener,
+        sink: AccessUnitSink,
+        clock: Clock,
     ) -> None:
         self.transport = transport
         self.video = video
         self.figures = IngestFigures()
         self._ssrc = ssrc
-        self._callbacks = callbacks
+        self._listener = listener
+        self._sink = sink
         self._clock = clock
         self._source: _Source | None = None
         self._depacketiser = Depacketiser(video.codec, sprop_parameter_sets=video.sprop_parameter_sets)
@@ -136,19 +145,19 @@ class IngestPeer:
         await self.transport.close(reason)
 
     def connected(self) -> None:
-        """The transport is up; from MediaPlane."""
+        """The transport is up."""
         self._every_second()
-        self._callbacks.on_connected()
+        self._listener.connected()
 
     def closed(self, reason: str) -> None:
-        """The transport is gone; from MediaPlane."""
+        """The transport is gone."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._callbacks.on_closed(reason)
+        self._listener.closed(reason)
 
     def message(self, text: str) -> None:
-        self._callbacks.on_message(text)
+        self._listener.message(text)
 
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         """RTCP of the publisher."""
@@ -207,7 +216,7 @@ class IngestPeer:
             self.figures.key_frames += 1
         self.figures.access_units += 1
         self.figures.bytes += len(unit.data)
-        self._callbacks.on_access_unit(unit)
+        self._sink.access_unit(self, unit)
 
     def _repair(self, source: _Source) -> None:
         """Ask for what is missing, and look again soon as long as something is."""

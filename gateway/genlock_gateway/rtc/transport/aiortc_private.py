@@ -9,8 +9,7 @@ import asyncio
 import logging
 import secrets
 import struct
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aioice import Candidate, Connection, stun
 from aioice.candidate import candidate_foundation, candidate_priority
@@ -31,6 +30,7 @@ from genlock_gateway.rtc.transport.udp_port import Address, UdpPort
 __all__ = [
     "DtlsTransport",
     "GatewayCertificate",
+    "PacketReceiver",
     "PeerProtocol",
     "SharedPortConnection",
     "StreamStatistics",
@@ -190,11 +190,19 @@ class GatewayCertificate(RTCCertificate):
         return next(str(item.value) for item in self.getFingerprints() if item.algorithm == "sha-256")
 
 
-class DtlsTransport(RTCDtlsTransport):
-    """aiortc's DTLS transport with the RTP side handed to callbacks.
+class PacketReceiver(Protocol):
+    """Takes the decrypted packets of one transport."""
 
-    Bypasses its router and receivers (they decode), hands out the SRTP keys, sends RTCP at once, refuses RTP, and as
-    client sends its first flight again every 50 ms: the server may not know our answer yet, and OpenSSL would wait 1 s.
+    def rtp(self, packet: RtpPacket, arrival_ms: int) -> None: ...
+    def rtcp(self, packets: list[AnyRtcpPacket]) -> None: ...
+
+
+class DtlsTransport(RTCDtlsTransport):
+    """aiortc's DTLS transport whose RTP and RTCP packets go to a `receiver`.
+
+    It bypasses aiortc's router and receivers (they decode), hands out the SRTP keys, sends RTCP at once and refuses
+    RTP. As client it sends its first flight again every 50 ms: the server may not know our answer yet, and OpenSSL
+    would wait 1 s.
     """
 
     def __init__(
@@ -204,14 +212,11 @@ class DtlsTransport(RTCDtlsTransport):
         certificate: GatewayCertificate,
         *,
         client: bool,
-        on_rtp: Callable[[RtpPacket, int], None],
-        on_rtcp: Callable[[list[AnyRtcpPacket]], None],
     ) -> None:
         super().__init__(transport, [certificate])
         self._set_role("client" if client else "server")
         self._connection = connection
-        self._on_rtp = on_rtp
-        self._on_rtcp = on_rtcp
+        self.receiver: PacketReceiver | None = None
         self._resend: asyncio.TimerHandle | None = None
         self.srtp_keys: SrtpKeys | None = None
 
@@ -237,14 +242,16 @@ class DtlsTransport(RTCDtlsTransport):
             packet = RtpPacket.parse(data, self._rtp_header_extensions_map)
         except (ValueError, struct.error):
             return
-        self._on_rtp(packet, arrival_time_ms)
+        if self.receiver is not None:
+            self.receiver.rtp(packet, arrival_time_ms)
 
     async def _handle_rtcp_data(self, data: bytes) -> None:
         try:
             packets = RtcpPacket.parse(data)
         except (ValueError, struct.error):
             return
-        self._on_rtcp(packets)
+        if self.receiver is not None:
+            self.receiver.rtcp(packets)
 
     async def _do_handshake(self) -> None:
         if self._role == "client":

@@ -8,12 +8,10 @@ that goes wrong, the client's goodbye, lost consent (RFC 7675, 30 s) or `close` 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aiortc import RTCDataChannel, RTCIceParameters, RTCSctpCapabilities, RTCSctpTransport
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
-from aiortc.rtp import AnyRtcpPacket, RtpPacket
 
 from genlock_core.process.tasks import end_tasks
 from genlock_gateway.rtc.sdp.answer import DATA_CHANNEL_PORT, LocalTransport, setup_for
@@ -22,6 +20,7 @@ from genlock_gateway.rtc.sdp.offer import Offer
 from genlock_gateway.rtc.transport.aiortc_private import (
     DtlsTransport,
     GatewayCertificate,
+    PacketReceiver,
     SharedPortConnection,
     ice_transport,
 )
@@ -37,15 +36,25 @@ MAX_BUFFERED_BYTES = 256 * 1024
 PeerState = Literal["new", "connecting", "connected", "closed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransportEvents:
-    """What the owner of a transport is told. `on_closed` comes exactly once, with the reason in words."""
+class TransportOwner(PacketReceiver, Protocol):
+    """The peer that a transport carries: it gets the packets, and is told how the transport stands."""
 
-    on_rtp: Callable[[RtpPacket, int], None]
-    on_rtcp: Callable[[list[AnyRtcpPacket]], None]
-    on_connected: Callable[[], None]
-    on_message: Callable[[str], None]
-    on_closed: Callable[[str], None]
+    def connected(self) -> None:
+        """The handshakes are done."""
+
+    def message(self, text: str) -> None:
+        """The client sent text over the control channel."""
+
+    def closed(self, reason: str) -> None:
+        """The transport has ended; comes exactly once, with the reason in words."""
+
+
+class PeerListener(Protocol):
+    """What the gateway does with a peer. Everything is called on the event loop and must return at once."""
+
+    def connected(self) -> None: ...
+    def message(self, text: str) -> None: ...
+    def closed(self, reason: str) -> None: ...
 
 
 class PeerTransport:
@@ -57,13 +66,13 @@ class PeerTransport:
         *,
         port: UdpPort,
         certificate: GatewayCertificate,
-        events: TransportEvents,
         connect_timeout_s: float,
     ) -> None:
         self.offer = offer
         self._port = port
         self._certificate = certificate
-        self._events = events
+        self._owner: TransportOwner | None = None
+        self._forget: Callable[[], None] | None = None
         self._connect_timeout_s = connect_timeout_s
         self._state: PeerState = "new"
         self._connection = SharedPortConnection(port)
@@ -73,8 +82,6 @@ class PeerTransport:
             self._connection,
             certificate,
             client=setup_for(offer) == "active",
-            on_rtp=events.on_rtp,
-            on_rtcp=events.on_rtcp,
         )
         self._dtls.know_extensions(offer.extensions)
         self._sctp: RTCSctpTransport | None = None
@@ -110,11 +117,17 @@ class PeerTransport:
             port=self._port.port,
         )
 
-    def start(self) -> None:
-        """Begin to connect; returns at once. Failure and timeout close the transport."""
+    def start(self, owner: TransportOwner, *, forget: Callable[[], None]) -> None:
+        """Begin to connect for `owner`; returns at once. Failure and timeout close the transport.
+
+        `forget` is called when the transport has closed, before the owner is told.
+        """
         if self._state != "new":
             raise RuntimeError(f"a transport starts once; this one is {self._state}")
         self._state = "connecting"
+        self._owner = owner
+        self._forget = forget
+        self._dtls.receiver = owner
         for transport in (self._ice, self._dtls):
             transport.on("statechange", self._transport_changed)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="rtc-connect")
@@ -165,7 +178,9 @@ class PeerTransport:
             await self._dtls.stop()
         finally:
             await self._ice.stop()
-            self._events.on_closed(reason)
+            if self._owner is not None and self._forget is not None:
+                self._forget()
+                self._owner.closed(reason)
 
     def _transport_changed(self) -> None:
         for name, state in (("ICE", self._ice.state), ("DTLS", self._dtls.state)):
@@ -193,7 +208,8 @@ class PeerTransport:
         if self._dtls.state != "connected":
             raise ConnectionError("DTLS failed")
         self._state = "connected"
-        self._events.on_connected()
+        if self._owner is not None:
+            self._owner.connected()
         if offer.has_data_channel:
             await self._open_sctp()
 
@@ -209,5 +225,5 @@ class PeerTransport:
             channel.on("message", self._message)
 
     def _message(self, data: Any) -> None:
-        if isinstance(data, str) and len(data) <= MAX_INBOUND_CHARS and self._state == "connected":
-            self._events.on_message(data)
+        if isinstance(data, str) and len(data) <= MAX_INBOUND_CHARS and self._state == "connected" and self._owner:
+            self._owner.message(data)

@@ -49,7 +49,9 @@ class Stream(Protocol):
     def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
         """The worker serves the session in the channel; `moved`: under a newer claim than the one served before."""
 
-    def frame_generated(self, channel: WorkerChannel, media: MediaReceived) -> None: ...
+    def live(self, epoch: int) -> None:
+        """Viewers see the first frame of `epoch`."""
+
     def key_frame_wanted(self) -> None: ...
     def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None: ...
     def moving(self, cause: MoveCause) -> None:
@@ -62,15 +64,23 @@ class Stream(Protocol):
         """The record in Redis says more than this side knows."""
 
 
+class Output(Protocol):
+    """Where the frames of the session's workers go."""
+
+    def receive(self, media: MediaReceived, *, channel_epoch: int, epochs: mover.Epochs) -> bool:
+        """A frame of the channel of `channel_epoch`. True if it is the first one of a newer epoch that viewers see."""
+
+
 class Upstream:
     """Where a session stands with its worker. Moved by `want`, `unwant`, `follow`, `tick` and the link's events."""
 
-    def __init__(self, session: str, stream: Stream, shared: SharedParts) -> None:
+    def __init__(self, session: str, *, stream: Stream, output: Output, shared: SharedParts) -> None:
         self.session = session
         self.situation = Situation()
         self.channel: WorkerChannel | None = None  # of the situation's claim; open once `serving`
         self.leaving: WorkerChannel | None = None  # of the epoch before, while a polite move lasts
         self._stream = stream
+        self._output = output
         self._shared = shared
         self._claiming = Claiming(session, shared)
         self._tasks = OwnedTasks()
@@ -233,7 +243,7 @@ class Upstream:
             return
         match event:
             case MediaReceived():
-                self._stream.frame_generated(channel, event)
+                self._frame(channel, event)
             case StatsReceived():
                 self._stream.reported(channel, event)
             case KeyFrameWanted() | MediaDropped():
@@ -260,6 +270,10 @@ class Upstream:
             case _:
                 logger.debug("%s: a worker does not send %s", self.session, type(event).__name__)
 
+    def _frame(self, channel: WorkerChannel, media: MediaReceived) -> None:
+        if self._output.receive(media, channel_epoch=channel.epoch, epochs=self.epochs):
+            self._stream.live(channel.epoch)
+
     def _closed(self, channel: WorkerChannel, event: mover.Event) -> None:
         channel.close("")
         if self.channel is channel:
@@ -269,7 +283,7 @@ class Upstream:
     def _heard_of_leaving(self, channel: WorkerChannel, event: ChannelEvent) -> None:
         match event:
             case MediaReceived():
-                self._stream.frame_generated(channel, event)
+                self._frame(channel, event)
             case ChannelClosed() | LinkDown():
                 self.leave_old()
             case _:

@@ -1,4 +1,4 @@
-"""From a peer connection's callbacks to the hub: connected, closed, and how it ended."""
+"""What the gateway does when a peer connects, sends a message or closes: figures, controls, and the hub."""
 
 import logging
 import time
@@ -7,6 +7,7 @@ from typing import Any
 
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.sessions.audience import PeerResource
+from genlock_gateway.sessions.stream import LiveStream
 
 logger = logging.getLogger(__name__)
 
@@ -14,20 +15,22 @@ FAULTS = ("ICE failed", "DTLS failed", "not connected", "failed")
 """How the media plane says that a peer went without a goodbye."""
 
 
-class Ending:
-    """One peer's callbacks. `resource` is set once the offer has been answered, before any callback can come."""
+class SignalledPeer:
+    """Listens to one peer. `resource` is set once the offer has been answered, before the peer has anything to tell."""
 
     resource: PeerResource
 
     def __init__(
         self,
         gateway: Gateway,
+        stream: LiveStream,
+        *,
         role: str,
         began_s: float,
-        *,
         on_closed: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._gateway = gateway
+        self._stream = stream
         self._role = role
         self._began_s = began_s
         self._on_closed = on_closed
@@ -36,6 +39,10 @@ class Ending:
         """ICE and DTLS are up."""
         elapsed_s = time.perf_counter() - self._began_s
         self._gateway.metrics.setup_seconds.labels(role=self._role).observe(elapsed_s)
+
+    def message(self, text: str) -> None:
+        """The client sent text over its data channel."""
+        self._gateway.controls.heard(self._stream, self.resource, text)
 
     def closed(self, reason: str) -> None:
         """The peer is gone, for whatever reason."""

@@ -6,7 +6,6 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from genlock_gateway.gateway import Gateway
-from genlock_gateway.rtc.egress.viewer import ViewerCallbacks
 from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.sessions.audience import MESSAGE_BURST, MESSAGES_PER_S, PeerResource
 from genlock_gateway.web.signalling.offers import (
@@ -19,7 +18,7 @@ from genlock_gateway.web.signalling.offers import (
     new_name,
     refused,
 )
-from genlock_gateway.web.signalling.peers import Ending
+from genlock_gateway.web.signalling.peers import SignalledPeer
 
 EVENTS_REL: Final = "urn:ietf:params:whep:ext:core:server-sent-events"
 EVENTS: Final = ("active", "inactive", "reconnect", "viewercount")
@@ -44,18 +43,13 @@ async def _enter(gateway: Gateway, admitted: Admitted, began_s: float) -> Respon
     record = admitted.record
     claim = await claim_for(gateway, record, "whep")
     stream = gateway.hub.stream(record)
-    ending = Ending(gateway, "view", began_s)
-    callbacks = ViewerCallbacks(
-        on_connected=ending.connected,
-        on_message=lambda text: gateway.controls.heard(stream, ending.resource, text),
-        on_closed=ending.closed,
-    )
+    listener = SignalledPeer(gateway, stream, role="view", began_s=began_s)
     try:
-        peer, answer = await gateway.media.view(admitted.sdp, stream.output.fanouts, callbacks)
+        peer, answer = await gateway.media.view(admitted.sdp, stream.output.fanouts, listener=listener)
     except OfferError as error:
         gateway.hub.drop_if_unused(stream)
         raise refused(error) from error
-    resource = ending.resource = PeerResource(
+    resource = PeerResource(
         id=new_name(),
         kind="whep",
         peer=peer,
@@ -63,6 +57,7 @@ async def _enter(gateway: Gateway, admitted: Admitted, began_s: float) -> Respon
         may_control=admitted.may_control,
         messages=gateway.hub.bucket(rate_per_s=MESSAGES_PER_S, burst=MESSAGE_BURST),
     )
+    listener.resource = resource
     gateway.hub.add(stream, resource)
     stream.enter(resource, claim)
     events = f'<{location(gateway, record.name, resource)}/events>; rel="{EVENTS_REL}"; events="{",".join(EVENTS)}"'

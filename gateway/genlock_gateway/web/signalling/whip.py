@@ -10,7 +10,6 @@ from genlock_core.spec.session import SourceType
 from genlock_gateway.access.access import publisher_key
 from genlock_gateway.access.problems import Problem
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
-from genlock_gateway.rtc.ingest.receive import PublisherCallbacks
 from genlock_gateway.rtc.sdp.offer import parse_offer
 from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.sessions.audience import MESSAGE_BURST, MESSAGES_PER_S, PeerResource
@@ -24,7 +23,7 @@ from genlock_gateway.web.signalling.offers import (
     new_name,
     refused,
 )
-from genlock_gateway.web.signalling.peers import Ending
+from genlock_gateway.web.signalling.peers import SignalledPeer
 
 
 def router(gateway: Gateway) -> APIRouter:
@@ -58,20 +57,20 @@ async def _enter(gateway: Gateway, admitted: Admitted, key: str, began_s: float)
     except PublisherConflict as conflict:
         raise Problem(409, str(conflict), extra={"gateway": conflict.gateway}) from conflict
     stream = gateway.hub.stream(record)
-    ending = Ending(gateway, "publish", began_s, on_closed=lambda: leave_slot(gateway, record.name, identifier))
-    callbacks = PublisherCallbacks(
-        on_access_unit=lambda unit: stream.source(ending.resource, unit),
-        on_connected=ending.connected,
-        on_message=lambda text: gateway.controls.heard(stream, ending.resource, text),
-        on_closed=ending.closed,
+    listener = SignalledPeer(
+        gateway,
+        stream,
+        role="publish",
+        began_s=began_s,
+        on_closed=lambda: leave_slot(gateway, record.name, identifier),
     )
     try:
-        peer, answer = await gateway.media.publish(admitted.sdp, callbacks)
+        peer, answer = await gateway.media.publish(admitted.sdp, listener=listener, sink=stream.source)
     except OfferError as error:
         await leave_slot(gateway, record.name, identifier)
         gateway.hub.drop_if_unused(stream)
         raise refused(error) from error
-    resource = ending.resource = PeerResource(
+    resource = PeerResource(
         id=identifier,
         kind="whip",
         peer=peer,
@@ -81,6 +80,7 @@ async def _enter(gateway: Gateway, admitted: Admitted, key: str, began_s: float)
         key=key,
         run=slot.run,
     )
+    listener.resource = resource
     gateway.hub.add(stream, resource)
     previous = stream.enter(resource, claim)
     if previous is not None:

@@ -9,10 +9,11 @@ from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtcpPsfbPacket, RtcpRtpfbPacke
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec
 from genlock_gateway.rtc.egress.packetise import packetise
-from genlock_gateway.rtc.ingest.receive import PLI_MIN_INTERVAL_S, IngestPeer, PublisherCallbacks
+from genlock_gateway.rtc.ingest.receive import PLI_MIN_INTERVAL_S, IngestPeer
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.rtc.transport.peer import PeerTransport
 from tests.gateway.rtc.clips import encode
+from tests.gateway.rtc.listeners import Heard
 
 MEDIA, RTX, SSRC = 96, 97, 4242
 
@@ -39,13 +40,14 @@ class Rig:
     def __init__(self, codec: Codec) -> None:
         self.clock = ManualClock()
         self.transport = FakeTransport()
-        self.got = list[AccessUnit]()
+        self.heard = Heard()
         video = VideoFormat(codec, MEDIA, RTX, ("nack", "nack pli"), "42e01f", 1, "", 0)
         self.peer = IngestPeer(
             transport=cast(PeerTransport, cast(Any, self.transport)),
             video=video,
             ssrc=1,
-            callbacks=PublisherCallbacks(on_access_unit=self.got.append),
+            listener=self.heard,
+            sink=self.heard,
             clock=self.clock,
         )
 
@@ -75,9 +77,9 @@ async def test_a_lost_packet_is_asked_for_and_taken_from_its_retransmission(code
     lost = packets.pop(7)
     rig.feed(packets)
     assert set(rig.transport.nacked()) == {lost.sequence_number}
-    assert len(rig.got) < 3
+    assert len(rig.heard.units) < 3
     rig.feed([wrap_rtx(lost, payload_type=RTX, sequence_number=9, ssrc=7)])
-    assert [unit.data for unit in rig.got] == [unit.data for unit in units]
+    assert [unit.data for unit in rig.heard.units] == [unit.data for unit in units]
     assert rig.transport.plis() == 0
     rig.close()
 
@@ -85,7 +87,7 @@ async def test_a_lost_packet_is_asked_for_and_taken_from_its_retransmission(code
 async def test_nothing_is_given_out_before_a_key_frame_which_is_asked_for_once() -> None:
     rig, units = Rig(Codec.H264), encode(Codec.H264, 4)
     rig.feed(rig.packets(units[1:3], first=100))
-    assert (rig.got, rig.transport.plis()) == ([], 1)
+    assert (rig.heard.units, rig.transport.plis()) == ([], 1)
     rig.close()
 
 
@@ -108,8 +110,8 @@ async def test_a_new_ssrc_is_a_new_stream() -> None:
     rig, units = Rig(Codec.VP8), encode(Codec.VP8, 2)
     rig.feed(rig.packets(units))
     rig.feed(rig.packets(units, first=9, ssrc=SSRC + 1))
-    assert [unit.data for unit in rig.got] == [unit.data for unit in units] * 2
-    times = [unit.capture_us for unit in rig.got]
+    assert [unit.data for unit in rig.heard.units] == [unit.data for unit in units] * 2
+    times = [unit.capture_us for unit in rig.heard.units]
     assert times == sorted(set(times))
     rig.close()
 
@@ -126,7 +128,7 @@ async def test_padding_foreign_types_and_broken_payloads_do_no_harm() -> None:
             RtpPacket(MEDIA, 1, packets[-1].sequence_number + 2, 3000, SSRC, b"\x18\xff\xff\x00"),
         ]
     )
-    assert [unit.data for unit in rig.got] == [unit.data for unit in units]
+    assert [unit.data for unit in rig.heard.units] == [unit.data for unit in units]
     assert rig.peer.figures.access_units == 1
     rig.close()
 
@@ -139,6 +141,6 @@ async def test_a_hole_that_stays_costs_one_frame_and_asks_for_a_key_frame() -> N
     rig.clock.advance(1)
     while not rig.transport.plis():
         await asyncio.sleep(0.005)
-    assert [unit.data for unit in rig.got] == [unit.data for number, unit in enumerate(units) if number != 1]
+    assert [unit.data for unit in rig.heard.units] == [unit.data for number, unit in enumerate(units) if number != 1]
     assert rig.peer.figures.lost_frames == 1
     rig.close()

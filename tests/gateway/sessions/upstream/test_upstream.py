@@ -65,7 +65,7 @@ class Links:
 
 
 class Stream:
-    """Keeps the epochs of what the upstream hands on."""
+    """The stream and its output: keeps the epochs of the frames that come."""
 
     def __init__(self) -> None:
         self.frames: list[int] = []
@@ -77,9 +77,11 @@ class Stream:
     def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
         self.moved.append(moved)
 
-    def frame_generated(self, channel: WorkerChannel, media: MediaReceived) -> None:
+    def receive(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> bool:
         self.frames.append(media.epoch)
+        return False
 
+    def live(self, epoch: int) -> None: ...
     def key_frame_wanted(self) -> None: ...
     def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None: ...
     def moving(self, cause: MoveCause) -> None: ...
@@ -107,7 +109,7 @@ def upstream(links: Links, stream: Stream) -> Upstream:
         metrics=GatewayMetrics(CollectorRegistry()),
         jitter=random.Random(1),
     )
-    return Upstream("default/demo", stream, shared)
+    return Upstream("default/demo", stream=stream, output=stream, shared=shared)
 
 
 async def wanted(upstream: Upstream, links: Links, epoch: int) -> Channel:
