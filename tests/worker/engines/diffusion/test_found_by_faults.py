@@ -21,6 +21,7 @@ from genlock_worker.engines.diffusion.streaming.micro_step import Renoise, RowWo
 from genlock_worker.engines.diffusion.streaming.restore import plan
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
 from tests.worker.engines.diffusion.rows import CPU, empty_ring
+from tests.worker.engines.diffusion.streaming.test_restore import record
 from tests.worker.engines.diffusion.streams import (
     BlockVae,
     StreamBatch,
@@ -32,7 +33,6 @@ from tests.worker.engines.diffusion.streams import (
     settings,
     stored,
 )
-from tests.worker.engines.diffusion.test_restore import record
 
 SINKS_CHANGE = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=2)
 

@@ -13,6 +13,7 @@ from genlock_worker.engines.contract import Change, EngineFailure, EngineState, 
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.streaming import kept
 from genlock_worker.engines.diffusion.streaming.kept import compress, jpeg_size
+from tests.worker.engines.diffusion.streaming.test_state import BUSY, Mutation, changed, small_engine, with_block
 from tests.worker.engines.diffusion.streams import (
     HEIGHT,
     PROMPT,
@@ -24,7 +25,6 @@ from tests.worker.engines.diffusion.streams import (
     settings,
     stored,
 )
-from tests.worker.engines.diffusion.test_state import BUSY, Mutation, changed, small_engine, with_block
 
 PICTURE = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 LATENT = np.asarray(BUSY.blocks["r0.f2"]["latent"], np.float32)

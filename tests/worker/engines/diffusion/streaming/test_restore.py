@@ -14,6 +14,7 @@ from genlock_worker.engines.diffusion.config import Positions, StreamOptions
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.streaming.restore import plan
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, opening_length
+from tests.worker.engines.diffusion.streaming.test_sinks import LAYOUTS, NO_LATENT, blank_cache
 from tests.worker.engines.diffusion.streams import (
     BlockVae,
     StreamBatch,
@@ -24,7 +25,6 @@ from tests.worker.engines.diffusion.streams import (
     settings,
     stored,
 )
-from tests.worker.engines.diffusion.test_sinks import LAYOUTS, NO_LATENT, blank_cache
 
 WINDOW_CHUNKS = 3
 

@@ -13,7 +13,7 @@ BUNDLES = (GatewayMetrics, WorkerMetrics, OperatorMetrics)
 
 
 def test_the_committed_document_is_the_one_that_the_definitions_make() -> None:
-    assert (Path(__file__).parents[2] / "docs/metrics.md").read_text() == document()
+    assert (Path(__file__).parents[3] / "docs/metrics.md").read_text() == document()
 
 
 def test_the_module_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +91,7 @@ def test_the_operator_has_no_series_per_session() -> None:
     ("bundle", "part"), [(GatewayMetrics, "gateway"), (WorkerMetrics, "worker"), (OperatorMetrics, "operator")]
 )
 def test_every_metric_is_measured(bundle: type[Bundle], part: str) -> None:
-    root = Path(__file__).parents[2] / part
+    root = Path(__file__).parents[3] / part
     text = "".join(source.read_text() for source in root.rglob("*.py"))
     measured = set(re.findall(r"metrics\s*\.(\w+)", text))
     assert {attribute for attribute, _, _ in bundle.definitions()} - measured == set()
