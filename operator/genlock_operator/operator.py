@@ -28,7 +28,6 @@ from genlock_operator.kube.errors import NotFound, Unavailable
 from genlock_operator.kube.recorder import EventRecorder
 from genlock_operator.leader import Leader
 from genlock_operator.measures import Measures, Standing
-from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.loop import ReconcileLoop
 from genlock_operator.reconcile.pending import PendingSessions
@@ -125,7 +124,6 @@ class Operator:
             queue=self.queue,
             executor=self.executor,
             clock=clock,
-            policy=SessionPolicy(),
             public_url=settings.public_url or "",
             store_state=self.store_state,
         )

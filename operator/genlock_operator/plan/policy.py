@@ -94,13 +94,3 @@ class WorkerDefaults:
     """How long a pod stays bound to a node that does not answer."""
     stuck_after_s: float = 30.0
     """A worker whose engine makes no progress for this long is replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPolicy:
-    """How often a session's status speaks."""
-
-    figures_every_s: float = 30.0
-    """Figures alone are written at most this often; phases and conditions at once."""
-    retry_s: float = 1.0
-    """How soon a session that waits for room tries again if nothing that it could hear of changes."""

@@ -18,8 +18,8 @@ from genlock_core.sizing.placement import Placement
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, LookAgain, SessionAction
 from genlock_operator.observed import Demand, SessionResource, SessionSeen
-from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.plan.session.plan import plan_session, plan_without_store
+from genlock_operator.plan.session.report import RETRY_MS
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.placing import Placer
@@ -47,7 +47,6 @@ class SessionReconciler:
     queue: WorkQueue
     executor: Executor
     clock: Clock
-    policy: SessionPolicy
     public_url: str
     store_state: StoreState
     _records: RecordReader = field(init=False)
@@ -68,7 +67,7 @@ class SessionReconciler:
             self.store_state.failed()
             if self.store_state.away_for_long:
                 await self._while_away(name)
-            self.queue.add_in(session_key(name), self.policy.retry_s)
+            self.queue.add_in(session_key(name), RETRY_MS / 1_000)
         finally:
             self._specs.pop(name, None)
 
@@ -79,12 +78,12 @@ class SessionReconciler:
             seen = await self._observe(name, refusal)
             if await self._may_be_served(seen.record):
                 break  # its worker comes first; a claim now would take the stream away from it
-            plan = plan_session(seen, self.clock.wall_ms(), self.policy)
+            plan = plan_session(seen, self.clock.wall_ms())
             again, refusal = await self._act(name, plan.actions)
             if not again:
                 self._note(name, plan.demand)
                 return
-        self.queue.add_in(session_key(name), self.policy.retry_s)
+        self.queue.add_in(session_key(name), RETRY_MS / 1_000)
 
     async def _act(self, name: str, plan: list[SessionAction]) -> tuple[bool, str]:
         """Carry the plan out, up to where it stops being true; whether it did, and why there was no room."""

@@ -22,13 +22,11 @@ from genlock_operator import actions as act
 from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, SessionAction
 from genlock_operator.observed import Meta, PoolOutlook, SessionResource, SessionSeen
 from genlock_operator.plan.conditions import find
-from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.plan.session.plan import plan_session
 from tests.operator.plan.session_claims import BIG, SMALL, StreamSide, Worker
 
 KEY = SessionKey(namespace="studio", name="demo")
 NAME = str(KEY)
-POLICY = SessionPolicy()
 MAX_ROUNDS = 12
 FIGURES = PostedFigures(viewers=3, publisher=True, steps=1, output_fps=16.0, miss_share=0.001, first_frame_ms=312.04)
 
@@ -119,7 +117,7 @@ class World(StreamSide):
         return resolve(KEY, self.spec)
 
     def plan(self) -> list[SessionAction]:
-        return plan_session(self.seen(), self.now_ms, POLICY).actions
+        return plan_session(self.seen(), self.now_ms).actions
 
     def reconcile(self) -> None:
         """One pass. Raises Crash where it is cut off."""

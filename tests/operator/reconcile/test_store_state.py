@@ -9,7 +9,7 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import ManualClock
 from genlock_operator.actions import PoolAction, SessionAction, Tell, WriteSessionStatus
 from genlock_operator.observed import Meta, PoolSeen, SessionResource
-from genlock_operator.plan.policy import SessionPolicy, WorkerDefaults
+from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
 from genlock_operator.reconcile.queue import WorkQueue, session_key
@@ -69,7 +69,6 @@ def sessions(clock: ManualClock, state: StoreState, executor: Recorder) -> Sessi
         queue=WorkQueue(clock, jitter=lambda: 1.0),
         executor=executor,  # type: ignore[arg-type]
         clock=clock,
-        policy=SessionPolicy(),
         public_url="",
         store_state=state,
     )

@@ -11,7 +11,6 @@ from genlock_core.spec.status import ConditionType
 from genlock_operator.actions import SessionAction
 from genlock_operator.observed import Demand, SessionSeen
 from genlock_operator.plan.conditions import ConditionVerdict, conditions
-from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.plan.session.demand import demand_of
 from genlock_operator.plan.session.ending import after_the_end, clear_away, finish
 from genlock_operator.plan.session.facts import facts_of
@@ -32,7 +31,7 @@ class PlannedActions:
     """The room that the session waits for; its pool's plan counts it."""
 
 
-def plan_session(seen: SessionSeen, now_ms: int, policy: SessionPolicy) -> PlannedActions:
+def plan_session(seen: SessionSeen, now_ms: int) -> PlannedActions:
     """The next actions for this session, and its demand."""
     resource, found = seen.resource, seen.record
     if resource is None or resource.meta.deleting:
@@ -54,7 +53,7 @@ def plan_session(seen: SessionSeen, now_ms: int, policy: SessionPolicy) -> Plann
     if steps:
         return PlannedActions(steps, demand)
     status = status_of(facts, hindrances_of(facts), now_ms)
-    return PlannedActions(report(facts, status, now_ms, policy), demand)
+    return PlannedActions(report(facts, status, now_ms), demand)
 
 
 def plan_without_store(seen: SessionSeen, now_ms: int) -> list[SessionAction]:

@@ -12,31 +12,35 @@ from genlock_core.spec.status import Condition, ConditionType, Figures, SessionS
 from genlock_operator.actions import LookAgain, SessionAction, Tell, WriteSessionStatus
 from genlock_operator.observed import Meta
 from genlock_operator.plan.conditions import find, milliseconds
-from genlock_operator.plan.policy import SessionPolicy
 from genlock_operator.plan.session.facts import SessionFacts
 from genlock_operator.plan.session.why_not import NEEDS_A_PERSON
 from genlock_operator.reasons import EventReason, Reason
+
+FIGURES_EVERY_MS: Final = 30_000
+"""Figures alone are written at most this often."""
+RETRY_MS: Final = 1_000
+"""How soon a session that waits for room tries again, if nothing that it could hear of changes."""
 
 _NEWS: Final = tuple(name for name in SessionStatus.model_fields if name not in ("figures", "viewers", "steps"))
 """Fields whose change is written at once."""
 _GOOD_NEWS: Final = (Reason.CLAIMED, Reason.FITS)
 
 
-def report(facts: SessionFacts, after: SessionStatus, now_ms: int, policy: SessionPolicy) -> list[SessionAction]:
+def report(facts: SessionFacts, after: SessionStatus, now_ms: int) -> list[SessionAction]:
     """Write the status if it is news or its figures are due, and look again while the session waits for room."""
     before = facts.stored
     news = write_news(facts, after)
     if news:
-        return [*news, *_look_again(facts, after, now_ms, policy)]
+        return [*news, *_look_again(facts, after, now_ms)]
     if not _figures_differ(before, after):
-        return _look_again(facts, before, now_ms, policy)
+        return _look_again(facts, before, now_ms)
 
     due_ms = now_ms
     if before.figures is not None:
-        due_ms = milliseconds(before.figures.updated) + round(policy.figures_every_s * 1_000)
+        due_ms = milliseconds(before.figures.updated) + FIGURES_EVERY_MS
     if now_ms >= due_ms:
-        return [WriteSessionStatus(facts.meta, after), *_look_again(facts, after, now_ms, policy)]
-    return _look_again(facts, before, now_ms, policy) or [LookAgain(due_ms)]
+        return [WriteSessionStatus(facts.meta, after), *_look_again(facts, after, now_ms)]
+    return _look_again(facts, before, now_ms) or [LookAgain(due_ms)]
 
 
 def write_news(facts: SessionFacts, after: SessionStatus) -> list[SessionAction]:
@@ -75,17 +79,16 @@ def _events(meta: Meta, before: SessionStatus, after: SessionStatus) -> list[Ses
 # -- when to look again ------------------------------------------------------------------------------------------------
 
 
-def _look_again(facts: SessionFacts, written: SessionStatus, now_ms: int, policy: SessionPolicy) -> list[SessionAction]:
+def _look_again(facts: SessionFacts, written: SessionStatus, now_ms: int) -> list[SessionAction]:
     """Soon while it waits for room, and the less often the longer it has waited.
 
     Nothing else is asked for: Redis and the watches tell whatever becomes of a session that a worker has, and the
     figures that gateways post bring it back as well.
     """
-    retry_ms = round(policy.retry_s * 1_000)
     if facts.owner is None:
-        patience_ms = _patience_ms(written, now_ms, least=retry_ms, most=round(policy.figures_every_s * 1_000))
+        patience_ms = _patience_ms(written, now_ms, least=RETRY_MS, most=FIGURES_EVERY_MS)
         return [LookAgain(now_ms + patience_ms)]
-    return [LookAgain(now_ms + retry_ms)] if facts.waits_to_change else []
+    return [LookAgain(now_ms + RETRY_MS)] if facts.waits_to_change else []
 
 
 def _patience_ms(status: SessionStatus, now_ms: int, *, least: int, most: int) -> int:

@@ -5,7 +5,7 @@ import pytest
 from genlock_operator.observed import Demand
 from genlock_operator.plan.session.plan import plan_session
 from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL
-from tests.operator.plan.session_world import NAME, POLICY, World
+from tests.operator.plan.session_world import NAME, World
 
 
 def session(*, without_workers: bool = False) -> World:
@@ -18,7 +18,7 @@ def session(*, without_workers: bool = False) -> World:
 
 
 def demand(world: World) -> Demand | None:
-    return plan_session(world.seen(), world.now_ms, POLICY).demand
+    return plan_session(world.seen(), world.now_ms).demand
 
 
 def test_a_session_that_waits_asks_its_first_choice_since_it_was_made() -> None:

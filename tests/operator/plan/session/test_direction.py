@@ -16,7 +16,7 @@ from genlock_core.claims.facts import MoveCause
 from genlock_operator.observed import SessionSeen
 from genlock_operator.plan.session.plan import plan_session, plan_without_store
 from tests.operator.plan import session_world
-from tests.operator.plan.session_world import FIGURES, POLICY, World
+from tests.operator.plan.session_world import FIGURES, World
 
 ROOM = Path(next(iter(genlock_operator.plan.session.__path__)))
 
@@ -102,9 +102,9 @@ def lives() -> Iterator[World]:
 def test_no_plan_of_a_session_s_life_turns_back(monkeypatch: pytest.MonkeyPatch) -> None:
     walks: list[list[str]] = []
 
-    def traced(seen: SessionSeen, now_ms: int, _policy: object) -> Any:
+    def traced(seen: SessionSeen, now_ms: int) -> Any:
         plans: list[Any] = []
-        walks.append(entered(lambda: plans.append(plan_session(seen, now_ms, POLICY))))
+        walks.append(entered(lambda: plans.append(plan_session(seen, now_ms))))
         walks.append(entered(lambda: plan_without_store(seen, now_ms)))
         return plans[0]
 
@@ -137,6 +137,6 @@ def test_a_session_that_waits_for_room_is_planned_in_the_order_of_the_folder_s_t
     world.apply(steps=1)
     world.store(session_world.stored(world.plan()))
 
-    walk = entered(lambda: plan_session(world.seen(), world.now_ms, POLICY))
+    walk = entered(lambda: plan_session(world.seen(), world.now_ms))
 
     assert walk == ["plan", "facts", "demand", "steps", "why_not", "status", "report"]

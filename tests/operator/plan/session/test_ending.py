@@ -11,7 +11,6 @@ from genlock_operator.actions import (
 )
 from genlock_operator.plan.session.plan import plan_session, plan_without_store
 from tests.operator.plan.session_world import (
-    POLICY,
     kinds,
     living,
     only_looks_again,
@@ -128,4 +127,4 @@ def test_a_plan_is_the_same_however_often_it_is_made() -> None:
     world = living()
     world.apply(steps=4)
 
-    assert plan_session(world.seen(), world.now_ms, POLICY) == plan_session(world.seen(), world.now_ms, POLICY)
+    assert plan_session(world.seen(), world.now_ms) == plan_session(world.seen(), world.now_ms)
