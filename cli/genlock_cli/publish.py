@@ -1,8 +1,6 @@
 """`genlock publish`: a file or the test card as a WHIP publisher, paced by its own frame rate."""
 
 import asyncio
-import contextlib
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
@@ -18,7 +16,8 @@ from genlock_cli.encoded_source import EncodedSource, EncodingPlan, delay_packet
 from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
 from genlock_cli.target import Target, parse_session
 from genlock_core.errors import GenlockError
-from genlock_core.process.tasks import end_tasks
+from genlock_core.process.signals import StopSignals
+from genlock_core.process.tasks import end_tasks, wait_first
 from genlock_core.tokens import Role
 
 RETRY_FOR_S = 60.0
@@ -106,12 +105,10 @@ class _Publisher:
 
     async def run(self, show: Callable[[Published], None]) -> Published:
         """Publish until the source ends, the time is up, or Ctrl-C. Raises GatewayProblem if it cannot go on."""
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        signals = StopSignals.heed(drains=False)
         current = await self._connect()
         try:
-            async for packet in self._paced(stop):
+            async for packet in self._paced(signals.stopping):
                 current = await self._where_to_send(current)
                 await current.send(packet)
                 self._count(packet)
@@ -158,8 +155,7 @@ class _Publisher:
                 return
             wait = began + slept_s + media_s(packet) - clock.time()
             if wait > 0:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), wait)
+                await wait_first(stop, timeout_s=wait)
             elif wait < -LATE_RESTART_S:
                 slept_s -= wait
             delay_packet(packet, slept_s)

@@ -1,9 +1,7 @@
 """`genlock record`: watch a session by WHEP and write what arrives into a file, without encoding it again."""
 
 import asyncio
-import contextlib
 import io
-import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -21,6 +19,8 @@ from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
 from genlock_cli.target import Target, parse_session
 from genlock_core.errors import GenlockError
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
+from genlock_core.process.signals import StopSignals
+from genlock_core.process.tasks import end_tasks, wait_first
 from genlock_core.tokens import Role
 
 FIRST_FRAME_TIMEOUT_S = 30.0
@@ -86,9 +86,7 @@ async def _record(
     show: Callable[[Recorded], None],
 ) -> Recorded:
     done = Recorded()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = StopSignals.heed(drains=False).stopping
     began = asyncio.get_running_loop().time()
     async with WhepViewer(url, token=token) as viewer:
         await viewer.watch(codecs)
@@ -120,16 +118,12 @@ async def _record(
 
 async def _next_frame(viewer: WhepViewer, stop: asyncio.Event, *, timeout_s: float | None) -> ReceivedFrame | None:
     """The next frame; None when told to stop, when the connection is lost, or after `timeout_s`."""
-    taking = asyncio.create_task(viewer.frames.get())
-    ends = [asyncio.create_task(stop.wait()), asyncio.create_task(viewer.lost.wait())]
+    taking = asyncio.create_task(viewer.frames.get(), name="takes a frame")
     try:
-        await asyncio.wait({taking, *ends}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await wait_first(taking, stop, viewer.lost, timeout_s=timeout_s)
         return taking.result() if taking.done() else None
     finally:
-        for task in (taking, *ends):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_tasks([taking])
 
 
 class FrameFile:

@@ -78,7 +78,8 @@ class SignalledPeer:
             raise problem_of(response)
         self.resource = urljoin(self._url, response.headers["Location"])
         await self.connection.setRemoteDescription(RTCSessionDescription(sdp=response.text, type="answer"))
-        await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await self._connected.wait()
         self._watching = asyncio.create_task(self._watch(), name="gateway watch")
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import av
 from aiortc import MediaStreamTrack, RTCRtpSender, RTCRtpTransceiver
 
 from genlock_cli.clients.signalling import SignalledPeer
+from genlock_core.process.tasks import done_before
 
 PUBLISHER_HEADER = "Genlock-Publisher"
 
@@ -50,12 +51,7 @@ class WhipPublisher(SignalledPeer):
 
     async def send(self, packet: Packet) -> None:
         """Send an access unit; returns without it if the connection is lost meanwhile."""
-        sending = asyncio.create_task(self._track.send(packet))
-        losing = asyncio.create_task(self.lost.wait())
-        await asyncio.wait({sending, losing}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (sending, losing):
-            task.cancel()
-        await asyncio.gather(sending, losing, return_exceptions=True)
+        await done_before(self.lost, self._track.send(packet))
 
 
 def _prefer(transceiver: RTCRtpTransceiver, mime_type: str) -> None:

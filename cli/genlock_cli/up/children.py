@@ -13,6 +13,7 @@ from genlock_cli.redis_server import end_with_parent
 from genlock_cli.up.plan import ChildPlan
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
+from genlock_core.process.tasks import wait_first
 
 STOP_TIMEOUT_S = 10.0
 LONGEST_DELAY_S = 10.0
@@ -86,13 +87,7 @@ class Child:
     async def ready(self) -> None:
         """Wait for the first `ready` line. Raises ChildFailed when the child dies before it, or says nothing."""
         assert self._task is not None
-        waiting = asyncio.create_task(self._ready.wait())
-        try:
-            await asyncio.wait(
-                {waiting, self._task}, timeout=self.plan.ready_within_s, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            waiting.cancel()
+        await wait_first(self._ready, self._task, timeout_s=self.plan.ready_within_s)
         if not self._ready.is_set():
             late = f"was not ready within {self.plan.ready_within_s:g} s"
             reason = "ended before it was ready" if self._task.done() else late

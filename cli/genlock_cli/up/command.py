@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,8 @@ from genlock_cli.up.ports import choose_ports
 from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model
 from genlock_cli.up.view import UpView
 from genlock_core.clock import SystemClock
+from genlock_core.process.signals import StopSignals
+from genlock_core.process.tasks import done_before, wait_first
 from genlock_core.sizing.profile import ProfileRow, own_rows, profiles_with
 from genlock_worker.engines.diffusion.weights.model_files import model_config
 
@@ -132,26 +133,17 @@ def _engine_arguments(engine: EngineName, *, device: str, weights: Path | None, 
 
 
 async def _run(genlock: LocalGenlock, view: UpView) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    starting = asyncio.create_task(genlock.start())
-    stopping = asyncio.create_task(stop.wait())
+    stop = StopSignals.heed(drains=False).stopping
     try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
+        if not await done_before(stop, genlock.start()):
             return
-        starting.result()
         view.up(genlock)
         async with httpx.AsyncClient(base_url=genlock.gateway_urls[0], timeout=2.0) as http:
             while not stop.is_set():
                 view.show(genlock, await _sessions(http))
-                await asyncio.wait({stopping}, timeout=REFRESH_S)
+                await wait_first(stop, timeout_s=REFRESH_S)
     finally:
         view.close()
-        stopping.cancel()
         view.console.print("[dim]genlock up:[/dim] stopping ...", highlight=False)
         await genlock.stop()
 

@@ -1,7 +1,6 @@
 """`genlock up` itself: start Redis, workers and gateways, create the sessions, keep all alive, stop in order."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
@@ -21,6 +20,7 @@ from genlock_core.claims.claims import Claims
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError, NoCapacity
+from genlock_core.process.tasks import end_tasks
 from genlock_core.sizing.placement import Unplaceable, place
 from genlock_core.sizing.profile import profiles_with
 from genlock_core.spec.session import ResolvedSession
@@ -100,9 +100,7 @@ class LocalGenlock:
         for role in ("gateway", "worker"):
             await asyncio.gather(*(child.stop(signal.SIGINT) for child in self.children if child.plan.role == role))
         if self._redis_watch is not None:
-            self._redis_watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._redis_watch
+            await end_tasks([self._redis_watch])
         if self._redis is not None:
             self._redis.stop()
 

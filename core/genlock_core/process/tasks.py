@@ -112,8 +112,6 @@ async def wait_first(*waited: "asyncio.Future[Any] | asyncio.Event", timeout_s: 
     """
     futures = {one for one in waited if not isinstance(one, asyncio.Event)}
     events = [one for one in waited if isinstance(one, asyncio.Event)]
-    if any(event.is_set() for event in events):
-        return
     waiting = [asyncio.create_task(event.wait(), name="waits for an event") for event in events]
     try:
         await asyncio.wait({*futures, *waiting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -128,7 +126,8 @@ async def done_before(event: asyncio.Event, work: "Awaitable[Any]") -> bool:
     """
     task = asyncio.ensure_future(work)
     try:
-        await wait_first(task, event)
+        if not event.is_set():
+            await wait_first(task, event)
         if not task.done():
             return False
         await task
