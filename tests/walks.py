@@ -4,12 +4,13 @@ A walk is the distinct product files entered, in the order of their first entry.
 process with a real Redis, real WebRTC clients, one gateway and one worker with the mock engine (`--instant`):
 
 - `frame`: from a publisher's RTP packet to a viewer's. A function is on the walk if it runs with frames (once for
-  every five frames at least) and at least three times as often as in an equally long time without a publisher.
+  every eight frames at least) and at least three times as often as in an equally long time without a publisher.
 - `main`: the same, but only functions that are handed the frame itself: an argument (`self` aside) that is, or holds,
   a hundred bytes of packet or a picture. This is the frame's main line. What stands behind the engine's door and what
   stores snapshots lies beside it and is left out.
 - `worker`: the files of `frame` that a worker enters (worker and core).
-- `control`: from a PATCH of a session's controls to the engine; counted against a time without changes.
+- `control`: from a PATCH of a session's controls to the engine; counted against an equally long time in which
+  nothing happens.
 - `snapshot`: everything below the functions of the snapshots' own modules, while frames flow.
 
 The rules name no function and no class, so that two versions can be compared: run this file over both trees.
@@ -187,12 +188,7 @@ async def measure(root: Path, redis_url: str, switch: list[Trace | None]) -> dic
             await asyncio.sleep(WINDOW_S)
         quiet = named(idle)
 
-        with tracing(switch, Trace(root)) as flowing:
-            sent = await publish(installation, camera, WINDOW_S)
-        steady = named(flowing)
-
         with tracing(switch, Trace(root)) as steered:
-            publishing = asyncio.create_task(publish(installation, camera, WINDOW_S))
             for number in range(CHANGES):
                 answer = await gateway.http.patch(
                     f"/api/v1/sessions/{session}/control",
@@ -201,16 +197,18 @@ async def measure(root: Path, redis_url: str, switch: list[Trace | None]) -> dic
                 )
                 assert answer.status_code == 202, answer.text
                 await asyncio.sleep(WINDOW_S / CHANGES)
-            await publishing
+
+        with tracing(switch, Trace(root)) as flowing:
+            sent = await publish(installation, camera, WINDOW_S)
     finally:
         await installation.close()
         await house.close()
-    frame = walk(flowing, flowing.calls, least=sent / 5, without=quiet)
+    frame = walk(flowing, flowing.calls, least=sent / 8, without=quiet)
     return {
         "frame": frame,
-        "main": on_the_way(walk(flowing, flowing.carrying, least=sent / 5, without=quiet)),
+        "main": on_the_way(walk(flowing, flowing.carrying, least=sent / 8, without=quiet)),
         "worker": [file for file in frame if not file.startswith("gateway")],
-        "control": walk(steered, steered.calls, least=CHANGES / 2, without=steady),
+        "control": walk(steered, steered.calls, least=CHANGES / 2, without=quiet),
         "snapshot": walk(flowing, flowing.below_snapshots, least=3, without=Counter()),
     }
 
