@@ -149,7 +149,9 @@ class Publisher:
     """Encodes the test pattern and sends it up a channel at a frame rate, as a camera would."""
 
     def __init__(self, *, width: int = 128, height: int = 96, rate: float = 16.0, run: int = 1) -> None:
-        self.size, self.rate, self.run = (width, height), rate, run
+        self.size = (width, height)
+        self.rate = rate
+        self.run = run
         self.index = 0
         self._encoder = open_encoder(Codec.H264, EncoderSettings(width, height, round(rate), 1_000_000))
         self._key_frame = True
@@ -158,7 +160,8 @@ class Publisher:
 
     def aim(self, link: LinkConnection, channel: int) -> None:
         """Send to this channel from now on, beginning with a key frame."""
-        self._target, self._key_frame = (link, channel), True
+        self._target = (link, channel)
+        self._key_frame = True
 
     def force_key_frame(self) -> None:
         self._key_frame = True

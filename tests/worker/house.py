@@ -35,7 +35,8 @@ class House:
         self.store = stores.connect(redis_url)
         self.claims = Claims(self.store)
         self.workers: list[Worker] = []
-        self._redis_url, self._media_root = redis_url, media_root
+        self._redis_url = redis_url
+        self._media_root = media_root
 
     async def start_worker(self, name: str, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Worker:
         settings = worker_settings(name, self._redis_url, media_root=self._media_root)

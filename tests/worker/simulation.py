@@ -62,7 +62,9 @@ class Simulation:
         seed: int = 0,
     ) -> None:
         self.sessions = {session.name: session for session in sessions}
-        self.truth, self.noise, self.random = truth, noise, random.Random(seed)
+        self.truth = truth
+        self.noise = noise
+        self.random = random.Random(seed)
         self.cost = CostModel(prior or truth)
         self.now = 0.0
         self.batches: list[tuple[float, tuple[Row, ...]]] = []

@@ -24,7 +24,8 @@ class Loading:
     """A model that loads until it is let go, and then turns out to be damaged."""
 
     def __init__(self) -> None:
-        self.begun, self.go = threading.Event(), threading.Event()
+        self.begun = threading.Event()
+        self.go = threading.Event()
 
     def __call__(self, settings: WorkerSettings, clock: Clock) -> Engine:
         self.begun.set()

@@ -209,7 +209,9 @@ class SlowStore:
     """A worker's snapshot store whose writes wait until the test lets them go."""
 
     def __init__(self, inner: SnapshotStore) -> None:
-        self._inner, self.go_on, self.waiting = inner, asyncio.Event(), asyncio.Event()
+        self._inner = inner
+        self.go_on = asyncio.Event()
+        self.waiting = asyncio.Event()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
@@ -513,7 +515,9 @@ async def test_the_figures_of_a_session_that_came_straight_back_go_on(home: Hous
 def write_clip(path: Path, *, frames: int) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=16)
-        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        stream.width = 128
+        stream.height = 96
+        stream.pix_fmt = "yuv420p"
         for index in range(frames):
             picture = av.VideoFrame.from_ndarray(draw(index, width=128, height=96), format="rgb24")
             container.mux(stream.encode(picture))

@@ -80,9 +80,12 @@ class Worker:
         """Warm up, listen, register, serve. Raises OSError if the address cannot be listened on, WorkerStopped."""
         await self._start_engine()
         await self._listen()
+
+        # Nobody is sent here before the worker is registered, and by then it can answer.
         self.agent = Agent(self._offer(), await self._services())
         self._ending.push_async_callback(self.agent.close)
         await self.agent.register()
+
         loops = {
             "heartbeat": self.agent.beat(),
             "inbox": self.agent.follow_inbox(),
@@ -90,6 +93,7 @@ class Worker:
         }
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         self._ending.push_async_callback(end_tasks, self._tasks)
+
         self.health.start_up.reached(StartPhase.REGISTERED)
         self.health.serves(
             Serving(progress=lambda: self.engine_loop.progress, rounds=self.agent.rounds, leaving=self.agent.leaving)
@@ -108,14 +112,17 @@ class Worker:
         await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings(settings))
         if self.engine_loop.crashed.done():
             raise WorkerStopped(f"the engine cannot run: {self.engine_loop.crashed.result()}")
+
         self.health.start_up.reached(StartPhase.ENGINE)
 
     async def _listen(self) -> None:
-        settings, traffic = self.settings, self._metrics.link_bytes
+        settings = self.settings
+        traffic = self._metrics.link_bytes
         self.previews = Previews(
             lambda session: self.agent.sessions.get(session), clock=self._clock, metrics=self._metrics
         )
         self._ending.push_async_callback(self.previews.close)
+
         self._server: LinkServer = await serve(
             settings.listen.host,
             settings.listen.port,
@@ -176,7 +183,7 @@ class Worker:
         return await self.agent.drain(self.settings.drain_timeout_s)
 
     async def stop(self) -> None:
-        """Stop at once, also in the middle of the start; what was not moved is found by its lease."""
+        """Stop at once, also in the middle of the start; what was not moved is moved once its lease has run out."""
         await self._ending.aclose()
 
     async def _close_server(self) -> None:

@@ -51,7 +51,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("media") / "clip.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=CLIP_RATE, options={"g": "4"})
-        stream.width, stream.height, stream.pix_fmt = 192, 128, "yuv420p"
+        stream.width = 192
+        stream.height = 128
+        stream.pix_fmt = "yuv420p"
         for index in range(CLIP_FRAMES):
             frame = av.VideoFrame.from_ndarray(draw(index, width=192, height=128), format="rgb24")
             container.mux(stream.encode(frame))

@@ -17,7 +17,8 @@ class Rig:
         self.clock = ManualClock()
         self.start_up = StartUp(self.clock, WorkerMetrics(CollectorRegistry()), import_s=0.1)
         self.health = WorkerHealth(self.start_up, self.clock)
-        self.progress, self.leaving = 0, ""
+        self.progress = 0
+        self.leaving = ""
         self.rounds = dict.fromkeys(LOOPS, self.clock.monotonic())
 
     def serve(self) -> None:

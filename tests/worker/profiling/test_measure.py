@@ -33,7 +33,9 @@ class SmallEngine(MockEngine):
 
     def __init__(self, clock: ManualClock, *, rows: int = 64) -> None:
         super().__init__("tiny", StepTiming(BASE_S, ROW_S), clock, clock.advance, brushes=BRUSHES)
-        self.rows_free, self.open_sessions, self.prepared = rows, dict[str, int](), set[str]()
+        self.rows_free = rows
+        self.open_sessions = dict[str, int]()
+        self.prepared = set[str]()
         self.batches: list[int] = []
 
     def prepare(self, prompt: str) -> None:

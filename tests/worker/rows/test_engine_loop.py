@@ -168,7 +168,8 @@ class ClockThatJumps(SystemClock):
 
 class Rig:
     def __init__(self) -> None:
-        self.engine, self.clock = TinyEngine(), ClockThatJumps()
+        self.engine = TinyEngine()
+        self.clock = ClockThatJumps()
         self.metrics = WorkerMetrics(CollectorRegistry())
         self.loop = EngineLoop(
             self.engine,

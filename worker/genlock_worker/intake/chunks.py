@@ -90,10 +90,12 @@ class FrameRateConverter:
             self._last_us = position.capture_us - 1
         elif gap <= 0:
             return
+
         served = 0
         while position.capture_us >= self._next_tick_us - self._period_us / 2:
             self._next_tick_us += self._period_us
             served += 1
+
         self.thinned += served == 0
         span = position.capture_us - self._last_us
         for left in reversed(range(served)):
@@ -101,6 +103,7 @@ class FrameRateConverter:
                 self._last_us + 1, round(position.capture_us - min(left * self._period_us, span * left / served))
             )
             yield SourcePosition(position.run, shown_us)
+
         if served:
             self._last_us = position.capture_us
 

@@ -109,6 +109,7 @@ class Intake:
     def _source(self) -> Source:
         if self.publisher is not None:
             return self.publisher
+
         spec = self._spec
         width, height = spec.resolution.width, spec.resolution.height
         if spec.source.type is SourceType.TEST_PATTERN:
@@ -122,6 +123,7 @@ class Intake:
             )
         if spec.source.type is SourceType.NONE:
             return PromptOnlySource(frame_rate=spec.frame_rate, metronome=self._metronome, after=self._after)
+
         return FileSource(
             find_media(self._media_root, spec.source.path or ""),
             loop=spec.source.loop,

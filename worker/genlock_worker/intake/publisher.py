@@ -91,18 +91,21 @@ class PublisherSource:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
+
             unit = self._units.popleft()
             self._bytes -= len(unit.unit.data)
             decoder = self._decoder_for(unit)
             if decoder is None:
                 self._metrics.frames_dropped.labels(self._session, "stale").inc()
                 continue
+
             was_waiting = decoder.needs_key_frame
             frame = await loop.run_in_executor(self._executor, self._decode, decoder, unit)
             if decoder.needs_key_frame:
                 reason = "before-key-frame" if was_waiting else "undecodable"
                 self._metrics.frames_dropped.labels(self._session, reason).inc()
                 self._ask_for_key_frame(unit.unit.codec)
+
             if frame is not None:
                 yield frame
 

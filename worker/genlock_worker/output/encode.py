@@ -90,6 +90,7 @@ class AvEncoder:
         context = av.CodecContext.create(self.name, "w")
         if not isinstance(context, VideoCodecContext):
             raise EncoderFailure(f"{self.name} is not a video encoder")
+
         context.width = settings.width
         context.height = settings.height
         context.pix_fmt = "yuv420p"
@@ -99,6 +100,7 @@ class AvEncoder:
         context.gop_size = GOP_S * settings.frame_rate
         context.max_b_frames = 0
         context.thread_count = 1
+
         # A buffer of a quarter of a second: a frame may be large, the stream may not.
         rate_control = {"maxrate": str(settings.bitrate), "bufsize": str(max(1, settings.bitrate // 4))}
         context.options = {**_VIDEO_OPTIONS[self.name], **rate_control}
@@ -113,12 +115,15 @@ class AvEncoder:
         frame.time_base = self._context.time_base
         frame.pict_type = PictureType.I if idr or self._index == 0 else PictureType.NONE
         self._index += 1
+
         try:
             packets = self._context.encode(frame)
         except FFmpegError as error:
             raise EncoderFailure(f"{self.name}: {error}") from error
+
         if len(packets) != 1:
             raise EncoderFailure(f"{self.name} gave {len(packets)} access units for one picture")
+
         packet = packets[0]
         return AccessUnit(codec=self.codec, data=bytes(packet), key_frame=packet.is_keyframe, capture_us=capture_us)
 

@@ -207,6 +207,7 @@ class Output:
             size += len(unit.data)
             stages = frame.stages_until_sent(paced_s=now_s, encoded_s=encoded_s, sent_s=encoded_s)
             self._send(unit, run=frame.position.run, late=late, stages=stages)
+
         return size, encoded_s
 
     def _encode(self, codec: Codec, frame: OutputFrame, now_s: float) -> AccessUnit | None:

@@ -105,6 +105,7 @@ class Pacer:
                 send_s = max(send_s, self._last_send_s + MIN_SPACING * self._period_s)
             self._last_send_s = send_s
             paced.append(PacedFrame(send_s, due_s))
+
         return paced
 
     def _adapt(self, now_s: float, *, needed_s: float) -> None:
@@ -113,6 +114,7 @@ class Pacer:
             self._needed.popleft()
         while self._needed and self._needed[-1][1] <= needed_s:
             self._needed.pop()
+
         self._needed.append((now_s, needed_s))
         peak_s = self._needed[0][1]
 
@@ -133,6 +135,7 @@ def _output_frame(
     chunk = generated.chunk
     stages = StageTimes()
     received: tuple[tuple[Stage, float], ...] = ()
+
     if chunk.source is not None:
         frame = chunk.source.frames[index]
         position = frame.position

@@ -1,7 +1,7 @@
-"""The worker's word in the control plane: registers it, renews its leases, takes sessions on, lets them go.
+"""What the worker owns: registers it, renews its leases, takes sessions on, lets them go.
 
-Redis' word on who owns a session is the truth (`Renewal.owned`); the inbox only makes it quicker. While Redis is away
-the worker goes on with what it has, and reasserts that when Redis is back without its data.
+Redis says who owns a session (`Renewal.owned`); the inbox only says it sooner. While Redis is away the worker goes on
+with what it has. When Redis is back without its data, the worker claims again what it still serves.
 """
 
 import asyncio
@@ -34,18 +34,21 @@ RETRY_S = 0.25
 class Agent:
     """Made with what the worker offers; `register`, then `beat` and `follow_inbox` as tasks; `drain`, `close`.
 
-    `draining`: it moves its sessions away itself. `closed`: somebody closed it in Redis, and moves them as he sees fit.
-    `superseded` is set when a newer process has this worker's name: nothing here is this one's any more. `rounds`: when
-    each loop last came round, by the worker's clock, whatever came of it.
+    It is the one owner of the table of live sessions; `drain.SessionDrain` shares it, to take sessions out.
     """
 
     def __init__(self, offer: WorkerOffer, services: Services) -> None:
         self.offer = offer
         self.draining = False
+        """Whether this worker moves its sessions away itself."""
         self.closed = False
+        """Whether somebody closed the worker in Redis; whoever did moves its sessions as he sees fit."""
         self.superseded = asyncio.Event()
+        """Set when a newer process has this worker's name: no session is this process's any more."""
         self.rounds: dict[str, float] = {}
+        """When each loop last began a round, by the worker's clock, whatever came of the round."""
         self.sessions: dict[str, LiveSession] = {}
+        """The sessions that are served, by name."""
         self._services = services
         self._claims = services.claims
         self._metrics = services.metrics
@@ -69,6 +72,7 @@ class Agent:
             except RedisError as error:
                 logger.warning("cannot register yet: %s", error)
                 await asyncio.sleep(RETRY_S)
+
         if voided:
             logger.warning("sessions of an older process of this name are void: %s", ", ".join(voided))
 
@@ -77,8 +81,10 @@ class Agent:
         clock = self._services.clock
         while True:
             known = {name: live.epoch for name, live in self.sessions.items()}
-            progress, started_s = self._services.engine.progress, clock.monotonic()
+            progress = self._services.engine.progress
+            started_s = clock.monotonic()
             self.rounds["heartbeat"] = started_s
+
             try:
                 async with asyncio.timeout(ROUND_S):
                     renewal = await self._claims.renew(self.offer.identity, progress=progress, links=self._links())
@@ -88,6 +94,7 @@ class Agent:
             except (RedisError, TimeoutError) as error:
                 self._metrics.heartbeats.labels("failed").inc()
                 logger.warning("heartbeat failed, serving on: %s", str(error) or "no answer")
+
             self._metrics.engine_progress.set(progress)
             self._show_capacity()
             await asyncio.sleep(max(0.05, RENEW_EVERY_S - (clock.monotonic() - started_s)))
@@ -102,6 +109,8 @@ class Agent:
         used = sum(live.record.cost for live in self.sessions.values())
         self._metrics.capacity.labels("total").set(self.offer.capacity)
         self._metrics.capacity.labels("free").set(self.offer.capacity - used)
+
+        # A session counts as Live here from its first frame on, whether Redis knows it or not.
         for phase in (Phase.ASSIGNED, Phase.LIVE):
             live = phase is Phase.LIVE
             count = sum((session.figures.frames_sent > 0) == live for session in self.sessions.values())
@@ -113,14 +122,19 @@ class Agent:
             logger.error("a newer process has the name %s; leaving", self.offer.identity.name)
             self.superseded.set()
             return
+
         if not renewal.known:
             await self._reassert()
             return
+
         self.closed = renewal.closed
+
+        # What was served when Redis was asked, and is not owned, has gone to another worker.
         for name, epoch in known.items():
             live = self.sessions.get(name)
             if live is not None and live.epoch == epoch and renewal.owned.get(name) != epoch:
                 self.session_drain.lost(live)
+
         for name, epoch in renewal.owned.items():
             if name not in self.sessions and not self.session_drain.has_finished(name, epoch):
                 await self._take(name, epoch)
@@ -154,9 +168,12 @@ class Agent:
         if assignment.kind is AssignmentKind.ASSIGN:
             await self._take(name, epoch)
             return
+
         live = self.sessions.get(name)
         if live is None or live.epoch != epoch:
             return
+
+        # A polite move names the successor. Any other withdrawal ends the session here at once.
         if assignment.successor_epoch and assignment.cause in (MoveCause.DRAIN, MoveCause.REQUESTED):
             self.session_drain.hand_over(live, epoch=assignment.successor_epoch, address=assignment.successor_address)
         else:
@@ -180,15 +197,19 @@ class Agent:
             if live.epoch >= record.epoch:
                 return live
             self.session_drain.drop(live, "it was claimed anew")
+
         self.session_drain.came_back(record.name)
         live = LiveSession(record, epoch=record.epoch, services=self._services, on_end=self.session_drain.ended)
         self.sessions[record.name] = live
+
+        # Redis counts the slots when it gives a session. Where it gave too many, this one goes elsewhere.
         used = sum(session.record.cost for session in self.sessions.values())
         if used > self.offer.capacity:
             logger.error("%s: no slot for it (%d of %d thousandths)", record.name, used, self.offer.capacity)
             self.session_drain.pass_by(live)
         else:
             self._errands.start(live.open(), name=f"open {record.name}")
+
         return live
 
     async def find(self, session: str, epoch: int) -> LiveSession:
@@ -202,6 +223,7 @@ class Agent:
                 known = live.epoch if live is not None else 0
                 raise ChannelRefusal(RefusalReason.NOT_OWNER, "Redis is away", epoch=known) from None
             return live
+
         if record is None or record.owner != self.offer.identity or record.epoch != epoch:
             known = record.epoch if record is not None else 0
             raise ChannelRefusal(RefusalReason.NOT_OWNER, "another worker or epoch has it", epoch=known)
@@ -209,6 +231,7 @@ class Agent:
             raise ChannelRefusal(RefusalReason.NOT_OWNER, "it has just ended here", epoch=epoch)
         if live is None and self.draining:
             raise ChannelRefusal(RefusalReason.DRAINING, "the worker drains", epoch=epoch)
+
         return self._start(record)
 
     # -- sessions go --------------------------------------------------------------------------------------------------

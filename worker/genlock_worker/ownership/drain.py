@@ -1,6 +1,6 @@
 """How sessions leave a worker: dropped, ended, passed on because they failed here, or handed over politely in a drain.
 
-The agent says what is to go and why; whatever a departure takes beyond this moment is an errand here.
+The agent says which session leaves and why. What the leaving takes beyond that moment runs as a task here.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = 0.25
 WITHDRAWAL_S = 0.3
-"""How much later than the loss itself the inbox may tell that it was a polite one."""
+"""How much later than the loss itself the inbox may say that it was a polite move."""
 HANDOVER_S = 3.0
 """How long a session that was handed over goes on for gateways that have not seen the new worker's first frame."""
 
 
 class SessionDrain:
-    """Takes sessions out of `serving`, the agent's table, which it shares: every way out of the worker is here.
+    """Takes sessions out of `serving`, the agent's table, which it shares.
 
-    A session is served -> leaving (handed over: it still sends to gateways that have not left) -> closed, or is closed
-    at once.
+    A session is served, then leaving (another worker owns it, and it still sends to gateways that have not left), then
+    closed; or it is closed at once.
     """
 
     def __init__(
@@ -62,18 +62,18 @@ class SessionDrain:
         self._errands.start(self._close(live, reason), name=f"close {live.name}")
 
     def came_back(self, session: str) -> None:
-        """This worker has it again: whoever it still sends to as the last owner is not to wait for."""
+        """This worker owns it again: do not wait for gateways that it still serves as the previous owner."""
         for old in [leaving for leaving in self._leaving if leaving.name == session]:
             self._errands.start(self._close(old, "it came back"), name=f"close {session}")
 
     async def close_all(self, reason: str) -> None:
-        """Leave every session as it is in Redis: what is left here is found by its lease."""
+        """Leave every session as it is in Redis: what is left here is moved once its lease has run out."""
         for live in [*self._serving.values(), *self._leaving]:
             await live.close(reason)
         self._serving.clear()
 
     async def _close(self, live: LiveSession, reason: str) -> None:
-        """Close it; its series go with it, unless it is served again, or still sent, by another object of its name."""
+        """Close it. Its metrics go with it, unless another object of its name is served, or still sends."""
         await live.close(reason)
         others = {other.name for other in self._leaving if other is not live}
         if live.name not in self._serving and live.name not in others:
@@ -82,19 +82,24 @@ class SessionDrain:
     def _is_served(self, live: LiveSession) -> bool:
         return self._serving.get(live.name) is live
 
-    # -- for a reason of its own, or another owner's ------------------------------------------------------------------
+    # -- for a reason of its own, or because another worker owns it ---------------------------------------------------
 
     def ended(self, live: LiveSession, end: End) -> None:
         """A session leaves for a reason of its own."""
         if not self._is_served(live):
             return
+
         logger.info("%s: ends here (%s)", live.name, end.reason)
+
         if end.phase is None:
             self.lost(live)
             return
+
+        # It may be this worker's fault: another one tries it first, but only once.
         if end.elsewhere and live.name not in self._passed_on:
             self._errands.start(self._pass_on(live, MoveCause.REFUSED, end), name=f"pass on {live.name}")
             return
+
         self._passed_on.discard(live.name)
         self._finished[live.name] = live.epoch
         self._errands.start(self._release(live, end.phase, end.reason), name=f"release {live.name}")
@@ -119,6 +124,7 @@ class SessionDrain:
         else:
             if end.phase is Phase.FAILED:
                 self._passed_on.add(live.name)
+
         self.drop(live, end.reason)
 
     async def _release(self, live: LiveSession, phase: Phase, reason: str) -> None:
@@ -132,7 +138,7 @@ class SessionDrain:
                 return
 
     def lost(self, live: LiveSession) -> None:
-        """Somebody else owns it. If it was moved politely, the inbox says so in a moment; else it is dropped."""
+        """Another worker owns it. If it was moved politely, the inbox says so in a moment; else it is dropped."""
         self._errands.start(self._lose(live), name=f"lose {live.name}")
 
     async def _lose(self, live: LiveSession) -> None:
@@ -144,7 +150,7 @@ class SessionDrain:
     # -- politely -----------------------------------------------------------------------------------------------------
 
     def hand_over(self, live: LiveSession, *, epoch: int, address: str) -> None:
-        """Another worker owns it: tell its gateways, and see it out."""
+        """Another worker owns it: tell its gateways where, and close it once they have left."""
         if live.state is State.HANDED_OVER or not self._is_served(live):
             return
         del self._serving[live.name]
@@ -152,7 +158,7 @@ class SessionDrain:
         self._leaving[live] = self._errands.start(self._see_out(live), name=f"see out {live.name}")
 
     async def _see_out(self, live: LiveSession) -> None:
-        """Store what was finished before, and go on until the gateways have left, or for as long as they may take."""
+        """Store the newest checkpoint, and go on until the gateways have left or their time is over."""
         await live.flush()
         try:
             async with asyncio.timeout(HANDOVER_S):
@@ -163,14 +169,14 @@ class SessionDrain:
         self._leaving.pop(live, None)
 
     async def move_all(self) -> None:
-        """Move every session to another worker, and wait until each was seen out. Takes as long as it takes."""
+        """Move every session to another worker, and wait until each is closed. Takes as long as it takes."""
         left = await self._take_no_more()
         logger.info("draining, %d sessions to move", left)
         await asyncio.gather(*(self._move_away(live) for live in list(self._serving.values())))
         await asyncio.gather(*self._leaving.values())
 
     async def _take_no_more(self) -> int:
-        """Have Redis give this worker no more sessions; how many it has."""
+        """Have Redis give this worker no more sessions; returns how many it has."""
         while True:
             try:
                 return len(await self._claims.close(self._me))
@@ -179,7 +185,7 @@ class SessionDrain:
                 await asyncio.sleep(RETRY_S)
 
     async def _move_away(self, live: LiveSession) -> None:
-        """Snapshot, then move, and again while there is no room for the session elsewhere."""
+        """Snapshot, then move; tried again while there is no room for the session elsewhere."""
         told = ""
         while self._is_served(live):
             await live.flush()

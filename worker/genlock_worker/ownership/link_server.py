@@ -152,6 +152,7 @@ class GatewayLink:
         except (EngineFailure, ValueError, TimeoutError) as error:
             self._connection.refuse(event.channel, RefusalReason.ENGINE, str(error)[:500], epoch=request.epoch)
             return
+
         channel = GatewayChannel(
             connection=self._connection,
             number=event.channel,

@@ -101,6 +101,7 @@ def measure_all(
         combination, left = left[0], left[1:]
         begins(combination, seconds_left(done, (combination, *left)))
         began_s = clock.monotonic()
+
         try:
             measured = measure(engine, combination, clock=clock, memory=memory, effort=effort)
         except does_not_fit as problem:
@@ -112,6 +113,7 @@ def measure_all(
                     yield Skipped(larger, f"needs as much as {combination}")
             left = smaller
             continue
+
         done.append((combination, clock.monotonic() - began_s))
         yield measured
 
@@ -132,12 +134,14 @@ def measure(
         first_ms = [stream.first_chunk(name) for name in names]
         for _ in range(effort.warm + combination.steps):
             stream.micro_step()
+
         stream.wait(0)
         stream.latencies_ms.clear()
         began_s, steps_run = clock.monotonic(), 0
         while steps_run < effort.chunks or clock.monotonic() - began_s < effort.seconds:
             stream.micro_step()
             steps_run += 1
+
         stream.wait(0)
         seconds = clock.monotonic() - began_s
         return Measurement(
@@ -185,6 +189,7 @@ class _Stream:
         self._next += 1
         for name in self._names:
             self._feed(name, Chunk(newest, self._later[newest % len(self._later)]))
+
         rows = [
             Row(name, step, newest - step) for name in self._names for step in range(self._steps) if newest - step >= 1
         ]

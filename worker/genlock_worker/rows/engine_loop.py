@@ -118,6 +118,7 @@ class EngineLoop:
         if checkpoint is not None and await self._enter(plan, listener, checkpoint):
             self.apply(session, Change(prompt=prompt))
             return True
+
         self._opening.add(session)
         try:
             await self._prompts.ready(session, prompt)
@@ -125,6 +126,7 @@ class EngineLoop:
                 raise EngineFailure(session, "it was closed before it was open")
         finally:
             self._opening.discard(session)
+
         await self._enter(plan, listener, None)
         return False
 
@@ -137,6 +139,7 @@ class EngineLoop:
         def work() -> bool:
             if plan.session in self._residents:
                 raise ValueError(f"{plan.session} is open already")
+
             now_s = self._clock.monotonic()
             resident = Resident(plan, listener, now_s=now_s, lanes_lock=self._changed)
             if checkpoint is None:
@@ -146,6 +149,7 @@ class EngineLoop:
 
             with self._changed:
                 self._residents[plan.session] = resident
+
             self._micro_steps.tell_memory(resident)
             return True
 
@@ -162,6 +166,7 @@ class EngineLoop:
             if resident.lane.loss > loss and resident.policy is not None:
                 resident.policy.trouble(self._clock.monotonic())
             self._changed.notify()
+
         return dropped
 
     async def is_idle(self, session: str) -> bool:
@@ -260,6 +265,7 @@ class EngineLoop:
         while self._commands:
             self._commands.popleft()()
             self._count_turn()  # a session that was restored took as long as many micro-steps
+
         self._show_memory()
 
         with self._changed:
@@ -275,6 +281,7 @@ class EngineLoop:
             if isinstance(decision, Wait):
                 self._wait(decision, now_s)
                 return
+
         self._micro_steps.run(decision)
 
     def _wait(self, decision: Wait, now_s: float) -> None:

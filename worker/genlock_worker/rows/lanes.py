@@ -85,6 +85,7 @@ class Lane:
         self.waiting = joined
         if dropped and not is_burst:
             self.loss += LOSS_GAIN * (1 - self.loss)
+
         return dropped
 
     def _may_begin(self) -> bool:
@@ -143,6 +144,7 @@ class Lane:
         self.last_fed = chunk.last
         self.waiting = None
         self.next_chunk += 1
+
         return chunk
 
     def in_flight(self, index: int) -> LaneChunk:

@@ -64,6 +64,7 @@ class MicroSteps:
         rows = self._prepare(batch.rows)
         if not rows:
             return
+
         started_s = self._clock.monotonic()
         self._mark_started(rows, started_s)
         try:
@@ -77,6 +78,7 @@ class MicroSteps:
             return
         finally:
             self.ended += 1
+
         seconds = self._clock.monotonic() - started_s
         self.busy_s += seconds
         self._cost.observe(batch.shape, len(rows), seconds)
@@ -91,11 +93,13 @@ class MicroSteps:
             wanted = [row for row in wanted if row.session == wanted[0].session]
         for row in wanted:
             self._feed(row)
+
         ready = set()
         with self._lanes_lock:  # a session that was reset meanwhile has other rows now, and perhaps a new chunk waiting
             for session in {row.session for row in wanted} & self._residents.keys():
                 lane = self._residents[session].lane
                 ready |= {found.row for found in lane.candidates() if found.row.chunk < lane.next_chunk}
+
         return [row for row in wanted if row in ready]
 
     def _feed(self, row: Row) -> None:
@@ -103,9 +107,11 @@ class MicroSteps:
         resident = self._residents.get(row.session)
         if resident is None or row.chunk != resident.lane.next_chunk:
             return
+
         lane = resident.lane
         with self._lanes_lock:
             chunk = lane.begin(lane.steps)
+
         pixels = chunk.source.pixels() if chunk.source else None
         try:
             resident.set_engine_steps(self._engine, lane.steps)
@@ -131,6 +137,7 @@ class MicroSteps:
                 finished.append((result, chunk))
             told, steps = resident.listener.micro_step, self._engine.steps_in_use(result.row.session)
             self._tell(partial(told, seconds=seconds, rows=len(results), steps=steps))
+
         for result, chunk in finished:
             self._finish(result, chunk)
         for session in {result.row.session for result in results} & self._residents.keys():
@@ -155,6 +162,7 @@ class MicroSteps:
         digest = self._engine.sink_digest(session)
         with self._lanes_lock:
             resident.lane.decoding(chunk, self._clock.monotonic())
+
         result.pictures.add_done_callback(partial(self._decoded, resident, chunk, checkpoint, digest))
 
     def _decoded(
@@ -168,6 +176,7 @@ class MicroSteps:
         session = resident.plan.session
         now_s = self._clock.monotonic()
         failure = pictures.exception()
+
         with self._lanes_lock:
             if self._residents.get(session) is not resident or not resident.lane.shown(chunk, now_s):
                 return
@@ -183,6 +192,7 @@ class MicroSteps:
             reason = failure.reason if isinstance(failure, EngineFailure) else f"{type(failure).__name__}: {failure}"
             self._later(partial(self._reset_resident, resident, reason))
             return
+
         generated = GeneratedChunk(
             frames=pictures.result(), chunk=chunk, generated_s=now_s, checkpoint=checkpoint, sink_digest=digest
         )
@@ -207,10 +217,12 @@ class MicroSteps:
         resident = self._residents.get(session)
         if resident is None:
             return
+
         self._metrics.engine_failures.inc()
         with self._lanes_lock:
             resident.failures += 1
             resident.lane.forget_decoding()
+
         self._engine.close(session)
         if resident.failures <= MAX_FAILURES:
             checkpoint = resident.checkpoint if resident.failures <= MAX_RESTORES else None
@@ -222,7 +234,9 @@ class MicroSteps:
                 self._tell(partial(resident.listener.was_reset, reason, restored=restored))
                 self.tell_memory(resident)
                 return
+
         with self._lanes_lock:
             self._residents.pop(session, None)
+
         self._engine.close(session)
         self._tell(partial(resident.listener.gave_up, reason))

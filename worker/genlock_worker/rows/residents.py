@@ -100,6 +100,7 @@ class Resident:
             noise_scale=self.requested.noise_scale or self.plan.settings.noise_scale,
             steps=self.requested.steps or self.plan.settings.steps,
         )
+
         if checkpoint is None:
             engine.open(session, settings)
             with self.lanes_lock:
@@ -114,6 +115,7 @@ class Resident:
                     next_chunk=checkpoint.state.chunk + 1, chunks_in_flight=chunks_in_flight, last_fed=checkpoint.source
                 )
             engine.apply(session, replace(self.requested, steps=None))
+
         self.checkpoint = checkpoint
         self._engine_steps = 0
 

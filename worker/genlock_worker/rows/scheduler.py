@@ -81,12 +81,14 @@ def next_batch(
     """
     if not candidates:
         return Wait(None)
+
     ordered = sorted(candidates, key=_urgency)
     head = ordered[0]
     batch = _fill(head, [other for other in ordered[1:] if other.shape == head.shape], cost, now_s, max_rows)
     hold_until = _hold(batch, cost, now_s, expected) if load >= HOLD_LOAD and len(batch) < max_rows else None
     if hold_until is not None:
         return Wait(hold_until)
+
     return Batch(tuple(candidate.row for candidate in batch), head.shape)
 
 
@@ -120,6 +122,7 @@ def _fill(
             if any(_finish(c, cost, now_s, size) > c.deadline_s for c in in_time):
                 continue
         batch.append(other)
+
     return batch
 
 

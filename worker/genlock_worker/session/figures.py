@@ -87,12 +87,15 @@ class SessionFigures:
         self._metrics.frames_out.labels(self._session).inc()
         if frame.late:
             self._metrics.deadline_misses.labels(self._session).inc()
+
         if frame.frame.first_of_chunk:
             latency_s = max(0.0, now_s - frame.frame.complete_s)
             self._chunk_latency.add(latency_s)
             self._metrics.chunk_latency.observe(latency_s)
+
         if self._misses.frames == 1:
             self._note_first_sent(now_s)
+
         self._bytes.append((now_s, frame.bytes))
         while self._bytes[0][0] < now_s - RATE_WINDOW_S:
             self._bytes.popleft()
@@ -116,6 +119,7 @@ class SessionFigures:
         self._metrics.miss_share.labels(self._session).set(miss_share)
         self._metrics.output_fps.labels(self._session).set(output_fps)
         self._metrics.steps.labels(self._session).set(self.steps)
+
         return StreamReport(
             chunk=self.chunk,
             steps=self.steps,

@@ -146,6 +146,7 @@ class LiveSession:
         except (EngineFailure, StaleEpoch, ValueError, TimeoutError) as error:
             self._refuse(error)
             return
+
         if self._has_left():
             engine.close(self._engine_name)
             return
@@ -154,6 +155,7 @@ class LiveSession:
         self.figures.restored = kept
         if checkpoint is not None:
             self._services.metrics.restores.labels("restored" if kept else "refused").inc()
+
         self._start_parts(restored, kept=kept)
         self.opened.set_result(None)
         self._services.metrics.restore_seconds.observe(self._services.clock.monotonic() - started_s)
@@ -170,11 +172,13 @@ class LiveSession:
         writer = snapshot_writer(
             self.name, epoch=self.epoch, services=self._services, restored=restored, on_stale=self._lost
         )
+
         if restored is not None:
             # What was fed stays fed, also where the engine starts from nothing: viewers may have seen it.
             self.intake.skip_until(restored.checkpoint.source)
             if not kept:
                 writer.start_over()
+
         self._from_engine.keep_snapshots(writer)
         self._writer = writer
 
@@ -251,6 +255,7 @@ class LiveSession:
         # Engine and output have no event in common that says that both are done.
         while not await self._is_drained():  # noqa: ASYNC110
             await asyncio.sleep(DRAINED_POLL_S)
+
         self._end(End(Phase.ENDED, "the source has ended"))
 
     async def _is_drained(self) -> bool:
@@ -298,15 +303,18 @@ class LiveSession:
         """Leave: no frame and no write of this session after this."""
         if self.state is State.CLOSED:
             return
+
         self.state = State.CLOSED
         self._from_engine.close()
         self._reports.owned = False
+
         # At once: its slot is another session's from now on.
         self._services.engine.close(self._engine_name)
 
         self._fail_opening(ChannelRefusal(RefusalReason.NOT_OWNER, reason, epoch=self.epoch))
         for channel in self.output.channels:
             channel.connection.close_channel(channel.number, reason)
+
         self.output.channels.clear()
         await self._tasks.end()
         self._executor.shutdown(wait=False, cancel_futures=True)

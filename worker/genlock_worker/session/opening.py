@@ -62,6 +62,7 @@ async def read_state(
     requested = RequestedSettings.of(record.session, record.control)
     if record.phase is Phase.DRAINING:
         await asyncio.sleep(LAST_CHUNK_S)
+
     while True:
         try:
             restored = await take_over(

@@ -14,7 +14,7 @@ FORMATS_EVERY_S = 5.0
 
 
 class SnapshotFormat:
-    """The snapshot format to write: the oldest that all live workers read. Called for the value, `run` keeps it so."""
+    """The oldest format that all live workers read. Calling it gives the format; `run` follows the workers."""
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims

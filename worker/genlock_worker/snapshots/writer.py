@@ -1,7 +1,7 @@
 """Writes a session's checkpoints to Redis and reads the one that the last owner left.
 
-Writing never holds anybody up: the newest checkpoint waits for the one before it to be stored, those in between are
-skipped, and one that fails is reported and made good by the next. The fence in Redis decides who may write.
+Writing holds nobody up. The newest checkpoint waits until the one before it is stored, and those in between are
+skipped. One that fails is reported, and the next one makes it good. The fence in Redis decides who may write.
 """
 
 import asyncio
@@ -33,11 +33,15 @@ _IN_FLIGHT = TypeAdapter(list[tuple[int, int, int, int, int]])
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What the last owner left: where to go on from, the control entries it had applied, and what is stored."""
+    """What the last owner left."""
 
     checkpoint: Checkpoint
+
     control_id: str
+    """The last control entry that it had applied."""
+
     written: Mapping[str, str]
+    """The digests of the blocks that are stored."""
 
 
 def to_snapshot(
@@ -67,12 +71,15 @@ def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
         chunks_in_flight = _IN_FLIGHT.validate_python(snapshot.attributes.get("flights"))
     except ValidationError as error:
         raise SnapshotRefused(snapshot.session, "its chunks in flight cannot be read") from error
+
     if not isinstance(engine, dict):
         raise SnapshotRefused(snapshot.session, "it has no engine attributes")
+
     state = EngineState(chunk=snapshot.chunk, attributes=engine, head=snapshot.head, blocks=snapshot.blocks)
     marks = tuple(
         InFlightMark(index, steps, done, SourcePosition(run, us)) for index, steps, done, run, us in chunks_in_flight
     )
+
     return Checkpoint(state, marks, snapshot.source)
 
 
@@ -88,6 +95,7 @@ async def take_over(
     if stored is None:
         metrics.restores.labels("fresh").inc()
         return None
+
     try:
         snapshot = await asyncio.to_thread(decode, stored.head, stored.blocks, session=session, model=model)
         restored = Restored(to_checkpoint(snapshot), snapshot.control_id, block_digests(stored.head, session=session))
@@ -96,6 +104,7 @@ async def take_over(
         metrics.restores.labels("refused").inc()
         await store.discard(session, epoch=epoch)
         return None
+
     return restored
 
 
@@ -151,7 +160,7 @@ class SnapshotWriter:
         self._changed.set()
 
     def start_over(self) -> None:
-        """The session began anew, at chunk 0: what is stored and what waits is of no use any more."""
+        """The session began anew, at chunk 0: what is stored is of no use any more, nor is what waits."""
         self._starts_over = True
         self._next = None
 
@@ -172,7 +181,9 @@ class SnapshotWriter:
             if self._next is None:
                 self._stored.set()
                 continue
-            (checkpoint, control_id), self._next = self._next, None
+
+            checkpoint, control_id = self._next
+            self._next = None
             try:
                 await self._write(checkpoint, control_id)
             except StaleEpoch as stale:
@@ -194,13 +205,18 @@ class SnapshotWriter:
             epoch=self._epoch,
             control_id=control_id,
         )
+
         try:
             if self._starts_over:
                 await self._store.discard(self._session, epoch=self._epoch)
                 self._starts_over = False
                 self._written = {}
+
+            # Only the blocks that are not stored yet are encoded, off the event loop.
             delta = await asyncio.to_thread(encode_delta, snapshot, written=self._written)
             size = await self._store_delta(snapshot, delta)
+
+            # The record says which format it takes to go on from here.
             if version != self._noted and await self._note_format(version):
                 self._noted = version
         except FenceLost as lost:
@@ -230,6 +246,7 @@ class SnapshotWriter:
         )
         self._written = delta.digests
         self._stored_chunk = snapshot.chunk
+
         return size
 
     async def _recover_fence(self) -> None:

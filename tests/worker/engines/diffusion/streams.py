@@ -49,7 +49,8 @@ class BlockVae(StreamingVae):
     """Means of 8 x 8 pixels and back, without weights or memory; refuses what the real one refuses of a stream."""
 
     def __init__(self) -> None:
-        self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.device = torch.device("cpu")
+        self.dtype = torch.float32
         self._mix = torch.linspace(-2.0, 2.0, 48).sin().view(16, 3)
 
     def open(self) -> VaeStream:
@@ -68,7 +69,8 @@ class BlockVae(StreamingVae):
         alone = 0 if stream.decoded else 1
         counts = torch.tensor([4] * len(latents))
         counts[:alone] = 1
-        stream.decoded, stream.finite = True, latents.isfinite().all()
+        stream.decoded = True
+        stream.finite = latents.isfinite().all()
         planes = torch.einsum("cp,fchw->fphw", self._mix, latents) / 16
         frames = functional.interpolate(planes.nan_to_num(), scale_factor=8).repeat_interleave(counts, 0)
         return ((frames.clamp(-1, 1) + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
@@ -237,7 +239,8 @@ class Cramped:
     """A forward with memory for `rows` rows."""
 
     def __init__(self, rows: int) -> None:
-        self.rows, self.tried = rows, list[int]()
+        self.rows = rows
+        self.tried = list[int]()
 
     def __call__(self, batch: RowBatch) -> Denoised:
         self.tried.append(batch.rows)

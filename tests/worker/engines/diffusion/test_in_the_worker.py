@@ -81,7 +81,9 @@ class RowByRow:
     """
 
     def __init__(self, judge: Callable[[RowBatch], Sequence[int]] = lambda _: ()) -> None:
-        self.judge, self.go, self.batches = judge, threading.Event(), list[int]()
+        self.judge = judge
+        self.go = threading.Event()
+        self.batches = list[int]()
         self.go.set()
 
     def __call__(self, batch: RowBatch) -> Denoised:
@@ -113,7 +115,8 @@ class InWorker:
     """An engine with its loop."""
 
     def __init__(self, one: DiffusionEngine) -> None:
-        self.engine, self.metrics = one, WorkerMetrics(CollectorRegistry())
+        self.engine = one
+        self.metrics = WorkerMetrics(CollectorRegistry())
         self.told: dict[str, Told] = {}
         self.loop = EngineLoop(
             one,

@@ -52,15 +52,18 @@ def choose_device(name: str) -> torch.device:
     there = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda", 0) if there else torch.device("cpu")
+
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise DeviceMissing(f"{name!r} is no device; use auto, cpu, cuda or cuda:N") from error
+
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceMissing(
             f"there is no device {name}: PyTorch sees {torch.cuda.device_count()} CUDA devices"
             + ("" if there else "; is the driver there, and PyTorch built for CUDA? Use auto or cpu")
         )
+
     return device
 
 
@@ -93,9 +96,11 @@ def load_components(
     """
     if options.fp8:
         fp8.require_fp8(device)
+
     files = _find_files(config, weights, options)
     if not files:
         progress(f"{config.name}: random weights")
+
     before = _allocated_bytes(device)
 
     transformer = _transformer(config, files, device, dtype, options, stream, progress)
@@ -105,13 +110,16 @@ def load_components(
         config, files, device=text_device, dtype=dtype, keep=options.keep_text_encoder, progress=progress
     )
     sizes = config.transformer
+
     prompts = PromptBook(
         encoder, transformer.text_kv, text_length=sizes.text_length, text_dim=sizes.text_dim, dtype=dtype
     )
+
     if device.type == "cuda":
         resident = _allocated_bytes(device) - before
     else:
         resident = tensor_bytes(transformer) + vae.resident_bytes + encoder.resident_bytes
+
     progress(f"{config.name}: ready on {device}, {size_words(resident)} resident")
     return Components(config, transformer, vae, prompts, device, dtype, resident)
 
@@ -145,11 +153,13 @@ def _transformer(
     started_s = time.monotonic()
     attend = attention.choose(options.attention, config.transformer, device=device, dtype=dtype)
     model = skeletons.transformer(config.transformer, layout=stream.ring, attend=attend)
+
     if files:
         checkpoint = open_checkpoint(files[ModelPart.TRANSFORMER].files)
         load_into(model, checkpoint, transformer_names, device=device, dtype=dtype)
     else:
         random_weights.fill(model, device=device, dtype=dtype, factors=random_weights.TRANSFORMER_FACTORS)
+
     count = sum(parameter.numel() for parameter in model.parameters())
     many = f"{count / 1e9:.2f} B" if count >= 1e8 else f"{count / 1e6:.2f} M"
     seconds = time.monotonic() - started_s
@@ -157,6 +167,7 @@ def _transformer(
     if options.fp8:
         saved = fp8.use_fp8(model)
         progress(f"transformer: 8-bit weights, {size_words(saved)} less")
+
     return model
 
 
@@ -175,6 +186,7 @@ def _vae(
         load_into(model, open_checkpoint(files[ModelPart.VAE].files), vae_names, device=device, dtype=dtype)
     else:
         model = random_vae.random_vae(config.vae, random_weights.SEED)
+
     decoder = _tiny_decoder(config, files, device, dtype) if options.decoder == "tiny" else None
     vae = StreamingVae(
         model,
@@ -186,6 +198,7 @@ def _vae(
     )
     seconds = time.monotonic() - started_s
     progress(f"VAE: {_name(dtype)}, {size_words(vae.resident_bytes)}, the {options.decoder} decoder, {seconds:.1f} s")
+
     return vae
 
 

@@ -67,6 +67,7 @@ class DiffusionEngine:
             )
         if options.ring.slots < OPENING_FRAMES:
             raise ValueError(f"a ring holds at least the {OPENING_FRAMES} frames of the first chunk")
+
         jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._forward = forward
         self._progress = DeviceProgress(components.device)
@@ -136,6 +137,7 @@ class DiffusionEngine:
         check_settings(settings)
         self.prepare(settings.prompt)
         self._admit(session, settings, len(step_list(settings.steps, text_only=settings.text_only)))
+
         try:
             self._sessions[session] = DiffusionSession.opened(session, settings, self._shared)
         except torch.OutOfMemoryError as problem:
@@ -165,6 +167,7 @@ class DiffusionEngine:
         except EngineFailure:
             self.close(session)
             raise
+
         seconds = round(self._clock.monotonic() - started_s, 3)
         logger.info("session restored", extra={"session": session, "chunk": state.chunk, "seconds": seconds})
 
@@ -193,6 +196,7 @@ class DiffusionEngine:
             rows = found.feed(chunk, steps=self._affordable_steps(found))
         except torch.OutOfMemoryError as problem:
             raise EngineFailure(session, f"chunk {chunk.index} does not fit into memory: {problem}") from problem
+
         self._progress.queued()
         self._settle(found)
         return rows
@@ -213,6 +217,7 @@ class DiffusionEngine:
         works = [self._session(row.session).enter(row.step, row.chunk) for row in rows]
         outcomes = run_rows(works, self._shared.forward, progress=self._progress)
         results = []
+
         for row, outcome in zip(rows, outcomes, strict=True):
             session = self._session(row.session)
             latents = session.leave(row.step, row.chunk, outcome)
@@ -221,6 +226,7 @@ class DiffusionEngine:
             else:
                 results.append(RowResult(row, self._pictures.decode(row, session.stream, latents)))
                 self._settle(session)
+
         return results
 
     def snapshot(self, session: str) -> EngineState:
@@ -271,6 +277,7 @@ class DiffusionEngine:
                     logger.warning("%s: no memory for %d steps: %s", session.name, steps, short)
             else:
                 return steps
+
         return 1
 
     def _settle(self, session: DiffusionSession) -> None:

@@ -28,6 +28,7 @@ def load_engine(model: str, settings: DiffusionSettings, clock: Clock) -> Diffus
     config = model_config(model)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
     try:
@@ -43,6 +44,7 @@ def load_engine(model: str, settings: DiffusionSettings, clock: Clock) -> Diffus
         forward = make_forward(components.transformer, settings.forward)
     except torch.OutOfMemoryError as error:
         raise ModelTooLarge(f"{model} does not fit into the memory of {device}: {error}") from error
+
     return DiffusionEngine(
         components,
         options=settings.stream,

@@ -122,11 +122,13 @@ class MockEngine:
                 self._session(row.session).check_row(row.step, row.chunk)
             except ValueError as mistake:
                 raise EngineFailure(row.session, str(mistake)) from mistake
+
         started = self._clock.monotonic()
         results = []
         for row in rows:
             results.append(RowResult.shown(row, self._session(row.session).run_row(row.step, row.chunk)))
             self._rows_painted += 1
+
         left = self._simulated_s(rows) - (self._clock.monotonic() - started)
         if left > 0:
             self._wait(left)

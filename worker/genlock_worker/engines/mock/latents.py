@@ -113,6 +113,7 @@ def attend(own: StoredFrame, frames: Mapping[int, StoredFrame]) -> Latent:
     query = own.estimate
     total = np.zeros_like(query)
     weights = np.zeros(query.shape[:2], np.float32)
+
     for stored in frames.values():
         likeness = cv2.transform(np.square(query - stored.estimate), _CLOSENESS)
         weight = np.exp(likeness)
@@ -120,6 +121,7 @@ def attend(own: StoredFrame, frames: Mapping[int, StoredFrame]) -> Latent:
             weight *= np.float32(_OTHER_PROMPT)
         total += stored.estimate * weight[..., None]
         weights += weight
+
     return total / weights[..., None]
 
 
@@ -152,6 +154,7 @@ def anchor_of(frames: Mapping[int, StoredFrame]) -> Anchor:
     y = float((light.sum(axis=1) * np.linspace(0, 1, light.shape[0])).sum()) / total
     phases = [(int(331 * m[0] + 197 * m[1]), int(271 * m[2] + 229 * m[1])) for m in means]
     phases += [(0, 0)] * (V2V_RING.sinks - len(phases))
+
     return Anchor((float(colour[0]), float(colour[1]), float(colour[2])), (x, y), tuple(phases))
 
 
@@ -166,6 +169,7 @@ def flow_of(frames: Mapping[int, StoredFrame]) -> NDArray[np.float32]:
         dx, dy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
         tensor = np.dstack([dy * dy - dx * dx, -2.0 * dx * dy]) * np.float32(0.9**age)
         field = tensor if field is None else field + tensor
+
     if field is None:
         raise ValueError("a ring without frames has no flow")
     return cv2.GaussianBlur(field, (0, 0), 3.0).astype(np.float32, copy=False)

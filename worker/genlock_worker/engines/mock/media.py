@@ -85,10 +85,12 @@ def flatten(picture: Image, brush: int) -> Image:
     marks = cv2.copyMakeBorder(cv2.blur(picture, (brush, brush)), reach, reach, reach, reach, cv2.BORDER_REFLECT)
     best: Image = calm[:height, :width].copy()
     out: Image = marks[:height, :width].copy()
+
     for y, x in ((0, 2 * reach), (2 * reach, 0), (2 * reach, 2 * reach)):
         other = calm[y : y + height, x : x + width]
         cv2.copyTo(marks[y : y + height, x : x + width], cv2.compare(other, best, cv2.CMP_LT), out)
         best = cv2.min(best, other)
+
     return out
 
 
@@ -176,6 +178,7 @@ def _neon(picture: Image, surface: Surface, hand: Hand) -> Image:
     room = cv2.addWeighted(room, 0.34, graded(calm, look, hand), 0.22, 0)
     room = cv2.add(room, cv2.convertScaleAbs(cv2.resize(glow, room.shape[1::-1]), alpha=1.5))
     core = cv2.LUT(enlarged(lit), smooth_step(46, 190))
+
     return cv2.add(enlarged(room), core)
 
 

@@ -93,6 +93,7 @@ class MockSession:
         check_steps(settings.steps)
         if settings.width % 16 or settings.height % 16 or min(settings.width, settings.height) < 64:
             raise ValueError(f"sides must be multiples of 16 from 64 on, not {settings.width}x{settings.height}")
+
         digest = prompt_digest(settings.prompt)
         return cls(
             settings=settings,
@@ -118,6 +119,7 @@ class MockSession:
         """Take the next chunk; returns its steps. Raises ValueError if it is not the next one or of another shape."""
         if chunk.index != self.chunk + 1:
             raise ValueError(f"chunk {self.chunk + 1} comes next, not {chunk.index}")
+
         self._check_frames(chunk)
         digest = prompt_digest(self.prompt)
         self.prompts[digest] = self.prompt
@@ -132,9 +134,11 @@ class MockSession:
             blend=self.blend,
             coded=coded,
         )
+
         if self.scale is not None and self.last is not None:
             moved = noise.motion(in_flight.working, latents.expand([self.last])[0])
             in_flight.level = noise.next_level(noise_scale=self.noise_scale, moved=moved, previous=self.scale)
+
         self.chunks_in_flight[chunk.index] = in_flight
         self.chunk = chunk.index
         self.fed_steps = self.steps
@@ -142,6 +146,7 @@ class MockSession:
         self.scale = in_flight.level.scale
         self.last = coded[-1]
         self.blend = self.blend.next_chunk()
+
         return in_flight.steps
 
     def check_row(self, step: int, chunk: int) -> PaintedChunk:
@@ -161,10 +166,12 @@ class MockSession:
         in_flight = self.check_row(step, chunk)
         held, refined = self._denoise(in_flight, step)
         in_flight.done += 1
+
         if in_flight.done < in_flight.steps:
             _, level = latents.step_level(step + 1, in_flight.level)
             in_flight.hidden = self._noised(in_flight, refined, step + 1, level)
             return None
+
         output = self._paint(in_flight, {stored.frame: stored for stored in held.values()}, refined)
         del self.chunks_in_flight[chunk]
         self._forget()
@@ -190,9 +197,11 @@ class MockSession:
         width, height = (side // latents.WORKING_STRIDE for side in (self.settings.width, self.settings.height))
         if self.backdrop is None:
             self.backdrop = text_only.make_backdrop(seed=self.settings.seed, width=width, height=height)
+
         count = chunk_frames(chunk)
         start = 0 if chunk == 0 else chunk_frames(0) + (chunk - 1) * count
         pictures = []
+
         for number in range(count):
             mixed: Any = np.zeros((height, width, 3), np.float32)
             for digest, weight in self.blend.frame_weights(number, count):
@@ -200,6 +209,7 @@ class MockSession:
                 scene = text_only.scene_picture(look_for(self.prompts[digest]), self.backdrop, seconds=seconds)
                 mixed = mixed + scene * np.float32(weight)
             pictures.append(np.round(mixed).astype(np.uint8))
+
         return pictures
 
     def _noised(
@@ -219,6 +229,7 @@ class MockSession:
             in_flight.inherited = before
         if step >= in_flight.steps_before and in_flight.inherited is not None:
             before = in_flight.inherited
+
         own = {
             in_flight.first_frame + i: latents.stored_frame(
                 row=step,
@@ -231,10 +242,12 @@ class MockSession:
             for i, latent in enumerate(hidden)
         }
         held = self.rings[step] = V2V_RING.written(before, own)
+
         refined = [
             latents.refine(attended=latents.attend(stored, held), latent=in_flight.latent[i], timestep=timestep)
             for i, stored in enumerate(own.values())
         ]
+
         return held, np.stack(refined)
 
     def _paint(self, in_flight: PaintedChunk, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
@@ -247,10 +260,12 @@ class MockSession:
         tones = paint.exposure(anchor)
         count = len(in_flight.working)
         weights = [in_flight.blend.frame_weights(number, count) for number in range(count)]
+
         surfaces = {
             digest: for_chunk(self._surface(digest, anchor), self.brushes, flow)
             for digest in sorted({digest for frame in weights for digest, _ in frame})
         }
+
         return np.stack(
             [
                 paint.picture(

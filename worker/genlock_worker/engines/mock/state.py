@@ -26,13 +26,16 @@ def to_state(session: MockSession, *, model: str) -> EngineState:
     kept: dict[str, StoredFrame] = {}
     for held in (*session.rings.values(), *(f.inherited or {} for f in session.chunks_in_flight.values())):
         kept.update((stored.name, stored) for stored in held.values())
+
     head: dict[str, NDArray[np.generic]] = {}
     if session.last is not None:
         head["last"] = session.last
+
     for in_flight in session.chunks_in_flight.values():
         head.update({f"c{in_flight.index}.frame{n}": data for n, data in enumerate(in_flight.coded)})
         if in_flight.hidden is not None:
             head[f"c{in_flight.index}.hidden"] = in_flight.hidden
+
     attributes: dict[str, object] = {
         "format": FORMAT,
         "identity": _identity(session.settings, model),
@@ -46,6 +49,7 @@ def to_state(session: MockSession, *, model: str) -> EngineState:
         "flights": [_stored_in_flight(in_flight) for in_flight in session.chunks_in_flight.values()],
     }
     blocks = {name: _block_out(stored) for name, stored in kept.items()}
+
     return EngineState(chunk=session.chunk, attributes=attributes, head=head, blocks=blocks)
 
 
@@ -57,15 +61,18 @@ def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *
     attributes: Any = state.attributes
     if attributes["format"] != FORMAT:
         raise ValueError(f"snapshot format {attributes['format']} is not {FORMAT}")
+
     identity = _identity(settings, model)
     differing = [name for name, value in identity.items() if attributes["identity"][name] != value]
     if differing:
         raise ValueError(f"the snapshot is of another session: {', '.join(differing)} differ")
+
     wanted = attributes["wanted"]
     check_steps(wanted["steps"])
     prompts = {str(digest): str(text) for digest, text in attributes["prompts"].items()}
     if any(prompt_digest(text) != digest for digest, text in prompts.items()):
         raise ValueError("a stored prompt does not match its digest")
+
     shape = (settings.height // LATENT_STRIDE, settings.width // LATENT_STRIDE, 3)
     frames = {name: _block_in(name, arrays, shape) for name, arrays in state.blocks.items()}
     scale = attributes["scale"]
@@ -84,9 +91,11 @@ def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *
         last=_bytes(state.head["last"]) if "last" in state.head else None,
         rings={int(row): _ring_in(held, frames) for row, held in attributes["rings"].items()},
     )
+
     for entry in attributes["flights"]:
         in_flight = _restored_in_flight(entry, state.head, frames)
         session.chunks_in_flight[in_flight.index] = in_flight
+
     return session
 
 
@@ -172,6 +181,7 @@ def _block_in(name: str, arrays: Arrays, shape: tuple[int, ...]) -> StoredFrame:
     latent = _half(arrays["latent"])
     if latent.shape != shape:
         raise ValueError(f"stored frame {name} has shape {latent.shape}, not {shape}")
+
     digests = np.asarray(arrays["prompts"], np.uint8).reshape(-1, 32)
     weights = np.asarray(arrays["weights"], np.float64).reshape(-1)
     stored = stored_frame(
@@ -184,6 +194,7 @@ def _block_in(name: str, arrays: Arrays, shape: tuple[int, ...]) -> StoredFrame:
     )
     if stored.name != name:
         raise ValueError(f"stored frame {name} says that it is {stored.name}")
+
     return stored
 
 

@@ -70,10 +70,12 @@ def look_for(prompt: str) -> Look:
         medium = UNKNOWN_MEDIA[seed[0] % len(UNKNOWN_MEDIA)]
     if not named and not known:
         named = [_hashed_palette(seed)]
+
     shadows, middle, lights, tint, saturation = _MEDIUM_PALETTE[medium]
     if named:
         shadows, middle, lights = (_mean([palette[part] for palette in named]) for part in range(3))
         tint = max(tint, _COLOUR_TINT)
+
     return Look(
         medium=medium,
         shadows=shadows,

@@ -54,10 +54,12 @@ def make_surface(*, look: Look, anchor: Anchor, width: int, height: int) -> Surf
     gain, lift = _paper_maps(look, grain, vignette)
     if look.medium is Medium.NEON:
         lift = lift + _haze(anchor, vignette)
+
     cells = None
     if look.medium in (Medium.MOSAIC, Medium.GLASS):
         cells, joints = _tiles(look, width, height)
         gain = gain * joints[..., None]
+
     return Surface(
         look=look,
         gain=np.clip(gain * UNITY, 0, 255).astype(np.uint8),
@@ -88,6 +90,7 @@ def for_chunk(surface: Surface, brushes: Brushes, flow: Floats) -> Surface:
         relief = cv2.filter2D(marks, cv2.CV_16S, np.array([[-1, 0, 0], [0, 0, 0], [0, 0, 1]], np.float32))
         light = np.clip(UNITY + relief * 0.2 + (marks.astype(np.int16) - 128) * 0.13, 0, 255).astype(np.uint8)
         return replace(surface, gain=cv2.multiply(surface.gain, cv2.merge([light] * 3), scale=1 / UNITY))
+
     if medium is Medium.PASTEL:
         marks = lay_strokes(surface, brushes.chalk, flow)
         bare = cv2.merge([_ramp(marks, start=196, end=250)] * 3)
@@ -98,10 +101,12 @@ def for_chunk(surface: Surface, brushes: Brushes, flow: Floats) -> Surface:
             gain=cv2.multiply(surface.gain, cover, scale=1 / 255),
             lift=cv2.add(surface.lift, cv2.multiply(bare, paper, scale=0.8 / 255)),
         )
+
     if medium in (Medium.PENCIL, Medium.ENGRAVING):
         return replace(surface, screen=lay_strokes(surface, brushes.hatch, flow))
     if medium in (Medium.CHARCOAL, Medium.CYANOTYPE):
         return replace(surface, screen=lay_strokes(surface, brushes.chalk, flow))
+
     return surface
 
 
@@ -154,22 +159,26 @@ def _paper_maps(look: Look, grain: Floats, vignette: Floats) -> tuple[Floats, Fl
     gain = np.repeat((vignette * (1.0 + strength * grain))[..., None], 3, axis=2)
     lift = np.zeros((height, width, 3), np.float32)
     border = _BORDERS.get(medium)
+
     if border is not None:
         inset, rough, soft = (part * size for part in border)
         bare = _edge(width, height, inset=inset, rough=rough, soft=max(soft, 1.0), salt=look.salt ^ 0x53)[..., None]
         sheet = np.float32(0.35) * np.array(look.lights, np.float32) + np.float32(0.65) * np.array(_SHEET, np.float32)
         paper = sheet * (1.0 + 0.35 * strength * grain[..., None])
         gain, lift = gain * (1.0 - bare), lift + bare * paper
+
     if medium is Medium.BLUEPRINT:
         step = max(round(26 * size), 8)
         lines = np.zeros((height, width), np.float32)
         lines[::step], lines[:, ::step] = 15.0, 15.0
         lines[:: 4 * step], lines[:, :: 4 * step] = 34.0, 34.0
         lift = lift + lines[..., None]
+
     if medium is Medium.NEON:
         gain[1::3] *= 0.86
     if medium is Medium.PIXEL:
         gain = gain * 1.02
+
     return gain, lift
 
 
@@ -203,6 +212,7 @@ def _wobble(look: Look, phase: tuple[int, int], width: int, height: int) -> tupl
     amount = {Medium.WATERCOLOUR: 1.9, Medium.INK: 1.5, Medium.OIL: 2.2, Medium.PASTEL: 1.5}.get(look.medium, 0.0)
     if not amount:
         return None
+
     w, h = width // WORKING_STRIDE, height // WORKING_STRIDE
     shift = (phase[1] % h, phase[0] % w)
     dx, dy = (
@@ -212,6 +222,7 @@ def _wobble(look: Look, phase: tuple[int, int], width: int, height: int) -> tupl
     )
     x = np.arange(w, dtype=np.float32)[None, :] + dx
     y = np.arange(h, dtype=np.float32)[:, None] + dy
+
     return cv2.convertMaps(x.astype(np.float32), y.astype(np.float32), cv2.CV_16SC2)
 
 
@@ -258,6 +269,7 @@ def _tiles(look: Look, width: int, height: int) -> tuple[tuple[Any, Any], Floats
     column, row = (x / np.float32(pitch)).astype(np.int32), (y / np.float32(pitch)).astype(np.int32)
     nearest = np.full((h, w), np.inf, np.float32)
     second, cx, cy, shade = nearest, x, y, np.ones_like(nearest)
+
     for r, c in ((row + dy, column + dx) for dy in range(3) for dx in range(3)):
         px = (c - np.float32(0.5) + offsets[r, c, 0]) * np.float32(pitch)
         py = (r - np.float32(0.5) + offsets[r, c, 1]) * np.float32(pitch)
@@ -266,6 +278,7 @@ def _tiles(look: Look, width: int, height: int) -> tuple[tuple[Any, Any], Floats
         second = np.where(closer, nearest, np.minimum(second, distance))
         nearest = np.where(closer, distance, nearest)
         cx, cy, shade = np.where(closer, px, cx), np.where(closer, py, cy), np.where(closer, tone[r, c], shade)
+
     size = (width, height)
     gap = cv2.resize(second - nearest, size, interpolation=cv2.INTER_LINEAR)
     joint = np.clip(gap / (1.3 if glass else 0.95), 0.0, 1.0)
@@ -275,4 +288,5 @@ def _tiles(look: Look, width: int, height: int) -> tuple[tuple[Any, Any], Floats
         cv2.resize(np.clip(part, 0, limit - 1).astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
         for part, limit in ((cx, w), (cy, h))
     ]
+
     return cv2.convertMaps(centres[0], centres[1], cv2.CV_16SC2, nninterpolation=True), joints.astype(np.float32)

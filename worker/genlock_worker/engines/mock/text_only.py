@@ -42,6 +42,7 @@ def make_backdrop(*, seed: int, width: int, height: int) -> Backdrop:
     ridges = np.concatenate(
         [field(width=4096, height=1, cell=300.0, salt=key + 3 + layer, octaves=5) for layer in range(5)]
     )
+
     return Backdrop(
         clouds=field(width=width, height=height, cell=height / 3, salt=key + 1, octaves=5),
         warp=field(width=width, height=height, cell=height / 2, salt=key + 2, octaves=2),
@@ -60,6 +61,7 @@ def scene_picture(look: Look, backdrop: Backdrop, *, seconds: float) -> Pixels:
         Scene.COSMOS: _cosmos,
     }[look.scene](backdrop, seconds)
     grey = np.clip(tones * 255, 0, 255).astype(np.uint8)
+
     return cv2.applyColorMap(grey, _palette(look)).astype(np.uint8, copy=False)
 
 
@@ -115,6 +117,7 @@ def _sky(backdrop: Backdrop, seconds: float, *, horizon: float) -> Any:
     sun = np.clip((0.085 - away) * 60, 0, 1) * 0.45 + np.exp(away * np.float32(-4.0)) * 0.32
     bend = height * (0.10 + 0.05 * math.sin(seconds * 0.23))
     clouds = _moved(backdrop.clouds, 90 * math.sin(seconds * 0.05), 0, warp=backdrop.warp, amount=bend)
+
     return 0.4 + 0.34 * y + sun + 0.15 * np.clip(clouds + 0.15, -0.4, 1)
 
 
@@ -135,6 +138,7 @@ def _hills(backdrop: Backdrop, seconds: float) -> Any:
         )
         body = 0.44 - 0.1 * layer + 0.22 * (y - top)
         tones = np.where(y > top, body, tones)
+
     return tones
 
 
@@ -155,6 +159,7 @@ def _city(backdrop: Backdrop, seconds: float) -> Any:
         on = (lamp > 0.45 + 0.12 * np.sin(lamp * 40 + seconds * 0.4)) & (np.modf(panes)[0] > 0.35) & (inside > 0.08)
         pane = on[(y[:, 0] * floors).astype(np.int32)] & (np.modf(y * floors)[0] > 0.4)
         tones = np.where(y > top, np.where(pane, 0.62 + 0.08 * layer, body), tones)
+
     return tones
 
 
@@ -169,6 +174,7 @@ def _sea(backdrop: Backdrop, seconds: float) -> Any:
     water = 0.5 - 0.36 * depth + 0.07 * swell * depth + 0.05 * chop * (depth + 0.2) + 0.6 * glitter
     island = 0.485 - 0.09 * np.clip(_ridge(backdrop, 2, x, 1.3, 1.1) * 1.4 - 0.2, 0, 1)
     tones = np.where(y > island, 0.3, tones)
+
     return np.where(y > 0.48, water, tones)
 
 
@@ -187,6 +193,7 @@ def _forest(backdrop: Backdrop, seconds: float) -> Any:
         top = ground - (0.16 + 0.1 * layer) * (0.55 + 0.6 * tall) * (1 - inside) + branch
         body = np.float32(0.56 - 0.115 * layer) + 0.12 * (y - ground) + 0.06 * (1 - inside)
         tones = np.where(y > np.minimum(top, ground), body, tones)
+
     return tones
 
 
@@ -202,4 +209,5 @@ def _cosmos(backdrop: Backdrop, seconds: float) -> Any:
     )
     second = _moved(backdrop.warp, 90 * math.cos(seconds * 0.017), 9 * turn, warp=first, amount=height * 0.22)
     twinkle = backdrop.sparks * (0.7 + 0.3 * np.sin(seconds * 2.0 + backdrop.clouds * 40))
+
     return 0.3 + 0.24 * first + 0.26 * second * (1 + first) + 0.8 * twinkle

@@ -125,7 +125,8 @@ class FakeGraph:
     """Answers with the number of its capture in the flow; holds what it was captured for weakly, as a graph does."""
 
     def __init__(self, number: int, batch: RowBatch) -> None:
-        self.number, self.ring = number, weakref.ref(batch.rings[0].keys)
+        self.number = number
+        self.ring = weakref.ref(batch.rings[0].keys)
 
     def replay(self, batch: RowBatch) -> Denoised:
         assert self.ring() is batch.rings[0].keys, "replayed for another ring than it was captured for"

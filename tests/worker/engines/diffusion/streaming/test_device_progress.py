@@ -33,7 +33,8 @@ class FakeEvent:
     number: int = -1
 
     def record(self, _stream: object) -> None:
-        self.number, self.gpu.given = self.gpu.given, self.gpu.given + 1
+        self.number = self.gpu.given
+        self.gpu.given = self.gpu.given + 1
 
     def synchronize(self) -> None:
         if self.number >= self.gpu.finishes:

@@ -20,7 +20,8 @@ class Patient(BlockVae):
 
     def __init__(self) -> None:
         super().__init__()
-        self.let, self.asked = threading.Event(), threading.Event()
+        self.let = threading.Event()
+        self.asked = threading.Event()
         self.let.set()
         self.threads: list[str] = []
         self.streams: list[VaeStream] = []

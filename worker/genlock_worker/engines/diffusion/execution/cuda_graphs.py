@@ -47,6 +47,7 @@ class GraphBook(Generic[G]):
     def __init__(self, *, capacity: int, after: int = CAPTURE_AFTER, rest: int = REST_FORWARDS) -> None:
         if capacity < 1:
             raise ValueError(f"at least 1 graph must be allowed, not {capacity}")
+
         self._capacity = capacity
         self._after = after
         self._rest = rest
@@ -213,12 +214,14 @@ class GraphedForward:
     def _captured(self, rows: RowSet, batch: RowBatch) -> Captured | None:
         if not self._book:  # a pool whose graphs are all gone cannot be captured into again
             self._pool = self._new_pool()
+
         try:
             graph = self._capture(self._forward, batch, self._pool)
         except RuntimeError as error:  # torch.OutOfMemoryError is one, too
             self._captures = False
             logger.warning("no more CUDA graphs are captured: %s", error)
             return None
+
         self._book.add(rows, graph)
         return graph
 

@@ -53,11 +53,13 @@ def choose(name: str, config: TransformerConfig, *, device: torch.device, dtype:
         raise ValueError(f"there is no attention backend called {name!r}; use one of: {', '.join(BACKENDS)}")
     if name == "sdpa":
         return sdpa
+
     if name == "auto":
         try:
             return _flash3(device, dtype)
         except AttentionMissing:
             return sdpa
+
     if name == "flex":
         return _flex(config, device, dtype)
     return _flash2(device, dtype) if name == "flash2" else _flash3(device, dtype)
@@ -144,6 +146,7 @@ def _flex(config: TransformerConfig, device: torch.device, dtype: torch.dtype) -
             f"attention backend flex cannot be compiled on {device} in {dtype}: {reason}; "
             "it needs a C++ compiler, and AVX2 on a CPU; or use sdpa or auto"
         ) from error
+
     return attend
 
 

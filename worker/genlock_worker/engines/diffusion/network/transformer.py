@@ -70,10 +70,12 @@ class CausalWan(nn.Module):
         time = self.time_embedding(_sinusoid(batch.timesteps, self.config.freq_dim).to(tokens.dtype))
         modulation = torch.unflatten(self.time_projection(time), 1, (6, -1)).float()
         means = []
+
         for layer, block in enumerate(self._blocks()):
             memory = LayerMemory(batch, layer, query_rotations, key_rotations, rotate=self.rotate, attend=self.attend)
             tokens = block(tokens, modulation, memory)
             means.append(memory.means)
+
         flow = self._unpatchify(self.head(tokens, time), grid)
 
         new = torch.stack(means, dim=1)

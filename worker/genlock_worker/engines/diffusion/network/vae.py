@@ -83,6 +83,7 @@ class WanDecoder(LatentDecoder):
             self.decoder(z[:, :, i : i + 1], feat_cache=caches, feat_idx=[0], first_chunk=first and i == 0)
             for i in range(z.shape[2])
         ]
+
         return torch.cat(spans, 2)[0].transpose(0, 1).float() * 0.5 + 0.5
 
 
@@ -110,6 +111,7 @@ class WanEncoder(nn.Module):
         mean: Tensor = posterior[:, : posterior.shape[1] // 2].float().contiguous()
         if self._normalise:
             mean = (mean - self._mean) / self._deviation
+
         return mean
 
 
@@ -182,6 +184,7 @@ class StreamingVae:
         stream.decoded = True
         stream.area = area
         stream.finite = finite
+
         return pixels
 
     def stream_bytes(self, height: int, width: int) -> int:
@@ -208,6 +211,7 @@ def _spans(frames: int, *, first: bool) -> Sequence[tuple[int, int]]:
 def _frames_area(frames: Tensor, stream: VaeStream) -> tuple[int, int]:
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(f"frames are uint8 (T, H, W, 3), not {frames.dtype} {tuple(frames.shape)}")
+
     count, height, width, _ = frames.shape
     alone = 0 if stream.encoded else 1
     if count <= 0 or count % TEMPORAL_STRIDE != alone:
@@ -215,6 +219,7 @@ def _frames_area(frames: Tensor, stream: VaeStream) -> tuple[int, int]:
         raise ValueError(f"{count} frames cannot be coded: {wanted} frames are")
     if height % SPATIAL_STRIDE or width % SPATIAL_STRIDE:
         raise ValueError(f"sides must be multiples of {SPATIAL_STRIDE}, not {width}x{height}")
+
     return _same_area(stream, (height // SPATIAL_STRIDE, width // SPATIAL_STRIDE))
 
 

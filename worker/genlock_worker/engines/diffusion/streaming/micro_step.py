@@ -71,11 +71,13 @@ def assemble(works: Sequence[RowWork]) -> RowBatch:
     slots = ring.means.shape[1]
     fsl = ring.keys.shape[1] // slots
     table = np.zeros((len(works), 1 + 2 * frames + slots), np.float64)
+
     for line, work in zip(table, works, strict=True):
         line[0] = work.timestep
         line[1 : 1 + frames] = work.query_positions
         line[1 + frames : 1 + 2 * frames] = work.slots
         line[1 + 2 * frames :][: len(work.key_positions)] = work.key_positions
+
     parts = torch.split(upload(table, hidden.device), [1, frames, frames, slots], dim=1)
     timesteps, query_positions, new_slots, key_positions = parts
     places = new_slots.long()[..., None] * fsl + torch.arange(fsl, device=hidden.device)
@@ -105,6 +107,7 @@ def denoise(works: Sequence[RowWork], forward: Forward) -> list[tuple[Tensor, Te
         logger.warning("%d rows do not fit into memory together: they are run in halves", len(works))
     else:
         return list(zip(denoised.flow.unbind(), denoised.similarity.unbind(), strict=True))
+
     torch.cuda.empty_cache()
     half = len(works) // 2
     return denoise(works[:half], forward) + denoise(works[half:], forward)
@@ -120,6 +123,7 @@ def run_rows(works: Sequence[RowWork], forward: Forward, *, progress: DeviceProg
     answers: dict[int, tuple[Tensor, Tensor]] = {}
     for group in _shapes(works):
         answers.update(zip(group, denoise([works[number] for number in group], forward), strict=True))
+
     latents = [_next_input(work, answers[number][0]) for number, work in enumerate(works)]
     queued = _verdicts(latents, [answers[number][1] for number in range(len(works))])
     progress.wait()
@@ -127,6 +131,7 @@ def run_rows(works: Sequence[RowWork], forward: Forward, *, progress: DeviceProg
     for work, (finite, *_) in zip(works, verdicts, strict=True):
         if not finite:
             raise EngineFailure(work.session, "the network's answer is not finite (NaN or infinite)")
+
     return [RowOutcome(x, tuple(likeness)) for x, (_, *likeness) in zip(latents, verdicts, strict=True)]
 
 

@@ -78,6 +78,7 @@ class PictureDecoder:
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         if self._stream is None:
             return self._executor.submit(work)
+
         queued = torch.cuda.Event()  # type: ignore[no-untyped-call]  # the library has no types
         queued.record(torch.cuda.current_stream(self._vae.device))
 
@@ -100,6 +101,7 @@ class PictureDecoder:
         self._progress.wait()
         if finite is not None and not bool(finite):
             raise ValueError("its pictures are not finite (NaN or infinite)")
+
         frames: Frames = pixels.numpy()
         return frames
 

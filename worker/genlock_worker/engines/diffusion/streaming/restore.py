@@ -68,16 +68,19 @@ def plan(cache: RowCache) -> Plan:
 
     for group in _together(cache.opening):
         add(group, group[0].frame)
+
     window = sorted(cache.slots[sinks:], key=lambda stored: stored.frame)
     replaced = {stored.frame: sink for sink, stored in enumerate(cache.sinks) if stored.frame != sink}
     for sink, stored in sorted(enumerate(cache.sinks), key=lambda pair: pair[1].frame):
         if stored.frame in replaced and stored.frame < window[0].frame:
             add([stored], sinks, sink)
+
     place = sinks
     for group in _together(window):
         if held[place : place + len(group)] != [stored.frame for stored in group]:
             add(group, place, replaced.get(group[0].frame))
         place += len(group)
+
     lies = {stored.frame: sinks + number for number, stored in enumerate(window)}
     order = (*range(len(cache.sinks)), *(lies[stored.frame] for stored in cache.slots[sinks:]))
     return Plan(tuple(passes), order)
@@ -109,6 +112,7 @@ def _run(
         if leader is cache
     ]
     denoise(works, forward)
+
     for (cache, step), leader in zip(pairs, followed, strict=True):
         if leader is not cache:
             cache.ring.copy_from(leader.ring)

@@ -105,6 +105,7 @@ class DiffusionSession:
         )
         session._keep_prompt(digest)
         session.grow(session.rows_of(settings.steps))
+
         return session
 
     def apply(self, change: Change) -> None:
@@ -112,10 +113,12 @@ class DiffusionSession:
         if change.steps is not None:
             self.rows_of(change.steps)
             self.steps = change.steps
+
         if change.prompt is not None:
             digest = prompt_digest(change.prompt)
             self._keep_prompt(digest)
             self.prompt = digest
+
         if change.noise_scale is not None:
             self.noise_scale = change.noise_scale
 
@@ -136,6 +139,7 @@ class DiffusionSession:
             if not self.settings.text_only:
                 raise ValueError(f"chunk {chunk.index} has no frames, but the session has a source")
             return
+
         shape = (chunk_frames(chunk.index), self.settings.height, self.settings.width, 3)
         if self.settings.text_only or chunk.frames.shape != shape or chunk.frames.dtype != np.uint8:
             raise ValueError(
@@ -151,6 +155,7 @@ class DiffusionSession:
         changed = prompts != self.prompts
         if changed or text is None:
             text = self.keys_values(prompts)
+
         in_flight = ChunkInFlight(
             index=chunk.index,
             timesteps=(level.timestep, *step_list(steps, text_only=self.settings.text_only)[1:]),
@@ -168,9 +173,11 @@ class DiffusionSession:
         self.prompts = prompts
         self.text = text
         self.blend = self.blend.next_chunk()
+
         if chunk.frames is not None:
             self.last = chunk.frames[-1]
             self.inputs.append(KeptInput.of(chunk.index, chunk.frames, self.shared.jpeg))
+
         self._forget()
         return in_flight.steps
 
@@ -196,6 +203,7 @@ class DiffusionSession:
             self._refresh(cache, in_flight.prompts)
         if chunk > 0 and step == in_flight.steps_before - 1:
             self._hand_over(cache, in_flight)
+
         options, frames = self.shared.options, latent_frames(chunk)
         newest, layout = frames[-1], options.ring
         return RowWork(
@@ -219,18 +227,22 @@ class DiffusionSession:
                 for number, frame in enumerate(frames)
             ]
         )
+
         sink = self.shared.sink_rule.choose(
             outcome.similarity, chunk=chunk, frames=frames, replaced_in=cache.replaced_in
         )
         if sink is not None:
             cache.replace_sink(sink, chunk=chunk)
+
         in_flight.done += 1
         if in_flight.done < in_flight.steps:
             in_flight.hidden = outcome.latents
             return None
+
         if chunk == 0:
             for row in self.rows[1:]:
                 row.take_over(self.rows[0])
+
         del self.chunks_in_flight[chunk]
         self.outputs.append(KeptOutput(chunk, outcome.latents))
         self._forget()

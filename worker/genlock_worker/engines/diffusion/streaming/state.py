@@ -80,6 +80,7 @@ def to_state(session: DiffusionSession) -> EngineState:
         inputs=[one.chunk for one in session.inputs],
         outputs=[one.chunk for one in session.outputs],
     )
+
     return EngineState(
         chunk=session.chunk,
         attributes=facts.model_dump(mode="json"),
@@ -118,6 +119,7 @@ def from_state(
     primed = max(1, shared.options.primed_chunks)
     inputs = [reader.input(chunk) for chunk in facts.inputs[-primed:]]
     outputs = [reader.output(chunk) for chunk in facts.outputs[-primed:]]
+
     session = DiffusionSession(
         name=name,
         settings=settings,
@@ -139,10 +141,12 @@ def from_state(
     _check_prompts(session, stored, facts)
     decoder_primed = shared.pictures.prime(session.stream, restore.priming_latents(outputs))
     session.grow(len(facts.rows))
+
     for cache, (slots, opening), row in zip(session.rows, stored, facts.rows, strict=True):
         cache.slots = slots
         cache.opening = opening
         cache.replaced_in = row.replaced_in
+
     session.chunks_in_flight = {
         in_flight.index: _restored_in_flight(in_flight, hidden[in_flight.index], session) for in_flight in facts.flights
     }
@@ -153,6 +157,7 @@ def from_state(
     )
     decoder_primed.result()
     _check_finite(session)
+
     return session
 
 
@@ -292,6 +297,7 @@ class _Reader:
         """A stored frame; rows that share one get the same."""
         if name in self._frames:
             return self._frames[name]
+
         (row, frame, refreshed), arrays = _frame_named(name), self._block(name)
         stored = StoredLatent(
             row=row,
@@ -305,6 +311,7 @@ class _Reader:
             raise ValueError(f"stored frame {name} says that it is another one")
         if not 0 <= stored.timestep <= 1000:
             raise ValueError(f"stored frame {name} has timestep {stored.timestep}")
+
         self._frames[name] = stored
         return stored
 

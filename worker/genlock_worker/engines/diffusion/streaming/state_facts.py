@@ -180,6 +180,7 @@ def _check_chunks_in_flight(facts: StateFacts, *, text_only: bool) -> None:
             waits = before.index == 0 and in_flight.done > 0
             _expect(not waits and in_flight.done <= max(before.done, 0), f"{where} overtook the chunk before")
         before = in_flight
+
     _expect(before is None or facts.fed_rows == before.steps, "the last chunk fed had other rows")
 
 

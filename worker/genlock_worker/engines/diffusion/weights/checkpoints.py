@@ -85,6 +85,7 @@ def open_checkpoint(files: Sequence[Path]) -> WeightsCheckpoint:
         if twice:
             raise WrongCheckpoint(path, f"holds what another shard holds: {_listed(twice)}")
         tensors |= stored
+
     return WeightsCheckpoint(files[0], tensors)
 
 
@@ -101,6 +102,7 @@ def fit(checkpoint: WeightsCheckpoint, rename: Rename, expected: Mapping[str, Se
         if name in stored and stored[name].shape != tuple(shape)
     ]
     whole = [f"{name} ({one.dtype})" for name, one in stored.items() if name in expected and one.dtype not in _FLOATS]
+
     problems = [
         f"{len(names)} {what}: {_listed(names)}"
         for what, names in (
@@ -111,10 +113,12 @@ def fit(checkpoint: WeightsCheckpoint, rename: Rename, expected: Mapping[str, Se
         )
         if names
     ]
+
     if problems:
         like = looks_like({name: one.shape for name, one in checkpoint.tensors.items()})
         seems = f" (it looks like {like})" if like else ""
         raise WrongCheckpoint(checkpoint.path, f"is another checkpoint{seems}: " + "; ".join(problems))
+
     return {name: stored[name] for name in expected}
 
 
@@ -142,14 +146,17 @@ def load_into(
     module.requires_grad_(requires_grad=False).eval()
     state: dict[str, Tensor] = {}
     spans: dict[str, Tensor] = {}
+
     for name, one in stored.items():
         state[name] = read_tensor(checkpoint, name, one).to(device=device, dtype=dtype, copy=True)
         low, high = torch.aminmax(state[name])  # gives NaN where one is, and needs no room
         spans[name] = high.float() - low.float()
+
     # Asked once, so that a GPU is not waited for after every tensor.
     if spans and not bool(torch.isfinite(torch.stack(list(spans.values()))).all()):
         bad = [name for name, span in spans.items() if not bool(torch.isfinite(span))]
         raise WrongCheckpoint(checkpoint.path, f"{len(bad)} tensors are not finite: {_listed(bad)}")
+
     module.load_state_dict(state, strict=False, assign=True)  # names and shapes are checked
 
 
@@ -195,20 +202,24 @@ def _from_pickle(path: Path) -> dict[str, Stored]:
         ) from error
     except _BROKEN_PICKLE as error:
         raise WrongCheckpoint(path, f"is damaged or no checkpoint ({_first_line(error)}); fetch it again") from error
+
     return _tensors(path, loaded)
 
 
 def _tensors(path: Path, loaded: object) -> dict[str, Stored]:
     if not isinstance(loaded, Mapping):
         raise WrongCheckpoint(path, f"holds a {type(loaded).__name__}, not tensors by name")
+
     inner = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), loaded)
     strange = [f"{name!r} ({type(value).__name__})" for name, value in inner.items() if not _is_weight(name, value)]
     if strange:
         raise WrongCheckpoint(path, f"holds {len(strange)} entries that are no tensors: {_listed(strange)}")
+
     tensors = {name.removeprefix(_PREFIX): value for name, value in inner.items()}
     if len(tensors) < len(inner):
         twice = sorted(name for name in inner if _PREFIX + name in inner)
         raise WrongCheckpoint(path, f"holds {len(twice)} tensors with and without {_PREFIX!r}: {_listed(twice)}")
+
     return {name: _mapped(tensor) for name, tensor in tensors.items()}
 
 

@@ -67,6 +67,7 @@ def convert_transformer(
     }
     target = folder / TRANSFORMER_FILE
     part = target.with_name(f"{target.name}.part")
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -76,6 +77,7 @@ def convert_transformer(
             part.unlink(missing_ok=True)
     except OSError as error:
         raise ConversionFailed(f"{target} cannot be written: {error}; is there room for it?") from error
+
     say(f"{target}: {size_words(target.stat().st_size)}, {dtype}")
     return target
 
@@ -94,9 +96,11 @@ def _write(
     for name, one in stored.items():
         begin, end = end, end + torch.Size(one.shape).numel() * kind.itemsize
         table[name] = {"dtype": name_of_kind, "shape": list(one.shape), "data_offsets": [begin, end]}
+
     header = json.dumps(table).encode()
     header += b" " * (-len(header) % _ALIGNMENT)
     done = 0
+
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little"))
         file.write(header)

@@ -76,10 +76,12 @@ def _lay_encoder(weights: Parameters, mixing: Tensor) -> None:
         {0: 0, 1: 0, 2: 1, 3: 2},
         {0: 0, 1: 1, 2: 0, 3: 1, 4: 2, 5: 3},
     )
+
     for layer, wiring in zip((1, 3, 5), wires, strict=True):
         weight = weights[f"encoder.down_blocks.{layer}.resample.1.weight"]
         for target, source in (wiring | {6: 6, 7: 7}).items():
             weight[target, source, :2, :2] += 0.25
+
     # The taps of a convolution in time: the frame before, the first, the second of a pair.
     for layer, first, second in ((3, (0,), (1,)), (5, (0, 1), (2, 3))):
         weight = weights[f"encoder.down_blocks.{layer}.time_conv.weight"]
@@ -88,6 +90,7 @@ def _lay_encoder(weights: Parameters, mixing: Tensor) -> None:
             weight[channel, channel, tap] += 1.0
         for channel in colours:
             weight[channel, channel, 1:] += 0.5
+
     weights["encoder.norm_out.gamma"].fill_(_SMALL)
     weights["encoder.norm_out.gamma"][6:] = 0.0
     # Before the last convolution a signal s is about SiLU(SMALL * s * sqrt(8) / (sqrt(2) * LEVEL)) = SMALL * s / LEVEL.
@@ -102,10 +105,12 @@ def _lay_decoder(weights: Parameters, mixing: Tensor) -> None:
     weights["decoder.conv_in.bias"][6:] += _LEVEL
     smooth = torch.tensor(_SMOOTH)
     ups: tuple[Wires, ...] = ({0: 0, 1: 1, 2: 4, 3: 5}, {0: 0, 1: 2, 2: 3}, {0: 0, 1: 1, 2: 2})
+
     for block, wiring in enumerate(ups):
         weight = weights[f"decoder.up_blocks.{block}.upsamplers.0.resample.1.weight"]
         for target, source in wiring.items():
             weight[target, source] += smooth
+
     halves: tuple[tuple[Wires, Wires], ...] = (({0: 0, 1: 1}, {0: 2, 1: 3}), ({0: 0}, {0: 1}))
     colours: tuple[Wires, ...] = ({4: 4, 5: 5}, {2: 2, 3: 3})
     for block, (parts, carried) in enumerate(zip(halves, colours, strict=True)):
@@ -113,11 +118,13 @@ def _lay_decoder(weights: Parameters, mixing: Tensor) -> None:
         for half, wiring in enumerate(parts):
             for target, source in (wiring | carried | {6: 6, 7: 7}).items():
                 weight[8 * half + target, source, -1] += 1.0
+
     for block, wiring in ((1, {0: 0, 1: 1, 2: 2, 3: 3}), (2, {0: 0, 1: 1, 2: 2})):
         shortcut = f"decoder.up_blocks.{block}.resnets.0.conv_shortcut"
         for target, source in wiring.items():
             weights[f"{shortcut}.weight"][target, source] += 1.0
         weights[f"{shortcut}.bias"][6:] += _LEVEL
+
     # SiLU(a) - SiLU(-a) = a: the last block carries every signal and its negative.
     last = "decoder.up_blocks.3.resnets.0.conv_shortcut"
     to_rgb = torch.linalg.inv(torch.tensor(_TO_OPPONENT)) * _CONTRAST
@@ -125,6 +132,7 @@ def _lay_decoder(weights: Parameters, mixing: Tensor) -> None:
         for channel, sign in ((2 * signal, 1.0), (2 * signal + 1, -1.0)):
             weights[f"{last}.weight"][channel, signal] += sign
             weights["decoder.conv_out.weight"][:, channel, -1, 1, 1] += to_rgb[:, signal] * sign
+
     weights[f"{last}.bias"][6] += _DECODED_LEVEL
 
 

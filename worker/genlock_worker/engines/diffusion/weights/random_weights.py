@@ -45,11 +45,13 @@ def fill(
     left_out = set(without)
     module.requires_grad_(requires_grad=False).eval()
     state: dict[str, Tensor] = {}
+
     for name, parameter in module.state_dict().items():
         if name not in left_out:
             mean, deviation = _distribution(name, tuple(parameter.shape), factors or {})
             drawn = torch.empty(parameter.shape, device=device, dtype=dtype)
             state[name] = drawn.normal_(mean, deviation, generator=generator) if deviation else drawn.fill_(mean)
+
     module.load_state_dict(state, strict=False, assign=True)
 
 

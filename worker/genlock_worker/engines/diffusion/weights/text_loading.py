@@ -41,12 +41,14 @@ def text_encoder(
         load = partial(_load, config.text, files, device, kind)
     else:
         load = partial(_random, _random_sizes(config, device), device, kind)
+
     encoder = Umt5Encoder(load, text_length=config.transformer.text_length, keep=keep)
     if keep:
         encoder.encode("a picture")  # loads it
         progress(f"text encoder: {size_words(encoder.resident_bytes)} on {device}")
     else:
         progress(f"text encoder: loaded for each prompt, on {device}")
+
     return encoder
 
 

@@ -32,6 +32,7 @@ def verify_model(weights: Path, model: str, *, say: Callable[[str], None]) -> li
         get = f"`genlock models fetch {model} --into {weights}` gets it"
         none = "none is needed, as without files it is made of random numbers"
         return [f"{model}: there is no folder {folder}; {get if config.needs_weights else none}"]
+
     problems = []
     for part in ModelPart:
         try:
@@ -42,6 +43,7 @@ def verify_model(weights: Path, model: str, *, say: Callable[[str], None]) -> li
                 problems.append(f"{model}: {missing_part(folder, part)}")
         except GenlockError as error:
             problems.append(f"{model}: {part}: {error}")
+
     return problems
 
 

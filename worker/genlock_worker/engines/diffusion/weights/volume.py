@@ -81,6 +81,7 @@ class Fetcher:
         if target.exists() and digest(target) == file.sha256:
             self.say(f"{file.path}: is there")
             return
+
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.{file.sha256[:8]}.part")
         for remaining in reversed(range(TRIES)):
@@ -92,9 +93,11 @@ class Fetcher:
                     raise
                 self.say(f"{file.path}: {error}; goes on in {RETRY_AFTER_S:g} s")
                 self.sleep(RETRY_AFTER_S)
+
         if digest(part) != file.sha256:
             part.unlink()
             raise WeightsRefused(f"{file.path}: {file.url} is another file than sha256 says")
+
         part.replace(target)
         self.say(f"{file.path}: done, {target.stat().st_size / 1e6:.1f} MB")
 
@@ -104,9 +107,11 @@ class Fetcher:
         request = urllib.request.Request(file.url)  # noqa: S310 - http and https alone
         if have:
             request.add_header("Range", f"bytes={have}-")
+
         if self.token:
             # A redirection to another host must not take the token along.
             request.add_unredirected_header("Authorization", f"Bearer {self.token}")
+
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT
@@ -133,6 +138,7 @@ class Fetcher:
                 said_s = time.monotonic()
                 of = f" of {expected / 1e6:.0f}" if expected else ""
                 self.say(f"{file.path}: {have / 1e6:.0f}{of} MB")
+
         if expected is not None and have < expected:
             raise BrokenOff(f"broke off at {have} of {expected} bytes")
 
@@ -161,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (GenlockError, OSError) as error:
         sys.stderr.write(f"genlock-weights: {error}\n")
         return 1
+
     return 0
 
 
