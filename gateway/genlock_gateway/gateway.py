@@ -34,6 +34,7 @@ from genlock_core.tokens import Keyring
 from genlock_gateway.access.access import Access, PlatformKey
 from genlock_gateway.access.limits import AddressLimiter
 from genlock_gateway.access.problems import unavailable
+from genlock_gateway.previews.previews import Previews
 from genlock_gateway.rtc.media_plane import MediaPlane
 from genlock_gateway.sessions.control import Controls
 from genlock_gateway.sessions.hub import Hub
@@ -69,6 +70,7 @@ class Gateway:
     metrics: GatewayMetrics
     media: MediaPlane
     links: Links
+    previews: Previews
     hub: Hub
     controls: Controls
     session_data: SessionDataCleaner
@@ -122,6 +124,7 @@ class Gateway:
             stream.audience.hang_up()
         await self.media.stop()
         await self.hub.close()
+        self.previews.close()
         await self.links.close("the gateway stops")
         if self.maintenance.started:
             await self._sign_off()
@@ -230,6 +233,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         metrics=metrics,
         media=MediaPlane(host=settings.udp.host, port=settings.udp.port, advertised=settings.advertise_ips, clock=time),
         links=links,
+        previews=Previews(gateway=settings.name, links=links, clock=time, metrics=metrics),
         hub=hub,
         controls=Controls(claims, control, hub),
         session_data=session_data,

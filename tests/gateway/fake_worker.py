@@ -18,10 +18,12 @@ from genlock_core.link.events import (
     MediaReceived,
     OpenRequested,
     SourceChanged,
+    SubscriptionRenewed,
+    SubscriptionRequested,
 )
 from genlock_core.link.messages import LinkRole, RefusalReason
 from genlock_core.link.server import LinkServer, serve
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, SourcePosition, StillPicture
 from genlock_core.slo.stages import StageTimes
 
 HEARTBEAT_S = 0.1
@@ -45,6 +47,9 @@ class FakeWorker:
         self.sources: list[SourceChanged] = []
         self.codecs: dict[str, frozenset[Codec]] = {}
         self.nudges = 0
+        self.subscriptions: list[SubscriptionRequested] = []
+        self.renewals = 0
+        self.refuses_pictures: RefusalReason | None = None
         self.may_open = asyncio.Event()  # unset: a worker that takes its time to restore a session
         self.may_open.set()
         self._claims = claims
@@ -54,6 +59,7 @@ class FakeWorker:
         self._progress = 0
         self._stalled = self._dead = False
         self._channels: dict[tuple[LinkConnection, int], tuple[str, int]] = {}
+        self._looking: dict[tuple[LinkConnection, int], str] = {}
         self._server: LinkServer | None = None
         self._beating: asyncio.Task[None] | None = None
 
@@ -117,6 +123,23 @@ class FakeWorker:
             if known == session and unit.codec in self.codecs.get(session, frozenset()):
                 connection.send_media(number, unit, run=run, stages=stages)
 
+    @property
+    def looked_at(self) -> list[str]:
+        """The session of every subscription to pictures."""
+        return list(self._looking.values())
+
+    def show(self, session: str, jpeg: bytes) -> None:
+        """Send a picture to whoever subscribed to the session."""
+        for (connection, number), known in self._looking.items():
+            if known == session:
+                connection.send_picture(number, StillPicture(jpeg, SourcePosition(1, 0)))
+
+    def end_previews(self) -> None:
+        """Close every subscription, as a worker does when nobody renews it."""
+        for connection, number in self._looking:
+            connection.close_channel(number, "nobody asked for more")
+        self._looking.clear()
+
     def report(self, session: str, **fields: Any) -> None:
         for (connection, number), (known, _) in self._channels.items():
             if known == session:
@@ -147,6 +170,8 @@ class FakeWorker:
         finally:
             for key in [key for key in self._channels if key[0] is connection]:
                 del self._channels[key]
+            for key in [key for key in self._looking if key[0] is connection]:
+                del self._looking[key]
 
     async def _take(self, connection: LinkConnection, event: Event) -> None:
         match event:
@@ -160,7 +185,19 @@ class FakeWorker:
                 self._held_sessions[request.session] = Held(request.session, record.epoch, record.cost, record)
                 await self.may_open.wait()
                 connection.accept(channel, request.epoch)
+            case SubscriptionRequested(channel, wish):
+                self.subscriptions.append(event)
+                record = await self._claims.record(wish.session)
+                if record is None or record.owner != self.identity or record.epoch != wish.epoch:
+                    connection.refuse(channel, RefusalReason.NOT_OWNER, epoch=0 if record is None else record.epoch)
+                elif self.refuses_pictures is not None:
+                    connection.refuse(channel, self.refuses_pictures, epoch=record.epoch)
+                elif connection.accept(channel, wish.epoch):
+                    self._looking[connection, channel] = wish.session
+            case SubscriptionRenewed():
+                self.renewals += 1
             case ChannelClosed(channel):
+                self._looking.pop((connection, channel), None)
                 self._channels.pop((connection, channel), None)
             case CodecsWanted():
                 self.codecs[event.session] = self.codecs.get(event.session, frozenset()) | event.codecs

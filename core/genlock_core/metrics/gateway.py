@@ -122,6 +122,18 @@ class GatewayMetrics(Bundle):
             buckets=FIRST_FRAME_BUCKETS_S,
         ),
     ]
+    preview_watches: Annotated[
+        Gauge, about("genlock_preview_watches", "Sessions whose preview somebody asks this gateway for")
+    ]
+    preview_requests: Annotated[
+        Counter,
+        about(
+            "genlock_preview_requests",
+            "Previews asked for by whoever may see them; result: picture, no-picture, no-worker, worker-full, "
+            "worker-too-old or gateway-full",
+            "result",
+        ),
+    ]
     redis_up: Annotated[Gauge, about("genlock_gateway_redis_up", "1 while Redis answers, else 0")]
     event_lag: Annotated[
         Gauge, about("genlock_gateway_event_lag_seconds", "Age of the last event read when it was read")

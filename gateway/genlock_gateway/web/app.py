@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from genlock_gateway.access.access import PUBLISHER_HEADER
 from genlock_gateway.access.problems import answer_problems
 from genlock_gateway.gateway import Gateway
-from genlock_gateway.web import api, health, pages
+from genlock_gateway.web import api, health, pages, preview
 from genlock_gateway.web.signalling import events, session_urls, whep, whip
 
 VERSION: Final = "1"
@@ -40,6 +40,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         events.router(gateway),
         session_urls.router(gateway),
         api.router(gateway),
+        preview.router(gateway),
         health.router(gateway),
         pages.router(),
     ):

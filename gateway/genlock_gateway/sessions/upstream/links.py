@@ -17,7 +17,7 @@ from genlock_core.link.client import connect
 from genlock_core.link.closure import LinkDown
 from genlock_core.link.connection import LinkConnection, Meter
 from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft, PeerProgressing, PeerSilent
-from genlock_core.link.messages import LinkRole, Open
+from genlock_core.link.messages import LinkRole, Open, Subscribe
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.process.tasks import end_tasks
 
@@ -70,10 +70,12 @@ class Links:
     async def open(self, claim: Claim, request: Open, listener: Listener) -> WorkerChannel:
         """Ask the claim's worker for a channel; ChannelOpened or ChannelRefused follows. Raises LinkDown."""
         link = self._links.get(claim.worker) or await self._connect(claim)
-        number = link.connection.open(request)
-        channel = WorkerChannel(claim, number, link.connection, link)
-        link.add(channel, listener)
-        return channel
+        return link.add(claim, link.connection.open(request), listener)
+
+    async def subscribe(self, claim: Claim, request: Subscribe, listener: Listener) -> WorkerChannel:
+        """Ask the claim's worker for pictures; an answer follows as for `open`. Raises LinkDown, PeerTooOld."""
+        link = self._links.get(claim.worker) or await self._connect(claim)
+        return link.add(claim, link.connection.subscribe(request), listener)
 
     async def close(self, reason: str) -> None:
         """Say goodbye on every link."""
@@ -131,11 +133,14 @@ class _Link:
         self._closing: asyncio.Task[None] | None = None
         self._rest()
 
-    def add(self, channel: WorkerChannel, listener: Listener) -> None:
-        self._channels[channel.number] = channel, listener
+    def add(self, claim: Claim, number: int, listener: Listener) -> WorkerChannel:
+        """The channel that was asked for under this number."""
+        channel = WorkerChannel(claim, number, self.connection, self)
+        self._channels[number] = channel, listener
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
+        return channel
 
     def forget(self, number: int) -> bool:
         """Drop the channel's listener; False if it had none."""

@@ -1,0 +1,48 @@
+"""`GET /api/v1/sessions/{namespace}/{name}/preview.jpg`: what a session shows now, for whoever may watch it."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from genlock_core.tokens import Role
+from genlock_gateway.access.limits import AddressLimiter
+from genlock_gateway.access.problems import Problem
+from genlock_gateway.gateway import Gateway
+from genlock_gateway.sessions.session_view import ProblemDocument
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    # Access looks at `Origin`, which a picture that another site embeds does not carry: browsers block it by this.
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+    **{status: {"model": ProblemDocument} for status in (401, 403, 404, 410, 429, 503)},
+}
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """The preview of each session."""
+    routes = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
+    # Its own buckets: whoever only looks must not use up what publishers and viewers need to get in.
+    limiter = AddressLimiter(
+        gateway.clock,
+        rate_per_s=gateway.settings.limits.requests_per_s,
+        burst=gateway.settings.limits.request_burst,
+    )
+
+    @routes.get("/{namespace}/{name}/preview.jpg", response_class=Response, responses=ANSWERS)
+    async def preview(request: Request, namespace: str, name: str) -> Response:
+        """One picture, at most 448 pixels long, a new one each second. 503 with Retry-After while there is none."""
+        limiter.admit(request)
+        gateway.check_open()
+        record = await gateway.session(namespace, name)
+        gateway.access.require(request, record.session, Role.VIEW)
+        if record.finished:
+            raise Problem(410, f"{record.name}: the session has ended")
+
+        picture = await gateway.previews.picture(record)
+        return Response(picture.jpeg, media_type="image/jpeg", headers=HEADERS)
+
+    return routes
