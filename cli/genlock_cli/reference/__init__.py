@@ -4,4 +4,8 @@ them. It stands in the command, because only the command may import every part.
     python -m genlock_cli.reference
 
 writes both anew, in the checkout that it is started in. Tests keep them true.
+
+| owns | does not own | needs |
+|---|---|---|
+| the form of the page and of the schema | the options (each part's `settings`) | nothing |
 """
