@@ -17,6 +17,7 @@ import kopf
 from kubernetes.aio.client import Configuration
 
 from genlock_core.clock import Clock
+from genlock_core.process.tasks import end_tasks
 from genlock_operator.kube import credentials
 from genlock_operator.kube.api import (
     LEASES,
@@ -45,6 +46,7 @@ IDLE_TIMEOUT_S: Final = 0.5
 """kopf's task for an object ends after this long without an event of it."""
 
 STOP_S: Final = 2.0
+ASK_AGAIN_S: Final = 0.9
 LIST_AGAIN_S: Final = 3.0
 LOOK_S: Final = 0.05
 
@@ -119,9 +121,7 @@ class Watcher:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks, timeout=STOP_S)
+            await end_tasks(tasks, ask_again_s=ASK_AGAIN_S, give_up_s=STOP_S)
 
     async def sync(self, api: KubeApi) -> None:
         """Wait until kopf has told of everything that is there; sets `synced`.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from genlock_core.process.tasks import OwnedTasks
 from genlock_worker.engines.contract import Change, EngineFailure
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class PromptQueue:
         self._prepare = prepare
         self._apply = apply
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
+        self._tasks = OwnedTasks()
         self._pending: dict[str, _Pending] = {}
 
     async def ready(self, session: str, prompt: str) -> None:
@@ -50,7 +52,7 @@ class PromptQueue:
         elif change.prompt is None:
             self._apply(session, change)
         else:
-            task = asyncio.create_task(self._one_after_the_other(session, change))
+            task = self._tasks.start(self._one_after_the_other(session, change), name=f"prompts of {session}")
             self._pending[session] = _Pending(task, Change())
 
     def forget(self, session: str) -> None:
