@@ -1,4 +1,7 @@
-"""What the plans may ask for. Each action is safe to repeat, and safe to lose: the next plan asks for it again."""
+"""What the plans may ask for. Each action is safe to repeat, and safe to lose: the next plan asks for it again.
+
+They stand below plan and reconcile, so that deciding and acting share these words and nothing else.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,7 +51,7 @@ class MoveSession:
 
 @dataclass(frozen=True, slots=True)
 class ChangeStream:
-    """Put a change into the session's control stream; (`client`, `number`) make its repetition harmless."""
+    """Put a change into the session's control stream. The same `client` and `number` again change nothing."""
 
     session: str
     change: ControlChange
@@ -131,11 +134,11 @@ class MarkPod:
 
 @dataclass(frozen=True, slots=True)
 class RetirePod:
-    """Delete a pod of this uid, but only once `close(worker)` says that nobody is left on it (None: Redis knows no
-    such worker)."""
+    """Delete a pod of this uid, but only once its worker is closed and has no session left."""
 
     meta: Meta
     worker: WorkerIdentity | None
+    """As Redis knew it when this was planned; None: Redis knew no such worker."""
     why: str
 
 

@@ -1,7 +1,8 @@
 """The election in a thread of its own: a flood of work in the main loop must not cost the lease.
 
 Renewing takes a few turns of an event loop. In a loop that thousands of events keep busy each turn may last a second,
-and a lease that is not renewed for four is another replica's. That the main loop does its work is for `health` to say.
+and a lease that is not renewed for four seconds goes to another replica. Whether the main loop does its work is for
+`health` to say.
 """
 
 import asyncio
@@ -23,10 +24,12 @@ class Election:
     def __init__(self, make_leader: MakeLeader) -> None:
         self._make_leader = make_leader
         self.leading = asyncio.Event()
+        self._thread: threading.Thread | None = None
+
+        # Made by the thread, in its own loop.
         self._leader: Leader | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
 
     def may_act(self) -> bool:
         """Whether we hold the lease now, by our own clock; from any thread."""
@@ -46,13 +49,12 @@ class Election:
 
     async def release(self) -> None:
         """Let another replica lead at once, and end the thread."""
-        thread, loop, stop = self._thread, self._loop, self._stop
-        if thread is None:
+        if self._thread is None:
             return
-        if loop is not None and stop is not None:
+        if self._loop is not None and self._stop is not None:
             with contextlib.suppress(RuntimeError):  # the thread has ended by itself
-                loop.call_soon_threadsafe(stop.set)
-        await asyncio.to_thread(thread.join)
+                self._loop.call_soon_threadsafe(self._stop.set)
+        await asyncio.to_thread(self._thread.join)
 
     def _elect(self, main: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]") -> None:
         error: BaseException | None = None
@@ -73,7 +75,8 @@ class Election:
             main.call_soon_threadsafe(tell)
 
     async def _thread_main(self, main: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
         self._leader, close = self._make_leader()
         tasks: set[asyncio.Task[Any]] = {
             (electing := asyncio.create_task(self._leader.run(), name="lease")),

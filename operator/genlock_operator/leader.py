@@ -1,4 +1,7 @@
-"""Leader election as a task: asks for the lease, renews it, says when we lead, ends when we do no more."""
+"""Leader election as a task: it asks for the lease, renews it, says when we lead, and ends when we do no more.
+
+The rule is `kube.lease`, which is pure; this is its shell of clock and requests.
+"""
 
 import asyncio
 import logging
@@ -23,9 +26,13 @@ class Leader:
     """`leading` is set while we hold the lease; `run` raises LeadershipLost afterwards."""
 
     def __init__(self, api: KubeApi, *, namespace: str, name: str, identity: str, clock: Clock) -> None:
-        self._api, self._namespace, self._name, self._clock = api, namespace, name, clock
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+        self._clock = clock
         self._candidate = LeaseCandidate(identity)
         self._lease: Body | None = None
+        """As we know that it is stored; None: it has to be read first."""
         self.leading = asyncio.Event()
 
     def may_act(self) -> bool:
@@ -69,7 +76,10 @@ class Leader:
             self._lease = None  # read it anew next time
             self._candidate.lost()
             return False
-        known, self._lease = self._lease, None  # whatever becomes of the request, we do not know what is stored
+
+        # While the request is under way, and after one that failed, we do not know what is stored.
+        known = self._lease
+        self._lease = None
         try:
             self._lease = await self._write(known, wanted)
         except (Conflict, NotFound, AlreadyExists):

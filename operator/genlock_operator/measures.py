@@ -119,7 +119,8 @@ class Measures:
         await self._count_sessions()
 
     def _count_pool(self, pool: PoolResource) -> None:
-        name, status = pool.meta.key, pool.status
+        name = pool.meta.key
+        status = pool.status
         self._metrics.pool_desired.labels(name).set(status.desired)
         self._metrics.pool_free.labels(name).set(status.free)
         states = {
@@ -147,6 +148,7 @@ class Measures:
                 )
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
+
         for phase in Phase:
             self._metrics.sessions.labels(phase.value).set(phases[phase.value])
         for reason in _BLOCKED:
@@ -164,6 +166,7 @@ class Measures:
             self._metrics.blocked.labels(told.reason).inc()
 
     def _drained(self, retired: RetirePod) -> None:
+        """A pod was deleted: how long its drain took, if it had one."""
         pod = self._caches.pods.get(retired.meta.key)
         pool = self._caches.pools.get(pod.pool) if pod is not None else None
         if pod is None or pool is None or not pod.draining_since_ms or pod.meta.deleting:

@@ -52,39 +52,40 @@ class SessionResource:
 
 @dataclass(frozen=True, slots=True)
 class PoolOutlook:
-    """Whether a pool can grow, as its own plan saw it: what a session that waits is told.
-
-    `limit` is "" while nothing is known to stand in the way, else QuotaExceeded, InsufficientGPUs, WorkersFailing or
-    AtMax, with `message` in words.
-    """
+    """Whether a pool can grow, as its own plan saw it: what a session that waits is told."""
 
     name: str
     starting: int = 0
     """Workers that exist and are not ready yet."""
     limit: str = ""
+    """QuotaExceeded, InsufficientGPUs, WorkersFailing or AtMax; "" while nothing is known to stand in the way."""
     message: str = ""
+    """The limit in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSeen:
-    """Everything about one session at one moment.
-
-    `resource` None: it was deleted, or never was. `session` is its spec resolved, None without a resource or if the
-    spec cannot be read (`mistakes` says why). `refusal`: why the last claim or move of this pass found no room, "" if
-    it did or none was tried. `figures` are the newest, None if no gateway has any.
-    """
+    """Everything about one session at one moment."""
 
     name: str
     resource: SessionResource | None
+    """The object; None: it was deleted, or never was."""
     session: ResolvedSession | None
+    """The object's spec with its defaults; None without an object, or if the spec cannot be read."""
     record: SessionRecord | None
+    """What Redis has under this name, whoever made it."""
     placement: Placement | Unplaceable | None = None
+    """Where the spec could run; None without a spec."""
     mistakes: tuple[str, ...] = ()
+    """Why the spec cannot be read."""
     refusal: str = ""
+    """Why the last claim or move of this pass found no room; "" if it did, or none was tried."""
     outlooks: Mapping[str, PoolOutlook] = field(default_factory=dict)
+    """What is known of the pools of its placement."""
     worker: WorkerView | None = None
     """The owner, None without one."""
     figures: PostedFigures | None = None
+    """The newest; None if no gateway has any."""
     public_url: str = ""
     """Base URL of the gateways, without a slash at the end."""
 
@@ -113,19 +114,14 @@ class PodState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """A worker or placeholder pod.
-
-    The `*_ms` of a phase are 0 until it is reached. `unschedulable`: the scheduler's message while no node fits.
-    `failing`: why its container does not run (ImagePullBackOff ...: message), "" if it does or is only starting.
-    `drain_asked`: it carries the annotation `genlock.dev/drain`. `draining_since_ms`: from its annotation
-    `genlock.dev/draining-since`, 0 if it has none.
-    """
+    """A worker or placeholder pod. The `*_ms` of a phase are 0 until it is reached."""
 
     meta: Meta
     pool: str
     role: PodRole
     revision: str
     state: str
+    """A `PodState`, as its label says; "" without one."""
     phase: str
     ready: bool
     node: str = ""
@@ -133,9 +129,13 @@ class PodFacts:
     started_ms: int = 0
     ready_ms: int = 0
     unschedulable: str = ""
+    """The scheduler's message while no node fits."""
     failing: str = ""
+    """Why its container does not run (ImagePullBackOff ...: message); "" if it does, or is only starting."""
     drain_asked: bool = False
+    """It carries the annotation `genlock.dev/drain`."""
     draining_since_ms: int = 0
+    """From its annotation `genlock.dev/draining-since`; 0 if it has none."""
     protected: bool = False
     """It carries the do-not-evict annotations."""
     told: str = ""

@@ -178,8 +178,10 @@ class Operator:
     async def run(
         self, stop: asyncio.Event, *, ready: asyncio.Event, spawned: Callable[[], None] = lambda: None
     ) -> None:
-        """Work until `stop`; `ready` is set once everything was listed, `spawned` called once kopf has taken the
-        signals. Raises what ended the operator otherwise."""
+        """Work until `stop`. Raises what ended the operator otherwise.
+
+        `ready` is set once everything was listed; `spawned` is called once kopf has taken the signals.
+        """
         tasks: set[asyncio.Task[Any]] = set()
         watching: asyncio.Task[None] | None = None
         try:
@@ -192,6 +194,8 @@ class Operator:
             tasks = {asyncio.create_task(one, name=name) for name, one in self._loops(ready).items()}
             stopping = asyncio.create_task(stop.wait(), name="stop")
             tasks.add(stopping)
+
+            # None of these ends by itself, unless something is wrong.
             done, _ = await asyncio.wait({*tasks, watching}, return_when=asyncio.FIRST_COMPLETED)
             if stopping not in done:
                 ended = done.pop()
@@ -211,6 +215,7 @@ class Operator:
         await self.api.close()
 
     def _loops(self, ready: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
+        """All that goes on at the same time, by name."""
         return {
             "election": self.leader.run(),
             "events of Redis": self.store_watch.follow_events(),

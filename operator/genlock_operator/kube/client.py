@@ -28,7 +28,8 @@ class KubeClient:
 
     def __init__(self, configuration: Configuration, *, measure: Measure, timeout_s: float = TIMEOUT_S) -> None:
         self._api = ApiClient(configuration)
-        self._measure, self._timeout = measure, aiohttp.ClientTimeout(total=timeout_s)
+        self._measure = measure
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
     async def close(self) -> None:
         await self._api.close()  # type: ignore[no-untyped-call]
@@ -82,7 +83,9 @@ class KubeClient:
     ) -> Body:
         method = {"get": "GET", "list": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}[verb]
         headers = {"Accept": accept, "Content-Type": MERGE_PATCH if verb == "patch" else JSON}
-        what, code, started = f"{verb} {path}", 0, time.monotonic()
+        what = f"{verb} {path}"
+        code = 0
+        started = time.monotonic()
         try:
             sent = await self._api.param_serialize(
                 method, path, query_params=query or [], header_params=headers, auth_settings=["BearerToken"]
@@ -93,7 +96,7 @@ class KubeClient:
             code = response.status
             text = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            code = 0
+            code = 0  # an answer whose body did not come is none
             raise Unavailable(what, code=0, message=str(error) or type(error).__name__) from error
         finally:
             self._measure(verb, resource.plural, code, time.monotonic() - started)

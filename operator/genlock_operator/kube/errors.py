@@ -10,7 +10,9 @@ class KubeError(GenlockError):
     """A request that the API server did not grant; `code` is its HTTP status, 0 without an answer."""
 
     def __init__(self, what: str, *, code: int, message: str) -> None:
-        self.what, self.code, self.message = what, code, message
+        self.what = what
+        self.code = code
+        self.message = message
         super().__init__(f"{what}: {message} ({code})" if code else f"{what}: {message}")
 
 

@@ -32,25 +32,35 @@ class EventRecorder:
     """Takes what is to be told, at once, and posts it when there is time. Run `run` as a task."""
 
     def __init__(self, api: KubeApi, *, identity: str, clock: Clock, told: Callable[[str, str], None]) -> None:
-        self._api, self._identity, self._clock, self._told = api, identity, clock, told
+        self._api = api
+        self._identity = identity
+        self._clock = clock
+        self._told = told
         self._known: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        """When each sentence about each object was taken last."""
         self._waiting: deque[Body] = deque()
         self._something = asyncio.Event()
-        self._allowance, self._counted_s = BURST, clock.monotonic()
+        self._allowance = BURST
+        """How many Events may be posted now; it grows with time."""
+        self._counted_s = clock.monotonic()
 
     def tell(self, one: Tell) -> None:
         """Post it, unless it was said a while ago, or too much is being said; `told` hears what became of it."""
+        # A sentence that was said a while ago is not repeated.
         now = self._clock.monotonic()
         key = (one.meta.uid, one.reason, one.message)
         if now - self._known.get(key, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
             self._told(one.reason, "repeated")
             return
+
+        # Too many at once are dropped, the newest ones.
         self._allowance = min(BURST, self._allowance + (now - self._counted_s) * PER_SECOND)
         self._counted_s = now
         if self._allowance < 1 or len(self._waiting) >= WAITING:
             self._told(one.reason, "dropped")
             return
         self._allowance -= 1
+
         self._known[key] = now
         self._known.move_to_end(key)
         if len(self._known) > REMEMBERED:

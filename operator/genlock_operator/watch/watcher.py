@@ -70,16 +70,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class _WatchedKind:
-    """A kind that is watched. `take` keeps what it is told, and says False if that was known already.
-
-    `indexed`: no handler of any kind runs before all of these are known (`kopf.index`). Only for kinds of which there
-    are few: kopf wakes every object that waits for its indices each time that one of them is done.
-    """
+    """A kind of objects that is watched."""
 
     resource: Resource
     take: Callable[[Any], bool | None]
+    """Keeps what it is told; says False if that was known already."""
     drop: Callable[[str, str], Any]
+    """Forgets the object of that `namespace/name` and uid."""
     indexed: bool = False
+    """No handler of any kind runs before all of these are known (`kopf.index`). Only for kinds of which there are few:
+    kopf wakes every object that waits for its indices each time that one of them is done."""
 
 
 @dataclass(slots=True)
@@ -94,6 +94,7 @@ class Watcher:
     listed_anew: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a watch had to begin again with a list: something may have gone unseen."""
     _heard_s: float | None = None
+    """When the lease was last heard of."""
     _told: set[str] = field(default_factory=set)
     """Uids that kopf told of, until all is listed."""
 
@@ -102,10 +103,9 @@ class Watcher:
         return None if self._heard_s is None else self.clock.monotonic() - self._heard_s
 
     async def run(self, configuration: Configuration, *, spawned: Callable[[], None] = lambda: None) -> None:
-        """Watch until cancelled. Raises what ended it otherwise; `spawned` is called once kopf has set its signal
-        handlers.
+        """Watch until cancelled. Raises what ended it otherwise.
 
-        kopf's own way to stop would cancel every task of the loop that is younger than itself.
+        `spawned` is called once kopf has set its signal handlers.
         """
         registry = kopf.OperatorRegistry()
         self._register(registry, configuration)
@@ -116,6 +116,8 @@ class Watcher:
         where["identity"] = socket.gethostname()
         tasks = await kopf.spawn_tasks(registry=registry, settings=self._settings(), standalone=True, **where)
         spawned()
+
+        # kopf's own way to stop would cancel every task of the loop that is younger than itself.
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -215,13 +217,17 @@ class Watcher:
             watched.take(body)
 
         async def event(body: Any, **kwargs: Any) -> None:
-            meta, kind = body["metadata"], cast("str | None", kwargs["type"])
+            meta = body["metadata"]
+            kind = cast("str | None", kwargs["type"])
             key = f"{meta.get('namespace', '')}/{meta['name']}"
             known = not watched.indexed and watched.take(body) is False
+
+            # An object without a kind of event comes from a list: at first, and whenever a watch begins again.
             if not self.synced.is_set():
                 self._told.add(meta["uid"])
             elif kind is None:
                 self.listed_anew.set()
+
             if kind == "DELETED":
                 watched.drop(key, meta["uid"])
             elif known and kind == "MODIFIED":

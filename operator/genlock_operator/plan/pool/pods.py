@@ -1,9 +1,8 @@
 """The pods of a pool as manifests: workers, and the placeholders that hold their room on nodes.
 
-Everything that a pod is comes from the pool's spec and the operator's settings, so that the same question always gives
-the same manifest; a worker is also told what was measured of its model by then. A pod's name tells its pool, its
-revision and its ordinal, and is unique in the installation, because the pool's uid is part of the revision: it is the
-worker's name in the claims as well.
+Everything that a pod is comes from the pool's spec and the operator's settings, so the same question always gives the
+same manifest. A pod's name tells its pool, its revision and its ordinal. It is unique in the installation, because the
+pool's uid is part of the revision, and it is the worker's name in the claims as well.
 """
 
 import hashlib
@@ -12,12 +11,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from genlock_core.sizing.measured import FpsBySize, to_json
+from genlock_core.sizing.measured import FpsBySize
 from genlock_core.spec.pool import POOL_KIND, WorkerPoolSpec
 from genlock_core.spec.session import API_VERSION
 from genlock_operator.observed import PodRole, PodState, PoolResource
 from genlock_operator.plan.policy import (
-    MEASURED_VARIABLE,
     POOL_LABEL,
     REVISION_LABEL,
     ROLE_LABEL,
@@ -27,18 +25,13 @@ from genlock_operator.plan.policy import (
 )
 from genlock_operator.plan.pool import pod_placement
 from genlock_operator.plan.pool.pod_placement import APP_LABEL, WORKER_APP
+from genlock_operator.plan.pool.worker_environment import drain_s, environment, mounts, volumes
 
 PLACEHOLDER_APP: Final = "genlock-placeholder"
 LINK_PORT_NAME: Final = "link"
 HEALTH_PORT_NAME: Final = "metrics"
 CONTAINER: Final = "worker"
-MODELS: Final = "/models"
-"""Where a pool's weights are mounted."""
-MEDIA: Final = "/media"
 USER_ID: Final = 10_001
-GRACE_CAP_S: Final = 60
-"""A worker that is deleted although it serves (its node shuts down, or by force) moves its sessions within this time;
-the polite way out is a drain, which takes as long as it needs."""
 GRACE_MARGIN_S: Final = 15
 START_BUDGET_S: Final = 1_800
 """How long a model may take to load before the kubelet starts the worker again."""
@@ -91,7 +84,7 @@ def worker_pod(
     """The manifest of a worker: a bare pod, which only the operator deletes. `measured`: as in `PoolSeen`."""
     spec = resource.spec
     container = _container(spec, defaults) | {
-        "env": _environment(resource, defaults, measured),
+        "env": environment(resource, defaults, measured),
         "ports": [
             {"name": LINK_PORT_NAME, "containerPort": defaults.link_port, "protocol": "TCP"},
             {"name": HEALTH_PORT_NAME, "containerPort": defaults.health_port, "protocol": "TCP"},
@@ -99,11 +92,11 @@ def worker_pod(
         "startupProbe": _probe("/readyz", every_s=1, failures=START_BUDGET_S),
         "livenessProbe": _probe("/healthz", every_s=5, failures=2),
         "readinessProbe": _probe("/readyz", every_s=2, failures=2),
-        "volumeMounts": _mounts(spec),
+        "volumeMounts": mounts(spec),
     }
     return _pod(resource, ordinal, defaults, role=PodRole.WORKER, app=WORKER_APP, labels=_WARM) | {
         "spec": _pod_spec(spec, defaults, container, priority_class=defaults.live_priority_class)
-        | {"terminationGracePeriodSeconds": _drain_s(spec) + GRACE_MARGIN_S, "volumes": _volumes(spec)}
+        | {"terminationGracePeriodSeconds": drain_s(spec) + GRACE_MARGIN_S, "volumes": volumes(spec)}
     }
 
 
@@ -206,76 +199,6 @@ def _container(spec: WorkerPoolSpec, defaults: WorkerDefaults) -> dict[str, Any]
     }
 
 
-def _environment(resource: PoolResource, defaults: WorkerDefaults, measured: FpsBySize) -> list[dict[str, Any]]:
-    """What the operator sets, then what the template adds; where both name a variable, the operator's holds."""
-    spec = resource.spec
-    ours: list[dict[str, Any]] = [
-        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        {"name": "HOME", "value": "/tmp"},  # noqa: S108 - a volume of the pod's own
-        {"name": "GENLOCK_SECRETS", "valueFrom": _secret_ref(defaults.secrets)},
-        {"name": "GENLOCK_WORKER_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        {"name": "GENLOCK_WORKER_POOL", "value": resource.meta.key},
-        {"name": "GENLOCK_WORKER_REDIS"}
-        | (
-            {"value": defaults.redis_url}
-            if defaults.redis_secret is None
-            else {"valueFrom": _secret_ref(defaults.redis_secret)}
-        ),
-        {"name": "GENLOCK_WORKER_LISTEN", "value": f"0.0.0.0:{defaults.link_port}"},
-        {"name": "GENLOCK_WORKER_ADVERTISE", "value": "$(POD_IP):0"},
-        {"name": "GENLOCK_WORKER_ENGINE", "value": spec.engine},
-        {"name": "GENLOCK_WORKER_MODEL", "value": spec.model},
-        {"name": "GENLOCK_WORKER_GPU_PRODUCT", "value": spec.gpu.product},
-        {"name": "GENLOCK_WORKER_GPUS", "value": str(spec.gpu.count)},
-        {"name": "GENLOCK_WORKER_METRICS_PORT", "value": str(defaults.health_port)},
-        {"name": "GENLOCK_WORKER_METRICS_HOST", "value": "0.0.0.0"},  # noqa: S104 - the pod's own network, behind a NetworkPolicy
-        {"name": "GENLOCK_WORKER_LOG_FORMAT", "value": "json"},
-        {"name": "GENLOCK_WORKER_DRAIN_TIMEOUT", "value": f"{_drain_s(spec)}s"},
-    ]
-    if measured:
-        ours.append({"name": MEASURED_VARIABLE, "value": to_json(measured)})
-    if spec.template.media is not None:
-        ours.append({"name": "GENLOCK_WORKER_MEDIA_ROOT", "value": MEDIA})
-    if _has_weights(spec):
-        ours.append({"name": "GENLOCK_WORKER_WEIGHTS", "value": MODELS})
-    names = {entry["name"] for entry in ours}
-    return ours + [
-        {"name": name, "value": value} for name, value in sorted(spec.template.env.items()) if name not in names
-    ]
-
-
-def _volumes(spec: WorkerPoolSpec) -> list[dict[str, Any]]:
-    weights, media = spec.template.weights, spec.template.media
-    volumes: list[dict[str, Any]] = [
-        {"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
-    ]
-    if weights.claim is not None:
-        volumes.append({"name": "weights", "persistentVolumeClaim": {"claimName": weights.claim, "readOnly": True}})
-    elif weights.image is not None:
-        volumes.append({"name": "weights", "image": {"reference": weights.image, "pullPolicy": "IfNotPresent"}})
-    if media is not None:
-        volumes.append({"name": "media", "persistentVolumeClaim": {"claimName": media, "readOnly": True}})
-    return volumes
-
-
-def _mounts(spec: WorkerPoolSpec) -> list[dict[str, Any]]:
-    mounts: list[dict[str, Any]] = [
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
-        {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - the same, in memory
-    ]
-    if _has_weights(spec):
-        mounts.append({"name": "weights", "mountPath": MODELS, "readOnly": True})
-    if spec.template.media is not None:
-        mounts.append({"name": "media", "mountPath": MEDIA, "readOnly": True})
-    return mounts
-
-
-def _has_weights(spec: WorkerPoolSpec) -> bool:
-    """Whether a volume brings them; else they are in the image, which then says where, or the model needs none."""
-    return spec.template.weights.claim is not None or spec.template.weights.image is not None
-
-
 def _probe(path: str, *, every_s: int, failures: int) -> dict[str, Any]:
     return {
         "httpGet": {"path": path, "port": HEALTH_PORT_NAME},
@@ -290,14 +213,6 @@ def _image(spec: WorkerPoolSpec, defaults: WorkerDefaults) -> tuple[str, str]:
     if spec.template.image is None:
         return defaults.image, defaults.image_pull_policy
     return spec.template.image, spec.template.image_pull_policy
-
-
-def _drain_s(spec: WorkerPoolSpec) -> int:
-    return min(max(spec.drain.timeout // 1_000, 1), GRACE_CAP_S)
-
-
-def _secret_ref(secret: SecretKey) -> dict[str, Any]:
-    return {"secretKeyRef": {"name": secret.name, "key": secret.key}}
 
 
 def _key(secret: SecretKey | None) -> list[str]:
