@@ -16,7 +16,10 @@ class GatewayProblem(GenlockError):
     """What the gateway refused, in its own words (RFC 9457), or that it could not be reached (status 0)."""
 
     def __init__(self, status: int, title: str, detail: str = "", *, retry_after_s: float | None = None) -> None:
-        self.status, self.title, self.detail, self.retry_after_s = status, title, detail, retry_after_s
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.retry_after_s = retry_after_s
         super().__init__(f"{title}: {detail}" if detail and detail != title else title)
 
 

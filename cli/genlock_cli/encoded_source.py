@@ -99,7 +99,8 @@ class EncodedSource:
         h264 = plan.codec == "h264"
         encoder = av.CodecContext.create("libx264" if h264 else "libvpx", "w")
         assert isinstance(encoder, av.VideoCodecContext)
-        encoder.width, encoder.height = self._width, self._height
+        encoder.width = self._width
+        encoder.height = self._height
         encoder.pix_fmt = "yuv420p"
         encoder.time_base = _TIME_BASE
         encoder.framerate = Fraction(plan.frame_rate)

@@ -98,8 +98,13 @@ class _Publisher:
         seconds: float | None,
         answer_pli: bool,
     ) -> None:
-        self._url, self._token, self._id = url, token, publisher_id
-        self._feed, self._plan, self._seconds, self._answer_pli = feed, plan, seconds, answer_pli
+        self._url = url
+        self._token = token
+        self._id = publisher_id
+        self._feed = feed
+        self._plan = plan
+        self._seconds = seconds
+        self._answer_pli = answer_pli
         self._done = Published()
         self._successor: asyncio.Task[WhipPublisher] | None = None
 
@@ -136,7 +141,8 @@ class _Publisher:
             self._successor = asyncio.create_task(self._reconnect(), name="reconnect")
         if self._successor is None or not (self._successor.done() or current.lost.is_set()):
             return current
-        successor, self._successor = await self._successor, None
+        successor = await self._successor
+        self._successor = None
         await current.close()
         return successor
 

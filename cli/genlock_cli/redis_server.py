@@ -55,7 +55,8 @@ class RedisStartFailed(GenlockError):
     """A redis-server that ended or did not answer in time; the message ends with its own last words."""
 
     def __init__(self, port: int, reason: str, log: str) -> None:
-        self.port, self.reason = port, reason
+        self.port = port
+        self.reason = reason
         super().__init__(f"redis-server on port {port}: {reason}" + (f"\n{log}" if log else ""))
 
 

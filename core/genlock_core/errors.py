@@ -34,7 +34,9 @@ class StaleEpoch(GenlockError):
     """A write or a frame of an owner that is not the owner any more."""
 
     def __init__(self, session: str, *, epoch: int, current: int) -> None:
-        self.session, self.epoch, self.current = session, epoch, current
+        self.session = session
+        self.epoch = epoch
+        self.current = current
         super().__init__(f"{session}: epoch {epoch} is stale, the current one is {current}; stop serving this session")
 
 
@@ -42,7 +44,9 @@ class NoCapacity(GenlockError):
     """No worker of the session's pools can take it now."""
 
     def __init__(self, session: str, reason: str, *, retry_after_s: float = 2.0) -> None:
-        self.session, self.reason, self.retry_after_s = session, reason, retry_after_s
+        self.session = session
+        self.reason = reason
+        self.retry_after_s = retry_after_s
         super().__init__(f"{session}: no capacity ({reason}); try again in {retry_after_s:g} s")
 
 
@@ -58,7 +62,8 @@ class SnapshotRefused(GenlockError):
     """A snapshot that must not be used or stored: truncated, corrupt, too new, of another model, or too large."""
 
     def __init__(self, session: str, reason: str) -> None:
-        self.session, self.reason = session, reason
+        self.session = session
+        self.reason = reason
         super().__init__(f"snapshot of {session} refused: {reason}")
 
 

@@ -97,7 +97,8 @@ class SignalledPeer:
         await self.connection.close()
         if self.resource is None:
             return
-        resource, self.resource = self.resource, None
+        resource = self.resource
+        self.resource = None
         try:
             async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
                 await http.delete(resource, headers=self._headers)

@@ -61,7 +61,8 @@ class WhepViewer(SignalledPeer):
 
     def _media_s(self, timestamp: int) -> float:
         if self._unwrapped is None:
-            self._unwrapped = self._first = timestamp
+            self._unwrapped = timestamp
+            self._first = timestamp
         # The nearest value that has these 32 bits (RFC 3550 section 5.1: timestamps wrap).
         self._unwrapped += (timestamp - self._unwrapped + 2**31) % 2**32 - 2**31
         return (self._unwrapped - self._first) / VIDEO_CLOCK_HZ

@@ -175,5 +175,6 @@ class PublisherConflict(GenlockError):
     """Somebody else publishes to the session, at `gateway`."""
 
     def __init__(self, session: str, gateway: str) -> None:
-        self.session, self.gateway = session, gateway
+        self.session = session
+        self.gateway = gateway
         super().__init__(f"{session}: another publisher is there, at gateway {gateway}")

@@ -38,7 +38,9 @@ class LinkDown(GenlockError):
     """No link to the peer; `cause` says whether its process is gone (REFUSED, RESET)."""
 
     def __init__(self, address: str, closure: Closure) -> None:
-        self.address, self.cause, self.detail = address, closure.cause, closure.detail
+        self.address = address
+        self.cause = closure.cause
+        self.detail = closure.detail
         super().__init__(f"no link to {address}: {closure.cause} ({closure.detail})")
 
 

@@ -68,13 +68,17 @@ class LinkConnection:
     ) -> None:
         self.address = address
         self.closed: asyncio.Future[Closure] = asyncio.get_running_loop().create_future()
-        self._reader, self._writer, self._clock = reader, writer, clock
+        self._reader = reader
+        self._writer = writer
+        self._clock = clock
         self._protocol = make_protocol(self._dropped)
         self._meter = meter or Meter()
         self._proven = asyncio.Event()
         self._events: deque[Event] = deque()
         self._drops: dict[MediaLane, MediaDropped] = {}
-        self._arrived, self._room, self._wake = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._wake = asyncio.Event()
         self._room.set()
         self._wake.set()
         writer.transport.set_write_buffer_limits(high=READ_BYTES)

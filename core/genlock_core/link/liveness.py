@@ -44,7 +44,8 @@ class Liveness:
 
     def progressed(self, now: float) -> list[PeerProgressing]:
         self.last_progress_at = now
-        was_silent, self._silent = self._silent, False
+        was_silent = self._silent
+        self._silent = False
         return [PeerProgressing()] if was_silent else []
 
     def tick(self, now: float, *, reading: bool) -> list[PeerSilent]:

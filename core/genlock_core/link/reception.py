@@ -116,7 +116,8 @@ class Reception:
                 f"channel {channel.number} was asked for {channel.session} in epoch {channel.epoch}, "
                 f"opened for {opened.session} in {opened.epoch}"
             )
-        channel.epoch, channel.is_open = opened.epoch, True
+        channel.epoch = opened.epoch
+        channel.is_open = True
         return ChannelOpened(channel.number, channel.session, channel.epoch)
 
     def _media(self, frame: LinkFrame, channel: Channel) -> MediaReceived:

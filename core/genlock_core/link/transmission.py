@@ -20,7 +20,9 @@ class Transmission:
     control is kept in `_overflow`, and ends the link at its next tick."""
 
     def __init__(self, role: LinkRole, channels: Channels, outbox: Outbox) -> None:
-        self._role, self._channels, self._outbox = role, channels, outbox
+        self._role = role
+        self._channels = channels
+        self._outbox = outbox
         self._overflow: LinkOverflow | None = None
 
     def accept(self, number: int, epoch: int) -> bool:
@@ -30,7 +32,8 @@ class Transmission:
             return False
         if epoch < channel.epoch:
             raise ValueError(f"{channel.session}: epoch {epoch} cannot serve a channel of epoch {channel.epoch}")
-        channel.epoch, channel.is_open = epoch, True
+        channel.epoch = epoch
+        channel.is_open = True
         self._say(FrameType.OPENED, channel, messages.Opened(session=channel.session, epoch=epoch).to_json())
         return True
 

@@ -61,7 +61,9 @@ class FreezeMeter:
     def frame(self, now_s: float) -> Freeze | None:
         """A frame went out; the freeze that it ended, if there was one."""
         frozen_s = self.frozen_s(now_s)
-        by_fault, self._fault, self._last_s = self._fault, False, now_s
+        by_fault = self._fault
+        self._fault = False
+        self._last_s = now_s
         if by_fault:
             self.last_recovery_gap_s = frozen_s
         if not frozen_s:
