@@ -119,6 +119,7 @@ class EngineLoop:
             self.apply(session, Change(prompt=prompt))
             return True
 
+        # From nothing: the prompt comes first, and the session may be closed while it is prepared.
         self._opening.add(session)
         try:
             await self._prompts.ready(session, prompt)
@@ -161,6 +162,8 @@ class EngineLoop:
             resident = self._residents.get(session)
             if resident is None:
                 return len(chunk.frames)
+
+            # What the lane counts as a loss is trouble for the session: it may have to run fewer steps.
             loss = resident.lane.loss
             dropped = resident.lane.offer(chunk)
             if resident.lane.loss > loss and resident.policy is not None:
@@ -274,6 +277,7 @@ class EngineLoop:
             self._load.measure(self._micro_steps.busy_s, now_s)
             self._load.decide_steps(residents, now_s)
 
+            # Every row that could run now, and the rows that should come soon.
             candidates = [candidate for resident in residents for candidate in resident.lane.candidates()]
             expected = [arrival for resident in residents if (arrival := resident.lane.expected()) is not None]
             self._metrics.queued_rows.set(len(candidates))
@@ -292,6 +296,7 @@ class EngineLoop:
         self._changed.wait(min(IDLE_TICK_S, hold_s))
 
     def _count_turn(self) -> None:
+        """Count a turn, unless a chunk has been waiting for its pictures longer than any takes."""
         with self._changed:
             since = [resident.lane.decoding_since_s for resident in self._residents.values()]
         oldest_s = min((begun_s for begun_s in since if begun_s is not None), default=None)

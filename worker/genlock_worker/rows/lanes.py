@@ -54,15 +54,20 @@ class Lane:
         self.session = session
         self.steps = steps
         self.next_chunk = next_chunk
+        self.chunk_s = period_s * chunk_frames(1)
+        """How long a chunk is, played."""
         self.chunks_in_flight: list[LaneChunk] = []
+        """Oldest first."""
         self.waiting: InputChunk | None = None
         self.loss = 0.0
+        """The share of recent input chunks that were lost to the engine's slowness, 0 to 1."""
         self.last_fed: SourcePosition | None = None
-        self._undecoded: deque[tuple[LaneChunk, float]] = deque()
-        self._decode_s = 0.0
         self._shape = shape
         self._deadline_s = deadline_s
-        self.chunk_s = period_s * chunk_frames(1)
+        self._undecoded: deque[tuple[LaneChunk, float]] = deque()
+        """Chunks whose rows are done and whose pictures are not there, and since when."""
+        self._decode_s = 0.0
+        """What decoding a chunk usually takes."""
         self._last_complete_s: float | None = None
 
     def offer(self, chunk: InputChunk) -> int:
@@ -75,6 +80,7 @@ class Lane:
         self._last_complete_s = chunk.complete_s
         is_burst = last_s is not None and chunk.complete_s - last_s < self.chunk_s / 2
 
+        # After a restore the intake's first chunk has five frames, and the engine's next one takes four.
         needed = chunk_frames(self.next_chunk)
         if self.waiting is None:
             dropped = max(0, len(chunk.frames) - needed)
@@ -89,6 +95,7 @@ class Lane:
         return dropped
 
     def _may_begin(self) -> bool:
+        """Whether the waiting chunk may be fed: the one before has its first row behind it, and is not chunk 0."""
         waiting = self.waiting
         if waiting is None or len(waiting.frames) < chunk_frames(self.next_chunk):
             return False
@@ -101,6 +108,8 @@ class Lane:
         """The rows whose inputs are all there, the waiting chunk's first one included."""
         may_end = len(self._undecoded) < MOST_UNDECODED
         rows = []
+
+        # Chunks in flight: the next row of each, if the chunk before is far enough ahead.
         for place, chunk in enumerate(self.chunks_in_flight):
             before = self.chunks_in_flight[place - 1] if place else None
             last = chunk.done == chunk.steps - 1

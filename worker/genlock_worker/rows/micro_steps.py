@@ -29,8 +29,11 @@ MAX_FAILURES = 4
 
 
 class MicroSteps:
-    """Runs batches in the engine. `lanes_lock` guards the lanes and the table of residents, and is never held while the
-    engine works; `tell` calls back on the asyncio thread, `later` on the engine's."""
+    """Runs batches in the engine.
+
+    `lanes_lock` guards the lanes and the table of residents; it is never held while the engine works. `tell` calls back
+    on the asyncio thread, `later` on the engine's.
+    """
 
     def __init__(
         self,
@@ -67,6 +70,8 @@ class MicroSteps:
 
         started_s = self._clock.monotonic()
         self._mark_started(rows, started_s)
+
+        # A failure that names its session is that session's; any other may be anybody's.
         try:
             results = self._engine.run(rows)
         except EngineFailure as failure:
@@ -79,6 +84,7 @@ class MicroSteps:
         finally:
             self.ended += 1
 
+        # Only micro-steps that gave results teach what one costs.
         seconds = self._clock.monotonic() - started_s
         self.busy_s += seconds
         self._cost.observe(batch.shape, len(rows), seconds)
@@ -88,14 +94,16 @@ class MicroSteps:
 
     def _prepare(self, wanted: Sequence[Row]) -> list[Row]:
         """Feed the chunks that are new with these rows; returns the rows that can run now."""
+        # A session that may be at fault runs alone, so that its next failure is no other session's.
         self._apart &= self._residents.keys()
         if any(row.session in self._apart for row in wanted):
             wanted = [row for row in wanted if row.session == wanted[0].session]
         for row in wanted:
             self._feed(row)
 
+        # A session whose chunk could not be fed was reset: it has other rows now, and perhaps a new chunk that waits.
         ready = set()
-        with self._lanes_lock:  # a session that was reset meanwhile has other rows now, and perhaps a new chunk waiting
+        with self._lanes_lock:
             for session in {row.session for row in wanted} & self._residents.keys():
                 lane = self._residents[session].lane
                 ready |= {found.row for found in lane.candidates() if found.row.chunk < lane.next_chunk}
@@ -135,8 +143,8 @@ class MicroSteps:
                 chunk = resident.lane.done(result.row)
             if chunk is not None:
                 finished.append((result, chunk))
-            told, steps = resident.listener.micro_step, self._engine.steps_in_use(result.row.session)
-            self._tell(partial(told, seconds=seconds, rows=len(results), steps=steps))
+            steps = self._engine.steps_in_use(result.row.session)
+            self._tell(partial(resident.listener.micro_step, seconds=seconds, rows=len(results), steps=steps))
 
         for result, chunk in finished:
             self._finish(result, chunk)
@@ -223,6 +231,7 @@ class MicroSteps:
             resident.failures += 1
             resident.lane.forget_decoding()
 
+        # First back to the checkpoint, after more failures to the start, and in the end it is given up.
         self._engine.close(session)
         if resident.failures <= MAX_FAILURES:
             checkpoint = resident.checkpoint if resident.failures <= MAX_RESTORES else None

@@ -40,6 +40,7 @@ class SessionFigures:
         self.dropped = 0
         self.sink_digest = ""
         self.restored = False
+        """Whether it went on from a checkpoint; then its first frame ends a recovery."""
         self.first_sent = asyncio.Event()
         """Set once a generated frame has gone out."""
         self._memory_bytes: int | None = None
@@ -88,6 +89,7 @@ class SessionFigures:
         if frame.late:
             self._metrics.deadline_misses.labels(self._session).inc()
 
+        # A chunk's latency is that of its first frame; the others are paced behind it.
         if frame.frame.first_of_chunk:
             latency_s = max(0.0, now_s - frame.frame.complete_s)
             self._chunk_latency.add(latency_s)
@@ -96,6 +98,7 @@ class SessionFigures:
         if self._misses.frames == 1:
             self._note_first_sent(now_s)
 
+        # The bit rate and the latency budget are those of the last frames.
         self._bytes.append((now_s, frame.bytes))
         while self._bytes[0][0] < now_s - RATE_WINDOW_S:
             self._bytes.popleft()
@@ -115,7 +118,8 @@ class SessionFigures:
     ) -> StreamReport:
         """The figures now; also brings the session's gauges up to date."""
         now_s = self._clock.monotonic()
-        miss_share, output_fps = self._misses.share(now_s), self._sent.fps(now_s)
+        miss_share = self._misses.share(now_s)
+        output_fps = self._sent.fps(now_s)
         self._metrics.miss_share.labels(self._session).set(miss_share)
         self._metrics.output_fps.labels(self._session).set(output_fps)
         self._metrics.steps.labels(self._session).set(self.steps)

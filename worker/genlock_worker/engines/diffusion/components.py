@@ -101,16 +101,16 @@ def load_components(
     if not files:
         progress(f"{config.name}: random weights")
 
+    # What is resident is measured where the device can say it, and counted where it cannot.
     before = _allocated_bytes(device)
-
     transformer = _transformer(config, files, device, dtype, options, stream, progress)
     vae = _vae(config, files, device, dtype, options, stream, progress)
     text_device = device if options.text_device == "auto" else choose_device(options.text_device)
     encoder = text_loading.text_encoder(
         config, files, device=text_device, dtype=dtype, keep=options.keep_text_encoder, progress=progress
     )
-    sizes = config.transformer
 
+    sizes = config.transformer
     prompts = PromptBook(
         encoder, transformer.text_kv, text_length=sizes.text_length, text_dim=sizes.text_dim, dtype=dtype
     )
@@ -164,6 +164,8 @@ def _transformer(
     many = f"{count / 1e9:.2f} B" if count >= 1e8 else f"{count / 1e6:.2f} M"
     seconds = time.monotonic() - started_s
     progress(f"transformer: {many} parameters, {_name(dtype)}, {size_words(tensor_bytes(model))}, {seconds:.1f} s")
+
+    # Weights become 8 bits wide only once they are on the device.
     if options.fp8:
         saved = fp8.use_fp8(model)
         progress(f"transformer: 8-bit weights, {size_words(saved)} less")

@@ -59,6 +59,7 @@ class DiffusionEngine:
         clock: Clock,
         overlap: bool = True,
     ) -> None:
+        # The transformer finds the sinks by the ring layout that it was built with.
         built_for = components.transformer.layout
         if built_for != options.ring:
             raise ValueError(
@@ -153,6 +154,8 @@ class DiffusionEngine:
         """
         self._check_free(session)
         started_s = self._clock.monotonic()
+
+        # Memory is set aside before anything is put on the device; whatever fails leaves nothing of the session.
         try:
             check_settings(settings)
             facts = states.read_facts(state, settings, self._shared)
@@ -216,8 +219,9 @@ class DiffusionEngine:
         self._check_rows(rows)
         works = [self._session(row.session).enter(row.step, row.chunk) for row in rows]
         outcomes = run_rows(works, self._shared.forward, progress=self._progress)
-        results = []
 
+        # Only now do the sessions move on: every row has its answer.
+        results = []
         for row, outcome in zip(rows, outcomes, strict=True):
             session = self._session(row.session)
             latents = session.leave(row.step, row.chunk, outcome)
@@ -266,6 +270,7 @@ class DiffusionEngine:
 
     def _affordable_steps(self, session: DiffusionSession) -> int:
         """The steps of the next chunk: as requested, or as many as there is memory for."""
+        # One step always fits: its row stays set aside.
         for steps in range(session.steps, 1, -1):
             rows = max(session.rows_of(steps), len(session.rows))
             try:

@@ -117,6 +117,7 @@ class MockEngine:
 
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
         """Run rows one after the other, then wait until the hardware it stands for would have been done."""
+        # All rows are checked before one is run: a row that cannot be run leaves every session as it was.
         for row in rows:
             try:
                 self._session(row.session).check_row(row.step, row.chunk)
@@ -129,6 +130,7 @@ class MockEngine:
             results.append(RowResult.shown(row, self._session(row.session).run_row(row.step, row.chunk)))
             self._rows_painted += 1
 
+        # Painting takes less than the GPU that it stands for; the rest of that time is waited for.
         left = self._simulated_s(rows) - (self._clock.monotonic() - started)
         if left > 0:
             self._wait(left)

@@ -83,6 +83,7 @@ class MockSession:
     last: Pixels | None = None
     """The last input frame as JPEG: the next chunk's motion is measured from it."""
     rings: dict[int, Ring] = field(default_factory=dict)
+    """By row: what each denoising step has stored."""
     chunks_in_flight: dict[int, PaintedChunk] = field(default_factory=dict)
     surfaces: dict[tuple[str, Anchor], Surface] = field(default_factory=dict)
     backdrop: text_only.Backdrop | None = None
@@ -121,11 +122,13 @@ class MockSession:
             raise ValueError(f"chunk {self.chunk + 1} comes next, not {chunk.index}")
 
         self._check_frames(chunk)
+
+        # The prompt is blended in over several chunks, as the real model's is.
         digest = prompt_digest(self.prompt)
         self.prompts[digest] = self.prompt
         self.blend = self.blend.towards(digest)
         coded = latents.compress(self._scene(chunk.index) if chunk.frames is None else latents.halved(chunk.frames))
-        in_flight = PaintedChunk(
+        painted = PaintedChunk(
             index=chunk.index,
             steps=self.steps,
             steps_before=self.fed_steps or self.steps,
@@ -135,44 +138,45 @@ class MockSession:
             coded=coded,
         )
 
+        # The noise controller: the more the picture moves, the less noise its first step starts from.
         if self.scale is not None and self.last is not None:
-            moved = noise.motion(in_flight.working, latents.expand([self.last])[0])
-            in_flight.level = noise.next_level(noise_scale=self.noise_scale, moved=moved, previous=self.scale)
+            moved = noise.motion(painted.working, latents.expand([self.last])[0])
+            painted.level = noise.next_level(noise_scale=self.noise_scale, moved=moved, previous=self.scale)
 
-        self.chunks_in_flight[chunk.index] = in_flight
+        self.chunks_in_flight[chunk.index] = painted
         self.chunk = chunk.index
         self.fed_steps = self.steps
-        self.frames = self.frames + len(in_flight.latent)
-        self.scale = in_flight.level.scale
+        self.frames = self.frames + len(painted.latent)
+        self.scale = painted.level.scale
         self.last = coded[-1]
         self.blend = self.blend.next_chunk()
 
-        return in_flight.steps
+        return painted.steps
 
     def check_row(self, step: int, chunk: int) -> PaintedChunk:
         """The row's chunk, if the row may run now: a chunk's rows run in order, and each row sees chunks in order.
 
         Raises ValueError.
         """
-        in_flight = self.chunks_in_flight.get(chunk)
-        if in_flight is None or in_flight.done != step or step >= in_flight.steps:
+        painted = self.chunks_in_flight.get(chunk)
+        if painted is None or painted.done != step or step >= painted.steps:
             raise ValueError(f"row {step} of chunk {chunk} is not ready")
         if any(f.index < chunk and f.done <= step < f.steps for f in self.chunks_in_flight.values()):
             raise ValueError(f"row {step} of chunk {chunk} would overtake an earlier chunk")
-        return in_flight
+        return painted
 
     def run_row(self, step: int, chunk: int) -> Pixels | None:
         """Run one row; the generated chunk (frames, height, width, 3) after its last one. Raises like `check_row`."""
-        in_flight = self.check_row(step, chunk)
-        held, refined = self._denoise(in_flight, step)
-        in_flight.done += 1
+        painted = self.check_row(step, chunk)
+        held, refined = self._denoise(painted, step)
+        painted.done += 1
 
-        if in_flight.done < in_flight.steps:
-            _, level = latents.step_level(step + 1, in_flight.level)
-            in_flight.hidden = self._noised(in_flight, refined, step + 1, level)
+        if painted.done < painted.steps:
+            _, level = latents.step_level(step + 1, painted.level)
+            painted.hidden = self._noised(painted, refined, step + 1, level)
             return None
 
-        output = self._paint(in_flight, {stored.frame: stored for stored in held.values()}, refined)
+        output = self._paint(painted, {stored.frame: stored for stored in held.values()}, refined)
         del self.chunks_in_flight[chunk]
         self._forget()
         return output
@@ -212,55 +216,55 @@ class MockSession:
 
         return pictures
 
-    def _noised(
-        self, in_flight: PaintedChunk, pictures: latents.Latent, step: int, level: float
-    ) -> NDArray[np.float16]:
-        grain = noise.draw(seed=self.settings.seed, chunk=in_flight.index, step=step, shape=pictures.shape)
+    def _noised(self, painted: PaintedChunk, pictures: latents.Latent, step: int, level: float) -> NDArray[np.float16]:
+        grain = noise.draw(seed=self.settings.seed, chunk=painted.index, step=step, shape=pictures.shape)
         return latents.noised(pictures, level=level, grain=grain)
 
-    def _denoise(self, in_flight: PaintedChunk, step: int) -> tuple[Ring, latents.Latent]:
+    def _denoise(self, painted: PaintedChunk, step: int) -> tuple[Ring, latents.Latent]:
         """Write the row's input into its ring and answer: (the ring, refined latents)."""
-        timestep, level = latents.step_level(step, in_flight.level)
-        hidden = (
-            in_flight.hidden if in_flight.hidden is not None else self._noised(in_flight, in_flight.latent, 0, level)
-        )
+        timestep, level = latents.step_level(step, painted.level)
+        hidden = painted.hidden if painted.hidden is not None else self._noised(painted, painted.latent, 0, level)
         before = self.rings.get(step, {})
-        if step == in_flight.steps_before - 1 and in_flight.steps > in_flight.steps_before:
-            in_flight.inherited = before
-        if step >= in_flight.steps_before and in_flight.inherited is not None:
-            before = in_flight.inherited
+
+        # Rows that are new with this chunk go on from the ring of the last row of before.
+        if step == painted.steps_before - 1 and painted.steps > painted.steps_before:
+            painted.inherited = before
+        if step >= painted.steps_before and painted.inherited is not None:
+            before = painted.inherited
 
         own = {
-            in_flight.first_frame + i: latents.stored_frame(
+            painted.first_frame + i: latents.stored_frame(
                 row=step,
-                frame=in_flight.first_frame + i,
+                frame=painted.first_frame + i,
                 latent=latent,
                 timestep=timestep,
                 level=level,
-                prompts=in_flight.prompts,
+                prompts=painted.prompts,
             )
             for i, latent in enumerate(hidden)
         }
         held = self.rings[step] = V2V_RING.written(before, own)
 
+        # Each frame attends to everything that its row's ring holds: sinks, window, itself.
         refined = [
-            latents.refine(attended=latents.attend(stored, held), latent=in_flight.latent[i], timestep=timestep)
+            latents.refine(attended=latents.attend(stored, held), latent=painted.latent[i], timestep=timestep)
             for i, stored in enumerate(own.values())
         ]
 
         return held, np.stack(refined)
 
-    def _paint(self, in_flight: PaintedChunk, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
+    def _paint(self, painted: PaintedChunk, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
         anchor, flow = latents.anchor_of(held), latents.flow_of(held)
-        height, width = in_flight.working.shape[1:3]
+        height, width = painted.working.shape[1:3]
         changes = [
             paint.correction(refined=after, latent=before, anchor=anchor, width=width, height=height)
-            for after, before in zip(refined, in_flight.latent, strict=True)
+            for after, before in zip(refined, painted.latent, strict=True)
         ]
         tones = paint.exposure(anchor)
-        count = len(in_flight.working)
-        weights = [in_flight.blend.frame_weights(number, count) for number in range(count)]
+        count = len(painted.working)
+        weights = [painted.blend.frame_weights(number, count) for number in range(count)]
 
+        # While a prompt is blended in, a frame is painted on the surfaces of both.
         surfaces = {
             digest: for_chunk(self._surface(digest, anchor), self.brushes, flow)
             for digest in sorted({digest for frame in weights for digest, _ in frame})
@@ -273,9 +277,9 @@ class MockSession:
                     change=changes[min(number, len(changes) - 1)],
                     tones=tones,
                     surfaces=[(surfaces[digest], weight) for digest, weight in weights[number]],
-                    hand=Hand(steps=in_flight.steps, strength=paint.strength_of(in_flight.level.scale)),
+                    hand=Hand(steps=painted.steps, strength=paint.strength_of(painted.level.scale)),
                 )
-                for number, working in enumerate(in_flight.working)
+                for number, working in enumerate(painted.working)
             ]
         )
 
@@ -291,11 +295,9 @@ class MockSession:
 
     def _forget(self) -> None:
         """Drop rows and prompts that nothing will ask for again."""
-        rows = max([self.fed_steps, *(in_flight.steps for in_flight in self.chunks_in_flight.values())])
+        rows = max([self.fed_steps, *(painted.steps for painted in self.chunks_in_flight.values())])
         self.rings = {row: held for row, held in self.rings.items() if row < rows}
-        used = set(self.blend.digests()).union(
-            *(in_flight.blend.digests() for in_flight in self.chunks_in_flight.values())
-        )
+        used = set(self.blend.digests()).union(*(painted.blend.digests() for painted in self.chunks_in_flight.values()))
         self.prompts = {digest: text for digest, text in self.prompts.items() if digest in used}
 
 

@@ -31,10 +31,10 @@ def to_state(session: MockSession, *, model: str) -> EngineState:
     if session.last is not None:
         head["last"] = session.last
 
-    for in_flight in session.chunks_in_flight.values():
-        head.update({f"c{in_flight.index}.frame{n}": data for n, data in enumerate(in_flight.coded)})
-        if in_flight.hidden is not None:
-            head[f"c{in_flight.index}.hidden"] = in_flight.hidden
+    for painted in session.chunks_in_flight.values():
+        head.update({f"c{painted.index}.frame{n}": data for n, data in enumerate(painted.coded)})
+        if painted.hidden is not None:
+            head[f"c{painted.index}.hidden"] = painted.hidden
 
     attributes: dict[str, object] = {
         "format": FORMAT,
@@ -46,7 +46,7 @@ def to_state(session: MockSession, *, model: str) -> EngineState:
         "frames": session.frames,
         "scale": session.scale,
         "rings": {str(row): _ring_out(held) for row, held in session.rings.items()},
-        "flights": [_stored_in_flight(in_flight) for in_flight in session.chunks_in_flight.values()],
+        "flights": [_stored_in_flight(painted) for painted in session.chunks_in_flight.values()],
     }
     blocks = {name: _block_out(stored) for name, stored in kept.items()}
 
@@ -67,6 +67,7 @@ def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *
     if differing:
         raise ValueError(f"the snapshot is of another session: {', '.join(differing)} differ")
 
+    # The state comes from Redis: what does not fit together is refused before anything is made of it.
     wanted = attributes["wanted"]
     check_steps(wanted["steps"])
     prompts = {str(digest): str(text) for digest, text in attributes["prompts"].items()}
@@ -92,9 +93,10 @@ def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *
         rings={int(row): _ring_in(held, frames) for row, held in attributes["rings"].items()},
     )
 
+    # Chunks in flight, under the name that the stored form gives them.
     for entry in attributes["flights"]:
-        in_flight = _restored_in_flight(entry, state.head, frames)
-        session.chunks_in_flight[in_flight.index] = in_flight
+        painted = _restored_in_flight(entry, state.head, frames)
+        session.chunks_in_flight[painted.index] = painted
 
     return session
 
@@ -134,17 +136,17 @@ def _ring_in(entry: Any, frames: Mapping[str, StoredFrame]) -> Ring:
     return {int(slot): frames[name] for slot, name in entry}
 
 
-def _stored_in_flight(in_flight: PaintedChunk) -> dict[str, object]:
+def _stored_in_flight(painted: PaintedChunk) -> dict[str, object]:
     return {
-        "index": in_flight.index,
-        "steps": in_flight.steps,
-        "stepsBefore": in_flight.steps_before,
-        "firstFrame": in_flight.first_frame,
-        "level": [in_flight.level.scale, in_flight.level.timestep],
-        "blend": _blend_out(in_flight.blend),
-        "inputs": len(in_flight.coded),
-        "done": in_flight.done,
-        "inherited": None if in_flight.inherited is None else _ring_out(in_flight.inherited),
+        "index": painted.index,
+        "steps": painted.steps,
+        "stepsBefore": painted.steps_before,
+        "firstFrame": painted.first_frame,
+        "level": [painted.level.scale, painted.level.timestep],
+        "blend": _blend_out(painted.blend),
+        "inputs": len(painted.coded),
+        "done": painted.done,
+        "inherited": None if painted.inherited is None else _ring_out(painted.inherited),
     }
 
 

@@ -108,6 +108,7 @@ def denoise(works: Sequence[RowWork], forward: Forward) -> list[tuple[Tensor, Te
     else:
         return list(zip(denoised.flow.unbind(), denoised.similarity.unbind(), strict=True))
 
+    # What the failed forward had reserved is given back first.
     torch.cuda.empty_cache()
     half = len(works) // 2
     return denoise(works[:half], forward) + denoise(works[half:], forward)
@@ -124,6 +125,7 @@ def run_rows(works: Sequence[RowWork], forward: Forward, *, progress: DeviceProg
     for group in _shapes(works):
         answers.update(zip(group, denoise([works[number] for number in group], forward), strict=True))
 
+    # The next inputs and the verdicts on them are queued, too; then comes the one wait of a micro-step.
     latents = [_next_input(work, answers[number][0]) for number, work in enumerate(works)]
     queued = _verdicts(latents, [answers[number][1] for number in range(len(works))])
     progress.wait()

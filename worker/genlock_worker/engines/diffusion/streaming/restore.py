@@ -66,21 +66,25 @@ def plan(cache: RowCache) -> Plan:
         if sink is not None:
             held[sink] = frames[0].frame
 
+    # The stream's first frames come first: what follows was computed after them.
     for group in _together(cache.opening):
         add(group, group[0].frame)
 
+    # Sinks that were replaced by frames which the window no longer has: each is computed, and put among the sinks.
     window = sorted(cache.slots[sinks:], key=lambda stored: stored.frame)
     replaced = {stored.frame: sink for sink, stored in enumerate(cache.sinks) if stored.frame != sink}
     for sink, stored in sorted(enumerate(cache.sinks), key=lambda pair: pair[1].frame):
         if stored.frame in replaced and stored.frame < window[0].frame:
             add([stored], sinks, sink)
 
+    # The window itself, in the order of time.
     place = sinks
     for group in _together(window):
         if held[place : place + len(group)] != [stored.frame for stored in group]:
             add(group, place, replaced.get(group[0].frame))
         place += len(group)
 
+    # Each frame goes to the slot in which the running session had it.
     lies = {stored.frame: sinks + number for number, stored in enumerate(window)}
     order = (*range(len(cache.sinks)), *(lies[stored.frame] for stored in cache.slots[sinks:]))
     return Plan(tuple(passes), order)

@@ -150,6 +150,8 @@ class DiffusionSession:
         """Take a chunk that was checked, to be denoised in `steps` steps; returns its rows."""
         level = self._level(chunk)
         hidden = self._noised(chunk, level)
+
+        # Keys and values of the prompts are computed once for each mixture of them.
         self.blend = self.blend.towards(self.prompt)
         prompts, text = self.blend.frame_weights(0, 1), self.text
         changed = prompts != self.prompts
@@ -166,6 +168,8 @@ class DiffusionSession:
             refreshes=self.shared.options.refresh_on_prompt and changed and len(prompts) == 1 and bool(self.prompts),
             hidden=hidden,
         )
+
+        # From here on the session has the chunk.
         self.chunks_in_flight[chunk.index] = in_flight
         self.chunk = chunk.index
         self.fed_rows = in_flight.steps
@@ -174,6 +178,7 @@ class DiffusionSession:
         self.text = text
         self.blend = self.blend.next_chunk()
 
+        # The last frame is for the next chunk's motion, the kept ones prime the VAE after a restore.
         if chunk.frames is not None:
             self.last = chunk.frames[-1]
             self.inputs.append(KeptInput.of(chunk.index, chunk.frames, self.shared.jpeg))
@@ -190,6 +195,7 @@ class DiffusionSession:
         in_flight = self.chunks_in_flight.get(chunk)
         if in_flight is None or in_flight.done != step or step >= in_flight.steps:
             raise ValueError(f"row {step} of chunk {chunk} is not ready")
+
         before = [earlier for earlier in self.chunks_in_flight.values() if earlier.index < chunk]
         is_last = step == in_flight.steps - 1
         if any(earlier.index == 0 or is_last or earlier.done <= step < earlier.steps for earlier in before):
@@ -199,6 +205,8 @@ class DiffusionSession:
         """What the device needs to run a row that was checked; puts its ring, and those of new rows, in order."""
         in_flight = self.chunks_in_flight[chunk]
         cache = self._cache(step, chunk)
+
+        # Before its row runs a ring may have to be computed anew, or to be handed to rows that begin with this chunk.
         if in_flight.refreshes:
             self._refresh(cache, in_flight.prompts)
         if chunk > 0 and step == in_flight.steps_before - 1:
@@ -228,6 +236,7 @@ class DiffusionSession:
             ]
         )
 
+        # The newest frame may become a sink, in place of one that it is unlike.
         sink = self.shared.sink_rule.choose(
             outcome.similarity, chunk=chunk, frames=frames, replaced_in=cache.replaced_in
         )
@@ -239,6 +248,7 @@ class DiffusionSession:
             in_flight.hidden = outcome.latents
             return None
 
+        # What the first chunk's last pass has left is what every row's ring starts from.
         if chunk == 0:
             for row in self.rows[1:]:
                 row.take_over(self.rows[0])
@@ -338,6 +348,8 @@ class DiffusionSession:
         for kept in (self.inputs, self.outputs):
             while len(kept) > max(1, self.shared.options.primed_chunks):
                 kept.popleft()
+
+        # A prompt is kept while anything that the session has was computed under it, or will be.
         used = {digest for mix in self.used_prompts() for digest, _ in mix}
         used |= {self.prompt, self.blend.target, *(digest for digest, _ in self.blend.start)}
         self.kept_prompts = {digest: kept for digest, kept in self.kept_prompts.items() if digest in used}

@@ -63,6 +63,7 @@ class _Kept(Protocol):
 
 def to_state(session: DiffusionSession) -> EngineState:
     """The state of a session now; what was in an earlier one is not copied from the device again."""
+    # While chunk 0 is in flight no ring is worth storing: its last pass is what every row's ring starts from.
     rows = [] if 0 in session.chunks_in_flight else session.rows
     frames = {name: stored for cache in rows for name, stored in cache.frames().items()}
     kept: list[_Kept] = [*frames.values(), *session.inputs, *session.outputs, *session.kept_prompts.values()]
@@ -110,6 +111,7 @@ def from_state(
     Prompt, steps and noise scale are the state's, not the settings'. Raises one of DAMAGE, EngineFailure and
     torch.OutOfMemoryError.
     """
+    # Everything is read and checked before there is a session.
     counters = [[_frame_named(name)[1] for name in row.slots] for row in facts.rows]
     state_facts.check_rows(facts, counters, chunk=state.chunk, layout=shared.options.ring)
     reader = _Reader(state, settings, shared)
@@ -139,6 +141,8 @@ def from_state(
         outputs=deque(outputs),
     )
     _check_prompts(session, stored, facts)
+
+    # The decoder is primed beside the rings: both take long, and neither waits for the other.
     decoder_primed = shared.pictures.prime(session.stream, restore.priming_latents(outputs))
     session.grow(len(facts.rows))
 

@@ -43,6 +43,8 @@ Mixture = Annotated[
 
 
 class _StrictFacts(BaseModel):
+    """Snapshots come from outside: an unknown field or a number that is none refuses the whole."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -118,15 +120,20 @@ class StateFacts(_StrictFacts):
 
 def check(facts: StateFacts, *, chunk: int, text_only: bool) -> None:
     """Raise ValueError unless the facts describe a session that was fed up to `chunk`."""
+    # Chunks end in order, so those in flight are the last ones that were fed.
     fed = chunk + 1
     indices = [in_flight.index for in_flight in facts.flights]
     finished = fed - len(indices)
     _expect(chunk >= -1 and indices == list(range(finished, fed)), "the chunks in flight are not the last ones")
     _expect((facts.fed_rows == 0) == (fed == 0) == (facts.scale is None) == (not facts.prompts), "nothing was fed")
     _check_chunks_in_flight(facts, text_only=text_only)
+
+    # There is a ring for every row of the longest chunk that is in flight or was fed last.
     _expect(not fed or _is_row_count(facts.fed_rows, text_only=text_only), f"a chunk has no {facts.fed_rows} rows")
     rows = max([facts.fed_rows, *(in_flight.steps for in_flight in facts.flights)])
     _expect(not fed or len(facts.rows) == rows, f"{rows} rows are needed and {len(facts.rows)} are there")
+
+    # What primes the VAE.
     _expect(_last(facts.inputs, 0 if text_only else fed), "the input chunks are not the last ones")
     _expect(_last(facts.outputs, finished), "the output chunks are not the last ones")
 
@@ -148,6 +155,8 @@ def _expected_newest(facts: StateFacts, row: int, chunk: int) -> int | None:
     """The newest frame that a row must hold; None if another row's ring will be copied over whatever it holds."""
     if facts.first_chunk_runs or chunk < 0:
         return -1
+
+    # The oldest chunk that has not passed the row yet has left it as the chunk before did.
     in_flight = next((in_flight for in_flight in facts.flights if in_flight.done <= row < in_flight.steps), None)
     if in_flight is None:
         return first_frame(chunk + 1) - 1 if row < facts.fed_rows else None
@@ -160,6 +169,8 @@ def _check_ring(frames: Sequence[int], newest: int, layout: RingLayout) -> bool:
     """Whether sinks were replaced in a ring; raises ValueError for one that no stream leads to."""
     expected = layout.by_slot(newest + 1)
     _expect(len(frames) == len(expected), f"a ring after frame {newest} holds {len(expected)} frames")
+
+    # A frame that is not where its counter puts it can only be one that has replaced a sink.
     changed = [slot for slot, (frame, own) in enumerate(zip(frames, expected, strict=True)) if frame != own]
     for slot in changed:
         is_newer = slot < layout.sinks and layout.slots - 1 <= frames[slot] <= newest
@@ -169,6 +180,7 @@ def _check_ring(frames: Sequence[int], newest: int, layout: RingLayout) -> bool:
 
 
 def _check_chunks_in_flight(facts: StateFacts, *, text_only: bool) -> None:
+    """Raise ValueError unless each chunk in flight could have followed the one before, and has not overtaken it."""
     before: InFlightFacts | None = None
     for in_flight in facts.flights:
         where = f"chunk {in_flight.index}"
