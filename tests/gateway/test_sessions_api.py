@@ -106,7 +106,7 @@ async def test_a_name_that_is_used_again_begins_without_the_old_data_and_keeps_i
     assert len(late) == 1
     await gateway.gateway.maintenance._heard(late[0])
     assert await data() == mine
-    assert not stream.over
+    assert not stream.end_reason
     for _ in range(2):
         assert (await gateway.http.delete(path, headers=admin)).status_code == 204
     assert not await data()

@@ -1,6 +1,7 @@
-"""Who is there for a session at this gateway, and what they are told: on data channels and by server-sent events.
+"""Who is at this gateway for a session, and what they are told over data channels and by server-sent events.
 
-Many clients are told more rarely: a data channel costs about a millisecond of CPU per message.
+The more clients there are, the more rarely they are told: a message over a data channel costs about a millisecond of
+CPU.
 """
 
 import json
@@ -18,9 +19,6 @@ from genlock_gateway.sessions.sse import Listener
 
 STATS_EVERY_S: Final = 0.5
 CLIENTS_TOLD_PER_S: Final = 200.0
-MESSAGES_PER_S: Final = 20.0
-"""Messages that one client may send, sustained."""
-MESSAGE_BURST: Final = 60.0
 
 Kind: TypeAlias = Literal["whip", "whep"]
 
@@ -35,8 +33,10 @@ class PeerResource:
     etag: str
     may_control: bool
     messages: TokenBucket
-    key: str = ""  # who the publisher is
-    run: int = 0  # the publication's, for whip
+    key: str = ""
+    """Who the publisher is; for WHIP."""
+    run: int = 0
+    """The number of the publication; for WHIP."""
 
 
 @dataclass(slots=True)
@@ -63,13 +63,16 @@ class Audience:
 
     def tick(self, look: Callable[[], SessionView], now_s: float) -> None:
         """Tell a changed state, and figures twice a second; `look` gives the session as it is."""
+        # With many clients, each is told more rarely.
         spread_s = (len(self.viewers) + len(self.listeners)) / CLIENTS_TOLD_PER_S
+
         if self.state_changed and now_s >= self._state_due_s:
             self.state_changed = False
             self._state_due_s = now_s + spread_s
             view = look()
             self.tell("state", as_json(view, without_stats=True))
             self._tell_players(view)
+
         if self.clients and now_s >= self._stats_due_s:
             self._stats_due_s = now_s + STATS_EVERY_S + spread_s
             stats = look().stats

@@ -1,4 +1,7 @@
-"""All live sessions of one gateway, their WHIP and WHEP sessions by name, and how many of each there may be."""
+"""All live sessions of one gateway, and its WHIP and WHEP sessions by name.
+
+The limits stand here because only the hub sees all of them together.
+"""
 
 import asyncio
 import logging
@@ -19,6 +22,9 @@ from genlock_gateway.settings import Limits
 logger = logging.getLogger(__name__)
 
 FULL_RETRY_S: Final = 5.0
+MESSAGES_PER_S: Final = 20.0
+"""Messages that one client may send, sustained."""
+MESSAGE_BURST: Final = 60.0
 
 
 class Hub:
@@ -30,7 +36,8 @@ class Hub:
         self._streams: dict[str, LiveStream] = {}
         self._resources: dict[str, tuple[LiveStream, PeerResource]] = {}
         self._entering = 0
-        self.empty = asyncio.Event()  # set while there is no WHIP or WHEP session
+        self.empty = asyncio.Event()
+        """Set while there is no WHIP or WHEP session."""
         self.empty.set()
         self._chores = OwnedTasks()
 
@@ -49,6 +56,7 @@ class Hub:
         return sum(len(stream.audience.listeners) for stream in self._streams.values())
 
     def find(self, session: str) -> LiveStream | None:
+        """The session's stream, if somebody here uses it."""
         return self._streams.get(session)
 
     def resource(self, name: str) -> tuple[LiveStream, PeerResource] | None:
@@ -59,7 +67,7 @@ class Hub:
         return iter(list(self._resources.values()))
 
     def stream(self, record: SessionRecord) -> LiveStream:
-        """The session's stream; made from the record if there is none."""
+        """The session's stream, which has at least this record; it is made if there is none."""
         stream = self._streams.get(record.name)
         if stream is None:
             stream = self._streams[record.name] = LiveStream(record, self.shared)
@@ -68,23 +76,24 @@ class Hub:
         return stream
 
     @contextmanager
-    def room(self, session: str, kind: Kind) -> Iterator[None]:
-        """Keep a place while a client is let in. Raises Problem (503) when this gateway is full."""
+    def reserve(self, session: str, kind: Kind) -> Iterator[None]:
+        """Keep a place for a client that is being let in. Raises Problem (503) when this gateway is full."""
         stream = self._streams.get(session)
         if len(self._resources) + self._entering >= self._limits.peers:
-            self.blocked(kind)
+            self.count_blocked(kind)
             raise unavailable("this gateway is full", retry_after_s=FULL_RETRY_S, reason="gateway-full")
         if kind == "whep" and stream is not None and len(stream.audience.viewers) >= self._limits.viewers_per_session:
-            self.blocked(kind)
+            self.count_blocked(kind)
             detail = f"{session} has all the viewers that it may have here"
             raise unavailable(detail, retry_after_s=FULL_RETRY_S, reason="session-full")
+
         self._entering += 1
         try:
             yield
         finally:
             self._entering -= 1
 
-    def blocked(self, kind: Kind) -> None:
+    def count_blocked(self, kind: Kind) -> None:
         """Count a client that was turned away for want of capacity."""
         self.shared.metrics.blocked.labels(role="publish" if kind == "whip" else "view").inc()
 
@@ -116,31 +125,33 @@ class Hub:
         stream.audience.listeners.discard(listener)
         self.drop_if_unused(stream)
 
-    def bucket(self, *, rate_per_s: float, burst: float) -> TokenBucket:
-        """A bucket that starts full now."""
-        return TokenBucket(rate_per_s=rate_per_s, burst=burst, now_s=self.shared.clock.monotonic())
+    def message_bucket(self) -> TokenBucket:
+        """What a new client may send over its data channel."""
+        return TokenBucket(rate_per_s=MESSAGES_PER_S, burst=MESSAGE_BURST, now_s=self.shared.clock.monotonic())
 
     def tick(self) -> None:
-        """Several times a second."""
+        """Time passes; several times a second."""
         publishers = sum(stream.audience.publisher is not None for stream in self._streams.values())
         self.shared.metrics.publishers.set(publishers)
+
         for stream in self.streams:
-            if stream.over:
+            if stream.end_reason:
                 self._end(stream)
             else:
                 stream.tick()
 
     def _end(self, stream: LiveStream) -> None:
-        """The session is over: its clients are told and closed; a new session of that name gets a stream of its own."""
+        """The session is over: its clients are told and closed."""
+        # A new session of that name gets a stream of its own at once.
         del self._streams[stream.session]
 
         async def end() -> None:
             try:
-                await stream.end(stream.over)
+                await stream.end(stream.end_reason)
             finally:
                 stream.close()
 
-        self.afterwards(end(), name=f"end of {stream.session}")
+        self.start(end(), name=f"end of {stream.session}")
 
     def drop_if_unused(self, stream: LiveStream) -> None:
         """Forget a stream that nobody uses."""
@@ -148,8 +159,8 @@ class Hub:
             del self._streams[stream.session]
             stream.close()
 
-    def afterwards(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
-        """Do it beside everything else."""
+    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Do this beside everything else; it ends with the hub."""
         self._chores.start(work, name=name)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""What a gateway does all the time: sweep expired sessions, follow events, keep its own slots alive, write back.
+"""What a gateway does all the time: sweep expired sessions, follow events, keep its publishers' slots, write back.
 
-Any gateway does this for all; two that do the same at once only repeat each other. Every one is a loop that outlives
-its errors and says when it last succeeded, so that `/healthz` can tell a stuck one.
+Each gateway does this for all sessions. Two that do the same at once only repeat each other. Each task is a loop that
+outlives its errors and tells when it last came round, so that `/healthz` finds a stuck one.
 """
 
 import asyncio
@@ -68,8 +68,10 @@ class MaintenanceLoops:
         self._jitter = hub.shared.jitter
         self._tasks: list[asyncio.Task[None]] = []
         self._last_round_s: dict[str, float] = {}
-        self._orphans: dict[str, tuple[float, int]] = {}  # session -> when to claim it again, tries
-        self._after = "0-0"  # the newest event that was read
+        # Sessions whose worker's lease ran out: when to claim each again, and how often that was tried.
+        self._orphans: dict[str, tuple[float, int]] = {}
+        # The newest event that was read.
+        self._after = "0-0"
         self._following = False
         self._redis_was_gone = False
         self._touch_due_s = 0.0
@@ -131,20 +133,26 @@ class MaintenanceLoops:
         self._metrics.redis_up.set(0)
 
     async def _redis_answers(self) -> None:
-        """Redis answers; if it was away, it may have lost its data: write back the records of what lives here, so that
-        the workers can reassert what they serve."""
+        """Redis answers. If it may have lost its data, write back the records of the sessions that live here.
+
+        Without its record a session's worker could not reassert that it serves it.
+        """
         self._metrics.redis_up.set(1)
+
         newest = await self._claims.last_event()
         if _position(newest) < _position(self._after):
             # Redis came back empty before anybody noticed that it was away.
             self._redis_was_gone = True
             self._after = newest
+
+        # A record that is missing for a moment only may be between a deletion and its event.
         lost = [stream for stream in self._hub.streams if stream.missing_since_s is not None]
         patient_s = self._clock.monotonic() - MISSING_S
         if not self._redis_was_gone and all((stream.missing_since_s or 0.0) > patient_s for stream in lost):
             return
+
         for stream in self._hub.streams:
-            if not stream.over and await self._claims.record(stream.session) is None:
+            if not stream.end_reason and await self._claims.record(stream.session) is None:
                 await self._claims.create(stream.record)
                 logger.warning("%s: Redis had lost its record; written back", stream.session)
         self._redis_was_gone = False
@@ -154,13 +162,17 @@ class MaintenanceLoops:
     async def _sweep(self) -> None:
         expired = await self._claims.expire()
         await self._redis_answers()
+
+        # A worker's death makes many orphans at once: the jitter spreads their claims.
         now_s = self._clock.monotonic()
         for session in expired[: MAX_ORPHANS - len(self._orphans)]:
             logger.warning("%s: the lease of its worker ran out", session)
             self._orphans[session] = now_s + self._jitter.uniform(0, RECLAIM_JITTER_S), 0
+
         for session, (due_s, tries) in list(self._orphans.items()):
             if now_s >= due_s:
                 await self._claim_again(session, tries)
+
         if now_s >= self._count_due_s:
             self._count_due_s = now_s + COUNT_EVERY_S
             await self._count_phases()
@@ -194,7 +206,7 @@ class MaintenanceLoops:
         for stream in self._hub.streams:
             if stream.wanted:
                 await self._claims.touch(stream.session)
-                stream.outdated()  # should an event ever be missed
+                stream.refresh()  # should an event ever be missed
 
     async def post_figures(self) -> None:
         """Replace what the board says of the sessions here: what has left is gone from it, too."""
@@ -238,13 +250,13 @@ class MaintenanceLoops:
         match event.kind:
             case EventKind.FORGOTTEN:
                 if stream is not None and stream.record.created_ms < at_ms:
-                    stream.over = "the session was deleted"
+                    stream.end_reason = "the session was deleted"
                 await self._session_data.clear(event.session)
             case EventKind.CONTROL if stream is not None:
                 stream.nudge()
-                stream.outdated()
+                stream.refresh()
             case _ if stream is not None:
-                stream.outdated()
+                stream.refresh()
 
 
 def _position(event: str) -> tuple[int, int]:

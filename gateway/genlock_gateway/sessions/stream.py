@@ -38,7 +38,7 @@ class LiveStream:
     """The one mutable object of a session here.
 
     It is idle until a publisher or a viewer enters. Then its upstream claims, opens and moves, until the last one has
-    left (idle again) or the session is `over`. `Hub` makes it on demand, and drops it when nobody uses it any more.
+    left (idle again) or the session has an `end_reason`. `Hub` makes it on demand, and drops it when nobody uses it.
     """
 
     def __init__(self, record: SessionRecord, shared: SharedParts) -> None:
@@ -63,9 +63,11 @@ class LiveStream:
             stats=self.stats,
             metrics=shared.metrics,
         )
+        self.end_reason = ""
+        """Why the session has ended; empty while it has not."""
+        self.missing_since_s: float | None = None
+        """Since when Redis has no record of it."""
         self._shared = shared
-        self.over = ""  # why the session has ended
-        self.missing_since_s: float | None = None  # since when Redis has no record of it
         self._chores = OwnedTasks()
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -73,10 +75,12 @@ class LiveStream:
 
     @property
     def wanted(self) -> bool:
+        """Somebody publishes or watches here, so the session has to run."""
         return self.audience.publisher is not None or bool(self.audience.viewers)
 
     @property
     def unused(self) -> bool:
+        """Nobody here has anything to do with the session."""
         return not self.wanted and not self.audience.listeners
 
     @property
@@ -90,10 +94,12 @@ class LiveStream:
 
     def view(self, *, gpus: int | None = None) -> SessionView:
         """The session as the API shows it; `gpus` are its worker's, where the caller knows them."""
+        owner = self.record.owner
         stats = self.stats.report(
-            viewers=len(self.audience.viewers), worker=None if self.record.owner is None else self.record.owner.name,
+            viewers=len(self.audience.viewers),
+            worker=None if owner is None else owner.name,
             epoch=self.record.epoch,
-        )  # fmt: skip
+        )
         return view_of(
             self.record,
             phase=self.phase,
@@ -109,6 +115,7 @@ class LiveStream:
         """A publisher or a viewer is here; returns the publisher that it takes over from."""
         previous: PeerResource | None = None
         self._count_losses()
+
         if resource.kind == "whip":
             previous = self.audience.publisher
             self.audience.publisher = resource
@@ -116,14 +123,17 @@ class LiveStream:
         else:
             self.audience.viewers.add(resource)
             self._tell_codecs()
-        self._shared.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
+
+        self._count_viewers()
         self.upstream.want(claim)
         self.changed()
         return previous
 
     def leave(self, resource: PeerResource) -> None:
         """Its peer is closed."""
+        # The figures of a publisher's peer are gone with it.
         self._count_losses()
+
         if resource is self.audience.publisher:
             self.audience.publisher = None
             self.source.ended(resource.run)
@@ -134,7 +144,8 @@ class LiveStream:
                 self.stats.rest()
         else:
             return
-        self._shared.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
+
+        self._count_viewers()
         if not self.wanted:
             self.upstream.unwant()
             self.stats.forget_report()
@@ -157,26 +168,34 @@ class LiveStream:
     # -- time and the record ----------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Several times a second: silence, retries, what is due to be told."""
+        """Time passes; several times a second."""
         self.upstream.tick()
         self._count_losses()
         if self.upstream.leaving is not None and self.output.may_leave(self.upstream.epochs):
-            self.upstream.leave_old()
+            self.upstream.close_leaving()
         self.audience.tick(self.view, self._shared.clock.monotonic())
 
     def updated(self, record: SessionRecord) -> None:
-        """Redis tells a newer record."""
+        """Redis has this record now."""
+        # Two reads may overtake each other.
         if record.epoch < self.record.epoch:
             return
+
         moved = record.epoch > self.record.epoch and record.owner != self.record.owner
         paused = record.control.get("paused")
         self.record = record
-        if record.finished:
-            self.over = self.over or f"the session has ended{f' ({record.reason})' if record.reason else ''}"
+
+        if record.finished and not self.end_reason:
+            self.end_reason = f"the session has ended ({record.reason})" if record.reason else "the session has ended"
+
+        # Somebody else moved the session because of a fault, and viewers have seen nothing of its new worker yet.
         if moved and record.phase is Phase.RECOVERING and record.epoch > self.output.shown_epoch:
             self.moving(_cause(record.reason))
+
+        # A pause is no freeze.
         if paused is not None and paused.value == "true":
             self.stats.rest()
+
         if not record.finished:
             self.upstream.follow(record)
         self.changed()
@@ -196,9 +215,9 @@ class LiveStream:
         self._chores.cancel()
         self._shared.metrics.drop_session(self.session)
 
-    # -- from the worker's side -------------------------------------------------------------------------------------
+    # -- from the upstream ------------------------------------------------------------------------------------------
 
-    def request(self, claim: Claim) -> Open:
+    def open_request(self, claim: Claim) -> Open:
         subscription = Subscription(
             session=self.session,
             epoch=claim.epoch,
@@ -226,6 +245,7 @@ class LiveStream:
             self.stats.reported(stats.report)
 
     def moving(self, cause: MoveCause) -> None:
+        # A polite move shows no gap: its old worker is shown until its new one is.
         if cause not in (MoveCause.DRAIN, MoveCause.REQUESTED) and self.output.lose():
             self.stats.fault(cause)
             self.changed()
@@ -233,14 +253,17 @@ class LiveStream:
     def changed(self) -> None:
         claim = self.upstream.situation.claim
         if claim is not None and claim.epoch > self.record.epoch:
-            self.outdated()
+            self.refresh()
         self.audience.state_changed = True
 
-    def outdated(self) -> None:
+    def refresh(self) -> None:
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = self._chore(self._refresh(), name=f"record of {self.session}")
+            self._refreshing = self._chore(self._read_record(), name=f"record of {self.session}")
 
     # -- within -----------------------------------------------------------------------------------------------------
+
+    def _count_viewers(self) -> None:
+        self._shared.metrics.viewers.labels(session=self.session).set(len(self.audience.viewers))
 
     def _count_losses(self) -> None:
         fan_outs = (fanout.figures for fanout in self.output.fanouts.values())
@@ -262,7 +285,7 @@ class LiveStream:
     async def _set_live(self, epoch: int) -> None:
         await self._shared.claims.set_phase(self.session, epoch, Phase.LIVE)
 
-    async def _refresh(self) -> None:
+    async def _read_record(self) -> None:
         record = await self._shared.claims.record(self.session)
         if record is not None:
             self.missing_since_s = None

@@ -158,7 +158,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
 def _shown(gateway: Gateway, record: SessionRecord, *, gpus: int | None = None) -> SessionView:
     """The session with what this gateway knows of it."""
     stream = gateway.hub.find(record.name)
-    if stream is None or stream.over:
+    if stream is None or stream.end_reason:
         return view_of(record, gpus=gpus)
     stream.updated(record)
     return stream.view(gpus=gpus)

@@ -1,7 +1,7 @@
-"""The side of a live session that faces its worker: its claim, its channel, and the moves between workers.
+"""Where a live session stands with its worker: its claim, its channel, and the moves between workers.
 
-`mover.decide` says what to do; here it is done, in Redis (through `claiming`) and on the links, and what comes of it is
-fed back. Media and everything else that a worker says goes to the `Stream` that owns this side.
+`mover.decide` says what to do. Here it is done, in Redis (through `claiming`) and on the links, and the result is fed
+back to `decide`. Frames go to the `Output`, everything else that a worker says to the `Stream`.
 """
 
 import asyncio
@@ -41,10 +41,10 @@ UNKNOWN_RETRY_S = 1.0
 
 
 class Stream(Protocol):
-    """What this side needs of its session, and tells it."""
+    """The session that an upstream belongs to."""
 
-    def request(self, claim: Claim) -> Open:
-        """The words with which a channel under `claim` is opened."""
+    def open_request(self, claim: Claim) -> Open:
+        """The message with which a channel under `claim` is opened."""
 
     def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
         """The worker serves the session in the channel; `moved`: under a newer claim than the one served before."""
@@ -52,16 +52,20 @@ class Stream(Protocol):
     def live(self, epoch: int) -> None:
         """Viewers see the first frame of `epoch`."""
 
-    def key_frame_wanted(self) -> None: ...
-    def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None: ...
+    def key_frame_wanted(self) -> None:
+        """The worker cannot decode the source without a key frame."""
+
+    def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None:
+        """The worker's figures came."""
+
     def moving(self, cause: MoveCause) -> None:
         """The session leaves its worker: from now on viewers may see the gap."""
 
     def changed(self) -> None:
         """The situation is another one."""
 
-    def outdated(self) -> None:
-        """The record in Redis says more than this side knows."""
+    def refresh(self) -> None:
+        """The record in Redis has to be read again: it is newer than what this gateway knows."""
 
 
 class Output(Protocol):
@@ -72,19 +76,23 @@ class Output(Protocol):
 
 
 class Upstream:
-    """Where a session stands with its worker. Moved by `want`, `unwant`, `follow`, `tick` and the link's events."""
+    """Moved by `want`, `unwant`, `follow`, `tick` and the link's events; owns the session's current epoch.
+
+    `situation` says how far it is. `channel` is the one under the situation's claim, and open once `serving` gives it.
+    `leaving` is the channel of the epoch before, while a polite move lasts.
+    """
 
     def __init__(self, session: str, *, stream: Stream, output: Output, shared: SharedParts) -> None:
         self.session = session
         self.situation = Situation()
-        self.channel: WorkerChannel | None = None  # of the situation's claim; open once `serving`
-        self.leaving: WorkerChannel | None = None  # of the epoch before, while a polite move lasts
+        self.channel: WorkerChannel | None = None
+        self.leaving: WorkerChannel | None = None
         self._stream = stream
         self._output = output
         self._shared = shared
         self._claiming = Claiming(session, shared)
         self._tasks = OwnedTasks()
-        self._acting: dict[Action, asyncio.Task[None]] = {}  # the newest of each kind
+        self._actions: dict[Action, asyncio.Task[None]] = {}  # the newest of each kind
 
     @property
     def serving(self) -> WorkerChannel | None:
@@ -96,30 +104,31 @@ class Upstream:
         """The epochs whose frames may be shown now."""
         claim = self.situation.claim
         return mover.Epochs(
-            current=0 if claim is None else claim.epoch, leaving=None if self.leaving is None else self.leaving.epoch
+            current=0 if claim is None else claim.epoch,
+            leaving=None if self.leaving is None else self.leaving.epoch,
         )
 
     def want(self, claim: Claim | None = None) -> None:
         """Have the session run; `claim` if the caller has asked for it already."""
-        self._happened(mover.SessionWanted(claim))
+        self._decide(mover.SessionWanted(claim))
 
     def unwant(self) -> None:
         """Nobody here needs it any more."""
-        self._happened(mover.SessionUnwanted())
+        self._decide(mover.SessionUnwanted())
 
     def follow(self, record: SessionRecord) -> None:
         """Somebody else moved or claimed the session: go with the newer epoch."""
         claim = claim_of(record)
         if claim is not None:
-            self._happened(mover.Claimed(claim))
+            self._decide(mover.Claimed(claim))
 
     def tick(self) -> None:
         """Time passes; several times a second."""
         if self.situation.stage is not MoveStage.IDLE:
             quiet_s = math.inf if self.channel is None else self.channel.quiet_s
-            self._happened(mover.Tick(quiet_s))
+            self._decide(mover.Tick(quiet_s))
 
-    def leave_old(self) -> None:
+    def close_leaving(self) -> None:
         """The leaving worker is not needed any more."""
         if self.leaving is not None:
             self.leaving.close("handed over")
@@ -128,83 +137,91 @@ class Upstream:
     def close(self, reason: str) -> None:
         """End all that is under way."""
         self._tasks.cancel()
-        self._acting.clear()
-        self.leave_old()
+        self._actions.clear()
+        self.close_leaving()
         if self.channel is not None:
             self.channel.close(reason)
             self.channel = None
 
     # -- deciding ---------------------------------------------------------------------------------------------------
 
-    def _happened(self, event: mover.Event) -> None:
+    def _decide(self, event: mover.Event) -> None:
         before = self.situation
         self.situation, action = mover.decide(before, event, self._shared.clock.monotonic())
+
         if action is Action.CLOSE:
             self.close("nobody watches")
         elif action is not None:
             self._act(action, self.situation)
+
         if (before.stage, before.claim) != (self.situation.stage, self.situation.claim):
             logger.debug("%s: %s after %s", self.session, self.situation.stage, type(event).__name__)
             self._stream.changed()
 
     def _act(self, action: Action, situation: Situation) -> None:
-        """Start the action; the one that is under way is overtaken."""
+        """Start the action. If one of its kind is under way, its situation is no more, and it ends."""
         effects: dict[Action, Callable[[Situation], Awaitable[None]]] = {
             Action.CLAIM: self._claim,
             Action.OPEN: self._open,
             Action.EXAMINE: self._examine,
             Action.MOVE: self._move,
         }
-        overtaken = self._acting.pop(action, None)
+
+        overtaken = self._actions.pop(action, None)
         if overtaken is not None:
             overtaken.cancel()
-        work = self._guarded(effects[action], situation)
-        self._acting[action] = self._tasks.start(work, name=f"{action} {self.session}")
+        work = self._carry_out(effects[action], situation)
+        self._actions[action] = self._tasks.start(work, name=f"{action} {self.session}")
 
-    async def _guarded(self, effect: Callable[[Situation], Awaitable[None]], situation: Situation) -> None:
+    async def _carry_out(self, effect: Callable[[Situation], Awaitable[None]], situation: Situation) -> None:
         try:
             await effect(situation)
         except (RedisError, OSError) as error:
             logger.warning("%s: Redis does not answer (%s)", self.session, type(error).__name__)
-            self._happened(mover.Unclaimed())
+            self._decide(mover.Unclaimed())
         except NoCapacity as error:
-            self._happened(mover.Unclaimed(self._jittered(error.retry_after_s)))
+            self._decide(mover.Unclaimed(self._retry_s(error.retry_after_s)))
         except StaleEpoch:
-            self._happened(mover.Lapsed())
+            self._decide(mover.Lapsed())
         except UnknownSession as error:
             logger.info("%s", error)
-            self._stream.outdated()
-            self._happened(mover.Unclaimed(UNKNOWN_RETRY_S))
+            self._stream.refresh()
+            self._decide(mover.Unclaimed(UNKNOWN_RETRY_S))
         except Exception:
             logger.exception("%s: an action failed", self.session)
-            self._happened(mover.Unclaimed())
+            self._decide(mover.Unclaimed())
 
     # -- effects ----------------------------------------------------------------------------------------------------
 
     async def _claim(self, _: Situation) -> None:
-        self._happened(await self._claiming.claim())
+        self._decide(await self._claiming.claim())
 
     async def _open(self, situation: Situation) -> None:
         claim = situation.claim
         if claim is None:
             return
-        self._make_way(claim)
+        self._replace_channel(claim)
+
         try:
-            channel = await self._shared.links.open(claim, self._stream.request(claim), self._heard)
+            channel = await self._shared.links.open(claim, self._stream.open_request(claim), self._on_event)
         except LinkDown as down:
-            self._happened(mover.LinkLost(claim.epoch, gone=down.cause is CloseCause.REFUSED))
+            self._decide(mover.LinkLost(claim.epoch, gone=down.cause is CloseCause.REFUSED))
             return
+
+        # Meanwhile the session may have got a newer claim, or nobody may need it any more.
         if self.situation.claim == claim and self.channel is None:
             self.channel = channel
         else:
             channel.close("overtaken")
 
-    def _make_way(self, claim: Claim) -> None:
-        """The channel before this one: kept beside it if its worker is alive and only hands over, else closed."""
+    def _replace_channel(self, claim: Claim) -> None:
+        """Make room for a channel under `claim`: the one before it becomes the leaving one, or closes."""
         before = self.channel
         self.channel = None
         if before is None:
             return
+
+        # Only a worker that makes progress can go on being shown until its successor's picture is there.
         alive = before.quiet_s < mover.SILENCE_S and not before.connection.closed.done()
         if alive and before.epoch < claim.epoch and self.leaving is None:
             self.leaving = before
@@ -215,7 +232,7 @@ class Upstream:
         if situation.claim is not None:
             event = await self._claiming.examine(situation.claim, quiet_s=self._quiet_s)
             if event is not None:
-                self._happened(event)
+                self._decide(event)
 
     def _quiet_s(self) -> float:
         """For how long the worker has shown no progress; until it has opened, since it was asked to."""
@@ -227,20 +244,25 @@ class Upstream:
         if situation.claim is None or situation.cause is None:
             return
         self._stream.moving(situation.cause)
-        self._happened(await self._claiming.move(situation.claim, situation.cause))
+        self._decide(await self._claiming.move(situation.claim, situation.cause))
 
-    def _jittered(self, wish_s: float) -> float:
-        """At most the wish: it is for strangers, and every gateway that waits asks at another moment."""
-        return min(wish_s, mover.backoff_s(self.situation.failures)) * self._shared.jitter.uniform(0.75, 1.25)
+    def _retry_s(self, asked_s: float) -> float:
+        """When to ask for capacity again. Redis asks clients to wait `asked_s`; a gateway that has viewers asks sooner.
+
+        The jitter lets each gateway that waits ask at another moment.
+        """
+        return min(asked_s, mover.backoff_s(self.situation.failures)) * self._shared.jitter.uniform(0.75, 1.25)
 
     # -- the link ---------------------------------------------------------------------------------------------------
 
-    def _heard(self, channel: WorkerChannel, event: ChannelEvent) -> None:
+    def _on_event(self, channel: WorkerChannel, event: ChannelEvent) -> None:
         if channel is self.leaving:
-            self._heard_of_leaving(channel, event)
+            self._on_event_of_leaving(channel, event)
             return
+        # What comes through a channel of any other claim is stale.
         if self.situation.claim != channel.claim:
             return
+
         match event:
             case MediaReceived():
                 self._frame(channel, event)
@@ -251,20 +273,20 @@ class Upstream:
             case ChannelOpened():
                 self.channel = channel
                 served = self.situation.served
-                self._happened(mover.WorkerAccepted(channel.epoch))
+                self._decide(mover.WorkerAccepted(channel.epoch))
                 if self.situation.stage is MoveStage.SERVING:
                     self._stream.opened(channel, moved=served is not None and served.epoch < channel.epoch)
             case ChannelRefused():
                 logger.info("%s: %s refused: %s %s", self.session, channel.claim.worker, event.reason, event.message)
                 self._closed(channel, mover.WorkerRefused(channel.epoch, event.reason.value))
                 if event.epoch > channel.epoch:
-                    self._stream.outdated()
+                    self._stream.refresh()
             case ChannelClosed():
                 self._closed(channel, mover.WorkerRefused(channel.epoch, "not-owner"))
-                self._stream.outdated()
+                self._stream.refresh()
             case HandedOver():
                 if event.epoch > channel.epoch:
-                    self._stream.outdated()
+                    self._stream.refresh()
             case LinkDown():
                 self._closed(channel, mover.LinkLost(channel.epoch, gone=event.cause is CloseCause.REFUSED))
             case _:
@@ -278,13 +300,13 @@ class Upstream:
         channel.close("")
         if self.channel is channel:
             self.channel = None
-        self._happened(event)
+        self._decide(event)
 
-    def _heard_of_leaving(self, channel: WorkerChannel, event: ChannelEvent) -> None:
+    def _on_event_of_leaving(self, channel: WorkerChannel, event: ChannelEvent) -> None:
         match event:
             case MediaReceived():
                 self._frame(channel, event)
             case ChannelClosed() | LinkDown():
-                self.leave_old()
+                self.close_leaving()
             case _:
-                pass  # the worker that goes has no say any more
+                pass  # nothing else that a leaving worker says counts

@@ -54,4 +54,4 @@ class SignalledPeer:
         logger.info("%s: a %s peer has gone: %s", known[0].session, self._role, reason)
         self._gateway.hub.remove(self.resource)
         if self._on_closed is not None:
-            self._gateway.hub.afterwards(self._on_closed(), name=f"end of peer {self.resource.id}")
+            self._gateway.hub.start(self._on_closed(), name=f"end of peer {self.resource.id}")

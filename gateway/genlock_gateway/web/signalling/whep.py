@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.rtc.sdp.offer_error import OfferError
-from genlock_gateway.sessions.audience import MESSAGE_BURST, MESSAGES_PER_S, PeerResource
+from genlock_gateway.sessions.audience import PeerResource
 from genlock_gateway.web.signalling.offers import (
     Admitted,
     admit,
@@ -33,7 +33,7 @@ def router(gateway: Gateway) -> APIRouter:
         """Watch: an SDP offer in, an SDP answer out."""
         began_s = time.perf_counter()
         admitted = await admit(gateway, request, namespace, name, "whep")
-        with gateway.hub.room(admitted.record.name, "whep"):
+        with gateway.hub.reserve(admitted.record.name, "whep"):
             return await _enter(gateway, admitted, began_s)
 
     return routes
@@ -55,7 +55,7 @@ async def _enter(gateway: Gateway, admitted: Admitted, began_s: float) -> Respon
         peer=peer,
         etag=new_etag(),
         may_control=admitted.may_control,
-        messages=gateway.hub.bucket(rate_per_s=MESSAGES_PER_S, burst=MESSAGE_BURST),
+        messages=gateway.hub.message_bucket(),
     )
     listener.resource = resource
     gateway.hub.add(stream, resource)

@@ -12,7 +12,7 @@ from genlock_gateway.access.problems import Problem
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
 from genlock_gateway.rtc.sdp.offer import parse_offer
 from genlock_gateway.rtc.sdp.offer_error import OfferError
-from genlock_gateway.sessions.audience import MESSAGE_BURST, MESSAGES_PER_S, PeerResource
+from genlock_gateway.sessions.audience import PeerResource
 from genlock_gateway.web.signalling.offers import (
     Admitted,
     admit,
@@ -42,7 +42,7 @@ def router(gateway: Gateway) -> APIRouter:
             parse_offer(admitted.sdp, role="publisher")  # before the slot: a broken offer takes nothing over
         except OfferError as error:
             raise refused(error) from error
-        with gateway.hub.room(admitted.record.name, "whip"):
+        with gateway.hub.reserve(admitted.record.name, "whip"):
             return await _enter(gateway, admitted, publisher_key(request), began_s)
 
     return routes
@@ -76,7 +76,7 @@ async def _enter(gateway: Gateway, admitted: Admitted, key: str, began_s: float)
         peer=peer,
         etag=new_etag(),
         may_control=True,
-        messages=gateway.hub.bucket(rate_per_s=MESSAGES_PER_S, burst=MESSAGE_BURST),
+        messages=gateway.hub.message_bucket(),
         key=key,
         run=slot.run,
     )

@@ -71,7 +71,7 @@ class Stream:
         self.frames: list[int] = []
         self.moved: list[bool] = []
 
-    def request(self, claim: Claim) -> Open:
+    def open_request(self, claim: Claim) -> Open:
         return Open(session=claim.session, epoch=claim.epoch, gateway="g0")
 
     def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
@@ -86,7 +86,7 @@ class Stream:
     def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None: ...
     def moving(self, cause: MoveCause) -> None: ...
     def changed(self) -> None: ...
-    def outdated(self) -> None: ...
+    def refresh(self) -> None: ...
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ async def test_a_worker_that_makes_progress_is_the_leaving_one_of_a_newer_epoch(
     second.accept()
     second.send()
     assert (stream.frames, stream.moved) == ([7, 8], [False, True])
-    upstream.leave_old()
+    upstream.close_leaving()
     assert upstream.epochs == Epochs(8)
     first.send()
     assert stream.frames == [7, 8], "the epoch that was left is stale"
