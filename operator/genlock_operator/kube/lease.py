@@ -20,7 +20,7 @@ GIVE_UP_AFTER_S: Final = 3.0
 
 @dataclass(slots=True)
 class LeaseCandidate:
-    """One replica's view of the lease. `wanted` says what to write; `written` and `seen` what became of it.
+    """One replica's view of the lease. `wanted` says what to write; `written` and `lost` tell it what became of that.
 
     Follower until `written` tells of its own spec; holder until `lost`, or until it writes `released`.
     """

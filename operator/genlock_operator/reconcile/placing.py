@@ -27,7 +27,7 @@ class Placer:
     """How often pools and profiles had changed when that was read."""
 
     def placement_of(self, session: ResolvedSession) -> Placement | Unplaceable:
-        """As `placement_of` for these caches."""
+        """The placement by the pools and profiles as they are now."""
         self._forget_what_is_old()
         asked = _shape_of(session)
         known = self._known.get(asked)
@@ -64,24 +64,28 @@ def _shape_of(session: ResolvedSession) -> object:
 
 
 def offer_of(pool: PoolResource) -> object:
-    """All of a pool that placement goes by; most of its changes are others."""
+    """All of a pool that placement goes by. Most changes of a pool, its status above all, change none of it."""
     spec = pool.spec
     return pool.meta.key, pool.meta.uid, pool.meta.deleting, spec.model, spec.gpu, spec.session_namespaces
 
 
 def placement_of(session: ResolvedSession, caches: Caches) -> Placement | Unplaceable:
-    """The session's placement by the pools and profiles as they are now; the cheapest pool first."""
+    """The session's placement by these pools and profiles; the cheapest pool first."""
     pools = [pool for pool in caches.pools if serves(pool, session.key.namespace)]
     fitting = [pool for pool in pools if pool.spec.model == session.model]
     if not fitting:
         return place(session, (), [shape(pool) for pool in pools])
+
+    # Each pool is sized by the profiles of its own namespace, so each is asked for on its own.
     found = [place(session, _rows(caches, pool), [shape(pool)]) for pool in fitting]
     placements = sorted((one for one in found if isinstance(one, Placement)), key=lambda one: _rank(session, one))
     if not placements:
+        # One reason stands for all of them; where they differ, it is that none of the pools fits.
         refused = [one for one in found if isinstance(one, Unplaceable)]
         kinds = {one.kind for one in refused}
         kind = kinds.pop() if len(kinds) == 1 else UnplaceableKind.NO_POOL_OF_SHAPE
         return Unplaceable(kind, tuple(dict.fromkeys(reason for one in refused for reason in one.reasons)))
+
     first = placements[0]
     return Placement(
         choices=tuple(choice for one in placements for choice in one.choices),

@@ -1,7 +1,7 @@
 """The records that several sessions' plans ask for at the same moment, in one round trip to Redis.
 
-Nothing is kept: who asks gets what Redis says after the question. Thousands of sessions that are looked at one after
-the other, as by a new leader, cost a round trip for as many as are worked on at once.
+Nothing is kept: each question is answered by what Redis says after it was asked. A new leader looks at thousands of
+sessions; this costs it one round trip for as many as are worked on at once.
 """
 
 import asyncio
@@ -34,8 +34,10 @@ class RecordReader:
 
     async def _read(self) -> None:
         while self._asked:
-            await asyncio.sleep(0)  # whoever is about to ask asks along
-            questions, self._asked = self._asked, []
+            # Tasks that ask in this turn of the loop are answered by the same reading.
+            await asyncio.sleep(0)
+            questions = self._asked
+            self._asked = []
             await self._answer(questions)
 
     async def _answer(self, questions: list[_Question]) -> None:
@@ -47,7 +49,8 @@ class RecordReader:
             if len(questions) == 1:
                 _refuse(questions, error)
                 return
-            for question in questions:  # one that cannot be read is in nobody else's way
+            # One of them cannot be read: each is asked for alone, so that the others get theirs.
+            for question in questions:
                 await self._answer([question])
         else:
             for session, answer in questions:

@@ -27,7 +27,7 @@ LEAVING_TAINTS: Final = frozenset({
     "ToBeDeletedByClusterAutoscaler", "DeletionCandidateOfClusterAutoscaler", "karpenter.sh/disrupted",
     "node.kubernetes.io/out-of-service", "node.cloudprovider.kubernetes.io/shutdown",
 })  # fmt: skip
-"""Taints that say of a node that it goes. NoExecute alone does not: whoever does not tolerate it is gone already."""
+"""Taints that say of a node that it goes. NoExecute alone does not: pods that do not tolerate it are gone already."""
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -97,10 +97,14 @@ def pod_of(body: Mapping[str, Any]) -> PodFacts | None:
     annotations = body["metadata"].get("annotations") or {}
     if POOL_LABEL not in labels or labels.get(ROLE_LABEL) not in set(PodRole):
         return None
-    meta, status = meta_of(body), body.get("status") or {}
+
+    meta = meta_of(body)
+    spec = body.get("spec") or {}
+    status = body.get("status") or {}
     conditions = {one["type"]: one for one in status.get("conditions") or ()}
     container: Mapping[str, Any] = next(iter(status.get("containerStatuses") or ()), {})
-    scheduled, ready = conditions.get("PodScheduled", {}), conditions.get("Ready", {})
+    scheduled = conditions.get("PodScheduled", {})
+    ready = conditions.get("Ready", {})
     return PodFacts(
         meta=meta,
         pool=f"{meta.namespace}/{labels[POOL_LABEL]}",
@@ -109,7 +113,7 @@ def pod_of(body: Mapping[str, Any]) -> PodFacts | None:
         state=labels.get(STATE_LABEL, ""),
         phase=status.get("phase", ""),
         ready=ready.get("status") == "True",
-        node=(body.get("spec") or {}).get("nodeName") or "",
+        node=spec.get("nodeName") or "",
         scheduled_ms=_since(scheduled),
         started_ms=milliseconds(((container.get("state") or {}).get("running") or {}).get("startedAt")),
         ready_ms=_since(ready),
@@ -118,7 +122,7 @@ def pod_of(body: Mapping[str, Any]) -> PodFacts | None:
         drain_asked=DRAIN_ANNOTATION in annotations,
         draining_since_ms=milliseconds(annotations.get(DRAINING_SINCE_ANNOTATION)),
         protected=all(annotations.get(key) == value for key, value in KEEP_ANNOTATIONS.items()),
-        told=_variable(body.get("spec") or {}, MEASURED_VARIABLE),
+        told=_variable(spec, MEASURED_VARIABLE),
     )
 
 
@@ -145,6 +149,7 @@ def _json(value: Any) -> bytes:
 
 
 def _since(condition: Mapping[str, Any]) -> int:
+    """Since when the condition is true, 0 if it is not."""
     return milliseconds(condition.get("lastTransitionTime")) if condition.get("status") == "True" else 0
 
 
@@ -163,7 +168,8 @@ def _unschedulable(scheduled: Mapping[str, Any]) -> str:
 def _failing(status: Mapping[str, Any], container: Mapping[str, Any]) -> str:
     """Why the container does not run; the kubelet's own refusal of the pod counts as well."""
     state = container.get("state") or {}
-    waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated") or {}
     if waiting.get("reason") and waiting["reason"] not in _STARTING:
         return _sentence(waiting)
     if ended:

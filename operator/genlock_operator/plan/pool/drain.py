@@ -1,8 +1,8 @@
-"""Who has to leave whatever the scale, and how: closed, its sessions moved, deleted when nobody is left.
+"""Which workers have to leave, whatever the scale; and how: closed, its sessions moved, deleted when none is left.
 
-A session is never cut: one that finds no room elsewhere is served on, and the drain says that it is overdue. Once it
-began, a drain goes on even if its reason is gone (a node that was uncordoned), as a closed worker is not opened again:
-it is replaced.
+A session is never cut. One that finds no room elsewhere is served on, and the drain says that it is overdue. A drain
+that began goes on even if its reason is gone (a node that was uncordoned): a closed worker is not opened again, it is
+replaced.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Leaver:
 
 
 def must_leave(members: Members, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> tuple[Leaver, ...]:
-    """Who cannot stay, however many are wanted: their node leaves, a person asked, or they are stuck."""
+    """The workers that cannot stay, however many are wanted: their node leaves, a person asked, or they are stuck."""
     stuck = _stuck(members, seen, defaults, now_ms)
     reasons = ((worker, _outer_reason(worker, seen) or stuck.get(worker.name, "")) for worker in members.staying)
     return tuple(Leaver(worker, why) for worker, why in reasons if why)
@@ -55,7 +55,8 @@ def see_out(leaver: Leaver) -> Iterator[CloseWorker | RetirePod | MoveSession]:
 
     Deleting looks for itself whether nobody is left (`RetirePod`), so a worker without sessions needs no more than it.
     """
-    worker, view = leaver.worker, leaver.worker.view
+    worker = leaver.worker
+    view = worker.view
     if view is None or not view.sessions:
         yield RetirePod(worker.pod.meta, None if view is None else view.identity, leaver.why)
     else:
@@ -70,9 +71,11 @@ def mark(worker: Member, *, leaves: bool, now_ms: int) -> MarkPod | None:
 
     A worker that leaves is Serving until its last session has moved: until then nobody else may delete it either.
     """
-    pod, view = worker.pod, worker.view
+    pod = worker.pod
+    view = worker.view
     if view is None:
         return None
+
     serves = bool(view.sessions)
     state = PodState.SERVING if serves else PodState.DRAINING if leaves else PodState.WARM
     annotations: dict[str, str | None] = {}
@@ -109,16 +112,16 @@ def _fails_untold(worker: Member, seen: PoolSeen) -> bool:
 
 
 def _stuck(members: Members, seen: PoolSeen, defaults: WorkerDefaults, now_ms: int) -> dict[str, str]:
-    """By name those that make no progress, or do not start while others do.
-
-    Where most workers are silent, something else may be wrong than they: then one is replaced at a time.
-    """
+    """By name those that make no progress, or do not start while others do."""
     if not seen.store_answers:
         return {}
+
     patience_ms = round(defaults.stuck_after_s * 1_000)
     running = [worker for worker in members.staying if worker.pod.started_ms and not worker.pod.failing]
     silences = {worker.name: _silence(worker, seen, patience_ms, now_ms) for worker in running}
     silent = {name: why for name, why in silences.items() if why}
+
+    # Where most workers are silent, the fault may lie elsewhere: then one is replaced at a time.
     if 2 * len(silent) > len(running):
         settled = not members.leaving and all(worker.pod.ready_ms for worker in members.staying)
         silent = dict([min(silent.items())]) if settled else {}
@@ -127,7 +130,8 @@ def _stuck(members: Members, seen: PoolSeen, defaults: WorkerDefaults, now_ms: i
 
 def _silence(worker: Member, seen: PoolSeen, patience_ms: int, now_ms: int) -> str:
     """Why it counts as stuck; "" if it does not. It has had time to speak since it and Redis have been there."""
-    pod, view = worker.pod, worker.view
+    pod = worker.pod
+    view = worker.view
     if now_ms - max(pod.started_ms, seen.store_since_ms) <= patience_ms:
         return ""
     if view is None:

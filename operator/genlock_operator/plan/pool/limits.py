@@ -1,6 +1,7 @@
-"""What keeps a pool from growing, in the words of whoever refused; and how carefully it tries again.
+"""What keeps a pool from growing, and how carefully it tries again.
 
-A pod that finds no GPU, or whose image does not run, is not helped by another one like it.
+The message is that of the API server, the scheduler or the kubelet. A pod that finds no GPU, or whose image does not
+run, is not helped by another one like it.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Limit:
 
 def limit_of(members: Members, seen: PoolSeen, *, missing: int, asked: int, now_ms: int) -> Limit | None:
     """What stands in the way now. `missing`: workers still to be created; `asked`: wanted, were there no max."""
+    # The nearest reason first: what was refused, what finds no node, what does not run, what does not get ready.
     refused = seen.create_failure
     if refused is not None and missing:
         quota = refused.reason == PoolReason.QUOTA_EXCEEDED.value
@@ -48,6 +50,7 @@ def may_create(members: Members, seen: PoolSeen, missing: int, now_ms: int) -> i
     failing = sum(
         bool(worker.pod.failing) or worker.pod.phase == "Failed" for worker in (*members.current, *members.finished)
     )
+    # A revision of which a worker runs is worth more tries than one of which none ever did.
     proven = any(worker.ready for worker in members.current)
     if any(worker.pod.unschedulable for worker in members.current) or failing >= (MAX_FAILING if proven else 1):
         return 0

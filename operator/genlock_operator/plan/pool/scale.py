@@ -26,8 +26,10 @@ def packed(blocks: Iterable[int]) -> int:
 
 
 def place(blocks: Iterable[int], loads: Iterable[int]) -> list[int]:
-    """The loads of all workers, in ascending order, once each block went, in this order, to the fullest worker with
-    room, as claims do, or to a new one."""
+    """The loads of all workers, in ascending order, once the blocks are placed one after the other.
+
+    Each goes to the fullest worker with room, as claims do, or to a new one.
+    """
     after = sorted(loads)
     for block in blocks:
         fullest = bisect_right(after, CAPACITY - block) - 1
@@ -92,6 +94,8 @@ def victims(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int], coun
     most = max(1, int(len(members.staying) * STEP_SHARE)) - len(members.leaving)
     chosen: list[Member] = []
     left = members
+
+    # One after the other, as who may leave depends on who has left before.
     for worker in _order(members)[:MOST_TRIED]:
         if len(chosen) >= min(count, most):
             break
@@ -134,5 +138,5 @@ def _keeps_buffer(members: Members, spec: WorkerPoolSpec) -> bool:
 
 
 def _stays_enough(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> bool:
-    """Whether the pool is content with who stays: else somebody would be created in the victim's place."""
+    """Whether the pool wants no more workers than stay; else one would be created in the place of the one that left."""
     return wanted_by(members, spec, waiting) <= len(members.staying)

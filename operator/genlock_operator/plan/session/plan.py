@@ -33,11 +33,13 @@ class PlannedActions:
 
 def plan_session(seen: SessionSeen, now_ms: int) -> PlannedActions:
     """The next actions for this session, and its demand."""
-    resource, found = seen.resource, seen.record
+    resource = seen.resource
+    found = seen.record
     if resource is None or resource.meta.deleting:
         # A record without a uid is a gateway's own: no object ever made it, so nothing of it was deleted.
         return PlannedActions(clear_away(found) if found is not None and found.uid else [])
 
+    # A record of an object that is gone is cleared away first, and the end of a session is final.
     facts = facts_of(seen, resource)
     if facts.foreign is not None and facts.foreign.uid:
         return PlannedActions(clear_away(facts.foreign))
@@ -48,6 +50,7 @@ def plan_session(seen: SessionSeen, now_ms: int) -> PlannedActions:
     if facts.record is not None and facts.record.finished:
         return PlannedActions(finish(facts, facts.record, now_ms))
 
+    # The session goes on: its next step, or its status if no step is left to take now.
     demand = demand_of(facts)
     steps = next_steps(facts, now_ms)
     if steps:

@@ -35,7 +35,9 @@ _WHY: Final = {
 
 def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> SessionStatus:
     """The whole status of a session that has not ended, with the newest figures."""
-    seen, record, before = facts.seen, facts.record, facts.stored
+    seen = facts.seen
+    record = facts.record
+    before = facts.stored
 
     # A record that was only just made again has no epoch yet; the last one that was seen stands until it has.
     epoch = record.epoch if record is not None and record.epoch else before.epoch
@@ -71,7 +73,7 @@ def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> Sessi
 
 
 def final_status(facts: SessionFacts, record: SessionRecord, now_ms: int) -> SessionStatus:
-    """The status of a session whose record has finished; what it was is kept, whom it had is not."""
+    """The status of a session whose record has finished: its figures stay, its worker and pool do not."""
     before = facts.stored
     why = _in_words(record) or "it ended"
     verdicts = [
@@ -150,7 +152,8 @@ def _live(facts: SessionFacts, phase: Phase) -> ConditionVerdict:
 
 def _slo_met(facts: SessionFacts) -> ConditionVerdict | None:
     """None: what is stored stands, as nobody measures just now."""
-    session, figures = facts.seen.session, facts.seen.figures
+    session = facts.seen.session
+    figures = facts.seen.figures
     if session is None or figures is None or not _measured(figures):
         if find(facts.stored.conditions, ConditionType.SLO_MET) is not None:
             return None
@@ -170,7 +173,8 @@ def _in_words(record: SessionRecord) -> str:
 
 
 def _figures(facts: SessionFacts, now_ms: int) -> Figures | None:
-    given, before = facts.seen.figures, facts.stored.figures
+    given = facts.seen.figures
+    before = facts.stored.figures
     if given is None or (before is None and not _measured(given)):
         return before
     return Figures(
@@ -195,7 +199,8 @@ def _rounded(milliseconds: float | None) -> float | None:
 
 def _steps(facts: SessionFacts) -> int | None:
     """In use as measured, else as last asked for at a gateway, else as the spec has it."""
-    seen, record = facts.seen, facts.record
+    seen = facts.seen
+    record = facts.record
     if seen.figures is not None and 1 <= seen.figures.steps <= 4:
         return seen.figures.steps
     said = record.control.get("steps") if record is not None else None
@@ -207,7 +212,8 @@ def _steps(facts: SessionFacts) -> int | None:
 
 def _gpus(facts: SessionFacts) -> tuple[int | None, float | None]:
     """The owner's GPUs, and this session's share of them."""
-    worker, record = facts.seen.worker, facts.record
+    worker = facts.seen.worker
+    record = facts.record
     if record is None or worker is None or facts.owner != worker.identity:
         return None, None
     return worker.gpus, round(worker.gpus * record.cost / max(worker.capacity, 1), 3)

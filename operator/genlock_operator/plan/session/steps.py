@@ -45,7 +45,8 @@ def next_steps(facts: SessionFacts, now_ms: int) -> list[SessionAction]:
 
 def _create(facts: SessionFacts, now_ms: int) -> list[SessionAction]:
     """A new record; or one that Redis lost: its epochs go on from the one that was seen last."""
-    session, stored = facts.seen.session, facts.stored
+    session = facts.seen.session
+    stored = facts.stored
     if session is None or facts.placement is None:
         return []
     if stored.epoch and not _nobody_brings_it_back(stored, now_ms):
