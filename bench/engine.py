@@ -213,7 +213,7 @@ def subject_of(model: str, options: Mapping[str, str], *, device: str) -> Subjec
     """The model with random weights; on one thread where it runs on a CPU, whose cores are shared."""
     given = {"device": device, "dtype": "auto", "decoder": "vae", "fp8": "no", "random-weights": "yes", **options}
     given |= {"threads": "1"} if device == "cpu" else {}
-    return load(model, given, gpu_product=None, note="")
+    return load(model, [f"--{name}={value}" for name, value in given.items()], gpu_product=None, note="")
 
 
 def say(words: str) -> None:

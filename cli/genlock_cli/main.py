@@ -1,17 +1,20 @@
 """The command `genlock`."""
 
-import logging
 import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from genlock_cli import models, session
+from genlock_cli.options import in_one_line, modern
 from genlock_cli.profile import profile
 from genlock_cli.publish import publish
 from genlock_cli.record import record
 from genlock_cli.up.command import up
 from genlock_core.errors import GenlockError
+from genlock_core.process import logs
+from genlock_core.process.logs import LogSettings
 
 app = typer.Typer(
     help="Genlock: live generative video that people can depend on.",
@@ -31,21 +34,28 @@ app.add_typer(models.app, name="models")
 def options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what happens.")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    logs.configure(LogSettings(level="info" if verbose else "warning"), fields={})
 
 
 def main() -> None:
-    """Run the command; an error that Genlock knows is said in words, not as a traceback."""
+    """Run the command; a mistake is one line with status 2, an error that Genlock knows is said in words."""
     try:
-        app()
+        status = app(modern(sys.argv[1:]), standalone_mode=False)
+    except TyperException as mistake:
+        words = in_one_line(str(getattr(mistake, "format_message", mistake.__str__)()))
+        # A bare `genlock` is a mistake without words: its help was shown instead.
+        if words:
+            sys.stderr.write(f"genlock: {words}\n")
+        raise SystemExit(2) from None
+    except typer.Abort:
+        raise SystemExit(1) from None
     except GenlockError as error:
         sys.stderr.write(f"genlock: {error}\n")
         raise SystemExit(1) from None
     except TimeoutError:
         sys.stderr.write("genlock: the connection did not come up in time; does UDP reach the gateway?\n")
         raise SystemExit(1) from None
+    raise SystemExit(status if isinstance(status, int) else 0)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from genlock_cli.up.hardware import EngineName, check_device, gpu_names, hardware
+from genlock_cli.options import duration_option, worker_arguments, worker_option, worker_switch
+from genlock_cli.up.hardware import EngineName, gpu_names, hardware
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import GenlockError
 from genlock_core.sizing.profile import ProfileRow, ProfileSpec, parse_profiles
@@ -30,28 +30,6 @@ from genlock_worker.settings import parse_settings
 
 class NothingMeasured(GenlockError):
     """No combination could be measured."""
-
-
-class ComputeDtype(StrEnum):
-    """Types of a model's numbers."""
-
-    AUTO = "auto"
-    BFLOAT16 = "bfloat16"
-    FLOAT32 = "float32"
-
-
-class DecoderChoice(StrEnum):
-    """What makes pictures of latents."""
-
-    VAE = "vae"
-    TINY = "tiny"
-
-
-class Switch(StrEnum):
-    """An option of the worker that is on or off."""
-
-    YES = "yes"
-    NO = "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +57,22 @@ def profile(
     weights: Annotated[
         Path | None, typer.Option(help="Folder of the models' weights.", exists=True, file_okay=False)
     ] = None,
-    random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Measure without weights: speed does not depend on them.")
-    ] = False,
+    random_weights: Annotated[bool, worker_switch("random-weights")] = False,
     steps: Annotated[str, typer.Option(help="Denoising steps: 1-4, or 1,2.")] = "1-4",
     resolution: Annotated[list[str] | None, typer.Option(help="Size of the picture; may be given repeatedly.")] = None,
     sessions: Annotated[str, typer.Option(help="How many equal sessions at once.")] = "1,2,4,8",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dtype: Annotated[ComputeDtype, typer.Option(help="Type of the model's numbers.")] = ComputeDtype.AUTO,
-    decoder: Annotated[DecoderChoice, typer.Option(help="What makes pictures of latents.")] = DecoderChoice.VAE,
-    compile_blocks: Annotated[Switch, typer.Option("--compile", help="Compile the model's blocks.")] = Switch.NO,
-    cuda_graphs: Annotated[Switch, typer.Option(help="Replay steady rows as CUDA graphs.")] = Switch.NO,
-    fp8: Annotated[Switch, typer.Option(help="Weights in 8 bits, where the GPU can.")] = Switch.NO,
+    device: Annotated[str | None, worker_option("device")] = None,
+    dtype: Annotated[str | None, worker_option("dtype")] = None,
+    decoder: Annotated[str | None, worker_option("decoder")] = None,
+    compile_blocks: Annotated[str | None, worker_option("compile")] = None,
+    cuda_graphs: Annotated[str | None, worker_option("cuda-graphs")] = None,
+    fp8: Annotated[str | None, worker_option("fp8")] = None,
     gpu_product: Annotated[
         str | None, typer.Option(help="What the rows call the GPU; its own name if left out.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long each combination is measured.")] = 5.0,
+    duration: Annotated[
+        float, duration_option("How long each combination is measured.", at_least_s=0.1, default="5s")
+    ] = 5.0,
     note: Annotated[str, typer.Option(help="What else the rows' source shall say.")] = "",
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write; rows of other machines in it stay.", dir_okay=False)
@@ -103,28 +81,34 @@ def profile(
     """Measure a model on this machine: frame rate, latency, first frame and memory for every combination.
 
     The file is a ModelProfile: `kubectl apply -f` takes it. It is written after every combination, so that Ctrl-C keeps
-    what was measured. All other options of the engine are those of the worker, by its environment (GENLOCK_WORKER_...).
+    what was measured. Every option of the engine may also be set as for the worker, by the environment
+    (GENLOCK_WORKER_...).
     """
     plan = combinations(
         [parse_resolution(text) for text in resolution or ("512x512", "832x480")],
         parse_counts(steps, name="steps", most=MAX_STEPS),
         parse_counts(sessions, name="sessions", most=MAX_ROWS),
     )
-    check_device(device)
     before = read_profile(output, model)
-    options = {"device": device, "dtype": dtype.value, "decoder": decoder.value, "fp8": fp8.value}
-    options |= {"compile": compile_blocks.value, "cuda-graphs": cuda_graphs.value}
-    options |= {"random-weights": "yes" if random_weights else "no"}
-    options |= {} if weights is None else {"weights": str(weights)}
+    arguments = worker_arguments(
+        weights=None if weights is None else str(weights),
+        random_weights="yes" if random_weights else None,
+        device=device,
+        dtype=dtype,
+        decoder=decoder,
+        compile=compile_blocks,
+        cuda_graphs=cuda_graphs,
+        fp8=fp8,
+    )
     console = Console(stderr=True)
     with console.status(f"loading {model} ..."):
-        subject = load(model, options, gpu_product=gpu_product, note=note)
+        subject = load(model, arguments, gpu_product=gpu_product, note=note)
 
     def keep(rows: Sequence[ProfileRow]) -> None:
         all_rows = profile_rows.merged(before.rows, rows)
         write(output, profile_rows.document(model, all_rows, description=before.description))
 
-    outcomes = run(subject, plan, effort=Effort(seconds=seconds), clock=SystemClock(), console=console, keep=keep)
+    outcomes = run(subject, plan, effort=Effort(seconds=duration), clock=SystemClock(), console=console, keep=keep)
     if not outcomes.rows:
         raise NothingMeasured("nothing was measured" + "".join(f"; {one.reason}" for one in outcomes.skipped[:1]))
     Console().print(table(outcomes.rows))
@@ -152,18 +136,18 @@ def write(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def load(model: str, options: Mapping[str, str], *, gpu_product: str | None, note: str) -> Subject:
-    """Load the engine as a worker with these options would; takes as long. Raises what the loading raises."""
-    arguments = [f"--{name}={value}" for name, value in options.items()]
+def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note: str) -> Subject:
+    """Load the engine as a worker with these arguments would; takes as long. Raises what the loading raises."""
     settings = parse_settings(arguments, os.environ).diffusion
     engine = create_engine("diffusion", model=model, clock=SystemClock(), timing=StepTiming.instant, diffusion=settings)
     # torch is there now, or the line before had said so; it is no requirement of the command line.
     from genlock_worker.profiling.device import DOES_NOT_FIT, DeviceMemory, conditions
 
     found = hardware(EngineName.DIFFUSION, settings.device, model=model, rows=(), names=gpu_names())
-    switches = [name for name in ("compile", "cuda-graphs", "fp8") if options[name] == "yes"]
+    on = {"compile": settings.forward.compile, "cuda-graphs": settings.forward.cuda_graphs, "fp8": settings.load.fp8}
+    switches = [name for name, is_on in on.items() if is_on]
     weights = "random weights" if settings.load.random_weights or settings.weights is None else "published weights"
-    words = [*conditions(engine, switches), f"decoder {options['decoder']}", weights]
+    words = [*conditions(engine, switches), f"decoder {settings.load.decoder}", weights]
     words += [f"first frame with {FRAME_RATE} fps input", *([note] if note else [])]
     return Subject(
         engine=engine,

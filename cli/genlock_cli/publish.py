@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from genlock_cli.api import GatewayProblem
 from genlock_cli.clients.whip import Packet, WhipPublisher
 from genlock_cli.encoded_source import EncodedSource, EncodingPlan, delay_packet, media_s
+from genlock_cli.options import duration_option
 from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
 from genlock_cli.target import Target, parse_session
 from genlock_core.errors import GenlockError
@@ -42,11 +43,11 @@ def publish(
     source: Annotated[str, typer.Argument(help="A video file, or testsrc for a moving test card.")],
     session: Session,
     loop: Annotated[bool, typer.Option("--loop", help="Start the file again at its end.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long.")] = None,
+    duration: Annotated[float | None, duration_option("Stop after this long.", at_least_s=0.1)] = None,
     fps: Annotated[int, typer.Option(min=1, max=60, help="Frames per second.")] = 30,
     bitrate: Annotated[int, typer.Option(min=100, max=20_000, help="kbit/s.")] = 2_500,
     codec: Annotated[str, typer.Option(help="h264 or vp8.")] = "h264",
-    key_frame_every: Annotated[float, typer.Option(min=0.1, help="Seconds between key frames.")] = 4.0,
+    key_frame_every: Annotated[float, duration_option("Time between key frames.", at_least_s=0.1, default="4s")] = 4.0,
     ignore_pli: Annotated[bool, typer.Option("--ignore-pli", help="Do not answer requests for a key frame.")] = False,
     publisher_id: Annotated[
         str | None, typer.Option(help="The key that may take the session over; random if left out.")
@@ -67,11 +68,13 @@ def publish(
         publisher_id=publisher_id,
         feed=feed,
         plan=plan,
-        seconds=seconds,
+        duration_s=duration,
         answer_pli=not ignore_pli,
     )
     total = (
-        seconds if loop or feed.info.duration_s is None else min(seconds or feed.info.duration_s, feed.info.duration_s)
+        duration
+        if loop or feed.info.duration_s is None
+        else min(duration or feed.info.duration_s, feed.info.duration_s)
     )
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
@@ -95,7 +98,7 @@ class _Publisher:
         publisher_id: str | None,
         feed: EncodedSource,
         plan: EncodingPlan,
-        seconds: float | None,
+        duration_s: float | None,
         answer_pli: bool,
     ) -> None:
         self._url = url
@@ -103,7 +106,7 @@ class _Publisher:
         self._id = publisher_id
         self._feed = feed
         self._plan = plan
-        self._seconds = seconds
+        self._duration_s = duration_s
         self._answer_pli = answer_pli
         self._done = Published()
         self._successor: asyncio.Task[WhipPublisher] | None = None
@@ -157,7 +160,7 @@ class _Publisher:
         slept_s = 0.0
         while not stop.is_set():
             packet = await asyncio.to_thread(self._feed.next_packet)
-            if packet is None or (self._seconds is not None and media_s(packet) >= self._seconds):
+            if packet is None or (self._duration_s is not None and media_s(packet) >= self._duration_s):
                 return
             wait = began + slept_s + media_s(packet) - clock.time()
             if wait > 0:

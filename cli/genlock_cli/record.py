@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
+from genlock_cli.options import duration_option
 from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
 from genlock_cli.target import Target, parse_session
 from genlock_core.errors import GenlockError
@@ -47,9 +48,9 @@ class Recorded:
 def record(
     session: Session,
     output: Annotated[Path, typer.Argument(help="File to write: .mp4, .mov, .mkv or .webm.", dir_okay=False)],
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this much video.")] = None,
+    duration: Annotated[float | None, duration_option("Stop after this much video.", at_least_s=0.1)] = None,
     wait: Annotated[
-        float, typer.Option(min=1, help="How long to wait for the first frame, in seconds.")
+        float, duration_option("How long to wait for the first frame.", at_least_s=1.0, default="30s")
     ] = FIRST_FRAME_TIMEOUT_S,
     gateway: Gateway = None,
     token: Token = None,
@@ -63,12 +64,14 @@ def record(
     url, access = f"{target.gateway}/whep/{key}", target.token_for(key, Role.VIEW)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
-        task = progress.add_task(f"{key} -> {output.name}", total=seconds, note="connecting")
+        task = progress.add_task(f"{key} -> {output.name}", total=duration, note="connecting")
 
         def show(done: Recorded) -> None:
             progress.update(task, completed=done.seconds, note=f"{done.frames} frames")
 
-        done = asyncio.run(_record(url, access, codecs=codecs, output=output, seconds=seconds, wait_s=wait, show=show))
+        done = asyncio.run(
+            _record(url, access, codecs=codecs, output=output, duration_s=duration, wait_s=wait, show=show)
+        )
     if as_json:
         print_json({"session": str(key), "file": str(output), **asdict(done)})
     else:
@@ -81,7 +84,7 @@ async def _record(
     *,
     codecs: tuple[Codec, ...],
     output: Path,
-    seconds: float | None,
+    duration_s: float | None,
     wait_s: float,
     show: Callable[[Recorded], None],
 ) -> Recorded:
@@ -109,7 +112,7 @@ async def _record(
                 done.key_frames += frame.key_frame
                 done.seconds = file.seconds
                 show(done)
-                if seconds is not None and done.seconds >= seconds:
+                if duration_s is not None and done.seconds >= duration_s:
                     break
     if done.frames == 0:
         raise NothingReceived(f"no picture within {wait_s:g} s: is anybody publishing?")

@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.textures import make_brushes
 
 BRUSHES = make_brushes()
-SMALL = ("--resolution", "64x64", "--seconds", "0.1")
+SMALL = ("--resolution", "64x64", "--duration", "100ms")
 
 
 class NoMemory:
@@ -61,8 +61,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """What `genlock profile` asked to load; `ends` may be set before."""
     asked: dict[str, object] = {}
 
-    def load(model: str, options: Mapping[str, str], *, gpu_product: str | None, note: str) -> Subject:
-        asked.update(options=dict(options), model=model, note=note)
+    def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note: str) -> Subject:
+        asked.update(arguments=list(arguments), model=model, note=note)
         ends = asked.get("ends")
         engine = Engine(ends=ends if isinstance(ends, int) else None)
         monkeypatch.setattr(profile, "SystemClock", lambda: engine.clock)
@@ -136,12 +136,12 @@ def test_a_file_that_holds_something_else_is_left_alone(loaded: dict[str, object
 
 def test_the_switches_are_the_workers(loaded: dict[str, object], tmp_path: Path) -> None:
     run("--steps", "1", "--sessions", "1", "--random-weights", "--compile", "yes", "-o", str(tmp_path / "p.yaml"))
-    options = loaded["options"]
-    assert isinstance(options, dict)
-    assert options == {
-        "device": "auto", "dtype": "auto", "decoder": "vae", "fp8": "no", "compile": "yes", "cuda-graphs": "no",
-        "random-weights": "yes",
-    }  # fmt: skip
+    assert loaded["arguments"] == ["--random-weights=yes", "--compile=yes"]
+
+
+def test_what_is_left_out_is_what_the_workers_environment_says(loaded: dict[str, object], tmp_path: Path) -> None:
+    run("--steps", "1", "--sessions", "1", "-o", str(tmp_path / "p.yaml"))
+    assert loaded["arguments"] == []
 
 
 def test_wrong_numbers_are_told_before_anything_is_loaded(loaded: dict[str, object]) -> None:
@@ -159,7 +159,13 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_loaded(
     assert not loaded
 
 
-def test_a_device_that_is_none_is_told_in_a_line(loaded: dict[str, object]) -> None:
-    result = CliRunner().invoke(app, ["profile", "--model", "tiny", *SMALL, "--device", "gpu"])
-    assert str(result.exception) == "--device gpu: must be auto, cpu, cuda or cuda:N"
+@pytest.mark.parametrize(
+    ("name", "text"), [("device", "gpu"), ("dtype", "float8"), ("decoder", "big"), ("compile", "maybe"), ("fp8", "2")]
+)
+def test_a_mistake_in_a_workers_option_is_told_before_anything_is_loaded(
+    name: str, text: str, loaded: dict[str, object]
+) -> None:
+    code, _, err = run(f"--{name}", text)
+    assert code == 2
+    assert f"GENLOCK_WORKER_{name.upper()}" in err
     assert not loaded

@@ -22,7 +22,7 @@ from tests.process.pages import SHOWN, browser, playing, until
 pytestmark = [pytest.mark.process, pytest.mark.browser, pytest.mark.timeout(240)]
 
 # The publisher of the failover tests never helps: it ignores PLI and sends a key frame every 10 s.
-STUBBORN = ("--ignore-pli", "--key-frame-every", "10")
+STUBBORN = ("--ignore-pli", "--key-frame-every", "10s")
 
 
 @dataclass(slots=True)

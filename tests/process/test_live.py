@@ -78,7 +78,7 @@ async def test_a_real_clip_is_published_from_a_file_and_recorded(tmp_path: Path)
     async with local_genlock(tmp_path) as local, publishing(local.urls[0], "--loop", source=str(clip)):
         output = tmp_path / "out.mp4"
         status, out, err = await genlock(
-            "record", "demo", str(output), "--seconds", "3", "--gateway", local.urls[0], "--json"
+            "record", "demo", str(output), "--duration", "3s", "--gateway", local.urls[0], "--json"
         )
     assert status == 0, err
     assert json.loads(out)["frames"] >= 40
@@ -129,7 +129,7 @@ async def test_bad_input_is_answered_clearly_and_costs_nobody_anything(tmp_path:
         async with Eyes(f"{local.urls[0]}/whep/default/demo") as eyes:
             await eyes.until(8)
             await _bad_requests(local)
-            status, _, err = await genlock("publish", "testsrc", "demo", "--gateway", local.urls[0], "--seconds", "1")
+            status, _, err = await genlock("publish", "testsrc", "demo", "--gateway", local.urls[0], "--duration", "1s")
             assert status == 1
             assert "publish" in err.lower()
             await eyes.more(16)

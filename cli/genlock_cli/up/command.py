@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from genlock_cli.options import duration_option, worker_arguments, worker_option
 from genlock_cli.state_dir import StateDir
-from genlock_cli.up.hardware import EngineName, Hardware, check_device, gpu_names, hardware, threads_per_worker
+from genlock_cli.up.hardware import EngineName, Hardware, gpu_names, hardware, threads_per_worker
 from genlock_cli.up.local import LocalGenlock, media_root_of
 from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
@@ -22,6 +23,7 @@ from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, wait_first
 from genlock_core.sizing.profile import ProfileRow, own_rows, profiles_with
 from genlock_worker.engines.diffusion.weights.model_files import model_config
+from genlock_worker.settings import parse_settings
 
 REFRESH_S = 1.0
 
@@ -39,7 +41,7 @@ def up(
         str | None, typer.Option(help="Model of the demo, at a size that it was measured at; tiny runs on a CPU.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of the models' weights (genlock models).")] = None,
-    device: Annotated[str, typer.Option(help="Where the model runs: auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str | None, worker_option("device")] = None,
     host: Annotated[str, typer.Option(help="Address to serve on; other machines need tokens and https.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65_000, help="TCP port of the page and UDP port of the media; 0: free ones.")
@@ -59,7 +61,7 @@ def up(
     ] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Where secret, logs and data lie.")] = None,
     drain_timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds that a worker may take to hand its sessions over.")
+        float, duration_option("How long a worker may take to hand its sessions over.", default="20s")
     ] = 20.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the sessions as JSON lines instead of a table.")
@@ -69,7 +71,6 @@ def up(
     path = manifest or default_manifest()
     profiles = tuple(profile or ())
     rows = profiles_with(profiles)
-    check_device(device)
     sessions = read_sessions(path)
     there = _hardware(engine, device, rows, model=model or sessions[0].model, gpu_product=gpu_product, gpus=gpus)
     if model is not None and manifest is None:
@@ -111,7 +112,7 @@ def up(
 
 def _hardware(
     engine: EngineName,
-    device: str,
+    device: str | None,
     rows: Sequence[ProfileRow],
     *,
     model: str,
@@ -119,17 +120,22 @@ def _hardware(
     gpus: int | None,
 ) -> Hardware:
     """What the command line says, and where it does not, what this machine has."""
-    names = gpu_names() if engine is EngineName.DIFFUSION else ()
-    found = hardware(engine, device, model=model, rows=rows, names=names)
+    if engine is EngineName.MOCK:
+        found = hardware(engine, "auto", model=model, rows=rows, names=())
+    else:
+        # The device may also come from the environment, which the workers see too.
+        told = parse_settings(worker_arguments(device=device), os.environ).diffusion
+        found = hardware(engine, told.device, model=model, rows=rows, names=gpu_names())
     return Hardware(gpu_product or found.gpu_product, gpus or found.gpus)
 
 
-def _engine_arguments(engine: EngineName, *, device: str, weights: Path | None, workers: int) -> tuple[str, ...]:
+def _engine_arguments(engine: EngineName, *, device: str | None, weights: Path | None, workers: int) -> tuple[str, ...]:
     """What the workers are told of their engine; each of its other options is an environment variable of theirs."""
     if engine is EngineName.MOCK:
         return ()
-    threads = ("--threads", str(threads_per_worker(workers)))
-    return ("--device", device, *threads, *(("--weights", str(weights.resolve())) if weights is not None else ()))
+    folder = None if weights is None else str(weights.resolve())
+    threads = str(threads_per_worker(workers))
+    return tuple(worker_arguments(device=device, threads=threads, weights=folder))
 
 
 async def _run(genlock: LocalGenlock, view: UpView) -> None:

@@ -1,14 +1,12 @@
 """What `genlock up` sizes its sessions for: the GPUs that a worker has, or is to be taken for having."""
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from genlock_core.errors import GenlockError
 from genlock_core.sizing.profile import ProfileRow
 
 CPU = "CPU"
@@ -33,12 +31,6 @@ class Hardware:
 
 PRETENDED = Hardware("NVIDIA-H100", 4)
 """What the mock engine behaves like, as it needs none."""
-
-
-def check_device(device: str) -> None:
-    """Raises GenlockError for what names no device."""
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
-        raise GenlockError(f"--device {device}: must be auto, cpu, cuda or cuda:N")
 
 
 def hardware(

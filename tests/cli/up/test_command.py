@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from genlock_cli.main import app
 from genlock_cli.up import command
+from genlock_cli.up.hardware import EngineName, Hardware
 from genlock_cli.up.plan import UpOptions
 from genlock_core.errors import GenlockError
 
@@ -16,7 +17,6 @@ SESSION = "apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {nam
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--device", "gpu"], "--device gpu: must be auto, cpu, cuda or cuda:N"),
         (["--profile", "nothing.yaml"], "cannot read the profile nothing.yaml"),
         (["--model", "warp"], "no profile of the model warp"),
     ],
@@ -24,6 +24,30 @@ SESSION = "apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {nam
 def test_a_wrong_option_is_told_at_once(options: list[str], words: str) -> None:
     result = CliRunner().invoke(app, ["up", "--engine", "diffusion", *options])
     assert words in str(result.exception)
+
+
+def test_a_device_that_is_none_is_told_at_once() -> None:
+    result = CliRunner().invoke(app, ["up", "--engine", "diffusion", "--device", "gpu"])
+    assert result.exit_code == 2
+    assert "GENLOCK_WORKER_DEVICE" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "variable", "asked"), [(None, "cuda:1", "cuda:1"), ("cpu", "cuda:1", "cpu"), (None, "", "auto")]
+)
+def test_the_device_is_the_one_that_the_workers_will_use(
+    device: str | None, variable: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def hardware(engine: EngineName, device: str, **_: object) -> Hardware:
+        seen.append(device)
+        raise GenlockError("far enough")
+
+    monkeypatch.setenv("GENLOCK_WORKER_DEVICE", variable)
+    monkeypatch.setattr(command, "hardware", hardware)
+    CliRunner().invoke(app, ["up", "--engine", "diffusion", *(["--device", device] if device else [])])
+    assert seen == [asked]
 
 
 def test_a_model_that_the_engine_does_not_have_is_told_at_once(tmp_path: Path) -> None:

@@ -4,10 +4,7 @@ from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.profiling.measure import Effort, measure
 from genlock_worker.profiling.plan import Combination
 
-OPTIONS = {
-    "device": "cpu", "dtype": "auto", "decoder": "vae", "compile": "no", "cuda-graphs": "yes", "fp8": "no",
-    "random-weights": "no", "threads": "1",
-}  # fmt: skip
+OPTIONS = ("--device=cpu", "--cuda-graphs=yes", "--threads=1")
 
 
 def test_the_engine_itself_is_measured_and_its_ledger_says_the_bytes() -> None:
