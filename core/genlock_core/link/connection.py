@@ -1,8 +1,10 @@
 """The link on asyncio: one `LinkConnection` per TCP connection, the same at both ends. All rules are in `protocol`.
 
-Three tasks serve a connection: one reads and waits while its owner has events to take (so that a slow owner slows the
-peer down, not this process's memory), one writes and waits for the socket (so that what waits stays in the bounded
-outbox), one ticks.
+Three tasks serve a connection:
+
+- One reads. It waits while the owner has events to take: a slow owner slows the peer down and costs no memory here.
+- One writes. It waits for the socket: what is not sent yet stays in the outbox, which is bounded.
+- One ticks: heartbeats, silence, timeouts.
 """
 
 import asyncio
@@ -52,8 +54,10 @@ class Meter:
 class LinkConnection:
     """One link, made by `client.connect` or `server.serve`.
 
-    The senders never block; they give False when the channel is not open (any more), so whoever loses that race needs
-    no special case. Made (its tasks run) -> proven (`connected` returns) -> down (`closed` is done, `events` ends).
+    Made (its tasks run) -> proven (`connected` returns) -> down (`closed` is done, `events` ends).
+
+    The senders never block. They return False when the channel is not open, or not open any more: a caller that sends
+    while the peer closes needs no special case.
     """
 
     def __init__(
@@ -74,16 +78,25 @@ class LinkConnection:
         self._protocol = make_protocol(self._dropped)
         self._meter = meter or Meter()
         self._proven = asyncio.Event()
+
+        # What the owner has still to take, and the drops that are told before it.
         self._events: deque[Event] = deque()
         self._drops: dict[MediaLane, MediaDropped] = {}
         self._arrived = asyncio.Event()
+        """Set when there is something for the owner, or the link is down."""
         self._room = asyncio.Event()
-        self._wake = asyncio.Event()
+        """Set while fewer than `EVENTS_WAITING` events wait."""
         self._room.set()
+
+        self._wake = asyncio.Event()
+        """Set when the writing task has something to do. At first it has: the handshake."""
         self._wake.set()
+
+        # Written bytes wait in the outbox, where media can still be dropped, not in the transport.
         writer.transport.set_write_buffer_limits(high=READ_BYTES)
         raw: socket.socket = writer.get_extra_info("socket")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
         self._serving = asyncio.create_task(self._serve(), name=f"link {address}")
 
     @property
@@ -111,7 +124,7 @@ class LinkConnection:
         try:
             await wait_first(self._proven, self.closed)
         except asyncio.CancelledError:
-            self._serving.cancel()
+            self._serving.cancel()  # nobody else has this connection yet
             raise
         if self.closed.done():
             raise LinkDown(self.address, self.closed.result())
@@ -125,6 +138,8 @@ class LinkConnection:
                 yield self._events.popleft()
                 if len(self._events) < EVENTS_WAITING:
                     self._room.set()
+
+            # The owner may have sent something while it had the event, and media may have been dropped.
             if self._drops:
                 continue
             if self.closed.done():
@@ -220,7 +235,7 @@ class LinkConnection:
         return said
 
     def _flush(self) -> None:
-        """Hand over what waits, at once if the socket keeps up: a hop to the writer's task would cost latency."""
+        """Send what waits. At once, if the socket keeps up: waking the writing task would cost latency."""
         while self._writer.transport.get_write_buffer_size() == 0 and (buffers := self._protocol.data_to_send()):
             self._send(buffers)
         if self._protocol.has_data_to_send:
@@ -263,11 +278,12 @@ class LinkConnection:
                 if isinstance(event, Connected):
                     self._proven.set()
                     continue
+
                 await self._room.wait()
                 self._deliver(event)
                 if isinstance(event, PeerLeft):
                     return Closure(CloseCause.LEFT, event.reason)
-            self._wake.set()
+            self._wake.set()  # the protocol may have answers
         raise ConnectionResetError("the peer's end closed without a goodbye")
 
     async def _write(self) -> Closure:
@@ -295,14 +311,18 @@ class LinkConnection:
         self._arrived.set()
 
     def _dropped(self, dropped: MediaDropped) -> None:
-        """Drops that wait to be told are added up per lane, for they come from the sender, whom nothing slows down."""
+        """Media was dropped. Drops that the owner has not heard of yet are added up per lane: nothing slows a sender
+        down, so single events would be without bound."""
         lane = MediaLane(dropped.channel, dropped.track, dropped.codec)
         waiting = self._drops.get(lane)
         self._drops[lane] = replace(dropped, count=dropped.count + (waiting.count if waiting else 0))
         self._arrived.set()
 
     async def _farewell(self) -> None:
-        """Send what is still to be said, and wait until the peer has read it: closing over unread bytes cuts it."""
+        """Send what is still to be said, and wait until the peer has read it.
+
+        A socket that is closed while bytes of the peer are unread is reset, and the peer loses the goodbye.
+        """
         async with asyncio.timeout(FAREWELL_S):
             while buffers := self._protocol.data_to_send(READ_BYTES):
                 self._send(buffers)

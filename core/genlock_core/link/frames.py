@@ -1,7 +1,7 @@
 """The link's frames as bytes: `length u32 | header | stages | payload`, big-endian.
 
-No sockets and no meaning here: `encode` makes buffers, `FrameParser` takes them in any fragmentation, and whatever is
-not a frame is a LinkProtocolError. What a frame means, and when it may come, is `protocol`'s business.
+Here are no sockets and no meaning. `encode` makes buffers, `FrameParser` takes them in any fragmentation. Whatever is
+not a frame is a LinkProtocolError. What a frame means, and when it may come, is decided in `protocol`.
 """
 
 from dataclasses import dataclass
@@ -114,6 +114,8 @@ def encode(frame: LinkFrame) -> list[bytes]:
         frame.capture_us,
     )
     head = _LENGTH.pack(length) + header + frame.stages
+
+    # Joining a small payload costs less than a second buffer; a large one is not copied.
     if len(frame.payload) < _JOIN_BELOW_BYTES:
         return [head + frame.payload]
     return [head, frame.payload]
@@ -125,7 +127,7 @@ def _check_stages(stages: bytes) -> None:
 
 
 class FrameParser:
-    """Takes bytes in any fragmentation and gives whole frames; holds at most one unfinished frame and one push.
+    """Takes bytes in any fragmentation and gives whole frames. It holds at most one unfinished frame and one push.
 
     After a mistake it stays broken: every later call raises the same LinkProtocolError.
     """
@@ -173,6 +175,8 @@ class FrameParser:
     def _pop(self) -> LinkFrame | None:
         if self.buffered_bytes < _LENGTH.size:
             return None
+
+        # The length is judged before the frame is there: nothing is buffered for a peer that announces too much.
         (length,) = _LENGTH.unpack_from(self._buffer, self._offset)
         if length > self.max_frame_bytes:
             raise LinkProtocolError(
@@ -182,6 +186,7 @@ class FrameParser:
             raise LinkProtocolError(f"the peer announced a frame of {length} bytes, too short for a header")
         if self.buffered_bytes < _LENGTH.size + length:
             return None
+
         start = self._offset + _LENGTH.size
         self._offset = start + length
         with memoryview(self._buffer) as view:
@@ -193,12 +198,14 @@ def _decode(body: memoryview) -> LinkFrame:
     payload_at = _HEADER.size + 1 + body[_HEADER.size] * _STAGE_BYTES
     if payload_at > len(body):
         raise LinkProtocolError("a frame ends within its stage times")
+
     try:
         frame_type, frame_track = FrameType(kind), Track(track)
     except ValueError as error:
         raise LinkProtocolError(f"unknown frame: {error}") from None
     if flags > _ALL_FLAGS:
         raise LinkProtocolError(f"unknown flags {flags:#04x}")
+
     return LinkFrame(
         type=frame_type,
         flags=flags,

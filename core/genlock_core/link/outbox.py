@@ -1,12 +1,13 @@
 """What waits to be sent over one link, bounded whatever the peer does.
 
-Control frames go first and in order; too many of them mean that the peer does not read, which ends the connection.
-Media waits per lane (channel, track, codec) and drops to the latest: when a lane is over its bound, everything before
-its newest key frame goes, and without one everything, and then nothing is taken until the next key frame. So a decoder
-at the other end never gets a delta frame after a gap. Lanes take turns, one frame each.
+Control frames go first and in order. Too many of them mean that the peer does not read, which ends the connection.
+
+Media waits per lane (channel, track, codec) and drops to the latest. When a lane is over its bound, everything before
+its newest key frame is dropped. Without a key frame everything is dropped, and nothing is taken until the next one: a
+decoder at the other end never gets a delta frame after a gap. Lanes take turns, one frame each.
 
 Pictures go last, when neither control nor media waits: a preview takes nothing from the live path. Each channel has
-room for one, and a newer one takes its place.
+room for one picture, and a newer one takes its place.
 """
 
 from collections import OrderedDict, deque
@@ -111,12 +112,15 @@ class Outbox:
     def __init__(self, *, on_drop: OnDrop, limits: OutboxLimits | None = None) -> None:
         self._limits = limits or OutboxLimits()
         self._on_drop = on_drop
+
         self._control: OrderedDict[Hashable, LinkFrame] = OrderedDict()
         self._control_bytes = 0
-        self._uncoalesced = 0
+        self._unreplaceable = 0  # how many control frames have come without a key; the number is their key
+
         self._lanes: dict[MediaLane, _Queue] = {}
         self._turns: deque[MediaLane] = deque()  # lanes that have frames, each once
         self._media_bytes = 0
+
         self._pictures: OrderedDict[int, LinkFrame] = OrderedDict()  # by channel, the one that waits longest first
         self._picture_bytes = 0
 
@@ -139,8 +143,8 @@ class Outbox:
         Raises LinkOverflow when more waits than may.
         """
         if replaces is None:
-            self._uncoalesced += 1
-            replaces = self._uncoalesced
+            self._unreplaceable += 1
+            replaces = self._unreplaceable
         waiting = self._control.get(replaces)
         self._control_bytes += len(frame.payload) - (len(waiting.payload) if waiting else 0)
         self._control[replaces] = frame
@@ -151,6 +155,8 @@ class Outbox:
         """Queue a MEDIA frame, or drop by the rules of the module; one too long for the link is dropped as well."""
         lane = MediaLane(frame.channel, frame.track, frame.codec)
         queue = self._lanes.setdefault(lane, _Queue())
+
+        # After a gap only a key frame helps a decoder.
         if frame.flags & Flag.KEY:
             queue.gapped = False
         if len(frame.payload) > MAX_PAYLOAD_BYTES:
@@ -158,10 +164,13 @@ class Outbox:
         if queue.gapped:
             self._on_drop(lane, 1)
             return
+
         queue.append(frame)
         self._media_bytes += len(frame.payload)
         if len(queue.frames) == 1:
             self._turns.append(lane)
+
+        # The lane's own bounds, then the bound of all lanes together, which the longest one pays.
         dropped = 0
         while queue.is_over(self._limits):
             dropped += self._shrink(lane, queue)
@@ -219,8 +228,11 @@ class Outbox:
             _, frame = self._control.popitem(last=False)
             self._control_bytes -= len(frame.payload)
             return frame
+
         if not self._turns:
             return self._pop_picture()
+
+        # The lane whose turn it is gives one frame, and waits for its next turn behind the others.
         lane = self._turns.popleft()
         queue = self._lanes[lane]
         frame = queue.popleft()

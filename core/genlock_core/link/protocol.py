@@ -3,8 +3,9 @@
 States: HANDSHAKE (made so) -> CONNECTED (both proofs are right) -> CLOSED (`leave`, the peer's goodbye, or a mistake);
 nothing leads back. A mistake of the peer is a LinkProtocolError out of `receive` or `tick`.
 
-A channel lives in one epoch, that of OPENED. Frames that cross with a CLOSE, and frames of another epoch, are dropped
-and counted, for both happen between honest peers; a frame on a channel that never was is a mistake.
+A channel lives in one epoch, that of OPENED. Two kinds of frames are dropped and counted, because they come from honest
+peers as well: frames of another epoch, and frames that cross with a CLOSE. A frame on a channel that never was is a
+mistake.
 """
 
 import secrets as random_source
@@ -46,8 +47,9 @@ class LinkProtocol(Transmission):
 
     What it says on channels that are open, or to be opened by its answer, is `Transmission`'s part.
 
-    `expect`: the process that must be at the other end. `progress`: the engine's counter, told with every heartbeat.
-    `on_drop`: told when the outbox had to drop media; make an IDR then. `nonce`: so many random bytes.
+    `expect` is the process that must be at the other end. `progress` is the engine's counter, which every heartbeat
+    carries. `on_drop` is called when the outbox had to drop media: the owner makes an IDR then. `nonce` gives as many
+    random bytes as it is asked for.
     """
 
     def __init__(
@@ -70,15 +72,17 @@ class LinkProtocol(Transmission):
         super().__init__(identity.role, Channels(), outbox)
         self.identity = identity
         self.state = LinkState.HANDSHAKE
+        self.timings = timings or LinkTimings()
         self._clock = clock
         self._progress = progress
-        self.timings = timings or LinkTimings()
+
         self._parser = FrameParser(max_frame_bytes=MAX_FRAME_BYTES_BEFORE_AUTH)
         self._reception = Reception(identity.role, self._channels)
         self._handshake = Handshake(identity, secrets, nonce=nonce, expect=expect)
         self._handshake_until = clock.monotonic() + self.timings.handshake_s
         self._liveness = Liveness(self.timings, now=clock.monotonic())
-        self._their_counter = -1
+        self._their_counter = -1  # the peer's engine counter, as it last told it
+
         for frame in self._handshake.start():
             self._outbox.push_control(frame)
 
@@ -146,19 +150,22 @@ class LinkProtocol(Transmission):
     def tick(self, *, reading: bool = True) -> list[Event]:
         """Time has passed: heartbeats, silence, the handshake's time limit, an overflow. Raises like `receive`.
 
-        `reading`: False while the owner leaves what the peer sends unread, which must not count as its silence.
+        `reading` is False while the owner leaves unread what the peer sends: that is not the peer's silence.
         """
         now = self._clock.monotonic()
         try:
+            # A sender met the overflow, but must not raise: it is told here.
             if self._overflow is not None and self.state is not LinkState.CLOSED:
                 raise self._overflow
             if self.state is LinkState.HANDSHAKE and now >= self._handshake_until:
                 raise LinkSilent(f"the handshake took more than {self.timings.handshake_s:g} s")
             if self.state is not LinkState.CONNECTED:
                 return []
+
             if self._liveness.heartbeat_due(now):
                 heartbeat = LinkFrame(FrameType.HEARTBEAT, payload=_COUNTER.pack(self._progress()))
                 self._outbox.push_control(heartbeat, replaces=FrameType.HEARTBEAT)
+
             return list(self._liveness.tick(now, reading=reading))
         except LinkProtocolError as mistake:
             self._fail(mistake)
@@ -209,10 +216,13 @@ class LinkProtocol(Transmission):
             return self._shake_hands(frame)
         if frame.type is FrameType.HEARTBEAT:
             return self._heard(frame)
+
+        # Channel 0 is the connection itself: the peer says goodbye.
         if frame.type is FrameType.CLOSE and frame.channel == 0:
             goodbye = messages.parse(messages.Close, frame.payload)
             self._end()
             return [PeerLeft(goodbye.reason)]
+
         events = self._reception.take(frame)
         for event in events:
             if isinstance(event, ChannelClosed):
@@ -224,6 +234,8 @@ class LinkProtocol(Transmission):
             self._outbox.push_control(answer)
         if self._handshake.peer is None:
             return []
+
+        # The peer has shown the secret: from here on it may say everything, in frames of the full length.
         self.state = LinkState.CONNECTED
         self._reception.minor = self._handshake.minor
         self._parser.max_frame_bytes = MAX_FRAME_BYTES
@@ -231,7 +243,7 @@ class LinkProtocol(Transmission):
         return [Connected(self._handshake.peer, self._handshake.minor)]
 
     def _heard(self, frame: LinkFrame) -> list[Event]:
-        """A heartbeat: a gateway's is progress by itself, a worker's only if its engine's counter moved."""
+        """A heartbeat came. A gateway's is progress by itself, a worker's only if its engine's counter moved."""
         if len(frame.payload) != _COUNTER.size:
             raise LinkProtocolError(f"a heartbeat of {len(frame.payload)} bytes, {_COUNTER.size} are one")
         (counter,) = _COUNTER.unpack(frame.payload)
@@ -241,7 +253,7 @@ class LinkProtocol(Transmission):
         return list(self._liveness.progressed(self._clock.monotonic()))
 
     def _fail(self, mistake: LinkProtocolError) -> None:
-        """Tell the peer why, and close; of what waited nothing is sent any more."""
+        """Tell the peer why, and close. Nothing of what waited is sent any more."""
         self._outbox.clear()
         fault: Literal["auth", "protocol"] = "auth" if isinstance(mistake, LinkAuthError) else "protocol"
         self._close(messages.Close(reason=str(mistake)[:1_000], fault=fault))

@@ -1,4 +1,4 @@
-"""What each frame of an established link means: the checks of who may say what and when, and the events it becomes."""
+"""What each frame of a link that is connected means: who may say it and when, and which event it becomes."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -43,7 +43,7 @@ _SINCE_SUBSCRIPTIONS = _OF_PICTURES | {FrameType.SUBSCRIBE}
 
 
 class Reception:
-    """Turns the peer's channel frames into events; owns no state but two counts."""
+    """Turns the peer's channel frames into events. It owns two counts and nothing else; the channels are shared."""
 
     def __init__(self, role: LinkRole, channels: Channels) -> None:
         self.stale_frames = 0
@@ -69,25 +69,33 @@ class Reception:
 
     def take(self, frame: LinkFrame) -> list[Event]:
         """The events of one frame, none if it was dropped. Raises LinkProtocolError."""
+        # Who may say this at all, and from which minor version on?
         too_early = frame.type in _SINCE_SUBSCRIPTIONS and self.minor < SUBSCRIPTIONS_SINCE
         if frame.type not in self._allowed or too_early:
             raise LinkProtocolError(f"{frame.type.name} is not for this side of the link to hear, or not now")
+
+        # Frames that make a channel.
         if frame.type is FrameType.OPEN:
             request = messages.parse(messages.Open, frame.payload)
             self._channels.add(frame.channel, request.session, request.epoch)
             return [OpenRequested(frame.channel, request)]
         if frame.type is FrameType.SUBSCRIBE:
-            wish = messages.parse(messages.Subscribe, frame.payload)
-            self._channels.add(frame.channel, wish.session, wish.epoch, of_pictures=True)
-            return [SubscriptionRequested(frame.channel, wish)]
+            subscription = messages.parse(messages.Subscribe, frame.payload)
+            self._channels.add(frame.channel, subscription.session, subscription.epoch, of_pictures=True)
+            return [SubscriptionRequested(frame.channel, subscription)]
+
+        # A frame on a channel that has ended crossed with its CLOSE; on one that never was, `find` raises.
         channel = self._channels.find(frame.channel)
         if channel is None:
             self.crossed_frames += 1
             return []
+
         if frame.type is FrameType.CLOSE:
             return [self._close(frame, channel)]
         if frame.type in _ANSWERS:
             return [self._answer(frame, channel)]
+
+        # Everything else needs a channel that is open, of the right kind, and in this epoch.
         if not channel.is_open:
             raise LinkProtocolError(f"{frame.type.name} came on channel {frame.channel} before it was open")
         if (frame.type in _OF_PICTURES) is not channel.of_pictures:
@@ -110,6 +118,8 @@ class Reception:
             refused = messages.parse(messages.Refused, frame.payload)
             self._channels.remove(channel.number)
             return ChannelRefused(channel.number, channel.session, refused.reason, refused.message, refused.epoch)
+
+        # A worker may open the channel in a newer epoch than it was asked for, never in an older one.
         opened = messages.parse(messages.Opened, frame.payload)
         if opened.session != channel.session or opened.epoch < channel.epoch:
             raise LinkProtocolError(
