@@ -183,7 +183,12 @@ class SessionOutput:
         # A frame that is sent in two codecs is measured once.
         if media.unit.codec is self._measured():
             publisher = self._audience.publisher
-            self._stats.shown(media, arrived_us=arrived_us, own_run=None if publisher is None else publisher.run)
+            self._stats.shown(
+                SourcePosition(media.run, media.unit.capture_us),
+                media.stages,
+                arrived_us=arrived_us,
+                own_run=None if publisher is None else publisher.run,
+            )
         return self.shown_epoch > before
 
     def show(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> FrameVerdict:

@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 from genlock_core.claims.facts import MoveCause
 from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.clock import Clock
-from genlock_core.link.events import MediaReceived
+from genlock_core.media import SourcePosition
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.deadlines import FreezeMeter, Quantiles, time_to_first_frame_s
 from genlock_core.slo.report import Percentiles, StreamReport, leg_ms
@@ -39,12 +39,14 @@ class SessionStats:
         self._latency_ms = Quantiles(LATENCIES_KEPT)
         self._legs_us: dict[Leg, float] = {}
         self._first_in_s: float | None = None
-        self._awaited_run: int | None = None  # the publication whose first generated frame has not come yet
+        # The publication whose first generated frame has not come yet.
+        self._awaited_run: int | None = None
         self._first_frame_ms: float | None = None
         self._report: StreamReport | None = None
-        self._ingest: IngestFigures | None = None  # whose losses are counted
-        self._incomplete = 0  # how many of them are counted already
-        self._fan_out_dropped = 0  # the same of the frames that the fan-outs dropped
+        # How many of the losses of this publisher, and of the fan-outs', are counted already.
+        self._ingest: IngestFigures | None = None
+        self._incomplete = 0
+        self._fan_out_dropped = 0
         self.moves = 0
 
     def now_us(self) -> int:
@@ -84,18 +86,24 @@ class SessionStats:
         self._cause = cause
         self._recovering = True
 
-    def shown(self, media: MediaReceived, *, arrived_us: int, own_run: int | None) -> None:
-        """A generated frame was handed to the viewers; `own_run` is the publication at this gateway, whose capture
-        times are on this gateway's clock."""
-        now_s, now_us = self._clock.monotonic(), self.now_us()
+    def shown(self, position: SourcePosition, stages: StageTimes, *, arrived_us: int, own_run: int | None) -> None:
+        """A generated frame of that place in the source was handed to the viewers; it had arrived at `arrived_us`.
+
+        `own_run` is the publication at this gateway: only its capture times are on this gateway's clock.
+        """
+        now_s = self._clock.monotonic()
+        now_us = self.now_us()
         self._metrics.frames_out.labels(session=self._session).inc()
         self._count_freeze(now_s)
-        total_us = now_us - media.unit.capture_us if media.run == own_run else None
+
+        total_us = now_us - position.capture_us if position.run == own_run else None
         if total_us is not None and total_us >= 0:
             self._latency_ms.add(total_us / 1000)
             self._metrics.frame_latency.observe(total_us / 1e6)
-        self._count_legs(media.stages, total_us, now_us - arrived_us)
-        if media.run == self._awaited_run and self._first_in_s is not None:
+        self._count_legs(stages, total_us, now_us - arrived_us)
+
+        # The first generated frame of a publication that somebody waits for.
+        if position.run == self._awaited_run and self._first_in_s is not None:
             waited_s = time_to_first_frame_s(self._first_in_s, now_s)
             self._metrics.time_to_first_frame.observe(waited_s)
             self._first_frame_ms = round(waited_s * 1000, 1)
@@ -103,12 +111,14 @@ class SessionStats:
 
     def lost(self, ingest: IngestFigures | None, fan_outs: Iterable[FanoutFigures]) -> None:
         """Count what RTP has lost since the last time: `ingest` is the publisher's, None while there is none."""
+        # Another publisher's figures begin at 0.
         if ingest is not self._ingest:
             self._ingest = ingest
             self._incomplete = 0
         if ingest is not None:
             self.dropped("incomplete", ingest.lost_frames - self._incomplete)
             self._incomplete = ingest.lost_frames
+
         dropped = sum(figures.dropped for figures in fan_outs)
         self.dropped("fan-out", dropped - self._fan_out_dropped)
         self._fan_out_dropped = dropped
@@ -123,6 +133,8 @@ class SessionStats:
         if freeze is not None:
             self._metrics.freezes.labels(session=self._session).inc()
             self._metrics.freeze_seconds.labels(session=self._session).inc(freeze.duration_s)
+
+        # The frame ends the gap that a fault began, be the gap long enough for a freeze or not.
         if self._recovering:
             self._recovering = False
             gap_s = self._freezes.last_recovery_gap_s

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from genlock_core.claims.facts import MoveCause
 from genlock_core.clock import ManualClock
 from genlock_core.link.events import MediaReceived
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
@@ -42,9 +42,8 @@ class Stream:
                     Stage.SENT: 300_000,
                 }
             )
-            unit = AccessUnit(Codec.H264, b"x", False, now_us - round(latency_s * 1e6))
-            media = MediaReceived(1, "default/demo", 7, unit, run, 0, stages=stages)
-            self.stats.shown(media, arrived_us=now_us - 500, own_run=own_run)
+            position = SourcePosition(run, now_us - round(latency_s * 1e6))
+            self.stats.shown(position, stages, arrived_us=now_us - 500, own_run=own_run)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, labels)
@@ -170,7 +169,8 @@ def test_a_handover_whose_frames_go_on_is_no_freeze_and_one_that_leaves_a_hole_i
             unit = AccessUnit(Codec.H264, b"x", key_frame=True, capture_us=stream.stats.now_us())
             media = MediaReceived(1, "default/demo", epoch, unit, run=1, sequence=0)
             if output.show(media, channel_epoch=epoch, epochs=epochs) is FrameVerdict.SHOW:
-                stream.stats.shown(media, arrived_us=stream.stats.now_us(), own_run=1)
+                position = SourcePosition(1, unit.capture_us)
+                stream.stats.shown(position, media.stages, arrived_us=stream.stats.now_us(), own_run=1)
 
         for _ in range(20):
             frame(7, Epochs(7))
