@@ -1,15 +1,19 @@
-"""When to ask for a key frame, however many want one."""
+"""When to ask for a key frame, however many want one: for the source (`ingest`) and for the output (`egress`) alike."""
 
 from genlock_core.clock import Clock
 
 MIN_INTERVAL_S = 0.15
-"""Between two key frames on demand; a storm of PLIs is one wish."""
+"""Between two key frames on demand; a storm of PLIs makes one request."""
 RETRY_S = 1.0
-"""After this without a key frame the wish is repeated: the request or the frame may have been lost."""
+"""After this without a key frame the request is repeated: it may have been lost, or the frame."""
 
 
 class KeyFrameRequests:
-    """Coalesces wishes for a key frame. `want` states one, `arrived` grants all of them, `due` says when to act."""
+    """Makes one request out of many.
+
+    `want` says that somebody needs a key frame, `due_in_s` when to ask for it, `asked` that it was asked for, and
+    `arrived` that everybody has one.
+    """
 
     def __init__(self, clock: Clock, *, min_interval_s: float = MIN_INTERVAL_S, retry_s: float = RETRY_S) -> None:
         self._clock = clock
@@ -19,11 +23,8 @@ class KeyFrameRequests:
         self._asked_s: float | None = None
         self._arrived_s: float | None = None
 
-    @property
-    def wanted(self) -> bool:
-        return self._wanted
-
     def want(self) -> None:
+        """Somebody needs a key frame."""
         self._wanted = True
 
     def arrived(self) -> None:
@@ -36,6 +37,7 @@ class KeyFrameRequests:
         """Seconds until the next request is to be made: 0 for now, None if nobody wants one."""
         if not self._wanted:
             return None
+
         now = self._clock.monotonic()
         if self._asked_s is not None:
             return max(0.0, self._asked_s + self._retry_s - now)

@@ -56,10 +56,6 @@ class MediaPlane:
         """The bound UDP port; RuntimeError unless started."""
         return self.udp_port.port
 
-    @property
-    def peers(self) -> frozenset[Peer]:
-        return frozenset(self._peers)
-
     async def start(self) -> None:
         """Bind the port; OSError if it is taken."""
         self.udp_port.open()

@@ -26,8 +26,12 @@ async def plane() -> AsyncIterator[MediaPlane]:
     yield plane
     await plane.stop()
     demultiplexer = plane.udp_port.demultiplexer
-    assert (demultiplexer.endpoints, demultiplexer.bound_addresses, demultiplexer.open_transactions) == (0, 0, 0)
-    assert not plane.peers
+    assert (len(demultiplexer._by_ufrag), len(demultiplexer._by_address), len(demultiplexer._by_transaction)) == (
+        0,
+        0,
+        0,
+    )
+    assert not plane._peers
     left = {task.get_name() for task in asyncio.all_tasks() - before if task.get_name().startswith("rtc-")}
     assert not left
 

@@ -101,7 +101,7 @@ async def test_three_viewers_see_the_same_pictures(plane: MediaPlane, clients: C
     units = encode(codec, 10)
     three = [clients.viewer(codec) for _ in range(3)]
     peers = [await view(plane, client, fan) for client in three]
-    assert fan.viewer_count == 3
+    assert len(fan._viewers) == 3
     assert asked
     for unit in units:
         fan.push(unit)
@@ -111,13 +111,13 @@ async def test_three_viewers_see_the_same_pictures(plane: MediaPlane, clients: C
     wanted = decode(units)
     for client in three:
         assert all(np.array_equal(have, want) for have, want in zip(client.pictures[:10], wanted, strict=True))
-    assert all(peer.uses_gcm and peer.figures.frames == 11 for peer in peers)
+    assert all(peer.transport.srtp_keys.is_gcm and peer.figures.frames == 11 for peer in peers)
     for client in three:
         await client.close()
-    await until(lambda: not plane.peers)
-    assert fan.viewer_count == 0
+    await until(lambda: not plane._peers)
+    assert len(fan._viewers) == 0
     fan.close()
-    assert fan.ring_packets == 0
+    assert fan._ring.get(0) is None
 
 
 @pytest.mark.parametrize("rtx", [True, False])
@@ -127,7 +127,7 @@ async def test_a_viewer_through_loss_is_repaired(plane: MediaPlane, clients: Cli
     units = encode(Codec.H264, 30)
     client = clients.viewer(Codec.H264, rtx=rtx)
     peer = await view(plane, client, fan, gcm=gcm)
-    assert peer.uses_gcm is gcm
+    assert peer.transport.srtp_keys.is_gcm is gcm
     send_run, count = plane.udp_port.send_run, 0
 
     def lossy(packets: list[bytes], addr: tuple[str, int]) -> None:
@@ -231,8 +231,8 @@ async def test_a_client_that_leaves_is_noticed_and_forgotten(plane: MediaPlane, 
     await client.close()
     await until(lambda: bool(heard.reasons))
     assert peer.state == "closed"
-    assert not plane.peers
-    assert plane.udp_port.demultiplexer.bound_addresses == 0
+    assert not plane._peers
+    assert len(plane.udp_port.demultiplexer._by_address) == 0
     await peer.close()
     assert len(heard.reasons) == 1
 
@@ -244,7 +244,7 @@ async def test_a_client_that_never_comes_is_given_up(plane: MediaPlane, clients:
     client = clients.publisher(Codec.H264)
     await hasty.publish(await client.offer(), listener=heard, sink=heard)
     await until(lambda: heard.reasons == ["not connected within 0.05 s"])
-    assert hasty.udp_port.demultiplexer.endpoints == 0
+    assert len(hasty.udp_port.demultiplexer._by_ufrag) == 0
     await client.close()
     await hasty.stop()
 
@@ -297,7 +297,7 @@ async def test_a_viewer_of_a_codec_that_is_not_served_is_refused(plane: MediaPla
     with pytest.raises(OfferError, match="VP8") as error:
         await plane.view(await client.offer(), {Codec.H264: fan}, listener=Heard())
     assert error.value.kind == "unsupported"
-    assert plane.udp_port.demultiplexer.endpoints == 0
+    assert len(plane.udp_port.demultiplexer._by_ufrag) == 0
     await client.close()
 
 
@@ -312,7 +312,7 @@ async def test_a_client_that_falls_silent_is_closed_when_consent_runs_out(
     plane.udp_port.demultiplexer.datagram = lambda data, addr: None  # type: ignore[method-assign]
     await until(lambda: bool(heard.reasons))
     assert "ICE" in heard.reasons[0] or "DTLS" in heard.reasons[0]
-    assert fan.viewer_count == 0
+    assert len(fan._viewers) == 0
 
 
 async def test_a_lost_first_flight_is_sent_again_before_the_timer_of_openssl(

@@ -1,7 +1,7 @@
-"""One stream to all its viewers: cut into packets once, encrypted and sent per viewer.
+"""One stream to all its viewers: cut into packets once, encrypted and sent for each viewer.
 
-One `Fanout` per stream and codec. Frames are sent from the event loop in slices of `VIEWERS_PER_TURN`, so that neither
-a thousand viewers nor a slow one hold up anything else; a UDP send never waits.
+There is one `Fanout` for each stream and codec. It sends frames from the event loop to `VIEWERS_PER_TURN` viewers at a
+time, so that a thousand viewers hold up nothing else. A slow viewer holds up nobody: a UDP send never waits.
 """
 
 import asyncio
@@ -25,14 +25,13 @@ from genlock_gateway.rtc.egress.packetise import (
 )
 from genlock_gateway.rtc.egress.viewer_stream import ViewerStream
 from genlock_gateway.rtc.key_frames import KeyFrameRequests
-from genlock_gateway.rtc.transport.srtp import HEADER_BYTES
+from genlock_gateway.rtc.transport.srtp import MAX_OVERHEAD_BYTES
 from genlock_gateway.rtc.transport.udp_port import MAX_SEGMENTS, MAX_SEND_BYTES
 
 logger = logging.getLogger(__name__)
 
 VIEWERS_PER_TURN = 100
 MAX_BACKLOG_FRAMES = 16
-_MAX_OVERHEAD_BYTES = HEADER_BYTES + 16
 
 
 @dataclass(slots=True)
@@ -77,15 +76,6 @@ class Fanout:
         self._key_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    @property
-    def viewer_count(self) -> int:
-        return len(self._viewers)
-
-    @property
-    def ring_packets(self) -> int:
-        """Packets kept for retransmission."""
-        return len(self._ring)
-
     def push(self, unit: AccessUnit) -> None:
         """Send one access unit to all viewers; ValueError if it is of another codec.
 
@@ -95,23 +85,28 @@ class Fanout:
             raise ValueError(f"a {unit.codec.name} access unit came to the fan-out of {self.codec.name}")
         if self._closed:
             return
+
+        # No decoder could begin with it.
         if self._needs_key_frame and not unit.key_frame:
             self.figures.dropped += 1
             if self._viewers:
                 self.want_key_frame()
             return
+
         if len(self._jobs) >= MAX_BACKLOG_FRAMES and not self._shed(unit):
             return
         frame = self._packetise(unit)
         if not frame.packets:
             self.figures.dropped += 1
             return
+
         self._needs_key_frame = False
         if unit.key_frame:
             self._key_frames.arrived()
             self.figures.key_frames += 1
         self.figures.access_units += 1
         self.figures.bytes += len(unit.data)
+
         if self._viewers:
             self._jobs.append(_Job(frame, tuple(self._viewers)))
             self._continue()
@@ -131,7 +126,7 @@ class Fanout:
             self.want_key_frame()
 
     def want_key_frame(self) -> None:
-        """Wish for a key frame; many wishes make one request."""
+        """Ask for a key frame soon; many calls make one request."""
         if not self._closed:
             self._key_frames.want()
             self._ask_for_key_frame()
@@ -151,6 +146,8 @@ class Fanout:
     def _packetise(self, unit: AccessUnit) -> PacketisedFrame:
         payloads = packetise(unit, picture_id=self._timeline.next_picture_id)
         stamp = self._timeline.stamp(capture_us=unit.capture_us, packets=len(payloads), now_s=self._clock.monotonic())
+
+        # Only the last packet of a picture has the marker.
         last = len(payloads) - 1
         packets = tuple(
             StreamPacket(stamp.first_index + number, stamp.timestamp, number == last, payload)
@@ -158,15 +155,18 @@ class Fanout:
         )
         for packet in packets:
             self._ring.put(packet)
-        runs = segment_runs(payloads, max_segments=MAX_SEGMENTS, max_bytes=MAX_SEND_BYTES, overhead=_MAX_OVERHEAD_BYTES)
+
+        runs = segment_runs(payloads, max_segments=MAX_SEGMENTS, max_bytes=MAX_SEND_BYTES, overhead=MAX_OVERHEAD_BYTES)
         return PacketisedFrame(packets, tuple(runs), unit.key_frame)
 
     def _shed(self, unit: AccessUnit) -> bool:
         """The loop cannot keep up: drop what has not begun, and go on with `unit` only if it is a key frame."""
+        # A frame that some viewers have got already goes on to the others.
         kept = 1 if self._jobs[0].sent else 0
         self.figures.dropped += len(self._jobs) - kept
         while len(self._jobs) > kept:
             self._jobs.pop()
+
         for viewer in self._viewers:
             viewer.wait_for_key_frame()
         logger.warning("sending to %d viewers falls behind; frames dropped until a key frame", len(self._viewers))
@@ -215,6 +215,7 @@ class Fanout:
             self.figures.key_frame_requests += 1
             self._on_key_frame_wanted()
             due_s = self._key_frames.due_in_s()
+
         if self._key_timer is not None:
             self._key_timer.cancel()
             self._key_timer = None

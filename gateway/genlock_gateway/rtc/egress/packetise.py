@@ -105,9 +105,6 @@ class PacketRing:
     def __init__(self, size: int = RING_PACKETS) -> None:
         self._slots: list[StreamPacket | None] = [None] * size
 
-    def __len__(self) -> int:
-        return sum(packet is not None for packet in self._slots)
-
     def put(self, packet: StreamPacket) -> None:
         self._slots[packet.index % len(self._slots)] = packet
 

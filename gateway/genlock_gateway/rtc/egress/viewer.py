@@ -45,11 +45,6 @@ class ViewerPeer:
         """Counts of what was sent; zeros before the viewer is connected."""
         return self._stream.figures if self._stream is not None else ViewerFigures()
 
-    @property
-    def uses_gcm(self) -> bool:
-        """Whether the client took an AES-GCM profile; RuntimeError before it is connected."""
-        return self.transport.srtp_keys.is_gcm
-
     def send(self, text: str) -> bool:
         """Send text over the control channel; False if it cannot be sent now (PeerTransport.send_message)."""
         return self.transport.send_message(text)

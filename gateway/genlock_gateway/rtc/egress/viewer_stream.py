@@ -1,4 +1,7 @@
-"""What one viewer adds to a stream that all share: its SSRC, its numbers, its encryption, its retransmissions."""
+"""What one viewer adds to a stream that all share: its SSRC, its sequence numbers, its encryption, its retransmissions.
+
+It stands apart from `viewer` because it needs no peer connection: tests give it a port and keys.
+"""
 
 import struct
 from dataclasses import dataclass
@@ -93,11 +96,6 @@ class ViewerStream:
         self._allowance = float(RETRANSMISSION_BURST)
         self._allowance_s = clock.monotonic()
 
-    @property
-    def waiting(self) -> bool:
-        """True until a key frame was sent."""
-        return self._waiting
-
     def wait_for_key_frame(self) -> None:
         self._waiting = True
 
@@ -106,14 +104,18 @@ class ViewerStream:
         address = self._transport.remote_address
         if address is None or (self._waiting and not frame.key_frame):
             return
+
+        # The numbers go on from the last packet that this viewer got, whatever the stream has sent meanwhile.
         if self._waiting:
             self._waiting = False
             self._offset = self._next_index - frame.packets[0].index
             self._floor = self._next_index
+
         for run in frame.runs:
             packets = [self._protect(packet) for packet in frame.packets[run.start : run.stop]]
             self._port.send_run(packets, address)
             self.figures.packets += len(packets)
+
         self.figures.bytes += sum(len(packet.payload) for packet in frame.packets)
         self.figures.frames += 1
         self._next_index = frame.packets[-1].index + self._offset + 1
@@ -123,10 +125,12 @@ class ViewerStream:
         now = self._clock.monotonic()
         if now - self._reported_s < REPORT_INTERVAL_S or not self.figures.packets:
             return
+
         self._reported_s = now
         wall_ms = self._clock.wall_ms()
         ntp = (wall_ms // 1000 + _NTP_EPOCH_S) << 32 | (wall_ms % 1000 << 32) // 1000
         counts = (self.figures.packets & 0xFFFFFFFF, self.figures.bytes & 0xFFFFFFFF)
+
         identity = self.identity
         sender = RtcpSrPacket(ssrc=identity.ssrc, sender_info=RtcpSenderInfo(ntp, rtp_timestamp, *counts))
         name = RtcpSourceInfo(ssrc=identity.ssrc, items=[(_SDES_CNAME, identity.cname.encode())])
@@ -152,7 +156,8 @@ class ViewerStream:
         return wants_key_frame
 
     def _protect(self, packet: StreamPacket) -> bytes:
-        identity, index = self.identity, packet.index + self._offset
+        identity = self.identity
+        index = packet.index + self._offset
         header = rtp_header(
             payload_type=identity.payload_type,
             marker=packet.marker,
@@ -163,11 +168,13 @@ class ViewerStream:
         return self._writer.protect(header, packet.payload, ssrc=identity.ssrc, index=index)
 
     def _retransmit(self, lost: list[int], ring: PacketRing) -> None:
+        # A viewer may not make the gateway send without bounds.
         address = self._transport.remote_address
         now = self._clock.monotonic()
         gained = (now - self._allowance_s) * RETRANSMISSIONS_PER_S
         self._allowance = min(float(RETRANSMISSION_BURST), self._allowance + gained)
         self._allowance_s = now
+
         for sequence in lost:
             # The newest index with these low 16 bits that was sent already.
             index = self._next_index - 1 - ((self._next_index - 1 - sequence) & 0xFFFF)

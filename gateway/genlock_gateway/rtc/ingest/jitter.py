@@ -65,17 +65,23 @@ class FrameAssembler:
 
     def add(self, packet: MediaPacket) -> Assembled:
         """Take a packet; the sequence number is the 16-bit one of the header."""
+        # The first packet may be in the middle of a picture.
         if self._cursor is None:
             self._cursor = packet.sequence
             self._highest = packet.sequence
             self._resync = True
+
+        # A number that is far from the others is a sender that has begun anew.
         extended = self._extend(packet.sequence)
         lost = False
         if extended < self._highest - CAPACITY_PACKETS or extended < 0:
             self._restart(packet.sequence)
             extended, lost = packet.sequence, True
+
+        # It came twice, or too late.
         if extended < self._cursor or extended in self._packets:
             return Assembled((), lost=lost)
+
         self._packets[extended] = packet
         self._highest = max(self._highest, extended)
         return self._drain(packet.arrival_s, lost=lost)
@@ -110,11 +116,14 @@ class FrameAssembler:
             if not self._packets:
                 self._hole_since_s = None
                 return Assembled(tuple(frames), lost=lost)
+
+            # There is a hole. It is waited for, unless the buffer is full or the wait was too long.
             if frames or self._hole_since_s is None:
                 self._hole_since_s = now_s
             full = self._highest - self._position() >= CAPACITY_PACKETS
             if not full and now_s - self._hole_since_s < self._patience_s:
                 return Assembled(tuple(frames), lost=lost)
+
             self._skip_hole()
             lost = True
 
@@ -132,10 +141,14 @@ class FrameAssembler:
     def _take_contiguous(self, frames: list[BufferedFrame]) -> None:
         while (packet := self._packets.pop(self._position(), None)) is not None:
             self._cursor = self._position() + 1
+
+            # A picture whose last packet had no marker ends with the next timestamp.
             if self._partial and packet.timestamp != self._partial[0].timestamp:
                 self._emit(frames)
             if self._damaged(packet):
                 continue
+
+            # A packet without payload is padding.
             if packet.payload:
                 self._partial.append(packet)
             if packet.marker and self._partial:

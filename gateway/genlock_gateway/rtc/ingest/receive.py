@@ -1,7 +1,8 @@
 """A publisher (WHIP): encoded access units out of its RTP, never decoded.
 
-aiortc's receiver would start a decoder thread per peer; this one ends where the encoded frame is whole. It reports
-losses (NACK, RFC 4585), asks for key frames (PLI), and tells the sender what rate arrives (RR, REMB).
+aiortc's receiver would start a decoder thread for each peer. This one ends where the encoded frame is whole. It reports
+losses (NACK, RFC 4585), asks for key frames (PLI), and tells the sender what arrives (RR) and how fast it may send
+(REMB).
 """
 
 import asyncio
@@ -130,7 +131,7 @@ class IngestPeer:
         return self.video.codec
 
     def request_key_frame(self) -> None:
-        """Ask the publisher for a key frame (PLI); many wishes at once make one request, repeated until one comes."""
+        """Ask the publisher for a key frame (PLI). Many calls make one request, which is repeated until one comes."""
         self._key_frames.want()
         self._ask_for_key_frame()
 
@@ -174,15 +175,19 @@ class IngestPeer:
             report = self._remb.add(packet, arrival_ms, now_s=self._clock.monotonic())
             if report is not None:
                 self.transport.send_rtcp(bytes(report))
+
+        # A retransmission becomes the packet that was lost (RFC 4588 section 4).
         if packet.payload_type == self.video.rtx_payload_type:
             if self._source is None or len(packet.payload) <= 2:
                 return
             packet = unwrap_rtx(packet, payload_type=self.video.payload_type, ssrc=self._source.ssrc)
         elif packet.payload_type != self.video.payload_type:
             return
+
         source = self._source_of(packet.ssrc)
         self.figures.packets += 1
         source.statistics.add(packet)
+
         now = self._clock.monotonic()
         media = MediaPacket(
             packet.sequence_number, packet.timestamp, bool(packet.marker), packet.payload, arrival_s=now
@@ -201,6 +206,8 @@ class IngestPeer:
         if assembled.lost:
             self.figures.lost_frames += 1
             self.request_key_frame()
+
+        # Nobody wants the last frames of a stream whose publisher has begun another one.
         for frame in assembled.frames:
             if source is self._source:
                 self._deliver(frame)
@@ -210,6 +217,7 @@ class IngestPeer:
         if unit is None or not (self._started or unit.key_frame):
             self.request_key_frame()
             return
+
         self._started = True
         if unit.key_frame:
             self._key_frames.arrived()
@@ -219,13 +227,14 @@ class IngestPeer:
         self._sink.access_unit(self, unit)
 
     def _repair(self, source: _Source) -> None:
-        """Ask for what is missing, and look again soon as long as something is."""
+        """Ask for what is missing, and look again soon while something is."""
         missing = source.assembler.missing()
         ask = source.nack.due(missing, self._clock.monotonic())
         self.figures.nacked_packets += len(ask)
         for lost in split_at_wrap(ask):
             packet = RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=self._ssrc, media_ssrc=source.ssrc, lost=lost)
             self.transport.send_rtcp(bytes(packet))
+
         if missing and "repair" not in self._timers:
             self._later("repair", REPAIR_INTERVAL_S, self._repair_again)
 
@@ -238,12 +247,14 @@ class IngestPeer:
         due_s = self._key_frames.due_in_s()
         if due_s is None or self._source is None or self.state != "connected":
             return
+
         if due_s == 0:
             packet = RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=self._ssrc, media_ssrc=self._source.ssrc)
             self.transport.send_rtcp(bytes(packet))
             self._key_frames.asked()
             self.figures.key_frame_requests += 1
             due_s = self._key_frames.due_in_s() or PLI_MIN_INTERVAL_S
+
         self._later("key frame", max(due_s, REPAIR_INTERVAL_S), self._ask_for_key_frame)
 
     def _every_second(self) -> None:

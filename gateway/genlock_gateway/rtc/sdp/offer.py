@@ -70,10 +70,6 @@ class Offer:
         return self.sections[self.video_index].direction
 
     @property
-    def has_audio(self) -> bool:
-        return any(section.kind == "audio" and not section.rejected for section in self.sections)
-
-    @property
     def has_data_channel(self) -> bool:
         return self.data_index is not None
 

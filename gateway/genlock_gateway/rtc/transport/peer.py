@@ -1,8 +1,8 @@
 """One client's transport: ICE, DTLS and the data channel on the shared port.
 
-What runs over it (pictures in, pictures out) is receive.py and viewer.py. The transport goes through
-`new -> connecting -> connected -> closed`; `start` makes it connecting, the handshakes make it connected, and anything
-that goes wrong, the client's goodbye, lost consent (RFC 7675, 30 s) or `close` make it closed, once and for good.
+What runs over it, pictures in or pictures out, stands in receive.py and viewer.py. The transport goes through
+`new -> connecting -> connected -> closed`. `start` makes it connecting, and the handshakes make it connected. It closes
+once and for good: by `close`, by the client's goodbye, by lost consent (RFC 7675, 30 s), or by any fault.
 """
 
 import asyncio
@@ -200,13 +200,16 @@ class PeerTransport:
     async def _handshakes(self) -> None:
         offer = self.offer
         await self.add_candidates(offer.candidates)
+
         await self._ice.start(RTCIceParameters(usernameFragment=offer.ice_ufrag, password=offer.ice_password))
         if self._ice.state != "completed":
             raise ConnectionError("ICE failed")
+
         prints = [RTCDtlsFingerprint(algorithm=item.algorithm, value=item.value) for item in offer.fingerprints]
         await self._dtls.start(RTCDtlsParameters(fingerprints=prints))
         if self._dtls.state != "connected":
             raise ConnectionError("DTLS failed")
+
         self._state = "connected"
         if self._owner is not None:
             self._owner.connected()

@@ -13,7 +13,8 @@ import pylibsrtp
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-HEADER_BYTES = 12
+MAX_OVERHEAD_BYTES = 12 + 16
+"""What a payload gains at most: header and tag."""
 _HEADER = struct.Struct("!BBHII")
 _SESSION_KEY_LABEL, _SESSION_SALT_LABEL = 0x00, 0x02
 
@@ -34,9 +35,7 @@ def rtp_header(*, payload_type: int, marker: bool, index: int, timestamp: int, s
 
 
 class SrtpWriter(Protocol):
-    """Encrypts packets of one transport. `overhead_bytes` is what a payload gains: header and tag."""
-
-    overhead_bytes: int
+    """Encrypts packets of one transport."""
 
     def protect(self, header: bytes, payload: bytes, *, ssrc: int, index: int) -> bytes:
         """The packet for the wire; `index` is the rollover counter and sequence number of RFC 3711 section 3.3.1."""
@@ -50,8 +49,6 @@ def writer_for(keys: SrtpKeys) -> SrtpWriter:
 class GcmWriter:
     """AEAD_AES_128_GCM and AEAD_AES_256_GCM (RFC 7714): three times cheaper here than through libsrtp."""
 
-    overhead_bytes = HEADER_BYTES + 16
-
     def __init__(self, keys: SrtpKeys) -> None:
         session_key = _derive(keys, _SESSION_KEY_LABEL, len(keys.key))
         self._encrypt = AESGCM(session_key).encrypt
@@ -64,8 +61,6 @@ class GcmWriter:
 
 class LibsrtpWriter:
     """Any profile through libsrtp; for clients without GCM (AES128_CM_SHA1_80)."""
-
-    overhead_bytes = HEADER_BYTES + 10
 
     def __init__(self, keys: SrtpKeys) -> None:
         policy = pylibsrtp.Policy(

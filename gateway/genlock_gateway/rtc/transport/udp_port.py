@@ -67,19 +67,8 @@ class Demultiplexer:
         self._by_transaction: dict[bytes, Endpoint] = {}
         self.dropped = 0
 
-    @property
-    def endpoints(self) -> int:
-        return len(self._by_ufrag)
-
-    @property
-    def bound_addresses(self) -> int:
-        return len(self._by_address)
-
-    @property
-    def open_transactions(self) -> int:
-        return len(self._by_transaction)
-
     def register(self, endpoint: Endpoint) -> None:
+        """Make an endpoint known by its user name fragment; ValueError if that is taken."""
         if endpoint.ice_ufrag in self._by_ufrag:
             raise ValueError("two peers with the same ICE user name fragment")
         self._by_ufrag[endpoint.ice_ufrag] = endpoint
@@ -100,6 +89,7 @@ class Demultiplexer:
         self._by_transaction[transaction_id] = endpoint
 
     def forget(self, transaction_id: bytes) -> None:
+        """No response with this id is waited for any more."""
         self._by_transaction.pop(transaction_id, None)
 
     def datagram(self, data: bytes, addr: Address) -> None:
@@ -149,6 +139,7 @@ class Demultiplexer:
             return True
         if len(self._addresses[ufrag]) >= MAX_ADDRESSES_PER_PEER:
             return False
+        # The client that was there before has gone: this one has proved that it is there now.
         if before is not None:
             self._addresses[before.ice_ufrag].discard(addr)
         self._by_address[addr] = endpoint
@@ -185,11 +176,6 @@ class UdpPort:
         """The bound port; RuntimeError while closed."""
         number: int = self._opened().getsockname()[1]
         return number
-
-    @property
-    def segmentation(self) -> bool:
-        """Whether the kernel cuts runs of packets; turned off at its first refusal."""
-        return self._segmentation
 
     @property
     def ip_version(self) -> int:
@@ -242,6 +228,8 @@ class UdpPort:
                     logger.warning("the kernel does not segment UDP sends (%s); sending packets one by one", error)
             else:
                 return
+
+        # One packet, or a kernel that does not segment.
         for packet in packets:
             self.send(packet, addr)
 
@@ -251,6 +239,7 @@ class UdpPort:
         return self._socket
 
     def _readable(self) -> None:
+        # Bounded, so that a flood of packets leaves the event loop to others.
         for _ in range(_READS_PER_WAKEUP):
             if self._socket is None:
                 return

@@ -79,7 +79,7 @@ async def test_a_slow_loop_sheds_frames_and_goes_on_at_a_key_frame_without_a_hol
     for number in range(1, MAX_BACKLOG_FRAMES + 5):
         fan.push(unit(number))  # the loop gets no turn to send them
     assert fan.figures.dropped > 0
-    assert stream.waiting
+    assert stream._waiting
     await settle()
     assert len(asked) == 1  # within the minimum interval after a key frame
     fan.push(unit(50, key=True))
@@ -121,8 +121,8 @@ async def test_a_viewer_that_fails_or_has_no_address_does_not_touch_the_others()
     await settle()
     assert port.datagrams
     assert not away_port.datagrams
-    assert away.waiting
-    assert fan.viewer_count == 2
+    assert away._waiting
+    assert len(fan._viewers) == 2
     fan.close()
 
 
@@ -134,7 +134,7 @@ async def test_another_codec_is_refused_and_a_closed_fan_out_does_nothing() -> N
     fan.push(unit(0, key=True))
     fan.add(viewer(ManualClock())[0])
     fan.want_key_frame()
-    assert (fan.viewer_count, fan.figures.access_units, asked) == (0, 0, [])
+    assert (len(fan._viewers), fan.figures.access_units, asked) == (0, 0, [])
 
 
 async def test_what_is_lost_comes_again_as_rtx_or_as_it_was() -> None:

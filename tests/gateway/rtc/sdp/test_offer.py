@@ -21,7 +21,7 @@ def refused(text: str, role: str = "publisher") -> OfferError:
 def test_a_browsers_offer_is_read() -> None:
     read = parse_offer(offer(), role="publisher")
     assert read.codecs == (Codec.VP8, Codec.H264)
-    assert (read.direction, read.setup, read.has_audio, read.has_data_channel) == ("sendonly", "actpass", True, True)
+    assert (read.direction, read.setup, read.has_data_channel) == ("sendonly", "actpass", True)
     assert [(item.ip, item.port) for item in read.candidates] == [("192.0.2.7", 51234)]
     assert (read.sctp_port, read.max_message_bytes) == (5000, 262144)
     assert "0123456789abcdefghijklmn" not in repr(read)

@@ -53,7 +53,7 @@ async def test_without_segmentation_in_the_kernel_packets_go_one_by_one(listener
     for _ in range(2):
         port.send_run([b"a" * 900, b"b" * 10], listener.getsockname())
         assert [listener.recv(2000)[:1] for _ in range(2)] == [b"a", b"b"]
-    assert (refusing.attempts, port.segmentation) == (1, False)
+    assert (refusing.attempts, port._segmentation) == (1, False)
     port._socket = real
     port.close()
     listener.close()
@@ -66,7 +66,7 @@ async def test_a_full_send_buffer_loses_packets_and_raises_nothing(listener: soc
     assert real is not None
     port._socket = Refusing(real, errno.EAGAIN)  # type: ignore[assignment]
     port.send_run([b"a", b"b"], listener.getsockname())
-    assert (port.unsent, port.segmentation) == (2, True)
+    assert (port.unsent, port._segmentation) == (2, True)
     port._socket = real
     port.close()
     port.send(b"x", listener.getsockname())
