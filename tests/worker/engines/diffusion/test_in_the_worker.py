@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process import logs
 from genlock_worker import main
 from genlock_worker.engines.contract import Change, EngineFailure, Frames, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
@@ -388,7 +389,7 @@ def test_a_worker_that_cannot_have_its_model_says_why_and_exits_with_2(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(main, "start_logging", lambda _: None)
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
     monkeypatch.setenv("GENLOCK_SECRETS", "k1:a-secret-that-must-never-be-logged")
     here = [argument.format(empty=tmp_path) for argument in arguments]
     assert main.main(["--redis", redis_url, "--metrics-port", "0", "--engine", "diffusion", *here]) == 2
