@@ -76,7 +76,7 @@ bench-operator: $(VENV)/.dev ## Measure the operator against a real kube-apiserv
 
 screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the browser of the tests
 	@mkdir -p docs/images
-	@GENLOCK_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/process/test_studio.py
+	@GENLOCK_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/process/test_studio.py tests/process/test_sessions_page.py
 
 # One resolution for every platform: what torch needs of CUDA carries the marks of the platforms that have it.
 lock: $(VENV)/.dev ## Bring requirements-dev.lock up to date with pyproject.toml and with what is published

@@ -14,7 +14,8 @@ POLICY: Final = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' data:",
+        # Thumbnails are fetched with the access token and shown from memory.
+        "img-src 'self' data: blob:",
         "media-src 'self' blob:",
         "connect-src 'self'",
         "base-uri 'none'",

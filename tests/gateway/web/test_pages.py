@@ -4,7 +4,14 @@ import re
 
 from genlock_core.spec.session import StreamSessionSpec
 from genlock_gateway.sessions.session_view import ControlRequest
-from genlock_gateway.web.pages import PAGES
+from genlock_gateway.web.pages import PAGES, POLICY
+
+
+def test_pictures_from_memory_may_be_shown_and_nothing_more_than_that() -> None:
+    policy = dict(part.split(" ", 1) for part in POLICY.split("; "))
+    assert policy["img-src"] == "'self' data: blob:"
+    assert policy["connect-src"] == policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["default-src"] == "'none'"
 
 
 def test_the_slider_goes_as_far_as_the_noise_scale_may() -> None:

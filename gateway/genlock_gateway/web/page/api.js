@@ -71,7 +71,7 @@ export async function request(path, { method = "GET", token = "", headers = {}, 
 
 export const getSession = async (session, token) => (await request(`/api/v1/sessions/${session.path}`, { token })).json();
 
-export const listSessions = async () => (await request("/api/v1/sessions")).json();
+export const listSessions = async (token = "") => (await request("/api/v1/sessions", { token })).json();
 
 export function control(session, token, change) {
   return request(`/api/v1/sessions/${session.path}/control`, {

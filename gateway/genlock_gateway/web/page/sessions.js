@@ -1,15 +1,31 @@
-// The list of sessions, refreshed while the page is open.
+// The list of sessions, refreshed while the page is open. A card stays while its session does: its picture goes on.
 
-import { listSessions } from "./api.js";
+import { listSessions, readToken } from "./api.js";
 import { facts, hush, say } from "./shell.js";
+import { Thumbnail } from "./thumbnails.js";
 
 const list = document.getElementById("sessions");
 const template = document.getElementById("card");
+/** A token in this page's address shows the sessions that it is for, too. */
+const token = readToken({ path: "*" });
+/** Cards by `namespace/name`. */
+const cards = new Map();
 
-function card(session) {
+const pathOf = (session) => `${session.namespace}/${session.name}`;
+
+function makeCard(session) {
   const item = template.content.cloneNode(true).firstElementChild;
-  const path = `${session.namespace}/${session.name}`;
+  const path = pathOf(session);
   item.querySelector(".name").textContent = path;
+  item.querySelector(".studio").href = `/studio/${path}`;
+  item.querySelector(".watch").href = `/watch/${path}`;
+  // A token that is given must be right, and one that is not needed might be for another session.
+  const needed = session.access.view === "Public" ? "" : token;
+  const thumbnail = new Thumbnail(item.querySelector(".thumbnail"), { path, token: needed, alt: `What ${path} shows now` });
+  return { item, thumbnail };
+}
+
+function fill(item, session) {
   const phase = item.querySelector(".phase");
   phase.textContent = session.phase;
   phase.dataset.phase = session.phase;
@@ -18,16 +34,36 @@ function card(session) {
     ["model", session.model], ["steps", session.steps], ["size", `${session.resolution.width}×${session.resolution.height}`],
     ["fps", session.frameRate], ["source", session.source.type], ["viewers", session.viewers],
   ]);
-  item.querySelector(".studio").href = `/studio/${path}`;
-  item.querySelector(".watch").href = `/watch/${path}`;
-  return item;
+}
+
+/** What everybody may watch, and what the token shows besides. */
+async function visibleSessions() {
+  const lists = await Promise.all(token ? [listSessions(), listSessions(token)] : [listSessions()]);
+  return new Map(lists.flat().map((session) => [pathOf(session), session]));
+}
+
+function show(sessions) {
+  for (const [path, { item, thumbnail }] of cards) {
+    if (sessions.has(path)) continue;
+    thumbnail.stop();
+    item.remove();
+    cards.delete(path);
+  }
+  let index = 0;
+  for (const [path, session] of [...sessions].sort(([one], [other]) => one.localeCompare(other))) {
+    if (!cards.has(path)) cards.set(path, makeCard(session));
+    const { item } = cards.get(path);
+    fill(item, session);
+    if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
+    index += 1;
+  }
 }
 
 async function refresh() {
   try {
-    const sessions = await listSessions();
-    list.replaceChildren(...sessions.map(card));
-    if (sessions.length) hush();
+    const sessions = await visibleSessions();
+    show(sessions);
+    if (sessions.size) hush();
     else say("No session yet", "Start one with a manifest: genlock up examples/demo.yaml, on a cluster kubectl apply -f examples/demo.yaml");
   } catch (error) {
     say(error.title || "Gateway out of reach", error.message, { tone: "bad" });
