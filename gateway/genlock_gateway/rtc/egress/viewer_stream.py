@@ -26,7 +26,7 @@ from aiortc.rtp import (
 from genlock_core.clock import Clock
 from genlock_gateway.rtc.egress.packetise import PacketisedFrame, PacketRing, StreamPacket
 from genlock_gateway.rtc.transport.srtp import SrtpKeys, rtp_header, writer_for
-from genlock_gateway.rtc.transport.udp_port import Address, UdpPort
+from genlock_gateway.rtc.transport.udp_port import SocketAddress, UdpPort
 
 REPORT_INTERVAL_S = 1.0
 RETRANSMISSIONS_PER_S = 500
@@ -39,7 +39,7 @@ class ViewerTransport(Protocol):
     """What is needed of a PeerTransport."""
 
     @property
-    def remote_address(self) -> Address | None: ...
+    def remote_address(self) -> SocketAddress | None: ...
 
     @property
     def srtp_keys(self) -> SrtpKeys: ...

@@ -25,7 +25,7 @@ from OpenSSL import SSL
 
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
-from genlock_gateway.rtc.transport.udp_port import Address, UdpPort
+from genlock_gateway.rtc.transport.udp_port import SocketAddress, UdpPort
 
 __all__ = [
     "DtlsTransport",
@@ -70,7 +70,7 @@ class PeerProtocol(StunProtocol):
     async def close(self) -> None:
         self._port.demultiplexer.unregister(self)
 
-    async def request(self, request: stun.Message, addr: Address, *args: Any, **kwargs: Any) -> Any:
+    async def request(self, request: stun.Message, addr: SocketAddress, *args: Any, **kwargs: Any) -> Any:
         """Let the response find its way back, also from an address that has not been bound yet."""
         self._port.demultiplexer.expect(request.transaction_id, self)
         try:
@@ -78,13 +78,13 @@ class PeerProtocol(StunProtocol):
         finally:
             self._port.demultiplexer.forget(request.transaction_id)
 
-    async def send_data(self, data: bytes, addr: Address) -> None:
+    async def send_data(self, data: bytes, addr: SocketAddress) -> None:
         self._port.send(data, addr)
 
-    def send_stun(self, message: stun.Message, addr: Address) -> None:
+    def send_stun(self, message: stun.Message, addr: SocketAddress) -> None:
         self._port.send(bytes(message), addr)
 
-    def stun_received(self, message: stun.Message, addr: Address) -> None:
+    def stun_received(self, message: stun.Message, addr: SocketAddress) -> None:
         if message.message_class == stun.Class.REQUEST:
             self._connection.request_received(message, addr, self)
         elif (transaction := self.transactions.get(message.transaction_id)) is not None:
@@ -136,7 +136,7 @@ class SharedPortConnection(Connection):
         self._local_candidates_end = True
 
     @property
-    def remote_address(self) -> Address | None:
+    def remote_address(self) -> SocketAddress | None:
         """Where the nominated pair leads; None before ICE is done and after it ended."""
         pair = self._nominated.get(1)
         return pair.remote_addr if pair is not None else None

@@ -25,7 +25,7 @@ from genlock_gateway.rtc.transport.aiortc_private import (
     ice_transport,
 )
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
-from genlock_gateway.rtc.transport.udp_port import Address, UdpPort
+from genlock_gateway.rtc.transport.udp_port import SocketAddress, UdpPort
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class PeerTransport:
         return self._state
 
     @property
-    def remote_address(self) -> Address | None:
+    def remote_address(self) -> SocketAddress | None:
         return self._connection.remote_address
 
     @property

@@ -22,7 +22,7 @@ from aioice import stun
 
 logger = logging.getLogger(__name__)
 
-Address = tuple[str, int]
+SocketAddress = tuple[str, int]
 
 MAX_DATAGRAM_BYTES = 1500
 """Bigger ones are nobody's: WebRTC keeps below the path MTU, and libsrtp refuses them."""
@@ -48,7 +48,7 @@ class Endpoint(Protocol):
     @property
     def ice_password(self) -> str: ...
 
-    def stun_received(self, message: stun.Message, addr: Address) -> None:
+    def stun_received(self, message: stun.Message, addr: SocketAddress) -> None:
         """A checked request, or the response to a request of this endpoint."""
         ...
 
@@ -62,8 +62,8 @@ class Demultiplexer:
 
     def __init__(self) -> None:
         self._by_ufrag: dict[str, Endpoint] = {}
-        self._by_address: dict[Address, Endpoint] = {}
-        self._addresses: dict[str, set[Address]] = {}
+        self._by_address: dict[SocketAddress, Endpoint] = {}
+        self._addresses: dict[str, set[SocketAddress]] = {}
         self._by_transaction: dict[bytes, Endpoint] = {}
         self.dropped = 0
 
@@ -92,7 +92,7 @@ class Demultiplexer:
         """No response with this id is waited for any more."""
         self._by_transaction.pop(transaction_id, None)
 
-    def datagram(self, data: bytes, addr: Address) -> None:
+    def datagram(self, data: bytes, addr: SocketAddress) -> None:
         """Hand a datagram to its endpoint, or drop it."""
         if not 0 < len(data) <= MAX_DATAGRAM_BYTES:
             self.dropped += 1
@@ -103,7 +103,7 @@ class Demultiplexer:
         else:
             self.dropped += 1
 
-    def _stun(self, data: bytes, addr: Address) -> None:
+    def _stun(self, data: bytes, addr: SocketAddress) -> None:
         try:
             message = stun.parse_message(data)
         except (ValueError, struct.error):
@@ -122,7 +122,7 @@ class Demultiplexer:
             return None
         return self._by_transaction.get(message.transaction_id)
 
-    def _asked(self, message: stun.Message, addr: Address) -> Endpoint | None:
+    def _asked(self, message: stun.Message, addr: SocketAddress) -> Endpoint | None:
         """The endpoint of a binding request that carries its password's proof; binds the address to it."""
         attributes = message.attributes
         if message.message_method != stun.Method.BINDING or not {"USERNAME", "PRIORITY"} <= attributes.keys():
@@ -133,7 +133,7 @@ class Demultiplexer:
             return None
         return endpoint if self._bind(ufrag, endpoint, addr) else None
 
-    def _bind(self, ufrag: str, endpoint: Endpoint, addr: Address) -> bool:
+    def _bind(self, ufrag: str, endpoint: Endpoint, addr: SocketAddress) -> bool:
         before = self._by_address.get(addr)
         if before is endpoint:
             return True
@@ -204,7 +204,7 @@ class UdpPort:
         self._socket = None
         self._loop = None
 
-    def send(self, data: bytes, addr: Address) -> None:
+    def send(self, data: bytes, addr: SocketAddress) -> None:
         """Send one datagram; one that the kernel does not take now is lost, as UDP packets are."""
         if self._socket is None:
             return
@@ -213,7 +213,7 @@ class UdpPort:
         except OSError:
             self.unsent += 1
 
-    def send_run(self, packets: Sequence[bytes], addr: Address) -> None:
+    def send_run(self, packets: Sequence[bytes], addr: SocketAddress) -> None:
         """Send packets that are equally long but for a shorter last one, in one system call where the kernel can."""
         if len(packets) > 1 and self._segmentation and self._socket is not None:
             size = len(packets[0]).to_bytes(2, sys.byteorder)

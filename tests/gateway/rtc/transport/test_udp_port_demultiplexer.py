@@ -4,10 +4,10 @@ from aioice import stun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genlock_gateway.rtc.transport.udp_port import MAX_ADDRESSES_PER_PEER, Address, Demultiplexer
+from genlock_gateway.rtc.transport.udp_port import MAX_ADDRESSES_PER_PEER, Demultiplexer, SocketAddress
 
-HERE: Address = ("192.0.2.1", 1000)
-THERE: Address = ("192.0.2.2", 2000)
+HERE: SocketAddress = ("192.0.2.1", 1000)
+THERE: SocketAddress = ("192.0.2.2", 2000)
 
 
 class Peer:
@@ -17,7 +17,7 @@ class Peer:
         self.messages: list[stun.Message] = []
         self.data: list[bytes] = []
 
-    def stun_received(self, message: stun.Message, addr: Address) -> None:
+    def stun_received(self, message: stun.Message, addr: SocketAddress) -> None:
         self.messages.append(message)
 
     def data_received(self, data: bytes) -> None:
