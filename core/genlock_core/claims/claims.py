@@ -138,8 +138,11 @@ class Claims:
         return tuple(await self._scripts.run("register", _offer(offer)))
 
     async def renew(self, identity: WorkerIdentity, *, progress: int, links: Mapping[str, Sequence[str]]) -> Renewal:
-        """The worker's heartbeat, every 0.5 s: renews all its leases, but only if `progress` (the engine loop's own
-        counter) is above that of the last one. `links`: session -> gateways that are linked for it."""
+        """The worker's heartbeat, every 0.5 s. It renews all leases of the worker if its engine has made progress.
+
+        `progress` is the engine loop's own counter: it must be above that of the last heartbeat. `links` says for each
+        session which gateways are linked for it.
+        """
         linked = json.dumps({session: list(gateways) for session, gateways in links.items()})
         reply = await self._scripts.run("renew", identity.name, identity.incarnation, progress, linked)
         status, holding, closed, owned = reply
@@ -156,11 +159,11 @@ class Claims:
         return tuple(await self._scripts.run("close", identity.name, identity.incarnation))
 
     async def reassert(self, offer: WorkerOffer, held: Sequence[Held], *, closed: bool = False) -> Reasserted:
-        """After a loss of Redis: register and reclaim what the worker still serves, in one step.
+        """After Redis lost its data: register, and claim again what the worker still serves, in one step.
 
-        Refused is what another one owns by a higher epoch, what has finished, and what does not fit any more because
-        new claims took the room; everything, if a newer incarnation has the name. A missing record is written back,
-        owned or not. `closed`: the worker drains.
+        A session is refused if another worker owns it by a higher epoch, if it has finished, or if new claims have
+        taken its room. All are refused if a newer incarnation has the name. A missing record is written back, owned or
+        not. `closed`: the worker drains.
         """
         entries = [
             {"session": one.session, "epoch": str(one.epoch), "cost": one.cost, "record": to_fields(one.record)}
@@ -198,9 +201,10 @@ class Claims:
     async def move(self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause) -> Move:
         """Give the session to another worker than `suspect` and its owner, if its epoch is still `expected_epoch`.
 
-        Compare-and-set: who comes second gets the winner's claim with `won` False; so does EXPIRED when the lease was
-        renewed meanwhile. May use the pool's reserve. After DRAIN and REQUESTED the old worker serves on until the
-        handover. A session whose owner went with its incarnation may go back to the same name: leave `suspect` None.
+        It is a compare-and-set. Who comes second gets the winner's claim, with `won` False; so does EXPIRED when the
+        lease was renewed meanwhile. A move may use the pool's reserve. After DRAIN and REQUESTED the old worker serves
+        on until the handover. A session whose owner went with its incarnation may go back to the same name: leave
+        `suspect` None.
 
         Raises UnknownSession, SessionEnded, NoCapacity (nothing has changed), MoveHeld (SILENT and EXPIRED, while Redis
         is newly back), StaleEpoch (another epoch, and nobody owns it now: read the record again).
@@ -213,9 +217,9 @@ class Claims:
         return Move(replies.claim(session, reply), won=reply[0] == "won")
 
     async def fit(self, session: str, *, expected_epoch: int) -> Fit:
-        """Let a claim pay what its worker's pool asks for by the record as it is now (after `create` changed it).
+        """Give a claim the cost that the record asks for now, after `create` has changed the record.
 
-        The epoch stays: nothing moves. Raises UnknownSession, SessionEnded.
+        The epoch stays, and nothing moves. Raises UnknownSession, SessionEnded.
         """
         (outcome,) = await self._scripts.run("fit", session, expected_epoch)
         if outcome == "unknown":

@@ -51,38 +51,42 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Session `session` belongs to `worker` under `epoch`, at `cost` thousandths of it; its link is at `address`."""
+    """A session belongs to a worker, under an epoch."""
 
     session: str
     epoch: int
     worker: WorkerIdentity
     address: str
+    """Of the worker's link server, host:port."""
     pool: str
     cost: int
+    """Thousandths of the worker that the session takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """`claim` is the one that holds now; `won` says whether this call made it (False: adopt it, another one did)."""
+    """What came of asking for a move."""
 
     claim: Claim
+    """The claim that holds now."""
     won: bool
+    """Whether this call made it. False: somebody else did; go with that claim."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The answer to a heartbeat.
-
-    `known` False: Redis has no such worker, it lost its data; reassert. `superseded`: a newer incarnation has this
-    worker's name; stop. `holding`: Redis is newly back and nothing expires. `owned`: session -> epoch of everything the
-    worker owns; whatever else it serves is not its own any more. `closed`: it is draining.
-    """
+    """The answer to a heartbeat."""
 
     known: bool
+    """False: Redis has lost its data and knows no such worker. The worker reasserts itself."""
     holding: bool
+    """Redis is newly back, and nothing expires yet."""
     owned: Mapping[str, int]
+    """Session -> epoch of everything that the worker owns. Whatever else it serves is not its own any more."""
     closed: bool
+    """The worker is draining."""
     superseded: bool = False
+    """A newer incarnation has this worker's name. The worker stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +101,17 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Reasserted:
-    """`kept`: the worker owns these, under the epochs it held. `refused`: stop serving these."""
+    """What a worker still owns after Redis lost its data."""
 
     kept: tuple[str, ...]
+    """The worker owns these sessions, under the epochs that it held."""
     refused: tuple[str, ...]
+    """The worker stops serving these sessions."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker as others see it.
-
-    `heartbeat_age_ms` is the time since its engine last made progress, by Redis' clock. `links`: session -> names of
-    the gateways linked to it for that session. `sessions`: session -> epoch. `capacity` and `free` in thousandths.
-    """
+    """A worker as others see it."""
 
     identity: WorkerIdentity
     pool: str
@@ -117,11 +119,16 @@ class WorkerView:
     address: str
     state: WorkerState
     heartbeat_age_ms: int
+    """Since its engine last made progress, by Redis' clock."""
     progress: int
+    """The engine loop's counter."""
     links: Mapping[str, tuple[str, ...]]
+    """Session -> names of the gateways that are linked to it for that session."""
     capacity: int
+    """In thousandths of a worker, as `free`."""
     free: int
     sessions: Mapping[str, int]
+    """Session -> epoch."""
     formats: FormatRange
     gpu_product: str = ""
     gpus: int = 0
@@ -129,11 +136,9 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A message in a worker's inbox.
+    """A message in a worker's inbox. Messages are hints: the truth is `Renewal.owned`.
 
-    assign: serve `session` under `epoch` (`cause` None: a first claim). withdraw: the claim of `epoch` is over; with
-    `successor_epoch` > 0 the session lives on at `successor_address` (a handover if `cause` is DRAIN or REQUESTED),
-    with 0 nobody owns it now. Messages are hints: the truth is `Renewal.owned`.
+    An assignment asks the worker to serve `session` under `epoch`. A withdrawal says that the claim of `epoch` is over.
     """
 
     id: str
@@ -141,23 +146,27 @@ class Assignment:
     session: str
     epoch: int
     cause: MoveCause | None
+    """Why the session moves; None for a first claim. A withdrawal by DRAIN or REQUESTED is a handover."""
     successor_epoch: int = 0
+    """Of a withdrawal: the epoch under which the session lives on; 0 if nobody owns it now."""
     successor_address: str = ""
+    """Of a withdrawal: where the session lives on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a session; `detail` is the worker's name, the phase, or the control entry's id."""
+    """Something that happened to a session."""
 
     id: str
     kind: EventKind
     session: str
     epoch: int
     detail: str
+    """By the kind: the worker's name, the phase, or the control entry's id."""
 
 
 class MoveHeld(NoCapacity):
-    """A move by lease while Redis is newly back: leases say nothing until the workers had time to renew them."""
+    """A move by lease was asked for while Redis is newly back: workers get time to renew their leases first."""
 
     def __init__(self, session: str) -> None:
         super().__init__(session, "Redis is newly back, nothing moves by lease yet", retry_after_s=1.0)

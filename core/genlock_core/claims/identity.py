@@ -38,16 +38,16 @@ class FormatRange:
 
 @dataclass(frozen=True, slots=True)
 class WorkerOffer:
-    """What a worker brings: `capacity` in thousandths, `address` (host:port) of its link server.
-
-    `gpu_product` and `gpus` are what `sizing` knows its pool by.
-    """
+    """What a worker brings when it registers."""
 
     identity: WorkerIdentity
     pool: str
     model: str
     capacity: int
+    """In thousandths of a worker."""
     address: str
+    """Of its link server, host:port."""
     formats: FormatRange
     gpu_product: str = ""
+    """With `gpus` what `sizing` knows its pool by."""
     gpus: int = 0

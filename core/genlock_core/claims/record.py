@@ -34,29 +34,33 @@ class ControlValue:
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """One session as Redis knows it.
-
-    `pools` are in order of preference. `epoch` is that of the last claim (0: never claimed) and stays when the owner
-    goes. `owner`, `address`, `pool` and `cost` are those of the claim that holds now. `snapshot_format` is that of the
-    stored snapshot, 0 while there is none. `created_ms`, `active_ms` and `finished_ms` are Redis' time; 0 is "not yet",
-    and `Claims.create` fills the first two in. `reason` says why the phase is what it is ("" if that is plain).
-    """
+    """One session as Redis knows it. Times are Redis' own; 0 is "not yet"."""
 
     session: ResolvedSession
     pools: tuple[PoolChoice, ...]
+    """In order of preference."""
     phase: Phase = Phase.PENDING
     epoch: int = 0
+    """Of the last claim, also when its owner has gone; 0: never claimed."""
+
+    # The claim that holds now.
     owner: WorkerIdentity | None = None
     address: str = ""
     pool: str = ""
     cost: int = 0
+
     snapshot_format: int = 0
+    """Of the stored snapshot; 0 while there is none."""
     control: Mapping[str, ControlValue] = field(default_factory=dict)
+    """The last value of each control field."""
     key_ids: tuple[str, ...] = ()
     created_ms: int = 0
+    """`Claims.create` fills it in, as `active_ms`."""
     active_ms: int = 0
+    """When somebody last published or watched."""
     finished_ms: int = 0
     reason: str = ""
+    """Why the phase is what it is; "" if that is plain."""
     uid: str = ""
     """The StreamSession object that it was made from; "" without a cluster."""
 
@@ -87,6 +91,7 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
         "finished_ms": str(record.finished_ms),
         "uid": record.uid,
     }
+
     if record.owner is not None:
         fields |= {
             "owner": record.owner.name,
@@ -95,6 +100,8 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
             "pool": record.pool,
             "cost": str(record.cost),
         }
+
+    # Two fields each, so that a script can set one control value without reading the others.
     for name, control in record.control.items():
         fields[_VALUE + name] = control.value
         fields[_ID + name] = control.id

@@ -25,15 +25,13 @@ PUBLISHER_TTL_MS: Final = 3_000
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
-    """What one gateway sees of the link to a session's worker.
-
-    `refused`: connecting failed with a refusal, so no process listens there. `silent_ms`: for how long the worker's
-    progress counter stood still on this link, or the link could not be opened.
-    """
+    """What one gateway sees of the link to a session's worker."""
 
     gateway: str
     refused: bool
+    """Connecting was refused: no process listens there."""
     silent_ms: int
+    """For how long the worker's progress counter stood still on this link, or the link could not be opened."""
 
 
 def should_move(
@@ -50,6 +48,8 @@ def should_move(
         return MoveCause.EXPIRED
     if link.silent_ms < SILENCE_MS or worker is None:
         return None
+
+    # Silent for us. Another gateway that has a link could prove us wrong, unless Redis hears nothing either.
     others = set(worker.links.get(session, ())) - {link.gateway}
     if worker.heartbeat_age_ms > HEARTBEAT_STALE_MS or not others:
         return MoveCause.SILENT

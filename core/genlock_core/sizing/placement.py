@@ -7,12 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from genlock_core.claims.identity import CAPACITY
 from genlock_core.claims.record import PoolChoice
 from genlock_core.sizing.profile import ProfileRow, resolution_tokens
 from genlock_core.spec.session import ResolvedSession
-
-WORKER_CAPACITY = 1_000
-"""A whole worker, in the unit of capacity: thousandths of a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +60,14 @@ class Unplaceable:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """A pool that meets the session's service levels, by one measurement."""
+
     pool: PoolShape
     row: ProfileRow
     share: int
+    """Sessions like this one that a worker serves at once."""
     exact: bool
+    """Whether the row measured the session's own resolution and steps."""
 
     @property
     def gpus_per_session(self) -> float:
@@ -82,8 +84,10 @@ def place(session: ResolvedSession, rows: Sequence[ProfileRow], pools: Sequence[
 
     A row counts for a pool if model, GPU product and number of GPUs are the pool's. If the session's own resolution
     and steps were never measured there, a row with at least as many tokens and steps may stand in: it can only be
-    slower. Frame rate is always checked; chunk latency (p99 against frameDeadline) and first frame only where they
-    are profiled, and what was not checked is named in `unprofiled`.
+    slower.
+
+    The frame rate is always checked. Chunk latency (p99 against frameDeadline) and first frame are checked where they
+    are profiled; what was not checked is named in `unprofiled`.
     """
     if not any(pool.model == session.model for pool in pools):
         return Unplaceable(UnplaceableKind.NO_POOL, (_no_pool(session, pools),))
@@ -91,6 +95,8 @@ def place(session: ResolvedSession, rows: Sequence[ProfileRow], pools: Sequence[
         known = ", ".join(sorted({row.model for row in rows})) or "none"
         missing = f"there is no profile of the model {session.model} (profiled: {known})"
         return Unplaceable(UnplaceableKind.NO_PROFILE, (missing,))
+
+    # The best measurement of each pool that can take the session, and of every other pool why it cannot.
     best: list[_Candidate] = []
     reasons: list[str] = []
     for pool in pools:
@@ -104,10 +110,11 @@ def place(session: ResolvedSession, rows: Sequence[ProfileRow], pools: Sequence[
             reasons.extend(_why_not(session, rows, fitting, pool))
     if not best:
         return Unplaceable(UnplaceableKind.NO_POOL_OF_SHAPE, tuple(dict.fromkeys(reasons)))
+
     best.sort(key=_Candidate.rank)
     first = best[0]
     return Placement(
-        choices=tuple(PoolChoice(pool=found.pool.name, cost=WORKER_CAPACITY // found.share) for found in best),
+        choices=tuple(PoolChoice(pool=found.pool.name, cost=CAPACITY // found.share) for found in best),
         row=first.row,
         sessions_per_worker=first.share,
         gpus=first.gpus_per_session,
@@ -119,9 +126,11 @@ def sessions_in_time(row: ProfileRow, frame_rate: int) -> int:
     """How many equal sessions of `frame_rate` the measured worker serves: floor(sessions * fps / frame_rate).
 
     The row's sessions together made `sessions * fps_per_session` frames a second. Sessions that take turns on a
-    worker can share that sum; running their rows in one batch only makes it larger (a batch of n rows takes less
-    than n forwards), so the figure is on the safe side. 0 if even one session would be too slow. A session that was
-    measured beside others at less than the frame rate still counts: fewer of them run then.
+    worker share that sum. Running their rows in one batch only makes it larger, as a batch of n rows takes less time
+    than n forwards: the figure is on the safe side.
+
+    0 if even one session would be too slow. A row counts also if its sessions were slower than the frame rate beside
+    each other: fewer of them run then.
     """
     return int(row.sessions * row.fps_per_session // frame_rate)
 
@@ -141,6 +150,7 @@ def _is_exact(session: ResolvedSession, row: ProfileRow) -> bool:
 
 def _judge(session: ResolvedSession, row: ProfileRow, pool: PoolShape) -> _Candidate | str:
     """The row as a candidate, or why it is none."""
+    # Fast enough, and soon enough?
     share = sessions_in_time(row, session.frame_rate)
     if share < 1:
         best = row.sessions * row.fps_per_session
@@ -151,9 +161,11 @@ def _judge(session: ResolvedSession, row: ProfileRow, pool: PoolShape) -> _Candi
         return (
             f"the first frame takes {row.first_frame_ms:g} ms, timeToFirstFrame is {session.time_to_first_frame_ms} ms"
         )
+
+    # Does the model fit, and how many sessions beside it?
     if pool.memory_bytes is not None and row.bytes_resident is not None and row.bytes_resident > pool.memory_bytes:
         return f"the model needs {row.bytes_resident} bytes of GPU memory, a worker has {pool.memory_bytes}"
-    share = min(share, WORKER_CAPACITY, _sessions_in_memory(row, pool, otherwise=share))
+    share = min(share, CAPACITY, _sessions_in_memory(row, pool, otherwise=share))
     if share < 1:
         return f"GPU memory: a worker's {pool.memory_bytes} bytes hold the model, but not one session beside it"
     return _Candidate(pool, row, share, exact=_is_exact(session, row))
@@ -190,12 +202,16 @@ def _why_not(
 ) -> list[str]:
     """Why a pool cannot take the session, with what would help."""
     head = f"pool {pool.name} ({pool.gpus}x {pool.gpu_product})"
+
+    # Nobody measured this session, or a harder one, on GPUs like these.
     if not fitting:
         shapes = sorted({f"{row.gpus}x {row.gpu_product}" for row in rows if row.model == session.model})
         here = f"{pool.gpus}x {pool.gpu_product}" in shapes
         wanted = f"{session.resolution} at {session.steps} steps or more"
         hint = f"no profile of {wanted}" if here else f"no profile of this shape (profiled: {', '.join(shapes)})"
         return [f"{head}: {hint}"]
+
+    # Where every row is too slow, the fastest one says how much is missing; else each says what it broke.
     verdicts = dict.fromkeys(str(_judge(session, row, pool)) for row in fitting)
     too_slow = all(sessions_in_time(row, session.frame_rate) < 1 for row in fitting)
     if too_slow:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlock_core.claims.identity import CAPACITY
 from genlock_core.claims.record import PoolChoice
 from genlock_core.sizing.placement import (
-    WORKER_CAPACITY,
     Placement,
     PoolShape,
     Unplaceable,
@@ -206,8 +206,8 @@ def test_a_placement_keeps_its_promises(
     assert found.row.steps >= wanted.steps
     assert found.sessions_per_worker * wanted.frame_rate <= found.row.sessions * found.row.fps_per_session
     for choice in found.choices:
-        assert 1 <= choice.cost <= WORKER_CAPACITY
-    assert found.choices[0].cost * found.sessions_per_worker <= WORKER_CAPACITY
+        assert 1 <= choice.cost <= CAPACITY
+    assert found.choices[0].cost * found.sessions_per_worker <= CAPACITY
 
 
 @given(asked, rows, pools)
