@@ -76,6 +76,7 @@ class Measures:
         session = self._caches.sessions.get(key)
         if session is not None and not session.status_json:
             self._heard_s.setdefault(key, (session.meta.uid, self._clock.monotonic()))
+        # It is gone, or another replica has assigned it: what this one would measure is not its time to a worker.
         elif session is None or (key in self._heard_s and session.status.get("worker")):
             self._heard_s.pop(key, None)
 
@@ -110,6 +111,7 @@ class Measures:
         metrics.store_up.set(int(standing.store_up))
         metrics.watch_age.set(math.nan if standing.watch_age_s is None else standing.watch_age_s)
 
+        # A pool that is gone takes its gauges with it.
         pools = {pool.meta.key: pool for pool in self._caches.pools}
         for gone in self._pools - pools.keys():
             metrics.drop_pool(gone)
@@ -119,6 +121,7 @@ class Measures:
         await self._count_sessions()
 
     def _count_pool(self, pool: PoolResource) -> None:
+        # The last status is counted, not the pool anew: the page of a person and the metrics say the same.
         name = pool.meta.key
         status = pool.status
         self._metrics.pool_desired.labels(name).set(status.desired)
@@ -146,6 +149,7 @@ class Measures:
                     for one in status.get("conditions", ())
                     if one["type"] == ConditionType.ASSIGNED and one["status"] != "True"
                 )
+            # Ten thousand statuses take a while; the other loops get their turns meanwhile.
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 

@@ -257,9 +257,8 @@ class Operator:
             while not stop.is_set():
                 try:
                     for namespace in self._settings.scope.namespaces or (None,):
-                        await self.api.list_names(
-                            resource, namespace if resource.namespaced else None, limit=1, only_first=True
-                        )
+                        where = namespace if resource.namespaced else None
+                        await self.api.list_names(resource, where, only_first=True)
                     break
                 except (NotFound, Unavailable) as error:
                     logger.warning("not there yet: %s", error)

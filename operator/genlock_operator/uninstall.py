@@ -75,12 +75,16 @@ async def _round(api: Cleaner, installation: Installation) -> list[str]:
     """Delete what there is; returns what was there."""
     if installation.policy_binding:
         await _delete_binding(api, installation.policy_binding)
+
+    # Sessions and pools: the operator, which still runs, ends the streams.
     left = []
     for resource in (STREAM_SESSIONS, WORKER_POOLS):
         for namespace in installation.namespaces:
             for key, uid in (await api.list_names(resource, namespace)).items():
                 left.append(f"{resource.kind} {key}")
                 await _delete(api, resource, *key.split("/"), uid=uid)
+
+    # Workers are only waited for: the garbage collector takes them with their pools.
     for namespace in installation.namespaces:
         left += [f"Pod {key}" for key in await api.list_names(PODS, namespace, labels=POOL_LABEL)]
     return left

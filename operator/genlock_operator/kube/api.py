@@ -54,9 +54,9 @@ class KubeApi(Protocol):
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Body: ...
 
     async def list_names(
-        self, resource: Resource, namespace: str | None, *, labels: str = "", limit: int = 500, only_first: bool = False
+        self, resource: Resource, namespace: str | None, *, labels: str = "", only_first: bool = False
     ) -> dict[str, str]:
-        """Every object's uid by `namespace/name`; metadata alone is fetched, `limit` at a time (`only_first`: once)."""
+        """Every object's uid by `namespace/name`, or that of the first one; metadata alone is fetched."""
         ...
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body: ...

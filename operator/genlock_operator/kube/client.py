@@ -15,6 +15,8 @@ from genlock_operator.kube.api import Body, Resource
 from genlock_operator.kube.errors import KubeError, Unavailable, of_answer
 
 TIMEOUT_S = 10.0
+PAGE = 500
+"""Objects that are listed with one request."""
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -38,10 +40,12 @@ class KubeClient:
         return await self._request("get", resource, resource.path(namespace, name))
 
     async def list_names(
-        self, resource: Resource, namespace: str | None, *, labels: str = "", limit: int = 500, only_first: bool = False
+        self, resource: Resource, namespace: str | None, *, labels: str = "", only_first: bool = False
     ) -> dict[str, str]:
-        query = [("limit", str(limit))] + ([("labelSelector", labels)] if labels else [])
+        query = [("limit", str(1 if only_first else PAGE))] + ([("labelSelector", labels)] if labels else [])
         found: dict[str, str] = {}
+
+        # The API server gives a list in pages, each with a token for the next one.
         more = ""
         while True:
             page = await self._request(
@@ -86,6 +90,7 @@ class KubeClient:
         what = f"{verb} {path}"
         code = 0
         started = time.monotonic()
+        # The client's own way signs the request and knows the URL; its models are left out on both sides.
         try:
             sent = await self._api.param_serialize(
                 method, path, query_params=query or [], header_params=headers, auth_settings=["BearerToken"]
@@ -100,6 +105,7 @@ class KubeClient:
             raise Unavailable(what, code=0, message=str(error) or type(error).__name__) from error
         finally:
             self._measure(verb, resource.plural, code, time.monotonic() - started)
+
         if 200 <= code < 300:
             return _object(what, code, text)
         raise _refusal(what, code, text)

@@ -93,7 +93,7 @@ class Executor:
     recorder: EventRecorder
     may_act: Callable[[], bool]
     """Whether this replica holds the lease; asked before every single action."""
-    done: Callable[[RealAction, ActionResult], None] = lambda _action, _result: None
+    done: Callable[[RealAction, ActionResult], None]
     """Told what became of every action, those too that raise an error."""
 
     async def perform(self, action: SessionAction | PoolAction) -> str:

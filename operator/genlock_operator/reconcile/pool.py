@@ -134,8 +134,11 @@ class PoolReconciler:
         memory = self._memories.setdefault(name, PoolMemory())
         pods = self.caches.pods_of(name)
         workers = self.workers.of_pool(name)
+
+        # Start-ups are noticed here, since this is where pods and workers are seen together.
         for times in memory.start_ups.look(pods, workers, self.workers.read_ms):
             self.started(name, times)
+
         return PoolSeen(
             resource=resource,
             pods=pods,
@@ -162,6 +165,7 @@ class PoolReconciler:
         said = (mistaken.meta.uid, mistaken.meta.generation)
         if self._refused.get(name) == said:
             return
+
         message = f"the spec cannot be read: {'; '.join(mistaken.mistakes)}"
         verdict = ConditionVerdict(PoolConditionType.AVAILABLE, None, PoolReason.INVALID, message)
         generation = mistaken.meta.generation

@@ -76,8 +76,11 @@ class SessionReconciler:
         refusal = ""
         for _round in range(MAX_ROUNDS):
             seen = await self._observe(name, refusal)
+
+            # Where Redis has just lost its data, a claim now could take the stream away from the worker that serves it.
             if await self._may_be_served(seen.record):
-                break  # its worker comes first; a claim now would take the stream away from it
+                break
+
             plan = plan_session(seen, self.clock.wall_ms())
             again, refusal = await self._act(name, plan.actions)
             if not again:
@@ -91,6 +94,8 @@ class SessionReconciler:
             if isinstance(action, LookAgain):
                 self.queue.add_in(session_key(name), (action.at_ms - self.clock.wall_ms()) / 1_000)
                 continue
+
+            # The next plan has to know what was refused: it says why the session waits.
             refusal = await self.executor.perform(action)
             if isinstance(action, CHANGES_WHAT_IS_SEEN):
                 return True, refusal

@@ -134,6 +134,7 @@ class Watcher:
         missing: set[str] = set()
         asked_s = -LIST_AGAIN_S
         while not self.synced.is_set():
+            # Listed again now and then, as what is missing may have gone.
             if self.clock.monotonic() - asked_s >= LIST_AGAIN_S:
                 asked_s = self.clock.monotonic()
                 try:
@@ -167,10 +168,12 @@ class Watcher:
             (PODS, self.caches.pods, ROLE_LABEL),
         ]
         for resource, cache, labels in kept:
+            # What is kept is noted before the list is made: what comes later is in the list or newer than it.
             before = {fact.meta.key: fact.meta.uid for fact in cache}
             there: dict[str, str] = {}
             for namespace in self.scope.namespaces or (None,):
                 there |= await api.list_names(resource, namespace, labels=labels)
+
             for key, uid in before.items():
                 if there.get(key) != uid and cache.drop(key, uid):
                     logger.info("%s %s went while nobody watched", resource.kind, key)
@@ -178,16 +181,24 @@ class Watcher:
 
     def _settings(self) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
+
+        # kopf writes nothing: no Events, no annotations, no peering.
         settings.posting.enabled = False
         settings.persistence.diffbase_storage = NoDifferences()
         settings.scanning.disabled = True
+
+        # A stream that carries nothing is dead, and is opened anew.
         settings.networking.connect_timeout = CONNECT_TIMEOUT_S
         settings.networking.request_timeout = REQUEST_TIMEOUT_S
         settings.watching.connect_timeout = CONNECT_TIMEOUT_S
         settings.watching.inactivity_timeout = INACTIVITY_S
         settings.watching.chunk_size = CHUNK
+
+        # Of pods and leases only ours.
         settings.watching.label_selectors[PODS.plural] = ROLE_LABEL
         settings.watching.field_selectors[LEASES.group, LEASES.plural] = f"metadata.name={self.scope.lease_name}"
+
+        # Tasks for single objects end soon, so that thousands of objects do not mean thousands of tasks.
         settings.queueing.idle_timeout = IDLE_TIMEOUT_S
         settings.queueing.exit_timeout = IDLE_TIMEOUT_S
         settings.process.ultimate_exiting_timeout = None
@@ -198,6 +209,8 @@ class Watcher:
             return await credentials.for_kopf(configuration)
 
         kopf.on.login(registry=registry)(login)
+
+        # A session is placed by pools and profiles, so these are indexed: all of them are known before a session is.
         all_watched = [
             _WatchedKind(WORKER_POOLS, self._take_pool, self._drop_pool, indexed=True),
             _WatchedKind(MODEL_PROFILES, self._take_profile, self.caches.profiles.drop, indexed=True),

@@ -1,6 +1,6 @@
 """The plan of a WorkerPool: from what is seen to what is to be done, as one list of actions.
 
-Moves come last, after everything that must not wait for them.
+`outcome` decides; here the decisions become actions, in an order that is safe to be cut off anywhere.
 """
 
 from collections.abc import Iterator
@@ -40,6 +40,8 @@ def plan_pool(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> list[Poo
     if seen.resource.meta.deleting:
         return []
     outcome = outcome_of(seen, now_ms, defaults)
+
+    # A move may take long, and any action may fail: new workers and the status do not wait for moves.
     steps = list(_steps_of_leavers(seen, outcome))
     return [
         *_marks(seen, outcome, now_ms),
@@ -54,7 +56,11 @@ def plan_pool(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> list[Poo
 
 
 def outlook_of(seen: PoolSeen, now_ms: int) -> PoolOutlook:
-    """What a session that waits for this pool is told. The revision is that of the last status."""
+    """What a session that waits for this pool is told.
+
+    It stands beside the plan, as it is asked for after the plan's actions were carried out. The revision is that of the
+    last status, since nothing is decided here.
+    """
     spec = seen.resource.spec
     members = members_of(seen, seen.resource.status.revision)
     asked = asked_by(members, seen)
@@ -98,6 +104,7 @@ def _placeholders(seen: PoolSeen, outcome: PoolOutcome, defaults: WorkerDefaults
     """
     if not seen.store_answers:
         return
+    # Workers come first: placeholders give way to a worker that finds no room, or that a quota refuses.
     limit = None if outcome.limit is None else outcome.limit.reason
     want = 0 if limit is PoolReason.QUOTA_EXCEEDED else seen.resource.spec.headroom
     there = sorted(outcome.before.placeholders, key=lambda pod: pod.meta.name)
@@ -139,6 +146,7 @@ def _status_and_what_changed(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) 
     before = seen.resource.status
     status = status_of(seen, outcome, now_ms)
 
+    # What begins or ends now. The recorder leaves out what it has just said.
     if outcome.create:
         message = f"created {outcome.create} of {outcome.want} workers, revision {outcome.members.revision}"
         yield Tell("WorkerPool", meta, "Normal", EventReason.WORKER_CREATED.value, message)
@@ -146,11 +154,14 @@ def _status_and_what_changed(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) 
         told = _told_of(leaver, begins=leaver in outcome.begins)
         if told is not None and seen.store_answers:
             yield Tell("WorkerPool", meta, "Normal", told[0].value, told[1])
+
+    # What stands in the way is told when its reason changes.
     for type_ in (PoolConditionType.PROGRESSING, PoolConditionType.SCALING_LIMITED):
         now = find(status.conditions, type_)
         then = find(before.conditions, type_)
         if now is not None and now.reason in _WORTH_A_WARNING and (then is None or then.reason != now.reason):
             yield Tell("WorkerPool", meta, "Warning", now.reason, now.message)
+
     if status != before:
         yield WritePoolStatus(meta, status)
 

@@ -83,6 +83,8 @@ def worker_pod(
 ) -> dict[str, Any]:
     """The manifest of a worker: a bare pod, which only the operator deletes. `measured`: as in `PoolSeen`."""
     spec = resource.spec
+
+    # A model may take half an hour to load. Once it has, a worker without progress is restarted within seconds.
     container = _container(spec, defaults) | {
         "env": environment(resource, defaults, measured),
         "ports": [
@@ -122,7 +124,8 @@ def _pod(
     app: str,
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
-    meta, of_revision = resource.meta, revision(resource, defaults)
+    meta = resource.meta
+    of_revision = revision(resource, defaults)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -170,6 +173,8 @@ def _pod_spec(
         "tolerations": pod_placement.tolerations(spec, round(defaults.lost_after_s)),
         "containers": [dict(container)],
     }
+
+    # What the template leaves out is left to the cluster's defaults.
     if template.node_selector:
         pod["nodeSelector"] = dict(template.node_selector)
     if template.runtime_class is not None:
@@ -181,6 +186,8 @@ def _pod_spec(
 
 def _container(spec: WorkerPoolSpec, defaults: WorkerDefaults) -> dict[str, Any]:
     image, policy = _image(spec, defaults)
+
+    # Limits equal to requests: the pod is Guaranteed, and the last one that a full node evicts.
     size = {
         "cpu": spec.template.compute.cpu,
         "memory": spec.template.compute.memory,
