@@ -108,9 +108,11 @@ class Gateway:
         """Take nobody new, ask the clients to reconnect elsewhere, and wait until they have gone, but not for ever."""
         self.draining = True
         logger.info("draining: %d peers, %d event streams", self.hub.peers, self.hub.listeners)
+
         spread_ms = min(RECONNECT_SPREAD_MS, 10 * self.hub.peers)
         for stream in self.hub.streams:
             stream.audience.tell("reconnect", {"afterMs": self.hub.shared.jitter.randint(0, spread_ms)})
+
         try:
             async with asyncio.timeout(self.settings.drain_timeout_s):
                 await self.hub.empty.wait()
@@ -119,6 +121,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close everything; nothing is left behind, also after a start that failed or that did not get to its end."""
+        # From the clients inwards: no peer is left without its stream, no stream without its link.
         await self.maintenance.stop()
         for stream in self.hub.streams:
             stream.audience.hang_up()
@@ -126,6 +129,7 @@ class Gateway:
         await self.hub.close()
         self.previews.close()
         await self.links.close("the gateway stops")
+
         if self.maintenance.started:
             await self._sign_off()
         await self.http.aclose()
@@ -155,6 +159,7 @@ class Gateway:
             key = str(SessionKey(namespace=namespace, name=name))
         except ValidationError:
             raise UnknownSession(f"{namespace}/{name}"[:128]) from None
+
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 record = await self.claims.record(key)
@@ -163,6 +168,7 @@ class Gateway:
             if stream is None or not stream.wanted:
                 raise
             return stream.record
+
         if record is None:
             raise UnknownSession(key)
         return record
@@ -206,8 +212,12 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
     time = clock or SystemClock()
     store = stores.connect(settings.redis_url)
     metrics = GatewayMetrics(CollectorRegistry())
-    claims, publishers, gateways, board = Claims(store), Publishers(store), Gateways(store), FigureBoard(store)
+    claims = Claims(store)
+    publishers = Publishers(store)
+    gateways = Gateways(store)
+    board = FigureBoard(store)
     control = ControlStream(store)
+
     links = Links(
         identity=LinkIdentity(LinkRole.GATEWAY, settings.name, str(uuid.uuid4())),
         secrets=keyring.link_secrets(),
@@ -215,11 +225,17 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         metrics=metrics,
     )
     shared = SharedParts(
-        gateway=settings.name, claims=claims, links=links, clock=time, metrics=metrics, jitter=random.Random()  # noqa: S311 - spreads retries
-    )  # fmt: skip
+        gateway=settings.name,
+        claims=claims,
+        links=links,
+        clock=time,
+        metrics=metrics,
+        jitter=random.Random(),  # noqa: S311 - spreads retries
+    )
     hub = Hub(shared, settings.limits)
     session_data = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
     address = OwnAddress(settings)
+
     return Gateway(
         settings=settings,
         clock=time,

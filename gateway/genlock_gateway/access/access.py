@@ -1,9 +1,8 @@
 """Who may do what: bearer tokens of the installation or of the platform, and what a session leaves open to everybody.
 
-The rule of the contract: an absent token is enough where the session says Public, unless the request comes from a page
-of another site (its `Origin` says so), which could otherwise use a viewer's network position; a token that is given
-must be right. Whoever is refused for its token hears what to do, in the same words whatever is wrong
-with a token of ours. Only `Authorization` is read, never a query or a cookie.
+No token is needed where the session says Public, unless the request comes from a page of another site (its `Origin`
+says so): such a page could use a viewer's network position. A token that is given must be right. The refusal of a token
+says what to do, in the same words whatever is wrong with it. Only `Authorization` is read, never a query or a cookie.
 """
 
 import hashlib
@@ -49,6 +48,7 @@ class PlatformKey:
         """The role that the token grants, at least `role` on `session`. Raises AccessDenied."""
         if len(token) > MAX_JWT_CHARS:
             raise AccessDenied(f"{session}: the token is longer than {MAX_JWT_CHARS} characters", missing=False)
+
         # The key decides the algorithm, never the token (RFC 8725 section 3.1).
         algorithm = "EdDSA" if isinstance(self.key, Ed25519PublicKey) else "RS256"
         try:
@@ -64,6 +64,7 @@ class PlatformKey:
             granted = Role(claims["role"])
         except (jwt.InvalidTokenError, ValueError):
             raise AccessDenied(f"{session}: the token is not a valid one of this platform", missing=False) from None
+
         if claims["session"] not in (session, ALL_SESSIONS) or not granted.implies(role):
             raise AccessDenied(f"{session}: the token is not one for the role {role} on this session", missing=False)
         return granted
@@ -82,10 +83,12 @@ class Access:
         mode = session.access.publish if role is Role.PUBLISH else session.access.view
         public = role is not Role.ADMIN and mode is AccessMode.PUBLIC
         elsewhere = from_another_site(request)
+
         if token is None and public:
             if elsewhere:
                 raise AccessDenied(f"{session.key}: a page of another site needs a token", missing=True)
             return
+
         self._check(token, str(session.key), role, needed=not public or elsewhere)
 
     def allows(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> bool:
@@ -113,6 +116,7 @@ class Access:
         except AccessDenied as refused:
             if refused.missing:
                 raise
+
             subject = f"'{ALL_SESSIONS}'" if role is Role.ADMIN else session
             instead = "" if needed else "go on without a token, as none is needed here, or "
             raise WrongToken(
@@ -149,6 +153,7 @@ def publisher_key(request: HTTPConnection) -> str:
         if not name or len(name) > MAX_PUBLISHER_CHARS or not (name.isascii() and name.isprintable()):
             raise Problem(400, f"{PUBLISHER_HEADER} must be 1 to {MAX_PUBLISHER_CHARS} visible ASCII characters")
         return _digest("name", name)
+
     token = bearer(request)
     if token is not None:
         return _digest("token", token)

@@ -1,6 +1,6 @@
-"""What a stranger may grow: requests per address, bytes per body, messages per data channel.
+"""Bounds on what a stranger may send: requests per address, bytes per body, messages per data channel.
 
-The token bucket is pure (it is told the time); `AddressLimiter` remembers a bounded number of addresses.
+The token bucket is pure: it is told the time. `AddressLimiter` remembers a bounded number of addresses.
 """
 
 from collections import OrderedDict
@@ -57,7 +57,10 @@ class AddressLimiter:
             bucket = TokenBucket(rate_per_s=self._rate_per_s, burst=self._burst, now_s=now_s)
             if len(self._buckets) >= MAX_ADDRESSES:
                 self._buckets.popitem(last=False)
+
+        # At the end again: the first one is the address that was quiet longest.
         self._buckets[address] = bucket
+
         wait_s = bucket.take(now_s)
         if wait_s > 0:
             raise too_many("too many requests from this address", retry_after_s=wait_s)
@@ -72,6 +75,7 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
     too_large = declared.isdecimal() and int(declared) > limit
     body, size = bytearray(), 0
+
     if not (declared.isdecimal() and int(declared) > MAX_DISCARDED_BYTES):
         async for chunk in request.stream():
             size += len(chunk)
@@ -83,6 +87,7 @@ async def read_body(request: Request, *, limit: int) -> bytes:
         else:
             if not too_large:
                 return bytes(body)
+
     headers = {"Connection": "close"}
     raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit} bytes", headers=headers)
 

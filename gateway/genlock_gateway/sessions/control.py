@@ -1,6 +1,7 @@
 """Changes to the picture: from a data channel or REST into the session's control stream, and a nudge to the worker.
 
-The stream in Redis is the truth and the link only nudges (DESIGN section 3); the record keeps the last values.
+The worker reads the stream in Redis, and the link only tells it that there is something new. So a change is not lost
+with a link. The record keeps the last values for those who ask.
 """
 
 import json
@@ -51,9 +52,11 @@ class Controls:
         return entry
 
     def heard(self, stream: LiveStream, resource: PeerResource, text: str) -> None:
-        """A message on a client's data channel. Whatever it is, the answer goes there, and nothing else comes of it."""
+        """A message on a client's data channel. The answer goes there, too, whatever the message is."""
+        # A client that sends too much gets no answer, as that would cost more than the message.
         if resource.messages.take(self._hub.shared.clock.monotonic()) > 0:
             return
+
         try:
             message = json.loads(text)
         except (ValueError, RecursionError):
@@ -61,6 +64,7 @@ class Controls:
         if not isinstance(message, dict):
             _answer(resource, {"type": "error", "detail": "a message is a JSON object with a type"})
             return
+
         match message.get("type"):
             case "ping":
                 _answer(resource, {"type": "pong", "sentAt": _number(message.get("sentAt"))})
@@ -74,6 +78,7 @@ class Controls:
         if not resource.may_control:
             _answer(resource, {"type": "error", "number": number, "detail": "to control, connect with a publish token"})
             return
+
         try:
             request = ControlRequest.model_validate({key: value for key, value in message.items() if key != "type"})
         except ValidationError as error:

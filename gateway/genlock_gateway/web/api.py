@@ -1,4 +1,7 @@
-"""The REST interface: sessions as JSON, their control, their events, and what operators of an installation do."""
+"""The REST interface: sessions as JSON, their control, their events, and what operators of an installation do.
+
+It stands in one file because all of it is one resource, `/api/v1/sessions`.
+"""
 
 import asyncio
 from typing import Any, Final
@@ -85,6 +88,7 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
         record = await gateway.session(namespace, name)
         gateway.access.require(request, record.session, Role.PUBLISH)
         _check_running(record)
+
         require_media_type(request, "application/json", "application/merge-patch+json")
         try:
             change = ControlRequest.model_validate_json(await read_body(request, limit=MAX_JSON_BYTES))
@@ -92,6 +96,7 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
             raise _mistaken(error) from None
         if mistake := steps_mistake(record.session.quality_mode, change.steps):
             raise with_mistakes(422, "the change has mistakes", (FieldProblem("steps", mistake),))
+
         async with asyncio.timeout(STORE_TIMEOUT_S):
             return ControlAccepted(id=await gateway.controls.change(record.name, change))
 
@@ -106,18 +111,22 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
         gateway.check_open()
         gateway.access.require_admin(request)
         _check_sessions_are_ours(gateway, "kubectl apply -f FILE creates and changes them")
+
         require_media_type(request, *MANIFEST_TYPES)
         body = await read_body(request, limit=MAX_JSON_BYTES)
         try:
             manifests = load_manifest(body.decode("utf-8"), origin="request")
         except UnicodeDecodeError:
             raise Problem(400, "the manifest is not UTF-8 text") from None
+
+        # Everything is checked before anything is stored.
         async with asyncio.timeout(STORE_TIMEOUT_S):
             records = _placed(gateway, manifests, await gateway.claims.workers())
             known = [await gateway.claims.record(record.name) for record in records]
             _check_updates(records, known)
             new = [await _store(gateway, *pair) for pair in zip(records, known, strict=True)]
             stored = [await gateway.claims.record(record.name) for record in records]
+
         response.status_code = 201 if any(new) else 200
         return [_shown(gateway, record) for record in stored if record is not None]
 
@@ -146,6 +155,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
         _check_running(record)
         if record.owner is None:
             raise Problem(409, f"{record.name}: no worker has it, so there is nothing to move")
+
         async with asyncio.timeout(STORE_TIMEOUT_S):
             moved = await gateway.claims.move(
                 record.name, expected_epoch=record.epoch, suspect=record.owner.name, cause=MoveCause.REQUESTED
@@ -160,6 +170,7 @@ def _shown(gateway: Gateway, record: SessionRecord, *, gpus: int | None = None) 
     stream = gateway.hub.find(record.name)
     if stream is None or stream.end_reason:
         return view_of(record, gpus=gpus)
+    # The record that was just read may be newer than the stream's.
     stream.updated(record)
     return stream.view(gpus=gpus)
 
@@ -189,7 +200,9 @@ def _placed(gateway: Gateway, manifests: list[Manifest], workers: list[WorkerVie
         view.pool: PoolShape(name=view.pool, model=view.model, gpu_product=view.gpu_product, gpus=view.gpus)
         for view in workers
     }
-    records, mistakes = [], []
+
+    records: list[SessionRecord] = []
+    mistakes: list[FieldProblem] = []
     for manifest in manifests:
         session = resolve(manifest.key, manifest.spec)
         placement = place(session, gateway.profiles, list(shapes.values()))
@@ -199,6 +212,7 @@ def _placed(gateway: Gateway, manifests: list[Manifest], workers: list[WorkerVie
             records.append(
                 SessionRecord(session=session, pools=placement.choices, key_ids=gateway.access.keyring.key_ids)
             )
+
     if mistakes:
         raise with_mistakes(422, "no pool can serve this in time", tuple(mistakes))
     return records
@@ -219,6 +233,7 @@ async def _store(gateway: Gateway, record: SessionRecord, before: SessionRecord 
     """Write the record; a session that had ended starts anew, one that lives is steered. True if it is new."""
     if before is not None and before.finished:
         await gateway.session_data.forget(record.name)
+
     created = await gateway.claims.create(record)
     if not created and before is not None:
         old, new = before.session, record.session
@@ -234,6 +249,7 @@ async def _store(gateway: Gateway, record: SessionRecord, before: SessionRecord 
 
 async def _end(gateway: Gateway, record: SessionRecord) -> None:
     """Give the claim back, whoever holds it by now."""
+    # The session may move meanwhile: then it is tried again under its new claim.
     current: SessionRecord | None = record
     while current is not None and not current.finished:
         if current.owner is None:

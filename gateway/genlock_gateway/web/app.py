@@ -49,13 +49,15 @@ def create_app(gateway: Gateway) -> FastAPI:
     answer_problems(app)
     app.add_middleware(Cors)
     app.add_middleware(RequestMetrics, gateway=gateway)
-    app.add_middleware(Farewell, gateway=gateway)
+    app.add_middleware(CloseOnDrain, gateway=gateway)
     return app
 
 
-class Farewell:
-    """A gateway that drains closes its HTTP connections with the next answer: who asks again over a new one is led to
-    another gateway by whatever stands before them, and one that is kept alive would lead back here for ever."""
+class CloseOnDrain:
+    """A gateway that drains closes each HTTP connection with the next answer.
+
+    The load balancer leads a new connection to another gateway, but one that is kept alive leads back here for ever.
+    """
 
     def __init__(self, app: ASGIApp, *, gateway: Gateway) -> None:
         self._app = app
@@ -104,6 +106,7 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+
         began_s = time.perf_counter()
         status = 500
 

@@ -1,4 +1,4 @@
-"""What `worker_side` asks of the claims in Redis for its session: each answer is an event for `mover.decide`."""
+"""What an upstream asks of the claims in Redis for its session: each answer is an event for `mover.decide`."""
 
 import logging
 import time
@@ -17,9 +17,9 @@ _T = TypeVar("_T")
 
 
 class Claiming:
-    """One session's claims, timed and counted; keeps nothing.
+    """Asks for one session, and measures how long each answer takes. It keeps no claim: the upstream does.
 
-    Everything raises RedisError while Redis is away and UnknownSession if it does not know the session.
+    Everything raises RedisError while Redis is away, and UnknownSession if Redis does not know the session.
     """
 
     def __init__(self, session: str, shared: SharedParts) -> None:
@@ -38,12 +38,17 @@ class Claiming:
         record = await self._timed("record", self._shared.claims.record(self._session))
         if record is None:
             return None
+
+        # Somebody else has moved the session already.
         if record.epoch > claim.epoch:
             newer = claim_of(record)
             return None if newer is None else mover.Claimed(newer)
+
+        # What Redis says of a worker of the same name that was started anew says nothing about this one.
         view = await self._shared.claims.worker(claim.worker.name)
         if view is not None and view.identity != claim.worker:
             view = None
+
         link = LinkView(gateway=self._shared.gateway, refused=False, silent_ms=round(1000 * quiet_s()))
         cause = should_move(self._session, link, view, lease_expired=record.owner is None)
         return mover.Examined(claim.epoch, cause)
@@ -54,6 +59,7 @@ class Claiming:
         view = await claims.worker(claim.worker.name)
         # A worker that was started again under its old name has nothing to do with what became of its predecessor.
         suspect = claim.worker.name if view is None or view.identity == claim.worker else None
+
         result = "failed"
         try:
             move = await self._timed(
@@ -65,6 +71,7 @@ class Claiming:
             raise
         finally:
             self._shared.metrics.moves.labels(cause=cause.value, result=result).inc()
+
         logger.info(
             "%s: %s from %s to %s, cause %s, epoch %d",
             self._session, result, claim.worker.name, move.claim.worker.name, cause.value, move.claim.epoch,

@@ -6,9 +6,10 @@ clock, so that a test can try every order of events.
 `Situation.claim` is the one place of the gateway that keeps the current epoch of a session. Everybody else asks it, or
 is told with each frame (`Epochs`).
 
-A claim that somebody else made is followed when its epoch is higher, and never when it is lower. A worker is left for
-three reasons only: its link is refused (its process is gone), it refused the session, or it made no progress for 1 s
-and `claims.rules` allows the move. While there is no capacity, the session waits and asks again, more and more rarely.
+A claim that somebody else made is followed when its epoch is higher, and never when it is lower. A session leaves its
+worker for three reasons only: the link is refused (the process is gone), the worker refused the session, or it made no
+progress for 1 s and `claims.rules` allows the move. While there is no capacity, the session waits and asks again, more
+and more rarely.
 """
 
 import math
@@ -57,7 +58,9 @@ class Situation:
     served: Claim | None = None
     """The last claim under which a worker opened the channel, since somebody wants the session."""
     since_s: float = 0.0
+    """When this stage began, or the silence or refusal that it is about."""
     due_s: float = 0.0
+    """When a tick has something to do again."""
     failures: int = 0
     """Refusals and misses in a row; sets the backoff."""
 
@@ -93,7 +96,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Unclaimed:
-    """Redis had no worker for it, or did not answer; `retry_after_s` is its own wish, 0.0 for none."""
+    """Redis had no worker for it, or did not answer; `retry_after_s` is how long to wait at least."""
 
     retry_after_s: float = 0.0
 
@@ -171,8 +174,10 @@ def decide(situation: Situation, event: Event, now_s: float) -> Decision:
     """What one event leads to. Events of another epoch than the situation's are stale and change nothing."""
     if isinstance(event, SessionUnwanted):
         return Situation(since_s=now_s), None if situation.stage is MoveStage.IDLE else Action.CLOSE
+    # Answers to what was asked before everybody left.
     if situation.stage is MoveStage.IDLE and not isinstance(event, SessionWanted):
         return situation, None
+
     match event:
         case SessionWanted(None):
             return _claim(situation, now_s) if situation.stage is MoveStage.IDLE else (situation, None)
@@ -212,10 +217,13 @@ def _claim(situation: Situation, now_s: float) -> Decision:
 
 def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
     held = situation.claim
+    # An older claim is over, whoever tells of it.
     if held is not None and claim.epoch < held.epoch:
         return situation, None
+    # The claim that is held already is news only to who asked for one.
     if held is not None and claim.epoch == held.epoch and situation.stage is not MoveStage.CLAIMING:
         return situation, None
+
     opening = _enter(situation, MoveStage.OPENING, now_s, due_s=now_s + SILENCE_S)
     return replace(opening, claim=claim, cause=None, opened=False), Action.OPEN
 
@@ -255,6 +263,8 @@ def _refused(situation: Situation, reason: str, now_s: float) -> Decision:
         if now_s - since_s < NOT_OWNER_PATIENCE_S:
             due_s = now_s + REOPEN_EVERY_S
             return replace(situation, stage=MoveStage.REFUSED, opened=False, since_s=since_s, due_s=due_s), None
+
+    # The first refusal moves the session at once; after that it waits between two tries.
     cause = MoveCause.DRAIN if reason == "draining" else MoveCause.REFUSED
     failures = situation.failures + 1
     if situation.failures:
@@ -266,7 +276,8 @@ def _refused(situation: Situation, reason: str, now_s: float) -> Decision:
 
 
 def _move(situation: Situation, cause: MoveCause) -> Decision:
-    opened = situation.opened and cause in BY_LEASE  # as long as nobody else serves it, a silent worker is listened to
+    # A silent worker may come back: it is listened to until another one serves the session.
+    opened = situation.opened and cause in BY_LEASE
     return replace(situation, stage=MoveStage.MOVING, cause=cause, opened=opened), Action.MOVE
 
 
