@@ -1,8 +1,8 @@
 """The one thing that the scheduler knows of a model: open a session, feed it chunks, run rows, snapshot, restore.
 
-Everything but `prepare`, `progress` and `model` is asked on the engine thread alone. All state of a session lives in
-the engine under its key and dies with `close`; nothing is shared between sessions, so a session's output never depends
-on who runs beside it.
+Everything but `prepare`, `progress` and `model` is called on the engine thread alone. All state of a session lives in
+the engine under its name and ends with `close`. Sessions share no state, so a session's output never depends on which
+others run beside it.
 """
 
 from collections.abc import Mapping, Sequence

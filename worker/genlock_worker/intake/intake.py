@@ -87,7 +87,7 @@ class Intake:
             self.publisher.after = self._after
 
     def set_linked(self, *, linked: bool) -> None:
-        """Somebody is linked, or nobody any more: the worker's own sources stand still then."""
+        """Whether a gateway is linked. While none is, sources that the worker makes itself stand still."""
         if linked:
             self._linked.set()
             self._metronome.run()

@@ -1,4 +1,4 @@
-"""Encodes generated pictures, once per codec and frame, whoever watches.
+"""Encodes generated pictures: each frame once per codec, however many watch.
 
 H264 is constrained Baseline from x264 (ultrafast, zerolatency) or, where there is a GPU that can, from NVENC; VP8 for
 viewers that know nothing else. Groups of pictures are long: an IDR comes when somebody asks, not by the clock.

@@ -23,9 +23,9 @@ def conditions(engine: Engine, switches: Iterable[str]) -> list[str]:
 class DeviceMemory:
     """The MemoryMeter of a diffusion engine.
 
-    A session's bytes are those that the engine's ledger holds for it, by which sessions are admitted. On a GPU all else
-    that the process ever held counts as resident: weights, what a forward works in, CUDA graphs, and the allocator's
-    waste, for no session fits where they lie. On a CPU nobody counts but the ledger.
+    A session's bytes are those that the engine's ledger holds for it; sessions are admitted by the same ledger. On a
+    GPU everything else that the process ever held counts as resident: weights, what a forward works in, CUDA graphs,
+    and the allocator's waste. No session fits where they lie. On a CPU there is only the ledger.
     """
 
     def __init__(self, engine: Engine) -> None:

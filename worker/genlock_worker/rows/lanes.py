@@ -74,7 +74,7 @@ class Lane:
         """Take a complete input chunk; what was waiting gives way to it. Returns how many frames were dropped.
 
         Only what had to wait for the engine counts as the session's loss; a burst of input (after a move, from a bad
-        network) is nobody's overload.
+        network) says nothing about the engine.
         """
         last_s = self._last_complete_s
         self._last_complete_s = chunk.complete_s
@@ -181,7 +181,7 @@ class Lane:
         return self._undecoded[0][1] if self._undecoded else None
 
     def forget_decoding(self) -> None:
-        """Nobody waits for the pictures any more: the engine goes back to where the chunk was not finished."""
+        """Wait for no pictures any more: the engine goes back to where their chunks were not finished."""
         self._undecoded.clear()
 
     def decoding(self, chunk: LaneChunk, now_s: float) -> None:
@@ -189,7 +189,7 @@ class Lane:
         self._undecoded.append((chunk, now_s))
 
     def shown(self, chunk: LaneChunk, now_s: float) -> bool:
-        """Its pictures are there, or never will be; False if nobody waits for them any more: the lane was reset."""
+        """Its pictures are there, or never will be; False if the lane was reset and does not wait for them any more."""
         if not self._undecoded or self._undecoded[0][0] is not chunk:  # they come in order
             return False
 

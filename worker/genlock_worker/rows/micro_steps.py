@@ -178,8 +178,8 @@ class MicroSteps:
     ) -> None:
         """A chunk's pictures are there, or the reason why there are none; on any thread.
 
-        Those of a session that was closed or went back meanwhile are nobody's: it makes them again. Only now may a
-        session go back to the state after the chunk: one that cannot be shown must not be its past.
+        Pictures of a session that was closed or went back meanwhile are dropped: the session makes them again. The
+        checkpoint counts from now on and not earlier: a chunk that cannot be shown must not be a session's past.
         """
         session = resident.plan.session
         now_s = self._clock.monotonic()
@@ -212,7 +212,7 @@ class MicroSteps:
             self.reset(resident.plan.session, reason)
 
     def _reset_all(self, sessions: set[str], reason: str) -> None:
-        """Reset sessions of which any may be at fault: if they are several it counts as nobody's failure yet."""
+        """Reset sessions of which any may be at fault; if they are several, no session's failures are counted yet."""
         if len(sessions) > 1:
             self._apart |= sessions
             for session in sessions:

@@ -1,7 +1,7 @@
 """What is known of a model before this worker has run it: how fast it should be, and which sessions it will serve.
 
-Whoever started the worker may have told it what was measured on GPUs like its own (`settings.measured_fps`); that alone
-counts then. Else it is what the seed profiles say, which came with Genlock.
+The worker may have been started with what was measured on GPUs like its own (`settings.measured_fps`); then that alone
+counts. Else the seed profiles count, which came with Genlock.
 """
 
 from genlock_core.sizing.measured import FpsBySize, measured_fps, step_fps
@@ -13,14 +13,18 @@ from genlock_worker.rows.cost_model import LinearCost
 from genlock_worker.settings import WorkerSettings
 
 UNMEASURED = LinearCost(base_s=0.1, row_s=0.05)
-"""The cost of a model that nobody measured here: rows are not free, so that nobody is made late for company's sake
-before the first micro-steps have told."""
+"""The cost of a model that was not measured here. Rows are not free in it: until the first micro-steps show what a row
+costs, no session is made late by sharing a forward."""
 
 
 def usual_resolution(settings: WorkerSettings) -> Resolution:
-    """The size of most sessions: the balanced mode's if the model was measured at it on this hardware, else the first
-    that it was measured at here, else anywhere; the balanced mode's again where nobody measured the model."""
-    balanced, here = MODE_DEFAULTS[QualityMode.BALANCED].resolution, _measured(settings)
+    """The size of most sessions.
+
+    It is the balanced mode's if the model was measured at it on this hardware; else the first at which it was measured
+    here; else the first at which it was measured anywhere; else the balanced mode's again.
+    """
+    balanced = MODE_DEFAULTS[QualityMode.BALANCED].resolution
+    here = _measured(settings)
     if balanced in here:
         return balanced
     anywhere = [row.resolution for row in load_profiles() if row.model == settings.model]
@@ -28,7 +32,7 @@ def usual_resolution(settings: WorkerSettings) -> Resolution:
 
 
 def warm_up_settings(settings: WorkerSettings) -> StreamSettings:
-    """A session like most."""
+    """The settings of a session like most."""
     mode, size = MODE_DEFAULTS[QualityMode.BALANCED], usual_resolution(settings)
     return StreamSettings("watercolour", mode.steps, size.width, size.height, frame_rate=16, seed=0, noise_scale=0.8)
 
@@ -56,7 +60,7 @@ def mock_timing(settings: WorkerSettings) -> StepTiming:
 
 
 def _measured(settings: WorkerSettings) -> FpsBySize:
-    """Frames per second of one session alone on this hardware; empty where nobody measured it."""
+    """Frames per second of one session alone on this hardware; empty if it was not measured."""
     return settings.measured_fps or measured_fps(
         load_profiles(), model=settings.model, gpu_product=settings.gpu_product, gpus=settings.gpus
     )

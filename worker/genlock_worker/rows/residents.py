@@ -16,16 +16,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """What the engine loop must know of a session. `min_steps` None: the steps are never lowered.
-
-    `session` is its name in the engine: one epoch's, so that a session that came back is not taken for itself before.
-    """
+    """What the engine loop must know of a session."""
 
     session: str
+    """Its name in the engine. It has the epoch in it: a session that has come back is another one for the engine."""
+
     model: str
+
     settings: StreamSettings
+
     deadline_s: float
+    """How long after its chunk was complete the chunk's first frame is due."""
+
     min_steps: int | None
+    """Overload lowers the denoising steps to no fewer; None: they are never lowered."""
 
     @property
     def period_s(self) -> float:

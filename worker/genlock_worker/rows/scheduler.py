@@ -104,16 +104,17 @@ def _finish(candidate: Candidate, cost: CostModel, start_s: float, rows: int) ->
 def _fill(
     head: Candidate, others: Sequence[Candidate], cost: CostModel, now_s: float, max_rows: int
 ) -> list[Candidate]:
-    """Add rows in their order as long as nobody who is on time becomes late by it.
+    """Add rows in their order, as long as no chunk that is on time becomes late by it.
 
-    Unless its row is nearly free, a chunk is not begun for company's sake that would be late anyway, or whose session
-    is better off than the head's: it would only slow those that are in flight. As a head it is begun all the same.
+    A chunk that would be late anyway is not begun here, nor one whose session lost less than the head's: both would
+    slow the chunks in flight. Rows that are nearly free are added all the same. As a head a late chunk is begun.
     """
     batch = [head]
     for other in others:
         size = len(batch) + 1
         if size > max_rows or cost.seconds(head.shape, size) > LONGEST_S:
             break
+
         if not _is_nearly_free(cost, head.shape, size):
             begins = other.row.step == 0
             if begins and (other.loss < head.loss - FAIR_GAP or _finish(other, cost, now_s, size) > other.deadline_s):

@@ -9,9 +9,10 @@ WARM_UP = "warm-up"
 
 
 def run_first_chunks(engine: Engine, settings: StreamSettings) -> None:
-    """Open a session of no one's, generate its first chunk and one of the others' size, restore it, and forget it.
+    """Open a session that no user has, generate its first chunk and a later one, restore it, and forget it.
 
-    A first restore would take twice as long as a later one, and whoever needs it has just lost a worker.
+    It is restored because the first restore takes twice as long as a later one, and the first session that needs one
+    has just lost its worker.
     """
     try:
         engine.prepare(settings.prompt)

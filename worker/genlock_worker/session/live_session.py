@@ -206,9 +206,10 @@ class LiveSession:
             self._end(End(Phase.FAILED, f"the engine cannot open it: {error}", elsewhere=True))
 
     def _fail_opening(self, error: Exception) -> None:
-        """Tell whoever waits in `opened`; nobody may."""
+        """Let `opened` fail for those that wait for it."""
         if not self.opened.done():
             self.opened.set_exception(error)
+            # Perhaps no gateway waits; asyncio would complain of an exception that was never asked for.
             self.opened.exception()
 
     # -- gateways -----------------------------------------------------------------------------------------------------

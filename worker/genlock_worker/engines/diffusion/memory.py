@@ -1,8 +1,8 @@
 """How much memory sessions may take, and who has taken how much: a ledger, decided before anything is allocated.
 
-A session's size is known from its settings alone (rings have fixed shapes), so one that would not fit is refused at the
-door instead of bringing down those that live. What a forward needs while it runs is kept back by whoever states the
-total.
+A session's size is known from its settings alone, because rings have fixed shapes. So a session that would not fit is
+refused before it is opened, and does not bring down those that are open. The total is stated without what a forward
+needs while it runs.
 """
 
 import os

@@ -1,9 +1,9 @@
 """Every prompt's embedding, and the cross-attention keys and values of the prompts and blends in use.
 
-Prompts are named by their digest. The book is a cache and nobody's memory: a session keeps the embeddings that it needs
-(they are in its snapshots, too) and brings them along when it asks for keys and values, so what the book has forgotten
-in between makes no difference to any stream. What a session brings is its own affair: it is known by its numbers, not
-by the prompt that it is said to be of, so no other session is ever given it for that prompt.
+Prompts are named by their digest. The book is only a cache. A session keeps the embeddings that it needs (they are in
+its snapshots, too) and brings them along when it asks for keys and values, so what the book has forgotten makes no
+difference to any stream. An embedding that a session brings is known by its numbers and not by the prompt that it is
+said to be of, so no other session is ever given it for that prompt.
 """
 
 import hashlib

@@ -143,7 +143,7 @@ Capture = Callable[[Forward, RowBatch, Any], Captured]
 
 
 class CapturedForward:
-    """One CUDA graph with its input tensors. Holds neither rings nor texts alive: whoever replays it must."""
+    """One CUDA graph with its input tensors. It does not keep rings and texts alive: who replays it must."""
 
     def __init__(self, forward: Forward, batch: RowBatch, pool: Any) -> None:
         # The inputs lie outside the pool that the graphs share, where no other graph's replay writes.

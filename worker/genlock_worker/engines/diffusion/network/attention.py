@@ -160,8 +160,11 @@ def _compile(attend: Attend, config: TransformerConfig, device: torch.device, dt
 
 
 def _not_a_view(heads: Tensor) -> Tensor:
-    """The same memory as a tensor that begins where its data begin. Compiled code is bound to what its inputs are views
-    of, and to whether they begin at the start of their memory: each row and layer would have a kernel of its own."""
+    """The same memory as a tensor that begins where its data begin.
+
+    Compiled code is bound to what its inputs are views of, and to whether they begin at the start of their memory.
+    Without this each row and layer would have its own kernel.
+    """
     # torch.from_dlpack would synchronise streams, and refuse a GPU that is not the current one.
     alias: Tensor = dlpack.from_dlpack(dlpack.to_dlpack(heads))  # type: ignore[attr-defined]  # the library's own API
     return alias

@@ -1,7 +1,7 @@
 """One micro-step on the device: rows of any sessions become one batch, run once, and are judged with one wait.
 
-Nothing here belongs to a session and nothing of the host's record changes: a step that fails can be taken again, and
-whoever is left gets what it would have got without the row that failed.
+Nothing here belongs to a session, and the host's record of a session does not change here. So a step that fails can be
+taken again without the row that failed, and the other rows' results are the same.
 """
 
 import logging
