@@ -1,7 +1,7 @@
-"""The CustomResourceDefinitions, made from the models, so that cluster and laptop check the same.
+"""The CustomResourceDefinitions, made from the models: a cluster and a laptop check the same.
 
-`python -m genlock_core.crds.crd` writes them below `manifests/crds` and `charts/genlock/crds` (or the folders that are
-named); a test says that the files agree.
+`python -m genlock_core.crds.crd` writes them below `manifests/crds` and `charts/genlock/crds`, or into the folders that
+are named. A test says that the files agree.
 """
 
 import sys
@@ -37,24 +37,28 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind:
-    """What a definition is made from. `example`: a spec of nothing but required fields; `instead`: what to do where an
-    immutable field has to change."""
+    """What a definition is made from."""
 
     name: str
     plural: str
     short: str
     about: str
+    """One sentence for `kubectl explain`."""
     object_name: str
     """The pattern of metadata.name."""
     spec: type[BaseModel]
     example: BaseModel
+    """A spec of nothing but required fields: the defaults are read from it."""
     columns: Sequence[Column]
     status: type[BaseModel] | None = None
     rules: Sequence[Rule] = ()
     immutable: Sequence[str] = ()
     instead: str = ""
+    """What to do where an immutable field has to change."""
     selectable: Sequence[str] = ()
+    """Fields that `kubectl get --field-selector` may ask for."""
     scales: bool = False
+    """Whether `kubectl scale` and autoscalers may set its replicas."""
 
     @property
     def file(self) -> str:
@@ -194,10 +198,12 @@ def schema(kind: ResourceKind) -> dict[str, Any]:
     spec = structural(kind.spec, kind.example)
     if kind is PROFILE:
         _leave_out_the_model(spec["properties"]["rows"]["items"])
+
     for rule in kind.rules:
         validate_at(spec, rule)
     for path in kind.immutable:
         never_changes(spec, path, instead=kind.instead)
+
     properties = {
         "apiVersion": {"type": "string", "description": f"The version of this schema: {API_VERSION}."},
         "kind": {"type": "string", "description": f"Always {kind.name}."},

@@ -1,8 +1,8 @@
 """The channels of one link: which session each carries, in which epoch, and how far it got.
 
 A channel is OPENING (OPEN or SUBSCRIBE was said) -> OPEN (OPENED was said) -> gone (REFUSED, CLOSE, or the link is
-down). Numbers grow and are never used twice, so a number up to the highest that is not there any more is a channel that
-has ended.
+down). Numbers grow and are never used twice. So a number that is not above the highest, and is not there, is that of a
+channel that has ended.
 """
 
 from dataclasses import dataclass, field

@@ -1,8 +1,11 @@
 """The link's proof of both sides: three messages, HMAC-SHA256 over everything that was said.
 
-The gateway says HELLO with a nonce; the worker answers HELLO with its own nonce and its proof; the gateway checks it
-and sends its own (AUTH). Each proof covers the role of the one who proves, both versions, identities and nonces, and
-the keys that were offered, so none can be replayed, reflected, or moved to another pair of processes.
+1. The gateway says HELLO, with a nonce.
+2. The worker answers HELLO, with a nonce of its own and its proof.
+3. The gateway checks that proof and sends its own (AUTH).
+
+A proof covers the role of the one who proves, both versions, identities and nonces, and the keys that were offered. So
+none can be replayed, reflected, or moved to another pair of processes.
 """
 
 import hashlib
@@ -32,7 +35,7 @@ class PeerTooOld(GenlockError):
 
 
 class Handshake:
-    """One end's part in it. `start`, then `receive` every frame until `peer` is set; both give frames to send."""
+    """One end of the handshake. `start`, then `receive` every frame until `peer` is set. Both give frames to send."""
 
     def __init__(
         self,
@@ -68,11 +71,14 @@ class Handshake:
         """Raises LinkProtocolError; LinkAuthError for a wrong proof, LinkWrongPeer for another process."""
         if frame.type is FrameType.CLOSE and frame.channel == 0:
             raise _complaint(parse(Close, frame.payload))
+
+        # A worker that has heard HELLO waits for AUTH; everybody else waits for HELLO.
         expected = FrameType.AUTH if self._role is LinkRole.WORKER and self._theirs else FrameType.HELLO
         if frame.type is not expected:
             raise LinkProtocolError(f"{frame.type.name} came where the handshake needs {expected.name}")
         if frame.type is FrameType.AUTH:
             return self._finish_at_worker(parse(Auth, frame.payload))
+
         hello = parse(Hello, frame.payload)
         _check(hello, role=LinkRole.GATEWAY if self._role is LinkRole.WORKER else LinkRole.WORKER)
         self._theirs = hello
@@ -91,9 +97,12 @@ class Handshake:
         if secret is None:
             raise LinkAuthError(f"{worker.name} chose a secret that was not offered")
         _check_proof(worker.mac or "", secret, LinkRole.WORKER, self._own, worker)
+
+        # Only now is the name proven: another process of the installation may listen where the expected one did.
         identity = _identity_of(worker)
         if self._expect not in (None, identity):
             raise LinkWrongPeer(f"{identity} listens where {self._expect} did: that process is gone")
+
         self._accept(worker)
         mac = proof(secret, LinkRole.GATEWAY, self._own, worker)
         return [LinkFrame(FrameType.AUTH, payload=Auth(mac=mac).to_json())]
@@ -114,6 +123,8 @@ class Handshake:
 def proof(secret: bytes, prover: LinkRole, gateway: Hello, worker: Hello) -> str:
     """The prover's HMAC (hex) over both hellos, without the worker's `mac`."""
     fields = [field.encode() for field in (prover, *_said(gateway), *_said(worker))]
+
+    # Each field with its length before it: no two different sequences of fields give the same message.
     message = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
     return hmac.new(secret, b"genlock link proof" + message, hashlib.sha256).hexdigest()
 

@@ -27,7 +27,7 @@ class LinkSilent(LinkProtocolError):
 
 
 class Liveness:
-    """The clockwork of one established link: `tick` at `next_at` or earlier, `progressed` when the peer did."""
+    """The timing of one link that is connected. Call `tick` at `next_at` or earlier, `progressed` when the peer did."""
 
     def __init__(self, timings: LinkTimings, *, now: float) -> None:
         self.last_progress_at = now
@@ -70,7 +70,7 @@ class Liveness:
         return True
 
     def _excuse(self, now: float, *, reading: bool) -> None:
-        """Time in which this side itself stood still, or did not read, is not the peer's silence."""
+        """Do not count as the peer's silence the time in which this side stood still, or did not read."""
         slept_s = now - self._ticked_at
         if not reading:
             self.last_progress_at += slept_s

@@ -57,10 +57,7 @@ class Message(BaseModel):
 
 
 class Hello(Message):
-    """Who speaks, in which version, and a fresh nonce. The worker's answers the gateway's and carries its proof.
-
-    `keys` are the ids of the secrets that the gateway knows, the preferred first; `key` is the one the worker took.
-    """
+    """Who speaks, in which version, and a fresh nonce. The gateway speaks first; the worker's answer has its proof."""
 
     version: Annotated[int, Field(ge=0, le=0xFFFF, strict=True)]
     minor: Annotated[int, Field(ge=0, le=0xFFFF, strict=True)] = 0
@@ -69,8 +66,11 @@ class Hello(Message):
     incarnation: Name
     nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     keys: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
+    """Of a gateway: the ids of the secrets that it knows, the preferred one first."""
     key: Name | None = None
+    """Of a worker: the id of the secret that it took."""
     mac: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of a worker: its proof."""
 
 
 class Auth(Message):
@@ -87,18 +87,17 @@ class After(Message):
 
 
 class Open(Message):
-    """A gateway wants a channel for a session: it subscribes to the encoded output.
-
-    `publisher`: the session's publisher is at this gateway. `codecs`: the output codecs that it has viewers for, as in
-    `Codec.name.lower()`. `after`: the last source frame that viewers were shown; nothing older must come.
-    """
+    """A gateway wants a channel for a session: it subscribes to the encoded output."""
 
     session: Name
     epoch: Epoch
     gateway: Name
     publisher: bool = False
+    """Whether the session's publisher is at this gateway."""
     codecs: Annotated[tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=8)] = ()
+    """The output codecs that the gateway has viewers for, as in `Codec.name.lower()`."""
     after: After | None = None
+    """The last source frame that viewers were shown; nothing older must come."""
 
     @property
     def position(self) -> SourcePosition | None:

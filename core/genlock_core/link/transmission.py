@@ -1,4 +1,4 @@
-"""What this side says on its channels, as frames in the outbox; what the peer says there is `reception`'s."""
+"""What this side says on its channels, as frames in the outbox. What the peer says there is read by `reception`."""
 
 from collections.abc import Hashable, Mapping
 
@@ -16,8 +16,10 @@ _NO_STAGES = StageTimes()
 
 
 class Transmission:
-    """The speaking half of a `LinkProtocol`. Nothing here blocks or fails for want of room: an outbox that is full of
-    control is kept in `_overflow`, and ends the link at its next tick."""
+    """The speaking half of a `LinkProtocol`. Nothing here blocks, and nothing fails for want of room.
+
+    An outbox that is full of control frames is noted in `_overflow`, and ends the link at its next tick.
+    """
 
     def __init__(self, role: LinkRole, channels: Channels, outbox: Outbox) -> None:
         self._role = role
@@ -57,7 +59,7 @@ class Transmission:
         self._say(FrameType.CLOSE, channel, messages.Close(reason=reason[:1_000]).to_json())
         return True
 
-    # What is said on an open channel. Each gives False, and says nothing, if the channel is not open.
+    # What is said on an open channel. Each returns False, and says nothing, if the channel is not open.
 
     def send_media(
         self,

@@ -1,8 +1,8 @@
 """YAML (and JSON) from strangers as plain values: bounded, and with every mistake named by its line.
 
-Narrower than YAML on purpose. Anchors and aliases are refused (they can grow without bound when they are followed), so
-are tags, duplicate keys and keys that are no text; only `true`, `false`, `null` and numbers are anything but text, as
-in Kubernetes' JSON.
+This is narrower than YAML on purpose. Anchors and aliases are refused, because they can grow without bound when they
+are followed. So are tags, duplicate keys, and keys that are no text. Only `true`, `false`, `null` and numbers are
+anything but text, as in Kubernetes' JSON.
 """
 
 import json
@@ -31,11 +31,13 @@ _FALSE = ("false", "False", "FALSE")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document: what it holds, and how to speak of it where there are several (`number` counts from 1)."""
+    """One document, and how to speak of it where there are several."""
 
     value: Any
     number: int
+    """Which one it is; the first one is 1."""
     of: int
+    """How many there are."""
 
     def at(self, path: Sequence[str | int]) -> str:
         """A field as a person writes it: `spec.slo.frameDeadline`, `rows[2].steps`."""
@@ -57,8 +59,12 @@ def read_documents(text: str, *, origin: str) -> list[Document]:
     """Every document of a YAML or JSON text that is not empty. Raises InvalidManifest, with all mistakes of form."""
     if len(text) > MAX_CHARS:
         _refuse("manifest", f"is {len(text)} characters long; at most {MAX_CHARS} are accepted", origin)
+
+    # JSON first: YAML does not read all of it.
     if (value := _json(text)) is not None:
         return [Document(value, 1, 1)]
+
+    # The bounds are checked on the parser's events, before anything is built.
     try:
         _check_bounds(text, origin)
         nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if not _is_empty(node)]
@@ -69,6 +75,7 @@ def read_documents(text: str, *, origin: str) -> list[Document]:
         _refuse("manifest", f"is not YAML: {str(error).splitlines()[0]}", origin)
     except (ValueError, OverflowError):  # a \U escape beyond Unicode, a version of a thousand digits
         _refuse("manifest", "is not YAML: it holds a number or an escape that is out of range", origin)
+
     problems: list[FieldProblem] = []
     values = [_value(node, problems) for node in nodes]
     if problems:
@@ -140,6 +147,8 @@ def _value(node: Node, problems: list[FieldProblem]) -> Any:
         problems.append(FieldProblem(line, f"has the YAML tag {node.tag[:40]}; leave it out"))
     if isinstance(node, SequenceNode):
         return [_value(item, problems) for item in node.value]
+
+    # SafeLoader would take the last one of two equal keys in silence.
     assert isinstance(node, MappingNode)
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:

@@ -1,12 +1,12 @@
 """The rules that a StreamSession and a WorkerPool keep across their fields, and the fields that never change.
 
-Written once, on the wire form: the models check them, `load_manifest` reports them beside mistakes of single fields,
-and the CRDs carry them as CEL.
+Each rule is written once, on the wire form. The models check it, `load_manifest` reports it beside mistakes of single
+fields, and the CRDs carry it as CEL.
 
-A rule may come with a later release while objects that break it are stored. The API server must then still take what
+A rule may come with a later release, while objects that break it are stored. The API server must then still take what
 does not touch the mistake: a status, a label, another field. So a rule as CEL asks for less than here: it holds, or
-none of the fields that it reads was changed (`ratcheting`). Rules of single fields need no such words, the API server
-itself lets pass what an update leaves as it was; only new `required` fields would refuse old objects.
+none of the fields that it reads was changed (`ratcheting`). Rules of single fields need nothing of the kind, because
+the API server itself lets pass what an update leaves as it was. Only a new `required` field would refuse old objects.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,8 +23,8 @@ LOW_LATENCY_STEPS = 2
 """More denoising steps than this are not low-latency any more: every step is another forward before a frame is out."""
 
 FIRST_CHUNK_PERIODS = 4
-"""The first chunk has 5 frames, so its last one comes this many frame periods after its first; nothing can be generated
-before. A publisher that sends faster changes nothing, its frames are thinned out to the session's rate."""
+"""The first chunk has 5 frames: its last one comes this many frame periods after its first, and nothing can be
+generated before. A publisher that sends faster changes nothing, as its frames are thinned out to the session's rate."""
 
 IMMUTABLE = ("model", "qualityMode", "resolution", "frameRate", "seed", "source.type")
 """Fields that a stream's state and its viewers' decoders are built on: to change one, make another session."""
@@ -58,6 +58,8 @@ def ratcheting(rule: Rule) -> str:
 def unchanged(path: str, old: str) -> str:
     """As CEL: the field at `path` is as in `old`, which may be that it is not there."""
     *above, name = path.split(".")
+
+    # Both have it or neither has it, and where they have it, it is the same.
     mine, theirs = (".".join((root, *above, name)) for root in ("self", old))
     return f"has({mine}) == has({theirs}) && (!has({mine}) || {mine} == {theirs})"
 
@@ -178,6 +180,7 @@ def broken(value: Mapping[str, Any], rules: Sequence[Rule], *, unknown: Collecti
     for rule in rules:
         if any(path == bad or path.startswith(f"{bad}.") for path in rule.reads for bad in unknown):
             continue
+
         if not rule.holds(*(look_up(value, path) for path in rule.reads)):
             yield FieldProblem(rule.field, rule.message)
 

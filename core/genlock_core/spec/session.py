@@ -23,9 +23,9 @@ RULE_BROKEN = "rule_broken"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 MAX_PROMPT_CHARS = 2_000
 MODEL_NAME = r"^[a-z0-9][a-z0-9.\-]{0,62}$"
-"""A model is called as its ModelProfile."""
+"""A model has the name of its ModelProfile."""
 SHORT: JsonDict = {"maxLength": 63}
-"""What a pattern says already, for who estimates the cost of a rule by the length."""
+"""The pattern bounds the length already, but the API server estimates the cost of a rule by `maxLength`."""
 _PROMPT = r"^[^\x00-\x08\x0b-\x1f]*[^\x00-\x20][^\x00-\x08\x0b-\x1f]*$"
 
 SloDuration = Annotated[int, Duration(at_least_ms=50, at_most_ms=60_000)]

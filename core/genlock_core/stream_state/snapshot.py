@@ -1,8 +1,10 @@
-"""A session's snapshot as bytes and back, pure: one head, written each chunk, and blocks, written once each.
+"""A session's snapshot as bytes and back, without I/O: one head, written each chunk, and blocks, written once each.
 
-The head holds the facts, the small arrays, and the digest of every block that belongs to it, so that a head and blocks
-that do not belong together are refused. Layers: `tensors` (a payload), `formats` (which payload), `container` (the
-envelope), this module (what it means), `snapshot_store` (where it lies).
+The head holds the facts, the small arrays, and the digest of every block that belongs to it. A head and blocks that do
+not belong together are refused.
+
+The layers: `tensors` (a payload), `formats` (which payload), `container` (the envelope), this module (what it means),
+`snapshot_store` (where it lies).
 """
 
 from collections.abc import Mapping
@@ -27,11 +29,7 @@ _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a session's next owner needs.
-
-    `head`, `blocks` and `attributes` are the engine's (`EngineState`); `control_id` is the last control entry that was
-    applied; `source` the last source frame that was fed, None for a session without a publisher.
-    """
+    """All that a session's next owner needs."""
 
     session: str
     model: str
@@ -39,20 +37,28 @@ class Snapshot:
     epoch: int
     chunk: int
     control_id: str
+    """The last control entry that was applied."""
+
+    # The engine's own state (`EngineState`).
     attributes: Mapping[str, JsonValue]
     head: Tensors
     blocks: Mapping[str, Tensors]
+
     source: SourcePosition | None = None
+    """The last source frame that was fed; None for a session without a publisher."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotDelta:
-    """What to write: `SnapshotStore.write(..., head, blocks, keep)`; hand `digests` to the next `encode_delta`."""
+    """What `SnapshotStore.write` is to write."""
 
     head: bytes
     blocks: Mapping[str, bytes]
+    """The blocks that are not stored yet."""
     keep: frozenset[str]
+    """Stored blocks that belong to this head as well."""
     digests: Mapping[str, str]
+    """Of all blocks of this head; the next `encode_delta` takes it as `written`."""
 
     @property
     def size(self) -> int:
