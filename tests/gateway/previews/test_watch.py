@@ -18,7 +18,7 @@ from genlock_core.subscriptions.preview import PREVIEW_TTL_S
 from genlock_gateway.previews import watch as watches
 from genlock_gateway.previews.absence import NO_PICTURE, NOT_THERE, TOO_OLD, UNREACHABLE, WORKER_FULL, Absence
 from genlock_gateway.previews.watch import RENEW_EVERY_S, PreviewWatch
-from genlock_gateway.sessions.upstream.links import Links, Listener
+from genlock_gateway.sessions.upstream.links import ChannelListener, Links
 
 SESSION = "default/demo"
 
@@ -58,12 +58,12 @@ class FakeLinks:
     def __init__(self) -> None:
         self.asked: list[tuple[Claim, Subscribe]] = []
         self.channels: list[FakeChannel] = []
-        self.listeners: list[Listener] = []
+        self.listeners: list[ChannelListener] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.failure: Exception | None = None
 
-    async def subscribe(self, claim: Claim, request: Subscribe, listener: Listener) -> FakeChannel:
+    async def subscribe(self, claim: Claim, request: Subscribe, listener: ChannelListener) -> FakeChannel:
         self.asked.append((claim, request))
         await self.go_on.wait()
         if self.failure is not None:

@@ -82,7 +82,7 @@ class _SenderReports:
 
 
 @dataclass(slots=True)
-class _Source:
+class _RtpSource:
     """The state of one SSRC; a publisher that starts a new one starts afresh."""
 
     ssrc: int
@@ -115,7 +115,7 @@ class IngestPeer:
         self._listener = listener
         self._sink = sink
         self._clock = clock
-        self._source: _Source | None = None
+        self._source: _RtpSource | None = None
         self._depacketiser = Depacketiser(video.codec, sprop_parameter_sets=video.sprop_parameter_sets)
         self._remb = ReceiverEstimate(ssrc)
         self._key_frames = KeyFrameRequests(clock, min_interval_s=PLI_MIN_INTERVAL_S)
@@ -195,14 +195,14 @@ class IngestPeer:
         self._take(source, source.assembler.add(media))
         self._repair(source)
 
-    def _source_of(self, ssrc: int) -> _Source:
+    def _source_of(self, ssrc: int) -> _RtpSource:
         if self._source is None or self._source.ssrc != ssrc:
-            self._source = _Source(ssrc, FrameAssembler(starts_frame=self._depacketiser.starts_frame))
+            self._source = _RtpSource(ssrc, FrameAssembler(starts_frame=self._depacketiser.starts_frame))
             self._started = False
             self._ask_for_key_frame()
         return self._source
 
-    def _take(self, source: _Source, assembled: Assembled) -> None:
+    def _take(self, source: _RtpSource, assembled: Assembled) -> None:
         if assembled.lost:
             self.figures.lost_frames += 1
             self.request_key_frame()
@@ -226,7 +226,7 @@ class IngestPeer:
         self.figures.bytes += len(unit.data)
         self._sink.access_unit(self, unit)
 
-    def _repair(self, source: _Source) -> None:
+    def _repair(self, source: _RtpSource) -> None:
         """Ask for what is missing, and look again soon while something is."""
         missing = source.assembler.missing()
         ask = source.nack.due(missing, self._clock.monotonic())

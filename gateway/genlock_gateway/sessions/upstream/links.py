@@ -1,7 +1,7 @@
-"""Links to workers: one connection per worker process, shared by all sessions, opened on demand.
+"""Links to workers: one connection for each worker process, shared by all sessions, opened on demand.
 
-A `WorkerChannel` is one session on a link. Whatever happens to it goes to its listener as the link's own events; the
-end of the link comes as a `LinkDown`, once per channel.
+A `WorkerChannel` is one session on a link. Its listener gets the link's own events. The end of the link comes as a
+`LinkDown`, once for each channel.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ IDLE_S: Final = 10.0
 """A link without a channel is closed after this long."""
 
 ChannelEvent: TypeAlias = Event | LinkDown
-Listener: TypeAlias = "Callable[[WorkerChannel, ChannelEvent], None]"
+ChannelListener: TypeAlias = "Callable[[WorkerChannel, ChannelEvent], None]"
 
 
 @dataclass(slots=True, eq=False)
@@ -67,12 +67,12 @@ class Links:
         self._links: dict[WorkerIdentity, _Link] = {}
         self._connecting: dict[WorkerIdentity, asyncio.Task[_Link]] = {}
 
-    async def open(self, claim: Claim, request: Open, listener: Listener) -> WorkerChannel:
+    async def open(self, claim: Claim, request: Open, listener: ChannelListener) -> WorkerChannel:
         """Ask the claim's worker for a channel; ChannelOpened or ChannelRefused follows. Raises LinkDown."""
         link = self._links.get(claim.worker) or await self._connect(claim)
         return link.add(claim, link.connection.open(request), listener)
 
-    async def subscribe(self, claim: Claim, request: Subscribe, listener: Listener) -> WorkerChannel:
+    async def subscribe(self, claim: Claim, request: Subscribe, listener: ChannelListener) -> WorkerChannel:
         """Ask the claim's worker for pictures; an answer follows as for `open`. Raises LinkDown, PeerTooOld."""
         link = self._links.get(claim.worker) or await self._connect(claim)
         return link.add(claim, link.connection.subscribe(request), listener)
@@ -83,7 +83,7 @@ class Links:
         await asyncio.gather(*(link.close(reason) for link in list(self._links.values())))
 
     async def _connect(self, claim: Claim) -> "_Link":
-        """One attempt at a time per worker; whoever asks meanwhile shares it."""
+        """One attempt at a time for each worker, which all who ask meanwhile share."""
         task = self._connecting.get(claim.worker)
         if task is None:
             task = asyncio.create_task(self._connected(claim), name=f"link to {claim.worker.name}")
@@ -94,10 +94,12 @@ class Links:
     def _attempted(self, worker: WorkerIdentity, done: "asyncio.Task[_Link]") -> None:
         self._connecting.pop(worker, None)
         if not done.cancelled():
-            done.exception()  # seen here too: whoever asked may have given up meanwhile
+            # Nobody else may look at it: those who asked may have given up meanwhile.
+            done.exception()
 
     async def _connected(self, claim: Claim) -> "_Link":
-        worker, traffic = claim.worker, self._metrics.link_bytes
+        worker = claim.worker
+        traffic = self._metrics.link_bytes
         connection = await connect(
             claim.address,
             identity=self._identity,
@@ -107,6 +109,7 @@ class Links:
             meter=Meter(received=traffic.labels("in").inc, sent=traffic.labels("out").inc),
         )
         logger.info("linked to worker %s at %s", worker.name, claim.address)
+
         link = _Link(claim.address, connection, metrics=self._metrics, on_down=lambda: self._down(worker))
         self._links[worker] = link
         self._metrics.links.set(len(self._links))
@@ -127,13 +130,13 @@ class _Link:
         self.connection = connection
         self._metrics = metrics
         self._on_down = on_down
-        self._channels: dict[int, tuple[WorkerChannel, Listener]] = {}
+        self._channels: dict[int, tuple[WorkerChannel, ChannelListener]] = {}
         self._reader = asyncio.create_task(self._read(), name=f"reads link {address}")
         self._idle: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._rest()
 
-    def add(self, claim: Claim, number: int, listener: Listener) -> WorkerChannel:
+    def add(self, claim: Claim, number: int, listener: ChannelListener) -> WorkerChannel:
         """The channel that was asked for under this number."""
         channel = WorkerChannel(claim, number, self.connection, self)
         self._channels[number] = channel, listener
@@ -163,8 +166,9 @@ class _Link:
     async def _read(self) -> None:
         try:
             async for event in self.connection.events():
+                # These are of the whole link. Upstreams read silence from `quiet_s`, and `LinkDown` tells how it ended.
                 if isinstance(event, Connected | PeerSilent | PeerProgressing | PeerLeft):
-                    continue  # silence is read from `Channel.quiet_s`; the end of the link says how it ended
+                    continue
                 if isinstance(event, MediaDropped):
                     self._metrics.link_drops.inc(event.count)
                 known = self._channels.get(event.channel)
@@ -174,14 +178,17 @@ class _Link:
             if self._idle is not None:
                 self._idle.cancel()
             self._on_down()
+
         closure = await self.connection.closed
         logger.info("the link to %s is down: %s %s", self.address, closure.cause, closure.detail)
+
+        # A listener may open a channel at once, but not on this link any more.
         channels = list(self._channels.values())
         self._channels.clear()
         for channel, listener in channels:
             self._tell(channel, listener, LinkDown(self.address, closure))
 
-    def _tell(self, channel: WorkerChannel, listener: Listener, event: ChannelEvent) -> None:
+    def _tell(self, channel: WorkerChannel, listener: ChannelListener, event: ChannelEvent) -> None:
         try:
             listener(channel, event)
         except Exception:

@@ -1,7 +1,7 @@
 """Where a live session stands with its worker: its claim, its channel, and the moves between workers.
 
 `mover.decide` says what to do. Here it is done, in Redis (through `claiming`) and on the links, and the result is fed
-back to `decide`. Frames go to the `Output`, everything else that a worker says to the `Stream`.
+back to `decide`. Frames go to the `FrameReceiver`, everything else that a worker says to the `UpstreamOwner`.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ UNKNOWN_RETRY_S = 1.0
 """A session that Redis does not know has ended, or Redis has lost it and it is about to be written back."""
 
 
-class Stream(Protocol):
+class UpstreamOwner(Protocol):
     """The session that an upstream belongs to."""
 
     def open_request(self, claim: Claim) -> Open:
@@ -68,7 +68,7 @@ class Stream(Protocol):
         """The record in Redis has to be read again: it is newer than what this gateway knows."""
 
 
-class Output(Protocol):
+class FrameReceiver(Protocol):
     """Where the frames of the session's workers go."""
 
     def receive(self, media: MediaReceived, *, channel_epoch: int, epochs: mover.Epochs) -> bool:
@@ -82,7 +82,7 @@ class Upstream:
     `leaving` is the channel of the epoch before, while a polite move lasts.
     """
 
-    def __init__(self, session: str, *, stream: Stream, output: Output, shared: SharedParts) -> None:
+    def __init__(self, session: str, *, stream: UpstreamOwner, output: FrameReceiver, shared: SharedParts) -> None:
         self.session = session
         self.situation = Situation()
         self.channel: WorkerChannel | None = None

@@ -15,7 +15,7 @@ FAULTS = ("ICE failed", "DTLS failed", "not connected", "failed")
 """How the media plane says that a peer went without a goodbye."""
 
 
-class SignalledPeer:
+class WebPeerListener:
     """Listens to one peer. `resource` is set once the offer has been answered, before the peer has anything to tell."""
 
     resource: PeerResource

@@ -18,7 +18,7 @@ from genlock_gateway.web.signalling.offers import (
     new_name,
     refused,
 )
-from genlock_gateway.web.signalling.peers import SignalledPeer
+from genlock_gateway.web.signalling.peers import WebPeerListener
 
 EVENTS_REL: Final = "urn:ietf:params:whep:ext:core:server-sent-events"
 EVENTS: Final = ("active", "inactive", "reconnect", "viewercount")
@@ -43,7 +43,7 @@ async def _enter(gateway: Gateway, admitted: Admitted, began_s: float) -> Respon
     record = admitted.record
     claim = await claim_for(gateway, record, "whep")
     stream = gateway.hub.stream(record)
-    listener = SignalledPeer(gateway, stream, role="view", began_s=began_s)
+    listener = WebPeerListener(gateway, stream, role="view", began_s=began_s)
     try:
         peer, answer = await gateway.media.view(admitted.sdp, stream.output.fanouts, listener=listener)
     except OfferError as error:

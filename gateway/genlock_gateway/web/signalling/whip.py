@@ -23,7 +23,7 @@ from genlock_gateway.web.signalling.offers import (
     new_name,
     refused,
 )
-from genlock_gateway.web.signalling.peers import SignalledPeer
+from genlock_gateway.web.signalling.peers import WebPeerListener
 
 
 def router(gateway: Gateway) -> APIRouter:
@@ -57,7 +57,7 @@ async def _enter(gateway: Gateway, admitted: Admitted, key: str, began_s: float)
     except PublisherConflict as conflict:
         raise Problem(409, str(conflict), extra={"gateway": conflict.gateway}) from conflict
     stream = gateway.hub.stream(record)
-    listener = SignalledPeer(
+    listener = WebPeerListener(
         gateway,
         stream,
         role="publish",

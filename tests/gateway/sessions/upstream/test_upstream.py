@@ -17,7 +17,7 @@ from genlock_core.link.messages import Open
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import StageTimes
-from genlock_gateway.sessions.upstream.links import Listener, WorkerChannel
+from genlock_gateway.sessions.upstream.links import ChannelListener, WorkerChannel
 from genlock_gateway.sessions.upstream.mover import SILENCE_S, Epochs
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 from genlock_gateway.sessions.upstream.upstream import Upstream
@@ -32,7 +32,7 @@ class Channel:
     """A channel that opens when the test says so; `quiet_s` is how long its worker has made no progress."""
 
     claim: Claim
-    listener: Listener
+    listener: ChannelListener
     quiet_s: float = 0.0
     closed: list[str] = field(default_factory=list)
     connection: Any = field(default_factory=lambda: SimpleNamespace(closed=SimpleNamespace(done=lambda: False)))
@@ -59,7 +59,7 @@ class Links:
     def __init__(self) -> None:
         self.channels: dict[int, Channel] = {}
 
-    async def open(self, claim: Claim, request: Open, listener: Listener) -> Channel:
+    async def open(self, claim: Claim, request: Open, listener: ChannelListener) -> Channel:
         channel = self.channels[claim.epoch] = Channel(claim, listener)
         return channel
 
