@@ -62,6 +62,16 @@ MATRIX: dict[str, tuple[str, ...]] = {
         "uninstall.clean=false",
         "redis.persistence.enabled=false",
     ),
+    "written for the release before": (
+        "gateway.drainTimeoutSeconds=15",
+        "gateway.logLevel=info",
+        "operator.logLevel=warning",
+        "operator.logFormat=text",
+        "uninstall.timeoutSeconds=60",
+        'gateway.env={"GENLOCK_GATEWAY_MAX_PEERS":8000,"GENLOCK_GATEWAY_REQUESTS_PER_S":"20"}',
+        'operator.env={"GENLOCK_OPERATOR_FIGURES_EVERY_S":"5"}',
+    ),
+    "levels in capitals": ("gateway.logLevel=DEBUG", "operator.logLevel=WARNING"),
     "placed": (
         'operator.nodeSelector={"pool":"system"}',
         'gateway.tolerations=[{"key":"edge","operator":"Exists"}]',
@@ -87,6 +97,9 @@ def test_helm_finds_nothing_to_say() -> None:
         ("gateway.exposure.mode=nodeport", "/gateway/exposure/mode"),
         ("redis.url=redis://user:password@redis:6379", "/redis/url"),
         ("replicas=2", "additional properties"),
+        ("gateway.logLevel=verbose", "/gateway/logLevel"),
+        ("gateway.drainTimeoutSeconds=-1", "/gateway/drainTimeoutSeconds"),
+        ("operator.logFormat=xml", "/operator/logFormat"),
         ("weights.fetch.files[0].url=https://example.org/x", "/weights/fetch/files/0"),
     ],
 )

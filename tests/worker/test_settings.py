@@ -178,7 +178,9 @@ def test_the_process_says_when_it_is_ready_and_leaves_on_sigterm(
             stuck.cancel()
             worker.kill()
     assert secret.partition(":")[2] not in log.read_text()
-    assert [json.loads(line)["level"] for line in log.read_text().splitlines()]
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {entry["worker"] for entry in entries} == {"w7"}
+    assert {entry["level"] for entry in entries} <= {"info", "warning"}
 
 
 @pytest.mark.process

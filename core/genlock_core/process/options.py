@@ -209,14 +209,19 @@ class _Written:
 def _written(program: Program, one: Option[Any], given: Mapping[str, Any], environment: Mapping[str, str]) -> _Written:
     """Where the option's value comes from: the command line before the environment, the new name before the old."""
     names = [one.name, *([one.was] if one.was else [])]
-    for name in names:
-        if given[name] is not None:
-            return _Written(tuple(given[name]), f"--{name}", is_old=name != one.name)
+    found = [
+        _Written(tuple(given[name]), f"--{name}", is_old=name != one.name) for name in names if given[name] is not None
+    ]
     for name in names:
         variable = program.variable(name)
         if environment.get(variable):
-            return _Written((environment[variable],), variable, is_variable=True, is_old=name != one.name)
-    return _Written()
+            found.append(_Written((environment[variable],), variable, is_variable=True, is_old=name != one.name))
+
+    # Whoever wrote an old name has to learn it, also where it does not count.
+    for other in found[1:]:
+        if other.is_old:
+            program.warn(f"{other.place} is not read, because {found[0].place} is given; leave it out")
+    return found[0] if found else _Written()
 
 
 def _value(program: Program, one: Option[Any], written: _Written, environment: Mapping[str, str]) -> Any:

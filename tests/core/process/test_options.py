@@ -180,6 +180,13 @@ def test_the_new_name_wins_over_the_old_one_and_the_command_line_over_both() -> 
     assert kiln(["--fire-time-s", "7s", "--fire", "8s"], old | new).fire_s == 8.0
 
 
+def test_an_old_name_that_does_not_count_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    kiln([], {"GENLOCK_KILN_FIRE_TIME_S": "5s", "GENLOCK_KILN_FIRE": "6s"})
+    assert capsys.readouterr().err == (
+        "genlock-kiln: GENLOCK_KILN_FIRE_TIME_S is not read, because GENLOCK_KILN_FIRE is given; leave it out\n"
+    )
+
+
 def test_a_variable_that_is_no_option_is_warned_of_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
     kiln(environment={"GENLOCK_KILN_MAX_COAT": "3", "GENLOCK_OTHER": "x", "PATH": "/"})
     told = capsys.readouterr().err
