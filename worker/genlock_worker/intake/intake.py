@@ -10,7 +10,7 @@ from genlock_core.clock import Clock
 from genlock_core.media import Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import ResolvedSession, SourceType
-from genlock_worker.intake.chunks import ChunkFormer, InputChunk, SourceFrame
+from genlock_worker.intake.chunks import ChunkFormer, InputChunk
 from genlock_worker.intake.file import FileSource, find_media
 from genlock_worker.intake.pattern import TestPatternSource
 from genlock_worker.intake.prompt_only import PromptOnlySource
@@ -28,8 +28,8 @@ def later(one: SourcePosition | None, other: SourcePosition | None) -> SourcePos
 class IntakeMeter(Protocol):
     """Who counts what comes in; stands here so that this room needs nothing of the session's."""
 
-    def taken_in(self, frame: SourceFrame) -> None:
-        """A source frame is there (before its rate is matched)."""
+    def taken_in(self, received_s: float) -> None:
+        """A source frame is there (before its rate is matched), since this time (monotonic seconds)."""
         ...
 
     def lost(self, frames: int, reason: str) -> None:
@@ -102,7 +102,7 @@ class Intake:
             if self.paused:
                 self._metrics.frames_dropped.labels(str(self._spec.key), "paused").inc()
                 continue
-            self._meter.taken_in(frame)
+            self._meter.taken_in(frame.received_s)
             for chunk in self._former.add(frame):
                 self._meter.lost(self._offer(chunk), "late")
 

@@ -33,13 +33,15 @@ IDLE_TICK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class SentFrame:
-    """What became of an output frame."""
+    """What became of an output frame, for those that count; times in monotonic seconds."""
 
-    frame: OutputFrame
     sent_s: float
     late: bool
     stages: StageTimes
     bytes: int
+
+    complete_s: float | None
+    """When its chunk was complete; None for frames that are not the first of their chunk."""
 
 
 @dataclass(slots=True)
@@ -188,7 +190,8 @@ class Output:
         sent_s = self._clock.monotonic()
         stages = frame.stages_until_sent(paced_s=now_s, encoded_s=encoded_s, sent_s=sent_s)
         late = is_miss(now_s, frame.pace.due_s)
-        self._on_sent(SentFrame(frame, now_s, late, stages, size))
+        complete_s = frame.complete_s if frame.first_of_chunk else None
+        self._on_sent(SentFrame(now_s, late, stages, size, complete_s))
 
     async def _encode_and_send(self, frame: OutputFrame, now_s: float) -> tuple[int, float]:
         """Encode for every wanted codec and send; returns the bytes and when the last encoding was done."""

@@ -8,9 +8,7 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.deadlines import FpsMeter, MissMeter, Quantiles
 from genlock_core.slo.report import EncoderReport, Percentiles, SnapshotReport, StreamReport, leg_ms
 from genlock_core.slo.stages import Leg, latency_budget
-from genlock_worker.intake.chunks import SourceFrame
 from genlock_worker.output.output import SentFrame
-from genlock_worker.rows.listener import GeneratedChunk
 
 LAST_FRAMES = 64
 """How many frames the mean latency budget is taken over."""
@@ -50,11 +48,11 @@ class SessionFigures:
     def frames_sent(self) -> int:
         return self._misses.frames
 
-    def taken_in(self, frame: SourceFrame) -> None:
+    def taken_in(self, received_s: float) -> None:
         """A source frame is there (before its rate is matched)."""
         if self._first_in_s is None:
-            self._first_in_s = frame.received_s
-        self._input.frame(frame.received_s)
+            self._first_in_s = received_s
+        self._input.frame(received_s)
         self._metrics.frames_in.labels(self._session).inc()
 
     def lost(self, frames: int, reason: str) -> None:
@@ -76,9 +74,10 @@ class SessionFigures:
         else:
             self._metrics.session_memory.labels(self._session).set(size_bytes)
 
-    def generated(self, chunk: GeneratedChunk) -> None:
-        self.chunk = chunk.chunk.index
-        self.sink_digest = chunk.sink_digest
+    def generated(self, chunk: int, *, sink_digest: str) -> None:
+        """The chunk of this number was generated."""
+        self.chunk = chunk
+        self.sink_digest = sink_digest
 
     def sent(self, frame: SentFrame) -> None:
         """A generated frame went out."""
@@ -90,8 +89,8 @@ class SessionFigures:
             self._metrics.deadline_misses.labels(self._session).inc()
 
         # A chunk's latency is that of its first frame; the others are paced behind it.
-        if frame.frame.first_of_chunk:
-            latency_s = max(0.0, now_s - frame.frame.complete_s)
+        if frame.complete_s is not None:
+            latency_s = max(0.0, now_s - frame.complete_s)
             self._chunk_latency.add(latency_s)
             self._metrics.chunk_latency.observe(latency_s)
 
