@@ -1,8 +1,9 @@
-"""Access tokens: HMAC-SHA256 over a session's name and a role, so that nothing is stored per session.
+"""Access tokens: HMAC-SHA256 over a session's name and a role. Nothing is stored per session.
 
-A token reads `gl1.<key id>.<base64url>`. The first secret of the keyring signs, every one of them verifies: to rotate,
-put a new key in front, and take the old one out once its tokens may die. The link's secret is derived here as well, so
-that an installation has one thing to keep.
+A token reads `gl1.<key id>.<base64url>`. The first secret of the keyring signs, and all of them verify. To rotate, put
+a new key in front, and take the old one out once its tokens may die.
+
+The link's secret is derived here as well: an installation has one thing to keep.
 """
 
 import base64
@@ -126,7 +127,11 @@ class Keyring:
         return tuple(key.mac("genlock link v1") for key in self.keys)
 
     def _read(self, token: str) -> tuple[SigningKey, bytes]:
-        """The key that a token names and its digest; an unreadable one gets a key and a digest that fit nothing."""
+        """The key that a token names, and the token's digest.
+
+        A token that cannot be read gets a key and a digest that fit nothing: it is refused in the same way, and in the
+        same time, as a wrong one.
+        """
         nothing = SigningKey("", secrets.token_bytes(32)), b""
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             return nothing

@@ -41,7 +41,7 @@ def validate_at(schema: dict[str, Any], rule: Rule) -> None:
 
 
 def never_changes(schema: dict[str, Any], path: str, *, instead: str) -> None:
-    """A transition rule at the field's parent, so that adding and removing an optional field is a change too."""
+    """Put a transition rule at the field's parent: there, adding and removing an optional field is a change, too."""
     *scope, name = path.split(".")
     _rules_at(schema, scope).append({
         "rule": unchanged(name, "oldSelf"),
@@ -88,13 +88,16 @@ def _structural(schema: Mapping[str, Any], known: Mapping[str, Any], default: An
 
 
 def _after_pattern(pattern: str, rule: Mapping[str, Any]) -> dict[str, Any]:
-    """The rule for values that keep to the pattern. Of others it could say nothing: a rule that cannot be evaluated is
-    an error of its own beside the pattern's, and one that the API server does not forgive an object of before."""
+    """The rule for values that keep to the pattern.
+
+    A rule that cannot read a value is an error of its own. The API server reports it beside the broken pattern, and
+    refuses even updates of objects that were stored with that value before.
+    """
     return {**rule, "rule": f"!self.matches(r'{pattern}') || {rule['rule']}"}
 
 
 def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
-    """An object's default is written out: the API server holds it, as it stands, against the object's rules."""
+    """Write an object's default out in full: the API server checks the default as it stands by the object's rules."""
     return schema if default is None else {**schema, "default": _without_none(default)}
 
 

@@ -155,5 +155,5 @@ class Transmission:
         try:
             self._outbox.push_control(frame, replaces=place)
         except LinkOverflow as overflow:
-            # Whoever speaks here is not to blame: `tick` raises it where the connection is looked after.
+            # The caller that sends is not to blame. `tick` raises it, where somebody looks after the connection.
             self._overflow = overflow

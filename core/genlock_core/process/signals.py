@@ -1,8 +1,10 @@
 """What SIGTERM and SIGINT mean to a process of Genlock, the same for worker, gateway, operator and command.
 
-SIGTERM is what Kubernetes sends to a container, SIGINT is Ctrl-C. The first SIGTERM asks a process to leave politely,
-and a SIGINT or a second SIGTERM to leave at once, that is without a drain. Whoever has been asked to leave at once and
-is asked once more is ended by the signal itself: its clean-up hangs, or somebody will not wait for it.
+SIGTERM is what Kubernetes sends to a container, SIGINT is Ctrl-C.
+
+- The first SIGTERM asks a process to drain, then to end.
+- A SIGINT, or a second SIGTERM, asks it to end at once, without a drain.
+- One more signal ends the process where it stands: its clean-up hangs, or somebody will not wait for it.
 """
 
 import asyncio
@@ -38,7 +40,7 @@ class StopSignals:
         return signals
 
     def take(self) -> None:
-        """Take the signals (back) from whoever else handles them in this process."""
+        """Take the signals, also back from a library that took them meanwhile."""
         loop = asyncio.get_running_loop()
         for number in HEEDED:
             loop.add_signal_handler(number, self.came, number)

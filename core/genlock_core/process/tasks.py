@@ -80,8 +80,9 @@ async def end_tasks(
     """Cancel tasks and wait until all are done, whatever they end with.
 
     A task that swallows a cancellation is cancelled again every `ask_again_s`, which is longer than its clean-up may
-    take. One that is not done after `give_up_s` is left to itself. Both are logged by name. Whoever is cancelled while
-    it waits here is cancelled at once: the tasks have been asked to end by then.
+    take. One that is not done after `give_up_s` is left to itself. Both are logged by name.
+
+    A caller that is cancelled while it waits here is cancelled at once. The tasks have been asked to end by then.
     """
     ending = tuple(tasks)
     loop = asyncio.get_running_loop()

@@ -92,6 +92,13 @@ def checked(model: M, scope: tuple[str, ...], rules: Sequence[Rule] = RULES) -> 
     return model
 
 
+def checked_prompt(prompt: str) -> str:
+    """The prompt, if it says something: of a manifest, or of a change of a live session. Raises ValueError."""
+    if not prompt.strip() or any(ord(char) < 32 and char not in "\n\t" for char in prompt):
+        raise ValueError("must contain a visible character and no control characters")
+    return prompt
+
+
 class Resolution(Model):
     """Size of the generated picture in pixels; both sides are multiples of 16 (the model's patch and VAE stride)."""
 
@@ -206,9 +213,7 @@ class StreamSessionSpec(Model):
     @field_validator("prompt")
     @classmethod
     def _prompt_says_something(cls, prompt: str) -> str:
-        if not prompt.strip() or any(ord(char) < 32 and char not in "\n\t" for char in prompt):
-            raise ValueError("must contain a visible character and no control characters")
-        return prompt
+        return checked_prompt(prompt)
 
     @model_validator(mode="after")
     def _keeps_the_rules(self) -> Self:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from genlock_core.spec.session import MAX_PROMPT_CHARS, Model
+from genlock_core.spec.session import MAX_PROMPT_CHARS, Model, checked_prompt
 from genlock_core.store import MAX_BLOCK_MS, Store
 from genlock_core.stream_state import keys, lua
 
@@ -45,9 +45,7 @@ class ControlChange(Model):
     @field_validator("prompt")
     @classmethod
     def _prompt_says_something(cls, prompt: str | None) -> str | None:
-        if prompt is not None and (not prompt.strip() or any(ord(char) < 32 and char not in "\n\t" for char in prompt)):
-            raise ValueError("must contain a visible character and no control characters")
-        return prompt
+        return None if prompt is None else checked_prompt(prompt)
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
@@ -150,7 +148,7 @@ class ControlStream:
 
 
 def _entries(session: str, found: Iterable[tuple[Any, Mapping[Any, Any]]]) -> Iterable[ControlEntry]:
-    """The entries that this version understands; others are passed over, so that one cannot stop the stream."""
+    """The entries that this version understands. It passes over the others: none may stop the stream."""
     for entry_id, raw in found:
         fields = {_text(name): _text(value) for name, value in raw.items()}
         try:
