@@ -232,7 +232,8 @@ def _value(program: Program, one: Option[Any], written: _Written, environment: M
     if written.is_old or modern is not None:
         new_name = program.variable(one.name) if written.is_variable else one.flag
         between = "=" if written.is_variable else " "
-        how = f"{new_name}{between}{modern if modern is not None else last}"
+        value = "..." if one.is_secret else modern or last
+        how = f"{new_name}{between}{value}"
         what = written.place if written.is_old else f"{written.place} without a unit"
         program.warn(f"{what} is read for one release more; write {how}")
 

@@ -34,7 +34,9 @@ class KilnSettings:
     peak_bytes: int | None = option(values.optional(values.size()), "", "memory that it may use")
     open: bool = option(values.switch(), "no", "leave the door open")
     shelf: tuple[Path, ...] = option(values.several(values.path()), "", "a shelf")
-    store: str = option(values.text(r"redis://\S+", must_be="a URL of Redis"), "redis://h", "its store", secret=True)
+    store: str = option(
+        values.text(r"redis://\S+", must_be="a URL of Redis"), "redis://h", "its store", was="shop", secret=True
+    )
     glaze: Glaze = section(Glaze, "glazing")
 
 
@@ -119,6 +121,11 @@ def test_both_sources_agree_on_every_text(text: str) -> None:
 def test_a_secret_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     line = mistake(capsys, environment={"GENLOCK_KILN_STORE": "rediss://:hunter2@h"})
     assert line == "genlock-kiln: --store (GENLOCK_KILN_STORE) must be a URL of Redis"
+
+
+def test_a_secret_under_its_old_name_is_not_repeated_either(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kiln(["--shop", "redis://:hunter2@h"]).store == "redis://:hunter2@h"
+    assert capsys.readouterr().err == "genlock-kiln: --shop is read for one release more; write --store ...\n"
 
 
 def test_a_long_or_broken_value_stays_one_short_line(capsys: pytest.CaptureFixture[str]) -> None:
