@@ -50,7 +50,7 @@ async def test_a_task_that_is_cancelled_in_a_command_never_goes_on_after_it(
         await sending
         sent.set()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(3_600)
+            await asyncio.Event().wait()
 
     async def work() -> None:
         if pipeline:

@@ -38,7 +38,7 @@ async def test_every_task_of_a_gateway_ends_by_one_cancellation_though_redis_py_
         await sending
         in_a_command.set()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(3_600)
+            await asyncio.Event().wait()
 
     try:
         with monkeypatch.context() as patched:

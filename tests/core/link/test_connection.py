@@ -204,7 +204,7 @@ async def test_the_end_of_a_link_is_told_also_if_its_task_is_cancelled_again_in_
 
     async def takes_for_ever() -> None:
         goodbye.set()
-        await asyncio.sleep(3_600)
+        await asyncio.Event().wait()
 
     async with worker(echo) as server:
         connection = await link(server)

@@ -23,7 +23,7 @@ class Stubborn:
         while True:
             try:
                 self.started.set()
-                await asyncio.sleep(3_600)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 self.cancelled += 1
                 if self.cancelled > self._swallows:
@@ -211,7 +211,7 @@ async def test_work_is_done_unless_the_event_is_set_or_until_it_is() -> None:
 async def swallow(then: BaseException | None = None) -> str:
     """What Python 3.11's `wait_for` does when it is cancelled in the moment in which it is done."""
     try:
-        await asyncio.sleep(3_600)
+        await asyncio.Event().wait()
     except asyncio.CancelledError:
         if then is not None:
             raise then from None
@@ -247,7 +247,7 @@ async def test_a_timeout_over_a_swallowed_cancellation_is_one() -> None:
 async def test_work_of_a_task_that_was_cancelled_before_is_not_disturbed() -> None:
     async def cleans_up() -> str:
         try:
-            await asyncio.sleep(3_600)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             return await cancellable(asyncio.sleep(0, "cleaned up"))
         return ""

@@ -355,13 +355,17 @@ async def test_a_publisher_with_holes_that_stay_is_asked_for_a_key_frame(plane: 
     await until(lambda: len(heard.units) == 2)
     deliver = plane.udp_port.demultiplexer.datagram
 
+    lost: list[bytes] = []
+
     def deaf(data: bytes, addr: tuple[str, int]) -> None:
         if not 128 <= data[0] < 192 or 192 <= data[1] <= 208:
             deliver(data, addr)
+        else:
+            lost.append(data)
 
     plane.udp_port.demultiplexer.datagram = deaf  # type: ignore[method-assign]
     client.send(units[2:3])
-    await asyncio.sleep(0.05)
+    await until(lambda: bool(lost) and bool(lost[-1][1] & 0x80))  # the marker bit: the last packet of the frame
     plane.udp_port.demultiplexer.datagram = deliver  # type: ignore[method-assign]
     client.send(units[3:])
     await until(lambda: bool(asked))

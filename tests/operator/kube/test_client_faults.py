@@ -103,7 +103,7 @@ async def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(kmock: km
     configuration = Configuration()
     configuration.host = str(kmock.url).rstrip("/")
     api = KubeClient(configuration, measure=lambda *_: None, timeout_s=0.05)
-    kmock[f"get {PATHS['other']}"] << (lambda: asyncio.sleep(30))
+    kmock[f"get {PATHS['other']}"] << (lambda: asyncio.Event().wait())
     with pytest.raises(Unavailable):
         await api.get(PODS, "studio", "warm-0")
     await api.close()

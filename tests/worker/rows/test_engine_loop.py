@@ -43,6 +43,8 @@ class TinyEngine:
     fed: dict[tuple[str, int], Chunk] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
     changes: list[tuple[str, Change]] = field(default_factory=list)
+    taken: list[tuple[Row, ...]] = field(default_factory=list)
+    """What it was given to run; in `batches` it is once it has run."""
     batches: list[tuple[Row, ...]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     unusable: bool = False
@@ -109,6 +111,7 @@ class TinyEngine:
         return self.steps[session]
 
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        self.taken.append(tuple(rows))
         self.running.wait(20)
         if self.failures:
             raise self.failures.pop(0)
@@ -161,8 +164,11 @@ class Told:
 
 class ClockThatJumps(SystemClock):
     ahead_s = 0.0
+    asked = 0
+    """How often the time was asked for: the engine's loop does in each of its turns."""
 
     def monotonic(self) -> float:
+        self.asked += 1
         return super().monotonic() + self.ahead_s
 
 
@@ -197,6 +203,11 @@ class Rig:
         frames = [SourceFrame(SourcePosition(1, 10 * index + i), picture, now_s) for i in range(chunk_frames(index))]
         return self.loop.offer(session, InputChunk(tuple(frames), now_s))
 
+    async def turns(self) -> None:
+        """The engine's loop goes round a few times."""
+        asked = self.clock.asked
+        await until(lambda: self.clock.asked >= asked + 6, "a few turns of the loop")
+
     async def generate(self, session: str, index: int) -> None:
         count = len(self.told[session].chunks)
         self.offer(session, index)
@@ -229,7 +240,7 @@ async def test_sessions_that_wait_together_share_a_forward(rig: Rig) -> None:
     await rig.open("a", "b", "c", steps=1)
     rig.engine.running.clear()
     rig.offer("a", 0)
-    await asyncio.sleep(0.05)
+    await until(lambda: rig.engine.taken, "a forward of the first alone")
     rig.offer("b", 0)
     rig.offer("c", 0)
     rig.engine.running.set()
@@ -242,12 +253,12 @@ async def test_a_stuck_engine_keeps_one_chunk_and_stops_the_progress(rig: Rig) -
     await rig.generate("a", 0)
     rig.engine.running.clear()
     rig.offer("a", 1, value=1)
-    await until(lambda: ("a", 1) in rig.engine.fed, "the chunk fed")
+    await until(lambda: len(rig.engine.taken) == 2, "the forward that never ends")
     stuck = rig.loop.progress
     dropped = [rig.offer("a", index, value=index) for index in range(2, 30)]
     assert sum(dropped) == 4 * 27
-    await asyncio.sleep(0.3)
-    assert rig.loop.progress <= stuck + 1
+    rig.clock.ahead_s = 60.0
+    assert rig.loop.progress == stuck
     rig.engine.running.set()
     await until(lambda: len(rig.told["a"].chunks) == 3, "what is left")
     assert rig.told["a"].chunks[-1].frames[0, 0, 0, 0] == 29, "the newest input, not the oldest"
@@ -261,9 +272,9 @@ async def test_a_decoder_that_hangs_stops_the_progress_and_a_slow_one_does_not(r
     before = rig.loop.progress
     await until(lambda: rig.loop.progress >= before + 3, "progress while pictures may still come")
     rig.clock.ahead_s = LONGEST_DECODE_S
-    await asyncio.sleep(0.1)
+    await rig.turns()
     stuck = rig.loop.progress
-    await asyncio.sleep(0.4)
+    await rig.turns()
     assert rig.loop.progress == stuck
     assert not await rig.loop.is_idle("a")
     rig.engine.undecoded.set_result(np.zeros((5, 64, 64, 3), np.uint8))
