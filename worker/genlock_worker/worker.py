@@ -27,7 +27,7 @@ from genlock_worker.engines.contract import Engine
 from genlock_worker.output.encode import choose_h264
 from genlock_worker.ownership.agent import Agent
 from genlock_worker.ownership.link_server import GatewayLink
-from genlock_worker.preview.previews import Previews
+from genlock_worker.preview.previews import PreviewTaps
 from genlock_worker.probes.health import Serving, WorkerHealth
 from genlock_worker.probes.start_up import StartPhase
 from genlock_worker.rows.cost_model import CostModel
@@ -118,7 +118,7 @@ class Worker:
     async def _listen(self) -> None:
         settings = self.settings
         traffic = self._metrics.link_bytes
-        self.previews = Previews(
+        self.previews = PreviewTaps(
             lambda session: self.agent.sessions.get(session), clock=self._clock, metrics=self._metrics
         )
         self._ending.push_async_callback(self.previews.close)

@@ -26,7 +26,7 @@ SILENT_AFTER_S = 3.0
 logger = logging.getLogger(__name__)
 
 
-class SignalledPeer:
+class SignallingClient:
     """A peer connection that was negotiated over HTTP.
 
     States: new -> connected (`negotiate` returned) -> closed (`close`, which also DELETEs the session on the gateway).

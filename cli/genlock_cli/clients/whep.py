@@ -8,7 +8,7 @@ from typing import Any
 
 from aiortc import RTCRtpReceiver
 
-from genlock_cli.clients.signalling import SignalledPeer
+from genlock_cli.clients.signalling import SignallingClient
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
 
 _QUEUE_FRAMES = 256
@@ -27,7 +27,7 @@ class ReceivedFrame:
     """On the event loop's clock."""
 
 
-class WhepViewer(SignalledPeer):
+class WhepViewer(SignallingClient):
     """Receives one session. `frames` holds what arrived; the newest is dropped when nobody takes them."""
 
     def __init__(self, url: str, *, token: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import av
 from aiortc import MediaStreamTrack, RTCRtpSender, RTCRtpTransceiver
 
-from genlock_cli.clients.signalling import SignalledPeer
+from genlock_cli.clients.signalling import SignallingClient
 from genlock_core.process.tasks import done_before
 
 PUBLISHER_HEADER = "Genlock-Publisher"
@@ -33,7 +33,7 @@ class EncodedTrack(MediaStreamTrack):
         return await self._queue.get()
 
 
-class WhipPublisher(SignalledPeer):
+class WhipPublisher(SignallingClient):
     """Publishes one EncodedTrack. `publisher_id` is the key under which it may take its session over."""
 
     def __init__(self, url: str, *, token: str | None = None, publisher_id: str | None = None) -> None:

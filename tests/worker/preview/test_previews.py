@@ -12,7 +12,7 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_worker.preview import previews as rooms
 from genlock_worker.preview import tap as taps
 from genlock_worker.preview.picture_channel import PictureChannel
-from genlock_worker.preview.previews import Previews
+from genlock_worker.preview.previews import PreviewTaps
 from tests.worker.gateway import until
 from tests.worker.preview.previewed import PREVIEW, SESSION, FakeLink, FakeSession
 
@@ -27,7 +27,7 @@ class Scene:
         self.link = FakeLink()
         self.clock = ManualClock()
         self.metrics = WorkerMetrics(CollectorRegistry())
-        self.previews = Previews(self.sessions.get, clock=self.clock, metrics=self.metrics)
+        self.previews = PreviewTaps(self.sessions.get, clock=self.clock, metrics=self.metrics)
 
     def subscribe(self, number: int, request: Subscribe = REQUEST, *, link: FakeLink | None = None) -> PictureChannel:
         channel = PictureChannel(link or self.link, number)

@@ -19,7 +19,7 @@ MAX_TAPS: Final = 64
 """Sessions of this worker that are previewed at a time."""
 
 
-class Previews:
+class PreviewTaps:
     """The taps of one worker. The link server tells it what gateways ask for; `close` ends everything.
 
     `find` gives a session that is on this worker, whatever its state. Nothing here asks Redis or claims a session.

@@ -1,0 +1,119 @@
+"""Product modules without a test module of their name, under the test module that shows what they do.
+
+Tests stand at `tests/<part>/<room>/test_<module>.py`. These are the exceptions: parts of one thing that only show
+together (a protocol's frames, an endpoint's steps, the painter of the mock engine), tables and types without behaviour,
+and thin shells that only a whole gateway, worker or operator drives. `tests/test_modules.py` holds both ways.
+"""
+
+from typing import Final
+
+
+def _in(room: str, *names: str) -> tuple[str, ...]:
+    """`_in("core/link", "client")` is core/link/client.py."""
+    return tuple(f"{room}/{name}.py" for name in names)
+
+
+SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
+    # -- core ---------------------------------------------------------------------------------------------------------
+    "core/claims/test_claims.py": _in("core/claims", "facts", "identity", "keys", "replies"),
+    "core/claims/test_claims_machine.py": _in("core/claims", "lua"),
+    "core/crds/test_crd.py": _in("core/crds", "reference", "structural"),
+    "core/link/test_protocol.py": _in(
+        "core/link", "channels", "events", "handshake", "liveness", "messages", "reception", "transmission"
+    ),
+    "core/link/test_connection.py": _in("core/link", "client", "closure", "server"),
+    "core/metrics/test_bundle.py": _in("core/metrics", "document", "gateway", "operator", "worker"),
+    "core/spec/test_manifest.py": _in("core/spec", "documents", "mistakes", "rules"),
+    "core/spec/test_quantities.py": _in("core", "durations"),
+    "core/stream_state/test_snapshot.py": _in("core/stream_state", "container", "tensors"),
+    "core/stream_state/test_snapshot_store.py": _in("core/stream_state", "keys", "lua"),
+    "core/slo/test_report.py": _in("core", "media"),
+    "core/test_store.py": _in("core", "errors", "clock"),
+    # -- operator -----------------------------------------------------------------------------------------------------
+    "operator/kube/test_client_faults.py": _in("operator/kube", "api", "credentials", "errors"),
+    "operator/kube/test_lease.py": _in("operator", "election", "leader"),
+    "operator/plan/pool/test_plan.py": _in(
+        "operator/plan/pool", "limits", "outcome", "pod_placement", "start_up", "worker_environment"
+    ),
+    "operator/plan/pool/test_plan_faults.py": _in("operator", "plan/pool/members"),
+    "operator/plan/session/test_plan.py": _in("operator", "actions", "observed", "plan/session/facts"),
+    "operator/plan/session/test_plan_changes.py": _in("operator", "plan/session/steps"),
+    "operator/plan/session/test_status.py": _in("core", "spec/status"),
+    "operator/test_settings.py": _in("operator", "main", "plan/policy"),
+    "operator/test_crashes.py": _in("operator", "operator", "reconcile/executor"),
+    "operator/test_sessions.py": _in("operator", "watch/watcher", "watch/no_history"),
+    "operator/reconcile/test_mistaken_pool.py": _in("operator/reconcile", "pool"),
+    "operator/reconcile/test_store_state.py": _in("operator", "reconcile/session", "watch/caches"),
+    "operator/reconcile/test_store_watch.py": _in(
+        "operator/reconcile", "loop", "pending", "resync", "routing", "start_ups", "tables"
+    ),
+    # -- worker -------------------------------------------------------------------------------------------------------
+    "worker/engines/mock/test_engine.py": (
+        "worker/engines/contract.py",
+        *_in(
+            "worker/engines/mock", "latents", "media", "paint", "session", "surface", "text_only", "textures", "words"
+        ),
+    ),
+    "worker/engines/diffusion/test_engine.py": _in(
+        "worker/engines/diffusion", "config", "loading", "options", "streaming/in_flight", "streaming/session"
+    ),
+    "worker/engines/diffusion/test_components.py": _in(
+        "worker/engines/diffusion/weights", "kinds", "random_vae", "random_weights", "skeletons", "text_loading"
+    ),
+    "worker/engines/diffusion/weights/test_checkpoints.py": _in(
+        "worker/engines/diffusion", "errors", "weights/key_names"
+    ),
+    "worker/engines/diffusion/network/test_transformer.py": _in(
+        "worker/engines/diffusion/network", "kv", "layer_memory", "row_batch"
+    ),
+    "worker/engines/diffusion/network/test_vae.py": _in("worker/engines/diffusion", "network/causal_conv"),
+    "worker/engines/diffusion/test_found_by_faults.py": _in(
+        "worker/engines/diffusion/streaming", "micro_step", "row_cache"
+    ),
+    "worker/engines/diffusion/streaming/test_hostile_snapshots.py": _in(
+        "worker/engines/diffusion/streaming", "kept", "state_facts"
+    ),
+    "worker/engines/diffusion/streaming/test_state.py": _in("worker/engines/diffusion", "streaming/transfers"),
+    "cli/test_models.py": (
+        *_in("worker/engines/diffusion/weights", "conversion", "fetching", "verification"),
+        "cli/main.py",
+    ),
+    "worker/intake/test_own_sources.py": _in("worker/intake", "file", "pattern", "prompt_only", "source"),
+    "worker/preview/test_tap.py": _in("worker", "preview/picture_channel"),
+    "worker/profiling/test_measure.py": _in("worker/profiling", "device", "streams"),
+    "worker/rows/test_engine_loop.py": _in(
+        "worker/rows", "checkpoint", "listener", "load", "prompt_queue", "residents", "warm_up"
+    ),
+    "worker/session/test_figures.py": _in("worker/session", "control_stream", "engine_output", "reports"),
+    "worker/snapshots/test_writer.py": _in("worker", "snapshots/format"),
+    "worker/test_worker.py": (
+        *_in("worker", "intake/intake", "output/gateway_channel", "output/output"),
+        *_in("worker/ownership", "agent", "drain", "link_server"),
+        *_in("worker/session", "live_session", "opening"),
+    ),
+    # -- gateway ------------------------------------------------------------------------------------------------------
+    "gateway/test_main.py": _in("gateway", "gateway"),
+    "gateway/access/test_access.py": _in("gateway", "access/problems"),
+    "gateway/previews/test_previews.py": _in("gateway", "previews/absence"),
+    "gateway/rtc/test_media_plane.py": _in("gateway/rtc", "egress/viewer", "transport/aiortc_private"),
+    "gateway/rtc/egress/test_fanout.py": _in("gateway/rtc", "egress/viewer_stream"),
+    "gateway/rtc/ingest/test_receive.py": _in("gateway/rtc", "transport/peer"),
+    "gateway/rtc/sdp/test_offer.py": _in(
+        "gateway/rtc/sdp", "answer", "offer_error", "offered_transport", "sdp", "video_format"
+    ),
+    "gateway/rtc/sdp/test_trickle.py": _in("gateway/rtc/sdp", "candidate"),
+    "gateway/sessions/upstream/test_upstream.py": _in("gateway/sessions/upstream", "links", "shared_parts"),
+    "gateway/test_live.py": _in("gateway/sessions", "audience", "control", "hub", "stream", "upstream/claiming"),
+    "gateway/test_redis_away.py": _in("gateway/sessions", "maintenance", "session_data"),
+    "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "sessions/sse", "web/api", "web/app"),
+    "gateway/test_process.py": _in("gateway", "web/health"),
+    "gateway/test_preview.py": _in("gateway", "web/preview"),
+    "gateway/test_signalling.py": _in(
+        "gateway/web/signalling", "events", "forward", "offers", "peers", "session_urls", "whep", "whip"
+    ),
+    # -- command ------------------------------------------------------------------------------------------------------
+    "cli/clients/test_signalling.py": _in("cli", "api", "clients/whep"),
+    "process/test_live.py": _in("cli", "clients/whip", "publish"),
+    "cli/test_reference.py": _in("cli/reference", "page", "values_schema"),
+    "cli/up/test_command.py": _in("cli/up", "local", "table", "view"),
+}
