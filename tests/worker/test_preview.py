@@ -41,14 +41,14 @@ async def test_a_gateway_without_viewers_sees_what_another_one_shows(home: House
     (worker,) = home.workers
     second = FakeGateway("g1")
     try:
-        wish = preview_of(SESSION, epoch=await epoch_of(home), subscriber="g1")
-        looking = await second.subscribe(worker.address, wish)
+        wanted = preview_of(SESSION, epoch=await epoch_of(home), subscriber="g1")
+        looking = await second.subscribe(worker.address, wanted)
         await until(lambda: len(looking.stills) >= 2, "two pictures")
         still = looking.stills[0]
         shown = cv2.imdecode(np.frombuffer(still.picture.jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert shown is not None
         assert shown.shape == (96, 128, 3)
-        assert still.epoch == wish.epoch
+        assert still.epoch == wanted.epoch
         assert {media.unit.capture_us for media in viewer.media} & {
             picture.picture.position.capture_us for picture in looking.stills
         }, "a preview shows a frame that viewers had"
@@ -72,20 +72,20 @@ async def test_a_preview_claims_nothing(home: House, gateway: FakeGateway) -> No
 async def test_a_preview_follows_its_session_to_the_new_worker(home: House, gateway: FakeGateway) -> None:
     await watched(home, gateway)
     before = await epoch_of(home)
-    wish = preview_of(SESSION, epoch=before, subscriber="g0")
-    looking = await gateway.subscribe(home.workers[0].address, wish)
+    wanted = preview_of(SESSION, epoch=before, subscriber="g0")
+    looking = await gateway.subscribe(home.workers[0].address, wanted)
     await until(lambda: looking.stills, "a picture of the old owner")
 
     other = await home.start_worker("w1")
     move = await home.claims.move(SESSION, expected_epoch=before, suspect="w0", cause=MoveCause.REQUESTED)
     await until(lambda: looking.closed, "the old owner's goodbye")
-    again = await gateway.subscribe(home.workers[0].address, wish)
+    again = await gateway.subscribe(home.workers[0].address, wanted)
     assert again.refused is not None, "a stale epoch is refused"
     assert again.refused.reason is RefusalReason.NOT_OWNER
 
     viewer = await gateway.open(other.address, SESSION, move.claim.epoch)
     await until(lambda: viewer.media, "a frame of the new owner")
-    followed = await gateway.subscribe(other.address, wish.following(move.claim.epoch))
+    followed = await gateway.subscribe(other.address, wanted.following(move.claim.epoch))
     await until(lambda: followed.stills, "a picture of the new owner")
     assert {still.epoch for still in followed.stills} == {move.claim.epoch}
 
@@ -105,8 +105,8 @@ async def test_a_gateway_that_dies_takes_its_subscription_with_it(home: House, g
 async def test_a_subscription_that_nobody_renews_ends_by_itself(home: House, gateway: FakeGateway) -> None:
     await watched(home, gateway)
     (worker,) = home.workers
-    wish = preview_of(SESSION, epoch=await epoch_of(home), subscriber="g0")
-    looking = await gateway.subscribe(worker.address, wish, ttl_s=0.2)
+    wanted = preview_of(SESSION, epoch=await epoch_of(home), subscriber="g0")
+    looking = await gateway.subscribe(worker.address, wanted, ttl_s=0.2)
     await until(lambda: looking.closed, "the end of its time")
     assert looking.closed is not None
     assert looking.closed.reason == "nobody asked for more"
@@ -125,9 +125,9 @@ async def test_a_picture_that_takes_for_ever_stops_no_frame(
 
     monkeypatch.setattr(jpeg, "encode", hang)
     viewer = await watched(home, gateway)
-    wish = preview_of(SESSION, epoch=await epoch_of(home), subscriber="g0")
+    wanted = preview_of(SESSION, epoch=await epoch_of(home), subscriber="g0")
     try:
-        looking = await gateway.subscribe(home.workers[0].address, wish)
+        looking = await gateway.subscribe(home.workers[0].address, wanted)
         await asyncio.to_thread(stuck.wait, 10)
         count = len(viewer.media)
         await until(lambda: len(viewer.media) >= count + 32, "two seconds of frames")
@@ -147,6 +147,6 @@ async def test_an_old_gateway_watches_as_ever(
 async def test_a_session_whose_source_rests_shows_its_last_picture(home: House, gateway: FakeGateway) -> None:
     viewer = await watched(home, gateway)
     gateway.link_of(viewer).close_channel(viewer.channel, "nobody watches")
-    wish = preview_of(SESSION, epoch=await epoch_of(home), subscriber="g0")
-    looking = await gateway.subscribe(home.workers[0].address, replace(wish, rate=1.0))
+    wanted = preview_of(SESSION, epoch=await epoch_of(home), subscriber="g0")
+    looking = await gateway.subscribe(home.workers[0].address, replace(wanted, rate=1.0))
     await until(lambda: looking.stills, "the last picture that there was")

@@ -65,7 +65,10 @@ class Session:
         settings = StreamSettings("oil", 2, WIDTH, HEIGHT, 16, seed=1, noise_scale=0.7)
         self.resident = Resident(SessionPlan("a", "m", settings, 0.5, None), self, now_s=0.0)
         assert self.resident.begin(engine, checkpoint, now_s=0.0) is (checkpoint is not None)
-        self.lane, self.outputs, self.resets, self.ends = self.resident.lane, {}, [], []  # type: ignore[var-annotated]
+        self.lane = self.resident.lane
+        self.outputs: dict[int, Frames] = {}
+        self.resets: list[bool] = []
+        self.ends: list[str] = []
         self.residents = {"a": self.resident}
         self.checkpoint: Checkpoint | None = checkpoint
         self.steps = MicroSteps(

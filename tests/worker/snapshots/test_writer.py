@@ -60,7 +60,9 @@ class FakeStore:
 
 class Rig:
     def __init__(self) -> None:
-        self.store, self.stale, self.noted = FakeStore(), [], []  # type: FakeStore, list[StaleEpoch], list[int]
+        self.store = FakeStore()
+        self.stale: list[StaleEpoch] = []
+        self.noted: list[int] = []
         self.store.gate.set()
 
         async def note(version: int) -> bool:

@@ -71,7 +71,9 @@ class WanDecoder(LatentDecoder):
         self.post_quant_conv = model.post_quant_conv
         self.cache_count = lay_causal_convs(self.decoder)
         lay_causal_convs(self)
-        self._mean, self._deviation = _statistics(model, device)
+        mean, deviation = _statistics(model, device)
+        self._mean = mean
+        self._deviation = deviation
 
     def frames(self, latents: Tensor, caches: Caches, *, first: bool) -> Tensor:
         """As `LatentDecoder.frames`."""
@@ -97,7 +99,9 @@ class WanEncoder(nn.Module):
         self.cache_count = lay_causal_convs(self.encoder)
         lay_causal_convs(self)
         self._normalise = normalise
-        self._mean, self._deviation = _statistics(model, device)
+        mean, deviation = _statistics(model, device)
+        self._mean = mean
+        self._deviation = deviation
 
     def latents(self, frames: Tensor, caches: Caches, *, first: bool) -> Tensor:
         """(T, H, W, 3) uint8 -> (F, C, h, w) float32; moves `caches` on. `first`: the first frame is coded alone."""
