@@ -1,5 +1,6 @@
 """What viewers are shown while workers change: which frames, the first of an epoch, a lost worker, key frames."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -120,6 +121,15 @@ def test_each_codec_has_its_own_key_frames() -> None:
     assert admit(gate, FIVE, 5, 2) is FrameVerdict.NEEDS_KEY
 
 
+def test_a_leaving_worker_is_replaced_in_each_codec_by_itself() -> None:
+    gate, epochs = OutputGate(), SIX_AFTER_FIVE
+    for codec in (Codec.H264, Codec.VP8):
+        admit(gate, FIVE, 5, 100, key=True, codec=codec)
+    assert admit(gate, epochs, 6, 110, key=True, codec=Codec.H264) is FrameVerdict.SHOW
+    assert admit(gate, epochs, 5, 120, codec=Codec.H264) is FrameVerdict.STALE
+    assert admit(gate, epochs, 5, 120, codec=Codec.VP8) is FrameVerdict.SHOW
+
+
 @given(
     st.lists(
         st.tuples(
@@ -206,6 +216,23 @@ async def test_a_lost_worker_is_told_once_and_until_its_successor_is_shown(outpu
     assert output.lost
     assert show(output, 2, SIX, epoch=6) is FrameVerdict.SHOW
     assert not output.lost
+
+
+async def test_a_worker_stays_lost_while_only_the_leaving_one_is_shown(output: SessionOutput) -> None:
+    show(output, 1, FIVE, epoch=5)
+    output.lose()
+    assert show(output, 2, SIX_AFTER_FIVE, epoch=5) is FrameVerdict.SHOW
+    assert output.lost
+
+
+async def test_a_frame_of_the_leaving_worker_in_another_codec_does_not_lower_the_epoch(output: SessionOutput) -> None:
+    h264 = AccessUnit(Codec.H264, b"\x00\x00\x01\x65\x80", key_frame=True, capture_us=1)
+    for unit in (h264, replace(h264, codec=Codec.VP8)):
+        output.show(replace(frame(1, epoch=5), unit=unit), channel_epoch=5, epochs=FIVE)
+    show(output, 2, SIX_AFTER_FIVE, epoch=6)
+    late = replace(frame(2, epoch=5), unit=replace(h264, capture_us=2))
+    assert output.show(late, channel_epoch=5, epochs=SIX_AFTER_FIVE) is FrameVerdict.SHOW
+    assert output.shown_epoch == 6
 
 
 async def test_a_frame_whose_epoch_is_not_its_channels_is_stale(output: SessionOutput) -> None:
