@@ -94,7 +94,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     # -- gateway ------------------------------------------------------------------------------------------------------
     "gateway/test_main.py": _in("gateway", "gateway"),
     "gateway/access/test_access.py": _in("gateway", "access/problems"),
-    "gateway/previews/test_previews.py": _in("gateway", "previews/absence"),
+    "gateway/preview/test_watches.py": _in("gateway", "preview/absence"),
     "gateway/rtc/test_media_plane.py": _in("gateway/rtc", "egress/viewer", "transport/aiortc_private"),
     "gateway/rtc/egress/test_fanout.py": _in("gateway/rtc", "egress/viewer_stream"),
     "gateway/rtc/ingest/test_receive.py": _in("gateway/rtc", "transport/peer"),
@@ -107,7 +107,6 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "gateway/test_redis_away.py": _in("gateway/sessions", "maintenance", "session_data"),
     "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "sessions/sse", "web/api", "web/app"),
     "gateway/test_process.py": _in("gateway", "web/health"),
-    "gateway/test_preview.py": _in("gateway", "web/preview"),
     "gateway/test_signalling.py": _in(
         "gateway/web/signalling", "events", "forward", "offers", "peers", "session_urls", "whep", "whip"
     ),

@@ -34,7 +34,7 @@ from genlock_core.tokens import Keyring
 from genlock_gateway.access.access import Access, PlatformKey
 from genlock_gateway.access.limits import AddressLimiter
 from genlock_gateway.access.problems import unavailable
-from genlock_gateway.previews.previews import Previews
+from genlock_gateway.preview.watches import PreviewWatches
 from genlock_gateway.rtc.media_plane import MediaPlane
 from genlock_gateway.sessions.control import Controls
 from genlock_gateway.sessions.hub import Hub
@@ -70,7 +70,7 @@ class Gateway:
     metrics: GatewayMetrics
     media: MediaPlane
     links: Links
-    previews: Previews
+    previews: PreviewWatches
     hub: Hub
     controls: Controls
     session_data: SessionDataCleaner
@@ -249,7 +249,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         metrics=metrics,
         media=MediaPlane(host=settings.udp.host, port=settings.udp.port, advertised=settings.advertise_ips, clock=time),
         links=links,
-        previews=Previews(gateway=settings.name, links=links, clock=time, metrics=metrics),
+        previews=PreviewWatches(gateway=settings.name, links=links, clock=time, metrics=metrics),
         hub=hub,
         controls=Controls(claims, control, hub),
         session_data=session_data,

@@ -27,7 +27,7 @@ from genlock_worker.engines.contract import Engine
 from genlock_worker.output.encode import choose_h264
 from genlock_worker.ownership.agent import Agent
 from genlock_worker.ownership.link_server import GatewayLink
-from genlock_worker.preview.previews import PreviewTaps
+from genlock_worker.preview.taps import PreviewTaps
 from genlock_worker.probes.health import Serving, WorkerHealth
 from genlock_worker.probes.start_up import StartPhase
 from genlock_worker.rows.cost_model import CostModel

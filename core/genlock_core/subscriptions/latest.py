@@ -17,13 +17,10 @@ class LatestFrame(Generic[Frame]):
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
         self.frame: Frame | None = None
-        self.stale = 0
-        """How many frames of another epoch were refused."""
 
     def put(self, frame: Frame, *, epoch: int) -> bool:
         """Keep the frame, if it is of the subscription's epoch."""
         if epoch != self.subscription.epoch:
-            self.stale += 1
             return False
 
         self.frame = frame

@@ -32,7 +32,7 @@ from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.intake.publisher import SourceUnit
 from genlock_worker.output.gateway_channel import ChannelRefusal, GatewayChannel
 from genlock_worker.preview.picture_channel import PictureChannel
-from genlock_worker.preview.previews import PreviewTaps
+from genlock_worker.preview.taps import PreviewTaps
 from genlock_worker.session.live_session import LiveSession, State
 
 logger = logging.getLogger(__name__)

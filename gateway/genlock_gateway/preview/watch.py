@@ -13,7 +13,7 @@ from genlock_core.media import StillPicture
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.subscriptions.latest import LatestFrame
 from genlock_core.subscriptions.preview import PREVIEW_TTL_S, preview_of
-from genlock_gateway.previews.absence import NO_PICTURE, NOT_THERE, TOO_OLD, UNREACHABLE, WORKER_FULL, Absence
+from genlock_gateway.preview.absence import NO_PICTURE, NOT_THERE, TOO_OLD, UNREACHABLE, WORKER_FULL, Absence
 from genlock_gateway.sessions.upstream.links import ChannelEvent, Links, WorkerChannel
 
 WAIT_S: Final = 1.0

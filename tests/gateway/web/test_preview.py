@@ -8,8 +8,8 @@ import pytest
 from genlock_core.claims.facts import MoveCause
 from genlock_core.link.messages import LinkRole, RefusalReason
 from genlock_core.tokens import Role
-from genlock_gateway.previews import previews as rooms
-from genlock_gateway.previews import watch as watches
+from genlock_gateway.preview import watch as watches
+from genlock_gateway.preview import watches as rooms
 from tests.core.link.old_peers import make_old
 from tests.gateway.fake_worker import FakeWorker
 from tests.gateway.installation import Installation, Running, more_pictures, until

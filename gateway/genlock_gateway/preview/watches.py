@@ -7,8 +7,8 @@ from genlock_core.clock import Clock
 from genlock_core.media import StillPicture
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.subscriptions.preview import PREVIEW_TTL_S
-from genlock_gateway.previews.absence import GATEWAY_FULL, NO_WORKER, Absence
-from genlock_gateway.previews.watch import PreviewWatch
+from genlock_gateway.preview.absence import GATEWAY_FULL, NO_WORKER, Absence
+from genlock_gateway.preview.watch import PreviewWatch
 from genlock_gateway.sessions.upstream.claiming import claim_of
 from genlock_gateway.sessions.upstream.links import Links
 
@@ -19,7 +19,7 @@ MAX_WAITING: Final = 256
 """Requests that may wait for a first picture at a time."""
 
 
-class Previews:
+class PreviewWatches:
     """`picture` while requests come; `close` at the end. A watch that nobody asks for is forgotten."""
 
     def __init__(self, *, gateway: str, links: Links, clock: Clock, metrics: GatewayMetrics) -> None:

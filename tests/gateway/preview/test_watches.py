@@ -16,11 +16,11 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
 from genlock_core.subscriptions.preview import PREVIEW_TTL_S
 from genlock_gateway.access.problems import Problem
-from genlock_gateway.previews import previews as rooms
-from genlock_gateway.previews import watch as watches
-from genlock_gateway.previews.previews import Previews
+from genlock_gateway.preview import watch as watches
+from genlock_gateway.preview import watches as rooms
+from genlock_gateway.preview.watches import PreviewWatches
 from genlock_gateway.sessions.upstream.links import Links
-from tests.gateway.previews.test_watch import FakeLinks, still
+from tests.gateway.preview.test_watch import FakeLinks, still
 
 
 def record(name: str = "demo", *, owned: bool = True) -> SessionRecord:
@@ -35,7 +35,9 @@ class Scene:
         self.clock = ManualClock()
         self.links = FakeLinks()
         self.metrics = GatewayMetrics(CollectorRegistry())
-        self.previews = Previews(gateway="g0", links=cast(Links, self.links), clock=self.clock, metrics=self.metrics)
+        self.previews = PreviewWatches(
+            gateway="g0", links=cast(Links, self.links), clock=self.clock, metrics=self.metrics
+        )
 
     async def reason(self, record: SessionRecord) -> str:
         """Why there is no picture."""

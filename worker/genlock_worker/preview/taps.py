@@ -106,6 +106,8 @@ class PreviewTaps:
         try:
             await tap.run()
         finally:
+            # Whoever is still there, after a failure or at the worker's end, subscribes anew or somewhere else.
+            tap.close("the preview has ended")
             if self._taps.get(tap.session.name) is tap:
                 del self._taps[tap.session.name]
             self._metrics.preview_taps.set(len(self._taps))

@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry
 from genlock_core.clock import ManualClock
 from genlock_core.link.messages import RefusalReason, Subscribe
 from genlock_core.metrics import WorkerMetrics
-from genlock_worker.preview import previews as rooms
 from genlock_worker.preview import tap as taps
+from genlock_worker.preview import taps as rooms
 from genlock_worker.preview.picture_channel import PictureChannel
-from genlock_worker.preview.previews import PreviewTaps
+from genlock_worker.preview.taps import PreviewTaps
 from tests.worker.gateway import until
-from tests.worker.preview.previewed import PREVIEW, SESSION, FakeLink, FakeSession
+from tests.worker.preview.previewed import PREVIEW, SESSION, FakeLink, FakeSession, Shown
 
 REQUEST = Subscribe.of(PREVIEW, ttl_s=5.0)
 
@@ -139,6 +139,20 @@ async def test_a_subscriber_that_renews_stays_and_one_that_does_not_is_closed(sc
     assert scene.link.closed == {dead.number: "nobody asked for more"}
     scene.clock.advance(1.1)
     await until(lambda: len(scene.link.closed) == 2, "the end of the other one")
+
+
+async def test_a_tap_that_fails_lets_its_subscribers_go(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(FakeSession):
+        @property
+        def shown(self) -> Shown | None:  # type: ignore[override]
+            raise RuntimeError("no such picture")
+
+    scene.sessions[SESSION].__class__ = Broken
+    scene.subscribe(1)
+    await until(lambda: scene.link.closed, "the end of the tap")
+    assert scene.link.closed == {1: "the preview has ended"}
+    assert scene.previews._taps == {}
+    assert "no such picture" in caplog.text
 
 
 async def test_a_session_under_a_newer_epoch_has_a_tap_of_its_own(scene: Scene) -> None:

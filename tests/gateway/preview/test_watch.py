@@ -15,9 +15,9 @@ from genlock_core.link.handshake import PeerTooOld
 from genlock_core.link.messages import RefusalReason, Subscribe
 from genlock_core.media import SourcePosition, StillPicture
 from genlock_core.subscriptions.preview import PREVIEW_TTL_S
-from genlock_gateway.previews import watch as watches
-from genlock_gateway.previews.absence import NO_PICTURE, NOT_THERE, TOO_OLD, UNREACHABLE, WORKER_FULL, Absence
-from genlock_gateway.previews.watch import RENEW_EVERY_S, PreviewWatch
+from genlock_gateway.preview import watch as watches
+from genlock_gateway.preview.absence import NO_PICTURE, NOT_THERE, TOO_OLD, UNREACHABLE, WORKER_FULL, Absence
+from genlock_gateway.preview.watch import RENEW_EVERY_S, PreviewWatch
 from genlock_gateway.sessions.upstream.links import ChannelListener, Links
 
 SESSION = "default/demo"
