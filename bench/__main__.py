@@ -15,7 +15,17 @@ from matplotlib import pyplot as plt
 
 from bench.result import Series, Table, load
 
-BENCHMARKS = ("claims", "link", "engine_mock", "engine", "engine_overlap", "engine_rows", "first_frame", "recovery")
+BENCHMARKS = (
+    "claims",
+    "link",
+    "engine_mock",
+    "engine",
+    "engine_overlap",
+    "engine_rows",
+    "first_frame",
+    "preview",
+    "recovery",
+)
 WITH_API_SERVER = ("operator",)
 """Run only if named: they need a kube-apiserver (`make envtest`)."""
 PAGE = Path("docs") / "benchmarks.md"
