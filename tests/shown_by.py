@@ -36,7 +36,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         "operator/plan/pool", "limits", "outcome", "pod_placement", "start_up", "worker_environment"
     ),
     "operator/plan/pool/test_plan_faults.py": _in("operator", "plan/pool/members"),
-    "operator/plan/session/test_plan.py": _in("operator", "actions", "observed", "plan/session/facts"),
+    "operator/plan/session/test_plan.py": _in("operator", "actions", "observed"),
     "operator/plan/session/test_plan_changes.py": _in("operator", "plan/session/steps"),
     "operator/plan/session/test_status.py": _in("core", "spec/status"),
     "operator/test_settings.py": _in("operator", "main", "plan/policy"),
@@ -44,9 +44,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "operator/test_sessions.py": _in("operator", "watch/watcher", "watch/no_history"),
     "operator/reconcile/test_mistaken_pool.py": _in("operator/reconcile", "pool"),
     "operator/reconcile/test_store_state.py": _in("operator", "reconcile/session", "watch/caches"),
-    "operator/reconcile/test_store_watch.py": _in(
-        "operator/reconcile", "loop", "pending", "resync", "routing", "start_ups", "tables"
-    ),
+    "operator/reconcile/test_store_watch.py": _in("operator/reconcile", "pending", "resync", "start_ups"),
     # -- worker -------------------------------------------------------------------------------------------------------
     "worker/engines/mock/test_engine.py": (
         "worker/engines/contract.py",
