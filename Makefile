@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process envtest e2e e2e-down check bench bench-operator screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process envtest e2e e2e-down mutation check bench bench-operator screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,6 +58,9 @@ e2e-down: ## Delete the cluster of the end-to-end tests
 	@e2e/cluster/down
 
 install: $(VENV)/.dev ## Install Genlock with all that its development needs
+
+mutation: $(VENV)/.dev ## Change the product's decisions one at a time, and say which change no test notices (half an hour)
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 	@echo "check: ruff"

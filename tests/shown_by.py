@@ -82,7 +82,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/rows/test_engine_loop.py": _in(
         "worker/rows", "checkpoint", "listener", "load", "prompt_queue", "residents", "warm_up"
     ),
-    "worker/session/test_figures.py": _in("worker/session", "control_stream", "engine_output", "reports"),
+    "worker/session/test_figures.py": _in("worker/session", "engine_output", "reports"),
     "worker/snapshots/test_writer.py": _in("worker", "snapshots/format"),
     "worker/test_worker.py": (
         *_in("worker", "intake/intake", "output/gateway_channel", "output/output"),

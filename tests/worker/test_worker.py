@@ -77,6 +77,10 @@ async def test_published_frames_come_back_generated_in_order(
     assert report.first_frame_ms is not None
     assert {"decode", "chunk", "queue", "engine", "pace", "encode"} <= set(report.stages)
     assert await home.phase() == "Live"
+    await until(
+        lambda: worker.registry.get_sample_value("genlock_worker_sessions", {"phase": "Live"}) == 1,
+        "a live session in the metrics",
+    )
     live = worker.agent.sessions[SESSION]
     await live.flush()
     stored = await worker.agent._services.snapshots.take_over(SESSION, claim.epoch)

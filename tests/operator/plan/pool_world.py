@@ -179,6 +179,7 @@ class World(Cluster):
             case SetReserve():
                 self.reserve = action.thousandths
             case Tell():
+                assert action.type in {"Normal", "Warning"}, "the API server takes no other"
                 self.told.append(action.reason)
             case LookAgain():
                 assert action.at_ms > self.now_ms

@@ -180,6 +180,7 @@ class World(StreamSide):
                 if self.meta is not None and self.meta.uid == meta.uid:
                     self.delete()
             case act.Tell():
+                assert action.type in {"Normal", "Warning"}, "the API server takes no other"
                 self.told.append((action.type, action.reason))
             case act.LookAgain(at_ms):
                 self.look_again_ms = at_ms

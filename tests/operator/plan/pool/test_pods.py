@@ -120,6 +120,12 @@ def test_the_tolerations_of_the_template_come_on_top() -> None:
     assert {"key": "nvidia.com/gpu", "operator": "Exists"} in tolerations
 
 
+def test_the_home_of_a_worker_is_where_it_may_write() -> None:
+    manifest = worker_pod(pool(), 0, DEFAULTS)
+    mounts = {mount["mountPath"] for mount in manifest["spec"]["containers"][0]["volumeMounts"]}
+    assert environment(manifest)["HOME"] in mounts
+
+
 def test_the_worker_understands_its_environment() -> None:
     manifest = worker_pod(pool(template={"media": "clips"}), 0, DEFAULTS)
     told = {name: value for name, value in environment(manifest).items() if isinstance(value, str)}
