@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from genlock_core import store
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.identity import CAPACITY, WorkerIdentity, WorkerOffer
-from genlock_core.claims.rules import RENEW_EVERY_S
+from genlock_core.claims.liveness import RENEW_EVERY_S
 from genlock_core.stream_state.formats import READABLE
 
 

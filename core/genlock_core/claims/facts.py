@@ -13,7 +13,7 @@ class MoveCause(StrEnum):
     """Why a session moves. SILENT and EXPIRED are moves by lease: held back while Redis is newly back."""
 
     REFUSED = "refused"  # the link is refused: the worker's process is gone
-    SILENT = "silent"  # no progress on the link, and the rule of `rules.should_move` allows it
+    SILENT = "silent"  # no progress on the link, and the rule of `liveness.should_move` allows it
     EXPIRED = "expired"  # the lease ran out
     DRAIN = "drain"  # the worker leaves politely
     REQUESTED = "requested"  # a person asked

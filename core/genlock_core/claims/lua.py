@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from redis.exceptions import NoScriptError
 
-from genlock_core.claims import keys, rules
+from genlock_core.claims import keys, liveness
 from genlock_core.store import Store
 
 _FIGURES = ("LEASE_MS", "HEARTBEAT_STALE_MS", "HOLD_MS", "WORKER_GONE_MS", "PUBLISHER_TTL_MS")
@@ -29,7 +29,7 @@ class Script:
 def load(verb: str) -> Script:
     """Read `scripts/<verb>.lua` and put the figures and the prelude in front of it."""
     folder = resources.files("genlock_core.claims") / "scripts"
-    figures = "".join(f"local {name} = {getattr(rules, name)}\n" for name in _FIGURES)
+    figures = "".join(f"local {name} = {getattr(liveness, name)}\n" for name in _FIGURES)
     source = figures + "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", verb))
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 

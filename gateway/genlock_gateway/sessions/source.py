@@ -12,7 +12,7 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.ingest.receive import IngestFigures, IngestPeer
 from genlock_gateway.sessions.audience import Audience
-from genlock_gateway.sessions.output import SessionOutput
+from genlock_gateway.sessions.output_gate import SessionOutput
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.upstream import Upstream

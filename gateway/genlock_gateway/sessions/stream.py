@@ -20,7 +20,7 @@ from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.session import Phase
 from genlock_core.subscriptions.subscription import FrameKind, Subscription
 from genlock_gateway.sessions.audience import Audience, PeerResource
-from genlock_gateway.sessions.output import SessionOutput
+from genlock_gateway.sessions.output_gate import SessionOutput
 from genlock_gateway.sessions.session_view import SessionView, view_of
 from genlock_gateway.sessions.source import SessionSource
 from genlock_gateway.sessions.stats import SessionStats

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Final
 
-from genlock_core.claims.rules import HOLD_MS
+from genlock_core.claims.liveness import HOLD_MS
 from genlock_core.clock import Clock
 
 logger = logging.getLogger(__name__)

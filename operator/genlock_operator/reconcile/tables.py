@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from genlock_core.claims.facts import WorkerState, WorkerView
 from genlock_core.claims.figure_board import PostedFigures
-from genlock_core.claims.rules import HEARTBEAT_STALE_MS
+from genlock_core.claims.liveness import HEARTBEAT_STALE_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from genlock_core.claims import rules
+from genlock_core.claims import liveness
 from genlock_core.claims.claims import (
     Claim,
     Fit,
@@ -93,10 +93,10 @@ class Model:
     def holding(self) -> bool:
         if self.data.guard is None or self.data.guard[0] != self.run:
             self.data.guard = (self.run, self.now)
-        return self.now - self.data.guard[1] < rules.HOLD_MS
+        return self.now - self.data.guard[1] < liveness.HOLD_MS
 
     def _fresh(self, worker: ModelWorker) -> bool:
-        return self.now - worker.heartbeat_ms <= rules.HEARTBEAT_STALE_MS
+        return self.now - worker.heartbeat_ms <= liveness.HEARTBEAT_STALE_MS
 
     def _current(self, session: str, epoch: int) -> ModelSession | None:
         found = self.data.sessions.get(session)
@@ -134,7 +134,7 @@ class Model:
 
     def _give(self, session: str, found: ModelSession, worker: ModelWorker, cost: int, epoch: int) -> Claim:
         offer = worker.offer
-        found.epoch, found.lease_ms = epoch, self.now + rules.LEASE_MS
+        found.epoch, found.lease_ms = epoch, self.now + liveness.LEASE_MS
         found.claim = Claim(session, epoch, offer.identity, offer.address, offer.pool, cost)
         return found.claim
 
@@ -209,7 +209,7 @@ class Model:
         if progress > worker.progress:
             worker.progress, worker.heartbeat_ms = progress, self.now
             for session in owned:
-                self.data.sessions[session].lease_ms = self.now + rules.LEASE_MS
+                self.data.sessions[session].lease_ms = self.now + liveness.LEASE_MS
         epochs = {session: claim.epoch for session, claim in owned.items()}
         return Renewal(known=True, holding=holding, owned=epochs, closed=worker.draining)
 
@@ -310,7 +310,7 @@ class Model:
         over = [n for n, f in sessions.items() if f.phase in FINISHED and f.finished_ms + f.ttl_ms <= self.now]
         for name in over:
             del sessions[name]
-        gone = [n for n, w in self.data.workers.items() if w.heartbeat_ms + rules.WORKER_GONE_MS <= self.now]
+        gone = [n for n, w in self.data.workers.items() if w.heartbeat_ms + liveness.WORKER_GONE_MS <= self.now]
         for name in gone:
             if not self.owned(name):
                 del self.data.workers[name]

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from genlock_core import store
-from genlock_core.claims import rules
+from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claim, Claims, Move, MoveCause, MoveHeld, SessionEnded, WorkerState
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import ManualClock
@@ -24,7 +24,7 @@ async def workers(claims: Claims, *offers: WorkerOffer) -> None:
 async def hold_is_over(claims: Claims, clock: ManualClock) -> None:
     """Redis has been up for longer than the time in which nothing moves by lease."""
     assert await claims.expire() == ()
-    clock.advance(rules.HOLD_MS / 1_000)
+    clock.advance(liveness.HOLD_MS / 1_000)
 
 
 async def heartbeat(claims: Claims, identity: WorkerIdentity, progress: int) -> None:
@@ -89,7 +89,7 @@ async def test_a_stale_worker_does_not_count_as_reserve(claims: Claims, clock: M
     await workers(claims, fresh, stale)
     await claims.set_reserve("a", 1_000)
     await claims.create(record())
-    clock.advance(rules.HEARTBEAT_STALE_MS / 1_000 + 0.1)
+    clock.advance(liveness.HEARTBEAT_STALE_MS / 1_000 + 0.1)
     await heartbeat(claims, fresh.identity, 1)
     with pytest.raises(NoCapacity, match="kept for moves"):
         await claims.claim(DEMO)
@@ -104,7 +104,7 @@ async def test_a_worker_without_progress_gets_no_claims_and_keeps_no_lease(claim
     await heartbeat(claims, stuck.identity, 5)
     await claims.claim(DEMO)
     for _ in range(5):
-        clock.advance(rules.RENEW_EVERY_S)
+        clock.advance(liveness.RENEW_EVERY_S)
         renewal = await claims.renew(stuck.identity, progress=5, links={})
     assert set(renewal.owned) == {DEMO}
     view = await claims.worker("w0")
@@ -124,7 +124,7 @@ async def test_progress_renews_every_lease_of_the_worker(claims: Claims, clock: 
         await claims.create(record(name))
         await claims.claim(f"default/{name}")
     for progress in range(1, 12):
-        clock.advance(rules.RENEW_EVERY_S)
+        clock.advance(liveness.RENEW_EVERY_S)
         await heartbeat(claims, worker.identity, progress)
         assert await claims.expire() == ()
 
@@ -134,7 +134,7 @@ async def test_an_expired_lease_leaves_the_session_without_owner(claims: Claims,
     await workers(claims, offer("w0"))
     await claims.create(record())
     claim = await claims.claim(DEMO)
-    clock.advance(rules.LEASE_MS / 1_000)
+    clock.advance(liveness.LEASE_MS / 1_000)
     assert await claims.expire() == (DEMO,)
     found = await claims.record(DEMO)
     assert found is not None
@@ -228,7 +228,7 @@ async def test_moves_by_lease_are_held_while_redis_is_newly_back(
 
     with pytest.raises(MoveHeld):
         await move()
-    clock.advance(rules.HOLD_MS / 1_000 - 0.1)
+    clock.advance(liveness.HOLD_MS / 1_000 - 0.1)
     assert await claims.expire() == ()
     with pytest.raises(MoveHeld):
         await move()
@@ -377,7 +377,7 @@ async def phase_of(claims: Claims) -> Phase:
 async def test_a_long_silent_worker_that_owns_nothing_is_dropped(claims: Claims, clock: ManualClock) -> None:
     await workers(claims, offer("w0"))
     await hold_is_over(claims, clock)
-    clock.advance(rules.WORKER_GONE_MS / 1_000 - rules.HOLD_MS / 1_000 - 1)
+    clock.advance(liveness.WORKER_GONE_MS / 1_000 - liveness.HOLD_MS / 1_000 - 1)
     await claims.expire()
     assert len(await claims.workers()) == 1
     clock.advance(1)
@@ -391,7 +391,7 @@ async def test_a_sweep_is_bounded(claims: Claims, clock: ManualClock) -> None:
     for name in ("one", "two"):
         await claims.create(record(name))
         await claims.claim(f"default/{name}")
-    clock.advance(rules.LEASE_MS / 1_000)
+    clock.advance(liveness.LEASE_MS / 1_000)
     assert len(await claims.expire(limit=1)) == 1
     assert len(await claims.expire(limit=1)) == 1
 

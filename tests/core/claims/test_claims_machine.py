@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from genlock_cli.redis_server import RedisProcess
 from genlock_core import store
-from genlock_core.claims import rules
+from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claim, Claims, Held, Move, MoveCause
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.errors import GenlockError
@@ -139,7 +139,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         for name in POOLS:
             self.create(f"default/{name}")
         self.expire()
-        self.model.now += rules.HOLD_MS
+        self.model.now += liveness.HOLD_MS
         for name in ("w0", "w1", "w2"):
             self.start_process(name)
         for name in POOLS:

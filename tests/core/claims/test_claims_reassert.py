@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from genlock_core import store
-from genlock_core.claims import rules
+from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claim, Claims, Held, WorkerState
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.record import ControlValue
@@ -58,7 +58,7 @@ async def test_nobody_expires_until_the_hold_is_over(
     claim = await owned(claims, worker)
     await lose_everything(redis_store)
     await claims.reassert(worker, [held(claim)])
-    clock.advance(rules.HOLD_MS / 1_000 - 0.1)
+    clock.advance(liveness.HOLD_MS / 1_000 - 0.1)
     assert await claims.expire() == ()
     clock.advance(0.1)
     assert await claims.expire() == (DEMO,)
@@ -112,9 +112,9 @@ async def test_an_owner_whose_lease_was_swept_gets_it_back_if_nobody_took_it(
 ) -> None:
     worker = offer("w0")
     await claims.expire()
-    clock.advance(rules.HOLD_MS / 1_000)
+    clock.advance(liveness.HOLD_MS / 1_000)
     claim = await owned(claims, worker)
-    clock.advance(rules.LEASE_MS / 1_000)
+    clock.advance(liveness.LEASE_MS / 1_000)
     assert await claims.expire() == (DEMO,)
     assert (await claims.reassert(worker, [held(claim)])).kept == (DEMO,)
     assert await claims.claim(DEMO) == claim

@@ -14,7 +14,7 @@ from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
 from genlock_gateway.sessions.audience import Audience
-from genlock_gateway.sessions.output import FrameVerdict, SessionOutput
+from genlock_gateway.sessions.output_gate import FrameVerdict, SessionOutput
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 

@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 
 from genlock_core.claims.claims import Claims
-from genlock_core.claims.rules import HOLD_MS
+from genlock_core.claims.liveness import HOLD_MS
 from genlock_core.clock import ManualClock
 from genlock_operator.reconcile.store_state import SETTLE_S, StoreState
 

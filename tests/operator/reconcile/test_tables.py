@@ -6,7 +6,7 @@ import pytest
 
 from genlock_core.claims.facts import WorkerState, WorkerView
 from genlock_core.claims.identity import CAPACITY, FormatRange, WorkerIdentity
-from genlock_core.claims.rules import HEARTBEAT_STALE_MS
+from genlock_core.claims.liveness import HEARTBEAT_STALE_MS
 from genlock_operator.reconcile.tables import WorkerTable
 
 STUCK_AFTER_MS = 30_000

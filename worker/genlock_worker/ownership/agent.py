@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Assignment, AssignmentKind, Held, MoveCause, Renewal
 from genlock_core.claims.identity import WorkerOffer
+from genlock_core.claims.liveness import RENEW_EVERY_S
 from genlock_core.claims.record import SessionRecord
-from genlock_core.claims.rules import RENEW_EVERY_S
 from genlock_core.link.messages import RefusalReason
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.session import Phase

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.liveness import LinkView, should_move
 from genlock_core.claims.record import SessionRecord
-from genlock_core.claims.rules import LinkView, should_move
 from genlock_core.errors import NoCapacity
 from genlock_gateway.sessions.upstream import mover
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts

@@ -8,8 +8,8 @@ is told with each frame (`Epochs`).
 
 A claim that somebody else made is followed when its epoch is higher, and never when it is lower. A session leaves its
 worker for three reasons only: the link is refused (the process is gone), the worker refused the session, or it made no
-progress for 1 s and `claims.rules` allows the move. While there is no capacity, the session waits and asks again, more
-and more rarely.
+progress for 1 s and `claims.liveness` allows the move. While there is no capacity, the session waits and asks again,
+more and more rarely.
 """
 
 import math
@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from genlock_core.claims.facts import Claim, MoveCause
-from genlock_core.claims.rules import SILENCE_MS
+from genlock_core.claims.liveness import SILENCE_MS
 
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 2.0
@@ -131,7 +131,7 @@ class LinkLost:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """`claims.rules` judged the silent worker of `epoch`: move for `cause`, or None: leave it."""
+    """`claims.liveness` judged the silent worker of `epoch`: move for `cause`, or None: leave it."""
 
     epoch: int
     cause: MoveCause | None

@@ -6,8 +6,8 @@ At most one of these steps is asked for at a time. What comes of it has to be se
 from dataclasses import replace
 
 from genlock_core.claims.facts import MoveCause
+from genlock_core.claims.liveness import HOLD_MS
 from genlock_core.claims.record import SessionRecord
-from genlock_core.claims.rules import HOLD_MS
 from genlock_core.spec.session import ResolvedSession
 from genlock_core.spec.status import ConditionType, SessionStatus
 from genlock_core.stream_state.control import ControlChange

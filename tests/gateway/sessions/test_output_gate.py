@@ -16,7 +16,7 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import StageTimes
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.sessions.audience import Audience, PeerResource
-from genlock_gateway.sessions.output import (
+from genlock_gateway.sessions.output_gate import (
     CATCH_UP_S,
     KEY_FRAME_EVERY_S,
     OVERLAP_S,

@@ -5,11 +5,11 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_core.claims import rules
+from genlock_core.claims import liveness
 from genlock_core.claims.claims import MoveCause, WorkerState, WorkerView
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
+from genlock_core.claims.liveness import LinkView, should_move
 from genlock_core.claims.lua import load
-from genlock_core.claims.rules import LinkView, should_move
 
 SESSION = "default/demo"
 
@@ -43,21 +43,21 @@ def test_a_refused_link_moves_at_once(view: WorkerView | None, silent_ms: int) -
 @given(links, workers)
 def test_one_gateways_bad_network_steals_nothing(link: LinkView, view: WorkerView) -> None:
     others = set(view.links[SESSION]) - {"g0"}
-    if not link.refused and view.heartbeat_age_ms <= rules.HEARTBEAT_STALE_MS and others:
+    if not link.refused and view.heartbeat_age_ms <= liveness.HEARTBEAT_STALE_MS and others:
         assert should_move(SESSION, link, view) is None
 
 
 @given(links, workers)
 def test_silence_moves_if_the_worker_is_stale_or_nobody_else_is_linked(link: LinkView, view: WorkerView) -> None:
-    stale = view.heartbeat_age_ms > rules.HEARTBEAT_STALE_MS
+    stale = view.heartbeat_age_ms > liveness.HEARTBEAT_STALE_MS
     alone = not set(view.links[SESSION]) - {"g0"}
-    if not link.refused and link.silent_ms >= rules.SILENCE_MS and (stale or alone):
+    if not link.refused and link.silent_ms >= liveness.SILENCE_MS and (stale or alone):
         assert should_move(SESSION, link, view) is MoveCause.SILENT
 
 
 @given(links, workers | st.none())
 def test_a_link_that_makes_progress_never_moves(link: LinkView, view: WorkerView | None) -> None:
-    if not link.refused and link.silent_ms < rules.SILENCE_MS:
+    if not link.refused and link.silent_ms < liveness.SILENCE_MS:
         assert should_move(SESSION, link, view) is None
 
 
@@ -74,5 +74,5 @@ def test_silence_towards_a_worker_that_redis_does_not_know_waits_for_it_to_reass
 def test_the_scripts_hold_the_same_figures() -> None:
     source = load("renew").source
     figures = dict(re.findall(r"^local (\w+_MS) = (\d+)$", source, re.MULTILINE))
-    assert int(figures["LEASE_MS"]) == rules.LEASE_MS
-    assert int(figures["HOLD_MS"]) == rules.HOLD_MS
+    assert int(figures["LEASE_MS"]) == liveness.LEASE_MS
+    assert int(figures["HOLD_MS"]) == liveness.HOLD_MS
