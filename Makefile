@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process envtest e2e e2e-down mutation check bench bench-operator screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation check bench bench-operator screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -58,6 +58,12 @@ e2e-down: ## Delete the cluster of the end-to-end tests
 	@e2e/cluster/down
 
 install: $(VENV)/.dev ## Install Genlock with all that its development needs
+
+coverage: $(VENV)/.dev ## Say how much of each room the tests of one process reach, statements and branches
+	@mkdir -p build
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not process and not browser and not apiserver" \
+	  $(foreach part,core operator worker gateway cli,--cov=$(part)/genlock_$(part)) --cov-branch --cov-report=json:build/coverage.json
+	@$(BIN)/python -m tests.room_coverage build/coverage.json
 
 mutation: $(VENV)/.dev ## Change the product's decisions one at a time, and say which change no test notices (half an hour)
 	@$(BIN)/python -m tests.mutation $(ARGS)
