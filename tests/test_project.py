@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -90,6 +91,23 @@ def test_the_lock_knows_every_direct_dependency() -> None:
     locked = {canonicalize_name(line.split("==")[0]) for line in lock_lines()}
     direct = {canonicalize_name(need.name) for extra in EXTRAS for need in direct_requirements(extra)}
     assert direct <= locked
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0", "3.14.0"])
+def test_the_lock_has_one_version_of_a_direct_dependency_for_each_python(python: str) -> None:
+    here = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+    direct = {
+        canonicalize_name(need.name): need.name
+        for extra in EXTRAS
+        for need in direct_requirements(extra)
+        if need.marker is None or need.marker.evaluate({**here, "extra": ""})
+    }
+    held = Counter(
+        canonicalize_name(need.name)
+        for need in map(Requirement, lock_lines())
+        if need.marker is None or need.marker.evaluate(here)
+    )
+    assert {name: held[name] for name in direct if held[name] != 1} == {}
 
 
 def test_what_torch_needs_of_cuda_is_asked_for_on_linux_alone() -> None:
