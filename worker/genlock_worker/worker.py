@@ -163,9 +163,7 @@ class Worker:
         )
 
     async def _serve_gateway(self, connection: LinkConnection) -> None:
-        link = GatewayLink(
-            connection, directory=self.agent, previews=self.previews, clock=self._clock, metrics=self._metrics
-        )
+        link = GatewayLink(connection, directory=self.agent, previews=self.previews, metrics=self._metrics)
         await link.serve()
 
     async def wait(self) -> None:

@@ -14,13 +14,23 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from pydantic import JsonValue
 
 from genlock_core.clock import Clock
 from genlock_core.errors import LinkProtocolError
 from genlock_core.link.closure import CloseCause, Closure, LinkDown, cause_of
-from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft
+from genlock_core.link.events import (
+    ChannelClosed,
+    ChannelRefused,
+    Connected,
+    Event,
+    LinkIdentity,
+    MediaDropped,
+    MediaReceived,
+    PeerLeft,
+)
 from genlock_core.link.messages import Open, RefusalReason, Subscribe
 from genlock_core.link.outbox import MediaLane
 from genlock_core.link.protocol import LinkProtocol
@@ -37,6 +47,10 @@ FAREWELL_S = 1.0
 """How long a closing side waits for the peer to take the goodbye."""
 
 _NO_STAGES = StageTimes()
+
+
+MediaSink: TypeAlias = Callable[[MediaReceived], None]
+"""Takes the access units of one channel. It is called on the event loop and must return at once."""
 
 
 def _uncounted(_: int) -> None:
@@ -80,6 +94,7 @@ class LinkConnection:
         self._proven = asyncio.Event()
 
         # What the owner has still to take, and the drops that are told before it.
+        self._sinks: dict[int, MediaSink] = {}  # by channel
         self._events: deque[Event] = deque()
         self._drops: dict[MediaLane, MediaDropped] = {}
         self._arrived = asyncio.Event()
@@ -129,13 +144,29 @@ class LinkConnection:
         if self.closed.done():
             raise LinkDown(self.address, self.closed.result())
 
+    def deliver_media(self, channel: int, sink: MediaSink) -> None:
+        """Give the channel's access units to `sink` from now on, until the channel has ended.
+
+        They come in their places among the other events, while the owner reads `events`, which does not show them.
+        """
+        self._sinks[channel] = sink
+
     async def events(self) -> AsyncIterator[Event]:
-        """Everything that happens, in order, until the link is down. For one reader; reading slowly slows the peer."""
+        """Everything that happens, in order, until the link is down. For one reader; reading slowly slows the peer.
+
+        Access units of a channel that has a sink go there instead.
+        """
         while True:
             while self._drops:
                 yield self._drops.pop(next(iter(self._drops)))
             while self._events:
-                yield self._events.popleft()
+                event = self._events.popleft()
+                if isinstance(event, MediaReceived) and event.channel in self._sinks:
+                    self._hand_over(event)
+                else:
+                    if isinstance(event, ChannelClosed | ChannelRefused):
+                        self._sinks.pop(event.channel, None)
+                    yield event
                 if len(self._events) < EVENTS_WAITING:
                     self._room.set()
 
@@ -182,6 +213,7 @@ class LinkConnection:
 
     def close_channel(self, channel: int, reason: str = "") -> bool:
         """Both: end a channel."""
+        self._sinks.pop(channel, None)
         return self._sent(self._protocol.close_channel(channel, reason))
 
     def send_media(
@@ -244,6 +276,12 @@ class LinkConnection:
     def _send(self, buffers: list[bytes]) -> None:
         self._writer.writelines(buffers)
         self._meter.sent(sum(map(len, buffers)))
+
+    def _hand_over(self, media: MediaReceived) -> None:
+        try:
+            self._sinks[media.channel](media)
+        except Exception:  # a fault in one session must not end the link of all
+            logger.exception("%s: an access unit was not handled", media.session)
 
     # The tasks.
 

@@ -1,7 +1,7 @@
 """What the viewers of a session are shown, whichever worker makes the pictures.
 
-`OutputGate` decides which frames may be shown and does no I/O. `SessionOutput` takes the frames of the upstream and
-sends them to one fan-out per codec. Neither keeps the current epoch: the upstream owns it and tells it with each frame.
+`OutputGate` decides which frames may be shown and does no I/O. `SessionOutput` takes the frames that workers send
+and gives them to one fan-out per codec. Neither keeps the current epoch: it is asked for with each frame.
 
 The rules while workers change:
 
@@ -13,9 +13,9 @@ The rules while workers change:
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from genlock_core.clock import Clock
 from genlock_core.link.events import MediaReceived
@@ -23,6 +23,7 @@ from genlock_core.media import Codec, SourcePosition
 from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.sessions.audience import Audience
 from genlock_gateway.sessions.stats import SessionStats
+from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.mover import Epochs
 
 OVERLAP_S: Final = 0.5
@@ -111,10 +112,24 @@ class OutputGate:
         return FrameVerdict.SHOW
 
 
+class OutputOwner(Protocol):
+    """The session that an output belongs to."""
+
+    @property
+    def epochs(self) -> Epochs:
+        """The epochs whose frames may be shown now."""
+
+    def live(self, epoch: int) -> None:
+        """Viewers see the first frame of `epoch`."""
+
+    def ask_key_frame(self, codec: Codec) -> None:
+        """Ask the worker for a key frame in `codec`."""
+
+
 class SessionOutput:
     """The fan-outs of one session, and what the gate lets through to them.
 
-    `preferred` is the codec of the first fan-out. `ask_key_frame` asks the worker for a key frame in a codec.
+    `preferred` is the codec of the first fan-out.
     """
 
     def __init__(
@@ -124,15 +139,15 @@ class SessionOutput:
         audience: Audience,
         stats: SessionStats,
         clock: Clock,
-        ask_key_frame: Callable[[Codec], None],
+        owner: OutputOwner,
     ) -> None:
         self._audience = audience
         self._stats = stats
         self._clock = clock
-        self._ask_key_frame = ask_key_frame
+        self._owner = owner
         self._gate = OutputGate()
         self.fanouts: Mapping[Codec, Fanout] = {
-            codec: Fanout(codec=codec, clock=clock, on_key_frame_wanted=functools.partial(ask_key_frame, codec))
+            codec: Fanout(codec=codec, clock=clock, on_key_frame_wanted=functools.partial(owner.ask_key_frame, codec))
             for codec in sorted(Codec, key=lambda codec: codec is not preferred)
         }
         self._key_frame_due_s = 0.0
@@ -165,20 +180,17 @@ class SessionOutput:
         """Whether the leaving worker is not needed any more."""
         return self._gate.may_leave(epochs, self._clock.monotonic())
 
-    def receive(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> bool:
-        """Take a frame that came through the channel of `channel_epoch`; `epochs` are those that count now.
-
-        True if it is the first frame of a newer epoch that viewers see.
-        """
+    def receive(self, channel: WorkerChannel, media: MediaReceived) -> None:
+        """Take a frame that came through `channel`, and tell the owner if it is the first of a newer epoch."""
         arrived_us = self._stats.now_us()
         if not self._audience.viewers:
-            return False
+            return
 
         before = self.shown_epoch
-        verdict = self.show(media, channel_epoch=channel_epoch, epochs=epochs)
+        verdict = self.show(media, channel_epoch=channel.epoch, epochs=self._owner.epochs)
         if verdict is not FrameVerdict.SHOW:
             self._stats.dropped(DROPPED[verdict])
-            return False
+            return
 
         # A frame that is sent in two codecs is measured once.
         if media.unit.codec is self._measured():
@@ -189,7 +201,8 @@ class SessionOutput:
                 arrived_us=arrived_us,
                 own_run=None if publisher is None else publisher.run,
             )
-        return self.shown_epoch > before
+        if self.shown_epoch > before:
+            self._owner.live(channel.epoch)
 
     def show(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> FrameVerdict:
         """Judge a frame from the channel of `channel_epoch`, and send it to the viewers of its codec if it is to be
@@ -215,7 +228,7 @@ class SessionOutput:
         elif verdict is FrameVerdict.NEEDS_KEY and now_s >= self._key_frame_due_s:
             # The last key frame may have been refused as older, and the fan-out waits a second before it asks again.
             self._key_frame_due_s = now_s + KEY_FRAME_EVERY_S
-            self._ask_key_frame(unit.codec)
+            self._owner.ask_key_frame(unit.codec)
         return verdict
 
     def lose(self) -> bool:

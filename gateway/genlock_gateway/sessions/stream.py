@@ -1,7 +1,7 @@
 """One live session at this gateway, put together: audience, source, output and upstream.
 
-Frames do not pass through here: `source` sends those of the publisher to the workers, and `upstream` hands those of the
-workers to `output`. `LiveStream` is told who comes and goes, what Redis says and how the upstream stands.
+Frames do not pass through here: `source` sends those of the publisher to the workers, and those of the workers go from
+their channels to `output`. `LiveStream` is told who comes and goes, what Redis says and how the upstream stands.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from genlock_gateway.sessions.session_view import SessionView, view_of
 from genlock_gateway.sessions.source import SessionSource
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
+from genlock_gateway.sessions.upstream.mover import Epochs
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 from genlock_gateway.sessions.upstream.upstream import Upstream
 
@@ -53,7 +54,7 @@ class LiveStream:
             audience=self.audience,
             stats=self.stats,
             clock=shared.clock,
-            ask_key_frame=self._ask_key_frame,
+            owner=self,
         )
         self.upstream = Upstream(self.session, stream=self, output=self.output, shared=shared)
         self.source = SessionSource(
@@ -215,7 +216,7 @@ class LiveStream:
         self._chores.cancel()
         self._shared.metrics.drop_session(self.session)
 
-    # -- from the upstream ------------------------------------------------------------------------------------------
+    # -- from the upstream and the output -----------------------------------------------------------------------------
 
     def open_request(self, claim: Claim) -> Open:
         subscription = Subscription(
@@ -232,6 +233,16 @@ class LiveStream:
         channel.connection.send_codecs(channel.number, self.audience.codecs)
         self.source.replay(channel)
         self.changed()
+
+    @property
+    def epochs(self) -> Epochs:
+        return self.upstream.epochs
+
+    def ask_key_frame(self, codec: Codec) -> None:
+        channel = self.upstream.serving
+        if channel is not None:
+            self._shared.metrics.key_frame_requests.labels(to="worker").inc()
+            channel.connection.request_key_frame(channel.number, codec)
 
     def live(self, epoch: int) -> None:
         self._chore(self._set_live(epoch), name=f"live phase of {self.session}")
@@ -275,12 +286,6 @@ class LiveStream:
         channel = self.upstream.serving
         if channel is not None:
             channel.connection.send_codecs(channel.number, codecs)
-
-    def _ask_key_frame(self, codec: Codec) -> None:
-        channel = self.upstream.serving
-        if channel is not None:
-            self._shared.metrics.key_frame_requests.labels(to="worker").inc()
-            channel.connection.request_key_frame(channel.number, codec)
 
     async def _set_live(self, epoch: int) -> None:
         await self._shared.claims.set_phase(self.session, epoch, Phase.LIVE)

@@ -134,6 +134,85 @@ async def test_media_and_requests_go_both_ways() -> None:
         assert (await connection.close("done")).cause is CloseCause.CLOSED
 
 
+async def opened(connection: LinkConnection) -> int:
+    channel = connection.open(Open(session="default/demo", epoch=7, gateway="g0"))
+    await until(connection, ChannelOpened)
+    return channel
+
+
+def numbered(number: int) -> AccessUnit:
+    return AccessUnit(Codec.H264, b"x", key_frame=True, capture_us=number)
+
+
+async def test_a_channels_media_goes_to_its_sink_in_its_place_among_the_other_events() -> None:
+    async def ask_between(connection: LinkConnection) -> None:
+        async for event in connection.events():
+            if isinstance(event, OpenRequested):
+                connection.accept(event.channel, event.request.epoch)
+            elif isinstance(event, MediaReceived):
+                connection.send_media(event.channel, numbered(1), run=1)
+                connection.request_key_frame(event.channel, Codec.VP8)
+                connection.send_media(event.channel, numbered(2), run=1)
+
+    happened: list[object] = []
+    async with worker(ask_between) as server:
+        connection = await link(server)
+        sunk, shown = await opened(connection), await opened(connection)
+        connection.deliver_media(sunk, lambda media: happened.append((media.channel, media.unit.capture_us)))
+        for channel in (sunk, shown):
+            connection.send_media(channel, numbered(0), run=1)
+        async for event in connection.events():
+            happened.append((event.channel, event.unit.capture_us) if isinstance(event, MediaReceived) else type(event))
+            if len(happened) == 6:
+                break
+        assert happened == [
+            (sunk, 1),
+            KeyFrameWanted,
+            (sunk, 2),
+            (shown, 1),
+            KeyFrameWanted,
+            (shown, 2),
+        ]
+        await connection.close()
+
+
+async def test_a_sink_hears_nothing_more_of_a_channel_that_it_closed() -> None:
+    heard: list[int] = []
+    async with worker(echo) as server:
+        connection = await link(server)
+        closed, going = await opened(connection), await opened(connection)
+
+        def hear_one(media: MediaReceived) -> None:
+            heard.append(media.unit.capture_us)
+            connection.close_channel(closed)
+
+        connection.deliver_media(closed, hear_one)
+        for channel, number in ((closed, 1), (closed, 2), (going, 3)):
+            connection.send_media(channel, numbered(number), run=1)
+        while (media := await until(connection, MediaReceived)) and isinstance(media, MediaReceived):
+            if media.channel == going:
+                break
+        assert heard == [1]
+        await connection.close()
+
+
+async def test_a_sink_that_fails_costs_its_own_session_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(media: MediaReceived) -> None:
+        raise ValueError(media.channel)
+
+    async with worker(echo) as server:
+        connection = await link(server)
+        failing, going = await opened(connection), await opened(connection)
+        connection.deliver_media(failing, fail)
+        for channel in (failing, going):
+            connection.send_media(channel, numbered(1), run=1)
+        media = await until(connection, MediaReceived)
+        assert isinstance(media, MediaReceived)
+        assert media.channel == going
+        assert "an access unit was not handled" in caplog.text
+        await connection.close()
+
+
 async def test_a_goodbye_reaches_the_other_side_with_its_reason() -> None:
     heard: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
 

@@ -1,6 +1,6 @@
 """What viewers are shown while workers change: which frames, the first of an epoch, a lost worker, key frames."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from genlock_gateway.sessions.output_gate import (
     SessionOutput,
 )
 from genlock_gateway.sessions.stats import SessionStats
+from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.mover import Epochs
 
 FIVE = Epochs(5)
@@ -169,9 +170,24 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@dataclass
+class Owner:
+    """The session of an output: says which epochs count, and keeps what it is told."""
+
+    epochs: Epochs = FIVE
+    asked: list[Codec] = field(default_factory=list)
+    shown: list[int] = field(default_factory=list)
+
+    def live(self, epoch: int) -> None:
+        self.shown.append(epoch)
+
+    def ask_key_frame(self, codec: Codec) -> None:
+        self.asked.append(codec)
+
+
 @pytest.fixture
-def asked() -> list[Codec]:
-    return []
+def owner() -> Owner:
+    return Owner()
 
 
 @pytest.fixture
@@ -185,9 +201,9 @@ def metrics() -> GatewayMetrics:
 
 
 @pytest.fixture
-async def output(clock: ManualClock, asked: list[Codec], audience: Audience, metrics: GatewayMetrics) -> SessionOutput:
+async def output(clock: ManualClock, owner: Owner, audience: Audience, metrics: GatewayMetrics) -> SessionOutput:
     stats = SessionStats("default/demo", frame_rate=16, clock=clock, metrics=metrics)
-    return SessionOutput(Codec.H264, audience=audience, stats=stats, clock=clock, ask_key_frame=asked.append)
+    return SessionOutput(Codec.H264, audience=audience, stats=stats, clock=clock, owner=owner)
 
 
 def show(output: SessionOutput, at_us: int, epochs: Epochs, *, epoch: int, key: bool = True) -> FrameVerdict:
@@ -242,14 +258,14 @@ async def test_a_frame_whose_epoch_is_not_its_channels_is_stale(output: SessionO
 
 
 async def test_a_key_frame_that_can_be_shown_is_asked_for_but_not_for_every_frame(
-    output: SessionOutput, clock: ManualClock, asked: list[Codec]
+    output: SessionOutput, clock: ManualClock, owner: Owner
 ) -> None:
     for _ in range(3):
         assert show(output, 1, FIVE, epoch=5, key=False) is FrameVerdict.NEEDS_KEY
-    assert asked == [Codec.VP8]
+    assert owner.asked == [Codec.VP8]
     clock.advance(KEY_FRAME_EVERY_S)
     show(output, 2, FIVE, epoch=5, key=False)
-    assert asked == [Codec.VP8, Codec.VP8]
+    assert owner.asked == [Codec.VP8, Codec.VP8]
 
 
 async def test_the_leaving_worker_is_fed_and_kept_until_its_successors_picture_is_shown(output: SessionOutput) -> None:
@@ -269,10 +285,13 @@ def viewer(codec: Codec) -> PeerResource:
 
 
 async def test_without_viewers_nothing_is_shown_and_with_them_the_first_frame_of_an_epoch_is_told(
-    output: SessionOutput, audience: Audience, metrics: GatewayMetrics
+    output: SessionOutput, owner: Owner, audience: Audience, metrics: GatewayMetrics
 ) -> None:
     def receive(at_us: int, epochs: Epochs, *, epoch: int) -> bool:
-        return output.receive(frame(at_us, epoch=epoch), channel_epoch=epoch, epochs=epochs)
+        owner.epochs = epochs
+        owner.shown.clear()
+        output.receive(cast(WorkerChannel, SimpleNamespace(epoch=epoch)), frame(at_us, epoch=epoch))
+        return owner.shown == [epoch]
 
     assert not receive(1, FIVE, epoch=5)
     assert output.last_shown is None

@@ -1,6 +1,8 @@
 """What a gateway measures of a stream, with a clock that stands still until it is told."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,7 +16,7 @@ from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
 from genlock_gateway.sessions.audience import Audience
-from genlock_gateway.sessions.output_gate import FrameVerdict, SessionOutput
+from genlock_gateway.sessions.output_gate import FrameVerdict, OutputOwner, SessionOutput
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 
@@ -161,7 +163,7 @@ def test_a_handover_whose_frames_go_on_is_no_freeze_and_one_that_leaves_a_hole_i
             audience=Audience(),
             stats=stream.stats,
             clock=stream.clock,
-            ask_key_frame=lambda _: None,
+            owner=cast(OutputOwner, SimpleNamespace(ask_key_frame=lambda _: None)),
         )
 
         def frame(epoch: int, epochs: Epochs) -> None:

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Protocol
 
 from genlock_core.clock import Clock
+from genlock_core.link.events import MediaReceived
 from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.stages import StageTimes
@@ -22,6 +24,13 @@ MAX_BYTES = 24 * 1024 * 1024
 """Bounds of the queue: a kept group of pictures of many seconds fits, a stuck decoder costs no more than this."""
 ASK_SPACING_S = 0.5
 """The publisher is asked for a key frame at most this often."""
+
+
+class PublisherLane(Protocol):
+    """The gateway's channel by which units come."""
+
+    publisher: bool
+    """Whether the session's publisher is at that gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,11 @@ class PublisherSource:
         self._last: tuple[object, int] | None = None
         self._asked_s: float | None = None
         self._broken = False
+
+    def receive(self, lane: PublisherLane, media: MediaReceived) -> None:
+        """Take what a gateway sent by `lane`: the publisher is there, then."""
+        lane.publisher = True
+        self.push(SourceUnit(media.unit, media.run, lane, media.sequence, self._clock.monotonic(), media.stages))
 
     def push(self, unit: SourceUnit) -> None:
         """Take a unit; when too many wait, all of them go and a key frame is asked for."""

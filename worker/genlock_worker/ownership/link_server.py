@@ -1,14 +1,16 @@
 """Serves gateways over the link: opens channels for sessions that this worker owns, and hands on what comes.
 
+The publisher's frames do not pass through here: a channel is opened with the session's source as their receiver.
+
 One gateway process has one connection for all its sessions; a session may have several gateways, one of which has its
 publisher. Who owns what is the agent's knowledge (`Directory`).
 """
 
 import asyncio
+import functools
 import logging
 from typing import Protocol, TypeAlias
 
-from genlock_core.clock import Clock
 from genlock_core.errors import StaleEpoch
 from genlock_core.link.connection import LinkConnection
 from genlock_core.link.events import (
@@ -29,7 +31,6 @@ from genlock_core.media import Codec
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process.tasks import OwnedTasks
 from genlock_worker.engines.contract import EngineFailure
-from genlock_worker.intake.publisher import SourceUnit
 from genlock_worker.output.gateway_channel import ChannelRefusal, GatewayChannel
 from genlock_worker.preview.picture_channel import PictureChannel
 from genlock_worker.preview.taps import PreviewTaps
@@ -46,7 +47,7 @@ class Directory(Protocol):
         ...
 
 
-ChannelEvent: TypeAlias = MediaReceived | KeyFrameWanted | CodecsWanted | ControlNudged | SourceChanged | MediaDropped
+ChannelEvent: TypeAlias = KeyFrameWanted | CodecsWanted | ControlNudged | SourceChanged | MediaDropped
 """What is about one channel that is open."""
 
 
@@ -59,13 +60,11 @@ class GatewayLink:
         *,
         directory: Directory,
         previews: PreviewTaps,
-        clock: Clock,
         metrics: WorkerMetrics,
     ) -> None:
         self._connection = connection
         self._directory = directory
         self._previews = previews
-        self._clock = clock
         self._metrics = metrics
         self._channels: dict[int, tuple[LiveSession, GatewayChannel]] = {}
         self._tasks = OwnedTasks()
@@ -106,6 +105,8 @@ class GatewayLink:
                 if (known := self._channels.pop(event.channel, None)) is not None:
                     session, channel = known
                     session.detach(channel)
+            case MediaReceived():
+                pass  # of a channel that has ended, or the session makes its source itself
             case _:
                 if not isinstance(event, ChannelEvent):
                     logger.debug("gateway %s: %s", self._connection.peer.name, event)
@@ -115,12 +116,6 @@ class GatewayLink:
     def _hand_on(self, event: ChannelEvent, session: LiveSession, channel: GatewayChannel) -> None:
         """Give what came over a channel to the part of its session that it is for."""
         match event:
-            case MediaReceived():
-                channel.publisher = True
-                if (source := session.intake.publisher) is not None:
-                    lane = (channel.number, channel.subscription.subscriber)
-                    now_s = self._clock.monotonic()
-                    source.push(SourceUnit(event.unit, event.run, lane, event.sequence, now_s, event.stages))
             case KeyFrameWanted():
                 session.output.ask_idr(event.codec)
             case CodecsWanted():
@@ -160,4 +155,6 @@ class GatewayLink:
             publisher=request.publisher,
         )
         self._channels[event.channel] = (session, channel)
+        if (source := session.intake.publisher) is not None:
+            self._connection.deliver_media(channel.number, functools.partial(source.receive, channel))
         session.attach(channel, after=request.position)

@@ -1,14 +1,16 @@
 """Links to workers: one connection for each worker process, shared by all sessions, opened on demand.
 
-A `WorkerChannel` is one session on a link. Its listener gets the link's own events. The end of the link comes as a
+A `WorkerChannel` is one session on a link. Its frames go from the connection to the session's `FrameReceiver`, which is
+named when the channel is opened. Its listener gets the other events of the link. The end of the link comes as a
 `LinkDown`, once for each channel.
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.identity import WorkerIdentity
@@ -16,7 +18,16 @@ from genlock_core.clock import Clock
 from genlock_core.link.client import connect
 from genlock_core.link.closure import LinkDown
 from genlock_core.link.connection import LinkConnection, Meter
-from genlock_core.link.events import Connected, Event, LinkIdentity, MediaDropped, PeerLeft, PeerProgressing, PeerSilent
+from genlock_core.link.events import (
+    Connected,
+    Event,
+    LinkIdentity,
+    MediaDropped,
+    MediaReceived,
+    PeerLeft,
+    PeerProgressing,
+    PeerSilent,
+)
 from genlock_core.link.messages import LinkRole, Open, Subscribe
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.process.tasks import end_tasks
@@ -54,6 +65,13 @@ class WorkerChannel:
             self.connection.close_channel(self.number, reason)
 
 
+class FrameReceiver(Protocol):
+    """Where the frames of a session's workers go."""
+
+    def receive(self, channel: WorkerChannel, media: MediaReceived) -> None:
+        """A frame came through the channel. It must return at once."""
+
+
 class Links:
     """All links of one gateway process."""
 
@@ -67,10 +85,14 @@ class Links:
         self._links: dict[WorkerIdentity, _Link] = {}
         self._connecting: dict[WorkerIdentity, asyncio.Task[_Link]] = {}
 
-    async def open(self, claim: Claim, request: Open, listener: ChannelListener) -> WorkerChannel:
+    async def open(
+        self, claim: Claim, request: Open, listener: ChannelListener, *, frames: FrameReceiver
+    ) -> WorkerChannel:
         """Ask the claim's worker for a channel; ChannelOpened or ChannelRefused follows. Raises LinkDown."""
         link = self._links.get(claim.worker) or await self._connect(claim)
-        return link.add(claim, link.connection.open(request), listener)
+        channel = link.add(claim, link.connection.open(request), listener)
+        link.connection.deliver_media(channel.number, functools.partial(frames.receive, channel))
+        return channel
 
     async def subscribe(self, claim: Claim, request: Subscribe, listener: ChannelListener) -> WorkerChannel:
         """Ask the claim's worker for pictures; an answer follows as for `open`. Raises LinkDown, PeerTooOld."""

@@ -1,7 +1,8 @@
 """Where a live session stands with its worker: its claim, its channel, and the moves between workers.
 
 `mover.decide` says what to do. Here it is done, in Redis (through `claiming`) and on the links, and the result is fed
-back to `decide`. Frames go to the `FrameReceiver`, everything else that a worker says to the `UpstreamOwner`.
+back to `decide`. What a worker says goes to the `UpstreamOwner`. Frames do not pass through here: a channel is opened
+with the session's `FrameReceiver`.
 """
 
 import asyncio
@@ -23,14 +24,13 @@ from genlock_core.link.events import (
     HandedOver,
     KeyFrameWanted,
     MediaDropped,
-    MediaReceived,
     StatsReceived,
 )
 from genlock_core.link.messages import Open
 from genlock_core.process.tasks import OwnedTasks
 from genlock_gateway.sessions.upstream import mover
 from genlock_gateway.sessions.upstream.claiming import Claiming, claim_of
-from genlock_gateway.sessions.upstream.links import ChannelEvent, WorkerChannel
+from genlock_gateway.sessions.upstream.links import ChannelEvent, FrameReceiver, WorkerChannel
 from genlock_gateway.sessions.upstream.mover import Action, MoveStage, Situation
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 
@@ -49,9 +49,6 @@ class UpstreamOwner(Protocol):
     def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
         """The worker serves the session in the channel; `moved`: under a newer claim than the one served before."""
 
-    def live(self, epoch: int) -> None:
-        """Viewers see the first frame of `epoch`."""
-
     def key_frame_wanted(self) -> None:
         """The worker cannot decode the source without a key frame."""
 
@@ -66,13 +63,6 @@ class UpstreamOwner(Protocol):
 
     def refresh(self) -> None:
         """The record in Redis has to be read again: it is newer than what this gateway knows."""
-
-
-class FrameReceiver(Protocol):
-    """Where the frames of the session's workers go."""
-
-    def receive(self, media: MediaReceived, *, channel_epoch: int, epochs: mover.Epochs) -> bool:
-        """A frame of the channel of `channel_epoch`. True if it is the first one of a newer epoch that viewers see."""
 
 
 class Upstream:
@@ -203,7 +193,8 @@ class Upstream:
         self._replace_channel(claim)
 
         try:
-            channel = await self._shared.links.open(claim, self._stream.open_request(claim), self._on_event)
+            request = self._stream.open_request(claim)
+            channel = await self._shared.links.open(claim, request, self._on_event, frames=self._output)
         except LinkDown as down:
             self._decide(mover.LinkLost(claim.epoch, gone=down.cause is CloseCause.REFUSED))
             return
@@ -256,16 +247,17 @@ class Upstream:
     # -- the link ---------------------------------------------------------------------------------------------------
 
     def _on_event(self, channel: WorkerChannel, event: ChannelEvent) -> None:
+        # Nothing counts that a leaving worker says, but its end.
         if channel is self.leaving:
-            self._on_event_of_leaving(channel, event)
+            if isinstance(event, ChannelClosed | LinkDown):
+                self.close_leaving()
             return
+
         # What comes through a channel of any other claim is stale.
         if self.situation.claim != channel.claim:
             return
 
         match event:
-            case MediaReceived():
-                self._frame(channel, event)
             case StatsReceived():
                 self._stream.reported(channel, event)
             case KeyFrameWanted() | MediaDropped():
@@ -292,21 +284,8 @@ class Upstream:
             case _:
                 logger.debug("%s: a worker does not send %s", self.session, type(event).__name__)
 
-    def _frame(self, channel: WorkerChannel, media: MediaReceived) -> None:
-        if self._output.receive(media, channel_epoch=channel.epoch, epochs=self.epochs):
-            self._stream.live(channel.epoch)
-
     def _closed(self, channel: WorkerChannel, event: mover.Event) -> None:
         channel.close("")
         if self.channel is channel:
             self.channel = None
         self._decide(event)
-
-    def _on_event_of_leaving(self, channel: WorkerChannel, event: ChannelEvent) -> None:
-        match event:
-            case MediaReceived():
-                self._frame(channel, event)
-            case ChannelClosed() | LinkDown():
-                self.close_leaving()
-            case _:
-                pass  # nothing else that a leaving worker says counts

@@ -17,7 +17,7 @@ from genlock_core.link.messages import Open
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import StageTimes
-from genlock_gateway.sessions.upstream.links import ChannelListener, WorkerChannel
+from genlock_gateway.sessions.upstream.links import ChannelListener, FrameReceiver, WorkerChannel
 from genlock_gateway.sessions.upstream.mover import SILENCE_S, Epochs
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 from genlock_gateway.sessions.upstream.upstream import Upstream
@@ -33,6 +33,7 @@ class Channel:
 
     claim: Claim
     listener: ChannelListener
+    frames: FrameReceiver
     quiet_s: float = 0.0
     closed: list[str] = field(default_factory=list)
     connection: Any = field(default_factory=lambda: SimpleNamespace(closed=SimpleNamespace(done=lambda: False)))
@@ -50,7 +51,8 @@ class Channel:
     def send(self) -> None:
         unit = AccessUnit(Codec.VP8, b"\x00", key_frame=True, capture_us=1)
         media = MediaReceived(1, self.claim.session, self.epoch, unit, run=1, sequence=0, stages=StageTimes())
-        self.listener(cast(WorkerChannel, self), media)
+        if not self.closed:
+            self.frames.receive(cast(WorkerChannel, self), media)
 
 
 class Links:
@@ -59,8 +61,8 @@ class Links:
     def __init__(self) -> None:
         self.channels: dict[int, Channel] = {}
 
-    async def open(self, claim: Claim, request: Open, listener: ChannelListener) -> Channel:
-        channel = self.channels[claim.epoch] = Channel(claim, listener)
+    async def open(self, claim: Claim, request: Open, listener: ChannelListener, *, frames: FrameReceiver) -> Channel:
+        channel = self.channels[claim.epoch] = Channel(claim, listener, frames)
         return channel
 
 
@@ -77,11 +79,9 @@ class Stream:
     def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
         self.moved.append(moved)
 
-    def receive(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> bool:
+    def receive(self, channel: WorkerChannel, media: MediaReceived) -> None:
         self.frames.append(media.epoch)
-        return False
 
-    def live(self, epoch: int) -> None: ...
     def key_frame_wanted(self) -> None: ...
     def reported(self, channel: WorkerChannel, stats: StatsReceived) -> None: ...
     def moving(self, cause: MoveCause) -> None: ...
