@@ -7,6 +7,7 @@ import pytest
 from genlock_core.process.address import Address
 from genlock_core.process.options import options_of
 from genlock_gateway.settings import PROGRAM, GatewaySettings, IceServer, parse_settings
+from tests.option_mistakes import assert_is_one_line
 
 
 def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
@@ -63,14 +64,7 @@ def test_what_may_be_given_several_times_comes_from_either() -> None:
 def test_a_mistake_is_one_line_from_either_source(
     name: str, text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for arguments, environment in (([f"--{name}={text}"], {}), ([], {PROGRAM.variable(name): text})):
-        with pytest.raises(SystemExit) as ended:
-            parse_settings(arguments, environment)
-        assert ended.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"genlock-gateway: --{name} ({PROGRAM.variable(name)}) must ")
-        assert message in line
-        assert "hunter2" not in line
+    assert_is_one_line(PROGRAM, parse_settings, option=(name, text), message=message, capsys=capsys)
 
 
 @pytest.mark.parametrize(

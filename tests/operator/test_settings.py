@@ -7,6 +7,7 @@ import pytest
 from genlock_core.process.options import options_of
 from genlock_operator.plan.policy import SecretKey
 from genlock_operator.settings import PROGRAM, OperatorSettings, parse_settings
+from tests.option_mistakes import assert_is_one_line
 
 
 def parsed(*arguments: str, **environment: str) -> OperatorSettings:
@@ -78,14 +79,7 @@ def test_files_and_urls_are_read_as_what_they_are() -> None:
 def test_a_mistake_is_one_line_from_either_source(
     name: str, text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for arguments, environment in (([f"--{name}={text}"], {}), ([], {PROGRAM.variable(name): text})):
-        with pytest.raises(SystemExit) as ended:
-            parse_settings(arguments, environment)
-        assert ended.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"genlock-operator: --{name} ({PROGRAM.variable(name)}) must ")
-        assert message in line
-        assert "hunter2" not in line
+    assert_is_one_line(PROGRAM, parse_settings, option=(name, text), message=message, capsys=capsys)
 
 
 @pytest.mark.parametrize(

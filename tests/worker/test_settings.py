@@ -18,6 +18,7 @@ from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import Positions, StreamOptions
 from genlock_worker.settings import PROGRAM, WorkerSettings, parse_settings
 from genlock_worker.worker import advertised
+from tests.option_mistakes import assert_is_one_line
 from tests.worker.house import SESSION, house
 
 
@@ -99,14 +100,7 @@ def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None
 def test_a_mistake_is_one_line_from_either_source(
     name: str, text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for arguments, environment in (([f"--{name}={text}"], {}), ([], {PROGRAM.variable(name): text})):
-        with pytest.raises(SystemExit) as ended:
-            parse_settings(arguments, environment)
-        assert ended.value.code == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"genlock-worker: --{name} ({PROGRAM.variable(name)}) must ")
-        assert message in line
-        assert "hunter2" not in line
+    assert_is_one_line(PROGRAM, parse_settings, option=(name, text), message=message, capsys=capsys)
 
 
 def test_a_ring_has_more_frames_than_sinks(capsys: pytest.CaptureFixture[str]) -> None:

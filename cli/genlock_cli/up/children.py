@@ -64,7 +64,6 @@ class Child:
         self.plan = plan
         self.state = ChildState.STOPPED
         self.restarts = 0
-        self.ready_line = ""
         self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
         self._log = log
         self._clock = clock
@@ -143,7 +142,6 @@ class Child:
                 log.write(line)
                 log.flush()
                 if line.startswith(b"ready"):
-                    self.ready_line = line.decode(errors="replace").strip()
                     self._ready.set()
                     self._move(ChildState.READY)
             return await self._process.wait()

@@ -129,11 +129,6 @@ class LinkConnection:
         """Seconds since the peer last made progress (a worker: its engine's counter moved)."""
         return self._protocol.silent_s
 
-    @property
-    def stale_frames(self) -> int:
-        """Frames of another epoch than their channel's, which were dropped."""
-        return self._protocol.stale_frames
-
     async def connected(self) -> None:
         """Wait until both sides are proven. Raises LinkDown."""
         try:

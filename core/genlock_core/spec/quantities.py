@@ -136,9 +136,6 @@ def _as_text(parse: Callable[[object], Any], write: Callable[[Any], str]) -> Cor
     )
 
 
-DurationMs = Annotated[int, Duration()]
-"""A duration, kept in milliseconds and written as `500ms`."""
-
 Bitrate = Annotated[int, BitrateBetween(100_000, 20_000_000)]
 """A bitrate, kept in bits per second and written as `1500k`."""
 

@@ -18,14 +18,12 @@ from genlock_gateway.rtc.sdp.offer_error import unsupported
 from genlock_gateway.rtc.sdp.trickle import parse_fragment
 from genlock_gateway.rtc.sdp.video_format import VideoFormat, best_format
 from genlock_gateway.rtc.transport.aiortc_private import GatewayCertificate
-from genlock_gateway.rtc.transport.peer import PeerListener, PeerTransport
+from genlock_gateway.rtc.transport.peer import Peer, PeerListener, PeerTransport
 from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 CONNECT_TIMEOUT_S = 15.0
 PUBLISHER_CODECS = (Codec.H264, Codec.VP8)
 """What a publisher is answered with, best first: H264 is cheaper to decode at a worker."""
-
-Peer = IngestPeer | ViewerPeer
 
 
 class MediaPlane:
@@ -111,7 +109,7 @@ class MediaPlane:
         fragment = parse_fragment(fragment_sdp)
         if fragment.restarts(peer.transport.offer):
             raise unsupported("ICE restarts are not supported; make a new session")
-        await peer.add_candidates(fragment.candidates)
+        await peer.transport.add_candidates(fragment.candidates)
 
     def _choose(self, offer: Offer, codecs: Sequence[Codec]) -> VideoFormat:
         for codec in codecs:

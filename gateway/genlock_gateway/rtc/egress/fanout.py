@@ -39,10 +39,7 @@ class FanoutFigures:
     """Counts since the fan-out began."""
 
     access_units: int = 0
-    key_frames: int = 0
-    bytes: int = 0
     dropped: int = 0
-    key_frame_requests: int = 0
 
 
 @dataclass(slots=True)
@@ -103,9 +100,7 @@ class Fanout:
         self._needs_key_frame = False
         if unit.key_frame:
             self._key_frames.arrived()
-            self.figures.key_frames += 1
         self.figures.access_units += 1
-        self.figures.bytes += len(unit.data)
 
         if self._viewers:
             self._jobs.append(_Job(frame, tuple(self._viewers)))
@@ -212,7 +207,6 @@ class Fanout:
             return
         if due_s == 0:
             self._key_frames.asked()
-            self.figures.key_frame_requests += 1
             self._on_key_frame_wanted()
             due_s = self._key_frames.due_in_s()
 

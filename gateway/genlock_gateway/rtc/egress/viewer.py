@@ -6,12 +6,11 @@ from genlock_core.clock import Clock
 from genlock_core.media import Codec
 from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.rtc.egress.viewer_stream import StreamIdentity, ViewerFigures, ViewerStream
-from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
-from genlock_gateway.rtc.transport.peer import PeerListener, PeerState, PeerTransport
+from genlock_gateway.rtc.transport.peer import Peer, PeerListener, PeerTransport
 from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 
-class ViewerPeer:
+class ViewerPeer(Peer):
     """One viewer. Made by MediaPlane.view; it joins its fan-out when it is connected and leaves it when it closes."""
 
     def __init__(
@@ -24,17 +23,12 @@ class ViewerPeer:
         listener: PeerListener,
         clock: Clock,
     ) -> None:
-        self.transport = transport
+        super().__init__(transport, listener)
         self._fanout = fanout
         self._identity = identity
         self._port = port
-        self._listener = listener
         self._clock = clock
         self._stream: ViewerStream | None = None
-
-    @property
-    def state(self) -> PeerState:
-        return self.transport.state
 
     @property
     def codec(self) -> Codec:
@@ -45,30 +39,15 @@ class ViewerPeer:
         """Counts of what was sent; zeros before the viewer is connected."""
         return self._stream.figures if self._stream is not None else ViewerFigures()
 
-    def send(self, text: str) -> bool:
-        """Send text over the control channel; False if it cannot be sent now (PeerTransport.send_message)."""
-        return self.transport.send_message(text)
-
-    async def add_candidates(self, candidates: tuple[RemoteCandidate, ...]) -> None:
-        await self.transport.add_candidates(candidates)
-
-    async def close(self, reason: str = "closed by the gateway") -> None:
-        await self.transport.close(reason)
-
     def connected(self) -> None:
-        """The transport is up."""
         self._stream = ViewerStream(self._identity, transport=self.transport, port=self._port, clock=self._clock)
         self._fanout.add(self._stream)
-        self._listener.connected()
+        super().connected()
 
     def closed(self, reason: str) -> None:
-        """The transport is gone."""
         if self._stream is not None:
             self._fanout.remove(self._stream)
-        self._listener.closed(reason)
-
-    def message(self, text: str) -> None:
-        self._listener.message(text)
+        super().closed(reason)
 
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         """RTCP of the viewer."""

@@ -38,10 +38,9 @@ from genlock_gateway.rtc.ingest.jitter import (
 )
 from genlock_gateway.rtc.ingest.remb import ReceiverEstimate
 from genlock_gateway.rtc.key_frames import KeyFrameRequests
-from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.rtc.transport.aiortc_private import StreamStatistics
-from genlock_gateway.rtc.transport.peer import PeerListener, PeerState, PeerTransport
+from genlock_gateway.rtc.transport.peer import Peer, PeerListener, PeerTransport
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +61,6 @@ class IngestFigures:
     """Counts since the peer began; for metrics."""
 
     access_units: int = 0
-    key_frames: int = 0
-    bytes: int = 0
-    packets: int = 0
     lost_frames: int = 0
     nacked_packets: int = 0
     key_frame_requests: int = 0
@@ -92,7 +88,7 @@ class _RtpSource:
     reports: _SenderReports = field(default_factory=_SenderReports)
 
 
-class IngestPeer:
+class IngestPeer(Peer):
     """One publisher. Made by MediaPlane.publish; `transport` is its connection, `video` the negotiated format.
 
     Its pictures go to `sink`; `listener` is told what becomes of it.
@@ -108,11 +104,10 @@ class IngestPeer:
         sink: AccessUnitSink,
         clock: Clock,
     ) -> None:
-        self.transport = transport
+        super().__init__(transport, listener)
         self.video = video
         self.figures = IngestFigures()
         self._ssrc = ssrc
-        self._listener = listener
         self._sink = sink
         self._clock = clock
         self._source: _RtpSource | None = None
@@ -123,10 +118,6 @@ class IngestPeer:
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
-    def state(self) -> PeerState:
-        return self.transport.state
-
-    @property
     def codec(self) -> Codec:
         return self.video.codec
 
@@ -135,30 +126,15 @@ class IngestPeer:
         self._key_frames.want()
         self._ask_for_key_frame()
 
-    def send(self, text: str) -> bool:
-        """Send text over the control channel; False if it cannot be sent now (PeerTransport.send_message)."""
-        return self.transport.send_message(text)
-
-    async def add_candidates(self, candidates: tuple[RemoteCandidate, ...]) -> None:
-        await self.transport.add_candidates(candidates)
-
-    async def close(self, reason: str = "closed by the gateway") -> None:
-        await self.transport.close(reason)
-
     def connected(self) -> None:
-        """The transport is up."""
         self._every_second()
-        self._listener.connected()
+        super().connected()
 
     def closed(self, reason: str) -> None:
-        """The transport is gone."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._listener.closed(reason)
-
-    def message(self, text: str) -> None:
-        self._listener.message(text)
+        super().closed(reason)
 
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         """RTCP of the publisher."""
@@ -185,7 +161,6 @@ class IngestPeer:
             return
 
         source = self._source_of(packet.ssrc)
-        self.figures.packets += 1
         source.statistics.add(packet)
 
         now = self._clock.monotonic()
@@ -221,9 +196,7 @@ class IngestPeer:
         self._started = True
         if unit.key_frame:
             self._key_frames.arrived()
-            self.figures.key_frames += 1
         self.figures.access_units += 1
-        self.figures.bytes += len(unit.data)
         self._sink.access_unit(self, unit)
 
     def _repair(self, source: _RtpSource) -> None:

@@ -1,4 +1,4 @@
-"""One client's transport: ICE, DTLS and the data channel on the shared port.
+"""One client's transport: ICE, DTLS and the data channel on the shared port; and what both kinds of peers share.
 
 What runs over it, pictures in or pictures out, stands in receive.py and viewer.py. The transport goes through
 `new -> connecting -> connected -> closed`. `start` makes it connecting, and the handshakes make it connected. It closes
@@ -7,11 +7,13 @@ once and for good: by `close`, by the client's goodbye, by lost consent (RFC 767
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 from aiortc import RTCDataChannel, RTCIceParameters, RTCSctpCapabilities, RTCSctpTransport
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
+from aiortc.rtp import AnyRtcpPacket, RtpPacket
 
 from genlock_core.process.tasks import end_tasks
 from genlock_gateway.rtc.sdp.answer import DATA_CHANNEL_PORT, LocalTransport, setup_for
@@ -20,7 +22,6 @@ from genlock_gateway.rtc.sdp.offer import Offer
 from genlock_gateway.rtc.transport.aiortc_private import (
     DtlsTransport,
     GatewayCertificate,
-    PacketReceiver,
     SharedPortConnection,
     ice_transport,
 )
@@ -34,19 +35,6 @@ MAX_INBOUND_CHARS = 64 * 1024
 MAX_BUFFERED_BYTES = 256 * 1024
 
 PeerState = Literal["new", "connecting", "connected", "closed"]
-
-
-class TransportOwner(PacketReceiver, Protocol):
-    """The peer that a transport carries: it gets the packets, and is told how the transport stands."""
-
-    def connected(self) -> None:
-        """The handshakes are done."""
-
-    def message(self, text: str) -> None:
-        """The client sent text over the control channel."""
-
-    def closed(self, reason: str) -> None:
-        """The transport has ended; comes exactly once, with the reason in words."""
 
 
 class PeerListener(Protocol):
@@ -71,7 +59,7 @@ class PeerTransport:
         self.offer = offer
         self._port = port
         self._certificate = certificate
-        self._owner: TransportOwner | None = None
+        self._owner: Peer | None = None
         self._forget: Callable[[], None] | None = None
         self._connect_timeout_s = connect_timeout_s
         self._state: PeerState = "new"
@@ -117,7 +105,7 @@ class PeerTransport:
             port=self._port.port,
         )
 
-    def start(self, owner: TransportOwner, *, forget: Callable[[], None]) -> None:
+    def start(self, owner: "Peer", *, forget: Callable[[], None]) -> None:
         """Begin to connect for `owner`; returns at once. Failure and timeout close the transport.
 
         `forget` is called when the transport has closed, before the owner is told.
@@ -230,3 +218,42 @@ class PeerTransport:
     def _message(self, data: Any) -> None:
         if isinstance(data, str) and len(data) <= MAX_INBOUND_CHARS and self._state == "connected" and self._owner:
             self._owner.message(data)
+
+
+class Peer(ABC):
+    """A client with its transport, which carries packets to and from it. `listener` is told what becomes of it."""
+
+    def __init__(self, transport: PeerTransport, listener: PeerListener) -> None:
+        self.transport = transport
+        self._listener = listener
+
+    @property
+    def state(self) -> PeerState:
+        return self.transport.state
+
+    def send(self, text: str) -> bool:
+        """Send text over the control channel; False if it cannot be sent now (PeerTransport.send_message)."""
+        return self.transport.send_message(text)
+
+    async def close(self, reason: str = "closed by the gateway") -> None:
+        await self.transport.close(reason)
+
+    # From the transport.
+
+    def connected(self) -> None:
+        """The handshakes are done."""
+        self._listener.connected()
+
+    def message(self, text: str) -> None:
+        """The client sent text over the control channel."""
+        self._listener.message(text)
+
+    def closed(self, reason: str) -> None:
+        """The transport has ended; comes exactly once, with the reason in words."""
+        self._listener.closed(reason)
+
+    @abstractmethod
+    def rtp(self, packet: RtpPacket, arrival_ms: int) -> None: ...
+
+    @abstractmethod
+    def rtcp(self, packets: list[AnyRtcpPacket]) -> None: ...
