@@ -139,7 +139,9 @@ def write(path: Path, text: str) -> None:
 def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note: str) -> Subject:
     """Load the engine as a worker with these arguments would; takes as long. Raises what the loading raises."""
     settings = parse_settings(arguments, os.environ).diffusion
-    engine = create_engine("diffusion", model=model, clock=SystemClock(), timing=StepTiming.instant, diffusion=settings)
+    engine = create_engine(
+        "diffusion", model=model, clock=SystemClock(), devices=1, timing=StepTiming.instant, diffusion=settings
+    )
     # torch is there now, or the line before had said so; it is no requirement of the command line.
     from genlock_worker.profiling.device import DOES_NOT_FIT, DeviceMemory, conditions
 

@@ -203,6 +203,7 @@ def make_engine(settings: WorkerSettings, clock: Clock) -> Engine:
         settings.engine,
         model=settings.model,
         clock=clock,
+        devices=settings.gpus,
         timing=lambda: mock_timing(settings),
         diffusion=settings.diffusion,
     )

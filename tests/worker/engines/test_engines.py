@@ -14,10 +14,14 @@ DIFFUSION = parse_settings([], {}).diffusion
 
 
 def test_engines_are_made_by_name() -> None:
-    made = create_engine("mock", model="wan", timing=StepTiming.instant, clock=ManualClock(), diffusion=DIFFUSION)
-    assert made.model == "wan"
+    made = create_engine(
+        "mock", model="wan", devices=2, timing=StepTiming.instant, clock=ManualClock(), diffusion=DIFFUSION
+    )
+    assert (made.model, made.devices) == ("wan", 2)
     with pytest.raises(ValueError, match="no engine called 'warp'; use one of: mock, diffusion"):
-        create_engine("warp", model="wan", timing=StepTiming.instant, clock=ManualClock(), diffusion=DIFFUSION)
+        create_engine(
+            "warp", model="wan", devices=2, timing=StepTiming.instant, clock=ManualClock(), diffusion=DIFFUSION
+        )
 
 
 def test_without_torch_the_error_says_what_to_install() -> None:

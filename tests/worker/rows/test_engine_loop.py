@@ -39,6 +39,8 @@ class TinyEngine:
     """Generates what it was given; remembers everything that it was told."""
 
     model: str = "tiny"
+    devices: int = 1
+    most_rows: int | None = None
     steps: dict[str, int] = field(default_factory=dict)
     fed: dict[tuple[str, int], Chunk] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
@@ -246,6 +248,19 @@ async def test_sessions_that_wait_together_share_a_forward(rig: Rig) -> None:
     rig.engine.running.set()
     await until(lambda: all(told.chunks for told in rig.told.values()), "all three")
     assert {row.session for row in rig.engine.batches[-1]} == {"b", "c"}
+
+
+async def test_no_forward_has_more_rows_than_the_engine_can_batch(rig: Rig) -> None:
+    rig.engine.most_rows = 2
+    await rig.open("a", "b", "c", "d", steps=1)
+    rig.engine.running.clear()
+    rig.offer("a", 0)
+    await until(lambda: rig.engine.taken, "a forward of the first alone")
+    for session in ("b", "c", "d"):
+        rig.offer(session, 0)
+    rig.engine.running.set()
+    await until(lambda: all(told.chunks for told in rig.told.values()), "all four")
+    assert [len(batch) for batch in rig.engine.batches] == [1, 2, 1]
 
 
 async def test_a_stuck_engine_keeps_one_chunk_and_stops_the_progress(rig: Rig) -> None:

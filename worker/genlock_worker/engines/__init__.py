@@ -27,17 +27,19 @@ def create_engine(
     *,
     model: str,
     clock: Clock,
+    devices: int,
     timing: Callable[[], StepTiming],
     diffusion: DiffusionSettings,
     wait: Callable[[float], None] = time.sleep,
 ) -> Engine:
-    """An engine that runs `model`; may take minutes (weights). `timing` is asked for the mock engine alone.
+    """An engine that runs `model`; may take minutes (weights). `devices` and `timing` are for the mock
+    engine alone, which stands for as many devices as it is told.
 
     Raises ValueError for a name that is not in `ENGINES`, EngineNotInstalled, and what `timing` or the loading of a
     model raises (GenlockError).
     """
     if name == "mock":
-        return MockEngine(model, timing(), clock, wait)
+        return MockEngine(model, timing(), clock, wait, devices=devices)
     if name == "diffusion":
         return _load_diffusion(model, diffusion, clock)
     raise ValueError(f"there is no engine called {name!r}; use one of: {', '.join(ENGINES)}")

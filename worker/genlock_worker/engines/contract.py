@@ -154,6 +154,16 @@ class Engine(Protocol):
         ...
 
     @property
+    def devices(self) -> int:
+        """On how many devices it computes."""
+        ...
+
+    @property
+    def most_rows(self) -> int | None:
+        """How many rows one forward may have; None: as many as there is memory for."""
+        ...
+
+    @property
     def progress(self) -> int:
         """How many parts of its calls are finished; never falls, and may be read on any thread.
 

@@ -28,7 +28,7 @@ from genlock_worker.rows.load import EngineLoad
 from genlock_worker.rows.micro_steps import MicroSteps
 from genlock_worker.rows.prompt_queue import PromptQueue
 from genlock_worker.rows.residents import Resident, SessionPlan
-from genlock_worker.rows.scheduler import Wait, next_batch
+from genlock_worker.rows.scheduler import MAX_ROWS, Wait, next_batch
 from genlock_worker.rows.warm_up import run_first_chunks
 
 logger = logging.getLogger(__name__)
@@ -281,7 +281,14 @@ class EngineLoop:
             candidates = [candidate for resident in residents for candidate in resident.lane.candidates()]
             expected = [arrival for resident in residents if (arrival := resident.lane.expected()) is not None]
             self._metrics.queued_rows.set(len(candidates))
-            decision = next_batch(candidates, self._cost, now_s, expected=expected, load=self._load.share)
+            decision = next_batch(
+                candidates,
+                self._cost,
+                now_s,
+                expected=expected,
+                load=self._load.share,
+                max_rows=min(self._engine.most_rows or MAX_ROWS, MAX_ROWS),
+            )
             if isinstance(decision, Wait):
                 self._wait(decision, now_s)
                 return

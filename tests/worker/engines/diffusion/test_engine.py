@@ -377,5 +377,5 @@ def test_a_ring_that_the_model_was_not_built_for_is_refused() -> None:
 def test_it_says_what_it_is() -> None:
     one = engine()
     assert (one.device.type, one.dtype) == ("cpu", torch.float32)
-    assert one.model == "tiny"
+    assert (one.model, one.devices) == ("tiny", 1)
     assert one.resident_bytes == components().resident_bytes > 0

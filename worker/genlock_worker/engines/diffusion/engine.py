@@ -89,6 +89,16 @@ class DiffusionEngine:
         return self._shared.components.config.name
 
     @property
+    def devices(self) -> int:
+        """One: the transformer, its rings and the VAE are all on `device`."""
+        return 1
+
+    @property
+    def most_rows(self) -> int | None:
+        """None: rows that do not fit together are run in halves."""
+        return None
+
+    @property
     def device(self) -> torch.device:
         """Where the transformer and the VAE are."""
         return self._shared.components.device

@@ -35,6 +35,7 @@ class MockEngine:
     """An Engine that paints on the CPU. Not thread-safe: all calls but `prepare` come from the engine thread.
 
     `wait` blocks for the given seconds; with the system clock that is `time.sleep`, with a manual one its `advance`.
+    `devices`: how many it stands for; the timing is theirs together.
     `brushes` never change, so engines of one process may share them; left out, the engine makes its own (0.1 s).
     OpenCV is held to one thread (for the whole process), so that one engine takes one core.
     """
@@ -46,9 +47,11 @@ class MockEngine:
         clock: Clock,
         wait: Callable[[float], None],
         *,
+        devices: int = 1,
         brushes: Brushes | None = None,
     ) -> None:
         self._model = model
+        self._devices = devices
         self._timing = timing
         self._clock = clock
         self._wait = wait
@@ -61,6 +64,16 @@ class MockEngine:
     def model(self) -> str:
         """The name of the ModelProfile whose timing it follows."""
         return self._model
+
+    @property
+    def devices(self) -> int:
+        """As many as it was told to stand for."""
+        return self._devices
+
+    @property
+    def most_rows(self) -> int | None:
+        """None: rows are painted one after the other."""
+        return None
 
     @property
     def progress(self) -> int:
