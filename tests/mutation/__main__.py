@@ -5,7 +5,8 @@ five packages lie in five folders: so it works in a copy, `build/mutation`, in w
 mutants a sample is tried, always the same one, which is drawn evenly from each module.
 
 Every survivor needs a line in `survivors.md` that says why no test can, or need, tell it from the original. The run
-ends with status 1 where one has none. `--only PATTERN` tries all the mutants whose names match.
+ends with status 1 where one has none. `--only PATTERN ...` tries all the mutants whose names match: with the names of
+survivors, whether new tests kill them.
 """
 
 import argparse
@@ -66,7 +67,9 @@ NOT_MUTATED = (r"logger\.\w+", r"self\._log\.\w+", r"raise \w+", r"super\(\)\.__
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", metavar="PATTERN", help="try all mutants whose names match, instead of the sample")
+    parser.add_argument(
+        "--only", metavar="PATTERN", nargs="+", help="try all mutants whose names match, instead of the sample"
+    )
     parser.add_argument("--sample", type=int, default=SAMPLE, help="how many to try (default %(default)s)")
     parser.add_argument(
         "--time", type=float, default=TIME_S, metavar="S", help="end after so long (default %(default)g)"
@@ -77,7 +80,9 @@ def main() -> int:
     os.chdir(WORKPLACE)
     names = mutants()
     tried = (
-        [name for name in names if fnmatch.fnmatch(name, chosen.only)] if chosen.only else sample(names, chosen.sample)
+        [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in chosen.only)]
+        if chosen.only
+        else sample(names, chosen.sample)
     )
     print(f"mutation: {len(tried)} of {len(names)} mutants, in {WORKPLACE.relative_to(ROOT)}")
     run(tried, chosen.time)

@@ -187,3 +187,15 @@ def test_a_handover_whose_frames_go_on_is_no_freeze_and_one_that_leaves_a_hole_i
     assert asyncio.run(freezes(silent_frames=0)) == 0
     assert asyncio.run(freezes(silent_frames=3)) == 0, "a freeze begins three frame periods beyond the pace"
     assert asyncio.run(freezes(silent_frames=4)) == 1
+
+
+def test_a_report_tells_the_epoch_and_median_and_worst_latency() -> None:
+    stream = Stream()
+    stream.show(9, latency_s=0.4)
+    stream.show(latency_s=0.7654)
+
+    told = stream.stats.report(viewers=0, worker="w0", epoch=5)
+
+    assert (told.epoch, told.worker) == (5, "w0")
+    assert told.latency_ms is not None
+    assert (told.latency_ms.p50, told.latency_ms.p99) == (400.0, 765.4)

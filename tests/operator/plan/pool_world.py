@@ -179,6 +179,7 @@ class World(Cluster):
             case SetReserve():
                 self.reserve = action.thousandths
             case Tell():
+                assert (action.kind, action.meta.uid) == ("WorkerPool", self.resource.meta.uid), "it is about the pool"
                 assert action.type in {"Normal", "Warning"}, "the API server takes no other"
                 self.told.append(action.reason)
             case LookAgain():

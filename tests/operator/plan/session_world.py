@@ -167,7 +167,8 @@ class World(StreamSide):
                 self.refusal = "" if self._lost_to_the_rival() or self.move(epoch, cause) else "no worker has room"
             case act.FitClaim(_, epoch):
                 self.refusal = "" if self.fit(epoch) else "its worker has no room"
-            case act.ChangeStream(_, change, client, number):
+            case act.ChangeStream(name, change, client, number):
+                assert name == NAME
                 self.change(client, number, change)
             case act.EndSession(_, reason):
                 self.end(Phase.ENDED, reason)
@@ -180,6 +181,7 @@ class World(StreamSide):
                 if self.meta is not None and self.meta.uid == meta.uid:
                     self.delete()
             case act.Tell():
+                assert (action.kind, action.meta) == ("StreamSession", self.meta), "an Event is about the session"
                 assert action.type in {"Normal", "Warning"}, "the API server takes no other"
                 self.told.append((action.type, action.reason))
             case act.LookAgain(at_ms):

@@ -1,5 +1,7 @@
 """Conditions: since when a status holds, and what Kubernetes wants to see in them."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +103,13 @@ def test_the_time_is_always_that_of_the_last_change(history: list[bool | None]) 
         stored = conditions(stored, [assigned(holds)], generation=1, now_ms=now_ms)
 
     assert stored[0].last_transition_time == timestamp(changed_ms)
+
+
+def test_a_timestamp_is_in_utc_wherever_the_operator_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        there = timestamp(NOON_MS)
+    time.tzset()
+
+    assert there == "2026-01-01T12:00:00Z"

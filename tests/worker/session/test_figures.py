@@ -7,9 +7,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from genlock_core.clock import ManualClock
 from genlock_core.metrics import WorkerMetrics
-from genlock_core.slo.report import SnapshotReport, StreamReport
+from genlock_core.slo.report import Percentiles, SnapshotReport, StreamReport
+from genlock_core.slo.stages import StageTimes
 from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
-from genlock_worker.output.output import Output
+from genlock_worker.output.output import Output, SentFrame
 from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.engine_output import EngineOutput
 from genlock_worker.session.figures import SessionFigures
@@ -82,3 +83,47 @@ def test_the_series_goes_with_its_session_and_a_late_word_of_the_engine_does_not
     metrics.drop_session(A)
     listener.memory(3_000)
     assert series(metrics) == {B: 2_000}
+
+
+def sent(at_s: float, *, size: int = 1_000, late: bool = False, complete_s: float | None = None) -> SentFrame:
+    return SentFrame(sent_s=at_s, late=late, stages=StageTimes.of({}), bytes=size, complete_s=complete_s)
+
+
+def test_the_bit_rate_is_that_of_the_window(metrics: WorkerMetrics) -> None:
+    clock = ManualClock()
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=2)
+    start_s = clock.monotonic()
+    for second in range(1, 11):
+        of.sent(sent(start_s + second, size=12_500))
+    clock.advance(10.0)
+    assert report(of).encoder.kbps == 100.0
+
+
+def test_latencies_are_told_in_milliseconds_with_their_median_and_their_worst(metrics: WorkerMetrics) -> None:
+    of = figures(A, metrics)
+    for seconds in (*[0.0123456] * 9, 0.0456789):
+        of.micro_step(seconds=seconds, rows=1, steps=2)
+    assert report(of).engine_ms == Percentiles(p50=12.35, p99=45.68)
+
+
+def test_a_rate_is_told_to_two_places(metrics: WorkerMetrics) -> None:
+    clock = ManualClock()
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=2)
+    for _ in range(4):
+        clock.advance(0.15)
+        of.taken_in(clock.monotonic())
+        of.sent(sent(clock.monotonic()))
+    told = report(of)
+    assert (told.input_fps, told.output_fps) == (6.67, 6.67)
+
+
+def test_the_series_of_a_session_have_its_name(metrics: WorkerMetrics) -> None:
+    of = figures(A, metrics)
+    of.sent(sent(0.0, late=True))
+    report(of)
+
+    def value(name: str) -> float | None:
+        return metrics.registry.get_sample_value(name, {"session": A})
+
+    assert value("genlock_worker_steps") == 2
+    assert value("genlock_deadline_misses_total") == 1

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from genlock_operator.actions import WritePoolStatus
+from genlock_core.spec.pool import PoolConditionType
+from genlock_operator.actions import SetReserve, WritePoolStatus
 from genlock_operator.observed import StartUpTimes
+from genlock_operator.plan.conditions import find
 from genlock_operator.plan.pool.plan import outlook_of, plan_pool
 from genlock_operator.plan.pool.start_up import percentile, start_up_figures
 from tests.operator.plan.pool_world import DEFAULTS, fill, world
@@ -73,3 +75,39 @@ def test_a_worker_that_never_gets_ready_is_told_as_failing() -> None:
     seen = replace(pool.seen(), workers={})
     assert outlook_of(seen, pool.now_ms).limit == ""
     assert outlook_of(seen, pool.now_ms + 600_000).limit == "WorkersFailing"
+
+
+def test_a_pool_with_nothing_to_do_says_so() -> None:
+    pool = world(replicas=1)
+    pool.run(2)
+
+    progressing = find(pool.status.conditions, PoolConditionType.PROGRESSING)
+    limited = find(pool.status.conditions, PoolConditionType.SCALING_LIMITED)
+    assert progressing is not None
+    assert (progressing.status, progressing.reason, progressing.message) == ("False", "Settled", "nothing to do")
+    assert limited is not None
+    assert (limited.status, limited.message) == ("False", "nothing keeps it from growing")
+
+
+def test_a_worker_that_is_not_ready_has_no_room_and_pays_for_no_reserve() -> None:
+    pool = world(replicas=2, moveReserve="10%")
+    pool.run(2)
+    assert (pool.status.free, pool.reserve) == (2.0, 200)
+
+    pool.workers()[0].set(ready=False)
+    plan = plan_pool(pool.seen(), pool.now_ms, DEFAULTS)
+    (status,) = [action.status for action in plan if isinstance(action, WritePoolStatus)]
+    assert (status.ready, status.free) == (1, 1.0)
+    assert [action.thousandths for action in plan if isinstance(action, SetReserve)] == [100]
+
+
+def test_how_many_workers_serve_stays_too_while_redis_is_away() -> None:
+    pool = world(replicas=2)
+    fill(pool, 3)
+    pool.run(2)
+    serving = pool.status.serving
+    assert serving > 0
+
+    seen = replace(pool.seen(), store_answers=False, workers={})
+    (written,) = [one for one in plan_pool(seen, pool.now_ms, DEFAULTS) if isinstance(one, WritePoolStatus)]
+    assert written.status.serving == serving

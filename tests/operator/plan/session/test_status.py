@@ -20,6 +20,7 @@ from tests.operator.plan.session_world import (
     condition,
     live,
     living,
+    waiting,
 )
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -287,3 +288,66 @@ def test_a_word_of_the_record_is_a_sentence_in_the_status() -> None:
     world.settle()
 
     assert world.status.reason == "nobody published or watched for its idleTimeout"
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("drain", "it goes on elsewhere: its worker is leaving"),
+        ("", "it goes on elsewhere: it moves"),
+    ],
+)
+def test_a_session_that_recovers_says_why_it_moves(reason: str, sentence: str) -> None:
+    world = living()
+    assert world.record is not None
+    world.record = replace(world.record, phase=Phase.RECOVERING, reason=reason)
+    world.settle()
+
+    assert condition(world, ConditionType.LIVE).message == sentence
+    assert world.status.reason == sentence
+
+
+def test_a_session_whose_record_was_lost_says_so() -> None:
+    world = live()
+    world.lose_record()
+    world.settle()
+
+    assert condition(world, ConditionType.LIVE).message == "it goes on elsewhere: Redis lost its record"
+
+
+def test_the_reason_of_a_pending_session_is_that_of_its_assignment_and_later_that_of_its_stream() -> None:
+    pending = waiting()
+    assert pending.status.phase is Phase.PENDING
+    assert pending.status.reason == condition(pending, ConditionType.ASSIGNED).message
+
+    world = live()
+    assert world.status.reason == condition(world, ConditionType.LIVE).message
+
+
+def test_the_miss_budget_is_told_in_percent() -> None:
+    assert condition(live(), ConditionType.SLO_MET).message == "no more than 1 % of the frames are late"
+
+
+def test_figures_are_told_as_exactly_as_they_mean_something() -> None:
+    """More digits would make every status another one, and write it."""
+    world = live(
+        replace(FIGURES, output_fps=15.9876, miss_share=0.00123456, last_recovery_gap_ms=812.345, latency_ms=400.26)
+    )
+
+    told = world.status.figures
+    assert told is not None
+    assert (told.output_fps, told.miss_share, told.last_recovery_gap_ms, told.latency_ms) == (
+        16.0,
+        0.0012,
+        812.3,
+        400.3,
+    )
+
+
+def test_an_ended_session_has_no_viewers_whatever_was_counted_last() -> None:
+    world = live()
+    assert world.status.viewers == FIGURES.viewers
+    world.end()
+    world.settle()
+
+    assert (world.status.phase, world.status.viewers) == (Phase.ENDED, 0)
