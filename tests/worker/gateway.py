@@ -1,7 +1,7 @@
 """A gateway as far as the link goes, for tests of the worker: publishes test pictures, decodes what comes back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from genlock_core.clock import SystemClock
@@ -59,9 +59,10 @@ class Viewer:
 class FakeGateway:
     """One gateway process: a link to each worker that it is told of."""
 
-    def __init__(self, name: str = "g0") -> None:
+    def __init__(self, name: str = "g0", *, secrets: Sequence[bytes] = (SECRET,)) -> None:
         self.identity = LinkIdentity(LinkRole.GATEWAY, name, f"{name}-1")
         self.viewers: dict[tuple[LinkConnection, int], Viewer] = {}
+        self._secrets = secrets
         self._links: dict[str, LinkConnection] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -99,7 +100,7 @@ class FakeGateway:
         """The link to a worker, made if it is not up."""
         link = self._links.get(address)
         if link is None or link.closed.done():
-            link = await connect(address, identity=self.identity, secrets=[SECRET], clock=SystemClock())
+            link = await connect(address, identity=self.identity, secrets=self._secrets, clock=SystemClock())
             self._links[address] = link
             self._tasks.append(asyncio.create_task(self._follow(link)))
         return link
