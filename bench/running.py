@@ -17,6 +17,7 @@ from genlock_cli.up.local import LocalGenlock
 from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
 from genlock_core.clock import SystemClock
+from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 
 SESSION = SessionKey(name="bench")
@@ -31,7 +32,7 @@ SPEC = {
 class Workers:
     """What two workers run, what they are taken for, and what the session's spec has besides SPEC."""
 
-    engine: str
+    engine: EngineKind
     gpu_product: str
     gpus: int
     spec: Mapping[str, object] = field(default_factory=dict)

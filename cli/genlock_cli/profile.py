@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -26,6 +26,9 @@ from genlock_worker.profiling.plan import MAX_STEPS, Combination, combinations, 
 from genlock_worker.profiling.streams import FRAME_RATE
 from genlock_worker.rows.scheduler import MAX_ROWS
 from genlock_worker.settings import parse_settings
+
+MEASURES: Final = "diffusion"
+"""The engine that is measured: the mock has no speed of its own."""
 
 
 class NothingMeasured(GenlockError):
@@ -140,7 +143,7 @@ def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note:
     """Load the engine as a worker with these arguments would; takes as long. Raises what the loading raises."""
     settings = parse_settings(arguments, os.environ).diffusion
     engine = create_engine(
-        "diffusion", model=model, clock=SystemClock(), devices=1, timing=StepTiming.instant, diffusion=settings
+        MEASURES, model=model, clock=SystemClock(), devices=1, timing=StepTiming.instant, diffusion=settings
     )
     # torch is there now, or the line before had said so; it is no requirement of the command line.
     from genlock_worker.profiling.device import DOES_NOT_FIT, DeviceMemory, conditions
@@ -193,8 +196,10 @@ def run(
                 if isinstance(outcome, Measurement):
                     row = profile_rows.row_of(
                         outcome,
+                        engine=MEASURES,
                         model=subject.engine.model,
                         gpu_product=subject.gpu_product,
+                        gpus=subject.engine.devices,
                         source=subject.source,
                     )
                     outcomes.rows.append(row)

@@ -18,6 +18,7 @@ from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
 from genlock_cli.up.sessions import read_sessions
 from genlock_core.clock import SystemClock
+from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import SessionKey
 from genlock_core.tokens import Role
 
@@ -48,7 +49,7 @@ TINY_MANIFEST = MANIFEST.replace(
 class Workers:
     """What the workers of a test run, and what they are taken for."""
 
-    engine: str
+    engine: EngineKind
     gpu_product: str
     gpus: int
     manifest: str

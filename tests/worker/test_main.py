@@ -10,10 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from genlock_core.clock import Clock
+from genlock_core.clock import Clock, ManualClock
 from genlock_core.errors import GenlockError
-from genlock_worker import main
+from genlock_core.process import logs
+from genlock_worker import main, worker
 from genlock_worker.engines.contract import Engine
+from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.settings import WorkerSettings, parse_settings
 from tests.worker.gateway import until
 
@@ -66,3 +68,24 @@ async def test_what_is_wrong_with_a_model_ends_the_start(redis_url: str, loading
     loading.go.set()
     with pytest.raises(GenlockError, match=r"model.pt: damaged"):
         await running
+
+
+@pytest.mark.parametrize("told", [["--gpus", "4"], ["--gpus", "2", "--device", "cpu"]])
+def test_more_gpus_than_the_engine_computes_on_end_the_start_with_one_line(
+    told: list[str], redis_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "configure", lambda *_, **__: None)
+    monkeypatch.setenv("GENLOCK_SECRETS", ENVIRON["GENLOCK_SECRETS"])
+    assert main.main(["--redis", redis_url, "--engine", "diffusion", "--model", "tiny", *told]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    gpus = told[1]
+    assert line == f"genlock-worker: the diffusion engine computes on 1 GPU, not on {gpus}: start it with --gpus 1"
+
+
+def test_an_engine_that_says_less_than_it_was_told_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+    small = MockEngine("wan2.1-1.3b", StepTiming.instant(), clock, clock.advance, devices=2)
+    monkeypatch.setattr(worker, "create_engine", lambda *_, **__: small)
+    with pytest.raises(GenlockError, match="the engine computes on 2 GPUs, not on 4"):
+        worker.make_engine(parse_settings(["--gpus", "4"], {}), clock)
+    assert worker.make_engine(parse_settings(["--gpus", "2"], {}), clock) is small

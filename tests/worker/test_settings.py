@@ -234,3 +234,10 @@ def test_the_process_names_what_it_misses() -> None:
     )
     assert done.returncode == 2
     assert "GENLOCK_SECRETS" in done.stderr
+
+
+def test_a_worker_that_is_not_told_computes_on_what_fits_its_engine() -> None:
+    assert parse_settings([], {}).devices == 4
+    assert parse_settings(["--engine", "diffusion"], {}).devices == 1
+    assert parse_settings(["--gpus", "2"], {}).devices == 2
+    assert parse_settings([], {"GENLOCK_WORKER_GPUS": "8"}).devices == 8

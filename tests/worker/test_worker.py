@@ -77,6 +77,8 @@ async def test_published_frames_come_back_generated_in_order(
     assert report.first_frame_ms is not None
     assert {"decode", "chunk", "queue", "engine", "pace", "encode"} <= set(report.stages)
     assert await home.phase() == "Live"
+    (seen,) = await home.claims.workers()
+    assert (seen.engine, seen.gpus) == ("mock", worker.settings.devices)
     await until(
         lambda: worker.registry.get_sample_value("genlock_worker_sessions", {"phase": "Live"}) == 1,
         "a live session in the metrics",

@@ -18,9 +18,12 @@ from genlock_core.process.logs import LogSettings
 from genlock_core.process.options import Computed, Program, option, read, section
 from genlock_core.process.values import Kind
 from genlock_core.sizing.measured import FpsBySize, InvalidFigures, parse
+from genlock_core.spec.engines import MOST_GPUS, EngineKind
 from genlock_worker.engines import ENGINES
 from genlock_worker.engines.diffusion.options import DiffusionSettings
 
+PRETENDED_GPUS: Final = 4
+"""What the mock engine stands for where nobody says."""
 PROGRAM: Final = Program(
     "genlock-worker", "GENLOCK_WORKER_", "Serves live generative video sessions with one resident model."
 )
@@ -50,12 +53,16 @@ class WorkerSettings:
         "",
         "address that gateways connect to, where it is not the one listened on; port 0 stands for that one's port",
     )
-    engine: str = option(values.one_of(*ENGINES), ENGINES[0], "the engine")
+    engine: EngineKind = option(values.one_of(*ENGINES), ENGINES[0], "the engine")
     model: str = option(values.text(r"\S+", must_be="one word"), "wan2.1-1.3b", "the ModelProfile that it runs")
     gpu_product: str = option(
         values.text(r"\S+", must_be="one word"), "NVIDIA-H100", "what the GPUs are called in the profiles"
     )
-    gpus: int = option(values.whole(1, 1_024), "4", "how many GPUs it has")
+    gpus: int | None = option(
+        values.optional(values.whole(1, 1_024)),
+        Computed("4 with the mock engine, else 1", lambda _: ""),
+        "how many GPUs it computes on; more than the engine can is a mistake",
+    )
     measured_fps: FpsBySize = option(
         Kind("JSON", _figures), "", "what was measured of the model on them, as JSON by size and steps"
     )
@@ -71,6 +78,11 @@ class WorkerSettings:
     log: LogSettings = section(LogSettings)
     diffusion: DiffusionSettings = section(DiffusionSettings, "the diffusion engine")
     """What the diffusion engine alone looks at."""
+
+    @property
+    def devices(self) -> int:
+        """On how many GPUs it is to compute: as many as it was told, else as many as fit the engine."""
+        return self.gpus or MOST_GPUS[self.engine] or PRETENDED_GPUS
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> WorkerSettings:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import Clock
+from genlock_core.errors import GenlockError
 from genlock_core.link.connection import LinkConnection, Meter
 from genlock_core.link.events import LinkIdentity
 from genlock_core.link.messages import LinkRole
@@ -18,6 +19,7 @@ from genlock_core.link.server import LinkServer, serve
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process.address import Address
 from genlock_core.process.tasks import end_tasks, wait_first
+from genlock_core.spec.engines import MOST_GPUS, gpus_mistake
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.formats import READABLE
@@ -39,6 +41,10 @@ from genlock_worker.snapshots.format import SnapshotFormat
 from genlock_worker.snapshots.writer import MAX_SNAPSHOT_BYTES
 
 logger = logging.getLogger(__name__)
+
+
+class TooManyGpus(GenlockError):
+    """The worker was told of more GPUs than its engine computes on: it would be sized as faster than it is."""
 
 
 class WorkerStopped(Exception):
@@ -146,7 +152,8 @@ class Worker:
             address=self.address,
             formats=READABLE,
             gpu_product=settings.gpu_product,
-            gpus=settings.gpus,
+            gpus=self._engine.devices,
+            engine=settings.engine,
         )
 
     async def _services(self) -> Services:
@@ -198,12 +205,22 @@ def advertised(listening: str, advertise: Address | None) -> str:
 
 
 def make_engine(settings: WorkerSettings, clock: Clock) -> Engine:
-    """The engine of these settings; may take minutes. Raises GenlockError, ValueError."""
-    return create_engine(
+    """The engine of these settings; may take minutes. Raises GenlockError (TooManyGpus), ValueError."""
+    # A model is not loaded for minutes, only to be refused then.
+    mistake = gpus_mistake(settings.engine, settings.devices)
+    if mistake:
+        raise TooManyGpus(f"{mistake}: start it with --gpus {MOST_GPUS[settings.engine]}")
+
+    engine = create_engine(
         settings.engine,
         model=settings.model,
         clock=clock,
-        devices=settings.gpus,
+        devices=settings.devices,
         timing=lambda: mock_timing(settings),
         diffusion=settings.diffusion,
     )
+
+    # What it says itself decides: its speed is sold by it.
+    if settings.devices > engine.devices:
+        raise TooManyGpus(f"the engine computes on {engine.devices} GPUs, not on {settings.devices} (--gpus)")
+    return engine

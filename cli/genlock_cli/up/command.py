@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import httpx
 import typer
@@ -19,13 +19,16 @@ from genlock_cli.up.ports import choose_ports
 from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model
 from genlock_cli.up.view import UpView
 from genlock_core.clock import SystemClock
+from genlock_core.errors import GenlockError
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, wait_first
 from genlock_core.sizing.profile import ProfileRow, own_rows, profiles_with
+from genlock_core.spec.engines import EngineKind, gpus_mistake
 from genlock_worker.engines.diffusion.weights.model_files import model_config
 from genlock_worker.settings import parse_settings
 
 REFRESH_S = 1.0
+_ENGINES: Final[Mapping[EngineName, EngineKind]] = {EngineName.MOCK: "mock", EngineName.DIFFUSION: "diffusion"}
 
 
 def up(
@@ -72,9 +75,13 @@ def up(
     profiles = tuple(profile or ())
     rows = profiles_with(profiles)
     sessions = read_sessions(path)
+    kind = _ENGINES[engine]
     there = _hardware(engine, device, rows, model=model or sessions[0].model, gpu_product=gpu_product, gpus=gpus)
+    mistake = gpus_mistake(kind, there.gpus)
+    if mistake:
+        raise GenlockError(f"{mistake}: leave --gpus out")
     if model is not None and manifest is None:
-        sessions = demo_sessions(path, model, rows, there)
+        sessions = demo_sessions(path, model, rows, there, engine=kind)
     elif model is not None:
         require_model(sessions, model, origin=path)
     models = {session.model for session in sessions}
@@ -84,7 +91,7 @@ def up(
     options = UpOptions(
         workers=workers,
         gateways=gateways,
-        engine=engine.value,
+        engine=kind,
         engine_arguments=_engine_arguments(engine, device=device, weights=weights, workers=workers * len(models)),
         host=host,
         port=port or choose_ports(host, gateways),

@@ -9,6 +9,7 @@ from genlock_core.claims.identity import CAPACITY
 from genlock_core.sizing.measured import measured_fps, to_json
 from genlock_core.sizing.placement import PoolShape
 from genlock_core.sizing.profile import ProfileRow
+from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import ResolvedSession
 
 FIRST_DELAY_S = 0.1
@@ -26,7 +27,7 @@ class UpOptions:
 
     workers: int
     gateways: int
-    engine: str
+    engine: EngineKind
     host: str
     port: int
     """HTTP port of the first gateway, the next ones count up; media goes over the UDP port of the same number."""
@@ -62,7 +63,9 @@ def pool_of(model: str) -> str:
 def pool_shapes(options: UpOptions, sessions: Sequence[ResolvedSession]) -> tuple[PoolShape, ...]:
     """The pools that this machine offers to the sessions of a manifest."""
     return tuple(
-        PoolShape(name=pool_of(model), model=model, gpu_product=options.gpu_product, gpus=options.gpus)
+        PoolShape(
+            name=pool_of(model), model=model, gpu_product=options.gpu_product, gpus=options.gpus, engine=options.engine
+        )
         for model in _models(sessions)
     )
 
@@ -91,7 +94,9 @@ def plan_workers(options: UpOptions, sessions: Sequence[ResolvedSession], *, red
 
 def _figures(options: UpOptions, model: str) -> tuple[str, ...]:
     """What the user's own profiles say of the model on this hardware, as a pool's worker is told by the operator."""
-    measured = measured_fps(options.own_rows, model=model, gpu_product=options.gpu_product, gpus=options.gpus)
+    measured = measured_fps(
+        options.own_rows, engine=options.engine, model=model, gpu_product=options.gpu_product, gpus=options.gpus
+    )
     return ("--measured-fps", to_json(measured)) if measured else ()
 
 

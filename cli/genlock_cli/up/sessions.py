@@ -5,7 +5,9 @@ from pathlib import Path
 
 from genlock_cli.up.hardware import Hardware
 from genlock_core.errors import GenlockError, InvalidManifest
+from genlock_core.sizing.engine_rows import rows_for
 from genlock_core.sizing.profile import ProfileRow
+from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.manifest import Manifest, load_manifest
 from genlock_core.spec.session import ResolvedSession, resolve
 
@@ -27,7 +29,9 @@ def read_sessions(path: Path) -> list[ResolvedSession]:
     return [resolve(manifest.key, manifest.spec) for manifest in _manifests(path)]
 
 
-def demo_sessions(path: Path, model: str, rows: Sequence[ProfileRow], there: Hardware) -> list[ResolvedSession]:
+def demo_sessions(
+    path: Path, model: str, rows: Sequence[ProfileRow], there: Hardware, *, engine: EngineKind
+) -> list[ResolvedSession]:
     """The demo's sessions with another model, at a size and a rate that it was measured to serve on this hardware.
 
     The size is that of the model's first row here, the steps are the demo's where they are fast enough. Where nobody
@@ -35,7 +39,7 @@ def demo_sessions(path: Path, model: str, rows: Sequence[ProfileRow], there: Har
     GenlockError if there is no profile of the model at all.
     """
     measured = [row for row in rows if row.model == model]
-    here = [row for row in measured if (row.gpu_product, row.gpus) == (there.gpu_product, there.gpus)] or measured
+    here = rows_for(rows, engine=engine, model=model, gpu_product=there.gpu_product, gpus=there.gpus) or measured
     if not here:
         known = ", ".join(sorted({row.model for row in rows}))
         raise GenlockError(

@@ -288,5 +288,6 @@ def _offer(offer: WorkerOffer) -> str:
             "newest": offer.formats.newest,
             "gpu_product": offer.gpu_product,
             "gpus": offer.gpus,
+            "engine": offer.engine,
         }
     )

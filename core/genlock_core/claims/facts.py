@@ -132,6 +132,8 @@ class WorkerView:
     formats: FormatRange
     gpu_product: str = ""
     gpus: int = 0
+    engine: str = ""
+    """Empty for a worker from before workers named their engine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,3 +51,6 @@ class WorkerOffer:
     gpu_product: str = ""
     """With `gpus` what `sizing` knows its pool by."""
     gpus: int = 0
+    """Those that its engine computes on."""
+    engine: str = ""
+    """The engine's name; empty from a worker that does not say."""

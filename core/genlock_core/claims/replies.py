@@ -57,6 +57,7 @@ def view(reply: Sequence[Any]) -> WorkerView:
         formats=FormatRange(int(fields["oldest"]), int(fields["newest"])),
         gpu_product=fields["gpu_product"],
         gpus=int(fields["gpus"]),
+        engine=fields.get("engine", ""),
     )
 
 

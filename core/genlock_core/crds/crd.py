@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from genlock_core.crds.structural import never_changes, structural, validate_at
 from genlock_core.sizing.profile import PROFILE_KIND, ProfileSpec
 from genlock_core.spec.pool import POOL_KIND, POOL_NAME, PoolGpu, WorkerPoolSpec, WorkerPoolStatus
-from genlock_core.spec.rules import IMMUTABLE, POOL_IMMUTABLE, POOL_RULES, RULES, Rule
+from genlock_core.spec.rules import IMMUTABLE, NEW_POOL_RULES, POOL_IMMUTABLE, POOL_RULES, RULES, Rule
 from genlock_core.spec.session import API_VERSION, DNS_LABEL, KIND, MODEL_NAME, StreamSessionSpec
 from genlock_core.spec.status import SessionStatus
 
@@ -108,7 +108,7 @@ POOL = ResourceKind(
     spec=WorkerPoolSpec,
     example=WorkerPoolSpec(model="m", engine="mock", gpu=PoolGpu(product="g", count=1)),
     status=WorkerPoolStatus,
-    rules=POOL_RULES,
+    rules=(*POOL_RULES, *NEW_POOL_RULES),
     immutable=POOL_IMMUTABLE,
     instead="make a pool of another name",
     selectable=(".spec.model",),

@@ -55,7 +55,17 @@ The object's name is the model's. A figure that nobody measured is left out, nev
 not checked, and the session's `status.unprofiled` says so. `genlock_core/sizing/profiles/` holds the published
 measurements. This page is made by `python -m genlock_core.crds.reference`; a test keeps it true.
 
-A row counts for a pool if model, GPU product and number of GPUs are the pool's. Where a session's own resolution and
+A row counts for a pool if model, GPU product and number of GPUs are the pool's, and if `engine` lets it:
+
+| `engine` | a mock pool | a diffusion pool |
+|---|---|---|
+| `diffusion` | counts | counts |
+| `mock` | counts | never |
+| `reference` | counts | of one GPU, where the engine itself was not measured |
+| left out | counts | of one GPU, as in releases before rows named an engine |
+
+Where several of them measured the same size and step count, a pool goes by its own engine's rows; after them by those
+of the diffusion engine, by those that name none, and last by the reference's. Where a session's own resolution and
 steps were not measured, a row with at least as many pixels and steps stands in.
 """
 

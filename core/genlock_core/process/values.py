@@ -18,6 +18,7 @@ from genlock_core.process.address import Address
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=StrEnum)
+S = TypeVar("S", bound=str)
 
 YES: Final = frozenset({"yes", "true", "1", "on"})
 NO: Final = frozenset({"no", "false", "0", "off"})
@@ -72,14 +73,15 @@ def text(pattern: str = r".*", *, shape: str = "TEXT", must_be: str = "one line 
     return Kind(shape, parse, _ANYTHING if pattern == ".*" else {"type": "string", "pattern": f"^({pattern})$"})
 
 
-def one_of(*words: str, any_case: bool = False) -> Kind[str]:
+def one_of(*words: S, any_case: bool = False) -> Kind[S]:
     """One of these words. `any_case`: also in capital letters; the value is the word as it is listed."""
 
-    def parse(written: str) -> str:
+    def parse(written: str) -> S:
         asked = written.lower() if any_case else written
-        if asked not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return asked
+        for word in words:
+            if word == asked:
+                return word
+        raise ValueError(f"must be one of {', '.join(words)}")
 
     others = [word.upper() for word in words] if any_case else []
     return Kind("|".join(words), parse, {"enum": [*words, *others]})

@@ -12,7 +12,9 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from genlock_core.errors import GenlockError
+from genlock_core.sizing.engine_rows import rows_for
 from genlock_core.sizing.profile import ProfileRow, UnknownProfile, resolution_tokens
+from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import Resolution
 
 MAX_JSON_CHARS: Final = 64 * 1024
@@ -26,11 +28,13 @@ class InvalidFigures(GenlockError):
     """A text that is not what `to_json` writes; the message says where."""
 
 
-def measured_fps(rows: Iterable[ProfileRow], *, model: str, gpu_product: str, gpus: int) -> FpsBySize:
+def measured_fps(
+    rows: Iterable[ProfileRow], *, engine: EngineKind, model: str, gpu_product: str, gpus: int
+) -> FpsBySize:
     """What the rows say of one session alone on such a worker, in their order; of two for the same the first counts."""
     found: dict[Resolution, dict[int, float]] = {}
-    for row in rows:
-        if (row.model, row.gpu_product, row.gpus, row.sessions) == (model, gpu_product, gpus, 1):
+    for row in rows_for(rows, engine=engine, model=model, gpu_product=gpu_product, gpus=gpus):
+        if row.sessions == 1:
             found.setdefault(row.resolution, {}).setdefault(row.steps, row.fps_per_session)
     return found
 

@@ -9,18 +9,23 @@ from enum import StrEnum
 
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.claims.record import PoolChoice
+from genlock_core.sizing.engine_rows import counts_for, rows_for
 from genlock_core.sizing.profile import ProfileRow, resolution_tokens
+from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import ResolvedSession
 
 
 @dataclass(frozen=True, slots=True)
 class PoolShape:
-    """What a worker of a pool is: the model that is resident on it and its GPUs."""
+    """What a worker of a pool is: the model that is resident on it, its GPUs, and its engine."""
 
     name: str
     model: str
     gpu_product: str
     gpus: int
+    """Those that its engine computes on."""
+    engine: EngineKind | None
+    """None: its workers are from before workers named their engine."""
     memory_bytes: int | None = None
     """GPU memory over all GPUs of the worker; None: not known, and then not checked."""
 
@@ -82,7 +87,8 @@ class _Candidate:
 def place(session: ResolvedSession, rows: Sequence[ProfileRow], pools: Sequence[PoolShape]) -> Placement | Unplaceable:
     """The cheapest pools, in GPUs per session, that meet the session's service levels.
 
-    A row counts for a pool if model, GPU product and number of GPUs are the pool's. If the session's own resolution
+    A row counts for a pool if model, GPU product and number of GPUs are the pool's, and if it was measured with the
+    pool's engine or may stand in for it (`engine_rows`). If the session's own resolution
     and steps were never measured there, a row with at least as many tokens and steps may stand in: it can only be
     slower.
 
@@ -137,8 +143,7 @@ def sessions_in_time(row: ProfileRow, frame_rate: int) -> int:
 
 def _rows_for(session: ResolvedSession, rows: Iterable[ProfileRow], pool: PoolShape) -> list[ProfileRow]:
     """The pool's rows that measured this session, else those that measured a harder one."""
-    shape = (pool.model, pool.gpu_product, pool.gpus)
-    here = [row for row in rows if (row.model, row.gpu_product, row.gpus) == shape]
+    here = rows_for(rows, engine=pool.engine, model=pool.model, gpu_product=pool.gpu_product, gpus=pool.gpus)
     exact = [row for row in here if _is_exact(session, row)]
     tokens = resolution_tokens(session.resolution)
     return exact or [row for row in here if row.tokens >= tokens and row.steps >= session.steps]
@@ -181,6 +186,8 @@ def _unprofiled(candidate: _Candidate) -> tuple[str, ...]:
     row, missing = candidate.row, []
     if not candidate.exact:
         missing.append(f"frame rate at the session's own shape (taken from {row.resolution}, {row.steps} steps)")
+    if candidate.pool.engine == "diffusion" and row.engine == "reference":
+        missing.append("frame rate with this engine (taken from the reference implementation)")
     if row.chunk_latency_ms is None:
         missing.append("chunk latency")
     elif candidate.share > row.sessions:
@@ -205,11 +212,12 @@ def _why_not(
 
     # Nobody measured this session, or a harder one, on GPUs like these.
     if not fitting:
-        shapes = sorted({f"{row.gpus}x {row.gpu_product}" for row in rows if row.model == session.model})
-        here = f"{pool.gpus}x {pool.gpu_product}" in shapes
-        wanted = f"{session.resolution} at {session.steps} steps or more"
-        hint = f"no profile of {wanted}" if here else f"no profile of this shape (profiled: {', '.join(shapes)})"
-        return [f"{head}: {hint}"]
+        speaking = [row for row in rows if row.model == session.model and counts_for(row, pool.engine)]
+        shapes = sorted({f"{row.gpus}x {row.gpu_product}" for row in speaking})
+        if f"{pool.gpus}x {pool.gpu_product}" in shapes:
+            return [f"{head}: no profile of {session.resolution} at {session.steps} steps or more"]
+        shape = "this shape" if pool.engine != "diffusion" else "this shape that counts for the diffusion engine"
+        return [f"{head}: no profile of {shape} (profiled: {', '.join(shapes) or 'none'})"]
 
     # Where every row is too slow, the fastest one says how much is missing; else each says what it broke.
     verdicts = dict.fromkeys(str(_judge(session, row, pool)) for row in fitting)

@@ -33,6 +33,9 @@ _TEXT_RESOLUTION = {
 }
 """A resolution as a row has it, `832x480`: the form of people who compare rows."""
 
+MeasuredWith = Literal["mock", "diffusion", "reference"]
+"""An engine of Genlock, or the implementation that the model was published with."""
+
 _Positive = Annotated[float, Field(gt=0)]
 _Bytes = Annotated[int, Field(ge=0)]
 
@@ -59,6 +62,11 @@ class ProfileRow(Model):
     steps: Annotated[int, Field(ge=1, le=4)] = Field(description="Denoising steps, 1 to 4.")
     gpu_product: str = Field(min_length=1, max_length=63, description="The GPU, for example NVIDIA-H100.")
     gpus: Annotated[int, Field(ge=1, le=16)] = Field(description="GPUs of the measured worker, all in one node.")
+    engine: MeasuredWith | None = Field(
+        None,
+        description="What it was measured with: diffusion, mock (figures for trying), or reference, the implementation "
+        "that the model was published with. Left out: not known, as in rows from before.",
+    )
     sessions: Annotated[int, Field(ge=1, le=1_000)] = Field(1, description="Equal sessions that ran at once.")
     fps_per_session: _Positive = Field(description="Generated frames per second of each of them.")
     chunk_latency_ms: ChunkLatency | None = Field(
@@ -175,8 +183,9 @@ def _newest(rows: Iterable[ProfileRow]) -> tuple[ProfileRow, ...]:
 
 
 def _measurement(row: ProfileRow) -> tuple[object, ...]:
-    """What was measured, without the figures."""
-    return row.model, row.resolution, row.steps, row.gpu_product, row.gpus, row.sessions
+    """What was measured, without the figures. Figures for the mock alone take no measured row's place."""
+    invented = row.engine == "mock"
+    return row.model, row.resolution, row.steps, row.gpu_product, row.gpus, row.sessions, invented
 
 
 def _with_model(document: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from genlock_core.spec.engines import EngineKind, computed_on
 from genlock_core.spec.quantities import Duration, Share
 from genlock_core.spec.rules import POOL_RULES
 from genlock_core.spec.session import MODEL_NAME, SHORT, Model, checked
@@ -36,7 +37,9 @@ class PoolGpu(Model):
     product: str = Field(
         min_length=1, max_length=63, description="What the ModelProfiles call the GPU, for example NVIDIA-H100."
     )
-    count: Annotated[int, Field(ge=1, le=16)] = Field(description="GPUs of one worker.")
+    count: Annotated[int, Field(ge=1, le=16)] = Field(
+        description="GPUs of one worker; no more than its engine computes on."
+    )
     resource: str = Field(
         "nvidia.com/gpu", min_length=1, max_length=253, description="The extended resource that a pod asks for."
     )
@@ -143,9 +146,7 @@ class WorkerPoolSpec(Model):
         json_schema_extra=SHORT,
         description="Name of a ModelProfile; resident on every worker.",
     )
-    engine: Literal["mock", "diffusion"] = Field(
-        description="mock paints on the CPU and needs no GPU; diffusion is the model."
-    )
+    engine: EngineKind = Field(description="mock paints on the CPU and needs no GPU; diffusion is the model.")
     gpu: PoolGpu = Field(description="The GPUs of one worker.")
     replicas: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = Field(
         1, description="Workers to keep at least, busy or warm; what kubectl scale and autoscalers set."
@@ -172,6 +173,11 @@ class WorkerPoolSpec(Model):
     template: WorkerTemplate = Field(default_factory=WorkerTemplate, description="What a worker pod is made from.")
     rollout: Rollout = Field(default_factory=Rollout, description="How a change of the template reaches the workers.")
     drain: DrainSpec = Field(default_factory=DrainSpec, description="How a worker leaves.")
+
+    @property
+    def computes_on(self) -> int:
+        """On how many of its GPUs a worker computes: all of them, but for a pool from before the rule of it."""
+        return computed_on(self.engine, self.gpu.count)
 
     @model_validator(mode="after")
     def _keeps_the_rules(self) -> Self:

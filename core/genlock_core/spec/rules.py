@@ -15,6 +15,7 @@ from typing import Any
 
 from genlock_core.durations import parse_duration_ms
 from genlock_core.errors import FieldProblem
+from genlock_core.spec.engines import MOST_GPUS, gpus_mistake
 
 DEFAULT_STEPS: Mapping[str, int] = {"low-latency": 1, "balanced": 2, "quality": 4}
 """Denoising steps of a quality mode, where the session does not say."""
@@ -169,6 +170,21 @@ POOL_RULES = (
     ),
 )
 """Of a WorkerPool."""
+
+NEW_POOL_RULES = tuple(
+    Rule(
+        scope=(),
+        reads=("engine", "gpu.count"),
+        field="gpu.count",
+        message=f"must be at most {most} with the engine {engine}, which computes on no more",
+        cel=f"self.engine != '{engine}' || self.gpu.count <= {most}",
+        holds=lambda engine, gpus: not gpus_mistake(engine, gpus),
+    )
+    for engine, most in MOST_GPUS.items()
+    if most is not None
+)
+"""Of a WorkerPool that is made now. One that was stored before may break them for ever, as its shape cannot be changed:
+the model reads it all the same, and it is sized by the GPUs that its engine computes on."""
 
 
 def broken(value: Mapping[str, Any], rules: Sequence[Rule], *, unknown: Collection[str] = ()) -> Iterator[FieldProblem]:

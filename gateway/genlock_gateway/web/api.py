@@ -13,6 +13,7 @@ from genlock_core.claims.facts import MoveCause, WorkerView
 from genlock_core.claims.record import FINISHED, SessionRecord
 from genlock_core.errors import FieldProblem
 from genlock_core.sizing.placement import PoolShape, Unplaceable, place
+from genlock_core.spec.engines import engine_kind
 from genlock_core.spec.manifest import Manifest, load_manifest
 from genlock_core.spec.rules import changed, steps_mistake
 from genlock_core.spec.session import Phase, resolve
@@ -194,18 +195,32 @@ def _check_running(record: SessionRecord) -> None:
         raise Problem(410, f"{record.name}: the session has ended")
 
 
+def pools_of(workers: list[WorkerView]) -> list[PoolShape]:
+    """The pools that these workers make up.
+
+    While the workers of a pool are replaced, those that name their engine speak for it.
+    """
+    shapes = {
+        view.pool: PoolShape(
+            name=view.pool,
+            model=view.model,
+            gpu_product=view.gpu_product,
+            gpus=view.gpus,
+            engine=engine_kind(view.engine),
+        )
+        for view in sorted(workers, key=lambda view: view.engine != "")
+    }
+    return list(shapes.values())
+
+
 def _placed(gateway: Gateway, manifests: list[Manifest], workers: list[WorkerView]) -> list[SessionRecord]:
     """The records to store, sized for the pools of the live workers. Raises Problem (422) if one cannot be served."""
-    shapes = {
-        view.pool: PoolShape(name=view.pool, model=view.model, gpu_product=view.gpu_product, gpus=view.gpus)
-        for view in workers
-    }
-
+    shapes = pools_of(workers)
     records: list[SessionRecord] = []
     mistakes: list[FieldProblem] = []
     for manifest in manifests:
         session = resolve(manifest.key, manifest.spec)
-        placement = place(session, gateway.profiles, list(shapes.values()))
+        placement = place(session, gateway.profiles, shapes)
         if isinstance(placement, Unplaceable):
             mistakes += [FieldProblem(str(manifest.key), reason) for reason in placement.reasons]
         else:

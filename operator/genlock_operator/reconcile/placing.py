@@ -66,7 +66,7 @@ def _shape_of(session: ResolvedSession) -> object:
 def offer_of(pool: PoolResource) -> object:
     """All of a pool that placement goes by. Most changes of a pool, its status above all, change none of it."""
     spec = pool.spec
-    return pool.meta.key, pool.meta.uid, pool.meta.deleting, spec.model, spec.gpu, spec.session_namespaces
+    return pool.meta.key, pool.meta.uid, pool.meta.deleting, spec.model, spec.engine, spec.gpu, spec.session_namespaces
 
 
 def placement_of(session: ResolvedSession, caches: Caches) -> Placement | Unplaceable:
@@ -103,14 +103,21 @@ def serves(pool: PoolResource, namespace: str) -> bool:
 
 
 def shape(pool: PoolResource) -> PoolShape:
-    """What sizing knows of the pool."""
-    return PoolShape(pool.meta.key, pool.spec.model, pool.spec.gpu.product, pool.spec.gpu.count)
+    """What sizing knows of the pool. GPUs that its engine does not compute on make no stream faster."""
+    spec = pool.spec
+    return PoolShape(pool.meta.key, spec.model, spec.gpu.product, spec.computes_on, spec.engine)
 
 
 def measured_of(pool: PoolResource, caches: Caches) -> FpsBySize:
     """What these profiles say of one session alone on the pool's workers."""
-    gpu = pool.spec.gpu
-    return measured_fps(_rows(caches, pool), model=pool.spec.model, gpu_product=gpu.product, gpus=gpu.count)
+    spec = pool.spec
+    return measured_fps(
+        _rows(caches, pool),
+        engine=spec.engine,
+        model=spec.model,
+        gpu_product=spec.gpu.product,
+        gpus=spec.computes_on,
+    )
 
 
 def _rows(caches: Caches, pool: PoolResource) -> list[ProfileRow]:

@@ -9,28 +9,38 @@ from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessio
 from genlock_core.errors import GenlockError
 from genlock_core.sizing.placement import Placement, PoolShape, place
 from genlock_core.sizing.profile import load_profiles
+from genlock_core.spec.engines import EngineKind
 
 ROWS = load_profiles()
 CPU = Hardware("CPU", 1)
 
 
 @pytest.mark.parametrize(
-    ("model", "there"), [("tiny", CPU), ("wan2.1-1.3b", PRETENDED), ("wan2.1-14b", Hardware("NVIDIA-H100", 1))]
+    ("model", "there", "engine"),
+    [
+        ("tiny", CPU, "diffusion"),
+        ("wan2.1-1.3b", PRETENDED, "mock"),
+        ("wan2.1-14b", Hardware("NVIDIA-H100", 1), "diffusion"),
+    ],
 )
-def test_the_demo_with_another_model_is_served_in_time_on_this_hardware(model: str, there: Hardware) -> None:
-    (session,) = demo_sessions(default_manifest(), model, ROWS, there)
-    pool = PoolShape(name="p", model=model, gpu_product=there.gpu_product, gpus=there.gpus)
+def test_the_demo_with_another_model_is_served_in_time_on_this_hardware(
+    model: str, there: Hardware, engine: EngineKind
+) -> None:
+    (session,) = demo_sessions(default_manifest(), model, ROWS, there, engine=engine)
+    pool = PoolShape(name="p", model=model, gpu_product=there.gpu_product, gpus=there.gpus, engine=engine)
     assert isinstance(place(session, ROWS, [pool]), Placement)
     assert session.source.type == "webrtc"
 
 
 def test_the_demo_with_its_own_model_stays_as_it_is() -> None:
-    assert demo_sessions(default_manifest(), "wan2.1-1.3b", ROWS, PRETENDED) == read_sessions(default_manifest())
+    assert demo_sessions(default_manifest(), "wan2.1-1.3b", ROWS, PRETENDED, engine="mock") == read_sessions(
+        default_manifest()
+    )
 
 
 def test_a_model_that_nobody_measured_is_refused_with_those_that_somebody_did() -> None:
     with pytest.raises(GenlockError, match=r"no profile of the model warp \(profiled: tiny, wan2.1-1.3b, wan2.1-14b\)"):
-        demo_sessions(default_manifest(), "warp", ROWS, CPU)
+        demo_sessions(default_manifest(), "warp", ROWS, CPU, engine="diffusion")
 
 
 def test_a_manifest_of_another_model_than_the_command_line_is_refused() -> None:

@@ -1,11 +1,12 @@
 """Each rule of the claims by itself, on a real Redis; `test_claims_machine` has them in every order."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
 from genlock_core import store
-from genlock_core.claims import liveness
+from genlock_core.claims import keys, liveness
 from genlock_core.claims.claims import Claim, Claims, Move, MoveCause, MoveHeld, SessionEnded, WorkerState
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import ManualClock
@@ -158,6 +159,17 @@ async def test_a_new_incarnation_voids_the_claims_of_the_old_one(claims: Claims)
     again = await claims.claim(DEMO)
     assert again.worker == new.identity
     assert again.epoch > claim.epoch
+
+
+async def test_a_worker_of_a_release_that_names_no_engine_is_seen_without_one(
+    claims: Claims, redis_store: store.Store
+) -> None:
+    await workers(claims, replace(offer("w0"), engine="diffusion"))
+    (view,) = await claims.workers()
+    assert view.engine == "diffusion"
+    await redis_store.hdel(f"{keys.PREFIX}worker:w0", "engine")
+    (view,) = await claims.workers()
+    assert view.engine == ""
 
 
 async def test_registering_again_changes_nothing(claims: Claims) -> None:

@@ -33,7 +33,7 @@ def row(size: str, steps: int, fps: float, **fields: Any) -> ProfileRow:
 
 
 def own(rows: list[ProfileRow]) -> FpsBySize:
-    return measured_fps(rows, model="own", gpu_product="NVIDIA-L4", gpus=1)
+    return measured_fps(rows, engine="mock", model="own", gpu_product="NVIDIA-L4", gpus=1)
 
 
 def test_the_figures_are_those_of_one_session_with_this_model_on_these_gpus() -> None:
@@ -111,12 +111,12 @@ def test_no_text_gets_past_but_as_figures(text: str) -> None:
 
 
 def test_the_fps_of_each_step_count_are_the_measured_ones() -> None:
-    measured = measured_fps(ROWS, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=4)
+    measured = measured_fps(ROWS, engine="mock", model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=4)
     assert step_fps(measured, WIDE) == {1: 44.38, 2: 43.41, 3: 43.08, 4: 42.26}
 
 
 def test_a_resolution_that_was_not_measured_follows_the_nearest_one_by_its_pixels() -> None:
-    measured = measured_fps(ROWS, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=1)
+    measured = measured_fps(ROWS, engine="mock", model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=1)
     fps = step_fps(measured, Resolution(width=416, height=480))
     assert fps[1] == pytest.approx(26.21 * 512 * 512 / (416 * 480))
 
@@ -138,7 +138,7 @@ def test_figures_are_positive_at_every_resolution(measured: FpsBySize, wanted: R
     [("wan3", "NVIDIA-H100", 1), ("wan2.1-1.3b", "NVIDIA-T4", 1), ("wan2.1-1.3b", "NVIDIA-H100", 8)],
 )
 def test_an_unknown_shape_has_no_fps(model: str, product: str, gpus: int) -> None:
-    measured = measured_fps(ROWS, model=model, gpu_product=product, gpus=gpus)
+    measured = measured_fps(ROWS, engine="mock", model=model, gpu_product=product, gpus=gpus)
     assert not measured
     with pytest.raises(UnknownProfile, match="nobody measured"):
         step_fps(measured, WIDE)

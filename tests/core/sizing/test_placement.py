@@ -36,7 +36,7 @@ def row(fps: float = 20.0, **changes: Any) -> ProfileRow:
 
 
 def pool(name: str = "p", gpus: int = 1, product: str = "H100", **changes: Any) -> PoolShape:
-    return PoolShape(name, changes.pop("model", "wan2.1-1.3b"), product, gpus, **changes)
+    return PoolShape(name, changes.pop("model", "wan2.1-1.3b"), product, gpus, changes.pop("engine", "mock"), **changes)
 
 
 def placed(*arguments: Any) -> Placement:
@@ -100,6 +100,27 @@ def test_a_harder_measurement_stands_in_where_the_sessions_own_is_missing() -> N
 
 def test_the_sessions_own_measurement_stands_before_a_harder_one() -> None:
     assert "10.0 fps" in reasons(session(), [row(10), row(40, steps=4)], [pool()])
+
+
+def test_figures_of_the_reference_on_several_gpus_size_no_engine_of_ours() -> None:
+    wide = session(model="wan2.1-14b")
+    assert placed(wide, SEED, [pool("mock", 4, "NVIDIA-H100", model="wan2.1-14b")]).sessions_per_worker == 2
+    text = reasons(wide, SEED, [pool("real", 4, "NVIDIA-H100", model="wan2.1-14b", engine="diffusion")])
+    assert "no profile of this shape that counts for the diffusion engine (profiled: 1x NVIDIA-H100)" in text
+
+
+def test_the_reference_on_one_gpu_stands_in_for_an_engine_and_that_is_named() -> None:
+    real = pool("real", engine="diffusion")
+    note = "frame rate with this engine (taken from the reference implementation)"
+    assert note in placed(session(), [row(engine="reference")], [real]).unprofiled
+    assert note not in placed(session(), [row(engine="diffusion")], [real]).unprofiled
+    assert note not in placed(session(), [row(engine="reference")], [pool()]).unprofiled
+    assert "at best 10.0 fps" in reasons(session(), [row(engine="reference"), row(10, engine="diffusion")], [real])
+
+
+def test_figures_for_the_mock_place_nobody_on_a_real_engine() -> None:
+    text = reasons(session(), [row(engine="mock")], [pool(engine="diffusion")])
+    assert "counts for the diffusion engine (profiled: none)" in text
 
 
 def test_profiled_latency_and_first_frame_are_checked() -> None:

@@ -125,3 +125,23 @@ def test_of_two_files_with_the_same_measurement_the_last_ones_counts(tmp_path: P
     second.write_text(DOCUMENT.replace("8.5", "9.5"))
     assert [row.fps_per_session for row in own_rows([first, second])] == [9.5, 6]
     assert own_rows([]) == ()
+
+
+def test_figures_for_the_mock_take_no_measured_rows_place_and_others_do(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    text = (
+        "apiVersion: genlock.dev/v1alpha1\nkind: ModelProfile\nmetadata: {name: tiny}\nspec:\n  rows:\n"
+        "    - {resolution: 128x128, steps: 2, gpuProduct: CPU, gpus: 1, ENGINE fpsPerSession: 99, source: mine}\n"
+    )
+    for engine, more in {"engine: mock,": 1, "engine: diffusion,": 0, "": 0}.items():
+        own.write_text(text.replace("ENGINE", engine))
+        assert len(profiles_with([own])) == len(load_profiles()) + more
+
+
+def test_a_row_names_an_engine_or_the_reference() -> None:
+    named = DOCUMENT.replace("gpus: 1, resolution", "gpus: 1, engine: reference, resolution")
+    (profile,) = parse_profiles(named, origin="tiny.yaml")
+    assert [row.engine for row in profile.spec.rows] == ["reference", None]
+    with pytest.raises(InvalidManifest) as caught:
+        parse_profiles(named.replace("reference", "warp"), origin="tiny.yaml")
+    assert [problem.path for problem in caught.value.problems] == ["spec.rows[0].engine"]

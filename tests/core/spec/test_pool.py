@@ -31,7 +31,7 @@ def test_the_example_is_a_pool_that_serves_a_session_of_every_default() -> None:
     (document,) = yaml.safe_load_all(EXAMPLE.read_text())
     assert (document["apiVersion"], document["kind"]) == (API_VERSION, POOL_KIND)
     pool = WorkerPoolSpec.model_validate(document["spec"], by_name=False)
-    shape = PoolShape("default/mock", pool.model, pool.gpu.product, pool.gpu.count)
+    shape = PoolShape("default/mock", pool.model, pool.gpu.product, pool.computes_on, pool.engine)
     assert pool.engine == "mock"
     session = resolve(SessionKey(name="demo"), StreamSessionSpec())
     assert isinstance(place(session, load_profiles(), [shape]), Placement)

@@ -76,6 +76,8 @@ def test_a_session_may_say(sessions: Resources, changes: dict[str, Any]) -> None
         {"template.compute": {"cpu": "1500m", "memory": "64Gi"}},
         {"scaleInAfter": "0s", "drain.timeout": "1h", "rollout": {"surge": 2, "stalledAfter": "30m"}},
         {"sessionNamespaces": "All", "moveReserve": "12.5%"},
+        {"engine": "diffusion"},
+        {"gpu.count": 16},
     ],
     ids=str,
 )
@@ -138,6 +140,10 @@ def test_a_session_is_refused(sessions: Resources, changes: dict[str, Any], mess
         ({"gpu": None}, "spec.gpu: Required value"),
         ({"gpu.count": 0}, "spec.gpu.count in body should be greater than or equal to 1"),
         ({"gpu.count": 17}, "spec.gpu.count in body should be less than or equal to 16"),
+        (
+            {"engine": "diffusion", "gpu.count": 2},
+            "spec.gpu.count: Invalid value: must be at most 1 with the engine diffusion, which computes on no more",
+        ),
         ({"gpu.product": ""}, "spec.gpu.product in body should be at least 1 chars long"),
         ({"replicas": -1}, "spec.replicas in body should be greater than or equal to 0"),
         ({"max": 1_001}, "spec.max in body should be less than or equal to 1000"),
@@ -174,6 +180,7 @@ def test_a_pool_is_refused(pools: Resources, changes: dict[str, Any], message: s
         ({"rows.0.resolution": "100x100"}, "both sides must be multiples of 16 between 64 and 1920"),
         ({"rows.0.steps": 5}, "spec.rows[0].steps in body should be less than or equal to 4"),
         ({"rows.0.gpus": 17}, "spec.rows[0].gpus in body should be less than or equal to 16"),
+        ({"rows.0.engine": "warp"}, 'supported values: "mock", "diffusion", "reference"'),
         ({"rows.0.fpsPerSession": 0}, "spec.rows[0].fpsPerSession in body should be greater than 0"),
         ({"rows.0.source": None}, "spec.rows[0].source: Required value"),
         ({"rows.0.chunkLatencyMs": {"p50": 1}}, "spec.rows[0].chunkLatencyMs.p99: Required value"),
@@ -184,6 +191,14 @@ def test_a_profile_is_refused(profiles: Resources, changes: dict[str, Any], mess
     answer = profiles.create(changes)
     assert answer.status_code == 422
     assert message in answer.json()["message"]
+
+
+@pytest.mark.parametrize("engine", ["mock", "diffusion", "reference"])
+def test_a_row_may_name_what_it_was_measured_with_and_need_not(profiles: Resources, engine: str) -> None:
+    assert profiles.create({"rows.0.engine": engine}).status_code == 201
+    assert profiles.get()["spec"]["rows"][0]["engine"] == engine
+    assert profiles.create(name="before").status_code == 201
+    assert "engine" not in profiles.get("before")["spec"]["rows"][0]
 
 
 @pytest.mark.parametrize("path", ["idleTimeout", "output.bitrate"])

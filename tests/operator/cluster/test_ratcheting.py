@@ -58,6 +58,7 @@ OLD = {
     "idle timeout": Old(SESSION, {"idleTimeout": "1ms"}, {"prompt": "other"}, {"idleTimeout": "2ms"}),
     "long prompt": Old(SESSION, {"prompt": "x" * 2_001}, {"steps": 1}, {"prompt": "y" * 2_001}),
     "min beyond max": Old(POOL, {"min": 3, "max": 2}, {"buffer": 1}, {"min": 4}),
+    "more gpus than the engine": Old(POOL, {"engine": "diffusion", "gpu.count": 4}, {"max": 3}, {"gpu": {"count": 8}}),
     "weights from two places": Old(
         POOL,
         {"template.weights": {"claim": "a", "image": "b"}},

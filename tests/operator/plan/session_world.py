@@ -46,8 +46,8 @@ def row(*, steps: int, gpus: int, fps: float) -> ProfileRow:
 ROWS = (row(steps=1, gpus=1, fps=32.0), row(steps=2, gpus=1, fps=16.0), row(steps=4, gpus=4, fps=32.0))
 """A small worker carries two sessions of one step or one of two; a big one two of up to four."""
 SHAPES = (
-    PoolShape(name=SMALL, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=1),
-    PoolShape(name=BIG, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=4),
+    PoolShape(name=SMALL, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=1, engine="mock"),
+    PoolShape(name=BIG, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=4, engine="mock"),
 )
 
 

@@ -168,3 +168,14 @@ def test_a_pools_workers_are_told_what_the_profiles_that_size_it_say_of_them(the
     there.profile("studio", {4: 32.0}, "wan2.1-14b")
     there.profile("other", {4: 99.0})
     assert measured_of(pool, there.caches) == {Resolution(width=832, height=480): {1: 64.0, 2: 32.0, 4: 16.0}}
+
+
+def test_a_stored_pool_of_more_gpus_than_its_engine_computes_on_is_sized_by_those_it_does(there: Installation) -> None:
+    there.profile("studio", {1: 40.0, 4: 640.0})
+    there.pool("studio/real", engine="diffusion", gpus=4)
+    there.pool("studio/played", gpus=4)
+    (real,) = [pool for pool in there.caches.pools if pool.meta.name == "real"]
+    found = placement_of(session(), there.caches)
+    assert isinstance(found, Placement)
+    assert {choice.pool: choice.cost for choice in found.choices} == {"studio/real": 1_000, "studio/played": 50}
+    assert measured_of(real, there.caches)[Resolution(width=832, height=480)][2] == 20.0

@@ -23,7 +23,8 @@ MEASURED = Measurement(
 
 
 def row(measurement: Measurement = MEASURED, *, gpu: str = "NVIDIA-H100-80GB-HBM3") -> ProfileRow:
-    return row_of(measurement, model="wan2.1-1.3b", gpu_product=gpu, source='a "test": on, a machine')
+    source = 'a "test": on, a machine'
+    return row_of(measurement, engine="diffusion", model="wan2.1-1.3b", gpu_product=gpu, gpus=1, source=source)
 
 
 def written(tmp_path: Path, *rows: ProfileRow) -> Path:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
+from genlock_core.spec.engines import MOST_GPUS
 from genlock_worker.engines.contract import Engine
 from genlock_worker.engines.diffusion.options import DiffusionSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 
-ENGINES = ("mock", "diffusion")
+ENGINES = tuple(MOST_GPUS)
 
 
 class EngineNotInstalled(GenlockError):

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Sequence
 import yaml
 
 from genlock_core.sizing.profile import PROFILE_KIND, ChunkLatency, ProfileRow
+from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import API_VERSION
 from genlock_worker.profiling.measure import Measurement
 
 
-def row_of(measurement: Measurement, *, model: str, gpu_product: str, source: str) -> ProfileRow:
-    """A profile's row, on one GPU, with no more digits than were measured."""
+def row_of(
+    measurement: Measurement, *, engine: EngineKind, model: str, gpu_product: str, gpus: int, source: str
+) -> ProfileRow:
+    """A profile's row, with no more digits than were measured."""
     combination = measurement.combination
     p50, p95, p99 = (_rounded(percentile(measurement.latencies_ms, share)) for share in (0.50, 0.95, 0.99))
     return ProfileRow(
@@ -19,7 +22,8 @@ def row_of(measurement: Measurement, *, model: str, gpu_product: str, source: st
         resolution=combination.resolution,
         steps=combination.steps,
         gpu_product=gpu_product,
-        gpus=1,
+        gpus=gpus,
+        engine=engine,
         sessions=combination.sessions,
         fps_per_session=_rounded(measurement.fps_per_session),
         chunk_latency_ms=ChunkLatency(p50=p50, p95=p95, p99=p99),

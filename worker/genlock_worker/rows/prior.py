@@ -52,9 +52,9 @@ def mock_timing(settings: WorkerSettings) -> StepTiming:
     measured, size = _measured(settings), usual_resolution(settings)
     if not measured:
         raise UnknownProfile(
-            f"no profile of {settings.model} on {settings.gpus}x {settings.gpu_product}, which the mock engine takes "
-            "its time from: a ModelProfile of that name needs rows of one session on them before the worker is made; "
-            "with genlock up, name its file with --profile"
+            f"no profile of {settings.model} on {settings.devices}x {settings.gpu_product}, which the mock engine "
+            "takes its time from: a ModelProfile of that name needs rows of one session on them before the worker is "
+            "made; with genlock up, name its file with --profile"
         )
     return StepTiming.from_fps(step_fps(measured, size), width=size.width, height=size.height)
 
@@ -62,5 +62,9 @@ def mock_timing(settings: WorkerSettings) -> StepTiming:
 def _measured(settings: WorkerSettings) -> FpsBySize:
     """Frames per second of one session alone on this hardware; empty if it was not measured."""
     return settings.measured_fps or measured_fps(
-        load_profiles(), model=settings.model, gpu_product=settings.gpu_product, gpus=settings.gpus
+        load_profiles(),
+        engine=settings.engine,
+        model=settings.model,
+        gpu_product=settings.gpu_product,
+        gpus=settings.devices,
     )

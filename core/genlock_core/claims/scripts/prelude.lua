@@ -191,7 +191,7 @@ local function enroll(offer)
     'capacity', text(offer.capacity), 'free', text(offer.capacity), 'address', offer.address, 'state', 'ready',
     'heartbeat_ms', text(now), 'progress', '-1', 'links', '{}',
     'oldest', text(offer.oldest), 'newest', text(offer.newest),
-    'gpu_product', offer.gpu_product, 'gpus', text(offer.gpus))
+    'gpu_product', offer.gpu_product, 'gpus', text(offer.gpus), 'engine', offer.engine)
   redis.call('SADD', WORKERS, name)
   redis.call('ZADD', HEARTBEATS, text(now), name)
   redis.call('ZADD', free_key(offer.pool), text(offer.capacity), name)

@@ -43,7 +43,7 @@ def environment(resource: PoolResource, defaults: WorkerDefaults, measured: FpsB
         {"name": "GENLOCK_WORKER_ENGINE", "value": spec.engine},
         {"name": "GENLOCK_WORKER_MODEL", "value": spec.model},
         {"name": "GENLOCK_WORKER_GPU_PRODUCT", "value": spec.gpu.product},
-        {"name": "GENLOCK_WORKER_GPUS", "value": str(spec.gpu.count)},
+        {"name": "GENLOCK_WORKER_GPUS", "value": str(spec.computes_on)},
         {"name": "GENLOCK_WORKER_METRICS_PORT", "value": str(defaults.health_port)},
         {"name": "GENLOCK_WORKER_METRICS_HOST", "value": "0.0.0.0"},  # noqa: S104 - the pod's own network, behind a NetworkPolicy
         {"name": "GENLOCK_WORKER_LOG_FORMAT", "value": "json"},

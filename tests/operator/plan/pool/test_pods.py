@@ -301,3 +301,10 @@ def test_names_fit_a_label(name: str, ordinal: int) -> None:
 
 def test_naming_the_image_that_it_has_anyway_replaces_nobody() -> None:
     assert revision(pool(template={"image": DEFAULTS.image}), DEFAULTS) == revision(pool(), DEFAULTS)
+
+
+def test_a_stored_pools_worker_is_told_of_no_more_gpus_than_its_engine_computes_on() -> None:
+    spec = {"engine": "diffusion", "gpu": {"product": "NVIDIA-H100", "count": 4}}
+    manifest = worker_pod(pool(**spec), 0, DEFAULTS)
+    assert environment(manifest)["GENLOCK_WORKER_GPUS"] == "1"
+    assert container(manifest)["resources"]["limits"]["nvidia.com/gpu"] == "4"

@@ -93,7 +93,10 @@ def test_a_session_that_waits_is_claimed_for_when_there_is_room() -> None:
 
 
 def test_a_session_that_was_never_claimed_is_not_claimed_for_a_spec_that_nobody_can_serve() -> None:
-    world = World(workers={}, shapes=(PoolShape(name=SMALL, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=1),))
+    world = World(
+        workers={},
+        shapes=(PoolShape(name=SMALL, model="wan2.1-1.3b", gpu_product="NVIDIA-H100", gpus=1, engine="mock"),),
+    )
     world.apply(steps=1)
     world.settle()
     world.apply(steps=4)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlock_core.spec.engines import MOST_GPUS
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.contract import Change, Chunk, EngineFailure, Row
 from genlock_worker.engines.diffusion.config import StreamOptions
@@ -377,5 +378,5 @@ def test_a_ring_that_the_model_was_not_built_for_is_refused() -> None:
 def test_it_says_what_it_is() -> None:
     one = engine()
     assert (one.device.type, one.dtype) == ("cpu", torch.float32)
-    assert (one.model, one.devices) == ("tiny", 1)
+    assert (one.model, one.devices) == ("tiny", MOST_GPUS["diffusion"])
     assert one.resident_bytes == components().resident_bytes > 0
