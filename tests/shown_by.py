@@ -86,7 +86,6 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/snapshots/test_writer.py": _in("worker", "snapshots/format"),
     "worker/test_worker.py": (
         *_in("worker", "intake/intake", "output/gateway_channel", "output/output"),
-        *_in("worker/ownership", "agent", "drain", "link_server"),
         *_in("worker/session", "live_session", "opening"),
     ),
     # -- gateway ------------------------------------------------------------------------------------------------------
@@ -101,7 +100,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     ),
     "gateway/rtc/sdp/test_trickle.py": _in("gateway/rtc/sdp", "candidate"),
     "gateway/sessions/upstream/test_upstream.py": _in("gateway/sessions/upstream", "links", "shared_parts"),
-    "gateway/test_live.py": _in("gateway/sessions", "audience", "control", "hub", "stream", "upstream/claiming"),
+    "gateway/test_live.py": _in("gateway/sessions", "control", "hub", "stream", "upstream/claiming"),
     "gateway/test_redis_away.py": _in("gateway/sessions", "maintenance", "session_data"),
     "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "sessions/sse", "web/api", "web/app"),
     "gateway/test_process.py": _in("gateway", "web/health"),

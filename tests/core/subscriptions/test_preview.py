@@ -11,8 +11,10 @@ PREVIEW = preview_of("default/demo", epoch=3, subscriber="g0")
 
 
 def test_what_a_gateway_asks_for_is_served() -> None:
-    assert (PREVIEW.frames, PREVIEW.rate, PREVIEW.long_side) == (FrameKind.GENERATED, 1.0, 448)
-    assert why_no_preview(PREVIEW) == ""
+    asked = preview_of("default/demo", epoch=3, subscriber="g0")
+    assert (asked.session, asked.epoch, asked.subscriber) == ("default/demo", 3, "g0")
+    assert (asked.frames, asked.rate, asked.long_side) == (FrameKind.GENERATED, 1.0, 448)
+    assert why_no_preview(asked) == ""
 
 
 def test_whoever_is_content_with_less_often_or_allows_for_larger_is_served_too() -> None:
