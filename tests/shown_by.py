@@ -82,12 +82,9 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/rows/test_engine_loop.py": _in(
         "worker/rows", "checkpoint", "listener", "load", "prompt_queue", "residents", "warm_up"
     ),
-    "worker/session/test_figures.py": _in("worker/session", "engine_output", "reports"),
+    "worker/session/test_figures.py": _in("worker/session", "reports"),
     "worker/snapshots/test_writer.py": _in("worker", "snapshots/format"),
-    "worker/test_worker.py": (
-        *_in("worker", "intake/intake", "output/gateway_channel", "output/output"),
-        *_in("worker/session", "live_session", "opening"),
-    ),
+    "worker/test_worker.py": (*_in("worker", "intake/intake", "output/gateway_channel", "output/output"),),
     # -- gateway ------------------------------------------------------------------------------------------------------
     "gateway/test_main.py": _in("gateway", "gateway"),
     "gateway/access/test_access.py": _in("gateway", "access/problems"),
