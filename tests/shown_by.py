@@ -96,10 +96,8 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         "gateway/rtc/sdp", "answer", "offer_error", "offered_transport", "sdp", "video_format"
     ),
     "gateway/rtc/sdp/test_trickle.py": _in("gateway/rtc/sdp", "candidate"),
-    "gateway/sessions/upstream/test_upstream.py": _in("gateway/sessions/upstream", "links", "shared_parts"),
-    "gateway/test_live.py": _in("gateway/sessions", "control", "hub", "stream", "upstream/claiming"),
-    "gateway/test_redis_away.py": _in("gateway/sessions", "maintenance", "session_data"),
-    "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "sessions/sse", "web/api", "web/app"),
+    "gateway/sessions/upstream/test_upstream.py": _in("gateway/sessions/upstream", "shared_parts"),
+    "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "web/api", "web/app"),
     "gateway/test_process.py": _in("gateway", "web/health"),
     "gateway/test_signalling.py": _in(
         "gateway/web/signalling", "events", "forward", "offers", "peers", "session_urls", "whep", "whip"

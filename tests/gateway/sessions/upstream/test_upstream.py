@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.clock import ManualClock
-from genlock_core.link.events import ChannelOpened, MediaReceived, StatsReceived
-from genlock_core.link.messages import Open
+from genlock_core.link.events import ChannelClosed, ChannelOpened, ChannelRefused, MediaReceived, StatsReceived
+from genlock_core.link.messages import Open, RefusalReason
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import StageTimes
 from genlock_gateway.sessions.upstream.links import ChannelListener, FrameReceiver, WorkerChannel
-from genlock_gateway.sessions.upstream.mover import SILENCE_S, Epochs
+from genlock_gateway.sessions.upstream.mover import SILENCE_S, Epochs, MoveStage, backoff_s
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 from genlock_gateway.sessions.upstream.upstream import Upstream
 
@@ -179,3 +179,49 @@ async def test_a_channel_that_opens_again_under_the_same_claim_is_no_move(
     channel.accept()
     channel.accept()
     assert stream.moved == [False, False]
+
+
+@pytest.mark.parametrize("draw", [0.75, 1.25])
+def test_room_is_asked_for_again_when_redis_says_or_sooner_each_gateway_at_another_moment(
+    upstream: Upstream, draw: float
+) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return draw
+
+    upstream._shared = replace(upstream._shared, jitter=cast(Any, SimpleNamespace(uniform=uniform)))
+    soon_s = backoff_s(0)
+    assert upstream._retry_s(60.0) == soon_s * draw
+    assert upstream._retry_s(soon_s / 2) == soon_s / 2 * draw
+    assert drawn == [(0.75, 1.25)] * 2
+
+
+async def test_a_channel_that_the_worker_closed_is_closed_here_without_a_word(upstream: Upstream, links: Links) -> None:
+    upstream.want(claim(1))
+    await asyncio.sleep(0)
+    channel = links.channels[1]
+    channel.accept()
+    channel.listener(cast(WorkerChannel, channel), ChannelClosed(1, "default/demo", "it was withdrawn"))
+    assert channel.closed == [""]
+    assert upstream.channel is None
+    upstream.close("the test is over")
+
+
+@pytest.mark.parametrize("known", [0, 1, 2])
+async def test_a_channel_that_is_refused_is_closed_and_a_newer_epoch_is_read_from_the_record(
+    upstream: Upstream, links: Links, stream: Stream, monkeypatch: pytest.MonkeyPatch, known: int
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(stream, "refresh", lambda: read.append(known), raising=True)
+    upstream.want(claim(1))
+    await asyncio.sleep(0)
+    channel = links.channels[1]
+    refusal = ChannelRefused(1, "default/demo", RefusalReason.NOT_OWNER, "another worker has it", known)
+    channel.listener(cast(WorkerChannel, channel), refusal)
+    assert channel.closed == [""]
+    assert upstream.channel is None
+    assert upstream.situation.stage is MoveStage.REFUSED
+    assert read == ([2] if known == 2 else [])
+    upstream.close("the test is over")

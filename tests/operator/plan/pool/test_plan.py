@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from genlock_operator.actions import Tell
+from genlock_operator.plan.pool.outcome import outcome_of
 from genlock_operator.plan.pool.plan import plan_pool
+from genlock_operator.reasons import EventReason
 from tests.operator.plan.pool_world import DEFAULTS, fill, world
 
 
@@ -163,3 +166,39 @@ def test_no_placeholder_is_made_while_a_worker_finds_no_room() -> None:
     pool.run(10)
     assert pool.condition("ScalingLimited") == "InsufficientGPUs"
     assert pool.placeholders() == []
+
+
+def test_it_is_told_who_leaves_with_how_many_sessions_and_who_is_deleted_at_once() -> None:
+    pool = world(replicas=2)
+    fill(pool, 2)
+    pool.run(2)
+    busy, idle = sorted(pool.workers(), key=lambda pod: -len(pool.processes[pod.name].sessions))
+    assert len(pool.processes[busy.name].sessions) == 2
+    pool.nodes[busy.facts.node].cordoned = True
+    idle.set(node=busy.facts.node)
+    told = {
+        action.message.split(" ")[0]: (action.reason, action.message)
+        for action in plan_pool(pool.seen(), pool.now_ms, DEFAULTS)
+        if isinstance(action, Tell) and action.reason.startswith("Worker")
+    }
+    reason, message = told[busy.name]
+    assert reason == EventReason.WORKER_DRAINING.value
+    assert message.startswith(f"{busy.name} leaves: ")
+    assert message.endswith("; 2 sessions move first")
+    reason, message = told[idle.name]
+    assert reason == EventReason.WORKER_DELETED.value
+    assert message.startswith(f"{idle.name} is deleted: ")
+
+
+def test_one_that_must_leave_takes_no_useless_one_of_the_old_revision_with_it() -> None:
+    """Both go, each for its own reason, and nobody goes twice."""
+    pool = world(replicas=3)
+    forced, useless, both = pool.workers()
+    for pod in (useless, both):
+        pod.set(revision="old", ready=False)
+    for pod in (forced, both):
+        pod.set(node="leaving")
+    pool.nodes["leaving"] = replace(pool.nodes["a"], cordoned=True)
+    outcome = outcome_of(pool.seen(), pool.now_ms, DEFAULTS)
+    reasons = [(leaver.worker.name, "old revision" in leaver.why) for leaver in outcome.begins]
+    assert sorted(reasons) == sorted([(forced.name, False), (useless.name, True), (both.name, False)])

@@ -1,0 +1,126 @@
+"""Links to workers: shared by all that ask the same process, and closed when nobody uses them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from genlock_core.claims.facts import Claim
+from genlock_core.link.closure import LinkDown
+from genlock_core.link.events import ChannelOpened, LinkIdentity, MediaReceived
+from genlock_core.link.messages import LinkRole, Open, Subscribe
+from genlock_core.subscriptions.preview import preview_of
+from genlock_gateway.sessions.upstream import links as module
+from genlock_gateway.sessions.upstream.links import ChannelEvent, Links, WorkerChannel
+from tests.gateway.fake_worker import FakeWorker
+from tests.gateway.installation import until
+from tests.gateway.sessions.gateway_room import SESSION, GatewayRoom
+
+SECRET = b"a secret of the tests of links"
+
+
+class Told:
+    """A listener and a receiver of frames that keeps what comes."""
+
+    def __init__(self) -> None:
+        self.events: list[ChannelEvent] = []
+
+    def __call__(self, channel: WorkerChannel, event: ChannelEvent) -> None:
+        self.events.append(event)
+
+    def receive(self, channel: WorkerChannel, media: MediaReceived) -> None: ...
+
+
+@pytest.fixture
+async def worker(room: GatewayRoom) -> AsyncIterator[FakeWorker]:
+    made = FakeWorker("w0", room.claims, secret=SECRET, clock=room.clock)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def links(room: GatewayRoom) -> AsyncIterator[Links]:
+    made = Links(
+        identity=LinkIdentity(LinkRole.GATEWAY, "g0", "g0-1"),
+        secrets=[SECRET],
+        clock=room.clock,
+        metrics=room.hub.shared.metrics,
+    )
+    yield made
+    await made.close("the test is over")
+
+
+async def claimed(room: GatewayRoom) -> Claim:
+    await room.record()
+    return await room.claims.claim(SESSION)
+
+
+def request(claim: Claim) -> Open:
+    return Open(session=claim.session, epoch=claim.epoch, gateway="g0")
+
+
+def preview(claim: Claim) -> Subscribe:
+    return Subscribe.of(preview_of(claim.session, epoch=claim.epoch, subscriber="g0"), ttl_s=5.0)
+
+
+async def test_channels_and_subscriptions_to_one_worker_share_one_link(
+    room: GatewayRoom, worker: FakeWorker, links: Links
+) -> None:
+    claim, told = await claimed(room), Told()
+    first = await links.open(claim, request(claim), told, frames=told)
+    second = await links.subscribe(claim, preview(claim), told)
+    third = await links.open(claim, request(claim), told, frames=told)
+    assert first.connection is second.connection is third.connection
+    assert len({first.number, second.number, third.number}) == 3
+    assert room.figure("genlock_gateway_links") == 1
+    await until(lambda: sum(isinstance(event, ChannelOpened) for event in told.events) == 3)
+    assert [one.request.session for one in worker.subscriptions] == [SESSION]
+
+
+async def test_a_subscription_makes_the_link_that_it_needs(room: GatewayRoom, worker: FakeWorker, links: Links) -> None:
+    claim, told = await claimed(room), Told()
+    await links.subscribe(claim, preview(claim), told)
+    await until(lambda: bool(told.events))
+    assert isinstance(told.events[0], ChannelOpened)
+
+
+async def test_a_link_that_nobody_uses_is_closed_after_a_while(
+    room: GatewayRoom, worker: FakeWorker, links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_S", 0.05)
+    claim, told = await claimed(room), Told()
+    one = await links.open(claim, request(claim), told, frames=told)
+    other = await links.open(claim, request(claim), told, frames=told)
+    one.close("no viewer is left")
+    assert not one.connection.closed.done()
+    other.close("no viewer is left")
+    await until(lambda: room.figure("genlock_gateway_links") == 0)
+    assert one.connection.closed.done()
+    assert not any(isinstance(event, LinkDown) for event in told.events), "who left hears nothing more"
+
+
+async def test_whoever_comes_in_time_keeps_the_link(
+    room: GatewayRoom, worker: FakeWorker, links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, told = await claimed(room), Told()
+    one = await links.open(claim, request(claim), told, frames=told)
+    one.close("no viewer is left")
+    link = one._link
+    assert link._idle is not None
+    other = await links.open(claim, request(claim), told, frames=told)
+    assert other.connection is one.connection
+    assert link._idle is None
+
+
+async def test_everybody_on_a_link_hears_once_that_it_is_down(
+    room: GatewayRoom, worker: FakeWorker, links: Links
+) -> None:
+    claim, told = await claimed(room), Told()
+    for _ in range(2):
+        await links.open(claim, request(claim), told, frames=told)
+    await until(lambda: len(told.events) == 2)
+    await worker.kill()
+    await until(lambda: sum(isinstance(event, LinkDown) for event in told.events) == 2)
+    assert room.figure("genlock_gateway_links") == 0
+    with pytest.raises(LinkDown):
+        await links.open(claim, request(claim), told, frames=told)
