@@ -303,3 +303,15 @@ async def test_without_viewers_nothing_is_shown_and_with_them_the_first_frame_of
     samples = metrics.registry.get_sample_value
     assert samples("genlock_gateway_frames_dropped_total", {"reason": "stale-epoch"}) == 1
     assert samples("genlock_gateway_frames_out_total", {"session": "default/demo"}) == 3
+
+
+@pytest.mark.parametrize("preferred", list(Codec))
+async def test_the_sessions_own_codec_is_the_first_that_viewers_are_offered(
+    clock: ManualClock, owner: Owner, audience: Audience, metrics: GatewayMetrics, preferred: Codec
+) -> None:
+    stats = SessionStats("default/demo", frame_rate=16, clock=clock, metrics=metrics)
+    output = SessionOutput(preferred, audience=audience, stats=stats, clock=clock, owner=owner)
+    first, *others = output.fanouts
+    assert first is preferred
+    assert set(others) == set(Codec) - {preferred}
+    output.close()
