@@ -20,6 +20,7 @@ from bench.result import Series, save
 from genlock_cli.profile import Subject, load
 from genlock_core.clock import Clock, SystemClock
 from genlock_worker.engines.contract import CHUNK_FRAMES, Chunk, Engine, Frames, Row, RowResult
+from genlock_worker.engines.stepwise import Stepwise
 from genlock_worker.profiling.measure import Effort, measure
 from genlock_worker.profiling.plan import Combination
 from genlock_worker.profiling.streams import first_pictures, later_pictures, opened
@@ -65,35 +66,34 @@ class Plainly:
 
 def plainly(engine: Engine, combination: Combination, *, clock: Clock, effort: Effort) -> Plainly:
     """One session, each chunk's steps in sequence with batch 1: what one gets without any of this engine's batching."""
-    with opened(engine, combination) as sessions:
+    driven = Stepwise(engine)
+    with opened(driven, combination) as sessions:
         (name,) = sessions
-        first_s = first_frames(engine, combination, [name], clock, together=False)
+        first_s = first_frames(driven, combination, [name], clock, together=False)
         pictures = later_pictures(combination)
         for number in range(1, 1 + FILL_CHUNKS):
-            run_chunk(engine, name, combination.steps, number, pictures)
+            run_chunk(driven, name, number, pictures)
         began_s, done = clock.monotonic(), 0
         while done < effort.chunks or clock.monotonic() - began_s < effort.seconds:
-            run_chunk(engine, name, combination.steps, 1 + FILL_CHUNKS + done, pictures)
+            run_chunk(driven, name, 1 + FILL_CHUNKS + done, pictures)
             done += 1
         return Plainly(done * CHUNK_FRAMES / (clock.monotonic() - began_s), first_s)
 
 
-def run_chunk(engine: Engine, name: str, steps: int, number: int, pictures: Sequence[Frames]) -> None:
+def run_chunk(engine: Stepwise, name: str, number: int, pictures: Sequence[Frames]) -> None:
     """A chunk and its steps, one after the other, until its pictures are there."""
-    engine.feed(name, Chunk(number, pictures[number % len(pictures)]))
-    for step in range(steps):
-        await_pictures(engine.run([Row(name, step, number)]))
+    engine.show(name, Chunk(number, pictures[number % len(pictures)]))
 
 
 def await_pictures(results: Sequence[RowResult]) -> None:
-    """Wait for the pictures of those that have any. Raises RuntimeError for a chunk that cannot be shown."""
+    """Wait for the pictures of those that have any. Raises EngineFailure for a chunk that cannot be shown."""
     for result in results:
-        if result.pictures is not None and result.output is None:
-            raise RuntimeError(f"chunk {result.row.chunk} of {result.row.session} cannot be shown")
+        if result.pictures is not None:
+            result.pictures.result()
 
 
 def first_frames(
-    engine: Engine, combination: Combination, names: Sequence[str], clock: Clock, *, together: bool
+    engine: Stepwise, combination: Combination, names: Sequence[str], clock: Clock, *, together: bool
 ) -> float:
     """Seconds until all of these sessions, whose first chunks are complete, have their first pictures."""
     pictures = first_pictures(combination)
@@ -129,8 +129,9 @@ def shapes(subjects: Subjects) -> list[Combination]:
 def _row(
     batched: Subject, combination: Combination, baseline: Plainly, subjects: Subjects, clock: Clock
 ) -> tuple[str, ...]:
-    with opened(batched.engine, combination) as sessions:
-        first_s = first_frames(batched.engine, combination, list(sessions), clock, together=True)
+    driven = Stepwise(batched.engine)
+    with opened(driven, combination) as sessions:
+        first_s = first_frames(driven, combination, list(sessions), clock, together=True)
     measured = measure(batched.engine, combination, clock=clock, memory=batched.memory, effort=subjects.effort)
     in_all = measured.fps_per_session * combination.sessions
     say(f"{subjects.model} {combination}: {in_all:.2f} frames/s, {in_all / baseline.fps:.2f} of the baseline")
@@ -180,7 +181,7 @@ def restores(subject: Subject, subjects: Subjects, clock: Clock) -> Iterator[tup
     for width, height in subjects.sizes:
         for steps in subjects.steps:
             combination = Combination(width, height, steps, 1)
-            times = [_restore(subject.engine, combination, clock) for _ in range(3)]
+            times = [_restore(Stepwise(subject.engine), combination, clock) for _ in range(3)]
             restore_s, next_s = (median(values) for values in zip(*times, strict=True))
             say(f"{combination}: restored in {restore_s * 1000:.0f} ms")
             yield (
@@ -192,20 +193,20 @@ def restores(subject: Subject, subjects: Subjects, clock: Clock) -> Iterator[tup
             )
 
 
-def _restore(engine: Engine, combination: Combination, clock: Clock) -> tuple[float, float]:
+def _restore(engine: Stepwise, combination: Combination, clock: Clock) -> tuple[float, float]:
     """(seconds to restore, seconds of the next chunk)."""
     with opened(engine, combination) as sessions:
         ((name, settings),) = sessions.items()
         first_frames(engine, combination, [name], clock, together=False)
         pictures = later_pictures(combination)
         for number in range(1, 1 + FILL_CHUNKS):
-            run_chunk(engine, name, combination.steps, number, pictures)
+            run_chunk(engine, name, number, pictures)
         state = engine.snapshot(name)
         engine.close(name)
         began_s = clock.monotonic()
         engine.restore(name, settings, state)
         restored_s = clock.monotonic()
-        run_chunk(engine, name, combination.steps, 1 + FILL_CHUNKS, pictures)
+        run_chunk(engine, name, 1 + FILL_CHUNKS, pictures)
         return restored_s - began_s, clock.monotonic() - restored_s
 
 

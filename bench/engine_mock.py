@@ -13,9 +13,10 @@ import cv2
 from bench.result import Series, Table, save
 from genlock_core.clock import SystemClock
 from genlock_core.media import AccessUnit, Codec, SourcePosition
-from genlock_worker.engines.contract import Chunk, Engine, Row, StreamSettings
+from genlock_worker.engines.contract import Chunk, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
-from genlock_worker.intake.chunks import ChunkFormer, InputChunk, Picture, SourceFrame
+from genlock_worker.engines.stepwise import Stepwise
+from genlock_worker.intake.chunks import ChunkFormer, Picture, SourceFrame
 from genlock_worker.intake.decode import Decoder, fit_frame
 from genlock_worker.intake.pattern import draw
 from genlock_worker.output.encode import Encoder, EncoderSettings, open_encoder
@@ -79,7 +80,7 @@ def decoded(decoder: Decoder, unit: AccessUnit) -> Picture:
 
 def generate(units: list[AccessUnit], steps: int) -> tuple[Stopwatch, int]:
     """The worker's path with `steps` denoising steps; also how many frames came out."""
-    engine = MockEngine("wan2.1-1.3b", StepTiming.instant(), SystemClock(), time.sleep)
+    engine = Stepwise(MockEngine("wan2.1-1.3b", StepTiming.instant(), SystemClock(), time.sleep))
     engine.open(SESSION, StreamSettings(PROMPT, steps, WIDTH, HEIGHT, RATE, seed=7, noise_scale=0.7))
     decoder, former, output = Decoder(Codec.H264), ChunkFormer(frame_rate=RATE), encoder()
     watch, made, index = Stopwatch(), 0, 0
@@ -88,7 +89,7 @@ def generate(units: list[AccessUnit], steps: int) -> tuple[Stopwatch, int]:
         chunks = former.add(frame)
         watch.lap("decode")
         for chunk in chunks:
-            pictures = run_chunk(engine, index, chunk)
+            pictures = list(engine.show(SESSION, Chunk(index, chunk.pixels())))
             index += 1
             watch.lap("paint")
             for picture in pictures:
@@ -96,15 +97,6 @@ def generate(units: list[AccessUnit], steps: int) -> tuple[Stopwatch, int]:
                 made += 1
             watch.lap("encode")
     return watch, made
-
-
-def run_chunk(engine: Engine, index: int, chunk: InputChunk) -> list[Picture]:
-    steps = engine.feed(SESSION, Chunk(index, chunk.pixels()))
-    for step in range(steps):
-        (result,) = engine.run([Row(SESSION, step, index)])
-        if result.output is not None:
-            return list(result.output)
-    raise RuntimeError(f"chunk {index} gave no pictures")
 
 
 def main() -> None:

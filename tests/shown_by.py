@@ -80,11 +80,12 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/preview/test_tap.py": _in("worker", "preview/picture_channel"),
     "worker/profiling/test_measure.py": _in("worker/profiling", "device", "streams"),
     "worker/rows/test_engine_loop.py": _in(
-        "worker/rows", "checkpoint", "listener", "load", "prompt_queue", "residents", "warm_up"
+        "worker/rows", "checkpoint", "engine_client", "listener", "load", "prompt_queue", "warm_up"
     ),
     "worker/session/test_figures.py": _in("worker/session", "reports"),
     "worker/snapshots/test_writer.py": _in("worker", "snapshots/format"),
     "worker/test_worker.py": (*_in("worker", "intake/intake", "output/gateway_channel", "output/output"),),
+    "worker/engines/mock/test_submissions.py": _in("worker/engines/mock", "device"),
     # -- gateway ------------------------------------------------------------------------------------------------------
     "gateway/test_main.py": _in("gateway", "gateway"),
     "gateway/access/test_access.py": _in("gateway", "access/problems"),

@@ -9,7 +9,8 @@ from genlock_cli.main import app
 from genlock_cli.profile import Subject
 from genlock_core.clock import ManualClock
 from genlock_core.sizing.profile import load_profiles
-from genlock_worker.engines.contract import EngineFailure, Row, RowResult, StreamSettings
+from genlock_core.sizing.step_time import StepTime
+from genlock_worker.engines.contract import EngineFailure, Row, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.textures import make_brushes
 
@@ -35,7 +36,7 @@ class Engine(MockEngine):
 
     def __init__(self, *, ends: int | None) -> None:
         self.clock = ManualClock()
-        super().__init__("tiny", StepTiming(0.05, 0.01), self.clock, self.clock.advance, brushes=BRUSHES)
+        super().__init__("tiny", StepTiming(StepTime(0.05, 0.01)), self.clock, self.clock.advance, brushes=BRUSHES)
         self.sessions, self.left = set[str](), ends
 
     def open(self, session: str, settings: StreamSettings) -> None:
@@ -48,12 +49,12 @@ class Engine(MockEngine):
         super().close(session)
         self.sessions.discard(session)
 
-    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+    def submit(self, number: int, rows: Sequence[Row]) -> None:
         if self.left is not None:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
-        return super().run(rows)
+        super().submit(number, rows)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Workers in one process round a real Redis: made, killed without a goodbye, and stopped again."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from genlock_core.clock import SystemClock
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process.tasks import end_tasks
 from genlock_core.spec.session import Resolution, SessionKey, StreamSessionSpec, resolve
-from genlock_worker.engines.contract import Engine
+from genlock_worker.engines.mock.device import Faults
+from genlock_worker.engines.mock.engine import MockEngine
 from genlock_worker.probes.health import WorkerHealth
 from genlock_worker.probes.start_up import StartPhase, StartUp
 from genlock_worker.settings import WorkerSettings
@@ -38,10 +39,13 @@ class House:
         self._redis_url = redis_url
         self._media_root = media_root
 
-    async def start_worker(self, name: str, wrap: Callable[[Engine], Engine] = lambda engine: engine) -> Worker:
+    async def start_worker(self, name: str, *, faults: Faults | None = None) -> Worker:
         settings = worker_settings(name, self._redis_url, media_root=self._media_root)
         clock, metrics = SystemClock(), WorkerMetrics(CollectorRegistry())
-        engine = wrap(make_engine(settings, clock))
+        engine = make_engine(settings, clock)
+        if faults is not None:
+            assert isinstance(engine, MockEngine)
+            engine.faults = faults
         worker = Worker(
             settings,
             store=stores.connect(self._redis_url),

@@ -1,22 +1,24 @@
-"""A worker in simulated time: a fake engine inside the real decisions.
+"""A worker in simulated time: a fake device inside the real decisions.
 
-Chunk former, lanes, scheduler, cost model, step policy and pacer are the real ones. No threads and no sleeping:
-`Simulation.run` moves from event to event.
+Chunk former, the sessions' rows, the readiness rule, scheduler, cost model, step policy and pacer are the real ones. No
+threads and no sleeping: `Simulation.run` moves from event to event.
 """
 
 import heapq
 import random
+from collections import deque
 from dataclasses import dataclass, field
 
 from genlock_core.media import SourcePosition
+from genlock_core.sizing.step_time import StepTime
 from genlock_core.slo.deadlines import is_miss
-from genlock_worker.engines.contract import BatchShape, Row, chunk_frames
+from genlock_worker.engines.contract import BatchShape, DeviceSeconds, Row, StreamSettings, chunk_frames
 from genlock_worker.intake.chunks import ChunkFormer, SourceFrame
 from genlock_worker.output.pacing import PacedFrame, Pacer
-from genlock_worker.rows.approximation import StepPolicy
-from genlock_worker.rows.cost_model import CostModel, LinearCost
-from genlock_worker.rows.lanes import Lane
-from genlock_worker.rows.scheduler import Batch, next_batch
+from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.scheduler import Batch, Wait, next_batch
+from genlock_worker.rows.session_rows import SessionPlan, SessionRows
+from genlock_worker.rows.under_way import BatchUnderWay, UnderWay
 
 
 @dataclass(slots=True)
@@ -50,16 +52,22 @@ class SimSession:
 
 
 class Simulation:
-    """Runs sessions over an engine whose micro-steps truly take `truth.seconds(rows)`, times noise."""
+    """Runs sessions over a device whose batches truly take `truth.seconds(rows)`, times noise.
+
+    `depth` batches may be under way. `eager`: the next batch is submitted as soon as it may be, instead of as late as
+    the device needs it.
+    """
 
     def __init__(
         self,
         sessions: list[SimSession],
         *,
-        truth: LinearCost,
-        prior: LinearCost | None = None,
+        truth: StepTime,
+        prior: StepTime | None = None,
         noise: float = 0.0,
         seed: int = 0,
+        depth: int = 1,
+        eager: bool = False,
     ) -> None:
         self.sessions = {session.name: session for session in sessions}
         self.truth = truth
@@ -68,42 +76,52 @@ class Simulation:
         self.cost = CostModel(prior or truth)
         self.now = 0.0
         self.batches: list[tuple[float, tuple[Row, ...]]] = []
-        self.lanes = {s.name: self._lane(s) for s in sessions}
+        self.rows = {s.name: SessionRows(self._plan(s)) for s in sessions}
         self.formers = {s.name: ChunkFormer(frame_rate=s.frame_rate) for s in sessions}
         self.pacers = {s.name: Pacer(frame_rate=s.frame_rate, deadline_s=s.deadline_s) for s in sessions}
-        self.policies = {
-            s.name: StepPolicy(requested=s.steps, minimum=s.minimum, now_s=0.0) for s in sessions if s.adaptive
-        }
-        self._busy_s = 0.0
+        self.under_way = UnderWay(self.cost)
+        self._depth = depth
+        self._eager = eager
+        self._device_free_s = 0.0
+        self._running: deque[tuple[float, float, int]] = deque()
+        """(when it ends, how long it takes, number) of each batch under way, the oldest first."""
 
     @staticmethod
-    def _lane(session: SimSession) -> Lane:
-        shape = BatchShape("tiny", *session.shape, frames=4)
-        return Lane(
-            session.name,
-            shape=shape,
-            deadline_s=session.deadline_s,
-            steps=session.steps,
-            period_s=1 / session.frame_rate,
-        )
+    def _plan(session: SimSession) -> SessionPlan:
+        width, height = session.shape
+        settings = StreamSettings("", session.steps, width, height, session.frame_rate, seed=0, noise_scale=0.7)
+        minimum = session.minimum if session.adaptive else None
+        return SessionPlan(session.name, "tiny", settings, session.deadline_s, minimum)
 
     def run(self, seconds: float) -> None:
         """Simulate `seconds` more of source time, then let the engine finish what it has."""
         arrivals = self._arrivals(self.now, self.now + seconds)
-        while arrivals or any(lane.candidates() for lane in self.lanes.values()):
+        while arrivals or self._running or any(rows.candidates() for rows in self.rows.values()):
             while arrivals and arrivals[0][0] <= self.now:
                 self._frame(*heapq.heappop(arrivals))
+            while self._running and self._running[0][0] <= self.now:
+                self._collect(*self._running.popleft())
             self._decide_steps()
-            candidates = [c for lane in self.lanes.values() for c in lane.candidates()]
-            expected = [a for lane in self.lanes.values() if (a := lane.expected()) is not None]
-            decision = next_batch(
-                candidates, self.cost, self.now, expected=expected if arrivals else [], load=self._load()
-            )
+            decision = self._choose(may_hold=bool(arrivals))
             if isinstance(decision, Batch):
-                self._run_batch(decision)
-            else:
-                times = [t for t in (decision.until_s, arrivals[0][0] if arrivals else None) if t is not None]
-                self.now = max(self.now, min(times, default=self.now))
+                self._submit(decision)
+                continue
+            times = [decision.until_s, arrivals[0][0] if arrivals else None, *(end for end, _, _ in self._running)]
+            self.now = max(self.now, min((at for at in times if at is not None), default=self.now))
+
+    def _choose(self, *, may_hold: bool) -> Batch | Wait:
+        if len(self.under_way) >= self._depth:
+            return Wait(None)
+        candidates = [candidate for rows in self.rows.values() for candidate in rows.candidates()]
+        expected = [arrival for rows in self.rows.values() if (arrival := rows.expected()) is not None]
+        return next_batch(
+            candidates,
+            self.cost,
+            self.now,
+            expected=expected if may_hold else [],
+            load=self._load(),
+            free_s=0.0 if self._eager else self.under_way.free_s,
+        )
 
     def _arrivals(self, start: float, end: float) -> list[tuple[float, int, str, int]]:
         events = []
@@ -121,47 +139,51 @@ class Simulation:
         frame = SourceFrame(SourcePosition(1, capture_us), None, now)
         for chunk in self.formers[name].add(frame):
             session.offered += len(chunk.frames)
-            loss = self.lanes[name].loss
-            session.dropped += self.lanes[name].offer(chunk)
-            if self.lanes[name].loss > loss and name in self.policies:
-                self.policies[name].trouble(self.now)
+            session.dropped += self.rows[name].offer(chunk)
 
     def stream_load(self, extra_rows: int = 0) -> float:
         """The load if every session's steps shared one forward per chunk."""
-        rows = sum(lane.steps for lane in self.lanes.values()) + extra_rows
+        rows = sum(rows.next_steps for rows in self.rows.values()) + extra_rows
         shape = BatchShape("tiny", 832, 480, 4)
         period = min(chunk_frames(1) / s.frame_rate for s in self.sessions.values())
         return self.cost.seconds(shape, rows) / period
 
     def _decide_steps(self) -> None:
-        for name, policy in self.policies.items():
-            if self.lanes[name].waiting is not None:
-                self.lanes[name].steps = policy.decide(self.now, load_with_one_more=self.stream_load(1))
+        for rows in self.rows.values():
+            if rows.policy is not None and rows.waiting is not None:
+                rows.policy.decide(rows.ceiling, self.now, load_with_one_more=self.stream_load(1))
 
     def _load(self) -> float:
-        return min(1.0, self._busy_s / self.now) if self.now > 0 else 0.0
+        return min(1.0, self.under_way.busy_s / self.now) if self.now > 0 else 0.0
 
-    def _run_batch(self, batch: Batch) -> None:
+    def _submit(self, batch: Batch) -> None:
         for row in batch.rows:
-            lane = self.lanes[row.session]
-            if row.chunk == lane.next_chunk:
-                lane.begin(lane.steps)
-                self.sessions[row.session].steps_run.append((self.now, lane.steps))
+            rows = self.rows[row.session]
+            if row.chunk == rows.next_chunk:
+                self.sessions[row.session].steps_run.append((self.now, rows.begin().steps))
+            rows.submitted(row, self.now)
         seconds = self.truth.seconds(len(batch.rows)) * max(0.1, 1 + self.random.gauss(0, self.noise))
-        self.now += seconds
-        self._busy_s += seconds
-        self.cost.observe(batch.shape, len(batch.rows), seconds)
+        self._device_free_s = max(self.now, self._device_free_s) + seconds
+        number = self.under_way.next_number()
+        self.under_way.add(BatchUnderWay(number, batch.rows, {}, batch.shape, 0), self.now)
+        self._running.append((self._device_free_s, seconds, number))
+
+    def _collect(self, _: float, seconds: float, number: int) -> None:
+        batch = self.under_way.take(number, self.now)
+        assert batch is not None
+        self.under_way.learn(batch, DeviceSeconds(rows=seconds), decoded=0)
         self.batches.append((self.now, batch.rows))
         for row in batch.rows:
-            if (in_flight := self.lanes[row.session].done(row)) is not None:
-                self._finished(row.session, in_flight.index, in_flight.complete_s)
+            rows = self.rows[row.session]
+            chunk = rows.collected(row)
+            if chunk.is_complete:
+                rows.shown(chunk, self.now, since_s=self.now)
+                self._finished(row.session, chunk.index, chunk.complete_s)
 
     def _finished(self, name: str, chunk: int, complete_s: float) -> None:
         session = self.sessions[name]
         session.chunks.append(chunk)
         session.latencies.append(self.now - complete_s)
-        if self.now > complete_s + session.deadline_s and name in self.policies:
-            self.policies[name].trouble(self.now)
         session.frames += self.pacers[name].schedule(
             complete_s=complete_s, ready_s=self.now, frames=chunk_frames(chunk)
         )

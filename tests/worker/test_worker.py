@@ -17,7 +17,8 @@ from genlock_core.media import Codec
 from genlock_core.spec.session import Phase
 from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
-from genlock_worker.engines.contract import Engine, EngineFailure, Row, RowResult
+from genlock_worker.engines.contract import Row
+from genlock_worker.engines.mock.device import DeviceLost, Faults
 from genlock_worker.intake.pattern import draw
 from genlock_worker.session.live_session import End, State
 from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
@@ -29,29 +30,26 @@ def shown_after(viewer: Viewer) -> After:
     return After(run=last.run, capture_us=last.unit.capture_us)
 
 
-class Faulty:
-    """An engine that does as another one does, except when told to fail or to hang."""
+class Faulty(Faults):
+    """A device that fails or hangs when it is told to."""
 
-    def __init__(self, inner: Engine) -> None:
-        self._inner = inner
+    def __init__(self) -> None:
         self.fail_next: str | None = None
         self.broken = False
         self.hang = threading.Event()
         self.go_on = threading.Event()
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+    def begins(self, number: int, rows: Sequence[Row]) -> None:
         if self.hang.is_set():
             self.go_on.wait(30)
         if self.broken:
-            raise RuntimeError("the device is lost")
-        failing = [row.session for row in rows if row.session.partition("@")[0] == self.fail_next]
-        if failing:
-            self.fail_next = None
-            raise EngineFailure(failing[0], "NaN in row 0")
-        return self._inner.run(rows)
+            raise DeviceLost("the device is lost")
+
+    def verdict(self, row: Row) -> str | None:
+        if row.session.partition("@")[0] != self.fail_next:
+            return None
+        self.fail_next = None
+        return "NaN in row 0"
 
 
 async def test_published_frames_come_back_generated_in_order(
@@ -315,13 +313,8 @@ async def test_a_session_that_is_moved_to_and_fro_goes_on(
 async def test_a_session_that_one_worker_cannot_run_goes_on_in_another(
     home: House, gateway: FakeGateway, publisher: Publisher
 ) -> None:
-    engines: list[Faulty] = []
-
-    def wrap(engine: Engine) -> Engine:
-        engines.append(Faulty(engine))
-        return engines[-1]  # type: ignore[return-value]
-
-    first = await home.start_worker("w0", wrap)
+    faults = Faulty()
+    first = await home.start_worker("w0", faults=faults)
     await home.session()
     claim = await home.claims.claim(SESSION)
     viewer = await gateway.open(first.address, SESSION, claim.epoch, publisher=True)
@@ -329,7 +322,7 @@ async def test_a_session_that_one_worker_cannot_run_goes_on_in_another(
     await until(lambda: viewer.reports and viewer.reports[-1].snapshot.chunk > 0, "a snapshot")
     digest = viewer.reports[-1].sink_digest
     second = await home.start_worker("w1")
-    engines[0].broken = True
+    faults.broken = True
     await until(lambda: SESSION in second.agent.sessions, "the other worker to have it")
     epoch = second.agent.sessions[SESSION].epoch
     again = await gateway.open(second.address, SESSION, epoch, publisher=True, after=shown_after(viewer))
@@ -340,18 +333,13 @@ async def test_a_session_that_one_worker_cannot_run_goes_on_in_another(
 
 
 async def test_a_stuck_engine_stops_the_progress_and_nothing_else(home: House, gateway: FakeGateway) -> None:
-    engines: list[Faulty] = []
-
-    def wrap(engine: Engine) -> Engine:
-        engines.append(Faulty(engine))
-        return engines[0]  # type: ignore[return-value]
-
-    worker = await home.start_worker("w0", wrap)
+    faults = Faulty()
+    worker = await home.start_worker("w0", faults=faults)
     await home.session(source={"type": "testPattern"})
     claim = await home.claims.claim(SESSION)
     viewer = await gateway.open(worker.address, SESSION, claim.epoch)
     await until(lambda: len(viewer.media) > 4, "frames")
-    engines[0].hang.set()
+    faults.hang.set()
     await until(lambda: gateway.link_of(viewer).silent_s > 0.6, "silence on the link")
     stuck = worker.engine_loop.progress
     view = await home.claims.worker("w0")
@@ -361,19 +349,14 @@ async def test_a_stuck_engine_stops_the_progress_and_nothing_else(home: House, g
     later = await home.claims.worker("w0")
     assert later is not None
     assert later.heartbeat_age_ms > 500
-    engines[0].hang.clear()
-    engines[0].go_on.set()
+    faults.hang.clear()
+    faults.go_on.set()
     await until(lambda: gateway.link_of(viewer).silent_s < 0.3, "progress again")
 
 
 async def test_a_failed_row_resets_its_session_alone(home: House, gateway: FakeGateway) -> None:
-    engines: list[Faulty] = []
-
-    def wrap(engine: Engine) -> Engine:
-        engines.append(Faulty(engine))
-        return engines[0]  # type: ignore[return-value]
-
-    worker = await home.start_worker("w0", wrap)
+    faults = Faulty()
+    worker = await home.start_worker("w0", faults=faults)
     viewers = []
     for name in (SESSION, "default/other"):
         await home.session(name, source={"type": "testPattern"})
@@ -381,8 +364,8 @@ async def test_a_failed_row_resets_its_session_alone(home: House, gateway: FakeG
         viewers.append(await gateway.open(worker.address, name, claim.epoch))
     await until(lambda: all(len(viewer.reports) > 1 and viewer.reports[-1].chunk > 3 for viewer in viewers), "chunks")
     digest = viewers[0].reports[-1].sink_digest
-    engines[0].fail_next = SESSION
-    await until(lambda: engines[0].fail_next is None, "the failure")
+    faults.fail_next = SESSION
+    await until(lambda: faults.fail_next is None, "the failure")
     counts = [len(viewer.media) for viewer in viewers]
     await until(
         lambda: all(len(viewer.media) > count + 12 for viewer, count in zip(viewers, counts, strict=True)),

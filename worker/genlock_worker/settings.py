@@ -75,6 +75,7 @@ class WorkerSettings:
     metrics_host: str = option(values.text(r"\S+", must_be="one word"), "127.0.0.1", "host of probes and metrics")
     drain_timeout_s: float = option(values.duration(), "60s", "how long SIGTERM may take to move the sessions")
     instant: bool = option(values.switch(), "no", "mock engine: as fast as it paints, without a model's timing")
+    batches: int = option(values.whole(1, 4), "1", "mock engine: how many batches may be under way at once")
     log: LogSettings = section(LogSettings)
     diffusion: DiffusionSettings = section(DiffusionSettings, "the diffusion engine")
     """What the diffusion engine alone looks at."""

@@ -33,6 +33,7 @@ from genlock_worker.preview.taps import PreviewTaps
 from genlock_worker.probes.health import Serving, WorkerHealth
 from genlock_worker.probes.start_up import StartPhase
 from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.prior import mock_timing, prior_cost, warm_up_settings
 from genlock_worker.session.opening import Services
@@ -115,6 +116,8 @@ class Worker:
             loop=asyncio.get_running_loop(),
         )
         self._ending.push_async_callback(self.engine_loop.stop)
+        self.engine_client = EngineClient(self.engine_loop)
+        self._ending.callback(self.engine_client.stop)
         await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings(settings))
         if self.engine_loop.crashed.done():
             raise WorkerStopped(f"the engine cannot run: {self.engine_loop.crashed.result()}")
@@ -158,7 +161,7 @@ class Worker:
 
     async def _services(self) -> Services:
         return Services(
-            engine=self.engine_loop,
+            engine=self.engine_client,
             claims=self._claims,
             control=ControlStream(self._store),
             snapshots=SnapshotStore(self._store, max_bytes=MAX_SNAPSHOT_BYTES),
@@ -216,6 +219,7 @@ def make_engine(settings: WorkerSettings, clock: Clock) -> Engine:
         model=settings.model,
         clock=clock,
         devices=settings.devices,
+        depth=settings.batches,
         timing=lambda: mock_timing(settings),
         diffusion=settings.diffusion,
     )

@@ -15,12 +15,36 @@ DIFFUSION = parse_settings([], {}).diffusion
 
 def test_engines_are_made_by_name() -> None:
     made = create_engine(
-        "mock", model="wan", devices=2, timing=StepTiming.instant, clock=ManualClock(), diffusion=DIFFUSION
+        "mock", model="wan", devices=1, timing=StepTiming.instant, clock=ManualClock(), diffusion=DIFFUSION
     )
-    assert (made.model, made.devices) == ("wan", 2)
+    assert (made.model, made.devices, made.depth) == ("wan", 1, 1)
+    made.stop()
     with pytest.raises(ValueError, match="no engine called 'warp'; use one of: mock, diffusion"):
         create_engine(
             "warp", model="wan", devices=2, timing=StepTiming.instant, clock=ManualClock(), diffusion=DIFFUSION
+        )
+
+
+def test_the_mock_stands_for_what_it_is_told() -> None:
+    made = create_engine(
+        "mock",
+        model="wan",
+        devices=4,
+        depth=3,
+        timing=StepTiming.instant,
+        clock=ManualClock(),
+        diffusion=DIFFUSION,
+    )
+    assert (made.devices, made.depth) == (4, 3)
+    made.stop()
+
+
+@pytest.mark.parametrize("depth", [0, 5])
+def test_a_depth_that_the_mock_cannot_have_is_refused(depth: int) -> None:
+    clock = ManualClock()
+    with pytest.raises(ValueError, match=f"1 to 4 batches may be under way, not {depth}"):
+        create_engine(
+            "mock", model="wan", devices=1, depth=depth, timing=StepTiming.instant, clock=clock, diffusion=DIFFUSION
         )
 
 

@@ -3,9 +3,12 @@ from collections.abc import Sequence
 import pytest
 
 from genlock_core.clock import ManualClock
-from genlock_worker.engines.contract import Chunk, EngineFailure, Row, RowResult, StreamSettings
+from genlock_core.sizing.step_time import StepTime
+from genlock_worker.engines.contract import Chunk, EngineFailure, Fed, Row, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
+from genlock_worker.engines.mock.device import DeviceLost, Faults
 from genlock_worker.engines.mock.textures import make_brushes
+from genlock_worker.engines.stepwise import BatchLost
 from genlock_worker.profiling.measure import CATCH_UP_S, Effort, Measurement, Skipped, measure, measure_all
 from genlock_worker.profiling.plan import Combination, combinations, parse_resolution
 
@@ -32,7 +35,7 @@ class SmallEngine(MockEngine):
     """Has a place for so many rows; watches that sessions are closed and that no prompt is used unprepared."""
 
     def __init__(self, clock: ManualClock, *, rows: int = 64) -> None:
-        super().__init__("tiny", StepTiming(BASE_S, ROW_S), clock, clock.advance, brushes=BRUSHES)
+        super().__init__("tiny", StepTiming(StepTime(BASE_S, ROW_S)), clock, clock.advance, brushes=BRUSHES)
         self.rows_free = rows
         self.open_sessions = dict[str, int]()
         self.prepared = set[str]()
@@ -53,9 +56,9 @@ class SmallEngine(MockEngine):
         super().close(session)
         self.rows_free += self.open_sessions.pop(session, 0)
 
-    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+    def submit(self, number: int, rows: Sequence[Row]) -> None:
         self.batches.append(len(rows))
-        return super().run(rows)
+        super().submit(number, rows)
 
 
 def one(steps: int, sessions: int) -> Combination:
@@ -99,8 +102,8 @@ def test_no_session_is_left_behind_also_when_it_fails() -> None:
 
 def test_fewer_steps_than_asked_for_are_no_measurement() -> None:
     class Short(SmallEngine):
-        def feed(self, session: str, chunk: Chunk) -> int:
-            return super().feed(session, chunk) - 1
+        def feed(self, session: str, chunk: Chunk, *, steps: int) -> Fed:
+            return super().feed(session, chunk, steps=steps - 1)
 
     clock = ManualClock()
     with pytest.raises(EngineFailure, match="1 steps instead of 2"):
@@ -130,9 +133,20 @@ def test_what_does_not_fit_is_skipped_with_all_that_need_as_much() -> None:
     assert [is_known for _, is_known in told] == [False, True, True, True, True]
 
 
+def test_a_batch_that_the_device_loses_is_not_taken_for_a_lack_of_memory() -> None:
+    class Lost(Faults):
+        def begins(self, number: int, rows: Sequence[Row]) -> None:
+            raise DeviceLost("the bus is gone")
+
+    clock = ManualClock()
+    engine = MockEngine("tiny", StepTiming.instant(), clock, clock.advance, brushes=BRUSHES, faults=Lost())
+    with pytest.raises(BatchLost, match="the bus is gone"):
+        list(measure_all(engine, [one(1, 1)], clock=clock, memory=Known(), effort=EFFORT, begins=lambda *_: None))
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     class Broken(SmallEngine):
-        def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        def submit(self, number: int, rows: Sequence[Row]) -> None:
             raise RuntimeError("a bug")
 
     clock = ManualClock()

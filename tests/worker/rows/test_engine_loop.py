@@ -1,8 +1,7 @@
 """The engine's thread: rows of all sessions, changes, resets, and a progress that tells the truth."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -13,125 +12,23 @@ from prometheus_client import CollectorRegistry
 from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import (
     Change,
-    Chunk,
     EngineFailure,
     EngineMemory,
-    EngineState,
-    Frames,
-    Row,
-    RowResult,
     StreamSettings,
     chunk_frames,
 )
 from genlock_worker.intake.chunks import InputChunk, SourceFrame
-from genlock_worker.rows.cost_model import CostModel, LinearCost
-from genlock_worker.rows.engine_loop import LONGEST_DECODE_S, EngineLoop
+from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.engine_client import EngineClient
+from genlock_worker.rows.engine_loop import EngineLoop
+from genlock_worker.rows.generation import MAX_FAILURES, MAX_RESTORES
 from genlock_worker.rows.listener import GeneratedChunk
-from genlock_worker.rows.micro_steps import MAX_FAILURES, MAX_RESTORES
-from genlock_worker.rows.residents import SessionPlan
+from genlock_worker.rows.session_rows import SessionPlan
 from tests.worker.gateway import until
-
-
-@dataclass(slots=True)
-class TinyEngine:
-    """Generates what it was given; remembers everything that it was told."""
-
-    model: str = "tiny"
-    devices: int = 1
-    most_rows: int | None = None
-    steps: dict[str, int] = field(default_factory=dict)
-    fed: dict[tuple[str, int], Chunk] = field(default_factory=dict)
-    last: dict[str, int] = field(default_factory=dict)
-    changes: list[tuple[str, Change]] = field(default_factory=list)
-    taken: list[tuple[Row, ...]] = field(default_factory=list)
-    """What it was given to run; in `batches` it is once it has run."""
-    batches: list[tuple[Row, ...]] = field(default_factory=list)
-    failures: list[Exception] = field(default_factory=list)
-    unusable: bool = False
-    poison: str = ""
-    running: threading.Event = field(default_factory=threading.Event)
-    encoding: threading.Event = field(default_factory=threading.Event)
-    prepared: list[str] = field(default_factory=list)
-    unspeakable: str = ""
-    most_steps: int = 4
-    progress: int = 0
-    memory: EngineMemory | None = None
-    refusals: int = 0
-    """Sessions that it will not open."""
-    sizes: int | None = None
-    """What each step takes, if it counts."""
-    undecoded: Future[Frames] | None = None
-    """The pictures of what runs next, if they come later."""
-
-    def __post_init__(self) -> None:
-        self.running.set()
-        self.encoding.set()
-
-    def session_memory(self, session: str) -> int | None:
-        return self.sizes and self.sizes * self.steps[session]
-
-    def prepare(self, prompt: str) -> None:
-        self.prepared.append(prompt)
-        self.encoding.wait(20)
-        if prompt == self.unspeakable:
-            raise RuntimeError("no such words")
-
-    def open(self, session: str, settings: StreamSettings) -> None:
-        if session in self.steps:
-            raise ValueError(f"{session} is open")
-        if self.refusals:
-            self.refusals -= 1
-            raise EngineFailure(session, "no memory")
-        self.steps[session], self.last[session] = settings.steps, -1
-
-    def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
-        if self.unusable:
-            raise EngineFailure(session, "the state is damaged")
-        self.steps[session], self.last[session] = settings.steps, state.chunk
-
-    def close(self, session: str) -> None:
-        self.steps.pop(session, None)
-
-    @property
-    def wanted(self) -> list[tuple[str, Change]]:
-        """The changes that users asked for: steps come with the chunks."""
-        return [(session, change) for session, change in self.changes if change.steps is None]
-
-    def apply(self, session: str, change: Change) -> None:
-        self.changes.append((session, change))
-        self.steps[session] = min(self.most_steps, change.steps or self.steps[session])
-
-    def feed(self, session: str, chunk: Chunk) -> int:
-        assert chunk.index == self.last[session] + 1
-        self.last[session] = chunk.index
-        self.fed[session, chunk.index] = chunk
-        return self.steps[session]
-
-    def steps_in_use(self, session: str) -> int:
-        return self.steps[session]
-
-    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
-        self.taken.append(tuple(rows))
-        self.running.wait(20)
-        if self.failures:
-            raise self.failures.pop(0)
-        if self.poison in {row.session for row in rows}:
-            raise RuntimeError("illegal memory access")
-        self.batches.append(tuple(rows))
-        if self.undecoded is not None:
-            return [RowResult(row, self.undecoded) for row in rows]
-        return [RowResult.shown(row, self._output(row)) for row in rows]
-
-    def _output(self, row: Row) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
-        return self.fed[row.session, row.chunk].frames if row.step == self.steps[row.session] - 1 else None
-
-    def snapshot(self, session: str) -> EngineState:
-        return EngineState(self.last[session], {}, {}, {})
-
-    def sink_digest(self, session: str) -> str:
-        return "digest"
+from tests.worker.rows.tiny_engine import TinyEngine
 
 
 @dataclass(slots=True)
@@ -182,17 +79,18 @@ class Rig:
         self.loop = EngineLoop(
             self.engine,
             clock=self.clock,
-            cost=CostModel(LinearCost(0.001, 0.001)),
+            cost=CostModel(StepTime(0.001, 0.001)),
             metrics=self.metrics,
             loop=asyncio.get_running_loop(),
         )
+        self.client = EngineClient(self.loop)
         self.told: Mapping[str, Told] = {}
 
     async def open(self, *sessions: str, steps: int = 2) -> None:
         self.told = {name: Told() for name in sessions}
         for name in sessions:
             settings = StreamSettings("oil", steps, 64, 64, 16, seed=1, noise_scale=0.7)
-            await self.loop.open(SessionPlan(name, "tiny", settings, 0.5, None), self.told[name])
+            await self.client.open(SessionPlan(name, "tiny", settings, 0.5, None), self.told[name])
 
     async def open_again(self, session: str) -> None:
         """With a prompt that was never prepared before, while nothing is being prepared."""
@@ -203,7 +101,7 @@ class Rig:
         picture = np.full((64, 64, 3), value, np.uint8)
         now_s = SystemClock().monotonic()
         frames = [SourceFrame(SourcePosition(1, 10 * index + i), picture, now_s) for i in range(chunk_frames(index))]
-        return self.loop.offer(session, InputChunk(tuple(frames), now_s))
+        return self.client.offer(session, InputChunk(tuple(frames), now_s))
 
     async def turns(self) -> None:
         """The engine's loop goes round a few times."""
@@ -223,7 +121,9 @@ async def rig() -> AsyncIterator[Rig]:
     yield made
     made.engine.running.set()
     made.engine.encoding.set()
+    made.client.stop()
     await made.loop.stop()
+    assert made.engine.stopped
 
 
 async def test_chunks_pass_every_step_and_come_out_in_order(rig: Rig) -> None:
@@ -235,7 +135,7 @@ async def test_chunks_pass_every_step_and_come_out_in_order(rig: Rig) -> None:
         (step, chunk) for chunk in range(4) for step in range(3)
     ]
     assert rig.told["a"].chunks[-1].checkpoint.source == SourcePosition(1, 33)
-    assert await rig.loop.is_idle("a")
+    assert await rig.client.is_idle("a")
 
 
 async def test_sessions_that_wait_together_share_a_forward(rig: Rig) -> None:
@@ -248,19 +148,6 @@ async def test_sessions_that_wait_together_share_a_forward(rig: Rig) -> None:
     rig.engine.running.set()
     await until(lambda: all(told.chunks for told in rig.told.values()), "all three")
     assert {row.session for row in rig.engine.batches[-1]} == {"b", "c"}
-
-
-async def test_no_forward_has_more_rows_than_the_engine_can_batch(rig: Rig) -> None:
-    rig.engine.most_rows = 2
-    await rig.open("a", "b", "c", "d", steps=1)
-    rig.engine.running.clear()
-    rig.offer("a", 0)
-    await until(lambda: rig.engine.taken, "a forward of the first alone")
-    for session in ("b", "c", "d"):
-        rig.offer(session, 0)
-    rig.engine.running.set()
-    await until(lambda: all(told.chunks for told in rig.told.values()), "all four")
-    assert [len(batch) for batch in rig.engine.batches] == [1, 2, 1]
 
 
 async def test_a_stuck_engine_keeps_one_chunk_and_stops_the_progress(rig: Rig) -> None:
@@ -279,22 +166,21 @@ async def test_a_stuck_engine_keeps_one_chunk_and_stops_the_progress(rig: Rig) -
     assert rig.told["a"].chunks[-1].frames[0, 0, 0, 0] == 29, "the newest input, not the oldest"
 
 
-async def test_a_decoder_that_hangs_stops_the_progress_and_a_slow_one_does_not(rig: Rig) -> None:
+async def test_a_decoder_that_hangs_stops_the_progress_and_one_that_works_does_not(rig: Rig) -> None:
     await rig.open("a", steps=1)
     rig.engine.undecoded = Future()
     rig.offer("a", 0)
     await until(lambda: rig.engine.batches, "the forward")
-    before = rig.loop.progress
-    await until(lambda: rig.loop.progress >= before + 3, "progress while pictures may still come")
-    rig.clock.ahead_s = LONGEST_DECODE_S
     await rig.turns()
     stuck = rig.loop.progress
     await rig.turns()
     assert rig.loop.progress == stuck
-    assert not await rig.loop.is_idle("a")
+    rig.engine.progress += 1
+    assert rig.loop.progress == stuck + 1, "a part that the device has finished"
+    assert not await rig.client.is_idle("a")
     rig.engine.undecoded.set_result(np.zeros((5, 64, 64, 3), np.uint8))
-    await until(lambda: rig.loop.progress > stuck and rig.told["a"].chunks, "the pictures, and progress")
-    assert await rig.loop.is_idle("a")
+    await until(lambda: rig.loop.progress > stuck + 1 and rig.told["a"].chunks, "the pictures, and progress")
+    assert await rig.client.is_idle("a")
 
 
 async def test_pictures_that_cannot_be_shown_reset_their_session(rig: Rig) -> None:
@@ -334,7 +220,7 @@ async def test_a_session_is_told_what_it_takes_of_the_memory_when_that_changes(r
     await rig.open("a", steps=2)
     await until(lambda: rig.told["a"].memories == [200], "what it takes from the start")
     await rig.generate("a", 0)
-    rig.loop.apply("a", Change(steps=3))
+    rig.client.apply("a", Change(steps=3))
     await rig.generate("a", 1)
     await until(lambda: rig.told["a"].memories == [200, 300], "what another step takes")
 
@@ -344,8 +230,8 @@ async def test_a_session_that_is_reset_begins_anew_and_keeps_what_its_user_wants
     for index in range(3):
         await rig.generate("a", index)
         await rig.generate("b", index)
-    rig.loop.apply("a", Change(steps=2, noise_scale=0.3))
-    rig.loop.apply("a", Change(prompt="oil", reset="7-0"))
+    rig.client.apply("a", Change(steps=2, noise_scale=0.3))
+    rig.client.apply("a", Change(prompt="oil", reset="7-0"))
     await until(lambda: rig.told["a"].fresh_starts, "the fresh start")
     await rig.generate("a", 0)
     assert (rig.told["a"].fresh_starts, rig.told["a"].resets) == (["7-0"], [])
@@ -364,7 +250,7 @@ async def test_a_fresh_start_that_fails_goes_back_to_nothing_older(rig: Rig) -> 
     await rig.generate("a", 0)
     await rig.generate("a", 1)
     rig.engine.refusals = 1
-    rig.loop.apply("a", Change(prompt="oil", reset="7-0"))
+    rig.client.apply("a", Change(prompt="oil", reset="7-0"))
     await until(lambda: rig.told["a"].resets, "the failure")
     assert (rig.told["a"].fresh_starts, rig.told["a"].restored) == (["7-0"], [False])
     await rig.generate("a", 0)
@@ -374,7 +260,7 @@ async def test_the_steps_that_a_session_is_told_are_those_that_run(rig: Rig) -> 
     await rig.open("a", steps=2)
     await rig.generate("a", 0)
     rig.engine.most_steps = 3
-    rig.loop.apply("a", Change(steps=4))
+    rig.client.apply("a", Change(steps=4))
     await rig.generate("a", 1)
     assert (rig.told["a"].steps[0], rig.told["a"].steps[-1]) == (2, 3)
 
@@ -425,11 +311,11 @@ async def test_a_checkpoint_that_the_engine_refuses_is_no_reason_to_fail(rig: Ri
     await rig.open("a", steps=1)
     await rig.generate("a", 0)
     checkpoint = rig.told["a"].chunks[-1].checkpoint
-    rig.loop.close("a")
+    rig.client.close("a")
     rig.engine.unusable = True
     settings = StreamSettings("oil", 1, 64, 64, 16, seed=1, noise_scale=0.7)
     plan = SessionPlan("a", "tiny", settings, 0.5, None)
-    assert await rig.loop.open(plan, rig.told["a"], checkpoint=checkpoint) is False
+    assert await rig.client.open(plan, rig.told["a"], checkpoint=checkpoint) is False
     await rig.generate("a", 0)
 
 
@@ -458,7 +344,7 @@ async def test_a_session_that_fails_again_and_again_is_given_up(rig: Rig) -> Non
 async def test_changes_reach_the_engine_before_the_next_chunk(rig: Rig) -> None:
     await rig.open("a", steps=1)
     await rig.generate("a", 0)
-    rig.loop.apply("a", Change(prompt="neon", steps=3))
+    rig.client.apply("a", Change(prompt="neon", steps=3))
     await until(lambda: ("a", Change(prompt="neon")) in rig.engine.changes, "the prompt")
     await rig.generate("a", 1)
     assert rig.told["a"].chunks[-1].chunk.steps == 3
@@ -468,7 +354,7 @@ async def test_nobody_waits_while_a_prompt_is_prepared(rig: Rig) -> None:
     await rig.open("a", "b", steps=1)
     await rig.generate("a", 0)
     rig.engine.encoding.clear()
-    rig.loop.apply("a", Change(prompt="neon"))
+    rig.client.apply("a", Change(prompt="neon"))
     await until(lambda: "neon" in rig.engine.prepared, "the preparation")
     before = rig.loop.progress
     await rig.generate("b", 0)
@@ -482,10 +368,10 @@ async def test_nobody_waits_while_a_prompt_is_prepared(rig: Rig) -> None:
 async def test_changes_keep_their_order_behind_a_prompt_that_is_prepared(rig: Rig) -> None:
     await rig.open("a", "b", steps=1)
     rig.engine.encoding.clear()
-    rig.loop.apply("a", Change(prompt="neon", noise_scale=0.5))
+    rig.client.apply("a", Change(prompt="neon", noise_scale=0.5))
     for change in (Change(noise_scale=0.6), Change(prompt="ink"), Change(prompt="gouache"), Change(noise_scale=0.7)):
-        rig.loop.apply("a", change)
-    rig.loop.apply("b", Change(noise_scale=0.8))
+        rig.client.apply("a", change)
+    rig.client.apply("b", Change(noise_scale=0.8))
     await until(lambda: len(rig.engine.wanted) == 1, "the change of the other session")
     rig.engine.encoding.set()
     await until(lambda: len(rig.engine.wanted) == 3, "all changes")
@@ -500,7 +386,7 @@ async def test_changes_keep_their_order_behind_a_prompt_that_is_prepared(rig: Ri
 async def test_a_prompt_that_cannot_be_prepared_leaves_the_old_one(rig: Rig) -> None:
     await rig.open("a", steps=1)
     rig.engine.unspeakable = "neon"
-    rig.loop.apply("a", Change(prompt="neon", noise_scale=0.5))
+    rig.client.apply("a", Change(prompt="neon", noise_scale=0.5))
     await until(lambda: bool(rig.engine.wanted), "the rest of the change")
     assert rig.engine.wanted == [("a", Change(noise_scale=0.5))]
     await rig.generate("a", 0)
@@ -510,26 +396,26 @@ async def test_a_session_whose_prompt_cannot_be_prepared_is_not_opened(rig: Rig)
     rig.engine.unspeakable = "oil"
     with pytest.raises(EngineFailure, match="no such words"):
         await rig.open("a")
-    assert rig.engine.steps == {}
+    assert rig.engine.open_sessions == {}
 
 
 async def test_a_session_that_is_closed_while_its_prompt_is_prepared_is_never_opened(rig: Rig) -> None:
     rig.engine.encoding.clear()
     opening = asyncio.create_task(rig.open("a"))
     await until(lambda: "oil" in rig.engine.prepared, "the preparation")
-    rig.loop.close("a")
+    rig.client.close("a")
     rig.engine.encoding.set()
     with pytest.raises(EngineFailure, match="closed"):
         await opening
-    assert rig.engine.steps == {}
+    assert rig.engine.open_sessions == {}
 
 
 async def test_a_change_of_a_session_that_is_closed_meanwhile_comes_to_nothing(rig: Rig) -> None:
     await rig.open("a", steps=1)
     rig.engine.encoding.clear()
-    rig.loop.apply("a", Change(prompt="neon"))
+    rig.client.apply("a", Change(prompt="neon"))
     await until(lambda: "neon" in rig.engine.prepared, "the preparation")
-    rig.loop.close("a")
+    rig.client.close("a")
     await rig.open_again("a")
     assert rig.engine.wanted == []
     await rig.generate("a", 0)
@@ -539,11 +425,11 @@ async def test_a_session_goes_on_from_its_checkpoint_before_another_prompt_is_pr
     await rig.open("a", steps=1)
     await rig.generate("a", 0)
     checkpoint = rig.told["a"].chunks[-1].checkpoint
-    rig.loop.close("a")
+    rig.client.close("a")
     rig.engine.encoding.clear()
     settings = StreamSettings("neon", 1, 64, 64, 16, seed=1, noise_scale=0.7)
     plan = SessionPlan("a", "tiny", settings, 0.5, None)
-    assert await rig.loop.open(plan, rig.told["a"], checkpoint=checkpoint) is True
+    assert await rig.client.open(plan, rig.told["a"], checkpoint=checkpoint) is True
     await rig.generate("a", 1)
     rig.engine.encoding.set()
     await until(lambda: ("a", Change(prompt="neon")) in rig.engine.wanted, "the prompt that was wanted")
@@ -557,6 +443,6 @@ async def test_a_session_cannot_be_open_twice(rig: Rig) -> None:
 
 async def test_a_closed_session_drops_what_comes(rig: Rig) -> None:
     await rig.open("a")
-    rig.loop.close("a")
-    assert await rig.loop.is_idle("a")
+    rig.client.close("a")
+    assert await rig.client.is_idle("a")
     assert rig.offer("a", 0) == 5

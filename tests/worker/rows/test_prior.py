@@ -3,8 +3,8 @@
 import pytest
 
 from genlock_core.sizing.profile import UnknownProfile
+from genlock_core.sizing.step_time import StepTime
 from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
-from genlock_worker.rows.cost_model import LinearCost
 from genlock_worker.rows.prior import UNMEASURED, mock_timing, prior_cost, usual_resolution, warm_up_settings
 from genlock_worker.settings import WorkerSettings, parse_settings
 
@@ -30,7 +30,7 @@ def test_figures_that_it_is_told_come_before_the_seed_profiles(arguments: list[s
     given = settings(arguments, OWN)
     assert usual_resolution(given) == SQUARE
     assert (warm_up_settings(given).width, warm_up_settings(given).height) == (512, 512)
-    assert prior_cost(given) == LinearCost.from_fps({1: 10, 2: 8, 3: 6, 4: 5})
+    assert prior_cost(given) == StepTime.from_fps({1: 10, 2: 8, 3: 6, 4: 5}, chunk_frames=4)
     timing = mock_timing(given)
     assert timing.seconds(rows=1, width=512, height=512, frames=4) == pytest.approx(4 / 10, rel=0.1)
 
@@ -46,6 +46,14 @@ def test_one_figure_is_enough() -> None:
     given = settings(UNHEARD_OF, '{"256x256":{"2":8}}')
     assert prior_cost(given).seconds(2) == pytest.approx(4 / 8)
     assert mock_timing(given).seconds(rows=2, width=256, height=256, frames=4) == pytest.approx(4 / 8)
+
+
+@pytest.mark.parametrize("figures", ["", OWN, '{"256x256":{"2":8}}', '{"512x512":{"1":4,"2":8}}'])
+def test_the_scheduler_expects_what_the_mock_takes(figures: str) -> None:
+    given = settings(SEEDED, figures)
+    size, timing, cost = usual_resolution(given), mock_timing(given), prior_cost(given)
+    for rows in range(1, 9):
+        assert cost.seconds(rows) == timing.seconds(rows=rows, width=size.width, height=size.height, frames=4)
 
 
 def test_a_model_that_nobody_measured_has_a_careful_prior_and_no_mock() -> None:

@@ -4,14 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import BatchShape, Row
-from genlock_worker.rows.cost_model import CostModel, LinearCost
-from genlock_worker.rows.scheduler import Arrival, Batch, Candidate, Wait, next_batch
+from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.scheduler import LEAD_S, Arrival, Batch, Candidate, Wait, next_batch
 from tests.worker.simulation import SimSession, Simulation, jain
 
 SHAPE = BatchShape("m", 832, 480, 4)
-H100 = LinearCost.from_fps({1: 44.38, 2: 43.41, 3: 43.08, 4: 42.26})
-LINEAR = LinearCost(0.05, 0.05)
+H100 = StepTime.from_fps({1: 44.38, 2: 43.41, 3: 43.08, 4: 42.26}, chunk_frames=4)
+LINEAR = StepTime(0.05, 0.05)
 
 
 def candidate(
@@ -20,7 +21,7 @@ def candidate(
     return Candidate(Row(session, step, 0), shape, deadline, left, loss)
 
 
-def batch(*candidates: Candidate, cost: LinearCost = H100, now: float = 0.0) -> list[str]:
+def batch(*candidates: Candidate, cost: StepTime = H100, now: float = 0.0) -> list[str]:
     decision = next_batch(candidates, CostModel(cost), now)
     assert isinstance(decision, Batch)
     return [row.session for row in decision.rows]
@@ -59,12 +60,12 @@ def test_a_chunk_that_would_be_late_is_not_begun_for_company() -> None:
 
 def test_no_company_makes_a_micro_step_so_long_that_the_worker_looks_stuck() -> None:
     late = [candidate(name, deadline=0.0, step=1) for name in "abcdef"]
-    assert len(batch(*late, cost=LinearCost(0.1, 0.1), now=5.0)) == 4
-    assert len(batch(*late, cost=LinearCost(0.9, 0.1), now=5.0)) == 1
+    assert len(batch(*late, cost=StepTime(0.1, 0.1), now=5.0)) == 4
+    assert len(batch(*late, cost=StepTime(0.9, 0.1), now=5.0)) == 1
 
 
 def test_a_row_waits_for_company_only_where_that_pays_and_harms_nobody() -> None:
-    cost = CostModel(LinearCost(0.1, 0.001))
+    cost = CostModel(StepTime(0.1, 0.001))
     coming = [Arrival("b", SHAPE, 0.05)]
     held = next_batch([candidate("a")], cost, 0.0, expected=coming, load=0.9)
     assert held == Wait(0.05)
@@ -73,6 +74,23 @@ def test_a_row_waits_for_company_only_where_that_pays_and_harms_nobody() -> None
     assert isinstance(next_batch([candidate("a")], cost, 0.0, expected=[Arrival("b", SHAPE, 0.2)], load=0.9), Batch)
     assert isinstance(next_batch([candidate("a")], cost, 0.0, expected=[Arrival("a", SHAPE, 0.05)], load=0.9), Batch)
     assert isinstance(next_batch([candidate("a")], cost, 0.06, expected=coming, load=0.9), Batch)
+
+
+def test_a_batch_is_submitted_only_as_early_as_the_device_needs_it() -> None:
+    rows = [candidate("a")]
+    assert next_batch(rows, CostModel(H100), 1.0, free_s=1.05) == Wait(1.05 - LEAD_S)
+    assert isinstance(next_batch(rows, CostModel(H100), 1.05 - LEAD_S, free_s=1.05), Batch)
+    assert isinstance(next_batch(rows, CostModel(H100), 2.0, free_s=1.05), Batch)
+
+
+def test_who_is_in_a_batch_is_judged_by_when_it_begins() -> None:
+    urgent, patient = candidate("a", deadline=1.104), candidate("b", deadline=9.0)
+    at_once = next_batch([urgent, patient], CostModel(StepTime(0.05, 0.03)), 0.99)
+    later = next_batch([urgent, patient], CostModel(StepTime(0.05, 0.03)), 0.999, free_s=1.003)
+    assert isinstance(at_once, Batch)
+    assert isinstance(later, Batch)
+    assert [row.session for row in at_once.rows] == ["a", "b"]
+    assert [row.session for row in later.rows] == ["a"], "beside the other it would end after its deadline"
 
 
 @given(
@@ -119,6 +137,35 @@ def test_ten_sessions_with_jitter_run_in_time_where_batching_carries_them() -> N
     assert all(s.chunks == list(range(len(s.chunks))) for s in sessions), "output is in order and without holes"
 
 
+DEPTHS = (1, 2, 3)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_the_same_promises_hold_with_several_batches_under_way(depth: int) -> None:
+    sessions = [SimSession(f"s{i}", phase_s=i * 0.07, source_rate=30, jitter_s=0.01) for i in range(10)]
+    simulation = Simulation(sessions, truth=H100, noise=0.05, depth=depth)
+    simulation.run(20)
+    assert all(s.late_share < 0.02 for s in sessions)
+    assert all(s.served_share > 0.97 for s in sessions)
+    assert all(s.chunks == list(range(len(s.chunks))) for s in sessions)
+
+
+def misses(depth: int, *, eager: bool = False) -> tuple[float, float]:
+    """(deadline misses, rows of a batch) of a worker that batching just carries."""
+    sessions = [SimSession(f"s{i}", phase_s=i * 0.083, jitter_s=0.02, deadline_s=0.35) for i in range(6)]
+    simulation = Simulation(sessions, truth=StepTime(0.055, 0.006), noise=0.05, seed=3, depth=depth, eager=eager)
+    simulation.run(60)
+    sizes = [len(rows) for _, rows in simulation.batches]
+    return sum(s.late_share for s in sessions) / len(sessions), sum(sizes) / len(sizes)
+
+
+def test_a_second_batch_costs_no_deadline_and_no_company() -> None:
+    (one_misses, one_rows), (two_misses, two_rows), (_, eager_rows) = misses(1), misses(2), misses(2, eager=True)
+    assert two_misses <= one_misses + 0.005
+    assert two_rows > 0.9 * one_rows
+    assert eager_rows < two_rows, "a batch that is fixed a whole batch ahead has less company"
+
+
 def test_an_overload_is_shared_fairly() -> None:
     sessions = [SimSession(f"s{i}", phase_s=i * 0.031, steps=1 + i % 4) for i in range(6)]
     simulation = Simulation(sessions, truth=LINEAR, noise=0.05)
@@ -138,18 +185,18 @@ def test_one_slow_session_does_not_slow_the_others() -> None:
 
 def test_steps_give_way_under_load_and_come_back() -> None:
     sessions = [SimSession(f"s{i}", steps=4, phase_s=i * 0.1, adaptive=True) for i in range(2)]
-    simulation = Simulation(sessions, truth=LinearCost(0.02, 0.04), noise=0.02)
+    simulation = Simulation(sessions, truth=StepTime(0.02, 0.04), noise=0.02)
     simulation.run(20)
     assert all(s.steps_run[-1][1] < 4 for s in sessions)
     assert all(s.served_share > 0.9 for s in sessions)
-    simulation.truth = LinearCost(0.005, 0.005)
+    simulation.truth = StepTime(0.005, 0.005)
     simulation.run(60)
     assert all(s.steps_run[-1][1] == 4 for s in sessions)
 
 
 def test_the_cost_model_learns_an_engine_that_is_slower_than_its_profile() -> None:
     sessions = [SimSession(f"s{i}", phase_s=i * 0.07) for i in range(3)]
-    simulation = Simulation(sessions, truth=LinearCost(0.12, 0.02), prior=H100, noise=0.05)
+    simulation = Simulation(sessions, truth=StepTime(0.12, 0.02), prior=H100, noise=0.05)
     simulation.run(20)
     assert simulation.cost.seconds(SHAPE_TINY, 3) == pytest.approx(0.18, rel=0.2)
 
@@ -175,11 +222,11 @@ def test_nobody_starves_and_output_stays_in_order(
         SimSession(f"s{i}", steps=steps, shape=shape, deadline_s=deadline, phase_s=phase, jitter_s=0.02)
         for i, (steps, shape, deadline, phase) in enumerate(shapes)
     ]
-    simulation = Simulation(sessions, truth=LinearCost(base, row), noise=0.1, seed=seed)
+    simulation = Simulation(sessions, truth=StepTime(base, row), noise=0.1, seed=seed)
     simulation.run(30)
     for session in sessions:
         assert session.chunks == list(range(len(session.chunks)))
         assert session.chunks, "a session was never served"
-        assert all(lane.waiting is None or not lane.candidates() for lane in simulation.lanes.values())
+        assert all(rows.waiting is None or not rows.candidates() for rows in simulation.rows.values())
     shares = [s.served_share for s in sessions]
     assert min(shares) > 0.2 * max(shares), shares

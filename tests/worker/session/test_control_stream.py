@@ -13,7 +13,7 @@ from genlock_core.process.tasks import end_tasks
 from genlock_core.stream_state.control import ControlChange, ControlEntry, ControlStream
 from genlock_worker.engines.contract import Change
 from genlock_worker.intake.intake import Intake
-from genlock_worker.rows.engine_loop import EngineLoop
+from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.session import control_stream
 from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.controls import RequestedSettings
@@ -62,7 +62,7 @@ async def follower(around: Surroundings) -> AsyncIterator[ControlFollower]:
         engine_name="e0",
         control=cast(ControlStream, around),
         intake=cast(Intake, around),
-        engine=cast(EngineLoop, around),
+        engine=cast(EngineClient, around),
     )
     running = asyncio.create_task(made.run())
     await until(lambda: around.reads == 1, "the first look")

@@ -15,18 +15,31 @@ from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.stream_state.snapshot import decode, encode_delta
 from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore, StoredSnapshot
-from genlock_worker.engines.contract import EngineState
-from genlock_worker.rows.checkpoint import Checkpoint, InFlightMark
-from genlock_worker.snapshots.writer import SnapshotWriter, take_over, to_checkpoint, to_snapshot
+from genlock_worker.engines.contract import ChunkState, EngineState
+from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.snapshots.first_format import to_checkpoint
+from genlock_worker.snapshots.writer import SnapshotWriter, take_over, to_snapshot
 
 SESSION, MODEL = "default/demo", "wan2.1-1.3b"
 
 
 def checkpoint(chunk: int) -> Checkpoint:
     blocks = {f"r0.f{i}": {"latent": np.full((2, 3), i, np.float16)} for i in range(chunk + 1)}
-    state = EngineState(chunk, {"frames": chunk, "look": "neon"}, {"last": np.arange(4, dtype=np.float32)}, blocks)
-    in_flight = InFlightMark(chunk, 2, 1, SourcePosition(7, 100 + chunk))
-    return Checkpoint(state, (in_flight,), SourcePosition(7, 100 + chunk))
+    in_flight = ChunkState(
+        index=chunk,
+        steps=2,
+        rows=2,
+        done=1,
+        first_frame=chunk + 1,
+        latents=1,
+        pictures=4,
+        attributes={"level": [0.5, 3]},
+    )
+    state = EngineState(
+        chunk, (in_flight,), {"frames": chunk, "look": "neon"}, {"last": np.arange(4, dtype=np.float32)}, blocks
+    )
+    position = SourcePosition(7, 100 + chunk)
+    return Checkpoint(state, {chunk: position}, position)
 
 
 @dataclass(slots=True)
@@ -99,7 +112,8 @@ def test_a_checkpoint_comes_back_as_it_was() -> None:
     snapshot = to_snapshot(checkpoint(3), session=SESSION, model=MODEL, version=1, epoch=5, control_id="9-0")
     delta = encode_delta(snapshot, written={})
     again = to_checkpoint(decode(delta.head, delta.blocks, session=SESSION, model=MODEL))
-    assert again.chunks_in_flight == checkpoint(3).chunks_in_flight
+    assert again.state.in_flight == checkpoint(3).state.in_flight
+    assert again.positions == {3: SourcePosition(7, 103)}
     assert again.source == SourcePosition(7, 103)
     assert again.state.attributes == {"frames": 3, "look": "neon"}
     assert set(again.state.blocks) == {f"r0.f{i}" for i in range(4)}

@@ -28,19 +28,20 @@ def create_engine(
     *,
     model: str,
     clock: Clock,
-    devices: int,
+    devices: int = 1,
+    depth: int = 1,
     timing: Callable[[], StepTiming],
     diffusion: DiffusionSettings,
     wait: Callable[[float], None] = time.sleep,
 ) -> Engine:
-    """An engine that runs `model`; may take minutes (weights). `devices` and `timing` are for the mock
+    """An engine that runs `model`; may take minutes (weights). `devices`, `depth` and `timing` are for the mock
     engine alone, which stands for as many devices as it is told.
 
     Raises ValueError for a name that is not in `ENGINES`, EngineNotInstalled, and what `timing` or the loading of a
     model raises (GenlockError).
     """
     if name == "mock":
-        return MockEngine(model, timing(), clock, wait, devices=devices)
+        return MockEngine(model, timing(), clock, wait, devices=devices, depth=depth)
     if name == "diffusion":
         return _load_diffusion(model, diffusion, clock)
     raise ValueError(f"there is no engine called {name!r}; use one of: {', '.join(ENGINES)}")

@@ -1,17 +1,24 @@
-"""The one thing that the scheduler knows of a model: open a session, feed it chunks, run rows, snapshot, restore.
+"""What the rows know of a model: sessions are opened and fed, batches of rows are submitted, their results collected.
 
-Everything but `prepare`, `progress` and `model` is called on the engine thread alone. All state of a session lives in
-the engine under its name and ends with `close`. Sessions share no state, so a session's output never depends on which
-others run beside it.
+Everything but `prepare` and `progress` is called on one thread, the engine loop's, and none of it waits for a device
+that works beside that thread. A device has an order: what is submitted of one session is computed in the order in which
+it was submitted, its chunks, its changes, its snapshots and its end included. Across sessions results come in any
+order.
+
+All state of a session lives in the engine under its name and ends with `close`. A name stands for one opening, its
+*generation*: a session that is opened again has another name, so that nothing that is still under way can be taken for
+it. Sessions share no state, so a session's output never depends on which others run beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from genlock_worker.engines.readiness import Needs
 
 FIRST_CHUNK_FRAMES = 5
 """Pixel frames of a session's first chunk: 2 latent frames (the VAE codes its first frame alone)."""
@@ -44,13 +51,17 @@ class StreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change that takes effect with the next chunk fed; None leaves the field as it is."""
+    """What users change, from the next chunk on; None leaves the field as it is.
+
+    An engine looks at prompt and noise scale. Steps come with each chunk (`Engine.feed`), and a session that is to
+    begin anew is closed and opened.
+    """
 
     prompt: str | None = None
     steps: int | None = None
     noise_scale: float | None = None
     reset: str | None = None
-    """Begin anew, by whose request: the loop closes and opens the session. No engine is told of it."""
+    """Begin anew, by whose request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +93,44 @@ class BatchShape:
 
 
 @dataclass(frozen=True, slots=True)
+class Fed:
+    """What an engine makes of a chunk that it was fed."""
+
+    steps: int
+    """The denoising steps that the chunk runs: those asked for, or fewer where memory is short."""
+    rows: int
+    """One for each step, and what the engine needs beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSeconds:
+    """How long devices worked, by kind. What runs at once on two of them counts twice: these are no wall times."""
+
+    rows: float = 0.0
+    encode: float = 0.0
+    """Of the chunks that began with this batch."""
+    decode: float = 0.0
+    """Of the chunks whose pictures were finished since the batch before."""
+
+    @property
+    def total(self) -> float:
+        return self.rows + self.encode + self.decode
+
+
+@dataclass(frozen=True, slots=True)
 class RowResult:
-    """What a row gave."""
+    """What a row gave: its own verdict, whatever became of the rows beside it."""
 
     row: Row
+    failure: str | None = None
+    """Why the session cannot go on from here: its answer is not finite, its memory ran out."""
+    likeness: tuple[float, ...] = ()
+    """How like each sink is to the row's newest frame, 1 for alike; empty where nobody compares."""
     pictures: Future[Frames] | None = None
     """After its chunk's last row: the generated chunk (frames, height, width, 3), which may still be being decoded.
 
-    Those of one session are done in order, on a thread of the engine's. Raises EngineFailure if it cannot be shown.
+    Those of one session are done in order. Raises EngineFailure if it cannot be shown.
     """
-
-    @classmethod
-    def shown(cls, row: Row, frames: Frames | None) -> "RowResult":
-        """A result whose pictures, if it has any, are there."""
-        if frames is None:
-            return cls(row)
-        pictures: Future[Frames] = Future()
-        pictures.set_result(frames)
-        return cls(row, pictures)
 
     @property
     def output(self) -> Frames | None:
@@ -107,6 +138,53 @@ class RowResult:
         if self.pictures is None or isinstance(self.pictures.exception(), EngineFailure):
             return None
         return self.pictures.result()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """A batch that is no longer under way."""
+
+    number: int
+    rows: tuple[RowResult, ...] = ()
+    """In the order in which they were submitted; none where the batch was lost."""
+    seconds: DeviceSeconds = DeviceSeconds()
+    decoded: int = 0
+    """Chunks whose decoding is in `seconds`."""
+    lost: str | None = None
+    """Why there are no results: a fault of the device, of which any of its sessions may be the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """A restoration has ended."""
+
+    session: str
+    failure: str | None = None
+    """Why the session is not open: its state is damaged, is not of these settings, or does not fit."""
+
+
+Collected = BatchResult | RestoreResult
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkState:
+    """A chunk that was in flight when a state was taken: the one place where a checkpoint says so."""
+
+    index: int
+    steps: int
+    """Its denoising steps."""
+    rows: int
+    """One for each step, and what the engine runs beside them."""
+    done: int
+    """Rows that had run."""
+    first_frame: int
+    """The counter of its first latent frame."""
+    latents: int
+    """Latent frames."""
+    pictures: int
+    """Pixel frames."""
+    attributes: Mapping[str, object]
+    """What the engine must know of it beside that (JSON values)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +197,22 @@ class EngineState:
 
     chunk: int
     """The last chunk that was fed; the next one to feed is `chunk + 1`."""
+    in_flight: tuple[ChunkState, ...]
+    """Oldest first."""
     attributes: Mapping[str, object]
     head: Mapping[str, NDArray[np.generic]]
     blocks: Mapping[str, Mapping[str, NDArray[np.generic]]] = field(default_factory=dict)
+    sink_digests: tuple[str, ...] = ()
+    """By row: SHA-256 (hex) over its sink frames, `""` for a row without any. Shows that sinks survived."""
+
+    @property
+    def sink_digest(self) -> str:
+        """That of row 0, which every session has for its whole life; `""` before its first sink."""
+        return self.sink_digests[0] if self.sink_digests else ""
 
 
 class EngineFailure(Exception):
-    """A row could not be computed (NaN, out of memory); names the session, which alone is reset."""
+    """An engine cannot do what it was asked for a session; names the session, which alone is concerned."""
 
     def __init__(self, session: str, reason: str) -> None:
         self.session = session
@@ -164,12 +251,22 @@ class Engine(Protocol):
         ...
 
     @property
-    def progress(self) -> int:
-        """How many parts of its calls are finished; never falls, and may be read on any thread.
+    def depth(self) -> int:
+        """How many batches may be under way at once."""
+        ...
 
-        A call that takes long (a restore, rows that have to be run in halves) is made of parts, each as long as one
-        forward at most; a chunk that is decoded beside the calls is one, too. A part counts only once the device has
-        done it, so the count stands still if the device hangs.
+    @property
+    def needs(self) -> Needs:
+        """How far a row's predecessors must have come before the row may be submitted."""
+        ...
+
+    @property
+    def progress(self) -> int:
+        """How many parts of the work devices have finished; never falls, and may be read on any thread.
+
+        A part is as long as one forward at most: a batch, a chunk that was encoded or decoded, a piece of a
+        restoration. It counts only once the device has done it, so the count stands still if the device hangs. Of
+        several devices that have work the slowest one counts.
         """
         ...
 
@@ -180,6 +277,10 @@ class Engine(Protocol):
 
     def session_memory(self, session: str) -> int | None:
         """Bytes of the device that are set aside for an open session; None for an engine that does not count them."""
+        ...
+
+    def call_when_ready(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever there is something to collect; on any thread, and more often than needed."""
         ...
 
     def prepare(self, prompt: str) -> None:
@@ -195,40 +296,50 @@ class Engine(Protocol):
         ...
 
     def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
-        """Start a session from a snapshot. Raises EngineFailure if the state does not belong to these settings."""
-        ...
+        """Start a session from a snapshot: a series of parts between which others' batches are computed.
 
-    def close(self, session: str) -> None:
-        """Forget a session; unknown ones are ignored."""
-        ...
-
-    def apply(self, session: str, change: Change) -> None:
-        """Change prompt, steps or noise scale from the next chunk on; those in flight keep theirs."""
-        ...
-
-    def feed(self, session: str, chunk: Chunk) -> int:
-        """Take an input chunk, in order; returns how many rows it will run: one for each denoising step, and what
-        the engine needs beside them."""
-        ...
-
-    def steps_in_use(self, session: str) -> int:
-        """The denoising steps of the last chunk fed: fewer than requested where memory is short."""
-        ...
-
-    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
-        """One micro-step: all rows in one forward, results in the order of `rows`.
-
-        Row (s, i) of chunk c may be run once (s, i-1, c) and (s, i, c-1) are done. Blocks until the forward is done;
-        pictures may come later.
-        Raises EngineFailure for the session whose row cannot be run; then no row of another session has been run. After
-        any other error every session of the rows is reset.
+        A RestoreResult is collected at its end; until then nothing may be submitted of the session but `close`. Prompt
+        and noise scale are those of the snapshot; apply what was changed since. Raises ValueError if the session is
+        open already.
         """
         ...
 
-    def snapshot(self, session: str) -> EngineState:
-        """The session's state now; cheap (references to immutable arrays), called after a chunk was fed or finished."""
+    def close(self, session: str) -> None:
+        """Forget a session, of which nothing is told from now on; unknown ones are ignored.
+
+        Its memory is free once every batch that names it was collected.
+        """
         ...
 
-    def sink_digest(self, session: str) -> str:
-        """SHA-256 (hex) over the session's sink frames, `""` while there are none: shows that sinks survived."""
+    def apply(self, session: str, change: Change) -> None:
+        """Change prompt or noise scale from the next chunk on; those in flight keep theirs."""
+        ...
+
+    def feed(self, session: str, chunk: Chunk, *, steps: int) -> Fed:
+        """Hand over the next input chunk, to be denoised in `steps` steps. Raises EngineFailure, ValueError.
+
+        What goes wrong later is the failure of its first row.
+        """
+        ...
+
+    def submit(self, number: int, rows: Sequence[Row]) -> None:
+        """Hand over a batch under a number of the caller's; at most `depth` may be under way.
+
+        Raises EngineFailure for the session whose row may not run; nothing was submitted then.
+        """
+        ...
+
+    def collect(self) -> Sequence[Collected]:
+        """What has ended since the last call, in the order in which it ended; never waits for a device."""
+        ...
+
+    def snapshot(self, session: str) -> Future[EngineState]:
+        """The session's state after exactly what was submitted of it so far; cheap (references to immutable arrays).
+
+        It counts only if every row that was submitted before turns out well. Fails with EngineFailure.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End every thread; nothing can be asked of it afterwards. A device that hangs is left behind."""
         ...

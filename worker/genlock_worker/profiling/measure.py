@@ -23,9 +23,10 @@ from genlock_worker.engines.contract import (
     Frames,
     Row,
 )
+from genlock_worker.engines.stepwise import Stepwise
 from genlock_worker.profiling.plan import Combination, seconds_left, without_larger
 from genlock_worker.profiling.streams import FRAME_RATE, first_pictures, later_pictures, opened
-from genlock_worker.rows.lanes import MOST_UNDECODED
+from genlock_worker.rows.session_rows import MOST_UNDECODED
 
 CATCH_UP_S = (FIRST_CHUNK_FRAMES - 1) / FRAME_RATE
 """From a camera's first frame to the last one of its first chunk."""
@@ -128,9 +129,10 @@ def measure(
 ) -> Measurement:
     """Measure one combination on an engine without sessions, and leave it without. Raises what the engine raises."""
     memory.begin()
-    with opened(engine, combination) as sessions:
+    driven = Stepwise(engine)
+    with opened(driven, combination) as sessions:
         names = list(sessions)
-        stream = _Stream(engine, combination, names, clock)
+        stream = _Stream(driven, combination, names, clock)
         first_ms = [stream.first_chunk(name) for name in names]
         for _ in range(effort.warm + combination.steps):
             stream.micro_step()
@@ -157,7 +159,7 @@ def measure(
 class _Stream:
     """The sessions of one combination, all at the same chunk."""
 
-    def __init__(self, engine: Engine, combination: Combination, names: Sequence[str], clock: Clock) -> None:
+    def __init__(self, engine: Stepwise, combination: Combination, names: Sequence[str], clock: Clock) -> None:
         self._engine = engine
         self._names = names
         self._clock = clock
@@ -210,6 +212,6 @@ class _Stream:
 
     def _feed(self, name: str, chunk: Chunk) -> None:
         """Raises EngineFailure where the engine takes fewer steps than asked for, as it may when memory is short."""
-        steps = self._engine.feed(name, chunk)
+        steps = self._engine.engine.feed(name, chunk, steps=self._steps).steps
         if steps != self._steps:
             raise EngineFailure(name, f"the engine runs {steps} steps instead of {self._steps}")

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from genlock_worker.engines.contract import CHUNK_FRAMES, FIRST_CHUNK_FRAMES, Engine, Frames, StreamSettings
+from genlock_worker.engines.contract import CHUNK_FRAMES, FIRST_CHUNK_FRAMES, Frames, StreamSettings
+from genlock_worker.engines.stepwise import Stepwise
 from genlock_worker.intake.pattern import draw
 from genlock_worker.profiling.plan import Combination
 
@@ -17,12 +18,11 @@ PICTURES = 8
 
 
 @contextmanager
-def opened(engine: Engine, combination: Combination) -> Iterator[dict[str, StreamSettings]]:
-    """The sessions of a combination by their names, open inside. Raises what `Engine.open` raises."""
+def opened(engine: Stepwise, combination: Combination) -> Iterator[dict[str, StreamSettings]]:
+    """The sessions of a combination by their names, open inside. Raises what `Stepwise.open` raises."""
     sessions = {f"profile/{number}": _settings(combination, number) for number in range(combination.sessions)}
     try:
         for name, settings in sessions.items():
-            engine.prepare(settings.prompt)
             engine.open(name, settings)
         yield sessions
     finally:

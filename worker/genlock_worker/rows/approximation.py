@@ -15,21 +15,24 @@ RAISE_BELOW_LOAD = 0.85
 
 
 class StepPolicy:
-    """The step count of one session; `requested` is what the user asked for, `minimum` what approximation allows."""
+    """How far overload lowers one session's steps, below a ceiling that is not known here; to `minimum` at most."""
 
-    def __init__(self, *, requested: int, minimum: int, now_s: float) -> None:
-        self.requested = requested
-        self.steps = requested
+    def __init__(self, *, minimum: int, now_s: float) -> None:
         self._minimum = minimum
+        self._lowered = 0
+        """By how many steps the session gives way."""
         self._troubles: list[float] = []
         self._changed_s = now_s
         self._raised_s: float | None = None
         self._patience_s = RAISE_AFTER_S
 
-    def request(self, steps: int, now_s: float) -> None:
-        """The user wants `steps`: taken at once, overload lowers it again."""
-        self.requested = steps
-        self.steps = steps
+    def steps(self, ceiling: int) -> int:
+        """The steps of the next chunk, of `ceiling` at most."""
+        return max(min(self._minimum, ceiling), ceiling - self._lowered)
+
+    def forget(self, now_s: float) -> None:
+        """The user wants another number: it is tried at once, whatever was before."""
+        self._lowered = 0
         self._troubles.clear()
         self._changed_s = now_s
         self._patience_s = RAISE_AFTER_S
@@ -38,19 +41,26 @@ class StepPolicy:
         """An input chunk was lost or a generated one was late."""
         self._troubles = [at for at in self._troubles if at > now_s - TROUBLE_WINDOW_S] + [now_s]
 
-    def decide(self, now_s: float, *, load_with_one_more: float) -> int:
+    def decide(self, ceiling: int, now_s: float, *, load_with_one_more: float) -> int:
         """The steps of the next chunk. `load_with_one_more`: the worker's expected load if this session raised."""
+        before = self.steps(ceiling)
         recent = [at for at in self._troubles if at > max(now_s - TROUBLE_WINDOW_S, self._changed_s)]
-        floor = min(self._minimum, self.requested)
-        if len(recent) >= LOWER_AFTER_TROUBLES and self.steps > floor and now_s - self._changed_s >= LOWER_COOLDOWN_S:
+
+        if (
+            len(recent) >= LOWER_AFTER_TROUBLES
+            and before > min(self._minimum, ceiling)
+            and now_s - self._changed_s >= LOWER_COOLDOWN_S
+        ):
+            # An attempt to raise that fails soon makes the next one wait longer.
             if self._raised_s is not None and now_s - self._raised_s < 2 * self._patience_s:
                 self._patience_s = min(2 * self._patience_s, RAISE_AFTER_MAX_S)
-            self.steps = self.steps - 1
+            self._lowered = ceiling - before + 1
             self._changed_s = now_s
-        elif self.steps < self.requested and load_with_one_more < RAISE_BELOW_LOAD:
+        elif before < ceiling and load_with_one_more < RAISE_BELOW_LOAD:
             quiet_since = max([self._changed_s, *self._troubles[-1:]])
             if now_s - quiet_since >= self._patience_s:
-                self.steps = self.steps + 1
+                self._lowered = ceiling - before - 1
                 self._changed_s = now_s
                 self._raised_s = now_s
-        return self.steps
+
+        return self.steps(ceiling)

@@ -1,5 +1,6 @@
-"""What a session goes on from, after a fault or in another worker: taken in `residents`, stored in `snapshots`."""
+"""What a session goes on from, after a fault or in another worker: taken in `engine_loop`, stored in `snapshots`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genlock_core.media import SourcePosition
@@ -7,19 +8,11 @@ from genlock_worker.engines.contract import EngineState
 
 
 @dataclass(frozen=True, slots=True)
-class InFlightMark:
-    """A chunk that was in flight when a checkpoint was taken."""
-
-    index: int
-    steps: int
-    done: int
-    last: SourcePosition
-
-
-@dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Enough to go on from: the engine's state, what was in flight, and the last source frame that was fed."""
+    """Enough to go on from: the engine's state, which says what was in flight, and where that stood in the source."""
 
     state: EngineState
-    chunks_in_flight: tuple[InFlightMark, ...]
+    positions: Mapping[int, SourcePosition]
+    """Of the last source frame of each chunk in flight, by the chunk's number."""
     source: SourcePosition | None
+    """The last source frame that was fed."""

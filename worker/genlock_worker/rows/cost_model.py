@@ -1,13 +1,14 @@
-"""What a micro-step costs: seconds = a + b * rows, per batch shape, learned while running.
+"""What a batch costs: seconds = a + b * rows, per batch shape, learned while running; and what its chunks cost beside.
 
 The scheduler asks it how many rows it may put into one forward. It starts from the profile and follows the machine;
 one slow step (a page fault, a clock change) moves it little, a lasting change moves it within some ten steps.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
 from dataclasses import dataclass, field
 
-from genlock_worker.engines.contract import CHUNK_FRAMES, BatchShape
+from genlock_core.sizing.step_time import StepTime
+from genlock_worker.engines.contract import BatchShape, DeviceSeconds
 
 FORGETTING = 0.97
 """Weight of an observation after one more of its shape: an effective memory of about 30 micro-steps."""
@@ -20,42 +21,18 @@ SCALE_FLOOR = 0.02
 """The typical residual is never taken for less than this share of the prediction."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinearCost:
-    """Seconds of a micro-step of `rows` rows: `base_s + row_s * rows`."""
-
-    base_s: float
-    row_s: float
-
-    def seconds(self, rows: int) -> float:
-        return self.base_s + self.row_s * rows
-
-    @classmethod
-    def from_fps(cls, fps_by_steps: Mapping[int, float]) -> "LinearCost":
-        """Least squares through profile points: a session of S steps runs S rows per chunk in one micro-step."""
-        points = [(steps, CHUNK_FRAMES / fps) for steps, fps in fps_by_steps.items() if fps > 0]
-        if not points:
-            raise ValueError("a cost needs at least one profile point with a positive frame rate")
-        mean_n = sum(n for n, _ in points) / len(points)
-        mean_t = sum(t for _, t in points) / len(points)
-        spread = sum((n - mean_n) ** 2 for n, _ in points)
-        slope = sum((n - mean_n) * (t - mean_t) for n, t in points) / spread if spread else mean_t / (mean_n + 4)
-        row_s = max(0.0, slope)
-        return cls(base_s=max(0.0, mean_t - row_s * mean_n), row_s=row_s)
-
-
 @dataclass(slots=True)
 class _Fit:
     """Weighted sums of one shape's observations; `scale` is the typical residual in seconds."""
 
-    cost: LinearCost
+    cost: StepTime
     scale: float
     weight: float = 0.0
     rows: float = 0.0
     rows2: float = 0.0
     time: float = 0.0
     rows_time: float = 0.0
-    prior: LinearCost = field(default_factory=lambda: LinearCost(0.0, 0.0))
+    prior: StepTime = field(default_factory=lambda: StepTime(0.0, 0.0))
 
     def add(self, rows: int, seconds: float) -> None:
         expected = self.cost.seconds(rows)
@@ -71,7 +48,7 @@ class _Fit:
         self.rows_time = self.rows_time * FORGETTING + rows * clipped
         self.cost = self._solve()
 
-    def _solve(self) -> LinearCost:
+    def _solve(self) -> StepTime:
         """Least squares over the observations and the prior, which stands in as points at 1 and at 4 rows."""
         w, n, n2, t, nt = self.weight, self.rows, self.rows2, self.time, self.rows_time
         for rows in (1, 4):
@@ -80,7 +57,7 @@ class _Fit:
             t, nt = t + PRIOR_WEIGHT / 2 * expected, nt + PRIOR_WEIGHT / 2 * rows * expected
         spread = w * n2 - n * n
         row_s = max(0.0, (w * nt - n * t) / spread)
-        return LinearCost(base_s=max(0.0, (t - row_s * n) / w), row_s=row_s)
+        return StepTime(base_s=max(0.0, (t - row_s * n) / w), row_s=row_s)
 
     def _level(self) -> float:
         """How this machine compares with the prior: the prior is used for its shape only, once there is data."""
@@ -88,25 +65,57 @@ class _Fit:
         return self.time / expected if self.weight > 0 and expected > 0 else 1.0
 
 
-class CostModel:
-    """The learned costs of every batch shape of a worker."""
+@dataclass(slots=True)
+class _Mean:
+    """What one chunk takes of something that is done once for it: follows the machine, clipped as a residual is."""
 
-    def __init__(self, prior: LinearCost) -> None:
+    seconds: float | None = None
+
+    def add(self, seconds: float, chunks: int) -> None:
+        each = seconds / chunks
+        if self.seconds is None:
+            self.seconds = each
+        self.seconds += SCALE_GAIN * (min(each, CLIP_SCALES * max(self.seconds, SCALE_FLOOR)) - self.seconds)
+
+
+class CostModel:
+    """The learned costs of every batch shape of a worker: of rows, and of encoding and decoding a chunk."""
+
+    def __init__(self, prior: StepTime) -> None:
         self._prior = prior
         self._fits: dict[BatchShape, _Fit] = {}
+        self._encode: defaultdict[BatchShape, _Mean] = defaultdict(_Mean)
+        self._decode: defaultdict[BatchShape, _Mean] = defaultdict(_Mean)
 
-    def seconds(self, shape: BatchShape, rows: int) -> float:
-        """What a micro-step of `rows` rows is expected to take."""
-        return self.cost(shape).seconds(rows)
+    def seconds(self, shape: BatchShape, rows: int, *, begun: int = 0) -> float:
+        """What a batch of `rows` rows is expected to take, with `begun` chunks that are encoded first."""
+        return self.cost(shape).seconds(rows) + begun * self.encode_s(shape)
 
-    def cost(self, shape: BatchShape) -> LinearCost:
+    def cost(self, shape: BatchShape) -> StepTime:
+        """Of the rows alone."""
         fit = self._fits.get(shape)
         return fit.cost if fit else self._prior
 
-    def observe(self, shape: BatchShape, rows: int, seconds: float) -> None:
-        """Learn from a micro-step that took `seconds`."""
+    def encode_s(self, shape: BatchShape) -> float:
+        """What taking in a chunk takes beside its rows; 0 until it was seen (a profile has all in its rows)."""
+        return self._encode[shape].seconds or 0.0
+
+    def decode_s(self, shape: BatchShape) -> float:
+        """What the pictures of a chunk take; 0 until it was seen."""
+        return self._decode[shape].seconds or 0.0
+
+    def beside_rows_s(self, shape: BatchShape) -> float:
+        """What a chunk takes of the device beside its rows."""
+        return self.encode_s(shape) + self.decode_s(shape)
+
+    def observe(self, shape: BatchShape, rows: int, seconds: DeviceSeconds, *, begun: int = 0, ended: int = 0) -> None:
+        """Learn from a batch: `begun` chunks were encoded with it, the pictures of `ended` ones were decoded."""
         fit = self._fits.get(shape)
         if fit is None:
             start = self._prior.seconds(rows)
             fit = self._fits[shape] = _Fit(cost=self._prior, scale=start / CLIP_SCALES, prior=self._prior)
-        fit.add(rows, seconds)
+        fit.add(rows, seconds.rows)
+        if begun:
+            self._encode[shape].add(seconds.encode, begun)
+        if ended:
+            self._decode[shape].add(seconds.decode, ended)

@@ -5,18 +5,17 @@ from typing import Protocol
 
 from genlock_worker.engines.contract import Frames
 from genlock_worker.rows.checkpoint import Checkpoint
-from genlock_worker.rows.lanes import LaneChunk
+from genlock_worker.rows.session_rows import SessionChunk
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedChunk:
-    """A finished chunk: its pictures, what it was while in flight, and the engine's state after it."""
+    """A finished chunk: its pictures, what it was while in flight, and what the session goes on from after it."""
 
     frames: Frames
-    chunk: LaneChunk
+    chunk: SessionChunk
     generated_s: float
     checkpoint: Checkpoint
-    sink_digest: str
 
 
 class EngineListener(Protocol):
@@ -25,7 +24,7 @@ class EngineListener(Protocol):
     def generated(self, chunk: GeneratedChunk) -> None: ...
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
-        """A micro-step with rows of this session took `seconds`; `steps` is what its last chunk is denoised in."""
+        """A batch with rows of this session took the devices `seconds`; `steps` is what its newest chunk runs."""
         ...
 
     def memory(self, size_bytes: int | None) -> None:

@@ -6,14 +6,14 @@ counts. Else the seed profiles count, which came with Genlock.
 
 from genlock_core.sizing.measured import FpsBySize, measured_fps, step_fps
 from genlock_core.sizing.profile import UnknownProfile, load_profiles
+from genlock_core.sizing.step_time import StepTime
 from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
-from genlock_worker.engines.contract import StreamSettings
+from genlock_worker.engines.contract import CHUNK_FRAMES, StreamSettings
 from genlock_worker.engines.mock.timing import StepTiming
-from genlock_worker.rows.cost_model import LinearCost
 from genlock_worker.settings import WorkerSettings
 
-UNMEASURED = LinearCost(base_s=0.1, row_s=0.05)
-"""The cost of a model that was not measured here. Rows are not free in it: until the first micro-steps show what a row
+UNMEASURED = StepTime(base_s=0.1, row_s=0.05)
+"""The cost of a model that was not measured here. Rows are not free in it: until the first batches show what a row
 costs, no session is made late by sharing a forward."""
 
 
@@ -37,16 +37,18 @@ def warm_up_settings(settings: WorkerSettings) -> StreamSettings:
     return StreamSettings("watercolour", mode.steps, size.width, size.height, frame_rate=16, seed=0, noise_scale=0.8)
 
 
-def prior_cost(settings: WorkerSettings) -> LinearCost:
-    """What the scheduler believes before it has seen a micro-step."""
+def prior_cost(settings: WorkerSettings) -> StepTime:
+    """What the scheduler believes before it has seen a batch."""
     if settings.instant:
-        return LinearCost(0.001, 0.001)
+        return StepTime(0.001, 0.001)
     measured = _measured(settings)
-    return LinearCost.from_fps(step_fps(measured, usual_resolution(settings))) if measured else UNMEASURED
+    if not measured:
+        return UNMEASURED
+    return StepTime.from_fps(step_fps(measured, usual_resolution(settings)), chunk_frames=CHUNK_FRAMES)
 
 
 def mock_timing(settings: WorkerSettings) -> StepTiming:
-    """How long the mock engine's micro-steps take. Raises UnknownProfile."""
+    """How long the mock engine's batches take. Raises UnknownProfile."""
     if settings.instant:
         return StepTiming.instant()
     measured, size = _measured(settings), usual_resolution(settings)

@@ -1,4 +1,4 @@
-"""Which rows run in the next micro-step: a pure function over all sessions of the worker.
+"""Which rows are in the next batch: a pure function over all sessions of the worker.
 
 A row is (session, denoising step), so that several steps of one session and several sessions are one batch dimension.
 Rows of one shape share a forward. The earliest deadline goes first. Where sessions lose input, the one that lost most
@@ -21,6 +21,9 @@ FAIR_GAP = 0.15
 """A session that lost less than another by this much begins no chunk at its expense."""
 NEARLY_FREE = 0.03
 """A row that makes a forward longer by less than this share always comes along."""
+LEAD_S = 0.005
+"""How long before the device is free the next batch is submitted: what choosing and handing over take. Earlier would
+fix who is in it before the last arrivals are there."""
 MAX_ROWS = 64
 LONGEST_S = 0.5
 """No row comes along that makes a micro-step longer than this: the engine's progress shows in heartbeats only between
@@ -72,16 +75,23 @@ def next_batch(
     *,
     expected: Sequence[Arrival] = (),
     load: float = 0.0,
+    free_s: float = 0.0,
     max_rows: int = MAX_ROWS,
 ) -> Batch | Wait:
-    """The micro-step to run now, or how long to hold its rows for company.
+    """The batch to submit now, or how long to hold its rows: for the device, or for company.
 
-    `load` is the engine's busy share of the last second, 0 to 1. A row is held only for a row of another session that
-    is expected before any deadline is at risk and sooner than a forward of its own would pay off.
+    `load` is the engine's busy share of the last second, 0 to 1; `free_s` is when the device should be done with what
+    it has. The batch is submitted only so early as the device needs it: who arrives until then is in it. A row is held
+    only for a row of another session that is expected before any deadline is at risk and sooner than a forward of its
+    own would pay off.
     """
     if not candidates:
         return Wait(None)
+    if now_s < free_s - LEAD_S:
+        return Wait(free_s - LEAD_S)
 
+    # Whatever is submitted now begins when the device is free.
+    now_s = max(now_s, free_s)
     ordered = sorted(candidates, key=_urgency)
     head = ordered[0]
     batch = _fill(head, [other for other in ordered[1:] if other.shape == head.shape], cost, now_s, max_rows)
@@ -97,8 +107,9 @@ def _urgency(candidate: Candidate) -> tuple[int, float, int, int]:
 
 
 def _finish(candidate: Candidate, cost: CostModel, start_s: float, rows: int) -> float:
-    """When the candidate's chunk would be done if all its micro-steps had `rows` rows."""
-    return start_s + candidate.rows_left * cost.seconds(candidate.shape, rows)
+    """When the candidate's chunk would be done if all its batches had `rows` rows."""
+    encode_s = cost.encode_s(candidate.shape) if candidate.row.step == 0 else 0.0
+    return start_s + encode_s + candidate.rows_left * cost.seconds(candidate.shape, rows)
 
 
 def _fill(

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from genlock_core.stream_state.control import ControlStream
 from genlock_worker.intake.intake import Intake
-from genlock_worker.rows.engine_loop import EngineLoop
+from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.session.controls import RequestedSettings
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class ControlFollower:
         engine_name: str,
         control: ControlStream,
         intake: Intake,
-        engine: EngineLoop,
+        engine: EngineClient,
     ) -> None:
         self.requested = requested
         self.awaited_reset: str | None = None

@@ -21,8 +21,8 @@ from genlock_worker.engines.contract import StreamSettings
 from genlock_worker.output.encode import EncoderSettings
 from genlock_worker.output.output import Output, SentFrame
 from genlock_worker.output.pacing import Pacer
-from genlock_worker.rows.engine_loop import EngineLoop
-from genlock_worker.rows.residents import SessionPlan
+from genlock_worker.rows.engine_client import EngineClient
+from genlock_worker.rows.session_rows import SessionPlan
 from genlock_worker.session.controls import RequestedSettings
 from genlock_worker.snapshots.writer import Restored, SnapshotWriter, take_over
 
@@ -38,7 +38,7 @@ moved the session, an operator say, did not wait for it."""
 class Services:
     """What all sessions of a worker share. `snapshot_format` gives the one to write now."""
 
-    engine: EngineLoop
+    engine: EngineClient
     claims: Claims
     control: ControlStream
     snapshots: SnapshotStore

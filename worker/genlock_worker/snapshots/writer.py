@@ -8,27 +8,22 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
 from redis.exceptions import RedisError
 
 from genlock_core.clock import Clock
 from genlock_core.errors import SnapshotRefused, StaleEpoch
-from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.report import SnapshotReport
 from genlock_core.stream_state.snapshot import Snapshot, SnapshotDelta, block_digests, decode, encode_delta
 from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore
-from genlock_worker.engines.contract import EngineState
-from genlock_worker.rows.checkpoint import Checkpoint, InFlightMark
+from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.snapshots import first_format
 
 logger = logging.getLogger(__name__)
 
 MAX_SNAPSHOT_BYTES = 64 * 1024 * 1024
 ERROR_CHARS = 200
-_IN_FLIGHT = TypeAdapter(list[tuple[int, int, int, int, int]])
-"""(index, steps, done, run, capture_us) of each chunk in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +43,6 @@ def to_snapshot(
     checkpoint: Checkpoint, *, session: str, model: str, version: int, epoch: int, control_id: str
 ) -> Snapshot:
     """A checkpoint in the form that is stored."""
-    chunks_in_flight = [[f.index, f.steps, f.done, f.last.run, f.last.capture_us] for f in checkpoint.chunks_in_flight]
-    attributes = {"engine": dict(checkpoint.state.attributes), "flights": chunks_in_flight}
     return Snapshot(
         session=session,
         model=model,
@@ -57,30 +50,11 @@ def to_snapshot(
         epoch=epoch,
         chunk=checkpoint.state.chunk,
         control_id=control_id,
-        attributes=cast("Mapping[str, JsonValue]", attributes),
+        attributes=first_format.attributes(checkpoint),
         head=checkpoint.state.head,
         blocks=checkpoint.state.blocks,
         source=checkpoint.source,
     )
-
-
-def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
-    """The inverse of `to_snapshot`. Raises SnapshotRefused if the attributes are not ours."""
-    engine = snapshot.attributes.get("engine")
-    try:
-        chunks_in_flight = _IN_FLIGHT.validate_python(snapshot.attributes.get("flights"))
-    except ValidationError as error:
-        raise SnapshotRefused(snapshot.session, "its chunks in flight cannot be read") from error
-
-    if not isinstance(engine, dict):
-        raise SnapshotRefused(snapshot.session, "it has no engine attributes")
-
-    state = EngineState(chunk=snapshot.chunk, attributes=engine, head=snapshot.head, blocks=snapshot.blocks)
-    marks = tuple(
-        InFlightMark(index, steps, done, SourcePosition(run, us)) for index, steps, done, run, us in chunks_in_flight
-    )
-
-    return Checkpoint(state, marks, snapshot.source)
 
 
 async def take_over(
@@ -98,7 +72,9 @@ async def take_over(
 
     try:
         snapshot = await asyncio.to_thread(decode, stored.head, stored.blocks, session=session, model=model)
-        restored = Restored(to_checkpoint(snapshot), snapshot.control_id, block_digests(stored.head, session=session))
+        restored = Restored(
+            first_format.to_checkpoint(snapshot), snapshot.control_id, block_digests(stored.head, session=session)
+        )
     except SnapshotRefused as refusal:
         logger.error("%s: %s; starting fresh", session, refusal)
         metrics.restores.labels("refused").inc()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from genlock_core.clock import ManualClock
+from genlock_core.clock import Clock, ManualClock
 from genlock_worker.engines.contract import Change, Chunk, EngineState, Frames, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.components import Components, load_components
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
@@ -24,6 +24,7 @@ from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
+from tests.worker.engines.driven import Driven
 
 WIDTH, HEIGHT = 64, 64
 PROMPT = "a watercolour city at dusk"
@@ -83,13 +84,14 @@ def _planes(frames: Tensor) -> Tensor:
     return frames.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def engine(
+def diffusion_engine(
     *,
     options: StreamOptions | None = None,
     forward: Forward | None = None,
     limit_bytes: int | None = LIMIT_BYTES,
     vae: StreamingVae | None = None,
     overlap: bool = True,
+    clock: Clock | None = None,
 ) -> DiffusionEngine:
     """An engine of its own, with sinks that stay unless `options` say otherwise."""
     parts = components() if vae is None else replace(components(), vae=vae)
@@ -98,9 +100,25 @@ def engine(
         options=options or StreamOptions(sink_threshold=None),
         forward=forward or parts.transformer,
         memory_limit_bytes=limit_bytes,
-        clock=ManualClock(),
+        clock=clock or ManualClock(),
         overlap=overlap,
     )
+
+
+def engine(
+    *,
+    options: StreamOptions | None = None,
+    forward: Forward | None = None,
+    limit_bytes: int | None = LIMIT_BYTES,
+    vae: StreamingVae | None = None,
+    overlap: bool = True,
+    clock: Clock | None = None,
+) -> Driven:
+    """The same, driven one batch at a time."""
+    made = diffusion_engine(
+        options=options, forward=forward, limit_bytes=limit_bytes, vae=vae, overlap=overlap, clock=clock
+    )
+    return Driven(made)
 
 
 def settings(prompt: str = PROMPT, **changes: object) -> StreamSettings:
@@ -123,7 +141,7 @@ def chunk(index: int, *, scene: int = 0, width: int = WIDTH, height: int = HEIGH
 
 
 def play(
-    one: DiffusionEngine,
+    one: Driven,
     session: str,
     chunks: Sequence[int],
     *,
@@ -147,7 +165,7 @@ def play(
 class StreamBatch:
     """A session run as a stream batch: a chunk is fed and then one row of every chunk in flight is run."""
 
-    one: DiffusionEngine
+    one: Driven
     session: str
     fed: int = 0
     chunks_in_flight: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -188,8 +206,9 @@ class StreamBatch:
         self.begin(source)
         self.run(self.ready())
 
-    def on(self, other: DiffusionEngine) -> "StreamBatch":
-        """The same place in the stream on another engine, without outputs."""
+    def on(self, other: Driven) -> "StreamBatch":
+        """The same place in the stream on another engine, where it is open already, without outputs."""
+        other.apply(self.session, Change(steps=self.one.wanted_steps(self.session)))
         return StreamBatch(other, self.session, self.fed, dict(self.chunks_in_flight))
 
 
@@ -199,17 +218,21 @@ def stored(state: EngineState) -> EngineState:
     def copies(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         return {k: np.frombuffer(v.tobytes(), v.dtype).reshape(v.shape) for k, v in arrays.items()}
 
-    return EngineState(
-        chunk=state.chunk,
+    return replace(
+        state,
+        in_flight=tuple(
+            replace(one, attributes=json.loads(json.dumps(dict(one.attributes)))) for one in state.in_flight
+        ),
         attributes=json.loads(json.dumps(dict(state.attributes))),
         head=copies(state.head),
         blocks={name: copies(arrays) for name, arrays in state.blocks.items()},
     )
 
 
-def caches(one: DiffusionEngine, session: str) -> list[RowCache]:
+def caches(one: Driven | DiffusionEngine, session: str) -> list[RowCache]:
     """The rings of a session with what they hold."""
-    return one._session(session).rows
+    rows: list[RowCache] = one._session(session).rows
+    return rows
 
 
 def difference(a: Frames, b: Frames) -> float:

@@ -1,15 +1,27 @@
 """The Engine protocol over the tiny model: chunks in and out, changes, faults of one session that spare the others."""
 
 import logging
+import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from genlock_core.clock import ManualClock
 from genlock_core.spec.engines import MOST_GPUS
 from genlock_worker.engines.algorithm.ring import RingLayout
-from genlock_worker.engines.contract import Change, Chunk, EngineFailure, Row
+from genlock_worker.engines.contract import (
+    BatchResult,
+    Change,
+    Chunk,
+    DeviceSeconds,
+    EngineFailure,
+    Frames,
+    Row,
+    RowResult,
+)
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
@@ -28,6 +40,67 @@ from tests.worker.engines.diffusion.streams import (
     settings,
 )
 from tests.worker.engines.diffusion.sync_check import no_host_sync
+from tests.worker.engines.driven import Driven
+
+
+def batch(one: Driven, number: int, rows: Sequence[Row]) -> BatchResult:
+    """A batch as the engine tells of it, whatever became of its rows."""
+    one.engine.submit(number, rows)
+    (result,) = one.collect()
+    assert isinstance(result, BatchResult)
+    assert result.number == number
+    return result
+
+
+def together(one: Driven, rows: Sequence[Row]) -> tuple[RowResult, ...]:
+    result = batch(one, 1, rows)
+    assert result.lost is None
+    return result.rows
+
+
+def run_each(one: Driven, sessions: str, index: int) -> tuple[RowResult, ...]:
+    """Row 0 of a chunk of these sessions, together."""
+    return together(one, [Row(session, 0, index) for session in sessions])
+
+
+def shown(result: RowResult) -> Frames:
+    assert result.pictures is not None
+    return result.pictures.result(20)
+
+
+class CrampedFor:
+    """A forward that has no memory for rows of these timesteps, in whatever company."""
+
+    def __init__(self, timesteps: set[float]) -> None:
+        self.timesteps = timesteps
+
+    def __call__(self, batch: RowBatch) -> Denoised:
+        if self.timesteps & set(batch.timesteps.tolist()):
+            raise torch.OutOfMemoryError("no room")
+        answer: Denoised = components().transformer(batch)
+        return answer
+
+
+class SlowVae(BlockVae):
+    """Takes its time by the clock."""
+
+    def __init__(self, clock: ManualClock, *, encode_s: float, decode_s: float) -> None:
+        super().__init__()
+        self.clock = clock
+        self.encode_s = encode_s
+        self.decode_s = decode_s
+        self.let = threading.Event()
+        """Nothing is decoded unless this is set."""
+        self.let.set()
+
+    def encode(self, stream: VaeStream, frames: Tensor) -> Tensor:
+        self.clock.advance(self.encode_s)
+        return super().encode(stream, frames)
+
+    def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
+        assert self.let.wait(20)
+        self.clock.advance(self.decode_s)
+        return super().decode(stream, latents)
 
 
 def test_chunks_come_out_in_their_size_and_only_from_the_last_row() -> None:
@@ -100,7 +173,7 @@ def test_no_other_chunk_begins_before_the_first_is_finished() -> None:
     for index in range(2):
         one.feed("s", chunk(index))
     one.run([Row("s", 0, 0)])
-    with pytest.raises(EngineFailure, match="overtake"):
+    with pytest.raises(EngineFailure, match="may not run yet"):
         one.run([Row("s", 0, 1)])
     one.run([Row("s", 1, 0)])
     one.run([Row("s", 0, 1)])
@@ -114,7 +187,7 @@ def test_chunks_end_in_order_even_when_steps_fall() -> None:
     one.run([Row("s", 0, 1)])
     one.apply("s", Change(steps=1))
     one.feed("s", chunk(2))
-    with pytest.raises(EngineFailure, match="overtake"):
+    with pytest.raises(EngineFailure, match="may not run yet"):
         one.run([Row("s", 0, 2)])
     for step in (1, 2, 3):
         one.run([Row("s", step, 1)])
@@ -212,7 +285,7 @@ def test_sinks_have_no_digest_before_the_first_chunk_is_finished() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_an_answer_that_is_not_finite_fails_its_session_and_moves_nobody(value: float) -> None:
+def test_an_answer_that_is_not_finite_fails_its_session_and_the_row_beside_it_has_run(value: float) -> None:
     poison = Poison({555.0}, times=0, value=value)
     one, clean = engine(forward=poison, vae=BlockVae()), engine(vae=BlockVae())
     for each in (one, clean):
@@ -221,21 +294,29 @@ def test_an_answer_that_is_not_finite_fails_its_session_and_moves_nobody(value: 
         for session in ("good", "bad"):
             play(each, session, range(7))
             each.feed(session, chunk(7))
-    one._session("bad").chunks_in_flight[7].timesteps = (555.0, 500.0)
+        each._session("bad").chunks_in_flight[7].timesteps = (555.0, 500.0)
+
+    # The poisoned one has moved on by nothing, the other by its row.
     poison.times = 1
-    both = [Row("good", 0, 7), Row("bad", 0, 7)]
-    before = {name: one.snapshot(name) for name in ("good", "bad")}
-    with pytest.raises(EngineFailure, match="not finite") as failure:
-        one.run(both)
-    assert failure.value.session == "bad"
-    for name, state in before.items():
-        assert one.snapshot(name).attributes == state.attributes
-        assert one.snapshot(name).blocks.keys() == state.blocks.keys()
+    before = one.snapshot("bad")
+    rows = [Row("good", 0, 7), Row("bad", 0, 7)]
+    answered, failed = together(one, rows)
+    assert (answered.row, answered.failure) == (rows[0], None)
+    assert failed.row == rows[1]
+    assert failed.failure is not None
+    assert "not finite" in failed.failure
+    assert (one.snapshot("bad").attributes, one.snapshot("bad").in_flight) == (before.attributes, before.in_flight)
+    with pytest.raises(EngineFailure, match="may not run yet"):
+        one.run(rows[:1])
     one.close("bad")
+
+    # What it goes on with is what it has beside a row that turns out well.
+    assert [result.failure for result in together(clean, rows)] == [None, None]
+    clean.close("bad")
     outputs = []
     for each in (one, clean):
-        results = [each.run([Row("good", step, 7)])[0] for step in (0, 1)]
-        outputs.append([results[-1].output, *play(each, "good", range(8, 11))])
+        results = each.run([Row("good", 1, 7)])
+        outputs.append([results[0].output, *play(each, "good", range(8, 11))])
     for a, b in zip(*outputs, strict=True):
         assert a is not None
         assert b is not None
@@ -263,10 +344,128 @@ def test_a_row_that_does_not_fit_alone_fails_its_session() -> None:
     one = engine(forward=cramped, vae=BlockVae())
     one.open("s", settings())
     one.feed("s", chunk(0))
-    with pytest.raises(EngineFailure, match="does not fit into memory"):
-        one.run([Row("s", 0, 0)])
+    (failed,) = together(one, [Row("s", 0, 0)])
+    assert failed.failure is not None
+    assert "does not fit into memory" in failed.failure
+    assert failed.pictures is None
     cramped.rows = 1
     one.run([Row("s", 0, 0)])
+
+
+def test_memory_that_runs_out_for_one_row_of_several_is_that_rows_failure_alone() -> None:
+    one, clean = engine(forward=CrampedFor({555.0}), vae=BlockVae()), engine(vae=BlockVae())
+    for each in (one, clean):
+        for session in "abcd":
+            each.open(session, settings(steps=1, seed=ord(session)))
+            play(each, session, range(2))
+            each.feed(session, chunk(2))
+        each._session("c").chunks_in_flight[2].timesteps = (555.0,)
+    results = together(one, [Row(session, 0, 2) for session in "abcd"])
+    assert [result.row.session for result in results] == list("abcd")
+    assert ["no room" in (result.failure or "") for result in results] == [False, False, True, False]
+    assert [result.output is not None for result in results] == [True, True, False, True]
+
+    # The same rows on an engine with room, in the company that halving has left them.
+    expected = {result.row.session: result for batch in ("ab", "d") for result in run_each(clean, batch, 2)}
+    for result in results:
+        if result.failure is None:
+            assert np.array_equal(shown(result), shown(expected[result.row.session]))
+    one.close("c")
+    clean.close("c")
+    outputs = [[frames for session in "abd" for frames in play(each, session, range(3, 6))] for each in (one, clean)]
+    assert all(np.array_equal(a, b) for a, b in zip(*outputs, strict=True))
+
+
+def test_an_error_of_the_device_loses_the_batch_and_blames_no_row() -> None:
+    faults: list[Exception] = [RuntimeError("CUDA error: an illegal memory access was encountered")]
+
+    def forward(batch: RowBatch) -> Denoised:
+        if faults:
+            raise faults.pop()
+        answer: Denoised = components().transformer(batch)
+        return answer
+
+    one = engine(forward=forward, vae=BlockVae())
+    for session in "ab":
+        one.open(session, settings())
+        one.feed(session, chunk(0))
+    rows = [Row("a", 0, 0), Row("b", 0, 0)]
+    one.engine.submit(7, rows)
+    (lost,) = one.collect()
+    assert isinstance(lost, BatchResult)
+    assert (lost.number, lost.rows) == (7, ())
+    assert lost.lost == "RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert one.collect() == []
+
+
+def test_a_batch_that_cannot_be_submitted_is_not_under_way() -> None:
+    one = engine(vae=BlockVae())
+    for session in "ab":
+        one.open(session, settings())
+    one.feed("a", chunk(0))
+    with pytest.raises(EngineFailure, match="may not run yet") as refusal:
+        one.engine.submit(1, [Row("a", 0, 0), Row("b", 0, 0)])
+    assert refusal.value.session == "b"
+    assert one.collect() == []
+    one.run([Row("a", 0, 0)])
+
+
+def test_whoever_waits_is_woken_when_there_is_something_to_collect() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings())
+    one.feed("s", chunk(0))
+    woken = list[bool]()
+    one.call_when_ready(lambda: woken.append(True))
+    assert woken == []
+    one.engine.submit(1, [Row("s", 0, 0)])
+    assert woken == [True]
+    assert [type(result) for result in one.collect()] == [BatchResult]
+
+
+def test_a_batch_says_how_long_the_device_encoded_denoised_and_decoded() -> None:
+    clock = ManualClock()
+
+    def forward(batch: RowBatch) -> Denoised:
+        clock.advance(0.5)
+        answer: Denoised = components().transformer(batch)
+        return answer
+
+    one = engine(forward=forward, vae=SlowVae(clock, encode_s=0.25, decode_s=2.0), clock=clock, overlap=False)
+    for session in "ab":
+        one.open(session, settings(steps=2))
+        one.feed(session, chunk(0))
+    batches = [batch(one, number, [Row(session, number, 0) for session in "ab"]) for number in range(2)]
+    one.feed("a", chunk(1))
+    batches.append(batch(one, 2, [Row("a", 0, 1)]))
+    assert [result.seconds for result in batches] == [
+        DeviceSeconds(rows=0.5, encode=0.5),
+        DeviceSeconds(rows=0.5, decode=4.0),
+        DeviceSeconds(rows=0.5, encode=0.25),
+    ]
+    assert [result.decoded for result in batches] == [0, 2, 0]
+
+
+def test_the_seconds_of_a_decode_are_told_with_the_first_batch_after_its_end() -> None:
+    vae = SlowVae(ManualClock(), encode_s=0.0, decode_s=2.0)
+    one = engine(vae=vae, clock=vae.clock)
+    one.open("s", settings(steps=1))
+    vae.let.clear()
+    batches: list[BatchResult] = []
+    for index in range(3):
+        one.feed("s", chunk(index))
+        if index == 2:
+            vae.let.set()
+            for earlier in batches:
+                shown(earlier.rows[0])
+        batches.append(batch(one, index, [Row("s", 0, index)]))
+        if index < 2:
+            assert (batches[-1].seconds.decode, batches[-1].decoded) == (0.0, 0)
+    shown(batches[2].rows[0])
+    one.feed("s", chunk(3))
+    batches.append(batch(one, 3, [Row("s", 0, 3)]))
+    assert batches[2].decoded >= 2
+    assert sum(result.decoded for result in batches[2:]) in (3, 4)
+    assert sum(result.seconds.decode for result in batches) == 2.0 * sum(result.decoded for result in batches)
 
 
 class BrokenDecoder(BlockVae):
@@ -321,10 +520,10 @@ def test_an_encoder_without_memory_fails_its_session() -> None:
 def test_rows_that_are_not_ready_are_refused() -> None:
     one = engine(vae=BlockVae())
     one.open("s", settings(steps=2))
-    with pytest.raises(EngineFailure, match="not ready"):
+    with pytest.raises(EngineFailure, match="may not run yet"):
         one.run([Row("s", 0, 0)])
     one.feed("s", chunk(0))
-    with pytest.raises(EngineFailure, match="not ready"):
+    with pytest.raises(EngineFailure, match="may not run yet"):
         one.run([Row("s", 1, 0)])
     with pytest.raises(EngineFailure, match="not open"):
         one.run([Row("t", 0, 0)])
@@ -348,8 +547,9 @@ def test_wrong_use_is_refused_with_its_reason_and_changes_nothing() -> None:
     for mistaken in (settings(steps=0), settings(steps=5), settings(width=72), settings(height=48)):
         with pytest.raises(ValueError, match=r"steps|sides"):
             one.open("t", mistaken)
-    with pytest.raises(ValueError, match="steps"):
-        one.apply("s", Change(steps=5))
+    for steps in (0, 5):
+        with pytest.raises(ValueError, match="steps"):
+            one.engine.feed("s", chunk(0), steps=steps)
     assert play(one, "s", range(1))[0].shape == (5, HEIGHT, WIDTH, 3)
     one.close("s")
     one.close("s")

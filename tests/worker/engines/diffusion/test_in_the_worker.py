@@ -16,16 +16,18 @@ from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process import logs
+from genlock_core.sizing.step_time import StepTime
 from genlock_worker import main
 from genlock_worker.engines.contract import Change, EngineFailure, Frames, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.intake.chunks import InputChunk, SourceFrame
 from genlock_worker.rows.checkpoint import Checkpoint
-from genlock_worker.rows.cost_model import CostModel, LinearCost
+from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.listener import GeneratedChunk
-from genlock_worker.rows.residents import SessionPlan
+from genlock_worker.rows.session_rows import SessionPlan
 from tests.worker.engines.diffusion.streams import (
     HEIGHT,
     WIDTH,
@@ -33,7 +35,7 @@ from tests.worker.engines.diffusion.streams import (
     caches,
     chunk,
     components,
-    engine,
+    diffusion_engine,
     settings,
 )
 from tests.worker.gateway import until
@@ -122,24 +124,25 @@ class InWorker:
         self.loop = EngineLoop(
             one,
             clock=SystemClock(),
-            cost=CostModel(LinearCost(0.001, 0.001)),
+            cost=CostModel(StepTime(0.001, 0.001)),
             metrics=self.metrics,
             loop=asyncio.get_running_loop(),
         )
+        self.client = EngineClient(self.loop)
 
     async def open(
         self, session: str, plan: StreamSettings | None = None, *, checkpoint: Checkpoint | None = None
     ) -> bool:
         self.told[session] = Told()
         whole = SessionPlan(session, "tiny", plan or settings(), deadline_s=60.0, min_steps=None)
-        return await self.loop.open(whole, self.told[session], checkpoint=checkpoint)
+        return await self.client.open(whole, self.told[session], checkpoint=checkpoint)
 
     def offer(self, session: str, index: int, *, width: int = WIDTH, text_only: bool = False) -> None:
         now_s = SystemClock().monotonic()
         pictures = [None] * chunk_frames(index) if text_only else chunk(index, width=width).frames
         assert pictures is not None
         frames = [SourceFrame(SourcePosition(1, 10 * index + i), picture, now_s) for i, picture in enumerate(pictures)]
-        self.loop.offer(session, InputChunk(tuple(frames), now_s))
+        self.client.offer(session, InputChunk(tuple(frames), now_s))
 
     async def generated(self, session: str, count: int) -> None:
         """Until the session has `count` chunks."""
@@ -176,20 +179,20 @@ async def share_a_forward(here: InWorker, forward: RowByRow, first: str, second:
 
 
 async def test_a_session_knows_what_it_takes_of_the_memory() -> None:
-    one = InWorker(engine(vae=BlockVae()))
+    one = InWorker(diffusion_engine(vae=BlockVae()))
     await one.loop.start(warm_up=settings())
     await one.open("s")
     await until(lambda: one.told["s"].memories == [one.engine.session_bytes(settings())], "what it takes")
-    assert one.engine.budget.taken.keys() == {"s"}, "nothing is left of the warm-up"
+    assert one.engine.budget.taken.keys() == {"s#1"}, "nothing is left of the warm-up"
     await one.loop.stop()
 
 
 async def test_a_session_that_is_reset_shows_what_one_shows_that_begins_now() -> None:
-    async with in_worker(engine(vae=BlockVae())) as here:
+    async with in_worker(diffusion_engine(vae=BlockVae())) as here:
         for session in ("old", "new"):
             await here.open(session)
         await here.generate("old", range(6))
-        here.loop.apply("old", Change(prompt=settings().prompt, reset="1-0"))
+        here.client.apply("old", Change(prompt=settings().prompt, reset="1-0"))
         await until(lambda: here.told["old"].fresh_starts, "the fresh start", PATIENCE_S)
         for index in range(3):
             for session in ("old", "new"):
@@ -199,7 +202,7 @@ async def test_a_session_that_is_reset_shows_what_one_shows_that_begins_now() ->
         assert [told.chunk.index for told in old] == [0, 1, 2]
         for one, other in zip(old, new, strict=True):
             assert np.abs(one.frames.astype(int) - other.frames).max() <= 1
-            assert one.sink_digest != ""
+            assert one.checkpoint.state.sink_digest != ""
 
 
 async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_not_notice() -> None:
@@ -209,7 +212,7 @@ async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_n
         """The bad session's rows in the first forward that both share."""
         if not armed.is_set():
             return []
-        bad = {id(cache.ring) for cache in caches(one, "bad")}
+        bad = {id(cache.ring) for cache in caches(one, "bad#1")}
         hit = [row for row, ring in enumerate(batch.rings) if id(ring) in bad]
         if not 0 < len(hit) < batch.rows:
             return []
@@ -217,7 +220,7 @@ async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_n
         return hit
 
     forward = RowByRow(judge)
-    one = engine(forward=forward, vae=BlockVae())
+    one = diffusion_engine(forward=forward, vae=BlockVae())
     plans = {"good": settings(), "bad": settings(prompt="oil", seed=9)}
     async with in_worker(one) as here:
         for session, plan in plans.items():
@@ -231,13 +234,13 @@ async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_n
         ((reason, restored),) = bad.resets
         assert "not finite" in reason
         assert restored
-        sinks = bad.chunks[-1].sink_digest
+        sinks = bad.chunks[-1].checkpoint.state.sink_digest
         for session in plans:
             await here.generate(session, range(len(here.told[session].chunks), 7))
         assert [told.chunk.index for told in bad.chunks] == list(range(7)), "it went on from its checkpoint"
-        assert {chunk.sink_digest for chunk in bad.chunks[4:]} == {sinks}
+        assert {chunk.checkpoint.state.sink_digest for chunk in bad.chunks[4:]} == {sinks}
         assert not good.resets
-    async with in_worker(engine(forward=RowByRow(), vae=BlockVae())) as alone:
+    async with in_worker(diffusion_engine(forward=RowByRow(), vae=BlockVae())) as alone:
         await alone.open("good", plans["good"])
         await alone.generate("good", range(7))
         for seen, expected in zip(good.frames, alone.told["good"].frames, strict=True):
@@ -245,8 +248,8 @@ async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_n
 
 
 async def test_a_session_that_does_not_fit_is_refused_and_the_rest_live() -> None:
-    fits = engine(vae=BlockVae()).session_bytes(settings())
-    async with in_worker(engine(vae=BlockVae(), limit_bytes=fits + fits // 2)) as here:
+    fits = diffusion_engine(vae=BlockVae()).session_bytes(settings())
+    async with in_worker(diffusion_engine(vae=BlockVae(), limit_bytes=fits + fits // 2)) as here:
         await here.open("a")
         await here.generate("a", range(2))
         with pytest.raises(EngineFailure, match="MiB are free: fewer sessions"):
@@ -256,7 +259,7 @@ async def test_a_session_that_does_not_fit_is_refused_and_the_rest_live() -> Non
             await here.open("b", checkpoint=checkpoint)
         await here.generate("a", range(2, 4))
         assert not here.told["a"].resets
-        here.loop.close("a")
+        here.client.close("a")
         await here.open("b")
         await here.generate("b", range(1))
 
@@ -265,7 +268,7 @@ async def test_an_allocation_that_fails_refuses_its_session_and_the_rest_live(mo
     def fails(*_: object, **__: object) -> object:
         raise torch.OutOfMemoryError("rings")
 
-    async with in_worker(engine(vae=BlockVae())) as here:
+    async with in_worker(diffusion_engine(vae=BlockVae())) as here:
         await here.open("a")
         await here.generate("a", range(1))
         with monkeypatch.context() as patch:
@@ -283,7 +286,7 @@ async def test_rows_that_do_not_fit_into_one_forward_are_run_in_halves_and_nobod
         return []
 
     forward = RowByRow(judge)
-    async with in_worker(engine(forward=forward, vae=BlockVae())) as here:
+    async with in_worker(diffusion_engine(forward=forward, vae=BlockVae())) as here:
         for session in "ab":
             await here.open(session)
             await here.generate(session, range(1))
@@ -295,28 +298,28 @@ async def test_rows_that_do_not_fit_into_one_forward_are_run_in_halves_and_nobod
 
 
 async def test_steps_that_do_not_fit_are_not_run_and_not_reported() -> None:
-    room = engine(vae=BlockVae()).session_bytes(settings(steps=3))
-    async with in_worker(engine(vae=BlockVae(), limit_bytes=room)) as here:
+    room = diffusion_engine(vae=BlockVae()).session_bytes(settings(steps=3))
+    async with in_worker(diffusion_engine(vae=BlockVae(), limit_bytes=room)) as here:
         await here.open("a", settings(steps=2))
         await here.generate("a", range(2))
         told = here.told["a"]
         assert set(told.steps) == {2}
-        here.loop.apply("a", Change(steps=4))
+        here.client.apply("a", Change(steps=4))
         await here.generate("a", range(2, 4))
         assert told.chunks[-1].chunk.steps == told.steps[-1] == 3
         assert not told.resets
 
 
 async def test_the_clean_row_of_a_session_without_a_camera_is_not_reported_as_a_step() -> None:
-    async with in_worker(engine(vae=BlockVae())) as here:
+    async with in_worker(diffusion_engine(vae=BlockVae())) as here:
         await here.open("a", settings(steps=2, text_only=True))
         await here.generate("a", range(2), text_only=True)
-        assert here.told["a"].chunks[-1].chunk.steps == 3
+        assert (here.told["a"].chunks[-1].chunk.steps, here.told["a"].chunks[-1].chunk.rows) == (2, 3)
         assert set(here.told["a"].steps) == {2}
 
 
 async def test_sides_that_the_model_cannot_have_are_refused_and_pictures_of_other_sides_reset_their_session() -> None:
-    async with in_worker(engine(vae=BlockVae())) as here:
+    async with in_worker(diffusion_engine(vae=BlockVae())) as here:
         await here.open("a")
         await here.generate("a", range(2))
         with pytest.raises(ValueError, match="multiples of 16 from 64 on, not 100x64"):
@@ -330,7 +333,7 @@ async def test_sides_that_the_model_cannot_have_are_refused_and_pictures_of_othe
 
 
 async def test_every_forward_of_a_restore_is_progress_and_one_that_hangs_is_none() -> None:
-    async with in_worker(engine(vae=BlockVae())) as here:
+    async with in_worker(diffusion_engine(vae=BlockVae())) as here:
         await here.open("a")
         await here.generate("a", range(8))
         checkpoint = here.told["a"].chunks[-1].checkpoint
@@ -342,7 +345,7 @@ async def test_every_forward_of_a_restore_is_progress_and_one_that_hangs_is_none
         answer: Denoised = components().transformer(batch)
         return answer
 
-    async with in_worker(engine(forward=forward, vae=BlockVae(), overlap=False)) as there:
+    async with in_worker(diffusion_engine(forward=forward, vae=BlockVae(), overlap=False)) as there:
         opening = asyncio.create_task(there.open("a", checkpoint=checkpoint))
         seen = []
         for passes in range(1, 6):
@@ -355,7 +358,7 @@ async def test_every_forward_of_a_restore_is_progress_and_one_that_hangs_is_none
 
 
 async def test_the_bytes_of_sessions_are_shown_while_they_are_there() -> None:
-    one = engine(vae=BlockVae())
+    one = diffusion_engine(vae=BlockVae())
     of_two_rows, of_one = one.session_bytes(settings(steps=2)), one.session_bytes(settings(steps=1))
     async with in_worker(one) as here:
         await here.open("a", settings(steps=2))
@@ -363,10 +366,10 @@ async def test_the_bytes_of_sessions_are_shown_while_they_are_there() -> None:
         assert here.bytes_shown("resident") == one.resident_bytes > 0
         assert here.bytes_shown("free") == one.budget.total_bytes - of_two_rows
         await here.generate("a", range(1))
-        here.loop.apply("a", Change(steps=1))
+        here.client.apply("a", Change(steps=1))
         await here.generate("a", range(1, 2))
         await until(lambda: here.bytes_shown("sessions") == of_one, "the row's bytes given back")
-        here.loop.close("a")
+        here.client.close("a")
         await until(lambda: here.bytes_shown("sessions") == 0, "all of them")
         assert here.bytes_shown("free") == one.budget.total_bytes
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from genlock_worker.engines.contract import Change, Chunk, Frames, Row
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, difference, engine, play, settings
+from tests.worker.engines.driven import Driven
 
 PLANS = {
     "a": (settings("ink", steps=3, seed=1), 0),
@@ -23,7 +23,7 @@ SAME = 0.02
 """Levels of 255, mean: float32 sums in another order now and then round to the next level."""
 
 
-def small_engine() -> DiffusionEngine:
+def small_engine() -> Driven:
     return engine(options=OPTIONS, vae=BlockVae())
 
 

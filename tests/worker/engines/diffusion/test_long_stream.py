@@ -14,10 +14,10 @@ import torch
 
 from genlock_worker.engines.contract import Change, Frames, Row
 from genlock_worker.engines.diffusion.config import Positions, StreamOptions
-from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming.row_cache import opening_length
 from tests.worker.engines.diffusion.streams import BlockVae, caches, chunk, components, engine, settings
+from tests.worker.engines.driven import Driven
 
 CHUNKS = 28_800
 STRETCH = 8
@@ -27,7 +27,7 @@ SCENE = 12
 """The input repeats after so many chunks: of every chunk beyond them there is one that shows the same."""
 
 
-def age(one: DiffusionEngine, session: str, chunks: int) -> None:
+def age(one: Driven, session: str, chunks: int) -> None:
     """Make a session between two chunks `chunks` older: frames that are no sinks become as much younger in number."""
     found = one._session(session)
     assert not found.chunks_in_flight
@@ -39,7 +39,7 @@ def age(one: DiffusionEngine, session: str, chunks: int) -> None:
         )
 
 
-def show(one: DiffusionEngine, session: str, first: int, count: int) -> list[Frames]:
+def show(one: Driven, session: str, first: int, count: int) -> list[Frames]:
     """Feed and run chunks from `first` on; the input repeats."""
     outputs = []
     for index in range(first, first + count):
@@ -121,7 +121,7 @@ def test_hours_of_changes_leave_nothing_behind() -> None:
     assert most <= 4 * 9 + 6 + 40
 
 
-def _sizes(one: DiffusionEngine) -> int:
+def _sizes(one: Driven) -> int:
     state = one.snapshot("a")
     return sum(array.nbytes for name, arrays in state.blocks.items() if name[0] in "rop" for array in arrays.values())
 

@@ -8,16 +8,24 @@ from numpy.typing import NDArray
 from genlock_core.clock import ManualClock
 from genlock_worker.engines.contract import Change, Chunk, Frames, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.mock import MockEngine, StepTiming
+from genlock_worker.engines.mock.device import Faults
 from genlock_worker.engines.mock.textures import make_brushes
+from tests.worker.engines.driven import Driven
 
 WIDTH, HEIGHT = 128, 80
 BRUSHES = make_brushes()
 
 
-def engine() -> MockEngine:
+def bare_engine(*, depth: int = 1, faults: Faults | None = None) -> MockEngine:
     """An engine that takes no simulated time."""
     clock = ManualClock()
-    return MockEngine("test-model", StepTiming.instant(), clock, clock.advance, brushes=BRUSHES)
+    timing = StepTiming.instant()
+    return MockEngine("test-model", timing, clock, clock.advance, depth=depth, brushes=BRUSHES, faults=faults)
+
+
+def engine() -> Driven:
+    """The same, driven one batch at a time."""
+    return Driven(bare_engine())
 
 
 def settings(
@@ -57,7 +65,7 @@ def chunk(index: int, *, scene: int = 0) -> Chunk:
 
 
 def play(
-    engine: MockEngine,
+    engine: Driven,
     session: str,
     chunks: range,
     *,

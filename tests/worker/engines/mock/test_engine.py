@@ -1,5 +1,6 @@
 """What the scheduler and the viewers may rely on: determinism, sinks, prompt and step changes, refusals, timing."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,10 +10,12 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from genlock_core.clock import ManualClock
+from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import Change, Chunk, EngineFailure, EngineState, Frames, Row
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.words import Medium
-from tests.worker.engines.mock.streams import HEIGHT, WIDTH, chunk, difference, engine, play, settings
+from tests.worker.engines.driven import Driven
+from tests.worker.engines.mock.streams import BRUSHES, HEIGHT, WIDTH, chunk, difference, engine, play, settings
 
 
 def test_chunks_come_out_in_their_size_and_only_from_the_last_row() -> None:
@@ -78,13 +81,14 @@ def expected() -> dict[str, list[bytes]]:
 
 
 def ready(fed: dict[str, int], done: dict[tuple[str, int], int]) -> list[Row]:
-    """Rows whose turn it is: after the same chunk's row before, after the same row of the chunk before."""
+    """Rows whose turn it is: after chunk 0, the same chunk's row before and the same row of the chunk before."""
     rows = []
     for session, (plan, _) in PLANS.items():
         for step in range(plan.steps):
             turn = done.get((session, step), 0)
             limit = fed[session] if step == 0 else done.get((session, step - 1), 0)
-            if turn < limit:
+            first = turn == 0 or done.get((session, plan.steps - 1), 0) > 0
+            if turn < limit and first:
                 rows.append(Row(session, step, turn))
     return rows
 
@@ -118,7 +122,7 @@ def with_sinks_of(state: EngineState, other: EngineState, sinks: tuple[int, ...]
     """`state` with the given sink frames of every row taken from another stream."""
     names = [f"r{row}.f{frame}" for row in range(2) for frame in sinks]
     swapped = {**state.blocks, **{name: other.blocks[name] for name in names}}
-    return EngineState(state.chunk, state.attributes, state.head, swapped)
+    return replace(state, blocks=swapped)
 
 
 @pytest.mark.parametrize("prompt", ["a watercolour city", "oil", "ink", "neon", "pixel", "engraving", "film"])
@@ -250,13 +254,13 @@ def test_a_session_without_a_source_moves_and_is_the_prompts() -> None:
 def test_rows_that_are_not_ready_are_refused() -> None:
     mock = engine()
     mock.open("s", settings(steps=2))
-    with pytest.raises(EngineFailure, match="not ready"):
+    with pytest.raises(EngineFailure, match="is not in flight"):
         mock.run([Row("s", 0, 0)])
     mock.feed("s", chunk(0))
     mock.feed("s", chunk(1))
-    with pytest.raises(EngineFailure, match="not ready"):
+    with pytest.raises(EngineFailure, match="may not run yet"):
         mock.run([Row("s", 1, 0)])
-    with pytest.raises(EngineFailure, match="overtake"):
+    with pytest.raises(EngineFailure, match="may not run yet"):
         mock.run([Row("s", 0, 1)])
 
 
@@ -265,7 +269,7 @@ def test_a_row_that_cannot_run_leaves_the_others_as_they_were() -> None:
     for name in ("a", "b"):
         mock.open(name, settings(steps=2))
         mock.feed(name, chunk(0))
-    with pytest.raises(EngineFailure, match="not ready") as failure:
+    with pytest.raises(EngineFailure, match="may not run yet") as failure:
         mock.run([Row("a", 0, 0), Row("b", 1, 0)])
     assert failure.value.session == "b"
     mock.run([Row("a", 0, 0)])
@@ -283,7 +287,7 @@ def test_wrong_use_is_refused_with_its_reason() -> None:
     with pytest.raises(ValueError, match="expected"):
         mock.feed("s", Chunk(0, chunk(1).frames))
     with pytest.raises(ValueError, match="steps"):
-        mock.apply("s", Change(steps=5))
+        mock.engine.feed("s", chunk(0), steps=5)
     with pytest.raises(ValueError, match="steps"):
         mock.open("t", settings(steps=0))
     mock.close("s")
@@ -294,8 +298,8 @@ def test_wrong_use_is_refused_with_its_reason() -> None:
 
 def test_run_waits_for_the_time_the_hardware_would_take() -> None:
     clock = ManualClock()
-    timing = StepTiming(base_s=0.1, row_s=0.02)
-    mock = MockEngine("m", timing, clock, clock.advance)
+    timing = StepTiming(StepTime(base_s=0.1, row_s=0.02))
+    mock = Driven(MockEngine("m", timing, clock, clock.advance, brushes=BRUSHES))
     for session in ("a", "b"):
         mock.open(session, settings(steps=1))
         mock.feed(session, chunk(0))
@@ -311,7 +315,8 @@ def test_run_returns_at_once_when_painting_took_longer() -> None:
             return super().monotonic()
 
     waits: list[float] = []
-    mock = MockEngine("m", StepTiming(base_s=0.5, row_s=0.0), Slow(), waits.append)
+    timing = StepTiming(StepTime(base_s=0.5, row_s=0.0))
+    mock = Driven(MockEngine("m", timing, Slow(), waits.append, brushes=BRUSHES))
     mock.open("a", settings(steps=1))
     mock.feed("a", chunk(0))
     mock.run([Row("a", 0, 0)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from genlock_worker.engines.contract import Change, Chunk, EngineFailure, EngineState, Frames, Row
-from genlock_worker.engines.mock import MockEngine
+from tests.worker.engines.driven import Driven
 from tests.worker.engines.mock.streams import chunk, engine, play, settings
 
 
@@ -22,22 +22,28 @@ def stored(state: EngineState) -> EngineState:
     def copies(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         return {k: np.frombuffer(v.tobytes(), v.dtype).reshape(v.shape) for k, v in arrays.items()}
 
-    return EngineState(
-        chunk=state.chunk,
+    return replace(
+        state,
+        in_flight=tuple(
+            replace(one, attributes=json.loads(json.dumps(dict(one.attributes)))) for one in state.in_flight
+        ),
         attributes=json.loads(json.dumps(dict(state.attributes))),
         head=copies(state.head),
         blocks={name: copies(arrays) for name, arrays in state.blocks.items()},
     )
 
 
-def advance(mock: MockEngine, session: str, fed: int, done: list[int], rounds: int, steps: int) -> list[Frames]:
-    """Stream batch: each round feeds a chunk and runs one row of each chunk in flight; `done` counts rows per chunk."""
+def advance(mock: Driven, session: str, fed: int, done: list[int], rounds: int, steps: int) -> list[Frames]:
+    """Stream batch: each round feeds a chunk and runs one row of each chunk in flight; `done` counts rows per chunk.
+
+    Chunk 0 goes first, all of it.
+    """
     outputs: list[Frames] = []
     for index in range(fed, fed + rounds):
         mock.feed(session, chunk(index))
         done.append(0)
         for number, rows in enumerate(done):
-            if rows < steps:
+            if rows < steps and (number == 0 or done[0] == steps):
                 output = mock.run([Row(session, rows, number)])[0].output
                 done[number] += 1
                 outputs += [] if output is None else [output]
@@ -91,6 +97,8 @@ def test_restore_is_exact_amid_changes_of_prompt_steps_and_noise(
     mock.apply("s", Change(prompt="pastel", steps=4))
     other = engine()
     other.restore("s", plan, stored(mock.snapshot("s")))
+    # The next chunk's steps come with the chunk: they are not the engine's to remember.
+    other.apply("s", Change(steps=4))
     results = []
     for each in (mock, other):
         outputs = [each.run([Row("s", step, boundary)])[0].output for step in range(ran, steps)]
@@ -151,8 +159,21 @@ def test_a_snapshot_at_480p_stays_small() -> None:
     assert sum(a.nbytes for a in state.head.values()) < 6 * 200_000
 
 
+IN_FLIGHT = {
+    "other chunk": {"index": 2},
+    "more rows": {"rows": 3},
+    "too many steps": {"steps": 5, "rows": 5},
+    "too few rows": {"done": -1},
+    "all rows": {"done": 2},
+    "other latents": {"latents": 2},
+    "other pictures": {"pictures": 5},
+}
+"""What a damaged state says of chunk 3, which has run one row of two."""
+
+
 def damaged(state: EngineState, what: str) -> EngineState:
     attributes, head, blocks = dict(state.attributes), dict(state.head), dict(state.blocks)
+    in_flight = state.in_flight
     if what == "sink":
         del blocks["r0.f1"]
     elif what == "shape":
@@ -167,12 +188,16 @@ def damaged(state: EngineState, what: str) -> EngineState:
         attributes["format"] = 99
     elif what == "prompts":
         attributes["prompts"] = {"00": "other"}
+    elif what in IN_FLIGHT:
+        in_flight = (replace(in_flight[0], **IN_FLIGHT[what]),)  # type: ignore[arg-type]
     else:
         del attributes["rings"]
-    return EngineState(state.chunk, attributes, head, blocks)
+    return replace(state, in_flight=in_flight, attributes=attributes, head=head, blocks=blocks)
 
 
-@pytest.mark.parametrize("what", ["sink", "shape", "swapped", "input", "hidden", "format", "prompts", "rings"])
+@pytest.mark.parametrize(
+    "what", ["sink", "shape", "swapped", "input", "hidden", "format", "prompts", "rings", *IN_FLIGHT]
+)
 def test_damaged_state_is_refused_and_opens_nothing(what: str) -> None:
     mock = engine()
     plan = settings(steps=2)

@@ -1,25 +1,33 @@
 """The diffusion engine: the Engine protocol over StreamDiffusionV2's transformer and VAE.
 
 Thin: what a session is lies in `session`, what the device does in `micro_step`, who may take memory in `memory`. Here
-they meet: admission, one micro-step with the pictures that come of it, snapshot and restore.
+they meet: admission, a batch with the pictures that come of it, snapshot and restore.
+
+One batch is under way at most, and the caller's thread works with the device: `submit` comes back when the batch is
+done, and a restoration moves on by a part whenever somebody collects. Only pictures are decoded beside it.
 """
 
-import hashlib
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from genlock_core.clock import Clock
 from genlock_worker.engines.algorithm.flow import step_list
 from genlock_worker.engines.contract import (
+    BatchResult,
     Change,
     Chunk,
+    Collected,
+    DeviceSeconds,
     EngineFailure,
     EngineMemory,
     EngineState,
+    Fed,
+    RestoreResult,
     Row,
     RowResult,
     StreamSettings,
@@ -30,14 +38,27 @@ from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming import state as states
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.micro_step import Forward, run_rows
+from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress, DeviceTimer
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowOutcome, RowWork, run_rows
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
 from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, Shared, check_settings
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
+from genlock_worker.engines.input_check import check_chunk
+from genlock_worker.engines.readiness import Needs
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Restoration:
+    """A session on its way back from a snapshot."""
+
+    parts: Generator[Future[None] | None, None, DiffusionSession]
+    began_s: float
+    chunk: int
+    awaited: Future[None] | None = None
+    """What must be done before the next part."""
 
 
 class DiffusionEngine:
@@ -69,12 +90,12 @@ class DiffusionEngine:
         if options.ring.slots < OPENING_FRAMES:
             raise ValueError(f"a ring holds at least the {OPENING_FRAMES} frames of the first chunk")
 
-        jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
+        self._jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._forward = forward
         self._progress = DeviceProgress(components.device)
-        self._pictures = PictureDecoder(components.vae, overlap=overlap)
+        self._pictures = PictureDecoder(components.vae, clock=clock, overlap=overlap)
         self._shared = Shared(
-            components, options, self._count, SinkRule.of(options), jpeg, self._progress, self._pictures
+            components, options, self._count, SinkRule.of(options), self._jpeg, self._progress, self._pictures
         )
         self._clock = clock
         total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
@@ -82,6 +103,11 @@ class DiffusionEngine:
         self._sessions: dict[str, DiffusionSession] = {}
         self._cut_short: set[str] = set()
         """Sessions that were told that their steps do not fit."""
+        self._restorations: dict[str, _Restoration] = {}
+        self._answers: deque[Collected] = deque()
+        self._wake: Callable[[], None] = lambda: None
+        self._encoding = DeviceTimer(components.device, clock)
+        self._denoising = DeviceTimer(components.device, clock)
 
     @property
     def model(self) -> str:
@@ -119,6 +145,20 @@ class DiffusionEngine:
         return self._progress.parts + self._pictures.parts
 
     @property
+    def depth(self) -> int:
+        """One batch at a time."""
+        return 1
+
+    @property
+    def needs(self) -> Needs:
+        """What is submitted is computed at once, in order."""
+        return Needs()
+
+    def call_when_ready(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when there is something to collect, or a restoration can go on."""
+        self._wake = wake
+
+    @property
     def memory(self) -> EngineMemory:
         """How the device's memory is shared out now."""
         budget = self._budget
@@ -126,7 +166,7 @@ class DiffusionEngine:
 
     def session_memory(self, session: str) -> int | None:
         """Bytes that are set aside for an open session."""
-        return self._budget.taken[self._session(session).name]
+        return self._budget.taken.get(session)
 
     @property
     def budget(self) -> MemoryBudget:
@@ -159,103 +199,157 @@ class DiffusionEngine:
     def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
         """Start a session from a snapshot: sinks as they were, the window nearly so.
 
-        Prompt, steps and noise scale are those of the snapshot; apply what was changed since. Raises EngineFailure if
-        the state is damaged, does not belong to these settings or does not fit; ValueError if the session is open.
+        Fails if the state is damaged, does not belong to these settings or does not fit.
         """
         self._check_free(session)
-        started_s = self._clock.monotonic()
+        parts = self._restored(session, settings, state)
+        self._restorations[session] = _Restoration(parts, self._clock.monotonic(), state.chunk)
+        self._wake()
 
-        # Memory is set aside before anything is put on the device; whatever fails leaves nothing of the session.
+    def _restored(
+        self, session: str, settings: StreamSettings, state: EngineState
+    ) -> Generator[Future[None] | None, None, DiffusionSession]:
+        # Memory is set aside before anything is put on the device.
+        check_settings(settings)
+        facts, chunks = states.read_facts(state, settings, self._shared)
+        self._admit(session, settings, len(facts.rows))
+        return (yield from states.from_state(session, state, facts, chunks, settings, self._shared))
+
+    @torch.no_grad()
+    def _go_on_restoring(self, session: str) -> None:
+        """One part of a restoration; whatever fails leaves nothing of the session."""
+        restoration = self._restorations[session]
+        if restoration.awaited is not None and not restoration.awaited.done():
+            return
         try:
-            check_settings(settings)
-            facts = states.read_facts(state, settings, self._shared)
-            self._admit(session, settings, len(facts.rows))
-            self._sessions[session] = states.from_state(session, state, facts, settings, self._shared)
-        except torch.OutOfMemoryError as problem:
+            restoration.awaited = next(restoration.parts)
+        except StopIteration as end:
+            del self._restorations[session]
+            self._sessions[session] = end.value
+            self._answers.append(RestoreResult(session))
+            seconds = round(self._clock.monotonic() - restoration.began_s, 3)
+            logger.info("session restored", extra={"session": session, "chunk": restoration.chunk, "seconds": seconds})
+        except (torch.OutOfMemoryError, EngineFailure, *states.DAMAGE) as problem:
             self.close(session)
-            raise EngineFailure(session, f"there is no memory to restore it: {problem}") from problem
-        except states.DAMAGE as problem:
-            self.close(session)
-            raise EngineFailure(session, f"the snapshot cannot be restored: {problem}") from problem
-        except EngineFailure:
+            reason = f"the snapshot cannot be restored: {problem}"
+            if isinstance(problem, torch.OutOfMemoryError):
+                reason = f"there is no memory to restore it: {problem}"
+            elif isinstance(problem, EngineFailure):
+                reason = problem.reason
+            self._answers.append(RestoreResult(session, reason))
+        except Exception:  # the device's, of which the state is not the cause: it may be restored elsewhere
             self.close(session)
             raise
 
-        seconds = round(self._clock.monotonic() - started_s, 3)
-        logger.info("session restored", extra={"session": session, "chunk": state.chunk, "seconds": seconds})
+        # The next part comes with the next call, so that others' batches go between.
+        if restoration.awaited is None:
+            self._wake()
+        else:
+            restoration.awaited.add_done_callback(lambda _: self._wake())
 
     def close(self, session: str) -> None:
         """Forget a session; unknown ones are ignored."""
         self._sessions.pop(session, None)
+        if (restoration := self._restorations.pop(session, None)) is not None:
+            restoration.parts.close()
         self._budget.give(session)
         self._cut_short.discard(session)
 
     def apply(self, session: str, change: Change) -> None:
-        """Change prompt, steps or noise scale from the next chunk on."""
+        """Change prompt or noise scale from the next chunk on."""
         found = self._session(session)
         if change.prompt is not None:
             self.prepare(change.prompt)
         found.apply(change)
 
     @torch.no_grad()
-    def feed(self, session: str, chunk: Chunk) -> int:
-        """Take the next chunk, in order; returns the rows that it will run.
-
-        They are fewer than requested where memory is short.
-        """
+    def feed(self, session: str, chunk: Chunk, *, steps: int) -> Fed:
+        """Take the next chunk, in order; its steps are fewer than asked for where memory is short."""
         found = self._session(session)
-        found.check_chunk(chunk)
+        check_chunk(chunk, found.settings, expected=found.chunk + 1)
+        found.rows_of(steps)
         try:
-            rows = found.feed(chunk, steps=self._affordable_steps(found))
+            affordable = self._affordable_steps(found, steps)
+            with self._encoding.piece():
+                rows = found.feed(chunk, steps=affordable)
         except torch.OutOfMemoryError as problem:
             raise EngineFailure(session, f"chunk {chunk.index} does not fit into memory: {problem}") from problem
 
         self._progress.queued()
         self._settle(found)
-        return rows
-
-    def steps_in_use(self, session: str) -> int:
-        """The denoising steps of the last chunk fed: its rows but the clean one of a session without a camera."""
-        found = self._session(session)
-        return found.fed_rows - found.rows_of(1) + 1
+        return Fed(affordable, rows)
 
     @torch.no_grad()
-    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
-        """All rows in one forward; chunks that are finished by it begin to be decoded.
+    def submit(self, number: int, rows: Sequence[Row]) -> None:
+        """Run all rows in one forward; their results are there when this comes back.
 
-        Raises EngineFailure for the first row that cannot be run or whose answer is not finite; no session has moved on
-        then, so that the others' rows can be run again with the same results.
+        Chunks that are finished by it begin to be decoded. A row that fails is its session's failure alone.
         """
         self._check_rows(rows)
-        works = [self._session(row.session).enter(row.step, row.chunk) for row in rows]
-        outcomes = run_rows(works, self._shared.forward, progress=self._progress)
+        try:
+            with self._denoising.piece():
+                outcomes = self._run(rows)
+            results = tuple(self._leave(row, outcome) for row, outcome in zip(rows, outcomes, strict=True))
+        except Exception as error:
+            logger.exception("a batch failed")
+            self._answers.append(BatchResult(number, lost=f"{type(error).__name__}: {error}"))
+        else:
+            self._answers.append(self._timed(number, results))
+        self._wake()
 
-        # Only now do the sessions move on: every row has its answer.
-        results = []
-        for row, outcome in zip(rows, outcomes, strict=True):
-            session = self._session(row.session)
-            latents = session.leave(row.step, row.chunk, outcome)
-            if latents is None:
-                results.append(RowResult(row))
-            else:
-                results.append(RowResult(row, self._pictures.decode(row, session.stream, latents)))
-                self._settle(session)
+    def _run(self, rows: Sequence[Row]) -> list[RowOutcome | EngineFailure]:
+        outcomes: dict[Row, RowOutcome | EngineFailure] = {}
+        works: dict[Row, RowWork] = {}
+        for row in rows:
+            try:
+                works[row] = self._session(row.session).enter(row.step, row.chunk)
+            except EngineFailure as failure:  # its ring is computed anew first, which may not fit
+                outcomes[row] = failure
+        outcomes |= zip(
+            works, run_rows(list(works.values()), self._shared.forward, progress=self._progress), strict=True
+        )
+        return [outcomes[row] for row in rows]
 
-        return results
+    def _leave(self, row: Row, outcome: RowOutcome | EngineFailure) -> RowResult:
+        """Move a session on by a row that has its answer."""
+        if isinstance(outcome, EngineFailure):
+            return RowResult(row, failure=outcome.reason)
+        session = self._session(row.session)
+        latents = session.leave(row.step, row.chunk, outcome)
+        if latents is None:
+            return RowResult(row, likeness=outcome.similarity)
+        pictures = self._pictures.decode(row, session.stream, latents)
+        self._settle(session)
+        return RowResult(row, likeness=outcome.similarity, pictures=pictures)
 
-    def snapshot(self, session: str) -> EngineState:
+    def _timed(self, number: int, results: tuple[RowResult, ...]) -> BatchResult:
+        rows_s, _ = self._denoising.take()
+        encode_s, _ = self._encoding.take()
+        decode_s, decoded = self._pictures.timer.take()
+        return BatchResult(number, results, DeviceSeconds(rows_s, encode_s, decode_s), decoded)
+
+    def collect(self) -> Sequence[Collected]:
+        """What has ended; every restoration moves on by a part."""
+        for session in list(self._restorations):
+            self._go_on_restoring(session)
+        collected = list(self._answers)
+        self._answers.clear()
+        return collected
+
+    def snapshot(self, session: str) -> Future[EngineState]:
         """The session's state now; copies from the device only what was not copied before."""
-        return states.to_state(self._session(session))
+        found = self._session(session)
+        state: Future[EngineState] = Future()
+        try:
+            state.set_result(states.to_state(found))
+        except RuntimeError as problem:  # torch.OutOfMemoryError is one
+            state.set_exception(EngineFailure(session, f"its state cannot be taken: {problem}"))
+        return state
 
-    def sink_digest(self, session: str) -> str:
-        """SHA-256 (hex) over the stored inputs of row 0's sinks, `""` before the first; the same after a restore."""
-        sinks = self._session(session).sinks()
-        digest = hashlib.sha256()
-        for stored in sinks:
-            latent = stored.block["latent"]
-            digest.update(f"{stored.frame} {float(stored.timestep)} {latent.dtype} {latent.shape}".encode())
-            digest.update(np.ascontiguousarray(latent).tobytes())
-        return digest.hexdigest() if sinks else ""
+    def stop(self) -> None:
+        """End the decoder's thread and the one that compresses input frames."""
+        self._pictures.stop()
+        self._jpeg.shutdown(cancel_futures=True)
 
     def _count(self, batch: RowBatch) -> Denoised:
         """A forward, which counts once the device has done it."""
@@ -278,10 +372,10 @@ class DiffusionEngine:
         except DoesNotFit as refusal:
             raise EngineFailure(session, f"refused: {refusal}") from refusal
 
-    def _affordable_steps(self, session: DiffusionSession) -> int:
-        """The steps of the next chunk: as requested, or as many as there is memory for."""
+    def _affordable_steps(self, session: DiffusionSession, wanted: int) -> int:
+        """The steps of the next chunk: as wanted, or as many as there is memory for."""
         # One step always fits: its row stays set aside.
-        for steps in range(session.steps, 1, -1):
+        for steps in range(wanted, 1, -1):
             rows = max(session.rows_of(steps), len(session.rows))
             try:
                 self._budget.take(session.name, self._bytes(session.settings, rows))
@@ -318,5 +412,5 @@ class DiffusionEngine:
             raise ValueError(f"session {session} is not open") from None
 
     def _check_free(self, session: str) -> None:
-        if session in self._sessions:
+        if session in self._sessions or session in self._restorations:
             raise ValueError(f"session {session} is open already")

@@ -4,6 +4,8 @@ A chunk enters with `feed`, passes its rows 0..steps-1 in `run_row` (any rows of
 between) and leaves painted. Stored frames and rings are never mutated, only replaced, so a snapshot is references.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +69,6 @@ class MockSession:
     settings: StreamSettings
     brushes: Brushes
     prompt: str
-    steps: int
     noise_scale: float
     blend: PromptBlend
     prompts: dict[str, str]
@@ -100,7 +101,6 @@ class MockSession:
             settings=settings,
             brushes=brushes,
             prompt=settings.prompt,
-            steps=settings.steps,
             noise_scale=settings.noise_scale,
             blend=PromptBlend.of(digest),
             prompts={digest: settings.prompt},
@@ -108,21 +108,13 @@ class MockSession:
 
     def apply(self, change: Change) -> None:
         """Remember what the next chunk shall use."""
-        if change.steps is not None:
-            check_steps(change.steps)
-            self.steps = change.steps
         if change.prompt is not None:
             self.prompt = change.prompt
         if change.noise_scale is not None:
             self.noise_scale = change.noise_scale
 
-    def feed(self, chunk: Chunk) -> int:
-        """Take the next chunk; returns its steps. Raises ValueError if it is not the next one or of another shape."""
-        if chunk.index != self.chunk + 1:
-            raise ValueError(f"chunk {self.chunk + 1} comes next, not {chunk.index}")
-
-        self._check_frames(chunk)
-
+    def feed(self, chunk: Chunk, *, steps: int) -> None:
+        """Take the next chunk, which `check_frames` has let in, to be denoised in `steps` steps."""
         # The prompt is blended in over several chunks, as the real model's is.
         digest = prompt_digest(self.prompt)
         self.prompts[digest] = self.prompt
@@ -130,8 +122,8 @@ class MockSession:
         coded = latents.compress(self._scene(chunk.index) if chunk.frames is None else latents.halved(chunk.frames))
         painted = PaintedChunk(
             index=chunk.index,
-            steps=self.steps,
-            steps_before=self.fed_steps or self.steps,
+            steps=steps,
+            steps_before=self.fed_steps or steps,
             first_frame=self.frames,
             level=noise.first_level(self.noise_scale),
             blend=self.blend,
@@ -145,29 +137,15 @@ class MockSession:
 
         self.chunks_in_flight[chunk.index] = painted
         self.chunk = chunk.index
-        self.fed_steps = self.steps
+        self.fed_steps = steps
         self.frames = self.frames + len(painted.latent)
         self.scale = painted.level.scale
         self.last = coded[-1]
         self.blend = self.blend.next_chunk()
 
-        return painted.steps
-
-    def check_row(self, step: int, chunk: int) -> PaintedChunk:
-        """The row's chunk, if the row may run now: a chunk's rows run in order, and each row sees chunks in order.
-
-        Raises ValueError.
-        """
-        painted = self.chunks_in_flight.get(chunk)
-        if painted is None or painted.done != step or step >= painted.steps:
-            raise ValueError(f"row {step} of chunk {chunk} is not ready")
-        if any(f.index < chunk and f.done <= step < f.steps for f in self.chunks_in_flight.values()):
-            raise ValueError(f"row {step} of chunk {chunk} would overtake an earlier chunk")
-        return painted
-
     def run_row(self, step: int, chunk: int) -> Pixels | None:
-        """Run one row; the generated chunk (frames, height, width, 3) after its last one. Raises like `check_row`."""
-        painted = self.check_row(step, chunk)
+        """Run one row whose turn it is; the generated chunk (frames, height, width, 3) after its last one."""
+        painted = self.chunks_in_flight[chunk]
         held, refined = self._denoise(painted, step)
         painted.done += 1
 
@@ -181,20 +159,13 @@ class MockSession:
         self._forget()
         return output
 
-    def sinks(self) -> list[StoredFrame]:
-        """The sink frames of row 0, in order: the row that every session has for its whole life."""
-        return sorted((s for s in self.rings.get(0, {}).values() if s.frame < V2V_RING.sinks), key=lambda s: s.frame)
+    def sink_digests(self) -> tuple[str, ...]:
+        """By row, SHA-256 (hex) over its sink frames, `""` before the first."""
+        return tuple(_digest(self._sinks(row)) for row in range(len(self.rings)))
 
-    def _check_frames(self, chunk: Chunk) -> None:
-        if chunk.frames is None:
-            if not self.settings.text_only:
-                raise ValueError(f"chunk {chunk.index} has no frames, but the session has a source")
-            return
-        shape = (chunk_frames(chunk.index), self.settings.height, self.settings.width, 3)
-        if self.settings.text_only or chunk.frames.shape != shape or chunk.frames.dtype != np.uint8:
-            raise ValueError(
-                f"chunk {chunk.index}: uint8 {shape} expected, not {chunk.frames.dtype} {chunk.frames.shape}"
-            )
+    def _sinks(self, row: int) -> list[StoredFrame]:
+        held = self.rings.get(row, {}).values()
+        return sorted((s for s in held if s.frame < V2V_RING.sinks), key=lambda s: s.frame)
 
     def _scene(self, chunk: int) -> list[Pixels]:
         """The frames of a session without a source, at half size; scenes cross-fade as their prompts do."""
@@ -305,3 +276,11 @@ def check_steps(steps: int) -> None:
     """Raise ValueError unless 1 <= steps <= 4."""
     if not 1 <= steps <= flow.MAX_STEPS:
         raise ValueError(f"steps must be 1 to {flow.MAX_STEPS}, not {steps}")
+
+
+def _digest(sinks: Sequence[StoredFrame]) -> str:
+    digest = hashlib.sha256()
+    for stored in sinks:
+        digest.update(f"{stored.frame} {stored.timestep} {stored.level!r} {stored.latent.shape}".encode())
+        digest.update(np.ascontiguousarray(stored.latent).tobytes())
+    return digest.hexdigest() if sinks else ""

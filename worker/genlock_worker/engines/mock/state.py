@@ -5,14 +5,14 @@ latents its next row is given. Attributes are JSON values; floats survive JSON e
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genlock_worker.engines.algorithm.blend import PromptBlend, Weights, prompt_digest
 from genlock_worker.engines.algorithm.noise import NoiseLevel
-from genlock_worker.engines.contract import EngineState, StreamSettings
+from genlock_worker.engines.contract import ChunkState, EngineState, StreamSettings
 from genlock_worker.engines.mock.latents import LATENT_STRIDE, StoredFrame, stored_frame
 from genlock_worker.engines.mock.session import MockSession, PaintedChunk, Ring, check_steps
 from genlock_worker.engines.mock.textures import Brushes
@@ -39,18 +39,28 @@ def to_state(session: MockSession, *, model: str) -> EngineState:
     attributes: dict[str, object] = {
         "format": FORMAT,
         "identity": _identity(session.settings, model),
-        "wanted": {"prompt": session.prompt, "steps": session.steps, "noiseScale": session.noise_scale},
+        "wanted": {
+            "prompt": session.prompt,
+            "steps": session.fed_steps or session.settings.steps,
+            "noiseScale": session.noise_scale,
+        },
         "prompts": dict(session.prompts),
         "blend": _blend_out(session.blend),
         "fedSteps": session.fed_steps,
         "frames": session.frames,
         "scale": session.scale,
         "rings": {str(row): _ring_out(held) for row, held in session.rings.items()},
-        "flights": [_stored_in_flight(painted) for painted in session.chunks_in_flight.values()],
     }
     blocks = {name: _block_out(stored) for name, stored in kept.items()}
 
-    return EngineState(chunk=session.chunk, attributes=attributes, head=head, blocks=blocks)
+    return EngineState(
+        chunk=session.chunk,
+        in_flight=tuple(map(_stored_in_flight, session.chunks_in_flight.values())),
+        attributes=attributes,
+        head=head,
+        blocks=blocks,
+        sink_digests=session.sink_digests(),
+    )
 
 
 def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *, model: str) -> MockSession:
@@ -81,7 +91,6 @@ def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *
         settings=settings,
         brushes=brushes,
         prompt=str(wanted["prompt"]),
-        steps=int(wanted["steps"]),
         noise_scale=float(wanted["noiseScale"]),
         blend=_blend_in(attributes["blend"]),
         prompts=prompts,
@@ -93,8 +102,10 @@ def from_state(state: EngineState, settings: StreamSettings, brushes: Brushes, *
         rings={int(row): _ring_in(held, frames) for row, held in attributes["rings"].items()},
     )
 
-    # Chunks in flight, under the name that the stored form gives them.
-    for entry in attributes["flights"]:
+    indices = [entry.index for entry in state.in_flight]
+    if indices != list(range(state.chunk + 1 - len(indices), state.chunk + 1)):
+        raise ValueError(f"chunks {indices} cannot be in flight where chunk {state.chunk} was the last one")
+    for entry in state.in_flight:
         painted = _restored_in_flight(entry, state.head, frames)
         session.chunks_in_flight[painted.index] = painted
 
@@ -136,35 +147,48 @@ def _ring_in(entry: Any, frames: Mapping[str, StoredFrame]) -> Ring:
     return {int(slot): frames[name] for slot, name in entry}
 
 
-def _stored_in_flight(painted: PaintedChunk) -> dict[str, object]:
-    return {
-        "index": painted.index,
-        "steps": painted.steps,
-        "stepsBefore": painted.steps_before,
-        "firstFrame": painted.first_frame,
-        "level": [painted.level.scale, painted.level.timestep],
-        "blend": _blend_out(painted.blend),
-        "inputs": len(painted.coded),
-        "done": painted.done,
-        "inherited": None if painted.inherited is None else _ring_out(painted.inherited),
-    }
+def _stored_in_flight(painted: PaintedChunk) -> ChunkState:
+    return ChunkState(
+        index=painted.index,
+        steps=painted.steps,
+        rows=painted.steps,
+        done=painted.done,
+        first_frame=painted.first_frame,
+        latents=len(painted.latent),
+        pictures=len(painted.working),
+        attributes={
+            "stepsBefore": painted.steps_before,
+            "level": [painted.level.scale, painted.level.timestep],
+            "blend": _blend_out(painted.blend),
+            "inputs": len(painted.coded),
+            "inherited": None if painted.inherited is None else _ring_out(painted.inherited),
+        },
+    )
 
 
-def _restored_in_flight(entry: Any, head: Arrays, frames: Mapping[str, StoredFrame]) -> PaintedChunk:
-    index, done = int(entry["index"]), int(entry["done"])
+def _restored_in_flight(state: ChunkState, head: Arrays, frames: Mapping[str, StoredFrame]) -> PaintedChunk:
+    check_steps(state.steps)
+    if state.rows != state.steps or not 0 <= state.done < state.rows:
+        raise ValueError(f"chunk {state.index} has {state.done} of {state.rows} rows in {state.steps} steps")
+
+    index, entry = state.index, cast("Any", state.attributes)
     inherited = entry["inherited"]
-    return PaintedChunk(
+    painted = PaintedChunk(
         index=index,
-        steps=int(entry["steps"]),
+        steps=state.steps,
         steps_before=int(entry["stepsBefore"]),
-        first_frame=int(entry["firstFrame"]),
+        first_frame=state.first_frame,
         level=NoiseLevel(scale=float(entry["level"][0]), timestep=int(entry["level"][1])),
         blend=_blend_in(entry["blend"]),
         coded=tuple(_bytes(head[f"c{index}.frame{n}"]) for n in range(int(entry["inputs"]))),
-        done=done,
-        hidden=_half(head[f"c{index}.hidden"]) if done else None,
+        done=state.done,
+        hidden=_half(head[f"c{index}.hidden"]) if state.done else None,
         inherited=None if inherited is None else _ring_in(inherited, frames),
     )
+    if (len(painted.latent), len(painted.working)) != (state.latents, state.pictures):
+        raise ValueError(f"chunk {index} has other frames than its state says")
+
+    return painted
 
 
 def _block_out(stored: StoredFrame) -> dict[str, NDArray[np.generic]]:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from genlock_core.clock import ManualClock
 from genlock_worker.engines.contract import Row
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
+from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress, DeviceTimer
 from tests.worker.engines.diffusion.streams import BlockVae, Cramped, chunk, engine, play, settings
 
 
@@ -23,13 +24,14 @@ class FakeGpu:
     given: int = 0
     waited: list[int] = field(default_factory=list)
 
-    def event(self) -> "FakeEvent":
-        return FakeEvent(self)
+    def event(self, *, enable_timing: bool = False) -> "FakeEvent":
+        return FakeEvent(self, is_timed=enable_timing)
 
 
 @dataclass
 class FakeEvent:
     gpu: FakeGpu
+    is_timed: bool = False
     number: int = -1
 
     def record(self, _stream: object) -> None:
@@ -40,6 +42,17 @@ class FakeEvent:
         if self.number >= self.gpu.finishes:
             raise Hung
         self.gpu.waited.append(self.number)
+
+    def query(self) -> bool:
+        return self.number < self.gpu.finishes
+
+    def elapsed_time(self, later: "FakeEvent") -> float:
+        """Each part takes 40 ms."""
+        assert self.is_timed
+        assert later.is_timed
+        assert self.query()
+        assert later.query()
+        return 40.0 * (later.number - self.number)
 
 
 @pytest.fixture
@@ -78,6 +91,46 @@ def test_on_a_cpu_a_part_is_finished_when_its_call_returns() -> None:
     assert progress.parts == 1
     progress.wait()
     assert progress.parts == 1
+
+
+def test_on_a_cpu_a_timer_sums_the_seconds_of_its_calls_until_they_are_taken() -> None:
+    clock = ManualClock()
+    timer = DeviceTimer(torch.device("cpu"), clock)
+    assert timer.take() == (0.0, 0)
+    for seconds in (0.5, 0.25):
+        with timer.piece():
+            clock.advance(seconds)
+        clock.advance(7)
+    assert timer.take() == (0.75, 2)
+    assert timer.take() == (0.0, 0)
+
+
+def test_work_that_raises_is_no_piece() -> None:
+    clock = ManualClock()
+    timer = DeviceTimer(torch.device("cpu"), clock)
+
+    def fails() -> None:
+        with timer.piece():
+            clock.advance(1)
+            raise RuntimeError("no room")
+
+    with pytest.raises(RuntimeError, match="no room"):
+        fails()
+    assert timer.take() == (0.0, 0)
+
+
+def test_on_a_gpu_a_timer_tells_what_the_device_has_done_and_waits_for_none_of_it(gpu: FakeGpu) -> None:
+    clock = ManualClock()
+    timer = DeviceTimer(torch.device("cuda"), clock)
+    gpu.finishes = 3
+    for _ in range(3):
+        with timer.piece():
+            clock.advance(100)  # the host's time is nobody's
+    assert timer.take() == (0.04, 1)
+    assert timer.take() == (0.0, 0)
+    gpu.finishes = 6
+    assert timer.take() == (0.08, 2)
+    assert gpu.waited == []
 
 
 def test_rows_that_are_run_in_halves_count_each_forward_and_each_decode() -> None:

@@ -124,7 +124,7 @@ def test_arrays_that_are_no_part_of_a_session_are_refused(damage: Mutation, reas
     [
         ("prompts", [[prompt_digest("neon"), 0.5]], "sum to 1"),
         ("prompts", [[prompt_digest("neon"), 2.0], [prompt_digest(PROMPT), -1.0]], "prompts"),
-        ("flights.0.prompts", [[prompt_digest("neon"), 0.9]], "sum to 1"),
+        ("in_flight.0.attributes.prompts", [[prompt_digest("neon"), 0.9]], "sum to 1"),
         ("blend.start", [], "blend.start"),
         ("blend.start", [[prompt_digest("neon"), 0.125]] * 9, "blend.start"),
         ("blend.target", "../" * 21 + "x", "blend.target"),
@@ -139,11 +139,11 @@ def test_arrays_that_are_no_part_of_a_session_are_refused(damage: Mutation, reas
         ("rows.0.slots.0", "r0.f" + "9" * 13, "no name of a stored frame"),
         ("rows.0.slots", ["r0.f0"] * 64, "ring after frame|cannot be in slot"),
         ("rows.0.replaced_in", -1, "replaced_in"),
-        ("flights.0.timesteps", [700.0] * 6, "timesteps"),
-        ("flights.0.timesteps", [700.0] * 5, "rows"),
-        ("flights.0.steps_before", 5, "rows"),
-        ("flights.0.done", -1, "done"),
-        ("flights.0.level", [0.5, 1001], "level"),
+        ("in_flight.0.attributes.timesteps", [700.0] * 6, "timesteps"),
+        ("in_flight.0.attributes.timesteps", [700.0] * 5, "rows"),
+        ("in_flight.0.attributes.steps_before", 5, "rows"),
+        ("in_flight.0.done", -1, "done"),
+        ("in_flight.0.attributes.level", [0.5, 1001], "level"),
         ("fed_rows", 5, "rows"),
         ("inputs", [-1], "inputs"),
         ("outputs", list(range(65)), "outputs"),
@@ -168,7 +168,7 @@ def test_a_chunk_that_has_overtaken_the_first_is_refused() -> None:
     one.run([Row("s", 0, 0)])
     state = stored(one.snapshot("s"))
     small_engine().restore("s", settings(), state)
-    refuse(changed(state, "flights.1.done", 1), "overtook")
+    refuse(changed(state, "in_flight.1.done", 1), "overtook")
 
 
 def test_facts_without_end_are_refused() -> None:
@@ -176,8 +176,8 @@ def test_facts_without_end_are_refused() -> None:
     for _ in range(900):
         nested = [nested]
     refuse(replace(BUSY, attributes={**BUSY.attributes, "identity": {"model": nested}}), "restored")
-    flights = [{**BUSY.attributes["flights"][0], "index": index} for index in range(17)]  # type: ignore[index]
-    refuse(changed(BUSY, "flights", flights), "flights")
+    many = tuple(replace(BUSY.in_flight[0], index=index) for index in range(17))
+    refuse(replace(BUSY, in_flight=many), "17 chunks in flight")
 
 
 def test_a_chunk_number_beyond_all_bounds_is_refused() -> None:

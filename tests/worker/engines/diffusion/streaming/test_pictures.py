@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlock_core.clock import ManualClock
 from genlock_worker.engines.contract import EngineFailure, Frames, Row
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from genlock_worker.engines.diffusion.streaming.pictures import OneThread, PictureDecoder
@@ -106,7 +107,7 @@ def test_what_a_decoder_raises_is_the_sessions_failure() -> None:
         def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
             raise torch.OutOfMemoryError("no room")
 
-    decoder = PictureDecoder(Broken(), overlap=True)
+    decoder = PictureDecoder(Broken(), clock=ManualClock(), overlap=True)
     vae = BlockVae()
     pictures = decoder.decode(Row("s", 0, 7), vae.open(), torch.zeros(2, 16, 8, 8))
     with pytest.raises(EngineFailure, match="s: chunk 7 cannot be shown: no room"):

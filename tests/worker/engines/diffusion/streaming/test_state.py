@@ -1,8 +1,9 @@
 """What a snapshot holds, and that nothing that is not one of ours comes in."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import numpy as np
@@ -17,14 +18,14 @@ from pydantic import JsonValue
 from genlock_core.stream_state.formats import FORMATS
 from genlock_core.stream_state.snapshot import Snapshot, decode, encode_delta
 from genlock_worker.engines.algorithm.blend import prompt_digest
-from genlock_worker.engines.contract import Change, EngineFailure, EngineState, StreamSettings
+from genlock_worker.engines.contract import Change, EngineFailure, EngineState, RestoreResult, StreamSettings
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.streaming.transfers import from_host, to_host
 from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, engine, play, settings, stored
+from tests.worker.engines.driven import Driven
 
 
-def small_engine() -> DiffusionEngine:
+def small_engine() -> Driven:
     return engine(options=StreamOptions(sink_threshold=0.6, sink_cooldown_chunks=1), vae=BlockVae())
 
 
@@ -86,7 +87,9 @@ def test_no_prompt_is_in_it_as_text_and_every_array_can_be_stored() -> None:
     )
     delta = encode_delta(snapshot, written={})
     again = decode(delta.head, delta.blocks, session="s", model="tiny")
-    state = EngineState(again.chunk, again.attributes["engine"], again.head, again.blocks)  # type: ignore[arg-type]
+    engine_attributes = again.attributes["engine"]
+    assert isinstance(engine_attributes, dict)
+    state = replace(BUSY, attributes=engine_attributes, head=again.head, blocks=again.blocks)
     small_engine().restore("s", settings(), state)
     assert "watercolour" not in json.dumps(dict(BUSY.attributes))
 
@@ -113,14 +116,28 @@ def test_arrays_survive_the_way_through_the_host(dtype: torch.dtype) -> None:
 
 
 def changed(state: EngineState, path: str, value: object) -> EngineState:
-    """The state with one attribute changed; `path` like `flights.0.done`."""
-    attributes: Any = json.loads(json.dumps(dict(state.attributes)))
-    at = attributes
-    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    """The state with one fact changed: an attribute (`wanted.steps`), or of a chunk in flight (`in_flight.0.done`)."""
+    first, *rest = path.split(".")
+    if first != "in_flight":
+        return replace(state, attributes=_with(state.attributes, path.split("."), value))
+
+    number, fact, *deeper = rest
+    chunk = state.in_flight[int(number)]
+    told: Any = {fact: _with(chunk.attributes, deeper, value) if deeper else value}
+    chunks = [*state.in_flight]
+    chunks[int(number)] = replace(chunk, **told)
+    return replace(state, in_flight=tuple(chunks))
+
+
+def _with(attributes: Mapping[str, object], path: Sequence[str], value: object) -> Mapping[str, object]:
+    """The attributes with another value at `path`."""
+    copied: Any = json.loads(json.dumps(dict(attributes)))
+    at = copied
+    *parents, last = [int(part) if part.isdigit() else part for part in path]
     for part in parents:
         at = at[part]
     at[last] = value
-    return replace(state, attributes=attributes)
+    return cast("Mapping[str, object]", copied)
 
 
 def with_block(state: EngineState, name: str, **arrays: NDArray[np.generic]) -> EngineState:
@@ -134,6 +151,14 @@ def without_block(state: EngineState, name: str) -> EngineState:
 LATENT = np.asarray(BUSY.blocks["r0.f2"]["latent"], np.float32)
 
 
+def ended(one: Driven) -> RestoreResult:
+    """The end of the restoration that is under way."""
+    while True:
+        for result in one.collect():
+            assert isinstance(result, RestoreResult)
+            return result
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -142,9 +167,14 @@ LATENT = np.asarray(BUSY.blocks["r0.f2"]["latent"], np.float32)
         (lambda s: changed(s, "rows.0.slots.4", "r0.f1"), "cannot be in slot 4|missing"),
         (lambda s: changed(s, "rows.0.slots", []), "first frames are missing"),
         (lambda s: changed(s, "rows.0.opening", []), "first frames"),
-        (lambda s: changed(s, "flights.0.done", 3), "overtook|holds"),
-        (lambda s: changed(s, "flights.0.prompts", [["0" * 64, 1.0]]), "without an embedding"),
-        (lambda s: changed(s, "flights", []), "in flight|rows|last ones"),
+        (lambda s: changed(s, "in_flight.0.done", 3), "overtook|holds"),
+        (lambda s: changed(s, "in_flight.0.first_frame", 3), "other frames than this engine"),
+        (lambda s: changed(s, "in_flight.0.latents", 2), "other frames than this engine"),
+        (lambda s: changed(s, "in_flight.0.pictures", 5), "other frames than this engine"),
+        (lambda s: changed(s, "in_flight.0.attributes", {}), "Field required"),
+        (lambda s: changed(s, "in_flight.0.attributes.prompts", [["0" * 64, 1.0]]), "without an embedding"),
+        (lambda s: replace(s, in_flight=()), "in flight|rows|last ones"),
+        (lambda s: replace(s, in_flight=s.in_flight[::-1]), "not the last ones"),
         (lambda s: changed(s, "inputs", []), "input chunks"),
         (lambda s: changed(s, "outputs", [0]), "output chunks"),
         (lambda s: changed(s, "wanted.steps", 5), "steps"),
@@ -165,8 +195,10 @@ LATENT = np.asarray(BUSY.blocks["r0.f2"]["latent"], np.float32)
 )
 def test_a_damaged_state_is_refused_with_its_reason(damage: Mutation, reason: str) -> None:
     one = small_engine()
-    with pytest.raises(EngineFailure, match=reason):
-        one.restore("s", settings(), damage(BUSY))
+    one.engine.restore("s", settings(), damage(BUSY))
+    refused = ended(one)
+    assert refused.session == "s"
+    assert re.search(reason, refused.failure or "")
     assert one.budget.taken == {}
     one.open("s", settings())
 
@@ -207,8 +239,16 @@ def paths(value: object, prefix: str = "") -> list[str]:
     return found + [path for key, part in items for path in paths(part, f"{prefix}{key}.")]
 
 
+PATHS = paths(BUSY.attributes)
+PATHS_IN_FLIGHT = [
+    path
+    for number, one in enumerate(BUSY.in_flight)
+    for name, value in asdict(one).items()
+    for path in (f"in_flight.{number}.{name}", *paths(value, f"in_flight.{number}.{name}."))
+]
 EDITS = st.one_of(
-    st.tuples(st.just("attribute"), st.sampled_from(paths(BUSY.attributes)), JUNK),
+    st.tuples(st.just("attribute"), st.sampled_from(PATHS), JUNK),
+    st.tuples(st.just("attribute"), st.sampled_from(PATHS_IN_FLIGHT), JUNK),
     st.tuples(st.just("chunk"), st.just(""), st.integers(-5, 2**40)),
     st.tuples(st.just("head"), st.sampled_from(sorted(BUSY.head)), ARRAYS),
     st.tuples(st.just("missing"), st.sampled_from(sorted(BUSY.blocks)), st.none()),
@@ -251,6 +291,6 @@ def test_whatever_comes_in_it_is_refused_or_goes_on(edits: list[tuple[str, str, 
         return
     stream = StreamBatch(one, "s", state.chunk + 1)
     session = one._session("s")
-    stream.chunks_in_flight = {chunk.index: (chunk.steps, chunk.done) for chunk in session.chunks_in_flight.values()}
+    stream.chunks_in_flight = {one.index: (one.rows, one.collected) for one in session.chunks_in_flight.values()}
     stream.round(chunk(stream.fed))
     one.snapshot("s")

@@ -7,8 +7,55 @@ queued.
 """
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+from genlock_core.clock import Clock
+
+
+class DeviceTimer:
+    """Seconds that a device spent on one kind of work, and on how many pieces of it; may be read on another thread.
+
+    On a CPU they are the seconds of the call. On a GPU they lie between two events, which `wait` of the progress that
+    the work belongs to has passed before anybody takes them.
+    """
+
+    def __init__(self, device: torch.device, clock: Clock) -> None:
+        self._device = device
+        self._clock = clock
+        self._spent: deque[float | tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
+
+    @contextmanager
+    def piece(self) -> Iterator[None]:
+        """The work that is queued within."""
+        if self._device.type != "cuda":
+            began_s = self._clock.monotonic()
+            yield
+            self._spent.append(self._clock.monotonic() - began_s)
+            return
+
+        stream = torch.cuda.current_stream(self._device)
+        begin = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # the library has no types
+        end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        begin.record(stream)
+        yield
+        end.record(stream)
+        self._spent.append((begin, end))
+
+    def take(self) -> tuple[float, int]:
+        """Seconds and pieces since the last call, as far as the device has done them."""
+        seconds = 0.0
+        pieces = 0
+        while self._spent:
+            spent = self._spent[0]
+            if isinstance(spent, tuple) and not spent[1].query():  # type: ignore[no-untyped-call]
+                break
+            self._spent.popleft()
+            pieces += 1
+            seconds += spent if isinstance(spent, float) else spent[0].elapsed_time(spent[1]) / 1000
+        return seconds, pieces
 
 
 class DeviceProgress:

@@ -10,13 +10,13 @@ from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
 from genlock_worker.engines.diffusion.network.kv import TextKv
 from genlock_worker.engines.diffusion.streaming.transfers import to_host
+from genlock_worker.engines.readiness import ChunkInFlight
 
 
-@dataclass(slots=True)
-class ChunkInFlight:
-    """A chunk between `feed` and its last row; only the session moves it on."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class DenoisedChunk(ChunkInFlight):
+    """A chunk in flight with what it is denoised from; only the session moves it on, once a row has its answer."""
 
-    index: int
     timesteps: tuple[float, ...]
     """One per row; the first is the noise controller's."""
     steps_before: int
@@ -28,18 +28,16 @@ class ChunkInFlight:
     """Whether its rows compute their rings anew under its prompt before they run."""
     hidden: Tensor
     """What the next row is given, (F, C, h, w) in the model's dtype."""
-    done: int = 0
-    """Rows that have run; the next one is row `done`."""
     host_hidden: tuple[int, NDArray[np.generic]] | None = None
-    """`done` and the copy of `hidden` that was made then."""
+    """How many rows had run, and the copy of `hidden` that was made then."""
 
-    @property
-    def steps(self) -> int:
-        """Its rows: the denoising steps, and the clean row of a session without a camera."""
-        return len(self.timesteps)
+    def row_done(self) -> None:
+        """Its next row has run: what is submitted is computed at once here."""
+        self.submitted += 1
+        self.collected += 1
 
     def stored_hidden(self) -> NDArray[np.generic]:
         """`hidden` on the host, copied from the device once."""
-        if self.host_hidden is None or self.host_hidden[0] != self.done:
-            self.host_hidden = self.done, to_host(self.hidden)
+        if self.host_hidden is None or self.host_hidden[0] != self.collected:
+            self.host_hidden = self.collected, to_host(self.hidden)
         return self.host_hidden[1]

@@ -1,7 +1,7 @@
 """One micro-step on the device: rows of any sessions become one batch, run once, and are judged with one wait.
 
-Nothing here belongs to a session, and the host's record of a session does not change here. So a step that fails can be
-taken again without the row that failed, and the other rows' results are the same.
+Nothing here belongs to a session, and the host's record of a session does not change here. A row that fails is its
+session's failure alone: the other rows' results are what they would be without it.
 """
 
 import logging
@@ -94,16 +94,20 @@ def assemble(works: Sequence[RowWork]) -> RowBatch:
     )
 
 
-def denoise(works: Sequence[RowWork], forward: Forward) -> list[tuple[Tensor, Tensor]]:
-    """(flow, similarity) of each row, on the device; nothing waits for it.
+Answer = tuple[Tensor, Tensor] | EngineFailure
+"""(flow, similarity) of a row, on the device; or why there is none."""
 
-    Rows that do not fit into memory together are run in halves. Raises EngineFailure for a row that does not fit alone.
+
+def denoise(works: Sequence[RowWork], forward: Forward) -> list[Answer]:
+    """The answer of each row; nothing waits for the device.
+
+    Rows that do not fit into memory together are run in halves; one that does not fit alone has failed.
     """
     try:
         denoised = forward(assemble(works))
     except torch.OutOfMemoryError as problem:
         if len(works) == 1:
-            raise EngineFailure(works[0].session, f"a row does not fit into memory: {problem}") from problem
+            return [EngineFailure(works[0].session, f"a row does not fit into memory: {problem}")]
         logger.warning("%d rows do not fit into memory together: they are run in halves", len(works))
     else:
         return list(zip(denoised.flow.unbind(), denoised.similarity.unbind(), strict=True))
@@ -114,27 +118,38 @@ def denoise(works: Sequence[RowWork], forward: Forward) -> list[tuple[Tensor, Te
     return denoise(works[:half], forward) + denoise(works[half:], forward)
 
 
-def run_rows(works: Sequence[RowWork], forward: Forward, *, progress: DeviceProgress) -> list[RowOutcome]:
+def run_rows(
+    works: Sequence[RowWork], forward: Forward, *, progress: DeviceProgress
+) -> list[RowOutcome | EngineFailure]:
     """Run rows of any shapes, those of one shape in one forward; the outcomes are in the order of `works`.
 
     All work is queued before anything is waited for, then each part is waited for by itself, so that forwards of halves
-    count one by one. Raises EngineFailure for the first row whose answer is not finite or that does not fit into
-    memory.
+    count one by one. A row whose answer is not finite, or that does not fit into memory, has failed.
     """
-    answers: dict[int, tuple[Tensor, Tensor]] = {}
+    answers: dict[int, Answer] = {}
     for group in _shapes(works):
         answers.update(zip(group, denoise([works[number] for number in group], forward), strict=True))
 
-    # The next inputs and the verdicts on them are queued, too; then comes the one wait of a micro-step.
-    latents = [_next_input(work, answers[number][0]) for number, work in enumerate(works)]
-    queued = _verdicts(latents, [answers[number][1] for number in range(len(works))])
-    progress.wait()
-    verdicts: list[list[float]] = queued.tolist()
-    for work, (finite, *_) in zip(works, verdicts, strict=True):
-        if not finite:
-            raise EngineFailure(work.session, "the network's answer is not finite (NaN or infinite)")
+    # The next inputs and the verdicts on them are queued, too; then comes the one wait of a batch.
+    outcomes: list[RowOutcome | EngineFailure] = [
+        EngineFailure(work.session, "the network's answer is not finite (NaN or infinite)") for work in works
+    ]
+    computed: list[tuple[int, Tensor, Tensor]] = []
+    for number, work in enumerate(works):
+        answer = answers[number]
+        if isinstance(answer, EngineFailure):
+            outcomes[number] = answer
+        else:
+            flow, similarity = answer
+            computed.append((number, _next_input(work, flow), similarity))
 
-    return [RowOutcome(x, tuple(likeness)) for x, (_, *likeness) in zip(latents, verdicts, strict=True)]
+    queued = _verdicts([x for _, x, _ in computed], [similarity for *_, similarity in computed])
+    progress.wait()
+    verdicts: list[list[float]] = [] if queued is None else queued.tolist()
+    for (number, latents, _), (finite, *likeness) in zip(computed, verdicts, strict=True):
+        if finite:
+            outcomes[number] = RowOutcome(latents, tuple(likeness))
+    return outcomes
 
 
 def _shapes(works: Sequence[RowWork]) -> list[list[int]]:
@@ -159,7 +174,7 @@ def _next_input(work: RowWork, flow: Tensor) -> Tensor:
     return x0.to(work.hidden.dtype)
 
 
-def _verdicts(latents: Sequence[Tensor], similarity: Sequence[Tensor]) -> Tensor:
-    """(rows, 1 + sinks) on the device: whether the row is finite (1 or 0), then its likenesses."""
+def _verdicts(latents: Sequence[Tensor], similarity: Sequence[Tensor]) -> Tensor | None:
+    """(rows, 1 + sinks) on the device: whether the row is finite (1 or 0), then its likenesses; None for no row."""
     rows = [torch.cat([x.isfinite().all()[None].float(), s]) for x, s in zip(latents, similarity, strict=True)]
-    return torch.stack(rows)
+    return torch.stack(rows) if rows else None

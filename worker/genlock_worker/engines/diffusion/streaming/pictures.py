@@ -18,13 +18,17 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from genlock_core.clock import Clock
 from genlock_worker.engines.contract import EngineFailure, Frames, Row
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
+from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress, DeviceTimer
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+STOP_S = 2.0
+"""How long the end of the decoder's thread is waited for: a process that ends while it works on a device is aborted."""
 
 
 class PictureDecoder:
@@ -33,8 +37,10 @@ class PictureDecoder:
     `overlap` False: they do the work themselves, before they return.
     """
 
-    def __init__(self, vae: StreamingVae, *, overlap: bool) -> None:
+    def __init__(self, vae: StreamingVae, *, clock: Clock, overlap: bool) -> None:
         self._vae = vae
+        self.timer = DeviceTimer(vae.device, clock)
+        """Of the chunks that were decoded."""
         self._progress = DeviceProgress(vae.device)
         self._executor: Executor = AtOnce()
         self._stream: torch.cuda.Stream | None = None
@@ -56,12 +62,18 @@ class PictureDecoder:
 
         def work() -> Frames:
             try:
-                return self._decoded(stream, latents)
+                with self.timer.piece():
+                    return self._decoded(stream, latents)
             except (RuntimeError, ValueError) as problem:  # torch.OutOfMemoryError is one
                 logger.error("%s: chunk %d cannot be shown: %s", row.session, row.chunk, problem)
                 raise EngineFailure(row.session, f"chunk {row.chunk} cannot be shown: {problem}") from problem
 
         return self._submit(work)
+
+    def stop(self) -> None:
+        """End the thread after what it is at; what waits is forgotten."""
+        if isinstance(self._executor, OneThread):
+            self._executor.stop()
 
     def prime(self, stream: VaeStream, latents: Sequence[Tensor]) -> Future[None]:
         """Decode what was shown already, so that the stream remembers it; each item counts as a part.
@@ -114,8 +126,16 @@ class OneThread(Executor):
 
     def __init__(self, name: str) -> None:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        threading.Thread(target=_serve, args=(self._work,), name=name, daemon=True).start()
+        self._thread = threading.Thread(target=_serve, args=(self._work,), name=name, daemon=True)
+        self._thread.start()
         weakref.finalize(self, self._work.put, None)
+
+    def stop(self) -> None:
+        """End the thread after what it is at, and wait a little for that: a device may hang."""
+        while not self._work.empty():
+            self._work.get()
+        self._work.put(None)
+        self._thread.join(STOP_S)
 
     def submit(self, fn: Callable[..., T], /, *args: object, **kwargs: object) -> Future[T]:
         future: Future[T] = Future()

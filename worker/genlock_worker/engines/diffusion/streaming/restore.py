@@ -9,7 +9,7 @@ While the window is rebuilt its frames lie behind the sinks in the order of time
 its start up to a length; at the end each is put where the ring has it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
-from genlock_worker.engines.contract import CHUNK_FRAMES, Frames
+from genlock_worker.engines.contract import CHUNK_FRAMES, EngineFailure, Frames
 from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
@@ -90,8 +90,10 @@ def plan(cache: RowCache) -> Plan:
     return Plan(tuple(passes), order)
 
 
-def rebuild(caches: Sequence[RowCache], *, session: str, forward: Forward, texts: Texts, positions: Positions) -> None:
-    """Fill the rings of one session's rows with what their records say, the rows side by side.
+def rebuild(
+    caches: Sequence[RowCache], *, session: str, forward: Forward, texts: Texts, positions: Positions
+) -> Iterator[None]:
+    """Fill the rings of one session's rows with what their records say, the rows side by side; yields at each forward.
 
     Raises EngineFailure if it does not fit into memory.
     """
@@ -100,6 +102,7 @@ def rebuild(caches: Sequence[RowCache], *, session: str, forward: Forward, texts
         current = [(cache, step) for cache, step in zip(caches, steps, strict=True) if step is not None]
         for frames in sorted({len(step.frames) for _, step in current}, reverse=True):
             _run([pair for pair in current if len(pair[1].frames) == frames], session, forward, texts, positions)
+            yield
     for cache, one in zip(caches, plans, strict=True):
         _arrange(cache.ring, one.order)
 
@@ -115,7 +118,9 @@ def _run(
         for (cache, step), leader in zip(pairs, followed, strict=True)
         if leader is cache
     ]
-    denoise(works, forward)
+    for answer in denoise(works, forward):
+        if isinstance(answer, EngineFailure):
+            raise answer
 
     for (cache, step), leader in zip(pairs, followed, strict=True):
         if leader is not cache:
@@ -163,7 +168,9 @@ def _arrange(ring: Ring, order: Sequence[int]) -> None:
     ring.means[:, : len(order)] = ring.means[:, index]
 
 
-def prime_encoder(vae: StreamingVae, stream: VaeStream, inputs: Sequence[Frames], *, progress: DeviceProgress) -> None:
+def prime_encoder(
+    vae: StreamingVae, stream: VaeStream, inputs: Sequence[Frames], *, progress: DeviceProgress
+) -> Iterator[None]:
     """Run the last input chunks through the encoder, each a part of its own.
 
     A stream begins with one frame alone. Where the session's own beginning is gone, the first frame that is left stands
@@ -175,6 +182,7 @@ def prime_encoder(vae: StreamingVae, stream: VaeStream, inputs: Sequence[Frames]
         vae.encode(stream, torch.from_numpy(np.ascontiguousarray(pictures)))
         progress.queued()
         progress.wait(ahead=1)
+        yield
     progress.wait()
 
 

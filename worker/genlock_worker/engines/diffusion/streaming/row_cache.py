@@ -4,6 +4,7 @@ All that a ring's keys and values are a function of lies here, so that a snapsho
 them again. Frames are never changed, only replaced; the host's record changes together with the ring, never before.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -78,6 +79,8 @@ class RowCache:
     """The first frames, of which sinks are made: kept for ever, since later sinks were computed beside them."""
     replaced_in: int | None = None
     """The chunk in which a sink was replaced last."""
+    _digest: tuple[tuple[StoredLatent, ...], str] | None = None
+    """Of which sinks it was taken, and it."""
 
     @property
     def newest(self) -> int:
@@ -120,9 +123,24 @@ class RowCache:
         self.opening = other.opening
         self.replaced_in = other.replaced_in
 
+    def sink_digest(self) -> str:
+        """SHA-256 (hex) over the stored inputs of its sinks, `""` while it has none; the same after a restore."""
+        if self._digest is None or self._digest[0] != self.sinks:
+            self._digest = self.sinks, _digest(self.sinks)
+        return self._digest[1]
+
     def frames(self) -> Mapping[str, StoredLatent]:
         """Every stored frame that it refers to, by name."""
         return {stored.name: stored for stored in (*self.opening, *self.slots)}
+
+
+def _digest(sinks: Sequence[StoredLatent]) -> str:
+    digest = hashlib.sha256()
+    for stored in sinks:
+        latent = stored.block["latent"]
+        digest.update(f"{stored.frame} {float(stored.timestep)} {latent.dtype} {latent.shape}".encode())
+        digest.update(np.ascontiguousarray(latent).tobytes())
+    return digest.hexdigest() if sinks else ""
 
 
 def opening_length(layout: RingLayout) -> int:

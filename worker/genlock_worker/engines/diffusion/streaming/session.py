@@ -6,7 +6,7 @@ or follows from it; what several sessions share (weights, prompts that were enco
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -17,14 +17,14 @@ from torch import Tensor
 from genlock_worker.engines.algorithm import noise
 from genlock_worker.engines.algorithm.blend import PromptBlend, Weights, prompt_digest
 from genlock_worker.engines.algorithm.flow import T2V_STEPS, step_list
-from genlock_worker.engines.contract import Change, Chunk, StreamSettings, chunk_frames
+from genlock_worker.engines.contract import Change, Chunk, StreamSettings
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.in_flight import ChunkInFlight
+from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, Renoise, RowOutcome, RowWork
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
@@ -33,6 +33,7 @@ from genlock_worker.engines.diffusion.streaming.restore import rebuild
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, first_frame, latent_frames
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
 from genlock_worker.engines.diffusion.streaming.transfers import upload
+from genlock_worker.engines.readiness import Needs, may_run
 
 LATENT_STRIDE = 8
 """Pixels per latent pixel, each way."""
@@ -66,7 +67,6 @@ class DiffusionSession:
     stream: VaeStream
     prompt: str
     """Digest."""
-    steps: int
     noise_scale: float
     blend: PromptBlend
     kept_prompts: dict[str, KeptPrompt]
@@ -84,7 +84,7 @@ class DiffusionSession:
     """Noise scale of the last chunk."""
     last: NDArray[np.uint8] | None = None
     """The last input frame: the next chunk's motion is measured from it."""
-    chunks_in_flight: dict[int, ChunkInFlight] = field(default_factory=dict)
+    chunks_in_flight: dict[int, DenoisedChunk] = field(default_factory=dict)
     inputs: deque[KeptInput] = field(default_factory=deque)
     outputs: deque[KeptOutput] = field(default_factory=deque)
 
@@ -98,7 +98,6 @@ class DiffusionSession:
             shared=shared,
             stream=shared.components.vae.open(),
             prompt=digest,
-            steps=settings.steps,
             noise_scale=settings.noise_scale,
             blend=PromptBlend.of(digest),
             kept_prompts={},
@@ -109,11 +108,7 @@ class DiffusionSession:
         return session
 
     def apply(self, change: Change) -> None:
-        """Remember what the next chunk shall use. Raises ValueError for steps out of range."""
-        if change.steps is not None:
-            self.rows_of(change.steps)
-            self.steps = change.steps
-
+        """Remember what the next chunk shall use."""
         if change.prompt is not None:
             digest = prompt_digest(change.prompt)
             self._keep_prompt(digest)
@@ -131,21 +126,6 @@ class DiffusionSession:
         new = [RowCache(self._empty_ring(), self.shared.options.ring) for _ in range(len(self.rows), rows)]
         self.rows += new
 
-    def check_chunk(self, chunk: Chunk) -> None:
-        """Raise ValueError if `chunk` is not the next one or of another shape."""
-        if chunk.index != self.chunk + 1:
-            raise ValueError(f"chunk {self.chunk + 1} comes next, not {chunk.index}")
-        if chunk.frames is None:
-            if not self.settings.text_only:
-                raise ValueError(f"chunk {chunk.index} has no frames, but the session has a source")
-            return
-
-        shape = (chunk_frames(chunk.index), self.settings.height, self.settings.width, 3)
-        if self.settings.text_only or chunk.frames.shape != shape or chunk.frames.dtype != np.uint8:
-            raise ValueError(
-                f"chunk {chunk.index}: uint8 {shape} expected, not {chunk.frames.dtype} {chunk.frames.shape}"
-            )
-
     def feed(self, chunk: Chunk, *, steps: int) -> int:
         """Take a chunk that was checked, to be denoised in `steps` steps; returns its rows."""
         level = self._level(chunk)
@@ -158,8 +138,9 @@ class DiffusionSession:
         if changed or text is None:
             text = self.keys_values(prompts)
 
-        in_flight = ChunkInFlight(
+        in_flight = DenoisedChunk(
             index=chunk.index,
+            rows=self.rows_of(steps),
             timesteps=(level.timestep, *step_list(steps, text_only=self.settings.text_only)[1:]),
             steps_before=self.fed_rows or self.rows_of(steps),
             level=level,
@@ -172,7 +153,7 @@ class DiffusionSession:
         # From here on the session has the chunk.
         self.chunks_in_flight[chunk.index] = in_flight
         self.chunk = chunk.index
-        self.fed_rows = in_flight.steps
+        self.fed_rows = in_flight.rows
         self.scale = level.scale
         self.prompts = prompts
         self.text = text
@@ -184,22 +165,14 @@ class DiffusionSession:
             self.inputs.append(KeptInput.of(chunk.index, chunk.frames, self.shared.jpeg))
 
         self._forget()
-        return in_flight.steps
+        return in_flight.rows
 
     def check_row(self, step: int, chunk: int) -> None:
-        """Raise ValueError unless the row may run now.
-
-        A chunk's rows run in order, each row sees the chunks in order, chunks end in order, and all wait for the first
-        chunk: what its last pass leaves is what every row starts from.
-        """
+        """Raise ValueError unless the row may run now."""
         in_flight = self.chunks_in_flight.get(chunk)
-        if in_flight is None or in_flight.done != step or step >= in_flight.steps:
-            raise ValueError(f"row {step} of chunk {chunk} is not ready")
-
         before = [earlier for earlier in self.chunks_in_flight.values() if earlier.index < chunk]
-        is_last = step == in_flight.steps - 1
-        if any(earlier.index == 0 or is_last or earlier.done <= step < earlier.steps for earlier in before):
-            raise ValueError(f"row {step} of chunk {chunk} would overtake an earlier chunk")
+        if in_flight is None or not may_run(step, in_flight, before, Needs()):
+            raise ValueError(f"row {step} of chunk {chunk} may not run yet")
 
     def enter(self, step: int, chunk: int) -> RowWork:
         """What the device needs to run a row that was checked; puts its ring, and those of new rows, in order."""
@@ -243,8 +216,8 @@ class DiffusionSession:
         if sink is not None:
             cache.replace_sink(sink, chunk=chunk)
 
-        in_flight.done += 1
-        if in_flight.done < in_flight.steps:
+        in_flight.row_done()
+        if not in_flight.is_complete:
             in_flight.hidden = outcome.latents
             return None
 
@@ -258,9 +231,14 @@ class DiffusionSession:
         self._forget()
         return outcome.latents
 
-    def sinks(self) -> Sequence[StoredLatent]:
-        """What row 0 holds fast, the row that every session has for its whole life; nothing while chunk 0 runs."""
-        return () if 0 in self.chunks_in_flight or not self.rows else self.rows[0].sinks
+    @property
+    def fed_steps(self) -> int:
+        """The denoising steps of the last chunk fed: its rows but the clean one of a session without a camera."""
+        return self.fed_rows - self.rows_of(1) + 1
+
+    def sink_digests(self) -> tuple[str, ...]:
+        """By row, SHA-256 (hex) over the stored inputs of its sinks; `""` before the first, and while chunk 0 runs."""
+        return tuple("" if 0 in self.chunks_in_flight else row.sink_digest() for row in self.rows)
 
     def keys_values(self, prompts: Weights) -> TextKv:
         """Cross-attention keys and values of prompts that the session keeps."""
@@ -296,8 +274,8 @@ class DiffusionSession:
             mixed = level.scale * mixed + (1.0 - level.scale) * z
         return mixed.to(parts.dtype)
 
-    def _renoise(self, in_flight: ChunkInFlight, step: int) -> Renoise | None:
-        if step == in_flight.steps:
+    def _renoise(self, in_flight: DenoisedChunk, step: int) -> Renoise | None:
+        if step == in_flight.rows:
             return None
         return Renoise(in_flight.timesteps[step], seed=self.settings.seed, chunk=in_flight.index, step=step)
 
@@ -307,11 +285,15 @@ class DiffusionSession:
             return
         cache.slots = tuple(stored.under(prompts) for stored in cache.slots)
         cache.opening = tuple(stored.under(prompts) for stored in cache.opening)
-        self.rebuild([cache])
+        for _ in self.rebuild([cache]):
+            pass
 
-    def rebuild(self, caches: Sequence[RowCache]) -> None:
-        """Compute the rings of `caches` from their stored inputs. Raises EngineFailure if there is no memory for it."""
-        rebuild(
+    def rebuild(self, caches: Sequence[RowCache]) -> Iterator[None]:
+        """Compute the rings of `caches` from their stored inputs, forward by forward.
+
+        Raises EngineFailure if there is no memory for it.
+        """
+        return rebuild(
             caches,
             session=self.name,
             forward=self._one_ahead,
@@ -325,9 +307,9 @@ class DiffusionSession:
         self.shared.progress.wait(ahead=1)
         return denoised
 
-    def _hand_over(self, cache: RowCache, in_flight: ChunkInFlight) -> None:
+    def _hand_over(self, cache: RowCache, in_flight: DenoisedChunk) -> None:
         """Give the ring of the last row there was to the rows that are new with this chunk, as it is before it."""
-        for row in self.rows[in_flight.steps_before : in_flight.steps]:
+        for row in self.rows[in_flight.steps_before : in_flight.rows]:
             if row.newest != first_frame(in_flight.index) - 1:
                 row.take_over(cache)
 
@@ -344,7 +326,7 @@ class DiffusionSession:
 
     def _forget(self) -> None:
         """Drop rows, prompts and what the VAE is primed with, as soon as nothing will ask for them again."""
-        del self.rows[max([self.fed_rows, *(in_flight.steps for in_flight in self.chunks_in_flight.values())]) :]
+        del self.rows[max([self.fed_rows, *(in_flight.rows for in_flight in self.chunks_in_flight.values())]) :]
         for kept in (self.inputs, self.outputs):
             while len(kept) > max(1, self.shared.options.primed_chunks):
                 kept.popleft()

@@ -8,7 +8,8 @@ damaged until it has been shown to be a session that can go on.
 
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 import cv2
@@ -19,10 +20,10 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
-from genlock_worker.engines.contract import EngineState, StreamSettings, chunk_frames
+from genlock_worker.engines.contract import ChunkState, EngineState, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming import restore, state_facts
-from genlock_worker.engines.diffusion.streaming.in_flight import ChunkInFlight
+from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, latent_frames
 from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, DiffusionSession, Shared
@@ -70,54 +71,68 @@ def to_state(session: DiffusionSession) -> EngineState:
     facts = StateFacts(
         format=state_facts.FORMAT,
         identity=_identity(session.settings, session.shared),
-        wanted=WantedState(prompt=session.prompt, steps=session.steps, noise_scale=session.noise_scale),
+        wanted=WantedState(
+            prompt=session.prompt,
+            steps=session.fed_steps if session.fed_rows else session.settings.steps,
+            noise_scale=session.noise_scale,
+        ),
         blend=Blend.of(session.blend),
         prompts=list(session.prompts),
         embeddings=list(session.kept_prompts),
         fed_rows=session.fed_rows,
         scale=session.scale,
         rows=[_row_out(cache, is_blank=not rows) for cache in session.rows],
-        flights=[_stored_in_flight(in_flight) for in_flight in session.chunks_in_flight.values()],
         inputs=[one.chunk for one in session.inputs],
         outputs=[one.chunk for one in session.outputs],
     )
 
     return EngineState(
         chunk=session.chunk,
+        in_flight=tuple(_stored_in_flight(in_flight, session) for in_flight in session.chunks_in_flight.values()),
         attributes=facts.model_dump(mode="json"),
         head={
             _hidden_name(in_flight.index): in_flight.stored_hidden() for in_flight in session.chunks_in_flight.values()
         },
         blocks={one.name: one.block for one in kept},
+        sink_digests=session.sink_digests(),
     )
 
 
-def read_facts(state: EngineState, settings: StreamSettings, shared: Shared) -> StateFacts:
-    """The facts of a state that belongs to these settings. Raises one of DAMAGE."""
+def read_facts(state: EngineState, settings: StreamSettings, shared: Shared) -> tuple[StateFacts, list[InFlightFacts]]:
+    """The facts of a state that belongs to these settings, and of its chunks in flight. Raises one of DAMAGE."""
     facts = StateFacts.model_validate(dict(state.attributes))
+    if len(state.in_flight) > state_facts.MAX_IN_FLIGHT:
+        raise ValueError(f"{len(state.in_flight)} chunks in flight, at most {state_facts.MAX_IN_FLIGHT} can be")
+    chunks = [state_facts.InFlightFacts.of(one) for one in state.in_flight]
     identity = _identity(settings, shared)
     differing = [name for name, value in identity.items() if facts.identity.get(name) != value]
     if differing:
         raise ValueError(f"the snapshot is of another session: {', '.join(differing)} differ")
-    state_facts.check(facts, chunk=state.chunk, text_only=settings.text_only)
-    return facts
+    state_facts.check(facts, chunks, chunk=state.chunk, text_only=settings.text_only)
+    return facts, chunks
 
 
 def from_state(
-    name: str, state: EngineState, facts: StateFacts, settings: StreamSettings, shared: Shared
-) -> DiffusionSession:
+    name: str,
+    state: EngineState,
+    facts: StateFacts,
+    chunks: Sequence[InFlightFacts],
+    settings: StreamSettings,
+    shared: Shared,
+) -> Generator[Future[None] | None, None, DiffusionSession]:
     """The session that `to_state` described, its rings computed anew and the VAE brought near to where it was.
 
-    Prompt, steps and noise scale are the state's, not the settings'. Raises one of DAMAGE, EngineFailure and
-    torch.OutOfMemoryError.
+    Goes on part by part, yields what must be done before the next one, if anything, and returns the session. Prompt and
+    noise scale are the state's, not the settings'.
+    Raises one of DAMAGE, EngineFailure and torch.OutOfMemoryError.
     """
     # Everything is read and checked before there is a session.
     counters = [[_frame_named(name)[1] for name in row.slots] for row in facts.rows]
-    state_facts.check_rows(facts, counters, chunk=state.chunk, layout=shared.options.ring)
+    state_facts.check_rows(facts, chunks, counters, chunk=state.chunk, layout=shared.options.ring)
     reader = _Reader(state, settings, shared)
     stored = [reader.row(row) for row in facts.rows]
     prompts = {digest: reader.prompt(digest) for digest in facts.embeddings}
-    hidden = {in_flight.index: reader.hidden(in_flight.index) for in_flight in facts.flights}
+    hidden = {in_flight.index: reader.hidden(in_flight.index) for in_flight in chunks}
     primed = max(1, shared.options.primed_chunks)
     inputs = [reader.input(chunk) for chunk in facts.inputs[-primed:]]
     outputs = [reader.output(chunk) for chunk in facts.outputs[-primed:]]
@@ -128,7 +143,6 @@ def from_state(
         shared=shared,
         stream=shared.components.vae.open(),
         prompt=facts.wanted.prompt,
-        steps=facts.wanted.steps,
         noise_scale=facts.wanted.noise_scale,
         blend=facts.blend.value(),
         kept_prompts=prompts,
@@ -140,7 +154,7 @@ def from_state(
         inputs=deque(kept for kept, _ in inputs),
         outputs=deque(outputs),
     )
-    _check_prompts(session, stored, facts)
+    _check_prompts(session, stored, chunks)
 
     # The decoder is primed beside the rings: both take long, and neither waits for the other.
     decoder_primed = shared.pictures.prime(session.stream, restore.priming_latents(outputs))
@@ -152,13 +166,14 @@ def from_state(
         cache.replaced_in = row.replaced_in
 
     session.chunks_in_flight = {
-        in_flight.index: _restored_in_flight(in_flight, hidden[in_flight.index], session) for in_flight in facts.flights
+        in_flight.index: _restored_in_flight(in_flight, hidden[in_flight.index], session) for in_flight in chunks
     }
     session.text = session.keys_values(session.prompts) if session.prompts else None
-    session.rebuild(session.rows)
-    restore.prime_encoder(
+    yield from session.rebuild(session.rows)
+    yield from restore.prime_encoder(
         shared.components.vae, session.stream, [frames for _, frames in inputs], progress=shared.progress
     )
+    yield decoder_primed
     decoder_primed.result()
     _check_finite(session)
 
@@ -194,22 +209,33 @@ def _row_out(cache: RowCache, *, is_blank: bool) -> RowFacts:
     )
 
 
-def _stored_in_flight(in_flight: ChunkInFlight) -> InFlightFacts:
-    return InFlightFacts(
+def _stored_in_flight(in_flight: DenoisedChunk, session: DiffusionSession) -> ChunkState:
+    frames = latent_frames(in_flight.index)
+    return ChunkState(
         index=in_flight.index,
-        timesteps=list(in_flight.timesteps),
-        steps_before=in_flight.steps_before,
-        level=(in_flight.level.scale, in_flight.level.timestep),
-        prompts=list(in_flight.prompts),
-        refreshes=in_flight.refreshes,
-        done=in_flight.done,
+        steps=in_flight.rows - session.rows_of(1) + 1,
+        rows=in_flight.rows,
+        done=in_flight.collected,
+        first_frame=frames[0],
+        latents=len(frames),
+        pictures=chunk_frames(in_flight.index),
+        attributes={
+            "timesteps": list(in_flight.timesteps),
+            "steps_before": in_flight.steps_before,
+            "level": [in_flight.level.scale, in_flight.level.timestep],
+            "prompts": [list(pair) for pair in in_flight.prompts],
+            "refreshes": in_flight.refreshes,
+        },
     )
 
 
-def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: DiffusionSession) -> ChunkInFlight:
+def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: DiffusionSession) -> DenoisedChunk:
     prompts = state_facts.weights(facts.prompts)
-    return ChunkInFlight(
+    return DenoisedChunk(
         index=facts.index,
+        rows=facts.rows,
+        submitted=facts.done,
+        collected=facts.done,
         timesteps=tuple(facts.timesteps),
         steps_before=facts.steps_before,
         level=NoiseLevel(*facts.level),
@@ -217,7 +243,6 @@ def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: Diffusion
         text=session.keys_values(prompts),
         refreshes=facts.refreshes,
         hidden=hidden,
-        done=facts.done,
     )
 
 
@@ -228,11 +253,11 @@ def _hidden_name(chunk: int) -> str:
 def _check_prompts(
     session: DiffusionSession,
     stored: Sequence[tuple[tuple[StoredLatent, ...], tuple[StoredLatent, ...]]],
-    facts: StateFacts,
+    chunks: Sequence[InFlightFacts],
 ) -> None:
     """Raise ValueError if a prompt that is named has no embedding."""
     mixtures = [frame.prompts for row in stored for frames in row for frame in frames]
-    mixtures += [state_facts.weights(in_flight.prompts) for in_flight in facts.flights]
+    mixtures += [state_facts.weights(in_flight.prompts) for in_flight in chunks]
     mixtures += [session.prompts, session.blend.start]
     named = {digest for mixture in mixtures for digest, _ in mixture} | {session.prompt, session.blend.target}
     missing = named - session.kept_prompts.keys()

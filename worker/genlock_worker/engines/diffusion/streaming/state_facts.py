@@ -5,14 +5,15 @@ flight follow each other, and each row holds just the frames that its next chunk
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from genlock_worker.engines.algorithm.blend import BLEND_CHUNKS, PromptBlend, Weights
 from genlock_worker.engines.algorithm.flow import MAX_STEPS
 from genlock_worker.engines.algorithm.ring import RingLayout
-from genlock_worker.engines.diffusion.streaming.row_cache import first_frame, opening_length
+from genlock_worker.engines.contract import ChunkState, chunk_frames
+from genlock_worker.engines.diffusion.streaming.row_cache import first_frame, latent_frames, opening_length
 
 FORMAT = 1
 MAX_ROWS = MAX_STEPS + 1
@@ -80,9 +81,10 @@ class RowFacts(_StrictFacts):
 
 
 class InFlightFacts(_StrictFacts):
-    """A chunk in flight; its next input lies in the head."""
+    """A chunk in flight, of the contract's and the engine's own facts; its next input lies in the head."""
 
     index: Count
+    rows: Annotated[int, Field(ge=1, le=MAX_ROWS)]
     timesteps: Annotated[list[Timestep], Field(min_length=1, max_length=MAX_ROWS)]
     steps_before: Annotated[int, Field(ge=1, le=MAX_ROWS)]
     level: tuple[Share, Annotated[int, Field(ge=0, le=1000)]]
@@ -90,9 +92,17 @@ class InFlightFacts(_StrictFacts):
     refreshes: bool
     done: Annotated[int, Field(ge=0, lt=MAX_ROWS)]
 
-    @property
-    def steps(self) -> int:
-        return len(self.timesteps)
+    @classmethod
+    def of(cls, state: ChunkState) -> Self:
+        """Raises ValueError (pydantic's, too) for one that does not fit together."""
+        facts = cls.model_validate({**state.attributes, "index": state.index, "rows": state.rows, "done": state.done})
+        frames = latent_frames(state.index)
+        _expect(len(facts.timesteps) == facts.rows, f"chunk {state.index} has other rows than timesteps")
+        _expect(
+            (state.first_frame, state.latents, state.pictures) == (frames[0], len(frames), chunk_frames(state.index)),
+            f"chunk {state.index} has other frames than this engine gives it",
+        )
+        return facts
 
 
 class StateFacts(_StrictFacts):
@@ -108,29 +118,23 @@ class StateFacts(_StrictFacts):
     fed_rows: Annotated[int, Field(ge=0, le=MAX_ROWS)]
     scale: Share | None
     rows: Annotated[list[RowFacts], Field(min_length=1, max_length=MAX_ROWS)]
-    flights: Annotated[list[InFlightFacts], Field(max_length=MAX_IN_FLIGHT)]
-    """The chunks in flight. The name is that of the stored form."""
     inputs: Annotated[list[Count], Field(max_length=MAX_KEPT)]
     outputs: Annotated[list[Count], Field(max_length=MAX_KEPT)]
 
-    @property
-    def first_chunk_runs(self) -> bool:
-        return bool(self.flights) and self.flights[0].index == 0
 
-
-def check(facts: StateFacts, *, chunk: int, text_only: bool) -> None:
+def check(facts: StateFacts, chunks: Sequence[InFlightFacts], *, chunk: int, text_only: bool) -> None:
     """Raise ValueError unless the facts describe a session that was fed up to `chunk`."""
     # Chunks end in order, so those in flight are the last ones that were fed.
     fed = chunk + 1
-    indices = [in_flight.index for in_flight in facts.flights]
+    indices = [in_flight.index for in_flight in chunks]
     finished = fed - len(indices)
     _expect(chunk >= -1 and indices == list(range(finished, fed)), "the chunks in flight are not the last ones")
     _expect((facts.fed_rows == 0) == (fed == 0) == (facts.scale is None) == (not facts.prompts), "nothing was fed")
-    _check_chunks_in_flight(facts, text_only=text_only)
+    _check_chunks_in_flight(facts, chunks, text_only=text_only)
 
     # There is a ring for every row of the longest chunk that is in flight or was fed last.
     _expect(not fed or _is_row_count(facts.fed_rows, text_only=text_only), f"a chunk has no {facts.fed_rows} rows")
-    rows = max([facts.fed_rows, *(in_flight.steps for in_flight in facts.flights)])
+    rows = max([facts.fed_rows, *(in_flight.rows for in_flight in chunks)])
     _expect(not fed or len(facts.rows) == rows, f"{rows} rows are needed and {len(facts.rows)} are there")
 
     # What primes the VAE.
@@ -138,7 +142,9 @@ def check(facts: StateFacts, *, chunk: int, text_only: bool) -> None:
     _expect(_last(facts.outputs, finished), "the output chunks are not the last ones")
 
 
-def check_rows(facts: StateFacts, rows: Sequence[Sequence[int]], *, chunk: int, layout: RingLayout) -> None:
+def check_rows(
+    facts: StateFacts, chunks: Sequence[InFlightFacts], rows: Sequence[Sequence[int]], *, chunk: int, layout: RingLayout
+) -> None:
     """Raise ValueError unless each row's slots hold frames (`rows`: the counters by slot) with which it can go on."""
     for number, frames in enumerate(rows):
         newest = max(frames, default=-1)
@@ -147,17 +153,17 @@ def check_rows(facts: StateFacts, rows: Sequence[Sequence[int]], *, chunk: int, 
         _expect(row.replaced_in is not None or not replaced, f"row {number}: a sink was replaced in no chunk")
         _expect(row.replaced_in is None or row.replaced_in <= chunk, f"row {number}: a sink was replaced later")
         _expect(len(row.opening) == min(opening_length(layout), newest + 1), f"row {number}: first frames are missing")
-        expected = _expected_newest(facts, number, chunk)
+        expected = _expected_newest(facts, chunks, number, chunk)
         _expect(expected in (None, newest), f"row {number} holds frames up to {newest}, not {expected}")
 
 
-def _expected_newest(facts: StateFacts, row: int, chunk: int) -> int | None:
+def _expected_newest(facts: StateFacts, chunks: Sequence[InFlightFacts], row: int, chunk: int) -> int | None:
     """The newest frame that a row must hold; None if another row's ring will be copied over whatever it holds."""
-    if facts.first_chunk_runs or chunk < 0:
+    if any(in_flight.index == 0 for in_flight in chunks) or chunk < 0:
         return -1
 
     # The oldest chunk that has not passed the row yet has left it as the chunk before did.
-    in_flight = next((in_flight for in_flight in facts.flights if in_flight.done <= row < in_flight.steps), None)
+    in_flight = next((in_flight for in_flight in chunks if in_flight.done <= row < in_flight.rows), None)
     if in_flight is None:
         return first_frame(chunk + 1) - 1 if row < facts.fed_rows else None
     if in_flight.done < in_flight.steps_before <= row:
@@ -179,21 +185,21 @@ def _check_ring(frames: Sequence[int], newest: int, layout: RingLayout) -> bool:
     return bool(changed)
 
 
-def _check_chunks_in_flight(facts: StateFacts, *, text_only: bool) -> None:
+def _check_chunks_in_flight(facts: StateFacts, chunks: Sequence[InFlightFacts], *, text_only: bool) -> None:
     """Raise ValueError unless each chunk in flight could have followed the one before, and has not overtaken it."""
     before: InFlightFacts | None = None
-    for in_flight in facts.flights:
+    for in_flight in chunks:
         where = f"chunk {in_flight.index}"
-        for rows in (in_flight.steps, in_flight.steps_before):
+        for rows in (in_flight.rows, in_flight.steps_before):
             _expect(_is_row_count(rows, text_only=text_only), f"{where} has {rows} rows")
-        _expect(in_flight.done < in_flight.steps, f"{where} is finished already")
+        _expect(in_flight.done < in_flight.rows, f"{where} is finished already")
         if before is not None:
-            _expect(in_flight.steps_before == before.steps, f"{where} follows another chunk")
+            _expect(in_flight.steps_before == before.rows, f"{where} follows another chunk")
             waits = before.index == 0 and in_flight.done > 0
             _expect(not waits and in_flight.done <= max(before.done, 0), f"{where} overtook the chunk before")
         before = in_flight
 
-    _expect(before is None or facts.fed_rows == before.steps, "the last chunk fed had other rows")
+    _expect(before is None or facts.fed_rows == before.rows, "the last chunk fed had other rows")
 
 
 def _is_row_count(rows: int, *, text_only: bool) -> bool:

@@ -1,0 +1,104 @@
+"""An engine that is stopped leaves no thread behind: a process that ends while a chunk is decoded ends well."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from torch import Tensor
+
+from genlock_core.clock import ManualClock
+from genlock_worker.engines.contract import Row
+from genlock_worker.engines.diffusion.network.vae import VaeStream
+from genlock_worker.engines.diffusion.streaming.pictures import OneThread, PictureDecoder
+from tests.worker.engines.diffusion.streaming.test_pictures import Patient
+from tests.worker.engines.diffusion.streams import BlockVae, chunk, diffusion_engine, settings
+
+ENDS_DURING_A_DECODE = """
+import sys, threading
+import torch
+from genlock_worker.engines.contract import Row
+from tests.worker.engines.diffusion.streams import BlockVae, chunk, diffusion_engine, settings
+
+class Busy(BlockVae):
+    begun = threading.Event()
+
+    def decode(self, stream, latents):
+        self.begun.set()
+        big = torch.ones(1500, 1500)
+        for _ in range(5):
+            big = (big @ big).tanh()
+        return super().decode(stream, latents)
+
+torch.set_num_threads(1)
+vae = Busy()
+one = diffusion_engine(vae=vae)
+one.prepare(settings().prompt)
+for name in "ab":
+    one.open(name, settings())
+    one.feed(name, chunk(0), steps=1)
+    one.submit(1, [Row(name, 0, 0)])
+    one.collect()
+assert vae.begun.wait(20)
+assert "decode" in [thread.name for thread in threading.enumerate()]
+if "stop" in sys.argv:
+    one.stop()
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("decode", "jpeg"))]
+    assert not left, left
+print("the end")
+"""
+
+
+def test_a_process_that_ends_during_a_decode_ends_with_status_0() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS_DURING_A_DECODE, "stop"], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "the end\n"), done.stderr
+
+
+def test_a_stopped_engine_finishes_the_chunk_at_hand_and_forgets_what_waits() -> None:
+    vae = Patient()
+    vae.let.clear()
+    one = diffusion_engine(vae=vae)
+    one.prepare(settings().prompt)
+    pictures = []
+    for name in "abc":
+        one.open(name, settings())
+        one.feed(name, chunk(0), steps=1)
+        one.submit(1, [Row(name, 0, 0)])
+        (result,) = one.collect()
+        pictures.append(result.rows[0].pictures)  # type: ignore[union-attr]
+    assert vae.asked.wait(20)
+    threading.Timer(0.1, vae.let.set).start()
+    one.stop()
+    assert [coming is not None and coming.done() for coming in pictures] == [True, False, False]
+    assert pictures[0] is not None
+    assert pictures[0].result(0).shape[0] == 5
+
+
+def test_a_device_that_hangs_does_not_keep_it_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genlock_worker.engines.diffusion.streaming.pictures.STOP_S", 0.05)
+    thread, begun, let = OneThread("hangs"), threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        begun.set()
+        return let.wait(20)
+
+    hanging = thread.submit(hang)
+    assert begun.wait(20)
+    thread.stop()
+    assert not hanging.done()
+    let.set()
+    assert hanging.result(20) is True
+
+
+def test_a_decoder_without_a_thread_has_nothing_to_stop() -> None:
+    class Gone(BlockVae):
+        def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
+            raise ValueError("gone")
+
+    decoder = PictureDecoder(Gone(), clock=ManualClock(), overlap=False)
+    decoder.stop()
+    coming = decoder.decode(Row("s", 0, 0), BlockVae().open(), torch.zeros(2, 16, 8, 8))
+    assert coming.done()

@@ -1,0 +1,105 @@
+"""An engine driven one batch at a time by somebody who waits for each: warm-up, profiling, benchmarks, tests.
+
+The engine loop does not use it: it has several sessions to serve and never waits.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import TypeVar
+
+from genlock_worker.engines.contract import (
+    BatchResult,
+    Change,
+    Chunk,
+    Engine,
+    EngineFailure,
+    EngineState,
+    Frames,
+    RestoreResult,
+    Row,
+    RowResult,
+    StreamSettings,
+)
+
+C = TypeVar("C", BatchResult, RestoreResult)
+
+
+class BatchLost(Exception):
+    """A batch gave no results; the message says why."""
+
+
+class Stepwise:
+    """Sessions of one engine, each with the steps that its next chunk is to have."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._ready = threading.Event()
+        self._numbers = count(1)
+        self._steps: dict[str, int] = {}
+        engine.call_when_ready(self._ready.set)
+
+    def open(self, session: str, settings: StreamSettings) -> None:
+        """Raises EngineFailure, ValueError."""
+        self.engine.prepare(settings.prompt)
+        self.engine.open(session, settings)
+        self._steps[session] = settings.steps
+
+    def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
+        """Waits for the end of it. Raises EngineFailure if the state cannot be used, ValueError."""
+        self.engine.restore(session, settings, state)
+        ended = self._wait(RestoreResult, lambda one: one.session == session)
+        if ended.failure is not None:
+            raise EngineFailure(session, ended.failure)
+        self._steps[session] = settings.steps
+
+    def close(self, session: str) -> None:
+        self.engine.close(session)
+        self._steps.pop(session, None)
+
+    def apply(self, session: str, change: Change) -> None:
+        """Raises EngineFailure, ValueError."""
+        if change.steps is not None:
+            self._steps[session] = change.steps
+        if change.prompt is not None:
+            self.engine.prepare(change.prompt)
+        self.engine.apply(session, change)
+
+    def feed(self, session: str, chunk: Chunk) -> int:
+        """The rows that the chunk will run. Raises EngineFailure, ValueError."""
+        return self.engine.feed(session, chunk, steps=self._steps.get(session, 1)).rows
+
+    def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
+        """One batch, waited for. Raises EngineFailure for its first row that failed, BatchLost."""
+        number = next(self._numbers)
+        self.engine.submit(number, rows)
+        result = self._wait(BatchResult, lambda one: one.number == number)
+        if result.lost is not None:
+            raise BatchLost(result.lost)
+        for row in result.rows:
+            if row.failure is not None:
+                raise EngineFailure(row.row.session, row.failure)
+        return result.rows
+
+    def show(self, session: str, chunk: Chunk) -> Frames:
+        """Feed a chunk and run its rows one by one; its pictures. Raises what `feed` and `run` raise."""
+        for step in range(self.feed(session, chunk)):
+            (result,) = self.run([Row(session, step, chunk.index)])
+        if result.pictures is None:
+            raise EngineFailure(session, f"chunk {chunk.index} has no pictures after its last row")
+        return result.pictures.result()
+
+    def snapshot(self, session: str) -> EngineState:
+        """Raises EngineFailure, ValueError."""
+        return self.engine.snapshot(session).result()
+
+    def sink_digest(self, session: str) -> str:
+        return self.snapshot(session).sink_digest
+
+    def _wait(self, kind: type[C], is_wanted: Callable[[C], bool]) -> C:
+        while True:
+            self._ready.clear()
+            for one in self.engine.collect():
+                if isinstance(one, kind) and is_wanted(one):
+                    return one
+            self._ready.wait()

@@ -1,0 +1,274 @@
+"""One open session's rows: what waits, what is in flight, its step counts, and what it goes on from after a fault.
+
+The one owner of these facts, and pure bookkeeping: the engine loop moves it, and so does the simulation. It is bounded:
+one chunk waits at most, and a newer one takes its place.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from genlock_core.media import SourcePosition
+from genlock_worker.engines.contract import BatchShape, Row, StreamSettings, chunk_frames
+from genlock_worker.engines.readiness import ChunkInFlight, Needs, may_run
+from genlock_worker.intake.chunks import InputChunk, join
+from genlock_worker.rows.approximation import StepPolicy
+from genlock_worker.rows.scheduler import Arrival, Candidate
+
+MOST_UNDECODED = 2
+"""While one chunk of a session is decoded its next one may end; a third one waits."""
+DECODE_GAIN = 0.2
+"""Weight of the newest chunk in the time that decoding takes."""
+LOSS_GAIN = 0.1
+"""Weight of the newest input chunk in the share of lost ones: a memory of about ten chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """What the rows must know of a session."""
+
+    session: str
+    """Its name here. It has the epoch in it: a session that has come back is another one for the engine."""
+
+    model: str
+
+    settings: StreamSettings
+
+    deadline_s: float
+    """How long after its chunk was complete the chunk's first frame is due."""
+
+    min_steps: int | None
+    """Overload lowers the denoising steps to no fewer; None: they are never lowered."""
+
+    @property
+    def period_s(self) -> float:
+        return 1 / self.settings.frame_rate
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class SessionChunk(ChunkInFlight):
+    """A chunk in flight with its place in the session."""
+
+    steps: int
+    """The denoising steps that it was fed with: the session's `running` count."""
+    complete_s: float
+    """When its last source frame was there (monotonic seconds)."""
+    last: SourcePosition
+    """Of that frame."""
+    source: InputChunk | None = None
+    """None where the chunk was restored from a snapshot."""
+    started_s: float = 0.0
+    """When its first row was submitted (monotonic seconds); 0 before."""
+
+
+class SessionRows:
+    """What waits and what is in flight of one session.
+
+    A chunk waits (`offer`), is fed (`begin`) with its first row, is under way row by row (`submitted`, `collected`),
+    and then waits for its pictures (`shown`). When a row may run is the rule of `engines.readiness`. Here one bound is
+    added to it: a last row waits while MOST_UNDECODED chunks wait for their pictures, so that a decoder that is slower
+    than the network slows it instead of being left behind.
+    """
+
+    def __init__(self, plan: SessionPlan, *, needs: Needs = Needs(), now_s: float = 0.0) -> None:  # noqa: B008
+        settings = plan.settings
+        self.plan = plan
+        self.requested_steps = settings.steps
+        """What the user wants, as the control stream says."""
+        self.granted_steps: int | None = None
+        """The most that the system grants; None: no bound."""
+        self.policy: StepPolicy | None = None
+        """How far overload lowers them; None: never."""
+        if plan.min_steps is not None:
+            self.policy = StepPolicy(minimum=plan.min_steps, now_s=now_s)
+
+        self.waiting: InputChunk | None = None
+        self.in_flight: list[SessionChunk] = []
+        """Oldest first."""
+        self.next_chunk = 0
+        self.last_fed: SourcePosition | None = None
+        self.loss = 0.0
+        """The share of recent input chunks that were lost to the engine's slowness, 0 to 1."""
+        self.chunk_s = plan.period_s * chunk_frames(1)
+        """How long a chunk is, played."""
+
+        self._needs = needs
+        self._newest: SessionChunk | None = None
+        """The chunk that was fed last, complete or not."""
+        self._undecoded: deque[SessionChunk] = deque()
+        """Chunks whose last row was submitted and whose pictures are not there."""
+        self._decode_s = 0.0
+        """What decoding a chunk usually takes."""
+        self._last_complete_s: float | None = None
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    @property
+    def ceiling(self) -> int:
+        """The most steps that the next chunk may have: what was requested, as far as it is granted."""
+        return self.requested_steps if self.granted_steps is None else min(self.requested_steps, self.granted_steps)
+
+    @property
+    def next_steps(self) -> int:
+        """The steps of the next chunk, as far as it depends on the worker: memory may cut them once more."""
+        return self.ceiling if self.policy is None else self.policy.steps(self.ceiling)
+
+    @property
+    def running_steps(self) -> int | None:
+        """The steps that the newest chunk was fed with; None before the first."""
+        return None if self._newest is None else self._newest.steps
+
+    def request_steps(self, steps: int, now_s: float) -> None:
+        """The user wants `steps`: taken at once, overload lowers it again."""
+        self.requested_steps = steps
+        if self.policy is not None:
+            self.policy.forget(now_s)
+
+    # -- the way in ---------------------------------------------------------------------------------------------------
+
+    def offer(self, chunk: InputChunk) -> int:
+        """Take a complete input chunk; what was waiting gives way to it. Returns how many frames were dropped.
+
+        Only what had to wait for the engine counts as the session's loss; a burst of input (after a move, from a bad
+        network) says nothing about the engine.
+        """
+        last_s = self._last_complete_s
+        self._last_complete_s = chunk.complete_s
+        is_burst = last_s is not None and chunk.complete_s - last_s < self.chunk_s / 2
+
+        # After a restore the intake's first chunk has five frames, and the engine's next one takes four.
+        needed = chunk_frames(self.next_chunk)
+        if self.waiting is None:
+            dropped = max(0, len(chunk.frames) - needed)
+            self.waiting = InputChunk(chunk.frames[-needed:], chunk.complete_s)
+            return dropped
+
+        joined, dropped = join(self.waiting, chunk, size=needed)
+        self.waiting = joined
+        if dropped and not is_burst:
+            self.loss += LOSS_GAIN * (1 - self.loss)
+            if self.policy is not None:
+                self.policy.trouble(chunk.complete_s)
+
+        return dropped
+
+    def expected(self) -> Arrival | None:
+        """When its next input chunk should be there, judged by the last one; None if one waits or none came yet."""
+        if self.waiting is not None or self._last_complete_s is None:
+            return None
+        return Arrival(self.plan.session, self.shape(self.next_chunk), self._last_complete_s + self.chunk_s)
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def candidates(self) -> list[Candidate]:
+        """The rows that may be submitted, the waiting chunk's first one included."""
+        chunks = [*self.in_flight, *self._about_to_begin()]
+        rows = []
+        for place, chunk in enumerate(chunks):
+            step = chunk.submitted
+            if step == chunk.rows - 1 and len(self._undecoded) >= MOST_UNDECODED:
+                continue
+            if may_run(step, chunk, chunks[:place], self._needs):
+                rows.append(self._candidate(chunk))
+        return rows
+
+    def _about_to_begin(self) -> list[SessionChunk]:
+        """The waiting chunk, as it would be if it were fed now; none where frames are still missing."""
+        waiting = self.waiting
+        if waiting is None or len(waiting.frames) < chunk_frames(self.next_chunk):
+            return []
+        steps = self.next_steps
+        return [
+            SessionChunk(
+                index=self.next_chunk,
+                rows=steps,
+                steps=steps,
+                complete_s=waiting.complete_s,
+                last=waiting.last,
+                source=waiting,
+            )
+        ]
+
+    def _candidate(self, chunk: SessionChunk) -> Candidate:
+        return Candidate(
+            row=Row(self.plan.session, chunk.submitted, chunk.index),
+            shape=self.shape(chunk.index),
+            deadline_s=chunk.complete_s + self.plan.deadline_s - self._decode_s,
+            rows_left=chunk.rows - chunk.submitted,
+            loss=self.loss,
+        )
+
+    def shape(self, chunk: int) -> BatchShape:
+        """The batch shape of one of its chunks: the first has more frames."""
+        size = self.plan.settings
+        return BatchShape(self.plan.model, size.width, size.height, chunk_frames(chunk))
+
+    def begin(self) -> SessionChunk:
+        """The waiting chunk is fed. Raises ValueError if none waits."""
+        begun = self._about_to_begin()
+        if not begun:
+            raise ValueError(f"{self.plan.session}: no chunk waits")
+
+        chunk = begun[0]
+        self.in_flight.append(chunk)
+        self._newest = chunk
+        self.last_fed = chunk.last
+        self.waiting = None
+        self.next_chunk += 1
+
+        return chunk
+
+    def chunk(self, index: int) -> SessionChunk:
+        """The chunk of this number. Raises KeyError if it is not in flight."""
+        for chunk in self.in_flight:
+            if chunk.index == index:
+                return chunk
+        raise KeyError(f"{self.plan.session}: chunk {index} is not in flight")
+
+    def submitted(self, row: Row, now_s: float) -> SessionChunk | None:
+        """A row is under way; returns its chunk if that was the chunk's last row, which waits for its pictures now."""
+        chunk = self.chunk(row.chunk)
+        if chunk.submitted == 0:
+            chunk.started_s = now_s
+        chunk.submitted += 1
+        if chunk.submitted < chunk.rows:
+            return None
+
+        self._undecoded.append(chunk)
+        return chunk
+
+    def collected(self, row: Row) -> SessionChunk:
+        """A row has come back; its chunk leaves with its last one."""
+        chunk = self.chunk(row.chunk)
+        chunk.collected += 1
+        if chunk.is_complete:
+            self.in_flight.remove(chunk)
+            self.loss *= 1 - LOSS_GAIN
+        return chunk
+
+    def shown(self, chunk: SessionChunk, now_s: float, *, since_s: float) -> None:
+        """A chunk's pictures are there, which were decoded since `since_s`."""
+        self._undecoded.remove(chunk)
+        self._decode_s += DECODE_GAIN * (now_s - since_s - self._decode_s)
+        if self.policy is not None and now_s > chunk.complete_s + self.plan.deadline_s:
+            self.policy.trouble(now_s)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is in flight, being decoded or ready to run."""
+        return not self.in_flight and not self._undecoded and not self.candidates()
+
+    # -- another generation -------------------------------------------------------------------------------------------
+
+    def go_back(
+        self,
+        *,
+        next_chunk: int = 0,
+        in_flight: list[SessionChunk] | None = None,
+        last_fed: SourcePosition | None = None,
+    ) -> None:
+        """The engine goes on from elsewhere: these are in flight, and `next_chunk` is the next to feed."""
+        self.next_chunk = next_chunk
+        self.in_flight = in_flight or []
+        self._newest = self.in_flight[-1] if self.in_flight else None
+        self.last_fed = last_fed
+        self._undecoded.clear()
