@@ -19,7 +19,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "core/claims/test_claims_machine.py": _in("core/claims", "lua"),
     "core/crds/test_crd.py": _in("core/crds", "reference", "structural"),
     "core/link/test_protocol.py": _in(
-        "core/link", "channels", "events", "handshake", "liveness", "messages", "reception", "transmission"
+        "core/link", "channels", "events", "handshake", "liveness", "messages", "reception"
     ),
     "core/link/test_connection.py": _in("core/link", "client", "closure", "server"),
     "core/metrics/test_bundle.py": _in("core/metrics", "document", "gateway", "operator", "worker"),

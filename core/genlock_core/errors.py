@@ -67,6 +67,10 @@ class SnapshotRefused(GenlockError):
         super().__init__(f"snapshot of {session} refused: {reason}")
 
 
+class SnapshotNotRead(SnapshotRefused):
+    """A snapshot of a format that this worker does not read: nothing is wrong with it."""
+
+
 class LinkProtocolError(GenlockError):
     """The peer broke the link protocol; the connection is closed."""
 

@@ -1,21 +1,26 @@
 """What this side says on its channels, as frames in the outbox. What the peer says there is read by `reception`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
+from types import MappingProxyType
 
 from pydantic import JsonValue
 
 from genlock_core.link import messages
 from genlock_core.link.channels import Channel, Channels
 from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
+from genlock_core.link.handshake import SINK_DIGESTS_SINCE
 from genlock_core.link.messages import LinkRole, RefusalReason
 from genlock_core.link.outbox import LinkOverflow, Outbox
 from genlock_core.media import AccessUnit, Codec, StillPicture
 from genlock_core.slo.stages import StageTimes
 
 _NO_STAGES = StageTimes()
+_REPORTED_SINCE: Mapping[str, int] = MappingProxyType({"sinkDigests": SINK_DIGESTS_SINCE})
+"""Fields of a report, and the minor version that brought each."""
 
 
-class Transmission:
+class Transmission(ABC):
     """The speaking half of a `LinkProtocol`. Nothing here blocks, and nothing fails for want of room.
 
     An outbox that is full of control frames is noted in `_overflow`, and ends the link at its next tick.
@@ -26,6 +31,11 @@ class Transmission:
         self._channels = channels
         self._outbox = outbox
         self._overflow: LinkOverflow | None = None
+
+    @property
+    @abstractmethod
+    def minor(self) -> int:
+        """The minor version that both sides speak, 0 before the handshake is done."""
 
     def accept(self, number: int, epoch: int) -> bool:
         """Worker: serve the channel in `epoch`. Raises ValueError for an epoch older than the one asked for."""
@@ -108,8 +118,9 @@ class Transmission:
         return self._tell(number, FrameType.SOURCE, messages.SourceState(present=present, run=run).to_json())
 
     def send_stats(self, number: int, report: Mapping[str, JsonValue]) -> bool:
-        """Raises LinkProtocolError if the report is over MAX_JSON_BYTES."""
-        payload = messages.Report.dump_json(dict(report))
+        """Of the report what the peer has a word for. Raises LinkProtocolError if it is over MAX_JSON_BYTES."""
+        known = {name: value for name, value in report.items() if _REPORTED_SINCE.get(name, 0) <= self.minor}
+        payload = messages.Report.dump_json(known)
         messages.check_json_length(payload)
         return self._tell(number, FrameType.STATS, payload, replaces=0)
 

@@ -132,6 +132,15 @@ class WorkerMetrics(Bundle):
             "result",
         ),
     ]
+    snapshot_refusals: Annotated[
+        Counter,
+        about(
+            "genlock_snapshot_refusals",
+            "Stored snapshots that no stream could go on from; reason: damaged, format (not read by this worker) or "
+            "engine (it is not a state of this model and these settings, or there is no memory for it)",
+            "reason",
+        ),
+    ]
     restore_seconds: Annotated[
         Histogram,
         about(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from genlock_core.errors import GenlockError
+from genlock_core.slo.sink_digests import SinkDigests
 from genlock_core.slo.stages import Leg
 from genlock_core.spec.session import MAX_PROMPT_CHARS
 
@@ -86,6 +87,9 @@ class StreamReport(_Part):
     stages: Annotated[dict[_Text, _Figure], Field(max_length=32)] = Field(default_factory=dict)
     """Mean milliseconds per leg (`genlock_core.slo.stages.Leg`) of the last frames."""
     sink_digest: _Text = ""
+    """Of the row that every session has for its whole life; "" before its first sink."""
+    sink_digests: SinkDigests | None = None
+    """By row; None from a worker or over a link that knows no such digests."""
     restored: bool = False
     recovery_ms: _Figure | None = None
     """Claim taken to first frame sent, if this worker restored the session."""

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from genlock_core.errors import SnapshotRefused
+from genlock_core.errors import SnapshotNotRead, SnapshotRefused
 from genlock_core.media import SourcePosition
 from genlock_core.stream_state.container import Part, PartKind, seal, unseal
 from genlock_core.stream_state.formats import FORMATS, PayloadFormat
@@ -91,7 +91,8 @@ class _Facts(BaseModel):
 def encode_delta(snapshot: Snapshot, *, written: Mapping[str, str], formats: Formats = FORMATS) -> SnapshotDelta:
     """The head, and the blocks that are not in `written` (id -> digest of what is stored; {} for a whole snapshot).
 
-    A change of format needs a whole snapshot. Raises SnapshotRefused if it cannot be stored: a dtype, a size.
+    A change to a format with other blocks needs a whole snapshot. Raises SnapshotRefused if it cannot be stored: a
+    dtype, a size.
     """
     blocks: dict[str, bytes] = {}
     digests: dict[str, str] = {}
@@ -128,7 +129,8 @@ def encode_block(
 ) -> tuple[bytes, str]:
     """A block and its digest. Raises SnapshotRefused."""
     try:
-        return seal(snapshot.format, PartKind.BLOCK, formats[snapshot.format].pack({}, tensors))
+        payload_format = formats[snapshot.format]
+        return seal(payload_format.blocks, PartKind.BLOCK, payload_format.pack({}, tensors))
     except ValueError as error:
         raise SnapshotRefused(snapshot.session, f"block {block_id}: {error}") from None
 
@@ -196,7 +198,7 @@ def _open(
     payload_format = formats.get(part.format)
     if payload_format is None:
         age = "newer" if part.format > max(formats) else "older"
-        raise SnapshotRefused(session, f"{what}: format {part.format} is {age} than this worker reads")
+        raise SnapshotNotRead(session, f"{what}: format {part.format} is {age} than this worker reads")
     try:
         return part, *payload_format.unpack(part.payload)
     except ValueError as error:

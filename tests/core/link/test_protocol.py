@@ -27,7 +27,7 @@ from genlock_core.link.events import (
     StatsReceived,
 )
 from genlock_core.link.frames import Flag, FrameParser, FrameType, LinkFrame, Track, encode
-from genlock_core.link.handshake import LinkWrongPeer
+from genlock_core.link.handshake import MINOR, LinkWrongPeer
 from genlock_core.link.liveness import LinkSilent, LinkTimings
 from genlock_core.link.messages import (
     After,
@@ -63,8 +63,8 @@ def wire(frame: LinkFrame) -> bytes:
 def test_both_sides_are_proven_and_know_each_other() -> None:
     peers = Peers()
     peers.settle()
-    assert peers.told(peers.gateway) == [Connected(WORKER, 1)]
-    assert peers.told(peers.worker) == [Connected(GATEWAY, 1)]
+    assert peers.told(peers.gateway) == [Connected(WORKER, MINOR)]
+    assert peers.told(peers.worker) == [Connected(GATEWAY, MINOR)]
     assert (peers.gateway.peer, peers.worker.peer) == (WORKER, GATEWAY)
 
 

@@ -41,10 +41,11 @@ def test_the_wire_form_has_the_fields_of_the_contract() -> None:
     )
     assert full.viewers == 3
     assert set(StreamReport(**{**full.model_dump(), "first_frame_ms": 1, "engine_ms": {"p50": 1, "p99": 2},
-        "recovery_ms": 1, "last_recovery_gap_ms": 1, "memory_bytes": 1}).to_dict()) == {
+        "recovery_ms": 1, "last_recovery_gap_ms": 1, "memory_bytes": 1,
+        "sink_digests": {"version": 1, "rows": ["a", ""]}}).to_dict()) == {
         "chunk", "steps", "requestedSteps", "prompt", "paused", "inputFps", "outputFps", "droppedInput", "framesOut",
         "lateFrames", "missShare", "firstFrameMs", "chunkLatencyMs", "engineMs", "batchRows", "memoryBytes", "stages",
-        "sinkDigest",
+        "sinkDigest", "sinkDigests",
         "restored", "recoveryMs", "snapshot", "encoder", "viewers", "worker", "epoch", "moves", "freezes",
         "lastRecoveryGapMs", "latencyMs",
     }  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import JsonValue
 
-from genlock_core.errors import SnapshotRefused
+from genlock_core.errors import SnapshotNotRead, SnapshotRefused
 from genlock_core.media import SourcePosition
 from genlock_core.stream_state import container, tensors
 from genlock_core.stream_state.container import PartKind, seal
@@ -102,25 +102,36 @@ def test_a_missing_and_a_swapped_block_are_refused() -> None:
 
 
 def test_a_newer_format_is_refused_by_name() -> None:
-    head, _ = seal(2, PartKind.HEAD, b"whatever comes after safetensors")
-    assert refused(head, {}) == "head: format 2 is newer than this worker reads"
+    head, _ = seal(3, PartKind.HEAD, b"whatever comes after safetensors")
+    assert refused(head, {}) == "head: format 3 is newer than this worker reads"
+    with pytest.raises(SnapshotNotRead):
+        decode(head, {}, session=SESSION, model=MODEL)
 
 
-def test_a_second_format_is_one_more_entry_in_the_table() -> None:
+def test_another_format_is_one_more_entry_in_the_table() -> None:
     def pack(facts: Mapping[str, object], arrays: Tensors) -> bytes:
-        return b"2" + tensors.pack(facts, arrays)
+        return b"3" + tensors.pack(facts, arrays)
 
     def unpack(payload: bytes) -> tuple[dict[str, object], Tensors]:
-        if not payload.startswith(b"2"):
-            raise ValueError("not format 2")
+        if not payload.startswith(b"3"):
+            raise ValueError("not format 3")
         return tensors.unpack(payload[1:])
 
-    both = {**FORMATS, 2: PayloadFormat(pack, unpack)}
-    for number in (1, 2):
-        delta = encode_delta(replace(DEMO, format=number), written={}, formats=both)
-        decoded = decode(delta.head, delta.blocks, session=SESSION, model=MODEL, formats=both)
+    more = {**FORMATS, 3: PayloadFormat(pack, unpack, blocks=3)}
+    for number in (1, 2, 3):
+        delta = encode_delta(replace(DEMO, format=number), written={}, formats=more)
+        decoded = decode(delta.head, delta.blocks, session=SESSION, model=MODEL, formats=more)
         assert_same(decoded, replace(DEMO, format=number))
     assert "newer" in refused(delta.head, delta.blocks)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_change_between_formats_with_the_same_blocks_writes_a_head_alone(before: int, after: int) -> None:
+    whole = encode_delta(replace(DEMO, format=before), written={})
+    changed = encode_delta(replace(DEMO, format=after), written=whole.digests)
+    assert not changed.blocks
+    decoded = decode(changed.head, whole.blocks, session=SESSION, model=MODEL)
+    assert_same(decoded, replace(DEMO, format=after))
 
 
 def test_what_cannot_be_stored_is_refused_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

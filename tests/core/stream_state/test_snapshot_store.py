@@ -63,6 +63,13 @@ async def test_a_write_whose_reply_was_lost_may_come_again(snapshots: SnapshotSt
         assert await snapshots.write(SESSION, epoch=5, chunk=0, head=b"h", blocks={"a": b"A"}, keep=()) == 2
 
 
+async def test_its_owner_may_write_a_chunk_again_in_another_format(snapshots: SnapshotStore) -> None:
+    await snapshots.take_over(SESSION, 5)
+    await snapshots.write(SESSION, epoch=5, chunk=7, head=b"new", blocks={"a": b"A", "b": b"B"}, keep=())
+    assert await snapshots.write(SESSION, epoch=5, chunk=7, head=b"older", blocks={"c": b"C"}, keep=("a",)) == 7
+    assert await snapshots.take_over(SESSION, 6) == StoredSnapshot(5, 7, b"older", {"a": b"A", "c": b"C"})
+
+
 async def test_chunks_only_grow(snapshots: SnapshotStore) -> None:
     await snapshots.take_over(SESSION, 5)
     await snapshots.write(SESSION, epoch=5, chunk=7, head=b"h", blocks={}, keep=())
@@ -218,9 +225,8 @@ class TwoOwners(RuleBasedStateMachine):
             assert reused or missing or large
             return
         assert owner.epoch == self.fence, "a stale epoch wrote"
-        if self.stored is not None and (self.stored.epoch, self.stored.chunk) == (owner.epoch, chunk):
-            return  # taken for the same write again: nothing changed
-        assert self.stored is None or chunk > self.stored.chunk, "a chunk did not grow"
+        again = self.stored is not None and (self.stored.epoch, self.stored.chunk) == (owner.epoch, chunk)
+        assert again or self.stored is None or chunk > self.stored.chunk, "a chunk did not grow"
         self.stored = StoredSnapshot(owner.epoch, chunk, head, blocks)
         owner.chunk, owner.blocks = chunk, blocks
 

@@ -54,10 +54,8 @@ class Room:
 
 def chunk(index: int) -> GeneratedChunk:
     """One that is finished, as far as this module looks into it."""
-    state = SimpleNamespace(sink_digest="d")
-    parts = SimpleNamespace(
-        chunk=SimpleNamespace(index=index), sink_digest="d", checkpoint=SimpleNamespace(state=state)
-    )
+    state = SimpleNamespace(sink_digests=("d",))
+    parts = SimpleNamespace(chunk=SimpleNamespace(index=index), checkpoint=SimpleNamespace(state=state))
     return cast("GeneratedChunk", parts)
 
 
@@ -65,7 +63,7 @@ def test_a_chunk_is_counted_kept_and_shown() -> None:
     room, made = Room(), chunk(4)
     room.output.generated(made)
     assert room.told.said == [
-        ("figures", "generated", 4, "d"),
+        ("figures", "generated", 4, ("d",)),
         ("snapshots", "offer", made.checkpoint, "7-0"),
         ("output", "add", made),
     ]

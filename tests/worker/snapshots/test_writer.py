@@ -1,8 +1,8 @@
 """Checkpoints are stored in the background: the newest wins, failures are reported and mended, the fence is obeyed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -13,12 +13,14 @@ from genlock_core.clock import ManualClock
 from genlock_core.errors import SnapshotRefused, StaleEpoch
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
-from genlock_core.stream_state.snapshot import decode, encode_delta
+from genlock_core.store import connect
+from genlock_core.stream_state.container import PartKind, seal, unseal
+from genlock_core.stream_state.formats import FORMATS
+from genlock_core.stream_state.snapshot import Snapshot, decode, encode_delta
 from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore, StoredSnapshot
 from genlock_worker.engines.contract import ChunkState, EngineState
 from genlock_worker.rows.checkpoint import Checkpoint
-from genlock_worker.snapshots.first_format import to_checkpoint
-from genlock_worker.snapshots.writer import SnapshotWriter, take_over, to_snapshot
+from genlock_worker.snapshots.writer import ATTRIBUTES, Restored, SnapshotWriter, take_over, to_checkpoint, to_snapshot
 
 SESSION, MODEL = "default/demo", "wan2.1-1.3b"
 
@@ -48,6 +50,7 @@ class FakeStore:
 
     errors: list[Exception] = field(default_factory=list)
     written: list[tuple[int, frozenset[str]]] = field(default_factory=list)
+    formats: list[int] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     takes: int = 0
     discards: int = 0
@@ -59,6 +62,7 @@ class FakeStore:
         if self.errors:
             raise self.errors.pop(0)
         self.written.append((chunk, frozenset(blocks)))
+        self.formats.append(unseal(head, PartKind.HEAD).format)
         return len(head)
 
     async def discard(self, session: str, *, epoch: int) -> None:
@@ -72,15 +76,21 @@ class FakeStore:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, restored: Restored | None = None) -> None:
         self.store = FakeStore()
         self.stale: list[StaleEpoch] = []
+        self.format = 1
+        self.owns = True
         self.noted: list[int] = []
+        """What the record was told."""
+        self.named_at: list[int] = []
+        """How many writes there had been then."""
         self.store.gate.set()
 
         async def note(version: int) -> bool:
             self.noted.append(version)
-            return True
+            self.named_at.append(len(self.store.written))
+            return self.owns
 
         self.writer = SnapshotWriter(
             self.store,  # type: ignore[arg-type]
@@ -89,9 +99,10 @@ class Rig:
             epoch=5,
             clock=ManualClock(),
             metrics=WorkerMetrics(CollectorRegistry()),
-            version=lambda: 1,
+            version=lambda: self.format,
             note_format=note,
             on_stale=self.stale.append,
+            restored=restored,
         )
         self.task = asyncio.create_task(self.writer.run())
 
@@ -108,8 +119,13 @@ async def rig() -> AsyncIterator[Rig]:
     await asyncio.gather(made.task, return_exceptions=True)
 
 
-def test_a_checkpoint_comes_back_as_it_was() -> None:
-    snapshot = to_snapshot(checkpoint(3), session=SESSION, model=MODEL, version=1, epoch=5, control_id="9-0")
+def test_every_format_that_is_read_says_what_a_checkpoint_is() -> None:
+    assert set(ATTRIBUTES) == set(FORMATS)
+
+
+@pytest.mark.parametrize("version", list(FORMATS))
+def test_a_checkpoint_comes_back_as_it_was(version: int) -> None:
+    snapshot = to_snapshot(checkpoint(3), session=SESSION, model=MODEL, version=version, epoch=5, control_id="9-0")
     delta = encode_delta(snapshot, written={})
     again = to_checkpoint(decode(delta.head, delta.blocks, session=SESSION, model=MODEL))
     assert again.state.in_flight == checkpoint(3).state.in_flight
@@ -194,17 +210,95 @@ async def test_a_higher_fence_ends_the_writing(rig: Rig) -> None:
     assert [stale.current for stale in rig.stale] == [6]
 
 
-async def test_an_unusable_snapshot_is_discarded_and_the_session_starts_fresh(redis_url: str) -> None:
-    from genlock_core.store import connect
+def damaged_head(snapshot: Snapshot) -> bytes:
+    """Bytes that are whole, with facts in them that are not ours."""
+    attributes = {**snapshot.attributes, "inFlight": [], "flights": None}
+    return encode_delta(replace(snapshot, attributes=attributes), written={}).head
 
+
+UNUSABLE: dict[str, tuple[Callable[[Snapshot], bytes], str, str]] = {
+    "of another model": (
+        lambda one: encode_delta(replace(one, model="another"), written={}).head,
+        "damaged",
+        "model another",
+    ),
+    "cut": (lambda one: encode_delta(one, written={}).head[:-1], "damaged", "truncated"),
+    "with other facts": (damaged_head, "damaged", "attributes: flights"),
+    "of a newer format": (lambda one: seal(max(FORMATS) + 1, PartKind.HEAD, b"")[0], "format", "is newer than"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+async def test_an_unusable_snapshot_is_discarded_with_its_reason_and_the_session_starts_fresh(
+    redis_url: str, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    make_head, reason, told = UNUSABLE[kind]
     redis = connect(redis_url)
     try:
         store, metrics = SnapshotStore(redis), WorkerMetrics(CollectorRegistry())
         await store.take_over(SESSION, 5)
-        snapshot = to_snapshot(checkpoint(1), session=SESSION, model="another", version=1, epoch=5, control_id="0-0")
+        snapshot = to_snapshot(checkpoint(1), session=SESSION, model=MODEL, version=2, epoch=5, control_id="0-0")
         delta = encode_delta(snapshot, written={})
-        await store.write(SESSION, epoch=5, chunk=1, head=delta.head, blocks=delta.blocks, keep=delta.keep)
+        await store.write(SESSION, epoch=5, chunk=1, head=make_head(snapshot), blocks=delta.blocks, keep=delta.keep)
         assert await take_over(store, session=SESSION, model=MODEL, epoch=6, metrics=metrics) is None
         assert await store.take_over(SESSION, 7) is None
     finally:
         await redis.aclose()
+    assert metrics.registry.get_sample_value("genlock_snapshot_refusals_total", {"reason": reason}) == 1
+    assert told in caplog.text
+
+
+# A rollout and its rollback.
+
+
+async def test_the_record_names_a_newer_format_before_it_is_written_and_an_older_one_after(rig: Rig) -> None:
+    await rig.store_chunk(0)
+    rig.format = 2
+    await rig.store_chunk(1)
+    rig.format = 1
+    await rig.store_chunk(2)
+    assert rig.store.formats == [1, 2, 1]
+    assert (rig.noted, rig.named_at) == ([1, 2, 1], [0, 1, 3])
+
+
+async def test_a_change_of_format_writes_no_block_again(rig: Rig) -> None:
+    for version, chunk in ((1, 0), (2, 1), (1, 2)):
+        rig.format = version
+        await rig.store_chunk(chunk)
+    assert rig.store.written == [(0, frozenset({"r0.f0"})), (1, frozenset({"r0.f1"})), (2, frozenset({"r0.f2"}))]
+
+
+async def test_a_stream_that_stands_still_is_stored_in_the_format_that_others_read_when_it_is_to_move(rig: Rig) -> None:
+    rig.format = 2
+    await rig.store_chunk(3)
+    rig.format = 1
+    assert await rig.writer.flush(5.0)
+    assert await rig.writer.flush(5.0)
+    assert rig.store.written == [(3, frozenset(f"r0.f{i}" for i in range(4))), (3, frozenset())]
+    assert rig.store.formats == [2, 1]
+    assert rig.noted == [2, 1]
+
+
+async def test_a_format_that_the_record_cannot_name_is_not_written(rig: Rig) -> None:
+    await rig.store_chunk(0)
+    rig.format = 2
+    rig.owns = False
+    await rig.store_chunk(1)
+    assert rig.store.formats == [1, 1]
+
+
+async def test_what_the_last_owner_stored_stays_named_until_something_older_is_stored() -> None:
+    rig = Rig(Restored(checkpoint(3), "0-0", format=2, written={}))
+    await rig.store_chunk(4)
+    assert (rig.store.formats, rig.noted, rig.named_at) == ([1], [1], [1])
+    rig.task.cancel()
+    await asyncio.gather(rig.task, return_exceptions=True)
+
+
+async def test_redis_that_lost_its_data_is_told_the_format_again(rig: Rig) -> None:
+    rig.format = 2
+    await rig.store_chunk(0)
+    rig.store.errors.append(FenceLost(SESSION, "the fence is 0, below epoch 5: take over again"))
+    await rig.store_chunk(1)
+    await rig.store_chunk(2)
+    assert rig.noted == [2, 2]

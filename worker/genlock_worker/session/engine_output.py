@@ -53,7 +53,7 @@ class EngineOutput:
     def generated(self, chunk: GeneratedChunk) -> None:
         if self._closed:
             return
-        self._figures.generated(chunk.chunk.index, sink_digest=chunk.checkpoint.state.sink_digest)
+        self._figures.generated(chunk.chunk.index, sink_digests=chunk.checkpoint.state.sink_digests)
         self._offer_checkpoint(chunk)
         self._output.add(chunk)
 

@@ -5,8 +5,10 @@ from collections import deque
 
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.slo import sink_digests as digests
 from genlock_core.slo.deadlines import FpsMeter, MissMeter, Quantiles
 from genlock_core.slo.report import EncoderReport, Percentiles, SnapshotReport, StreamReport, leg_ms
+from genlock_core.slo.sink_digests import SinkDigests
 from genlock_core.slo.stages import Leg, latency_budget
 from genlock_worker.output.output import SentFrame
 
@@ -36,7 +38,8 @@ class SessionFigures:
         self.steps = steps
         self.chunk = -1
         self.dropped = 0
-        self.sink_digest = ""
+        self.sink_digests: tuple[str, ...] = ()
+        """By row."""
         self.restored = False
         """Whether it went on from a checkpoint; then its first frame ends a recovery."""
         self.first_sent = asyncio.Event()
@@ -74,10 +77,10 @@ class SessionFigures:
         else:
             self._metrics.session_memory.labels(self._session).set(size_bytes)
 
-    def generated(self, chunk: int, *, sink_digest: str) -> None:
+    def generated(self, chunk: int, *, sink_digests: tuple[str, ...]) -> None:
         """The chunk of this number was generated."""
         self.chunk = chunk
-        self.sink_digest = sink_digest
+        self.sink_digests = sink_digests
 
     def sent(self, frame: SentFrame) -> None:
         """A generated frame went out."""
@@ -141,7 +144,8 @@ class SessionFigures:
             batch_rows=round(sum(self._rows) / len(self._rows), 2) if self._rows else 0.0,
             memory_bytes=self._memory_bytes,
             stages=leg_ms({leg: sum(values) / len(values) for leg, values in self._legs.items()}),
-            sink_digest=self.sink_digest,
+            sink_digest=self.sink_digests[0] if self.sink_digests else "",
+            sink_digests=SinkDigests(version=digests.VERSION, rows=self.sink_digests),
             restored=self.restored,
             recovery_ms=_ms(self._recovery_s),
             snapshot=snapshot,

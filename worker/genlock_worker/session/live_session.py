@@ -155,6 +155,8 @@ class LiveSession:
         self.figures.restored = kept
         if checkpoint is not None:
             self._services.metrics.restores.labels("restored" if kept else "refused").inc()
+            if not kept:
+                self._services.metrics.snapshot_refusals.labels("engine").inc()
 
         self._start_parts(restored, kept=kept)
         self.opened.set_result(None)

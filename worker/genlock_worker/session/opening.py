@@ -99,8 +99,7 @@ def snapshot_writer(
         version=services.snapshot_format,
         note_format=lambda version: services.claims.note_snapshot_format(session, epoch=epoch, version=version),
         on_stale=on_stale,
-        written=restored.written if restored is not None else None,
-        stored_chunk=restored.checkpoint.state.chunk if restored is not None else -1,
+        restored=restored,
     )
 
 

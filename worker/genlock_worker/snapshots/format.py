@@ -14,7 +14,7 @@ FORMATS_EVERY_S = 5.0
 
 
 class SnapshotFormat:
-    """The oldest format that all live workers read. Calling it gives the format; `run` follows the workers."""
+    """The newest format that all live workers read. Calling it gives the format; `run` follows the workers."""
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims

@@ -8,17 +8,21 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
 
+from pydantic import JsonValue
 from redis.exceptions import RedisError
 
 from genlock_core.clock import Clock
-from genlock_core.errors import SnapshotRefused, StaleEpoch
+from genlock_core.errors import SnapshotNotRead, SnapshotRefused, StaleEpoch
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.report import SnapshotReport
+from genlock_core.stream_state.formats import FORMAT_1, FORMAT_2, READABLE
 from genlock_core.stream_state.snapshot import Snapshot, SnapshotDelta, block_digests, decode, encode_delta
 from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore
 from genlock_worker.rows.checkpoint import Checkpoint
-from genlock_worker.snapshots import first_format
+from genlock_worker.snapshots import first_format, second_format
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +39,33 @@ class Restored:
     control_id: str
     """The last control entry that it had applied."""
 
+    format: int
+    """That in which it is stored."""
+
     written: Mapping[str, str]
     """The digests of the blocks that are stored."""
+
+
+class _AttributesFormat(Protocol):
+    """How one format has a checkpoint's attributes; a module of this package."""
+
+    def attributes(self, checkpoint: Checkpoint, /) -> Mapping[str, JsonValue]:
+        """Raises ValueError."""
+        ...
+
+    def to_checkpoint(self, snapshot: Snapshot, /) -> Checkpoint:
+        """The inverse. Raises SnapshotRefused."""
+        ...
+
+
+ATTRIBUTES: Mapping[int, _AttributesFormat] = MappingProxyType({FORMAT_1: first_format, FORMAT_2: second_format})
+"""By the number of the format."""
 
 
 def to_snapshot(
     checkpoint: Checkpoint, *, session: str, model: str, version: int, epoch: int, control_id: str
 ) -> Snapshot:
-    """A checkpoint in the form that is stored."""
+    """A checkpoint in the form that is stored. Raises ValueError if it has none in that format."""
     return Snapshot(
         session=session,
         model=model,
@@ -50,11 +73,16 @@ def to_snapshot(
         epoch=epoch,
         chunk=checkpoint.state.chunk,
         control_id=control_id,
-        attributes=first_format.attributes(checkpoint),
+        attributes=ATTRIBUTES[version].attributes(checkpoint),
         head=checkpoint.state.head,
         blocks=checkpoint.state.blocks,
         source=checkpoint.source,
     )
+
+
+def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
+    """The inverse. Raises SnapshotRefused if the attributes are not ours."""
+    return ATTRIBUTES[snapshot.format].to_checkpoint(snapshot)
 
 
 async def take_over(
@@ -72,12 +100,12 @@ async def take_over(
 
     try:
         snapshot = await asyncio.to_thread(decode, stored.head, stored.blocks, session=session, model=model)
-        restored = Restored(
-            first_format.to_checkpoint(snapshot), snapshot.control_id, block_digests(stored.head, session=session)
-        )
+        written = block_digests(stored.head, session=session)
+        restored = Restored(to_checkpoint(snapshot), snapshot.control_id, snapshot.format, written)
     except SnapshotRefused as refusal:
         logger.error("%s: %s; starting fresh", session, refusal)
         metrics.restores.labels("refused").inc()
+        metrics.snapshot_refusals.labels("format" if isinstance(refusal, SnapshotNotRead) else "damaged").inc()
         await store.discard(session, epoch=epoch)
         return None
 
@@ -102,8 +130,7 @@ class SnapshotWriter:
         version: Callable[[], int],
         note_format: Callable[[int], Awaitable[bool]],
         on_stale: Callable[[StaleEpoch], None],
-        written: Mapping[str, str] | None = None,
-        stored_chunk: int = -1,
+        restored: Restored | None = None,
     ) -> None:
         self._store = store
         self._session = session
@@ -114,13 +141,16 @@ class SnapshotWriter:
         self._version = version
         self._note_format = note_format
         self._on_stale = on_stale
-        self._written: Mapping[str, str] = written or {}
-        self._stored_chunk = stored_chunk
+        self._written: Mapping[str, str] = restored.written if restored is not None else {}
+        self._stored_chunk = restored.checkpoint.state.chunk if restored is not None else -1
         self._next: tuple[Checkpoint, str] | None = None
+        self._last: tuple[Checkpoint, str] | None = None
+        """The one that this worker stored last."""
         self._changed = asyncio.Event()
         self._stored = asyncio.Event()
         self._stored.set()
-        self._noted = 0
+        self._noted = restored.format if restored is not None else 0
+        """The format that the record names; 0 while nothing is stored."""
         self._starts_over = False
         self.report = SnapshotReport()
 
@@ -131,6 +161,9 @@ class SnapshotWriter:
         """
         if checkpoint.state.chunk <= self._stored_chunk and not self._starts_over:
             return
+        self._offer(checkpoint, control_id)
+
+    def _offer(self, checkpoint: Checkpoint, control_id: str) -> None:
         self._next = (checkpoint, control_id)
         self._stored.clear()
         self._changed.set()
@@ -139,9 +172,16 @@ class SnapshotWriter:
         """The session began anew, at chunk 0: what is stored is of no use any more, nor is what waits."""
         self._starts_over = True
         self._next = None
+        self._last = None
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until the newest checkpoint was stored or has failed; False if that took longer."""
+        """Wait until the newest checkpoint was stored or has failed; False if that took longer.
+
+        One that is stored in another format than the one to write now is stored again: a stream that stands still has
+        no next one, and must be able to move to a worker that reads nothing else.
+        """
+        if self._next is None and self._last is not None and self._version() != self._noted:
+            self._offer(*self._last)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._stored.wait()
@@ -172,17 +212,17 @@ class SnapshotWriter:
 
     async def _write(self, checkpoint: Checkpoint, control_id: str) -> None:
         started_s = self._clock.monotonic()
-        version = self._version()
-        snapshot = to_snapshot(
-            checkpoint,
-            session=self._session,
-            model=self._model,
-            version=version,
-            epoch=self._epoch,
-            control_id=control_id,
-        )
-
         try:
+            version = await self._agreed_format()
+            snapshot = to_snapshot(
+                checkpoint,
+                session=self._session,
+                model=self._model,
+                version=version,
+                epoch=self._epoch,
+                control_id=control_id,
+            )
+
             if self._starts_over:
                 await self._store.discard(self._session, epoch=self._epoch)
                 self._starts_over = False
@@ -192,9 +232,10 @@ class SnapshotWriter:
             delta = await asyncio.to_thread(encode_delta, snapshot, written=self._written)
             size = await self._store_delta(snapshot, delta)
 
-            # The record says which format it takes to go on from here.
-            if version != self._noted and await self._note_format(version):
+            # An older format is named once it is stored: until then it takes a reader of the newer one.
+            if version < self._noted and await self._note_format(version):
                 self._noted = version
+            self._last = (checkpoint, control_id)
         except FenceLost as lost:
             self._failed("fenced", lost)
             await self._recover_fence()
@@ -211,6 +252,19 @@ class SnapshotWriter:
             self._metrics.snapshot_bytes.observe(size)
             self.report = SnapshotReport(chunk=snapshot.chunk, bytes=size, ms=round(seconds * 1000, 3))
 
+    async def _agreed_format(self) -> int:
+        """The format to write now, which the record names then if it is a newer one.
+
+        The record says who may go on from here. A worker that cannot read what is stored would have to start anew.
+        """
+        version = self._version()
+        if version <= self._noted:
+            return version
+        if await self._note_format(version):
+            self._noted = version
+            return version
+        return self._noted or READABLE.oldest
+
     async def _store_delta(self, snapshot: Snapshot, delta: SnapshotDelta) -> int:
         size = await self._store.write(
             self._session,
@@ -226,9 +280,10 @@ class SnapshotWriter:
         return size
 
     async def _recover_fence(self) -> None:
-        """Redis lost its data: raise the fence again, and let the next snapshot be a whole one."""
+        """Redis lost its data: raise the fence again. The next snapshot is a whole one, its format is named anew."""
         self._written = {}
         self._stored_chunk = -1
+        self._noted = 0
         try:
             await self._store.take_over(self._session, self._epoch)
         except RedisError as error:

@@ -7,11 +7,9 @@ if epoch < tonumber(current) then return {'stale', current} end
 if epoch > tonumber(current) then return {'fence', current} end
 
 local stored = redis.call('HMGET', meta, 'epoch', 'chunk', 'bytes')
-if stored[2] and chunk <= tonumber(stored[2]) then
-  -- The reply to this very write was lost, and it came again.
-  if chunk == tonumber(stored[2]) and epoch == tonumber(stored[1]) then return {'written', stored[3]} end
-  return {'old', stored[2]}
-end
+-- The same chunk of the same owner may come again: the reply was lost, or it is written in another format.
+local again = stored[2] and chunk == tonumber(stored[2]) and epoch == tonumber(stored[1])
+if stored[2] and chunk <= tonumber(stored[2]) and not again then return {'old', stored[2]} end
 
 local kept_until = 5 + tonumber(ARGV[5])
 local bytes, stays = #head, {}
