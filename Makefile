@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation check bench bench-operator screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation check bench bench-operator gpu gpu-dry screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -82,6 +82,18 @@ bench: $(VENV)/.dev ## Measure, and write docs/benchmarks.md; ARGS="..." goes to
 
 bench-operator: $(VENV)/.dev ## Measure the operator against a real kube-apiserver, with up to 10,000 sessions; needs make envtest
 	@$(BIN)/python -m bench operator
+
+gpu: $(VENV)/.dev ## Measure the diffusion engine on a GPU; without one here, pack build/gpu to be carried to one
+	@$(BIN)/python -m bench.gpu.pack build/gpu $(PACK)
+	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+	   PYTHON=$(CURDIR)/$(BIN)/python build/gpu/run $(ARGS); \
+	 else echo "gpu: no CUDA device here. Copy the folder build/gpu to a machine with one and type: gpu/run"; fi
+
+gpu-dry: $(VENV)/.dev ## Try all of make gpu with the tiny model on the CPU
+	@$(BIN)/python -m bench.gpu.pack build/gpu
+	@echo "gpu-dry: unpacking, as on a machine that lacks every library"
+	@site=$$(mktemp -d) && trap 'rm -rf "$$site"' EXIT && $(BIN)/python -S -m bench.gpu.unpack build/gpu/wheels "$$site"
+	@PYTHON=$(CURDIR)/$(BIN)/python OUT=build/gpu/dry build/gpu/run --dry $(ARGS)
 
 screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the browser of the tests
 	@mkdir -p docs/images

@@ -1,0 +1,91 @@
+"""Whether the figures are right: the recordings of the tests on this device, and the true network beside itself.
+
+What is recorded is float32, so TF32 is off. In bfloat16 the same replay says how far rounding alone goes.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from bench.gpu import replay
+from bench.gpu.report import Report
+from bench.gpu.subject import components, row_works
+from bench.gpu.task import Task
+from bench.gpu.timing import Budget, free_memory
+from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.streaming.micro_step import RowWork, assemble
+from tests.worker.engines.diffusion import recorded, recorded_vae
+
+
+class NotAsRecorded(Exception):
+    """In float32 this device gives something else than what was recorded."""
+
+
+def run(task: Task, report: Report, budget: Budget) -> None:
+    """The recorded streams and VAE in float32 and, on a GPU, in bfloat16; then rows together against each alone."""
+    for dtype in (torch.float32, torch.bfloat16) if task.on_gpu else (torch.float32,):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            with report.attempt("parity", f"streams in {_word(dtype)}"):
+                _streams(task, report, dtype)
+            budget.check()
+            with report.attempt("parity", f"VAE in {_word(dtype)}"):
+                _vae(task, report, dtype)
+            budget.check()
+    with report.attempt("parity", "the true network"):
+        _true_network(task, report)
+    free_memory(task.device)
+
+
+def _streams(task: Task, report: Report, dtype: torch.dtype) -> None:
+    deviations = replay.deviations(task.device, dtype)
+    for played, worst in deviations.items():
+        report.line("parity", f"{played}, {_word(dtype)}", dict(sorted(worst.items())))
+    _judge(max(gap for worst in deviations.values() for gap in worst.values()), dtype)
+
+
+def _vae(task: Task, report: Report, dtype: torch.dtype) -> None:
+    worst = {
+        "latents": recorded_vae.latent_deviation(task.device, dtype),
+        "frames": recorded_vae.frame_deviation(task.device, dtype),
+    }
+    report.line("parity", f"VAE, {_word(dtype)}", worst)
+    _judge(max(worst.values()), dtype)
+
+
+def _judge(worst: float, dtype: torch.dtype) -> None:
+    if dtype == torch.float32 and not worst < recorded.TOLERANCE:
+        raise NotAsRecorded(f"the largest deviation is {worst:.2e}; at most {recorded.TOLERANCE:g} is allowed")
+
+
+def _true_network(task: Task, report: Report) -> None:
+    # A kernel that takes both types.
+    parts = components(task, task.model, {"attention": "sdpa"})
+    works = row_works(parts, 2, task.sizes[0])
+    together = parts.transformer(assemble(works)).flow.float()
+    alone = torch.cat([parts.transformer(assemble([work])).flow.float() for work in works])
+    gap = {"relative": _relative(together, alone)}
+    report.line("parity", f"two rows together against each alone, {_word(task.dtype)}", gap)
+
+    # On a CPU both would be float32.
+    if task.on_gpu:
+        wide = parts.transformer.float()
+        full = wide(assemble([_widened(work) for work in works])).flow
+        report.line("parity", "bfloat16 against float32", {"relative": _relative(together, full)})
+
+
+def _widened(work: RowWork) -> RowWork:
+    ring, text = work.ring, work.text
+    return replace(
+        work,
+        hidden=work.hidden.float(),
+        ring=Ring(ring.keys.float(), ring.values.float(), ring.means),
+        text=TextKv(text.keys.float(), text.values.float()),
+    )
+
+
+def _relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
