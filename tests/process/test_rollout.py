@@ -37,7 +37,7 @@ class Kind:
 MOCK = Kind(
     "mock",
     ("--engine", "mock", "--model", "wan2.1-1.3b"),
-    {"resolution": {"width": 256, "height": 160}, "frameRate": 16, "steps": 2},
+    {"resolution": {"width": 640, "height": 384}, "frameRate": 16, "steps": 2},
     fps=16,
 )
 TINY = Kind(
@@ -199,4 +199,4 @@ async def test_a_stream_that_the_new_release_alone_has_served_moves_to_an_old_wo
             await one.is_stored_in(2)
             counters = one.eyes.counters()
             assert counters
-            assert counters == sorted(counters)
+            assert counters == sorted(counters), counters
