@@ -22,6 +22,7 @@ BENCHMARKS = (
     "engine",
     "engine_overlap",
     "engine_rows",
+    "host",
     "first_frame",
     "preview",
     "recovery",

@@ -57,6 +57,7 @@ class Workers:
 
 
 MOCK = Workers("mock", "NVIDIA-H100", 4, MANIFEST)
+SEVERAL = Workers("mock", "NVIDIA-H100", 4, MANIFEST, ("--batches", "3"))
 # One thread each, as two of them share two cores with a browser; sinks that stay, so that a lost one shows.
 TINY = Workers("diffusion", "CPU", 1, TINY_MANIFEST, ("--device", "cpu", "--threads", "1", "--sink-threshold", "off"))
 

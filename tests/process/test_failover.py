@@ -16,7 +16,7 @@ from playwright.async_api import Page
 from genlock_cli.clients.whep import WhepViewer
 from genlock_cli.up.children import ChildState
 from tests.process.eyes import Eyes, publishing
-from tests.process.local import MOCK, TINY, Local, Workers, eventually, local_genlock
+from tests.process.local import MOCK, SEVERAL, TINY, Local, Workers, eventually, local_genlock
 from tests.process.pages import SHOWN, browser, playing, until
 
 pytestmark = [pytest.mark.process, pytest.mark.browser, pytest.mark.timeout(240)]
@@ -74,7 +74,7 @@ async def scene(tmp_path: Path, executable: Path, kind: Workers = MOCK) -> Async
         page = await context.new_page()
         await page.goto(f"{local.urls[1]}/watch/default/demo")
         await playing(page)
-        yield Scene(local, eyes, page, is_legible=kind is MOCK)  # a random network repaints blocks as it likes
+        yield Scene(local, eyes, page, is_legible=kind is not TINY)  # a random network repaints blocks as it likes
 
 
 def stats(session: dict[str, Any], name: str) -> bool:
@@ -116,7 +116,7 @@ async def metric(one: Scene, name: str) -> float:
     return total
 
 
-@pytest.mark.parametrize("kind", [MOCK, TINY], ids=lambda kind: kind.engine)
+@pytest.mark.parametrize("kind", [MOCK, TINY, SEVERAL], ids=["mock", "diffusion", "mock-three-batches"])
 async def test_a_killed_worker_costs_a_gap_and_nothing_else(
     tmp_path: Path, browser_executable: Path, kind: Workers
 ) -> None:

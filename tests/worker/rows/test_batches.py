@@ -24,6 +24,7 @@ from genlock_worker.engines.contract import (
     EngineFailure,
     Frames,
     Row,
+    RowResult,
     StreamSettings,
     chunk_frames,
 )
@@ -34,6 +35,7 @@ from genlock_worker.intake.pattern import draw
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.engine_loop import EngineLoop
+from genlock_worker.rows.generation import MAX_FAILURES
 from genlock_worker.rows.listener import GeneratedChunk
 from genlock_worker.rows.session_rows import SessionPlan
 
@@ -333,6 +335,39 @@ async def test_a_row_without_an_answer_is_its_sessions_failure(make: Make) -> No
     session.step()
     assert session.resets == [("the engine gave no answer for row 0 of chunk 1", True)]
     session.generate(1)
+
+
+async def test_a_last_row_without_pictures_is_its_sessions_failure(make: Make) -> None:
+    session = make()
+    session.generate(0)
+    session.offer(1)
+    session.step()
+    session.engine.holds = True
+    session.step()
+    session.engine.holds = False
+    number = next(iter(session.loop._under_way._batches))
+    session.engine.collect()
+    session.engine.extra = [BatchResult(number, (RowResult(Row("a#1", 1, 1)),))]
+    session.step()
+    session.step()
+    assert session.resets == [("the engine gave no pictures of chunk 1", True)]
+    session.generate(1)
+
+
+async def test_a_session_that_is_given_up_over_it_is_told_nothing_more(make: Make) -> None:
+    session = make()
+    session.open_session.failures = MAX_FAILURES
+    session.offer(0)
+    session.step()
+    session.engine.holds = True
+    session.step()
+    session.engine.holds = False
+    number = next(iter(session.loop._under_way._batches))
+    session.engine.collect()
+    session.engine.extra = [BatchResult(number, (RowResult(Row("a#1", 1, 0)),))]
+    session.step()
+    assert session.ends == ["the engine gave no pictures of chunk 0"]
+    session.step()
 
 
 async def test_results_of_a_generation_that_was_closed_are_dropped(make: Make) -> None:

@@ -354,14 +354,14 @@ class EngineLoop:
 
         now_s = self._clock.monotonic()
         self._under_way.add(BatchUnderWay(number, rows, names, batch.shape, begun), now_s)
-        for row in rows:
-            if row.step == 0:
-                waited_s = now_s - sessions[row.session].rows.chunk(row.chunk).complete_s
-                self._metrics.queue_seconds.observe(max(0.0, waited_s))
-            with self._lock:
-                chunk = sessions[row.session].rows.submitted(row, now_s)
-            if chunk is not None:
-                ended.append((sessions[row.session], chunk))
+        with self._lock:
+            for row in rows:
+                session = sessions[row.session]
+                if row.step == 0:
+                    waited_s = now_s - session.rows.chunk(row.chunk).complete_s
+                    self._metrics.queue_seconds.observe(max(0.0, waited_s))
+                if (chunk := session.rows.submitted(row, now_s)) is not None:
+                    ended.append((session, chunk))
 
         # The state after a chunk is the state after all rows of its last batch.
         for session, chunk in ended:
@@ -413,12 +413,14 @@ class EngineLoop:
             failure = next((answer.failure for answer in own if answer.failure is not None), None)
             if failure is not None:
                 self._reset(session, failure)
-            else:
-                self._move_on(session, zip(rows, own, strict=True), now_s)
+            elif self._move_on(session, zip(rows, own, strict=True), now_s):
                 self._tell_micro_step(session, result.seconds, rows=len(batch.rows))
 
-    def _move_on(self, session: OpenSession, answers: Iterable[tuple[Row, RowResult]], now_s: float) -> None:
-        """Rows of a session have come back well. A chunk that is complete now waits for its pictures."""
+    def _move_on(self, session: OpenSession, answers: Iterable[tuple[Row, RowResult]], now_s: float) -> bool:
+        """Rows of a session have come back well; False where the session had to go back all the same.
+
+        A chunk that is complete now waits for its pictures.
+        """
         for row, answer in answers:
             with self._lock:
                 chunk = session.rows.collected(row)
@@ -426,7 +428,7 @@ class EngineLoop:
                 continue
             if answer.pictures is None:
                 self._reset(session, f"the engine gave no pictures of chunk {chunk.index}")
-                return
+                return False
 
             finishing = next(one for one in session.finishing if one.chunk is chunk)
             finishing.collected_s = now_s
@@ -434,6 +436,7 @@ class EngineLoop:
             settle = partial(self._settle, session, session.name)
             for awaited in (answer.pictures, finishing.state):
                 awaited.add_done_callback(settle)
+        return True
 
     def _settle(self, session: OpenSession, generation: str, _: Future[Any]) -> None:
         """Pictures of a chunk, or the state after it, are there, or the reason why they are not; on any thread.
