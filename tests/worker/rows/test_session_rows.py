@@ -191,6 +191,19 @@ def test_rows_that_are_not_last_go_on_while_two_chunks_are_decoded() -> None:
     assert rows(one) == [], "its last row would be the third chunk without pictures"
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_chunks_do_not_pile_up_before_a_decoder_that_stands_still(steps: int) -> None:
+    one = session(steps)
+    for number in range(60):
+        one.offer(chunk(5 if number == 0 else 4, 10 * number))
+        for step, index in rows(one):
+            if index == one.next_chunk:
+                one.begin()
+            undecoded(one, step, index)
+    assert len(one.in_flight) <= steps + 1
+    assert len({found.index for found in one.in_flight}) == len(one.in_flight)
+
+
 def test_a_session_is_idle_only_when_its_pictures_are_there() -> None:
     one = session(1)
     in_flight = begun(one, 5)

@@ -64,9 +64,10 @@ class SessionRows:
     """What waits and what is in flight of one session.
 
     A chunk waits (`offer`), is fed (`begin`) with its first row, is under way row by row (`submitted`, `collected`),
-    and then waits for its pictures (`shown`). When a row may run is the rule of `engines.readiness`. Here one bound is
-    added to it: a last row waits while MOST_UNDECODED chunks wait for their pictures, so that a decoder that is slower
-    than the network slows it instead of being left behind.
+    and then waits for its pictures (`shown`). When a row may run is the rule of `engines.readiness`. Here two bounds
+    are added to it, so that a decoder that is slower than the network slows it instead of being left behind: a last row
+    waits while MOST_UNDECODED chunks wait for their pictures, and no chunk begins while more chunks than one for each
+    row have rows left.
     """
 
     def __init__(self, plan: SessionPlan, *, needs: Needs = Needs(), now_s: float = 0.0) -> None:  # noqa: B008
@@ -175,6 +176,9 @@ class SessionRows:
         """The waiting chunk, as it would be if it were fed now; none where frames are still missing."""
         waiting = self.waiting
         if waiting is None or len(waiting.frames) < chunk_frames(self.next_chunk):
+            return []
+        unfinished = [chunk for chunk in self.in_flight if chunk.submitted < chunk.rows]
+        if len(unfinished) > max((chunk.rows for chunk in unfinished), default=0):
             return []
         steps = self.next_steps
         return [
