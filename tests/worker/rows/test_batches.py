@@ -305,6 +305,32 @@ async def test_pictures_of_a_session_that_was_closed_are_nobodys(make: Make) -> 
     assert (list(session.outputs), session.resets, session.ends) == ([0], [], [])
 
 
+async def test_what_comes_between_looking_and_sleeping_is_not_slept_over(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make()
+    session.generate(0)
+    slept: list[float] = []
+    sleep = EngineLoop._sleep.__get__(session.loop)
+    monkeypatch.setattr(session.loop._lock, "wait", slept.append)
+    sleep(0.05)
+    slept.clear()
+
+    session.offer(1)
+    sleep(0.05)
+    assert slept == [], "an input chunk came"
+    session.engine.is_slow = True
+    session.step()
+    session.step()
+    sleep(0.05)
+    slept.clear()
+    session.engine.decode()
+    sleep(0.05)
+    assert slept == [], "pictures came, so that another chunk may end"
+    sleep(0.05)
+    assert slept == [0.05]
+
+
 # -- answers that nobody asked for ------------------------------------------------------------------------------------
 
 

@@ -127,10 +127,11 @@ class EngineLoop:
             if found is None:
                 return len(chunk.frames)
             dropped = found.rows.offer(chunk)
-            self._lock.notify()
+            self._wake()
         return dropped
 
     def _wake(self) -> None:
+        """Go round once more: what there is to choose from has changed since it was last looked at."""
         with self._lock:
             self._woken = True
             self._lock.notify()
@@ -455,7 +456,7 @@ class EngineLoop:
                     return
                 session.finishing.popleft()
                 self._show(session, finishing)
-            self._lock.notify()
+            self._wake()
 
     def _show(self, session: OpenSession, finishing: FinishingChunk) -> None:
         """A chunk is finished. With the lock held."""
