@@ -42,7 +42,9 @@ MUTATED = (
     "genlock_core/subscriptions/*.py",
     "genlock_gateway/sessions/*.py",
     "genlock_operator/plan/*.py",
+    "genlock_worker/engines/readiness.py",
     "genlock_worker/ownership/*.py",
+    "genlock_worker/rows/*.py",
     "genlock_worker/session/*.py",
 )
 TESTS = (
@@ -54,7 +56,9 @@ TESTS = (
     "tests/gateway/test_sessions_api.py",
     "tests/gateway/test_signalling.py",
     "tests/operator/plan",
+    "tests/worker/engines/test_readiness.py",
     "tests/worker/ownership",
+    "tests/worker/rows",
     "tests/worker/session",
     "tests/worker/test_fresh_start.py",
     "tests/worker/test_preview.py",

@@ -284,6 +284,34 @@ async def test_a_failure_takes_one_session_back_to_its_checkpoint(rig: Rig) -> N
     assert rig.told["a"].chunks[-1].chunk.index == 2
 
 
+async def test_memory_that_runs_out_in_the_second_of_two_batches_costs_one_session_that_chunk(rig: Rig) -> None:
+    rig.engine.depth = 2
+    await rig.open("a", "b", steps=1)
+    for session in ("a", "b"):
+        await rig.generate(session, 0)
+    rig.engine.running.clear()
+    rig.engine.late_failures["a", 2] = "a row does not fit into memory"
+    for session in ("a", "b"):
+        rig.offer(session, 1)
+        await until(lambda name=session: (name, 1) in rig.engine.fed, "the first chunk under way")  # type: ignore[misc]
+    batches = len(rig.engine.taken)
+    rig.engine.running.set()
+    await until(lambda: all(len(told.chunks) == 2 for told in rig.told.values()), "both first chunks")
+    rig.engine.running.clear()
+    rig.offer("b", 2)
+    await until(lambda: len(rig.engine.taken) > batches, "a batch under way")
+    rig.offer("a", 2)
+    await until(lambda: ("a", 2) in rig.engine.fed, "a second one")
+    rig.engine.running.set()
+    await until(lambda: rig.told["a"].resets and len(rig.told["b"].chunks) == 3, "one goes back, the other on")
+    assert rig.told["a"].resets == ["a row does not fit into memory"]
+    assert rig.told["a"].restored == [True]
+    assert not rig.told["b"].resets
+    del rig.engine.late_failures["a", 2]
+    await rig.generate("a", 2)
+    assert [told.chunk.index for told in rig.told["a"].chunks] == [0, 1, 2]
+
+
 async def test_an_unexpected_fault_of_the_engine_does_not_end_the_loop(rig: Rig) -> None:
     await rig.open("a", steps=1)
     rig.engine.failures = [RuntimeError("illegal memory access")]
