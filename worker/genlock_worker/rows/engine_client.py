@@ -10,7 +10,6 @@ from functools import partial
 from typing import TypeVar
 
 from genlock_worker.engines.contract import Change, EngineFailure
-from genlock_worker.intake.chunks import InputChunk
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.listener import EngineListener
@@ -30,6 +29,8 @@ class EngineClient:
         self._prompts = PromptQueue(loop.engine.prepare, self._change)
         self._opening: set[str] = set()
         """Sessions whose first prompt is being prepared."""
+        self.offer = loop.offer
+        """Hand an input chunk in: the loop's own, as no frame needs to pass through here."""
 
     @property
     def model(self) -> str:
@@ -84,10 +85,6 @@ class EngineClient:
             self._loop.open(plan, listener, checkpoint=checkpoint, opened=answer)
 
         return await self._ask(work)
-
-    def offer(self, session: str, chunk: InputChunk) -> int:
-        """Hand an input chunk in; it takes the place of one that still waits. Returns the frames dropped by that."""
-        return self._loop.offer(session, chunk)
 
     async def is_idle(self, session: str) -> bool:
         """Nothing of the session is in flight or ready, and every chunk that it generated was told."""
