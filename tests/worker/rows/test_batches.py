@@ -524,3 +524,26 @@ async def test_rows_of_the_engine_carry_the_generation(make: Make) -> None:
     assert session.open_session.name == "a#2"
     with pytest.raises(ValueError, match="a#1 is not open"):
         session.engine.submit(99, [Row("a#1", 0, 0)])
+
+
+async def test_of_sessions_that_are_lost_together_twice_all_stay_suspects(make: Make) -> None:
+    session = make()
+    session.loop._apart = {"c"}
+    session.loop._lose([session.open_session, another_session(session)], "lost")
+    assert session.loop._apart == {"a", "b", "c"}
+
+
+async def test_a_loss_that_is_shared_is_nobodys_failure_yet(make: Make) -> None:
+    session = make()
+    other = another_session(session)
+    session.loop._lose([session.open_session, other], "lost")
+    assert (session.open_session.failures, other.failures) == (0, 0)
+    session.loop._lose([session.open_session], "lost again, alone")
+    assert session.open_session.failures == 1
+
+
+def another_session(session: Session) -> Any:
+    """A second session beside it."""
+    plan = replace(session_plan(), session="b")
+    session.loop.open(plan, session, checkpoint=None, opened=lambda _: None)
+    return session.loop._sessions["b"]

@@ -116,3 +116,14 @@ def test_either_may_fail(error: Exception, reason: str, of_the_state: bool) -> N
         one.state.set_result(STATE)
     assert one.is_ready
     assert one.failure == reason
+
+
+def test_what_a_user_asks_for_while_steps_may_be_lowered_is_tried_at_once() -> None:
+    plan = SessionPlan("a@4", "m", StreamSettings("oil", 4, 64, 64, 16, seed=1, noise_scale=0.7), 0.5, 1)
+    one = OpenSession.of(plan, cast("EngineListener", None), needs=Needs(), now_s=0.0)
+    assert one.rows.policy is not None
+    one.note(Change(steps=3), 5.0)
+    for at_s in (5.1, 5.2):
+        one.rows.policy.trouble(at_s)
+    assert one.rows.policy.decide(one.rows.ceiling, 5.3, load_with_one_more=2.0) == 3, "a second is given to it"
+    assert one.rows.policy.decide(one.rows.ceiling, 6.1, load_with_one_more=2.0) == 2

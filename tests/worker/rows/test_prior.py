@@ -72,3 +72,16 @@ def test_a_model_that_was_measured_elsewhere_lends_its_size_but_not_its_speed() 
 def test_an_instant_mock_needs_no_figures() -> None:
     given = settings([*UNHEARD_OF, "--instant", "yes"])
     assert mock_timing(given).seconds(rows=4, width=512, height=512, frames=4) == 0
+
+
+def test_the_warm_up_is_a_session_like_most() -> None:
+    plan = warm_up_settings(settings(SEEDED))
+    assert (plan.prompt, plan.frame_rate, plan.steps) == ("watercolour", 16, MODE_DEFAULTS[QualityMode.BALANCED].steps)
+    assert (plan.width, plan.height, plan.text_only) == (832, 480, False)
+
+
+def test_published_figures_of_several_gpus_are_no_prior_of_the_diffusion_engine() -> None:
+    several = [*SEEDED[:-1], "4"]
+    assert prior_cost(settings(several)) != UNMEASURED
+    one_gpu = settings([*SEEDED, "--engine", "diffusion"])
+    assert prior_cost(one_gpu).seconds(2) == pytest.approx(4 / 17.97, rel=0.02)

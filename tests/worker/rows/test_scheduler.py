@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.sizing.step_time import StepTime
-from genlock_worker.engines.contract import BatchShape, Row
+from genlock_worker.engines.contract import BatchShape, DeviceSeconds, Row
 from genlock_worker.rows.cost_model import CostModel
-from genlock_worker.rows.scheduler import LEAD_S, Arrival, Batch, Candidate, Wait, next_batch
+from genlock_worker.rows.scheduler import LEAD_S, Arrival, Batch, Candidate, Wait, _finish, next_batch
 from tests.worker.simulation import SimSession, Simulation, jain
 
 SHAPE = BatchShape("m", 832, 480, 4)
@@ -230,3 +230,20 @@ def test_nobody_starves_and_output_stays_in_order(
         assert all(rows.waiting is None or not rows.candidates() for rows in simulation.rows.values())
     shares = [s.served_share for s in sessions]
     assert min(shares) > 0.2 * max(shares), shares
+
+
+def test_a_chunk_that_begins_has_its_encoding_before_it() -> None:
+    cost = CostModel(StepTime(0.05, 0.0))
+    for _ in range(80):
+        cost.observe(SHAPE, 1, DeviceSeconds(rows=0.05, encode=0.1), begun=1)
+    late, begun = candidate("b", deadline=0.12), candidate("b", deadline=0.12, step=1)
+    first = candidate("a", deadline=0.01)
+    company = next_batch([first, begun], cost, 0.0)
+    assert isinstance(company, Batch)
+    assert [row.session for row in company.rows] == ["a", "b"]
+    assert not _in_time(late, cost), "with 0.1 s of encoding it ends after 0.15 s"
+    assert _in_time(begun, cost), "its chunk was encoded before"
+
+
+def _in_time(one: Candidate, cost: CostModel) -> bool:
+    return _finish(one, cost, 0.0, 1) <= one.deadline_s

@@ -294,3 +294,16 @@ def test_lost_input_and_late_pictures_are_trouble() -> None:
         undecoded(one, step, 0)
     one.shown(late, 1.9, since_s=1.8)
     assert one.policy.decide(one.ceiling, 2.0, load_with_one_more=2.0) == 3
+
+
+def test_what_a_user_asks_for_is_tried_at_once_and_given_time() -> None:
+    one = session(4, min_steps=1)
+    assert one.policy is not None
+    one.policy.trouble(9.0)
+    one.policy.trouble(9.1)
+    one.request_steps(3, 9.2)
+    assert one.next_steps == 3
+    one.policy.trouble(9.3)
+    one.policy.trouble(9.4)
+    assert one.policy.decide(one.ceiling, 9.5, load_with_one_more=2.0) == 3, "no sooner than a second after the change"
+    assert one.policy.decide(one.ceiling, 10.3, load_with_one_more=2.0) == 2
