@@ -529,16 +529,16 @@ async def test_rows_of_the_engine_carry_the_generation(make: Make) -> None:
 async def test_of_sessions_that_are_lost_together_twice_all_stay_suspects(make: Make) -> None:
     session = make()
     session.loop._apart = {"c"}
-    session.loop._lose([session.open_session, another_session(session)], "lost")
+    session.loop._lose([session.open_session, another_session(session)], "lost", is_alone=False)
     assert session.loop._apart == {"a", "b", "c"}
 
 
 async def test_a_loss_that_is_shared_is_nobodys_failure_yet(make: Make) -> None:
     session = make()
     other = another_session(session)
-    session.loop._lose([session.open_session, other], "lost")
+    session.loop._lose([session.open_session, other], "lost", is_alone=False)
     assert (session.open_session.failures, other.failures) == (0, 0)
-    session.loop._lose([session.open_session], "lost again, alone")
+    session.loop._lose([session.open_session], "lost again, alone", is_alone=True)
     assert session.open_session.failures == 1
 
 
@@ -547,3 +547,68 @@ def another_session(session: Session) -> Any:
     plan = replace(session_plan(), session="b")
     session.loop.open(plan, session, checkpoint=None, opened=lambda _: None)
     return session.loop._sessions["b"]
+
+
+async def test_of_batches_that_are_lost_with_one_device_none_is_known_to_be_at_fault(make: Make) -> None:
+    session = make(depth=2)
+    session.loop._cost = CostModel(StepTime(0.0, 0.0))
+    other = another_session(session)
+    session.engine.holds = True
+    session.offer(0)
+    session.step()
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    frames = tuple(SourceFrame(SourcePosition(1, n), picture, 0.0) for n in range(5))
+    session.loop.offer("b", InputChunk(frames, 1.0))
+    session.step()
+    first, second = session.loop._under_way._batches
+    session.engine.holds = False
+    session.engine.collect()
+    for number in (first, second):
+        session.engine.extra = [BatchResult(number, lost="the device was lost")]
+        session.step()
+    assert (session.open_session.failures, other.failures) == (0, 0)
+    assert session.loop._apart == {"a", "b"}
+
+
+async def test_a_session_that_had_the_device_alone_is_at_fault(make: Make) -> None:
+    session = make()
+    session.engine.holds = True
+    session.offer(0)
+    session.step()
+    (number,) = session.loop._under_way._batches
+    session.engine.holds = False
+    session.engine.collect()
+    session.engine.extra = [BatchResult(number, lost="the device was lost")]
+    session.step()
+    assert (session.open_session.failures, session.loop._apart) == (1, set())
+
+
+async def test_a_state_that_is_refused_at_once_takes_the_session_back(make: Make) -> None:
+    session = make()
+    session.generate(0)
+
+    def refuse(_: str) -> Any:
+        raise ValueError("too many chunks")
+
+    session.engine.snapshot = refuse  # type: ignore[assignment, method-assign]
+    session.offer(1)
+    session.step()
+    session.step()
+    session.step()
+    assert session.resets == [("its state cannot be taken: too many chunks", True)]
+
+
+async def test_who_waits_for_a_session_is_answered_also_where_it_fails_at_once(make: Make) -> None:
+    checkpoint = two_chunks_in_one_forward(make).checkpoint
+    session = make()
+    session.loop.close("a")
+    told: list[str | None] = []
+
+    def refuse(name: str, _: Change) -> None:
+        raise EngineFailure(name, "no such prompt")
+
+    session.engine.apply = refuse  # type: ignore[assignment, method-assign]
+    session.loop.open(session_plan(), session, checkpoint=checkpoint, opened=told.append)
+    session.step()
+    assert told == [None]
+    assert len(session.resets) <= 1

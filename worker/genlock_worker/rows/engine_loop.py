@@ -350,11 +350,14 @@ class EngineLoop:
             return
         except Exception as error:
             logger.exception("a batch could not be submitted")
-            self._lose([sessions[name] for name in {row.session for row in rows}], f"{type(error).__name__}: {error}")
+            concerned = {row.session for row in rows}
+            is_alone = len(concerned | self._under_way.sessions) == 1
+            self._lose([sessions[name] for name in concerned], f"{type(error).__name__}: {error}", is_alone=is_alone)
             return
 
         now_s = self._clock.monotonic()
-        self._under_way.add(BatchUnderWay(number, rows, names, batch.shape, begun), now_s)
+        beside = frozenset(self._under_way.sessions)
+        self._under_way.add(BatchUnderWay(number, rows, names, batch.shape, begun, beside), now_s)
         with self._lock:
             for row in rows:
                 session = sessions[row.session]
@@ -366,7 +369,11 @@ class EngineLoop:
 
         # The state after a chunk is the state after all rows of its last batch.
         for session, chunk in ended:
-            state = self._engine.snapshot(session.name)
+            try:
+                state = self._engine.snapshot(session.name)
+            except (EngineFailure, ValueError) as failure:
+                self._reset(session, f"its state cannot be taken: {failure}")
+                continue
             with self._lock:
                 session.finish(chunk, state)
 
@@ -401,7 +408,9 @@ class EngineLoop:
 
         sessions = [found for pair in batch.names.items() if (found := self._current(*pair)) is not None]
         if result.lost is not None:
-            self._lose(sessions, result.lost)
+            # What shared the device with it, before or after, may be at fault as well.
+            company = (batch.sessions | batch.beside | self._under_way.sessions) - {batch.rows[0].session}
+            self._lose(sessions, result.lost, is_alone=not company)
             return
 
         self._under_way.learn(batch, result.seconds, decoded=result.decoded)
@@ -483,8 +492,8 @@ class EngineLoop:
                 self.tell(partial(session.listener.began_anew, reset))
             return
         try:
+            session.began(None)  # first: somebody waits for it, whatever becomes of the session then
             self._engine.apply(session.name, session.requested)
-            session.began(None)
             if reset is not None:
                 self._begin_anew(session, reset)
         except (EngineFailure, ValueError) as failure:
@@ -492,9 +501,10 @@ class EngineLoop:
 
     # -- going back ---------------------------------------------------------------------------------------------------
 
-    def _lose(self, sessions: Sequence[OpenSession], reason: str) -> None:
-        """A batch was lost: any of its sessions may be at fault; if they are several, no failure is counted yet."""
-        if len(sessions) > 1:
+    def _lose(self, sessions: Sequence[OpenSession], reason: str, *, is_alone: bool) -> None:
+        """A batch was lost. Unless it had the device for one session alone, nobody is known to be at fault: no failure
+        is counted yet, and each runs apart until it is shown."""
+        if not is_alone:
             with self._lock:
                 self._apart |= {session.plan.session for session in sessions}
             for session in sessions:

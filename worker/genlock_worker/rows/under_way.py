@@ -20,6 +20,12 @@ class BatchUnderWay:
     shape: BatchShape
     begun: int
     """How many chunks were fed with it."""
+    beside: frozenset[str] = frozenset()
+    """Sessions that had rows under way when it was submitted."""
+
+    @property
+    def sessions(self) -> frozenset[str]:
+        return frozenset(row.session for row in self.rows)
 
 
 class UnderWay:

@@ -342,7 +342,7 @@ class DiffusionEngine:
         state: Future[EngineState] = Future()
         try:
             state.set_result(states.to_state(found))
-        except RuntimeError as problem:  # torch.OutOfMemoryError is one
+        except (RuntimeError, *states.DAMAGE) as problem:  # torch.OutOfMemoryError is one of the former
             state.set_exception(EngineFailure(session, f"its state cannot be taken: {problem}"))
         return state
 
