@@ -247,7 +247,12 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         profiles=profiles_with(settings.profiles),
         access=Access(keyring, _platform_key(settings.jwt)),
         metrics=metrics,
-        media=MediaPlane(host=settings.udp.host, port=settings.udp.port, advertised=settings.advertise_ips, clock=time),
+        media=MediaPlane(
+            hosts=[address.host for address in settings.udp],
+            port=settings.udp[0].port,
+            advertised=settings.advertise_ips,
+            clock=time,
+        ),
         links=links,
         previews=PreviewWatches(gateway=settings.name, links=links, clock=time, metrics=metrics),
         hub=hub,

@@ -17,7 +17,7 @@ from typing import Final
 from genlock_core.process import values
 from genlock_core.process.address import Address
 from genlock_core.process.logs import LogSettings
-from genlock_core.process.options import Computed, Program, option, read, section
+from genlock_core.process.options import Clash, Computed, Program, option, read, section
 from genlock_core.process.values import Kind
 
 PROGRAM: Final = Program("genlock-gateway", "GENLOCK_GATEWAY_", "The gateway of Genlock: WHIP, WHEP, control, pages.")
@@ -131,11 +131,16 @@ class GatewaySettings:
         "",
         "base URL under which other gateways reach this one; left out: made from the address that was bound",
     )
-    udp: Address = option(values.address(), "0.0.0.0:0", "address of the one UDP port for media")
+    udp: tuple[Address, ...] = option(
+        values.several(values.address()),
+        "0.0.0.0:0",
+        "address of the UDP port for media, which clients are told; 0.0.0.0: each IPv4 address of the machine, "
+        "[::]: each of them; several have one port number",
+    )
     advertise_ips: tuple[str, ...] = option(
         values.several(Kind("IP", _ip_address)),
         "",
-        "IP address in the ICE candidates, that clients reach this gateway by; left out: those of the machine",
+        "IP address that clients are told instead of the one that --udp listens on",
         name="advertise-ip",
     )
     ice_servers: tuple[IceServer, ...] = option(
@@ -158,6 +163,15 @@ class GatewaySettings:
     jwt: JwtSettings = section(JwtSettings, "access tokens that the platform signs itself")
     limits: Limits = section(Limits, "limits, beyond which it says 503 or 429")
     log: LogSettings = section(LogSettings, "logs")
+
+    def __post_init__(self) -> None:
+        """What goes together. Raises Clash."""
+        if len({address.port for address in self.udp}) != 1:
+            raise Clash(["udp"], "must be addresses with one port number")
+        if self.advertise_ips and len(self.udp) > 1:
+            raise Clash(
+                ["udp", "advertise-ip"], "other addresses are told for one that is listened on, not for several"
+            )
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> GatewaySettings:

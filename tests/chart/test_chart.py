@@ -188,7 +188,7 @@ def test_the_gateway_understands_what_it_is_told(values: tuple[str, ...]) -> Non
     )
     variables.pop("GENLOCK_GATEWAY_JWT_PUBLIC_KEY", None)
     settings = gateway_settings([], variables)
-    assert settings.udp.port == 30_478
+    assert settings.udp[0].port == 30_478
     assert settings.advertise_ips == {
         "gateway.exposure.mode=podNetwork": ("10.0.0.2",),
         "gateway.exposure.mode=loadBalancer": ("192.0.2.1",),

@@ -34,6 +34,19 @@ def test_what_may_be_given_several_times_comes_from_either() -> None:
     assert settings.ice_servers == (IceServer("stun:s:3478"), IceServer("turn:t:1", "u", "c"))
 
 
+def test_media_has_one_port_number_and_is_told_of_either_by_its_addresses_or_by_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert len(parse_settings(["--udp", "127.0.0.1:1", "--udp", "[::1]:1"], {}).udp) == 2
+    for mistake, words in (
+        (["--udp", "127.0.0.1:1", "--udp", "[::1]:2"], "one port number"),
+        (["--udp", "127.0.0.1:1", "--udp", "[::1]:1", "--advertise-ip", "192.0.2.1"], "not for several"),
+    ):
+        with pytest.raises(SystemExit):
+            parse_settings(mistake, {})
+        assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

@@ -1,6 +1,7 @@
 """The command `genlock up`: its options, its progress, and its live table (plain lines where there is no terminal)."""
 
 import asyncio
+import ipaddress
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -24,10 +25,12 @@ from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, wait_first
 from genlock_core.sizing.profile import ProfileRow, own_rows, profiles_with
 from genlock_core.spec.engines import EngineKind, gpus_mistake
+from genlock_gateway.rtc.transport.own_addresses import bind_addresses
 from genlock_worker.engines.diffusion.weights.model_files import model_config
 from genlock_worker.settings import parse_settings
 
 REFRESH_S = 1.0
+EVERY_OWN_ADDRESS: Final = "::"
 _ENGINES: Final[Mapping[EngineName, EngineKind]] = {EngineName.MOCK: "mock", EngineName.DIFFUSION: "diffusion"}
 
 
@@ -49,6 +52,12 @@ def up(
     port: Annotated[
         int, typer.Option(min=0, max=65_000, help="TCP port of the page and UDP port of the media; 0: free ones.")
     ] = 8080,
+    media_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IP", help="Address that media goes over; repeatable. Left out: each of this machine's own."
+        ),
+    ] = None,
     redis: Annotated[str | None, typer.Option(help="URL of a Redis to use instead of an own one.")] = None,
     gpu_product: Annotated[
         str | None,
@@ -88,13 +97,15 @@ def up(
     if engine is EngineName.DIFFUSION:
         for name in sorted(models):
             model_config(name)  # Raises UnknownModel: known before anything is started.
+    media_hosts = _media_hosts(media_host)
     options = UpOptions(
         workers=workers,
         gateways=gateways,
         engine=kind,
         engine_arguments=_engine_arguments(engine, device=device, weights=weights, workers=workers * len(models)),
         host=host,
-        port=port or choose_ports(host, gateways),
+        port=port or choose_ports(host, gateways, media=tuple(bind_addresses(media_hosts))),
+        media_hosts=media_hosts,
         gpu_product=there.gpu_product,
         gpus=there.gpus,
         profiles=profiles,
@@ -115,6 +126,14 @@ def up(
     )
     with state.lock():
         asyncio.run(_run(genlock, view))
+
+
+def _media_hosts(given: Sequence[str] | None) -> tuple[str, ...]:
+    """Addresses as a gateway takes them. Raises GenlockError."""
+    try:
+        return tuple(str(ipaddress.ip_address(host)) for host in given or [EVERY_OWN_ADDRESS])
+    except ValueError as error:
+        raise GenlockError(f"--media-host: {error}") from None
 
 
 def _hardware(

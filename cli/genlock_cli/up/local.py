@@ -25,6 +25,7 @@ from genlock_core.sizing.placement import Unplaceable, place
 from genlock_core.sizing.profile import profiles_with
 from genlock_core.spec.session import ResolvedSession
 from genlock_core.store import connect
+from genlock_gateway.rtc.transport.own_addresses import bind_addresses
 
 REDIS_WATCH_S = 0.5
 CLAIM_ATTEMPTS = 20
@@ -75,10 +76,15 @@ class LocalGenlock:
     def gateway_urls(self) -> tuple[str, ...]:
         return tuple(gateway_url(self.options, index) for index in range(self.options.gateways))
 
+    @property
+    def media_addresses(self) -> tuple[str, ...]:
+        """The IP addresses that media goes over, as they are now."""
+        return tuple(bind_addresses(self.options.media_hosts))
+
     async def start(self) -> None:
         """Bring everything up. Raises GenlockError: a taken port, no redis-server, a child that does not start."""
         for index in range(self.options.gateways):
-            check_port(self.options.host, self.options.port + index)
+            check_port(self.options.host, self.options.port + index, media=self.media_addresses)
         keyring = self._state.keyring()
         redis_url = self._redis_url or self._start_redis()
         self._progress(f"starting {self.options.workers} workers and {self.options.gateways} gateway(s)")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genlock_core.claims.identity import CAPACITY
+from genlock_core.process.address import Address
 from genlock_core.sizing.measured import measured_fps, to_json
 from genlock_core.sizing.placement import PoolShape
 from genlock_core.sizing.profile import ProfileRow
@@ -33,6 +34,8 @@ class UpOptions:
     """HTTP port of the first gateway, the next ones count up; media goes over the UDP port of the same number."""
     gpu_product: str
     gpus: int
+    media_hosts: tuple[str, ...]
+    """IP addresses that media goes over, beside those of HTTP; `::` stands for each of this machine's own."""
     media_root: Path
     drain_timeout_s: float
     engine_arguments: tuple[str, ...] = ()
@@ -108,13 +111,9 @@ def plan_gateways(options: UpOptions, *, redis_url: str) -> tuple[ChildPlan, ...
             role="gateway",
             argv=(
                 *(sys.executable, "-m", "genlock_gateway.main", "--name", f"g{index}", "--redis", redis_url),
-                *(
-                    "--http",
-                    f"{options.host}:{options.port + index}",
-                    "--udp",
-                    f"{options.host}:{options.port + index}",
-                ),
-                *("--advertise-http", gateway_url(options, index), "--advertise-ip", options.host),
+                *("--http", str(Address(options.host, options.port + index))),
+                *(word for host in options.media_hosts for word in ("--udp", str(Address(host, options.port + index)))),
+                *("--advertise-http", gateway_url(options, index)),
                 *(word for path in options.profiles for word in ("--profile", str(path.resolve()))),
             ),
         )
@@ -123,7 +122,7 @@ def plan_gateways(options: UpOptions, *, redis_url: str) -> tuple[ChildPlan, ...
 
 
 def gateway_url(options: UpOptions, index: int = 0) -> str:
-    return f"http://{options.host}:{options.port + index}"
+    return f"http://{Address(options.host, options.port + index)}"
 
 
 def _models(sessions: Sequence[ResolvedSession]) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 import errno
 import secrets
 import socket
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from genlock_core.errors import GenlockError
 
@@ -21,26 +23,31 @@ class PortTaken(GenlockError):
         )
 
 
-def check_port(host: str, port: int) -> None:
-    """Both the TCP port (HTTP) and the UDP port (media) of that number must be free. Raises PortTaken."""
-    for kind, type_ in (("TCP", socket.SOCK_STREAM), ("UDP", socket.SOCK_DGRAM)):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, type_) as probe:
-            if type_ is socket.SOCK_STREAM:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                raise PortTaken(kind=kind, host=host, port=port, reason=_reason(error)) from None
+def check_port(host: str, port: int, *, media: Iterable[str]) -> None:
+    """The port must be free for HTTP on `host` (TCP) and on each address of `media` (UDP). Raises PortTaken."""
+    _check("TCP", host, port)
+    for address in media:
+        _check("UDP", address, port)
 
 
-def choose_ports(host: str, count: int) -> int:
+def _check(kind: Literal["TCP", "UDP"], host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM if kind == "TCP" else socket.SOCK_DGRAM) as probe:
+        if kind == "TCP":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortTaken(kind=kind, host=host, port=port, reason=_reason(error)) from None
+
+
+def choose_ports(host: str, count: int, *, media: Sequence[str]) -> int:
     """The first of `count` free neighbouring ports, below every usual ephemeral range. Raises PortTaken."""
     for attempt in range(_ATTEMPTS):
         first = _FREE_RANGE.start + secrets.randbelow(len(_FREE_RANGE) - count)
         try:
             for port in range(first, first + count):
-                check_port(host, port)
+                check_port(host, port, media=media)
         except PortTaken:
             if attempt == _ATTEMPTS - 1:
                 raise

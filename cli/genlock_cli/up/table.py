@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from genlock_cli.up.children import Child, ChildState
+from genlock_cli.up.plan import UpOptions
 
 PHASE_STYLES = {
     "Live": "bold green",
@@ -73,13 +74,26 @@ def children_line(children: Sequence[Child]) -> Text:
     return line
 
 
+def media_line(options: UpOptions, addresses: Sequence[str]) -> str:
+    """Where media goes: not over the page's port, and not over its address alone."""
+    last = options.port + options.gateways - 1
+    ports = f"port {options.port}" if options.gateways == 1 else f"ports {options.port} to {last}"
+    return f"Media goes over UDP {ports} of {', '.join(addresses)} (--media-host)"
+
+
 def up_view(
-    *, url: str, sessions: Sequence[Mapping[str, Any]], children: Sequence[Child], notes: Sequence[str]
+    *,
+    url: str,
+    media: str,
+    sessions: Sequence[Mapping[str, Any]],
+    children: Sequence[Child],
+    notes: Sequence[str],
 ) -> RenderableType:
     """Everything that `genlock up` shows while it runs."""
     head = Text.assemble(("Genlock is up at ", "bold"), (url, "bold underline"), ("    Ctrl-C stops it", "dim"))
     return Group(
         head,
+        Text(media, style="dim"),
         Text(),
         sessions_table(sessions),
         Text(),

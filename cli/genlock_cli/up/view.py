@@ -10,7 +10,7 @@ from rich.live import Live
 
 from genlock_cli.up.children import Child
 from genlock_cli.up.local import LocalGenlock
-from genlock_cli.up.table import up_view
+from genlock_cli.up.table import media_line, up_view
 
 
 class UpView:
@@ -21,6 +21,7 @@ class UpView:
         self.console = Console(stderr=as_json)
         self.live: Live | None = None
         self.notes: list[str] = []
+        self._media = ""
         self._seen: dict[str, tuple[str, str | None]] = {}
 
     def progress(self, words: str) -> None:
@@ -31,11 +32,13 @@ class UpView:
             self.console.print(f"[dim]{child.plan.name}: {child.state.value}[/dim]", highlight=False)
 
     def up(self, genlock: LocalGenlock) -> None:
+        self._media = media_line(genlock.options, genlock.media_addresses)
         for refusal in genlock.refused:
             self.notes.append(f"{refusal.session} is not served: {refusal.reason}")
         if self.as_json:
             refused = [asdict(refusal) for refusal in genlock.refused]
-            sys.stdout.write(json.dumps({"up": genlock.gateway_urls, "refused": refused}) + "\n")
+            up = {"up": genlock.gateway_urls, "media": genlock.media_addresses, "refused": refused}
+            sys.stdout.write(json.dumps(up) + "\n")
             sys.stdout.flush()
             return
         if self.console.is_terminal:
@@ -44,6 +47,7 @@ class UpView:
             return
         for url in genlock.gateway_urls:
             self.console.print(f"Genlock is up at {url}", highlight=False)
+        self.console.print(self._media, highlight=False, soft_wrap=True)
         for note in self.notes:
             self.console.print(note, highlight=False)
 
@@ -52,7 +56,13 @@ class UpView:
             sys.stdout.write(json.dumps({"sessions": sessions}) + "\n")
             sys.stdout.flush()
         elif self.live is not None:
-            view = up_view(url=genlock.gateway_urls[0], sessions=sessions, children=genlock.children, notes=self.notes)
+            view = up_view(
+                url=genlock.gateway_urls[0],
+                media=self._media,
+                sessions=sessions,
+                children=genlock.children,
+                notes=self.notes,
+            )
             self.live.update(view, refresh=True)
         else:
             self._print_changes(sessions)

@@ -29,21 +29,20 @@ PUBLISHER_CODECS = (Codec.H264, Codec.VP8)
 class MediaPlane:
     """All peers of one gateway process.
 
-    `host` and `port` are where the UDP socket is bound (0: any free port); `advertised` are the addresses that clients
-    are told, by default the bound one. Between `start` and `stop` peers come by `publish` and `view` and go by
-    themselves or by their `close`; a peer that is closed leaves nothing behind here.
+    `hosts`, `port` and `advertised` are those of the `UdpPort`. Between `start` and `stop` peers come by `publish` and
+    `view` and go by themselves or by their `close`; a peer that is closed leaves nothing behind here.
     """
 
     def __init__(
         self,
         *,
-        host: str,
+        hosts: Sequence[str],
         port: int,
         clock: Clock,
         advertised: Sequence[str] = (),
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
-        self.udp_port = UdpPort(host=host, port=port, advertised=advertised)
+        self.udp_port = UdpPort(hosts=hosts, port=port, advertised=advertised)
         self._clock = clock
         self._connect_timeout_s = connect_timeout_s
         self._certificate = GatewayCertificate.generateCertificate()

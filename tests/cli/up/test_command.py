@@ -19,6 +19,7 @@ SESSION = "apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {nam
     [
         (["--profile", "nothing.yaml"], "cannot read the profile nothing.yaml"),
         (["--model", "warp"], "no profile of the model warp"),
+        (["--media-host", "localhost"], "--media-host: 'localhost' does not appear to be an IPv4 or IPv6 address"),
         (["--gpus", "4"], "the diffusion engine computes on 1 GPU, not on 4: leave --gpus out"),
     ],
 )

@@ -4,6 +4,7 @@ from pathlib import Path
 from genlock_cli.up.plan import UpOptions, plan_gateways, plan_workers, pool_shapes
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.session import Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_gateway.settings import parse_settings as parse_gateway_settings
 from genlock_worker.settings import parse_settings
 
 
@@ -14,6 +15,7 @@ def options(*, workers: int = 2, gateways: int = 1) -> UpOptions:
         engine="mock",
         host="127.0.0.1",
         port=8080,
+        media_hosts=("::",),
         gpu_product="NVIDIA-H100",
         gpus=4,
         media_root=Path("media"),
@@ -44,7 +46,14 @@ def test_a_worker_that_died_gives_way_to_those_that_take_its_streams_over() -> N
 def test_gateways_take_neighbouring_ports() -> None:
     plans = plan_gateways(options(gateways=2), redis_url="redis://r")
     assert [plan.argv[plan.argv.index("--http") + 1] for plan in plans] == ["127.0.0.1:8080", "127.0.0.1:8081"]
-    assert [plan.argv[plan.argv.index("--udp") + 1] for plan in plans] == ["127.0.0.1:8080", "127.0.0.1:8081"]
+    assert [plan.argv[plan.argv.index("--udp") + 1] for plan in plans] == ["[::]:8080", "[::]:8081"]
+
+
+def test_a_gateway_listens_for_media_where_it_is_told_to_and_its_settings_can_read_that() -> None:
+    (plan,) = plan_gateways(replace(options(), media_hosts=("192.0.2.2", "fd00::2")), redis_url="redis://r")
+    settings = parse_gateway_settings(plan.argv[3:], {})
+    assert [str(address) for address in settings.udp] == ["192.0.2.2:8080", "[fd00::2]:8080"]
+    assert (str(settings.http), settings.advertise_ips) == ("127.0.0.1:8080", ())
 
 
 def test_no_secret_is_on_a_command_line() -> None:

@@ -13,16 +13,25 @@ def test_a_taken_port_is_named_with_what_to_do(kind: str, type_: socket.SocketKi
             taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"{kind} port {port} .* is taken; choose another one with --port"):
-            check_port("127.0.0.1", port)
-    check_port("127.0.0.1", port)
+            check_port("127.0.0.1", port, media=["127.0.0.1"])
+    check_port("127.0.0.1", port, media=["127.0.0.1"])
 
 
 def test_a_foreign_address_is_refused() -> None:
     with pytest.raises(PortTaken, match="no such address"):
-        check_port("203.0.113.7", 8080)
+        check_port("203.0.113.7", 8080, media=[])
 
 
 def test_chosen_ports_are_free_neighbours() -> None:
-    first = choose_ports("127.0.0.1", 3)
+    first = choose_ports("127.0.0.1", 3, media=["127.0.0.1"])
     for port in range(first, first + 3):
-        check_port("127.0.0.1", port)
+        check_port("127.0.0.1", port, media=["127.0.0.1"])
+
+
+def test_media_needs_the_port_on_each_of_its_addresses() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.2", 0))
+        port = taken.getsockname()[1]
+        check_port("127.0.0.1", port, media=["127.0.0.1"])
+        with pytest.raises(PortTaken, match=f"UDP port {port} on 127.0.0.2 is taken"):
+            check_port("127.0.0.1", port, media=["127.0.0.1", "127.0.0.2"])

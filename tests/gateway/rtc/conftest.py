@@ -21,12 +21,12 @@ def _clients_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 async def plane() -> AsyncIterator[MediaPlane]:
     """A started plane; whatever a test leaves open is closed, and nothing may remain."""
     before = asyncio.all_tasks()
-    plane = MediaPlane(host="127.0.0.1", port=0, clock=SystemClock())
+    plane = MediaPlane(hosts=["127.0.0.1"], port=0, clock=SystemClock())
     await plane.start()
     yield plane
     await plane.stop()
     demultiplexer = plane.udp_port.demultiplexer
-    assert (len(demultiplexer._by_ufrag), len(demultiplexer._by_address), len(demultiplexer._by_transaction)) == (
+    assert (len(demultiplexer._by_ufrag), len(demultiplexer._by_route), len(demultiplexer._by_transaction)) == (
         0,
         0,
         0,

@@ -1,6 +1,7 @@
 """Whole paths over loopback with real aiortc clients: publishers in, viewers out."""
 
 import asyncio
+import re
 from itertools import pairwise
 
 import aioice.ice
@@ -15,6 +16,8 @@ from genlock_gateway.rtc.egress.viewer import ViewerPeer
 from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.rtc.media_plane import MediaPlane
 from genlock_gateway.rtc.sdp.offer_error import OfferError
+from genlock_gateway.rtc.transport.demultiplexer import Route
+from genlock_gateway.rtc.transport.own_addresses import LOOPBACK, own_addresses
 from tests.gateway.rtc.clients import Client, Clients, Viewer, until
 from tests.gateway.rtc.clips import decode, encode
 from tests.gateway.rtc.listeners import Heard
@@ -76,13 +79,13 @@ async def test_a_publisher_through_loss_is_repaired_by_retransmission(plane: Med
     await until(lambda: len(heard.units) == 1)
     deliver, count = plane.udp_port.demultiplexer.datagram, 0
 
-    def lossy(data: bytes, addr: tuple[str, int]) -> None:
+    def lossy(data: bytes, route: Route) -> None:
         nonlocal count
         if 128 <= data[0] < 192 and not 192 <= data[1] <= 208:
             count += 1
             if count % 7 == 0:
                 return
-        deliver(data, addr)
+        deliver(data, route)
 
     plane.udp_port.demultiplexer.datagram = lossy  # type: ignore[method-assign]
     for unit in units[1:]:
@@ -130,12 +133,12 @@ async def test_a_viewer_through_loss_is_repaired(plane: MediaPlane, clients: Cli
     assert peer.transport.srtp_keys.is_gcm is gcm
     send_run, count = plane.udp_port.send_run, 0
 
-    def lossy(packets: list[bytes], addr: tuple[str, int]) -> None:
+    def lossy(packets: list[bytes], route: Route) -> None:
         nonlocal count
         for packet in packets:
             count += 1
             if count % 6:
-                send_run([packet], addr)
+                send_run([packet], route)
 
     plane.udp_port.send_run = lossy  # type: ignore[method-assign,assignment]
     for unit in units:
@@ -232,13 +235,13 @@ async def test_a_client_that_leaves_is_noticed_and_forgotten(plane: MediaPlane, 
     await until(lambda: bool(heard.reasons))
     assert peer.state == "closed"
     assert not plane._peers
-    assert len(plane.udp_port.demultiplexer._by_address) == 0
+    assert len(plane.udp_port.demultiplexer._by_route) == 0
     await peer.close()
     assert len(heard.reasons) == 1
 
 
 async def test_a_client_that_never_comes_is_given_up(plane: MediaPlane, clients: Clients) -> None:
-    hasty = MediaPlane(host="127.0.0.1", port=0, clock=SystemClock(), connect_timeout_s=0.05)
+    hasty = MediaPlane(hosts=["127.0.0.1"], port=0, clock=SystemClock(), connect_timeout_s=0.05)
     await hasty.start()
     heard = Heard()
     client = clients.publisher(Codec.H264)
@@ -309,7 +312,7 @@ async def test_a_client_that_falls_silent_is_closed_when_consent_runs_out(
     heard = Heard()
     fan, _ = fanout(Codec.H264)
     await view(plane, clients.viewer(Codec.H264), fan, heard)
-    plane.udp_port.demultiplexer.datagram = lambda data, addr: None  # type: ignore[method-assign]
+    plane.udp_port.demultiplexer.datagram = lambda data, route: None  # type: ignore[method-assign]
     await until(lambda: bool(heard.reasons))
     assert "ICE" in heard.reasons[0] or "DTLS" in heard.reasons[0]
     assert len(fan._viewers) == 0
@@ -322,11 +325,11 @@ async def test_a_lost_first_flight_is_sent_again_before_the_timer_of_openssl(
     offer = (await client.offer()).replace("a=setup:actpass", "a=setup:passive")
     send, lost = plane.udp_port.send, list[bytes]()
 
-    def losing(data: bytes, addr: tuple[str, int]) -> None:
+    def losing(data: bytes, route: Route) -> None:
         if data[0] == 22 and len(lost) < 3:
             lost.append(data)
         else:
-            send(data, addr)
+            send(data, route)
 
     plane.udp_port.send = losing  # type: ignore[method-assign]
     peer, answer = await plane.publish(offer, listener=Heard(), sink=Heard())
@@ -357,9 +360,9 @@ async def test_a_publisher_with_holes_that_stay_is_asked_for_a_key_frame(plane: 
 
     lost: list[bytes] = []
 
-    def deaf(data: bytes, addr: tuple[str, int]) -> None:
+    def deaf(data: bytes, route: Route) -> None:
         if not 128 <= data[0] < 192 or 192 <= data[1] <= 208:
-            deliver(data, addr)
+            deliver(data, route)
         else:
             lost.append(data)
 
@@ -372,3 +375,25 @@ async def test_a_publisher_with_holes_that_stay_is_asked_for_a_key_frame(plane: 
     await until(lambda: len(heard.units) == 5)
     assert [unit.data for unit in heard.units] == [unit.data for number, unit in enumerate(units) if number != 2]
     assert peer.figures.lost_frames == 1
+
+
+async def test_a_client_that_pairs_no_loopback_address_connects_to_one_of_the_machine(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = [address for address in own_addresses() if address != LOOPBACK]
+    if not own:
+        pytest.skip("this machine has no address but loopback")
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: own)
+    plane = MediaPlane(hosts=["::"], port=0, clock=SystemClock())
+    await plane.start()
+    told = [address.ip for address in plane.udp_port.addresses]
+    client = clients.publisher(Codec.H264)
+    peer, answer = await plane.publish(await client.offer(), listener=Heard(), sink=Heard())
+    found = re.findall(r"a=candidate:\d+ 1 udp \d+ (\S+) (\d+) typ host", answer)
+    assert list(dict.fromkeys(found)) == [(ip, str(plane.port)) for ip in told]
+    await client.take("\r\n".join(line for line in answer.split("\r\n") if LOOPBACK not in line or line[0] != "a"))
+    await until(lambda: peer.state == "connected")
+    route = peer.transport.route
+    assert route is not None
+    assert told[route.local] in own
+    await plane.stop()

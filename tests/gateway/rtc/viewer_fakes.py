@@ -8,8 +8,9 @@ from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket
 
 from genlock_core.clock import Clock
 from genlock_gateway.rtc.egress.viewer_stream import StreamIdentity, ViewerStream
+from genlock_gateway.rtc.transport.demultiplexer import Route
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
-from genlock_gateway.rtc.transport.udp_port import SocketAddress, UdpPort
+from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 KEY = bytes(range(28))
 GCM = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM
@@ -20,7 +21,7 @@ class FakeTransport:
     """Keeps the RTCP that is sent."""
 
     def __init__(self) -> None:
-        self.remote_address: SocketAddress | None = ("192.0.2.1", 1)
+        self.route: Route | None = Route(0, ("192.0.2.1", 1))
         self.srtp_keys = SrtpKeys(GCM, is_gcm=True, key=KEY[:16], salt=KEY[16:])
         self.rtcp: list[AnyRtcpPacket] = []
 
@@ -35,10 +36,10 @@ class FakePort:
         self.datagrams: list[bytes] = []
         self.runs: list[int] = []
 
-    def send(self, data: bytes, addr: SocketAddress) -> None:
+    def send(self, data: bytes, route: Route) -> None:
         self.datagrams.append(data)
 
-    def send_run(self, packets: Sequence[bytes], addr: SocketAddress) -> None:
+    def send_run(self, packets: Sequence[bytes], route: Route) -> None:
         self.datagrams += packets
         self.runs.append(len(packets))
 

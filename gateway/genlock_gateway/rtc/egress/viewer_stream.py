@@ -25,8 +25,9 @@ from aiortc.rtp import (
 
 from genlock_core.clock import Clock
 from genlock_gateway.rtc.egress.packetise import PacketisedFrame, PacketRing, StreamPacket
+from genlock_gateway.rtc.transport.demultiplexer import Route
 from genlock_gateway.rtc.transport.srtp import SrtpKeys, rtp_header, writer_for
-from genlock_gateway.rtc.transport.udp_port import SocketAddress, UdpPort
+from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 REPORT_INTERVAL_S = 1.0
 RETRANSMISSIONS_PER_S = 500
@@ -39,7 +40,7 @@ class ViewerTransport(Protocol):
     """What is needed of a PeerTransport."""
 
     @property
-    def remote_address(self) -> SocketAddress | None: ...
+    def route(self) -> Route | None: ...
 
     @property
     def srtp_keys(self) -> SrtpKeys: ...
@@ -101,8 +102,8 @@ class ViewerStream:
 
     def send_frame(self, frame: PacketisedFrame) -> None:
         """Send one picture, or nothing while a key frame is waited for or there is no way to the viewer."""
-        address = self._transport.remote_address
-        if address is None or (self._waiting and not frame.key_frame):
+        route = self._transport.route
+        if route is None or (self._waiting and not frame.key_frame):
             return
 
         # The numbers go on from the last packet that this viewer got, whatever the stream has sent meanwhile.
@@ -113,7 +114,7 @@ class ViewerStream:
 
         for run in frame.runs:
             packets = [self._protect(packet) for packet in frame.packets[run.start : run.stop]]
-            self._port.send_run(packets, address)
+            self._port.send_run(packets, route)
             self.figures.packets += len(packets)
 
         self.figures.bytes += sum(len(packet.payload) for packet in frame.packets)
@@ -169,7 +170,7 @@ class ViewerStream:
 
     def _retransmit(self, lost: list[int], ring: PacketRing) -> None:
         # A viewer may not make the gateway send without bounds.
-        address = self._transport.remote_address
+        route = self._transport.route
         now = self._clock.monotonic()
         gained = (now - self._allowance_s) * RETRANSMISSIONS_PER_S
         self._allowance = min(float(RETRANSMISSION_BURST), self._allowance + gained)
@@ -179,10 +180,10 @@ class ViewerStream:
             # The newest index with these low 16 bits that was sent already.
             index = self._next_index - 1 - ((self._next_index - 1 - sequence) & 0xFFFF)
             packet = ring.get(index - self._offset) if index >= self._floor else None
-            if packet is None or address is None or self._allowance < 1:
+            if packet is None or route is None or self._allowance < 1:
                 continue
             self._allowance -= 1
-            self._port.send(self._protect_again(packet), address)
+            self._port.send(self._protect_again(packet), route)
             self.figures.retransmitted += 1
 
     def _protect_again(self, packet: StreamPacket) -> bytes:

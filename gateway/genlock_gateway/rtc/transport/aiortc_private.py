@@ -6,14 +6,15 @@ peer.py instead, with the subclasses below.
 """
 
 import asyncio
+import ipaddress
 import logging
 import secrets
 import struct
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from aioice import Candidate, Connection, stun
 from aioice.candidate import candidate_foundation, candidate_priority
-from aioice.ice import StunProtocol
+from aioice.ice import CandidatePair, StunProtocol
 from aiortc import RTCCertificate, RTCIceGatherer, RTCIceTransport
 from aiortc.codecs.h264 import h264_depayload
 from aiortc.codecs.vpx import vp8_depayload
@@ -24,8 +25,9 @@ from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket, is_rtcp
 from OpenSSL import SSL
 
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
+from genlock_gateway.rtc.transport.demultiplexer import Route, SocketAddress
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
-from genlock_gateway.rtc.transport.udp_port import SocketAddress, UdpPort
+from genlock_gateway.rtc.transport.udp_port import HostAddress, UdpPort
 
 __all__ = [
     "DtlsTransport",
@@ -42,6 +44,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 MAX_QUEUED_DATAGRAMS = 2048
+MAX_PAIRS: Final = 100
+"""RFC 8445 section 6.1.2.5."""
 FIRST_FLIGHT_RESEND_S = 0.05
 FIRST_FLIGHT_RESENDS = 40
 _CIPHERS = b":".join(
@@ -52,50 +56,34 @@ _CIPHERS = b":".join(
 
 
 class PeerProtocol(StunProtocol):
-    """aioice's STUN protocol on the shared port instead of on a socket of its own."""
+    """aioice's STUN protocol on one socket of the shared port instead of on a socket of its own."""
 
-    def __init__(self, connection: "SharedPortConnection", port: UdpPort) -> None:
+    def __init__(self, connection: "SharedPortConnection", local: int) -> None:
         super().__init__(connection)
-        self._port = port
+        self.local = local
         self._connection = connection
-
-    @property
-    def ice_ufrag(self) -> str:
-        return str(self._connection.local_username)
-
-    @property
-    def ice_password(self) -> str:
-        return str(self._connection.local_password)
+        self._port = connection.shared_port
 
     async def close(self) -> None:
-        self._port.demultiplexer.unregister(self)
+        self._port.demultiplexer.unregister(self._connection)
 
     async def request(self, request: stun.Message, addr: SocketAddress, *args: Any, **kwargs: Any) -> Any:
         """Let the response find its way back, also from an address that has not been bound yet."""
-        self._port.demultiplexer.expect(request.transaction_id, self)
+        self._port.demultiplexer.expect(request.transaction_id, self._connection)
         try:
             return await super().request(request, addr, *args, **kwargs)
         finally:
             self._port.demultiplexer.forget(request.transaction_id)
 
     async def send_data(self, data: bytes, addr: SocketAddress) -> None:
-        self._port.send(data, addr)
+        self._port.send(data, Route(self.local, addr))
 
     def send_stun(self, message: stun.Message, addr: SocketAddress) -> None:
-        self._port.send(bytes(message), addr)
-
-    def stun_received(self, message: stun.Message, addr: SocketAddress) -> None:
-        if message.message_class == stun.Class.REQUEST:
-            self._connection.request_received(message, addr, self)
-        elif (transaction := self.transactions.get(message.transaction_id)) is not None:
-            transaction.response_received(message, addr)
-
-    def data_received(self, data: bytes) -> None:
-        self._connection.data_received(data, 1)
+        self._port.send(bytes(message), Route(self.local, addr))
 
 
 class SharedPortConnection(Connection):
-    """An ICE agent whose only host candidates are the shared port's.
+    """An ICE agent whose only host candidates are the shared port's, and an `Endpoint` of its demultiplexer.
 
     aioice would open a socket on every interface but loopback. Its private lists are filled here because
     `gather_candidates` does both and offers no hook.
@@ -106,10 +94,9 @@ class SharedPortConnection(Connection):
             ice_controlling=False,
             local_username=secrets.token_hex(8),
             local_password=secrets.token_hex(16),
-            use_ipv4=port.ip_version == 4,
-            use_ipv6=port.ip_version == 6,
         )
         self.shared_port = port
+        self._by_local: dict[int, PeerProtocol] = {}
         self.unanswered: bytes | None = None
         self.heard = False
 
@@ -117,29 +104,63 @@ class SharedPortConnection(Connection):
         if self._local_candidates_start:
             return
         self._local_candidates_start = True
-        protocol = PeerProtocol(self, self.shared_port)
-        self._local_candidates = [
-            Candidate(
-                foundation=candidate_foundation("host", "udp", address),
-                component=1,
-                transport="udp",
-                priority=candidate_priority(1, "host", 65535 - number),
-                host=address,
-                port=self.shared_port.port,
-                type="host",
-            )
-            for number, address in enumerate(self.shared_port.advertised)
-        ]
-        protocol.local_candidate = self._local_candidates[0]
-        self.shared_port.demultiplexer.register(protocol)
-        self._protocols.append(protocol)
+        for number, address in enumerate(self.shared_port.addresses):
+            candidate = self._host_candidate(address, number)
+            self._local_candidates.append(candidate)
+            # One socket may have several advertised addresses; it is one base (RFC 8445 section 5.1.1.1).
+            if address.local not in self._by_local:
+                protocol = PeerProtocol(self, address.local)
+                protocol.local_candidate = candidate
+                self._by_local[address.local] = protocol
+                self._protocols.append(protocol)
+        self.shared_port.demultiplexer.register(self)
         self._local_candidates_end = True
 
+    def _host_candidate(self, address: HostAddress, number: int) -> Candidate:
+        return Candidate(
+            foundation=candidate_foundation("host", "udp", address.ip),
+            component=1,
+            transport="udp",
+            priority=candidate_priority(1, "host", 65535 - number),
+            host=address.ip,
+            port=self.shared_port.port,
+            type="host",
+        )
+
+    # From the demultiplexer.
+
     @property
-    def remote_address(self) -> SocketAddress | None:
+    def ice_ufrag(self) -> str:
+        return str(self.local_username)
+
+    @property
+    def ice_password(self) -> str:
+        return str(self.local_password)
+
+    def stun_received(self, message: stun.Message, route: Route) -> None:
+        protocol = self._by_local.get(route.local)
+        if protocol is None:
+            return
+        if message.message_class == stun.Class.REQUEST:
+            self.request_received(message, route.remote, protocol)
+        elif (transaction := protocol.transactions.get(message.transaction_id)) is not None:
+            transaction.response_received(message, route.remote)
+
+    def packet_received(self, data: bytes) -> None:
+        """Bounded: aioice's queue is not."""
+        self.heard = True
+        if self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
+            self.data_received(data, 1)
+
+    # For the transports above.
+
+    @property
+    def route(self) -> Route | None:
         """Where the nominated pair leads; None before ICE is done and after it ended."""
         pair = self._nominated.get(1)
-        return pair.remote_addr if pair is not None else None
+        if pair is None or not isinstance(pair.protocol, PeerProtocol):
+            return None
+        return Route(pair.protocol.local, pair.remote_addr)
 
     async def add_remote(self, candidate: RemoteCandidate) -> None:
         """Check this candidate too.
@@ -159,15 +180,30 @@ class SharedPortConnection(Connection):
             )
         )
 
-    def data_received(self, data: bytes, component: int) -> None:
-        """Bounded: aioice's queue is not."""
-        self.heard = True
-        if self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
-            super().data_received(data, component)
+    def _pair_remote_candidate(self, remote_candidate: Candidate) -> None:
+        """aioice pairs whatever has the same IP version; what cannot work is left out, and the list has an end.
+
+        Each pair makes the gateway send to an address of the client's choice.
+        """
+        remote_loopback = _is_loopback(remote_candidate.host)
+        for protocol in self._protocols:
+            local = protocol.local_candidate
+            reachable = remote_loopback or not _is_loopback(local.host)
+            if (
+                reachable
+                and len(self._check_list) < MAX_PAIRS
+                and local.can_pair_with(remote_candidate)
+                and not self._find_pair(protocol, remote_candidate)
+            ):
+                self._check_list.append(CandidatePair(protocol, remote_candidate))
 
     async def send(self, data: bytes) -> None:
         self.unanswered = None if self.heard else data
         await super().send(data)
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 def ice_transport(connection: SharedPortConnection) -> RTCIceTransport:
@@ -227,9 +263,9 @@ class DtlsTransport(RTCDtlsTransport):
 
     def send_rtcp(self, packet: bytes) -> None:
         """Encrypt and send a compound RTCP packet; dropped while not connected."""
-        address = self._connection.remote_address
-        if self._tx_srtp is not None and address is not None and self.state == "connected":
-            self._connection.shared_port.send(self._tx_srtp.protect_rtcp(packet), address)
+        route = self._connection.route
+        if self._tx_srtp is not None and route is not None and self.state == "connected":
+            self._connection.shared_port.send(self._tx_srtp.protect_rtcp(packet), route)
 
     async def _send_rtp(self, data: bytes) -> None:
         """aiortc's way out for RTP and RTCP. RTP under these keys is the fan-out's alone (nonces, see srtp.py)."""
@@ -265,9 +301,9 @@ class DtlsTransport(RTCDtlsTransport):
 
     def _schedule_resend(self, left: int) -> None:
         def resend() -> None:
-            flight, address = self._connection.unanswered, self._connection.remote_address
-            if flight is not None and address is not None and not self._connection.heard:
-                self._connection.shared_port.send(flight, address)
+            flight, route = self._connection.unanswered, self._connection.route
+            if flight is not None and route is not None and not self._connection.heard:
+                self._connection.shared_port.send(flight, route)
                 self._schedule_resend(left - 1)
 
         if left > 0:

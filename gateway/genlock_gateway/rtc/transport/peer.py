@@ -25,8 +25,9 @@ from genlock_gateway.rtc.transport.aiortc_private import (
     SharedPortConnection,
     ice_transport,
 )
+from genlock_gateway.rtc.transport.demultiplexer import Route
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
-from genlock_gateway.rtc.transport.udp_port import SocketAddress, UdpPort
+from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +84,9 @@ class PeerTransport:
         return self._state
 
     @property
-    def remote_address(self) -> SocketAddress | None:
-        return self._connection.remote_address
+    def route(self) -> Route | None:
+        """The way to the client; None before ICE is done and after it ended."""
+        return self._connection.route
 
     @property
     def srtp_keys(self) -> SrtpKeys:
@@ -101,7 +103,7 @@ class PeerTransport:
             ice_password=self._connection.local_password,
             fingerprint=self._certificate.sha256,
             setup=setup_for(self.offer),
-            addresses=self._port.advertised,
+            addresses=tuple(address.ip for address in self._port.addresses),
             port=self._port.port,
         )
 

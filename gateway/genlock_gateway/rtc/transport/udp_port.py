@@ -1,32 +1,25 @@
 """The one UDP port of a gateway process: every peer's packets come and go through it.
 
-One port is what can be opened in a firewall, mapped by a node and handed to a pod. `Demultiplexer` holds the rules of
-who gets what, and no socket. `UdpPort` is the socket, with the kernel's segmentation of equal packets (UDP_SEGMENT,
-Linux 4.18).
-
-An address is bound to a peer only by a STUN request whose integrity was checked with that peer's password. So a
-stranger can neither take a peer's place nor make any table grow. What cannot be placed is dropped without a reply.
+One port is what can be opened in a firewall, mapped by a node and handed to a pod. `UdpPort` has a socket for each
+address that it listens on, all with the same number. It sends with the kernel's segmentation of equal packets
+(UDP_SEGMENT, Linux 4.18). Whose packet it is says the `Demultiplexer`.
 """
 
 import asyncio
 import errno
+import functools
 import ipaddress
 import logging
 import socket
-import struct
 import sys
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from aioice import stun
+from genlock_gateway.rtc.transport.demultiplexer import Demultiplexer, Route
+from genlock_gateway.rtc.transport.own_addresses import bind_addresses, own_addresses
 
 logger = logging.getLogger(__name__)
 
-SocketAddress = tuple[str, int]
-
-MAX_DATAGRAM_BYTES = 1500
-"""Bigger ones are nobody's: WebRTC keeps below the path MTU, and libsrtp refuses them."""
-MAX_ADDRESSES_PER_PEER = 32
 MAX_SEGMENTS = 64
 """UDP_MAX_SEGMENTS of the kernel."""
 MAX_SEND_BYTES = 65_000
@@ -37,214 +30,182 @@ _NO_SEGMENTATION = {errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP
 _READS_PER_WAKEUP = 64
 _READ_BYTES = 2048
 _BUFFER_BYTES = 4 * 1024 * 1024
+_PORT_ATTEMPTS = 20
+"""A number that is free on one address may be taken on the next."""
 
 
-class Endpoint(Protocol):
-    """The gateway's end of one peer's transport."""
+class HostAddress(NamedTuple):
+    """An address that clients are told, and the number of the socket that gets what they send there."""
 
-    @property
-    def ice_ufrag(self) -> str: ...
-
-    @property
-    def ice_password(self) -> str: ...
-
-    def stun_received(self, message: stun.Message, addr: SocketAddress) -> None:
-        """A checked request, or the response to a request of this endpoint."""
-        ...
-
-    def data_received(self, data: bytes) -> None:
-        """DTLS, SRTP or SRTCP from a bound address."""
-        ...
+    ip: str
+    local: int
 
 
-class Demultiplexer:
-    """Routes by remote address (RFC 5764 section 5.1.2), by USERNAME and by STUN transaction."""
+class _Socket:
+    """One bound socket, and whether the kernel segments what it sends."""
 
-    def __init__(self) -> None:
-        self._by_ufrag: dict[str, Endpoint] = {}
-        self._by_address: dict[SocketAddress, Endpoint] = {}
-        self._addresses: dict[str, set[SocketAddress]] = {}
-        self._by_transaction: dict[bytes, Endpoint] = {}
-        self.dropped = 0
-
-    def register(self, endpoint: Endpoint) -> None:
-        """Make an endpoint known by its user name fragment; ValueError if that is taken."""
-        if endpoint.ice_ufrag in self._by_ufrag:
-            raise ValueError("two peers with the same ICE user name fragment")
-        self._by_ufrag[endpoint.ice_ufrag] = endpoint
-        self._addresses[endpoint.ice_ufrag] = set()
-
-    def unregister(self, endpoint: Endpoint) -> None:
-        """Forget an endpoint with all that is bound to it; does nothing if it is not known."""
-        if self._by_ufrag.get(endpoint.ice_ufrag) is not endpoint:
-            return
-        del self._by_ufrag[endpoint.ice_ufrag]
-        for addr in self._addresses.pop(endpoint.ice_ufrag):
-            del self._by_address[addr]
-        for transaction in [key for key, value in self._by_transaction.items() if value is endpoint]:
-            del self._by_transaction[transaction]
-
-    def expect(self, transaction_id: bytes, endpoint: Endpoint) -> None:
-        """A response with this id, from wherever, is the endpoint's (it checks integrity and source itself)."""
-        self._by_transaction[transaction_id] = endpoint
-
-    def forget(self, transaction_id: bytes) -> None:
-        """No response with this id is waited for any more."""
-        self._by_transaction.pop(transaction_id, None)
-
-    def datagram(self, data: bytes, addr: SocketAddress) -> None:
-        """Hand a datagram to its endpoint, or drop it."""
-        if not 0 < len(data) <= MAX_DATAGRAM_BYTES:
-            self.dropped += 1
-        elif data[0] < 4:
-            self._stun(data, addr)
-        elif (endpoint := self._by_address.get(addr)) is not None:
-            endpoint.data_received(data)
-        else:
-            self.dropped += 1
-
-    def _stun(self, data: bytes, addr: SocketAddress) -> None:
-        try:
-            message = stun.parse_message(data)
-        except (ValueError, struct.error):
-            self.dropped += 1
-            return
-        endpoint = (
-            self._answered(message) if message.message_class != stun.Class.REQUEST else self._asked(message, addr)
-        )
-        if endpoint is None:
-            self.dropped += 1
-        else:
-            endpoint.stun_received(message, addr)
-
-    def _answered(self, message: stun.Message) -> Endpoint | None:
-        if message.message_class not in (stun.Class.RESPONSE, stun.Class.ERROR):
-            return None
-        return self._by_transaction.get(message.transaction_id)
-
-    def _asked(self, message: stun.Message, addr: SocketAddress) -> Endpoint | None:
-        """The endpoint of a binding request that carries its password's proof; binds the address to it."""
-        attributes = message.attributes
-        if message.message_method != stun.Method.BINDING or not {"USERNAME", "PRIORITY"} <= attributes.keys():
-            return None
-        ufrag = attributes["USERNAME"].partition(":")[0]
-        endpoint = self._by_ufrag.get(ufrag)
-        if endpoint is None or not message.check_message_integrity(endpoint.ice_password.encode()):
-            return None
-        return endpoint if self._bind(ufrag, endpoint, addr) else None
-
-    def _bind(self, ufrag: str, endpoint: Endpoint, addr: SocketAddress) -> bool:
-        before = self._by_address.get(addr)
-        if before is endpoint:
-            return True
-        if len(self._addresses[ufrag]) >= MAX_ADDRESSES_PER_PEER:
-            return False
-        # The client that was there before has gone: this one has proved that it is there now.
-        if before is not None:
-            self._addresses[before.ice_ufrag].discard(addr)
-        self._by_address[addr] = endpoint
-        self._addresses[ufrag].add(addr)
-        return True
+    def __init__(self, inner: socket.socket, *, segmentation: bool) -> None:
+        self.inner = inner
+        self.segmentation = segmentation
 
 
 class UdpPort:
     """Bound by `open`, gone with `close`. `port` 0 takes a free one.
 
-    `advertised` are the IP addresses that go into answers; without them the bound address does, which then has to be
-    one that clients can reach. Names and the wildcard are refused with ValueError: no interface is searched, no name
-    looked up, no server asked.
+    `hosts` are IP addresses, or the wildcard for all that `own` finds on this machine (`bind_addresses`). Each gets a
+    socket, and clients are told of it. With `advertised` there is one host, which may be the wildcard, and one socket,
+    and clients are told these addresses instead. ValueError for anything else: no name is looked up, no server asked.
     """
 
-    def __init__(self, *, host: str, port: int, advertised: Sequence[str] = (), segmentation: bool = True) -> None:
-        self._bind_address = ipaddress.ip_address(host)
-        addresses = [ipaddress.ip_address(item) for item in advertised] or [self._bind_address]
-        for address in addresses:
+    def __init__(
+        self,
+        *,
+        hosts: Sequence[str],
+        port: int,
+        advertised: Sequence[str] = (),
+        segmentation: bool = True,
+        own: Callable[..., tuple[str, ...]] = own_addresses,
+    ) -> None:
+        self._hosts = tuple(dict.fromkeys(ipaddress.ip_address(host) for host in hosts))
+        self._advertised = tuple(ipaddress.ip_address(item) for item in advertised)
+        if not self._hosts:
+            raise ValueError("the UDP port needs an address")
+        if self._advertised and len(self._hosts) > 1:
+            raise ValueError("other addresses are advertised for one address, not for several")
+        for address in self._advertised:
             if address.is_unspecified:
                 raise ValueError(f"{address} cannot be advertised to clients: configure the addresses they reach")
-            if address.version != self._bind_address.version:
-                raise ValueError(f"{address} cannot be advertised by a socket bound to {self._bind_address}")
-        self.advertised = tuple(str(address) for address in addresses)
+            if address.version != self._hosts[0].version:
+                raise ValueError(f"{address} cannot be advertised by a socket bound to {self._hosts[0]}")
         self.demultiplexer = Demultiplexer()
         self.unsent = 0
+        self.addresses: tuple[HostAddress, ...] = ()
+        """What clients are told, best first; empty while closed."""
+        self._own = own
         self._requested_port = port
         self._segmentation = segmentation
-        self._socket: socket.socket | None = None
+        self._sockets: list[_Socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def port(self) -> int:
         """The bound port; RuntimeError while closed."""
-        number: int = self._opened().getsockname()[1]
+        if not self._sockets:
+            raise RuntimeError("the UDP port is not open")
+        number: int = self._sockets[0].inner.getsockname()[1]
         return number
 
-    @property
-    def ip_version(self) -> int:
-        return self._bind_address.version
-
     def open(self) -> None:
-        """Bind and read from the running loop; OSError if the port is taken."""
-        family = socket.AF_INET if self._bind_address.version == 4 else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            sock.settimeout(0.0)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-            sock.bind((str(self._bind_address), self._requested_port))
-        except OSError:
-            sock.close()
-            raise
-        self._socket = sock
+        """Bind and read from the running loop; OSError that names the address if the port is taken."""
+        bound = _bind_all(self._wanted(), self._requested_port)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock, self._readable)
+        self._sockets = [_Socket(inner, segmentation=self._segmentation) for inner in bound]
+        self.addresses = (
+            tuple(HostAddress(str(address), 0) for address in self._advertised)
+            if self._advertised
+            else tuple(HostAddress(inner.getsockname()[0], number) for number, inner in enumerate(bound))
+        )
+        for number, item in enumerate(self._sockets):
+            self._loop.add_reader(item.inner, functools.partial(self._readable, number, item.inner))
 
     def close(self) -> None:
-        if self._socket is not None and self._loop is not None:
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
-        self._socket = None
+        for item in self._sockets:
+            if self._loop is not None:
+                self._loop.remove_reader(item.inner)
+            item.inner.close()
+        self._sockets = []
+        self.addresses = ()
         self._loop = None
 
-    def send(self, data: bytes, addr: SocketAddress) -> None:
+    def send(self, data: bytes, route: Route) -> None:
         """Send one datagram; one that the kernel does not take now is lost, as UDP packets are."""
-        if self._socket is None:
-            return
-        try:
-            self._socket.sendto(data, addr)
-        except OSError:
-            self.unsent += 1
+        if self._sockets:
+            self._send(self._sockets[route.local], data, route)
 
-    def send_run(self, packets: Sequence[bytes], addr: SocketAddress) -> None:
+    def send_run(self, packets: Sequence[bytes], route: Route) -> None:
         """Send packets that are equally long but for a shorter last one, in one system call where the kernel can."""
-        if len(packets) > 1 and self._segmentation and self._socket is not None:
+        if not self._sockets:
+            return
+        item = self._sockets[route.local]
+        refused: OSError | None = None
+        if len(packets) > 1 and item.segmentation:
             size = len(packets[0]).to_bytes(2, sys.byteorder)
             try:
-                self._socket.sendmsg(packets, [(_SOL_UDP, _UDP_SEGMENT, size)], 0, addr)
+                item.inner.sendmsg(packets, [(_SOL_UDP, _UDP_SEGMENT, size)], 0, route.remote)
             except BlockingIOError:
                 self.unsent += len(packets)
                 return
             except OSError as error:
-                if error.errno in _NO_SEGMENTATION:
-                    self._segmentation = False
-                    logger.warning("the kernel does not segment UDP sends (%s); sending packets one by one", error)
+                refused = error
             else:
                 return
 
         # One packet, or a kernel that does not segment.
-        for packet in packets:
-            self.send(packet, addr)
+        sent = [self._send(item, packet, route) for packet in packets]
+        # An address that this machine has lost is refused with the same number; that says nothing of segmentation.
+        if refused is not None and refused.errno in _NO_SEGMENTATION and all(sent):
+            item.segmentation = False
+            logger.warning("the kernel does not segment UDP sends (%s); sending packets one by one", refused)
 
-    def _opened(self) -> socket.socket:
-        if self._socket is None:
-            raise RuntimeError("the UDP port is not open")
-        return self._socket
+    def _send(self, item: _Socket, data: bytes, route: Route) -> bool:
+        try:
+            item.inner.sendto(data, route.remote)
+        except OSError:
+            self.unsent += 1
+            return False
+        return True
 
-    def _readable(self) -> None:
+    def _wanted(self) -> dict[str, bool]:
+        """What sockets are bound to; True where an address may be gone (`bind_addresses`)."""
+        hosts = [str(host) for host in self._hosts]
+        return dict.fromkeys(hosts, False) if self._advertised else bind_addresses(hosts, own=self._own)
+
+    def _readable(self, number: int, inner: socket.socket) -> None:
         # Bounded, so that a flood of packets leaves the event loop to others.
         for _ in range(_READS_PER_WAKEUP):
-            if self._socket is None:
+            if not self._sockets:
                 return
             try:
-                data, addr = self._socket.recvfrom(_READ_BYTES)
+                data, addr = inner.recvfrom(_READ_BYTES)
             except OSError:
                 return
-            self.demultiplexer.datagram(data, (addr[0], addr[1]))
+            self.demultiplexer.datagram(data, Route(number, (addr[0], addr[1])))
+
+
+def _bind_all(hosts: Mapping[str, bool], port: int) -> list[socket.socket]:
+    """A socket on each address, all with one port number; none is left open by an error. Raises OSError.
+
+    True: do without an address that is not there (any more, or not yet: IPv6 first looks for a duplicate).
+    """
+    for attempt in range(_PORT_ATTEMPTS):
+        bound: list[socket.socket] = []
+        try:
+            for host, may_be_gone in hosts.items():
+                number = bound[0].getsockname()[1] if bound else port
+                try:
+                    bound.append(_bind(host, number))
+                except OSError as error:
+                    if not (may_be_gone and error.errno == errno.EADDRNOTAVAIL):
+                        raise
+                    logger.warning("%s", error)
+        except OSError as error:
+            for sock in bound:
+                sock.close()
+            if port or error.errno != errno.EADDRINUSE or attempt == _PORT_ATTEMPTS - 1:
+                raise
+        else:
+            return bound
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.settimeout(0.0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on UDP port {port} of {host}: {error.strerror}") from error
+    return sock

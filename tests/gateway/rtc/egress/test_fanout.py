@@ -13,6 +13,7 @@ from genlock_core.media import AccessUnit, Codec
 from genlock_gateway.rtc.egress.fanout import MAX_BACKLOG_FRAMES, VIEWERS_PER_TURN, Fanout
 from genlock_gateway.rtc.egress.viewer_stream import RETRANSMISSION_BURST
 from genlock_gateway.rtc.key_frames import MIN_INTERVAL_S, RETRY_S
+from genlock_gateway.rtc.transport.demultiplexer import Route
 from tests.gateway.rtc.clients import until
 from tests.gateway.rtc.viewer_fakes import RTX_SSRC, SSRC, FakePort, viewer
 
@@ -112,8 +113,8 @@ async def test_a_viewer_that_fails_or_has_no_address_does_not_touch_the_others()
     broken, transport, _ = viewer(ManualClock())
     away, away_transport, away_port = viewer(ManualClock())
     fine, _, port = viewer(ManualClock())
-    away_transport.remote_address = None
-    transport.remote_address = None
+    away_transport.route = None
+    transport.route = None
     broken.send_frame = lambda frame: 1 / 0  # type: ignore[method-assign,assignment]
     for stream in (broken, away, fine):
         fan.add(stream)
@@ -229,7 +230,7 @@ def test_no_nonce_is_ever_used_for_two_packets(steps: list[tuple[str, int]], rtx
                 case "wait":
                     stream.wait_for_key_frame()
                 case _:
-                    transport.remote_address = None if value % 2 else ("192.0.2.1", 1)
+                    transport.route = None if value % 2 else Route(0, ("192.0.2.1", 1))
             await settle()
         fan.close()
         port.received()

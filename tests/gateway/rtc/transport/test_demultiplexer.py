@@ -4,10 +4,10 @@ from aioice import stun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genlock_gateway.rtc.transport.udp_port import MAX_ADDRESSES_PER_PEER, Demultiplexer, SocketAddress
+from genlock_gateway.rtc.transport.demultiplexer import MAX_ROUTES_PER_PEER, Demultiplexer, Route
 
-HERE: SocketAddress = ("192.0.2.1", 1000)
-THERE: SocketAddress = ("192.0.2.2", 2000)
+HERE = Route(0, ("192.0.2.1", 1000))
+THERE = Route(0, ("192.0.2.2", 2000))
 
 
 class Peer:
@@ -17,10 +17,10 @@ class Peer:
         self.messages: list[stun.Message] = []
         self.data: list[bytes] = []
 
-    def stun_received(self, message: stun.Message, addr: SocketAddress) -> None:
+    def stun_received(self, message: stun.Message, route: Route) -> None:
         self.messages.append(message)
 
-    def data_received(self, data: bytes) -> None:
+    def packet_received(self, data: bytes) -> None:
         self.data.append(data)
 
 
@@ -59,14 +59,14 @@ def test_a_wrong_password_binds_nothing_and_takes_nothing_away() -> None:
     demultiplexer.datagram(b"\x80data", THERE)
     demultiplexer.datagram(b"\x80data", HERE)
     assert (len(a.messages), b.messages, a.data, b.data) == (1, [], [b"\x80data"], [])
-    assert len(demultiplexer._by_address) == 1
+    assert len(demultiplexer._by_route) == 1
     assert demultiplexer.dropped == 7
 
 
 def test_a_request_without_priority_is_dropped() -> None:
     demultiplexer, a, _ = two()
     demultiplexer.datagram(request("aaaa", "a" * 22, priority=False), HERE)
-    assert (a.messages, len(demultiplexer._by_address)) == ([], 0)
+    assert (a.messages, len(demultiplexer._by_route)) == ([], 0)
 
 
 def test_an_address_moves_to_another_peer_that_proves_it_is_there_now() -> None:
@@ -76,16 +76,16 @@ def test_an_address_moves_to_another_peer_that_proves_it_is_there_now() -> None:
     demultiplexer.datagram(b"\x80data", HERE)
     assert (a.data, b.data) == ([], [b"\x80data"])
     demultiplexer.unregister(a)
-    assert len(demultiplexer._by_address) == 1
+    assert len(demultiplexer._by_route) == 1
     demultiplexer.unregister(b)
-    assert (len(demultiplexer._by_address), len(demultiplexer._by_ufrag)) == (0, 0)
+    assert (len(demultiplexer._by_route), len(demultiplexer._by_ufrag)) == (0, 0)
 
 
 def test_one_peer_cannot_fill_the_table() -> None:
     demultiplexer, a, _ = two()
     for port in range(1, 200):
-        demultiplexer.datagram(request("aaaa", "a" * 22), ("192.0.2.1", port))
-    assert len(demultiplexer._by_address) == len(a.messages) == MAX_ADDRESSES_PER_PEER
+        demultiplexer.datagram(request("aaaa", "a" * 22), Route(0, ("192.0.2.1", port)))
+    assert len(demultiplexer._by_route) == len(a.messages) == MAX_ROUTES_PER_PEER
 
 
 def test_a_response_finds_the_one_who_asked_and_nobody_else() -> None:
@@ -94,7 +94,7 @@ def test_a_response_finds_the_one_who_asked_and_nobody_else() -> None:
     demultiplexer.datagram(bytes(response), HERE)
     demultiplexer.expect(response.transaction_id, b)
     demultiplexer.datagram(bytes(response), HERE)
-    assert (a.messages, len(b.messages), len(demultiplexer._by_address)) == ([], 1, 0)
+    assert (a.messages, len(b.messages), len(demultiplexer._by_route)) == ([], 1, 0)
     demultiplexer.unregister(b)
     assert len(demultiplexer._by_transaction) == 0
 
@@ -109,5 +109,5 @@ def test_strangers_change_nothing(data: bytes, cut: int, kind: int) -> None:
         demultiplexer.datagram(datagram, HERE)
     header = kind.to_bytes(2, "big") + len(data).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + b"t" * 12
     demultiplexer.datagram(header + data, HERE)
-    assert len(demultiplexer._by_address) == (forged == genuine)
+    assert len(demultiplexer._by_route) == (forged == genuine)
     assert (b.messages, b.data, len(demultiplexer._by_transaction)) == ([], [], 0)
