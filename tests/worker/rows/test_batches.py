@@ -526,13 +526,6 @@ async def test_rows_of_the_engine_carry_the_generation(make: Make) -> None:
         session.engine.submit(99, [Row("a#1", 0, 0)])
 
 
-async def test_of_sessions_that_are_lost_together_twice_all_stay_suspects(make: Make) -> None:
-    session = make()
-    session.loop._apart = {"c"}
-    session.loop._lose([session.open_session, another_session(session)], "lost", is_alone=False)
-    assert session.loop._apart == {"a", "b", "c"}
-
-
 async def test_a_loss_that_is_shared_is_nobodys_failure_yet(make: Make) -> None:
     session = make()
     other = another_session(session)
@@ -567,7 +560,7 @@ async def test_of_batches_that_are_lost_with_one_device_none_is_known_to_be_at_f
         session.engine.extra = [BatchResult(number, lost="the device was lost")]
         session.step()
     assert (session.open_session.failures, other.failures) == (0, 0)
-    assert session.loop._apart == {"a", "b"}
+    assert session.loop._suspects.sessions == {"a", "b"}
 
 
 async def test_a_session_that_had_the_device_alone_is_at_fault(make: Make) -> None:
@@ -580,7 +573,7 @@ async def test_a_session_that_had_the_device_alone_is_at_fault(make: Make) -> No
     session.engine.collect()
     session.engine.extra = [BatchResult(number, lost="the device was lost")]
     session.step()
-    assert (session.open_session.failures, session.loop._apart) == (1, set())
+    assert (session.open_session.failures, session.loop._suspects.sessions) == (1, frozenset())
 
 
 async def test_a_state_that_is_refused_at_once_takes_the_session_back(make: Make) -> None:

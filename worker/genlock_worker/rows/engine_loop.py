@@ -40,6 +40,7 @@ from genlock_worker.rows.listener import EngineListener, GeneratedChunk
 from genlock_worker.rows.load import EngineLoad
 from genlock_worker.rows.scheduler import MAX_ROWS, Batch, Wait, next_batch
 from genlock_worker.rows.session_rows import SessionChunk, SessionPlan
+from genlock_worker.rows.suspects import Suspects
 from genlock_worker.rows.under_way import BatchUnderWay, UnderWay
 from genlock_worker.rows.warm_up import run_first_chunks
 
@@ -67,8 +68,7 @@ class EngineLoop:
         self._woken = False
         self._stopping = False
         self._under_way = UnderWay(cost)
-        self._apart: set[str] = set()
-        """Sessions that failed together: each runs alone until it finished a chunk, which shows who is at fault."""
+        self._suspects = Suspects()
         self._load = EngineLoad(cost=cost, metrics=metrics, now_s=clock.monotonic())
         self._turns = 0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -296,20 +296,9 @@ class EngineLoop:
         )
         if isinstance(decision, Wait):
             return None, IDLE_TICK_S if decision.until_s is None else max(0.0, decision.until_s - now_s)
-        return self._without_suspects(decision), IDLE_TICK_S
-
-    def _without_suspects(self, batch: Batch) -> Batch | None:
-        """A session that may be at fault runs alone, and nothing beside it: its next failure is no other session's."""
         with self._lock:
-            self._apart &= self._sessions.keys()
-            apart = frozenset(self._apart)
-        if not apart.isdisjoint(self._under_way.sessions):
-            return None
-        if apart.isdisjoint(row.session for row in batch.rows):
-            return batch
-        if self._under_way:
-            return None
-        return Batch(tuple(row for row in batch.rows if row.session == batch.rows[0].session), batch.shape)
+            self._suspects.keep(self._sessions.keys())
+            return self._suspects.allowed(decision, under_way=self._under_way.sessions), IDLE_TICK_S
 
     def _sleep(self, seconds: float) -> None:
         """Sleep until something new arrives, or until the moment that the scheduler named."""
@@ -474,7 +463,7 @@ class EngineLoop:
         session.rows.shown(finishing.chunk, now_s, since_s=finishing.collected_s)
         session.checkpoint = checkpoint
         session.failures = 0
-        self._apart.discard(session.plan.session)
+        self._suspects.clear(session.plan.session)
         generated = GeneratedChunk(frames, finishing.chunk, now_s, checkpoint)
         self.tell(partial(session.listener.generated, generated))
 
@@ -506,7 +495,7 @@ class EngineLoop:
         is counted yet, and each runs apart until it is shown."""
         if not is_alone:
             with self._lock:
-                self._apart |= {session.plan.session for session in sessions}
+                self._suspects.suspect([session.plan.session for session in sessions])
             for session in sessions:
                 session.failures -= 1
         for session in sessions:
