@@ -14,6 +14,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 from redis.exceptions import RedisError
+from starlette.requests import HTTPConnection
 
 from genlock_core import store as stores
 from genlock_core.claims.claims import Claims
@@ -30,7 +31,7 @@ from genlock_core.sizing.profile import ProfileRow, profiles_with
 from genlock_core.spec.session import SessionKey
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
-from genlock_core.tokens import Keyring
+from genlock_core.tokens import Keyring, Role
 from genlock_gateway.access.access import Access, PlatformKey
 from genlock_gateway.access.limits import AddressLimiter
 from genlock_gateway.access.problems import unavailable
@@ -171,6 +172,19 @@ class Gateway:
 
         if record is None:
             raise UnknownSession(key)
+        return record
+
+    async def session_for(self, request: HTTPConnection, namespace: str, name: str, role: Role) -> SessionRecord:
+        """The record of a session on which the request may act as `role`.
+
+        Raises as `session` and `Access.require` do. A wrong token is refused also where there is no such session.
+        """
+        try:
+            record = await self.session(namespace, name)
+        except UnknownSession:
+            self.access.refuse_wrong(request, f"{namespace}/{name}", role, needed=True)
+            raise
+        self.access.require(request, record.session, role)
         return record
 
     async def ready(self) -> str:

@@ -1,4 +1,4 @@
-"""The WHIP (RFC 9725) and WHEP (draft-03) checklist, over HTTP."""
+"""The WHIP (RFC 9725) and WHEP (draft-04) checklist, over HTTP."""
 
 import asyncio
 import re

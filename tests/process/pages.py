@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Frame, Page, async_playwright
 
 from tests.process.local import eventually
 
@@ -35,7 +35,7 @@ async def browser(executable: Path, *arguments: str) -> AsyncIterator[BrowserCon
             await chromium.close()
 
 
-async def until(page: Page, expression: str, *, what: str) -> None:
+async def until(page: Page | Frame, expression: str, *, what: str) -> None:
     """Wait until a JavaScript expression is true on the page."""
 
     async def holds() -> bool:
@@ -44,7 +44,7 @@ async def until(page: Page, expression: str, *, what: str) -> None:
     await eventually(holds, what=what)
 
 
-async def playing(page: Page, *, frames: int = 24) -> None:
+async def playing(page: Page | Frame, *, frames: int = 24) -> None:
     """The result advances: more pictures are shown, and the media time goes on. A page that has connected again shows a
     new stream, whose counts begin anew."""
     begun: list[float] | None = None

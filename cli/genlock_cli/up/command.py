@@ -17,7 +17,7 @@ from genlock_cli.up.hardware import EngineName, Hardware, gpu_names, hardware, t
 from genlock_cli.up.local import LocalGenlock, media_root_of
 from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
-from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model
+from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model, shown_on
 from genlock_cli.up.view import UpView
 from genlock_core.clock import SystemClock
 from genlock_core.errors import GenlockError
@@ -58,6 +58,10 @@ def up(
             metavar="IP", help="Address that media goes over; repeatable. Left out: each of this machine's own."
         ),
     ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Web site whose pages may show the public sessions, https://HOST, or * for all; repeatable."),
+    ] = None,
     redis: Annotated[str | None, typer.Option(help="URL of a Redis to use instead of an own one.")] = None,
     gpu_product: Annotated[
         str | None,
@@ -93,6 +97,7 @@ def up(
         sessions = demo_sessions(path, model, rows, there, engine=kind)
     elif model is not None:
         require_model(sessions, model, origin=path)
+    sessions = shown_on(sessions, origin or ())
     models = {session.model for session in sessions}
     if engine is EngineName.DIFFUSION:
         for name in sorted(models):

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from genlock_cli.up.hardware import Hardware
 from genlock_core.errors import GenlockError, InvalidManifest
 from genlock_core.sizing.engine_rows import rows_for
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.manifest import Manifest, load_manifest
-from genlock_core.spec.session import ResolvedSession, resolve
+from genlock_core.spec.session import AccessSpec, ResolvedSession, resolve
 
 DEMO = Path("examples") / "demo.yaml"
 
@@ -62,6 +64,21 @@ def demo_sessions(
         )
         sessions.append(resolve(manifest.key, spec))
     return sessions
+
+
+def shown_on(sessions: Sequence[ResolvedSession], origins: Sequence[str]) -> list[ResolvedSession]:
+    """The sessions, which pages of these origins may show beside those that the manifest names. Raises GenlockError."""
+    shown = []
+    for session in sessions:
+        named = dict.fromkeys((*session.access.origins, *origins))
+        try:
+            access = AccessSpec(publish=session.access.publish, view=session.access.view, origins=tuple(named))
+        except ValidationError as error:
+            mistake = error.errors(include_url=False)[0]
+            what = f" {mistake['input']!r}" if isinstance(mistake["input"], str) else ""
+            raise GenlockError(f"--origin{what}: {mistake['msg'].removeprefix('Value error, ')}") from None
+        shown.append(session.model_copy(update={"access": access}))
+    return shown
 
 
 def require_model(sessions: Sequence[ResolvedSession], model: str, *, origin: Path) -> None:

@@ -13,6 +13,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from genlock_core.durations import MAX_DURATION_MS
+from genlock_core.spec.origins import MAX_ORIGINS, Origin
 from genlock_core.spec.quantities import Bitrate, Duration, Share
 from genlock_core.spec.rules import DEFAULT_STEPS, RULES, Rule, broken
 
@@ -168,6 +169,14 @@ class AccessSpec(Model):
 
     publish: AccessMode = Field(AccessMode.TOKEN, description="Token or Public.")
     view: AccessMode = Field(AccessMode.PUBLIC, description="Token or Public.")
+    origins: tuple[Origin, ...] = Field(
+        (),
+        max_length=MAX_ORIGINS,
+        # A worker of an earlier release takes the record of a session that does not use what it does not know.
+        exclude_if=lambda origins: not origins,
+        description="Web sites whose pages may show a session that everybody may view, each as https://HOST or "
+        "https://HOST:PORT; * for all. They never steer it.",
+    )
 
 
 class StreamSessionSpec(Model):

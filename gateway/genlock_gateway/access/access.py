@@ -1,11 +1,14 @@
 """Who may do what: bearer tokens of the installation or of the platform, and what a session leaves open to everybody.
 
 No token is needed where the session says Public, unless the request comes from a page of another site (its `Origin`
-says so): such a page could use a viewer's network position. A token that is given must be right. The refusal of a token
-says what to do, in the same words whatever is wrong with it. Only `Authorization` is read, never a query or a cookie.
+says so): such a page could use a viewer's network position. A session's owner may name sites (`access.origins`) whose
+pages may watch without a token; they never publish or control. A token that is given must be right, on every route.
+The refusal of a token says what to do, in the same words whatever is wrong with it. Only `Authorization` is read, never
+a query or a cookie.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from starlette.requests import HTTPConnection
 
+from genlock_core.claims.record import SessionRecord
 from genlock_core.errors import AccessDenied
+from genlock_core.spec.origins import is_among
 from genlock_core.spec.session import AccessMode, ResolvedSession
 from genlock_core.tokens import ALL_SESSIONS, Keyring, Role
 from genlock_gateway.access.problems import Problem, WrongToken
@@ -46,6 +51,21 @@ class PlatformKey:
 
     def verify(self, token: str, session: str, role: Role) -> Role:
         """The role that the token grants, at least `role` on `session`. Raises AccessDenied."""
+        named, granted = self._read(token, session)
+        if named not in (session, ALL_SESSIONS) or not granted.implies(role):
+            raise AccessDenied(f"{session}: the token is not one for the role {role} on this session", missing=False)
+        return granted
+
+    def signed(self, token: str) -> bool:
+        """Whether it is a valid token of the platform, for whatever session."""
+        try:
+            self._read(token, "the platform")
+        except AccessDenied:
+            return False
+        return True
+
+    def _read(self, token: str, session: str) -> tuple[str, Role]:
+        """The session and the role that a token names. Raises AccessDenied."""
         if len(token) > MAX_JWT_CHARS:
             raise AccessDenied(f"{session}: the token is longer than {MAX_JWT_CHARS} characters", missing=False)
 
@@ -61,13 +81,9 @@ class PlatformKey:
                 leeway=CLOCK_SKEW_S,
                 options={"require": ["exp", "session", "role"], "verify_aud": self.audience is not None},
             )
-            granted = Role(claims["role"])
+            return str(claims["session"]), Role(claims["role"])
         except (jwt.InvalidTokenError, ValueError):
             raise AccessDenied(f"{session}: the token is not a valid one of this platform", missing=False) from None
-
-        if claims["session"] not in (session, ALL_SESSIONS) or not granted.implies(role):
-            raise AccessDenied(f"{session}: the token is not one for the role {role} on this session", missing=False)
-        return granted
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +98,14 @@ class Access:
         token = bearer(request)
         mode = session.access.publish if role is Role.PUBLISH else session.access.view
         public = role is not Role.ADMIN and mode is AccessMode.PUBLIC
-        elsewhere = from_another_site(request)
+        welcome = not from_another_site(request) or (role is Role.VIEW and _named_by_the_owner(request, session))
 
         if token is None and public:
-            if elsewhere:
+            if not welcome:
                 raise AccessDenied(f"{session.key}: a page of another site needs a token", missing=True)
             return
 
-        self._check(token, str(session.key), role, needed=not public or elsewhere)
+        self._check(token, str(session.key), role, needed=not (public and welcome))
 
     def allows(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> bool:
         """Whether `require` lets it pass."""
@@ -98,6 +114,26 @@ class Access:
         except AccessDenied:
             return False
         return True
+
+    def viewable(self, request: HTTPConnection, records: Iterable[SessionRecord]) -> list[SessionRecord]:
+        """Those of the sessions that the request may watch. Raises AccessDenied, WrongToken for a token of nothing."""
+        token = bearer(request)
+        shown = [record for record in records if self.allows(request, record.session, Role.VIEW)]
+
+        # Whoever sees a session with a token has a right one. Else it may be one that shows nothing now.
+        signed = token is not None and self.platform is not None and self.platform.signed(token)
+        if token is not None and not shown and not signed:
+            self._check(token, ALL_SESSIONS, Role.ADMIN, needed=False)
+        return shown
+
+    def refuse_wrong(self, request: HTTPConnection, session: str, role: Role, *, needed: bool) -> None:
+        """Let pass whoever gives no token, or a right one: for what needs no token, or is not there.
+
+        Raises AccessDenied, WrongToken.
+        """
+        token = bearer(request)
+        if token is not None:
+            self._check(token, session, role, needed=needed)
 
     def require_admin(self, request: HTTPConnection, session: str = ALL_SESSIONS) -> None:
         """Raises AccessDenied unless the request carries an admin token."""
@@ -138,9 +174,20 @@ def bearer(request: HTTPConnection) -> str | None:
 
 
 def from_another_site(request: HTTPConnection) -> bool:
-    """Whether a page of another origin makes the request; `Origin: null` is another one."""
+    """Whether a page of another origin makes the request; `Origin: null`, and what is none, is another one."""
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+    if origin is None:
+        return False
+    try:
+        # Not the scheme: whatever ends TLS before this gateway changes it.
+        return urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+    except ValueError:
+        return True
+
+
+def _named_by_the_owner(request: HTTPConnection, session: ResolvedSession) -> bool:
+    """Whether the session's owner lets pages of that origin show it."""
+    return is_among(request.headers.get("origin", ""), session.access.origins)
 
 
 def publisher_key(request: HTTPConnection) -> str:

@@ -58,23 +58,20 @@ def _add_reading(routes: APIRouter, gateway: Gateway) -> None:
             gpus = {view.identity.name: view.gpus for view in await gateway.claims.workers()}
         return [
             _shown(gateway, record, gpus=None if record.owner is None else gpus.get(record.owner.name))
-            for record in records
-            if gateway.access.allows(request, record.session, Role.VIEW)
+            for record in gateway.access.viewable(request, records)
         ]
 
     @routes.get("/{namespace}/{name}")
     async def show_session(request: Request, namespace: str, name: str) -> SessionView:
         """One session."""
-        record = await gateway.session(namespace, name)
-        gateway.access.require(request, record.session, Role.VIEW)
+        record = await gateway.session_for(request, namespace, name, Role.VIEW)
         return _shown(gateway, record, gpus=await _gpus(gateway, record))
 
     @routes.get("/{namespace}/{name}/events", response_class=Response)
     async def listen(request: Request, namespace: str, name: str) -> Response:
         """Server-sent events: `state` on change, `stats` twice a second while it runs here, `reconnect` on a drain."""
         gateway.check_open()
-        record = await gateway.session(namespace, name)
-        gateway.access.require(request, record.session, Role.VIEW)
+        record = await gateway.session_for(request, namespace, name, Role.VIEW)
         gateway.hub.check_room_for_listener()
         return event_stream(heard(gateway, gateway.hub.stream(record), Listener(EVENTS)))
 
@@ -86,8 +83,7 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
     async def control(request: Request, namespace: str, name: str) -> ControlAccepted:
         """Change prompt, steps, noise scale or pause; the picture changes without a cut."""
         gateway.limiter.admit(request)
-        record = await gateway.session(namespace, name)
-        gateway.access.require(request, record.session, Role.PUBLISH)
+        record = await gateway.session_for(request, namespace, name, Role.PUBLISH)
         _check_running(record)
 
         require_media_type(request, "application/json", "application/merge-patch+json")

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,6 +11,7 @@ from genlock_gateway.access.access import PUBLISHER_HEADER
 from genlock_gateway.access.problems import answer_problems
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.web import api, health, pages, preview
+from genlock_gateway.web.methods import Methods
 from genlock_gateway.web.signalling import events, session_urls, whep, whip
 
 VERSION: Final = "1"
@@ -19,7 +20,8 @@ CORS: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": f"Authorization, Content-Type, If-Match, {PUBLISHER_HEADER}",
-    "Access-Control-Expose-Headers": "Location, ETag, Link, Retry-After, Accept-Post, Accept-Patch, WWW-Authenticate",
+    "Access-Control-Expose-Headers": "Location, ETag, Link, Retry-After, Accept-Post, Accept-Patch, Allow, "
+    "WWW-Authenticate",
     "Access-Control-Max-Age": "600",
 }
 """Any page may ask, as tokens never travel by themselves; `access` decides what a page of another site gets."""
@@ -34,7 +36,23 @@ def create_app(gateway: Gateway) -> FastAPI:
         docs_url=None,  # its pages load scripts from a CDN
         redoc_url=None,
     )
-    for router in (
+    app.mount("/assets", pages.assets())
+    routes = list(app.routes)
+    for router in routers(gateway):
+        routes += router.routes
+        app.include_router(router)
+
+    answer_problems(app)
+    app.add_middleware(Methods, routes=routes)
+    app.add_middleware(Cors)
+    app.add_middleware(RequestMetrics, gateway=gateway)
+    app.add_middleware(CloseOnDrain, gateway=gateway)
+    return app
+
+
+def routers(gateway: Gateway) -> tuple[APIRouter, ...]:
+    """Everything that the gateway answers to, but for files and the description of its interface."""
+    return (
         whip.router(gateway),
         whep.router(gateway),
         events.router(gateway),
@@ -42,15 +60,8 @@ def create_app(gateway: Gateway) -> FastAPI:
         api.router(gateway),
         preview.router(gateway),
         health.router(gateway),
-        pages.router(),
-    ):
-        app.include_router(router)
-    app.mount("/assets", pages.assets())
-    answer_problems(app)
-    app.add_middleware(Cors)
-    app.add_middleware(RequestMetrics, gateway=gateway)
-    app.add_middleware(CloseOnDrain, gateway=gateway)
-    return app
+        pages.router(gateway),
+    )
 
 
 class CloseOnDrain:
@@ -73,23 +84,27 @@ class CloseOnDrain:
 
 
 class Cors:
-    """Cross-origin answers for signalling and API (RFC 9725 section 4.5); a preflight needs no route and no token."""
+    """Cross-origin answers for signalling and API (RFC 9725 section 4.5); a preflight needs no token.
+
+    What is answered depends on `Origin` (`Vary`), also to a client that sends none.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] != "http"
-            or not scope["path"].startswith(CORS_PREFIXES)
-            or "origin" not in Headers(scope=scope)
-        ):
+        if scope["type"] != "http" or not scope["path"].startswith(CORS_PREFIXES):
             await self._app(scope, receive, send)
             return
 
+        asked_by_a_page = "origin" in Headers(scope=scope)
+
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(CORS)
+                headers = MutableHeaders(scope=message)
+                headers.add_vary_header("Origin")
+                if asked_by_a_page:
+                    headers.update(CORS)
             await send(message)
 
         await self._app(scope, receive, send_with_cors)

@@ -1,15 +1,28 @@
-"""The static pages: the list of sessions, the studio and the viewer, under a policy that lets nothing else in."""
+"""The static pages: the list of sessions, the studio and the viewer, under a policy that lets nothing else in.
 
+Only the viewer may stand in a frame, on the sites that the session's owner names (`access.origins`): it has nothing to
+click on that another page could trick its viewer into clicking.
+"""
+
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
+from redis.exceptions import RedisError
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from genlock_core.errors import UnknownSession
+from genlock_core.spec.origins import ANY
+from genlock_gateway.gateway import Gateway
+
+logger = logging.getLogger(__name__)
+
 PAGES: Final = Path(__file__).parent / "page"
-POLICY: Final = "; ".join(
+_POLICY: Final = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -20,9 +33,9 @@ POLICY: Final = "; ".join(
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
-        "frame-ancestors 'none'",
     )
 )
+POLICY: Final = f"{_POLICY}; frame-ancestors 'none'"
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -46,7 +59,29 @@ def assets() -> Assets:
     return Assets(directory=PAGES)
 
 
-def router() -> APIRouter:
+def policy_of_frames(origins: Sequence[str]) -> str:
+    """The policy of a page that the named sites may frame.
+
+    Nothing is said of frames where all may: `frame-ancestors *` would leave out pages whose origin is `null`.
+    """
+    if not origins:
+        return POLICY
+    return _POLICY if ANY in origins else f"{_POLICY}; frame-ancestors {' '.join(origins)}"
+
+
+async def _origins(gateway: Gateway, namespace: str, name: str) -> Sequence[str]:
+    """The sites that the session's owner names; none while that cannot be read: the page itself says what is wrong."""
+    try:
+        record = await gateway.session(namespace, name)
+    except UnknownSession:
+        return ()
+    except (RedisError, OSError) as error:
+        logger.warning("%s/%s: nobody may frame it, as its record cannot be read: %s", namespace, name, error)
+        return ()
+    return record.session.access.origins
+
+
+def router(gateway: Gateway) -> APIRouter:
     """The pages."""
     routes = APIRouter(include_in_schema=False)
 
@@ -59,7 +94,8 @@ def router() -> APIRouter:
         return FileResponse(PAGES / "studio.html", headers=HEADERS)
 
     @routes.get("/watch/{namespace}/{name}")
-    async def watch() -> FileResponse:
-        return FileResponse(PAGES / "watch.html", headers=HEADERS)
+    async def watch(namespace: str, name: str) -> FileResponse:
+        policy = policy_of_frames(await _origins(gateway, namespace, name))
+        return FileResponse(PAGES / "watch.html", headers={**HEADERS, "Content-Security-Policy": policy})
 
     return routes

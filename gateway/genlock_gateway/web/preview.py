@@ -37,8 +37,7 @@ def router(gateway: Gateway) -> APIRouter:
         """One picture, at most 448 pixels long, a new one each second. 503 with Retry-After while there is none."""
         limiter.admit(request)
         gateway.check_open()
-        record = await gateway.session(namespace, name)
-        gateway.access.require(request, record.session, Role.VIEW)
+        record = await gateway.session_for(request, namespace, name, Role.VIEW)
         if record.finished:
             raise Problem(410, f"{record.name}: the session has ended")
 

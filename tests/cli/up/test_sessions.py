@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genlock_cli.up.hardware import PRETENDED, Hardware
-from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model
+from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model, shown_on
 from genlock_core.errors import GenlockError
 from genlock_core.sizing.placement import Placement, PoolShape, place
 from genlock_core.sizing.profile import load_profiles
@@ -48,3 +48,17 @@ def test_a_manifest_of_another_model_than_the_command_line_is_refused() -> None:
     require_model(sessions, "wan2.1-1.3b", origin=Path("demo.yaml"))
     with pytest.raises(GenlockError, match=r"default/demo wants the model wan2.1-1.3b, --model says tiny"):
         require_model(sessions, "tiny", origin=Path("demo.yaml"))
+
+
+def test_origins_of_the_command_line_come_to_those_of_the_manifest() -> None:
+    (demo,) = read_sessions(default_manifest())
+    (once,) = shown_on([demo], ["https://a.example", "*"])
+    assert once.access.origins == ("https://a.example", "*")
+    (twice,) = shown_on([once], ["https://b.example", "https://a.example"])
+    assert twice.access.origins == ("https://a.example", "*", "https://b.example")
+    assert twice.access.publish is demo.access.publish
+    assert shown_on([demo], []) == [demo]
+    with pytest.raises(GenlockError, match=r"--origin 'a\.example': must be \* or an origin"):
+        shown_on([demo], ["a.example"])
+    with pytest.raises(GenlockError, match="at most 16"):
+        shown_on([demo], [f"http://a.example:{port}" for port in range(1, 18)])

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from starlette.requests import Request
 
+from genlock_core.claims.record import SessionRecord
 from genlock_core.errors import AccessDenied
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_core.tokens import Keyring, Role, generate_secrets
@@ -17,6 +18,7 @@ from genlock_gateway.access.problems import Problem, WrongToken, problem_of
 
 RING = Keyring.parse(generate_secrets())
 ED = ed25519.Ed25519PrivateKey.generate()
+ED_OF_OTHERS = ed25519.Ed25519PrivateKey.generate()
 
 
 def request(**headers: str) -> Request:
@@ -27,7 +29,7 @@ def request(**headers: str) -> Request:
     return Request({"type": "http", "headers": pairs, "client": ("192.0.2.1", 5), "method": "POST", "path": "/"})
 
 
-def session(**access: str) -> ResolvedSession:
+def session(**access: str | list[str]) -> ResolvedSession:
     return resolve(SessionKey(name="demo"), StreamSessionSpec.model_validate({"access": access}))
 
 
@@ -67,6 +69,53 @@ def test_a_page_of_another_site_needs_a_token_even_where_it_is_public() -> None:
     access.require(request(origin="https://evil.example", authorization=token), public, Role.VIEW)
 
 
+PAGE = "https://www.example.org"
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "host", "mode", "role", "passes"),
+    [
+        # The page that the owner named watches where everybody may.
+        ([PAGE], PAGE, "g:8080", "Public", Role.VIEW, True),
+        (["*"], PAGE, "g:8080", "Public", Role.VIEW, True),
+        (["*"], "null", "g:8080", "Public", Role.VIEW, True),
+        # Another one does not, nor one without an origin.
+        ([PAGE], "https://other.example", "g:8080", "Public", Role.VIEW, False),
+        ([PAGE], "http://www.example.org", "g:8080", "Public", Role.VIEW, False),
+        ([PAGE], "null", "g:8080", "Public", Role.VIEW, False),
+        ([PAGE], "http://[", "g:8080", "Public", Role.VIEW, False),
+        ([], PAGE, "g:8080", "Public", Role.VIEW, False),
+        # It never publishes, steers or administers, whatever everybody else may.
+        ([PAGE], PAGE, "g:8080", "Public", Role.PUBLISH, False),
+        (["*"], PAGE, "g:8080", "Public", Role.PUBLISH, False),
+        (["*"], "null", "g:8080", "Public", Role.PUBLISH, False),
+        (["*"], PAGE, "g:8080", "Public", Role.ADMIN, False),
+        # Where a token is needed, it needs one as everybody does.
+        ([PAGE], PAGE, "g:8080", "Token", Role.VIEW, False),
+        # The gateway's own pages need not be named. A page is its own only by its whole host and port.
+        ([], "http://g:8080", "g:8080", "Public", Role.PUBLISH, True),
+        ([PAGE], "http://g:8080", "g:8080", "Public", Role.PUBLISH, True),
+        ([PAGE], "http://g:8080", "g:9090", "Public", Role.VIEW, False),
+    ],
+)
+def test_who_watches_from_a_page_of_another_site(
+    origins: list[str], origin: str, host: str, mode: str, role: Role, passes: bool
+) -> None:
+    asked = request(origin=origin, host=host)
+    assert Access(RING).allows(asked, session(publish=mode, view=mode, origins=origins), role) is passes
+
+
+def test_a_token_is_worth_on_another_site_what_it_is_worth_here() -> None:
+    access, named = Access(RING), session(publish="Public", view="Public", origins=["*"])
+    for role, may_steer in ((Role.VIEW, False), (Role.PUBLISH, True)):
+        asked = request(origin=PAGE, authorization=f"Bearer {RING.token('default/demo', role)}")
+        assert access.allows(asked, named, Role.VIEW)
+        assert access.allows(asked, named, Role.PUBLISH) is may_steer
+    stranger = Keyring.parse(generate_secrets()).token("default/demo", Role.VIEW)
+    error = refused(stranger, named, origin=PAGE)
+    assert not error.needed, "the page may go on without it"
+
+
 def test_a_token_that_is_given_must_be_right_even_where_none_is_needed() -> None:
     access, public = Access(RING), session(view="Public")
     wrong = request(authorization=f"Bearer {RING.token('default/other', Role.VIEW)}")
@@ -101,6 +150,43 @@ def test_where_a_token_is_needed_a_wrong_one_is_not_sent_away_without() -> None:
         assert error.needed
         assert "without a token" not in str(error)
         assert "genlock session token default/demo --role" in str(error)
+
+
+def test_a_list_is_refused_to_a_token_that_is_right_for_nothing() -> None:
+    open_, closed = (
+        SessionRecord(session=session(view=view).model_copy(update={"key": SessionKey(name=name)}), pools=())
+        for name, view in (("open", "Public"), ("closed", "Token"))
+    )
+    access = Access(RING, platform())
+
+    def names(*records: SessionRecord, **headers: str) -> list[str]:
+        return [record.name for record in access.viewable(request(**headers), records)]
+
+    def bearing(token: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {token}"}
+
+    assert names(open_, closed) == ["default/open"]
+    assert names(open_, closed, **bearing(RING.token("default/closed", Role.VIEW))) == ["default/closed"]
+    assert names(open_, closed, **bearing(RING.token("*", Role.ADMIN))) == ["default/open", "default/closed"]
+    assert names(**bearing(RING.token("*", Role.ADMIN))) == [], "right, and there is nothing"
+    assert names(open_, **bearing(signed(session="default/other"))) == [], "the platform's own, and not of these"
+    stranger = Keyring.parse(generate_secrets())
+    for token in (stranger.token("*", Role.ADMIN), RING.token("default/gone", Role.VIEW), signed(ED_OF_OTHERS), "x"):
+        for records in ((open_, closed), ()):
+            with pytest.raises(WrongToken) as caught:
+                names(*records, **bearing(token))
+            assert not caught.value.needed
+    with pytest.raises(AccessDenied, match="Bearer"):
+        names(open_, authorization="Basic eA==")
+
+
+def test_what_needs_no_token_takes_none_or_a_right_one() -> None:
+    access = Access(RING)
+    access.refuse_wrong(request(), "default/demo", Role.VIEW, needed=False)
+    right = request(authorization=f"Bearer {RING.token('default/demo', Role.PUBLISH)}")
+    access.refuse_wrong(right, "default/demo", Role.VIEW, needed=False)
+    with pytest.raises(WrongToken):
+        access.refuse_wrong(right, "default/other", Role.VIEW, needed=False)
 
 
 def test_a_wrong_admin_token_hears_how_to_make_one() -> None:

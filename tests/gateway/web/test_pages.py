@@ -4,7 +4,8 @@ import re
 
 from genlock_core.spec.session import StreamSessionSpec
 from genlock_gateway.sessions.session_view import ControlRequest
-from genlock_gateway.web.pages import PAGES, POLICY
+from genlock_gateway.web.pages import PAGES, POLICY, policy_of_frames
+from tests.gateway.installation import Installation
 
 
 def test_pictures_from_memory_may_be_shown_and_nothing_more_than_that() -> None:
@@ -23,3 +24,27 @@ def test_the_slider_goes_as_far_as_the_noise_scale_may() -> None:
     for bounds in (spec, live):
         assert (said["min"], said["max"]) == (bounds["minimum"], bounds["maximum"])
     assert said["step"] == 0.05
+
+
+def test_the_sites_that_are_named_may_frame_a_page_and_nothing_else_of_its_policy_changes() -> None:
+    assert policy_of_frames(()) == POLICY
+    named = policy_of_frames(("https://www.example.org", "http://192.0.2.1:8000"))
+    assert named == POLICY.replace("'none'", "https://www.example.org http://192.0.2.1:8000").replace(
+        "https://www.example.org http://192.0.2.1:8000;", "'none';"
+    )
+    assert policy_of_frames(("https://www.example.org", "*")) == POLICY.removesuffix("; frame-ancestors 'none'")
+
+
+async def test_the_watch_page_follows_its_session_and_the_studio_is_never_framed(installation: Installation) -> None:
+    gateway = await installation.gateway()
+    await installation.session("shown", access={"origins": ["https://www.example.org"]})
+    await installation.session("plain")
+
+    async def ancestors(path: str) -> str:
+        answer = await gateway.http.get(path)
+        assert answer.status_code == 200
+        return str(answer.headers["content-security-policy"]).partition("frame-ancestors ")[2]
+
+    assert await ancestors("/watch/default/shown") == "https://www.example.org"
+    for path in ("/watch/default/plain", "/watch/default/nobody", "/watch/x/..%3B", "/studio/default/shown", "/"):
+        assert await ancestors(path) == "'none'"

@@ -52,13 +52,20 @@ VALID = st.fixed_dictionaries(
             {}, optional={"policy": st.sampled_from(["Never", "Adaptive"]), "minSteps": st.integers(1, 4)}
         ),
         "recovery": st.fixed_dictionaries({}, optional={"snapshot": st.sampled_from(["EveryChunk", "Never"])}),
-        "access": st.fixed_dictionaries({}, optional={"view": st.sampled_from(["Token", "Public"])}),
+        "access": st.fixed_dictionaries(
+            {},
+            optional={
+                "view": st.sampled_from(["Token", "Public"]),
+                "origins": st.lists(st.sampled_from(["*", "https://www.example.org", "http://[::1]:8000"]), max_size=3),
+            },
+        ),
         "idleTimeout": st.sampled_from(["1s", "10m", "744h", "1h30m"]),
         "ttlSecondsAfterFinished": st.integers(0, 2_678_400),
     },
 )
 ODD = st.sampled_from(["", " ", "1", "no such", "1e3", "0x10", True, 0, -1, 5, 1.5, 1e30, 2**63, [], {}, [1]])
 MISTAKES: dict[str, st.SearchStrategy[Any]] = {
+    "access.origins": st.lists(st.from_regex(r"(\*|https?://)?[-a-zA-Z0-9.:/\[\]]{0,12}", fullmatch=True)) | ODD,
     "model": st.text(max_size=70) | ODD,
     "qualityMode": st.sampled_from(["fast", "Quality"]) | ODD,
     "steps": st.integers(-1, 6) | ODD,

@@ -1,7 +1,7 @@
 """WHIP and WHEP offers, checked before any part of the WebRTC stack sees them.
 
 Pure: text in, a frozen `Offer` or an `OfferError` out; nothing else is ever raised, whatever the text, and the time is
-linear in its length. The rules are those of RFC 9725 (WHIP), draft-ietf-wish-whep-03 and RFC 8829 (JSEP) for a single
+linear in its length. The rules are those of RFC 9725 (WHIP), draft-ietf-wish-whep-04 and RFC 8829 (JSEP) for a single
 bundled transport; what the answer says is in answer.py.
 """
 

@@ -1,4 +1,4 @@
-"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-03): HTTP in, peer connections out.
+"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-04): HTTP in, peer connections out.
 
 | owns | does not own | needs |
 |---|---|---|

@@ -12,6 +12,7 @@ import httpx
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from genlock_core.tokens import Role
 from genlock_gateway.access.limits import MAX_SDP_BYTES, read_body
 from genlock_gateway.access.problems import Problem, unavailable
 from genlock_gateway.gateway import Gateway
@@ -22,7 +23,7 @@ FORWARDED: Final = "Genlock-Forwarded-By"
 _SENT: Final = ("authorization", "content-type", "if-match", "accept", "origin")
 _RETURNED: Final = (
     "content-type", "etag", "location", "link", "retry-after", "www-authenticate", "accept-post", "accept-patch",
-    "cache-control",
+    "cache-control", "vary",
 )  # fmt: skip
 
 
@@ -30,7 +31,11 @@ async def forward(gateway: Gateway, request: Request, target: str) -> Response:
     """The answer of gateway `target`. Raises Problem: 404 if there is no such gateway (any more), 503 if it is mute."""
     base = None if FORWARDED in request.headers else await gateway.gateways.find(target)
     if base is None:
+        path = request.path_params
+        role = Role.PUBLISH if request.url.path.startswith("/whip/") else Role.VIEW
+        gateway.access.refuse_wrong(request, f"{path['namespace']}/{path['name']}", role, needed=True)
         raise Problem(404, "there is no such session; its gateway has gone")
+
     headers = {name: value for name in _SENT if (value := request.headers.get(name)) is not None}
     # The other gateway compares Origin with Host: it has to see the host that the client named.
     headers |= {FORWARDED: gateway.name, "host": request.headers.get("host", "")}

@@ -1,10 +1,11 @@
 """What WHIP and WHEP have in common when an offer comes: may it enter, what does it say, and the 201.
 
-Paragraphs are those of RFC 9725; draft-ietf-wish-whep-03 says the same for players unless noted.
+Paragraphs are those of RFC 9725; draft-ietf-wish-whep-04 says the same for players unless noted.
 """
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,11 +24,15 @@ from genlock_gateway.sessions.audience import Kind, PeerResource
 from genlock_gateway.settings import IceServer
 
 SDP: Final = "application/sdp"
+ROLES: Final[Mapping[Kind, Role]] = {"whip": Role.PUBLISH, "whep": Role.VIEW}
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An offer that may enter: its session, its text, and whether its client may control the picture."""
+    """An offer that may enter: its session, its text, and whether its client may control the picture.
+
+    That is decided by the POST: messages of a data channel carry no `Origin` and no token.
+    """
 
     record: SessionRecord
     sdp: str
@@ -41,9 +46,7 @@ async def admit(gateway: Gateway, request: Request, namespace: str, name: str, k
     """
     gateway.limiter.admit(request)
     gateway.check_open()
-    record = await gateway.session(namespace, name)
-    role = Role.PUBLISH if kind == "whip" else Role.VIEW
-    gateway.access.require(request, record.session, role)
+    record = await gateway.session_for(request, namespace, name, ROLES[kind])
     if record.finished:
         why = f" ({record.reason})" if record.reason else ""
         raise Problem(410, f"{record.name}: the session has ended{why}")

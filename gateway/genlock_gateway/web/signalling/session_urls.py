@@ -7,7 +7,6 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from genlock_core.tokens import Role
 from genlock_gateway.access.limits import MAX_SDP_BYTES, media_type, read_body, require_media_type
 from genlock_gateway.access.problems import Problem
 from genlock_gateway.gateway import Gateway
@@ -15,7 +14,7 @@ from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.sessions.audience import Kind, PeerResource
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.web.signalling.forward import forward
-from genlock_gateway.web.signalling.offers import SDP, refused
+from genlock_gateway.web.signalling.offers import ROLES, SDP, refused
 
 TRICKLE: Final = "application/trickle-ice-sdpfrag"
 KINDS: Final[tuple[Kind, ...]] = ("whip", "whep")
@@ -33,23 +32,34 @@ def router(gateway: Gateway) -> APIRouter:
 def _add_endpoint(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
     url = f"/{kind}/{{namespace}}/{{name}}"
 
+    def refuse_wrong(namespace: str, name: str, request: Request) -> None:
+        gateway.access.refuse_wrong(request, f"{namespace}/{name}", ROLES[kind], needed=False)
+
     @routes.get(url, status_code=204, tags=[kind.upper()])
-    async def endpoint(namespace: str, name: str) -> Response:
+    async def endpoint(request: Request, namespace: str, name: str) -> Response:
         """There is such an endpoint (section 4.2: no content)."""
+        refuse_wrong(namespace, name, request)
         await gateway.session(namespace, name)
         return Response(status_code=204, headers={"Accept-Post": SDP})
 
     @routes.head(url, tags=[kind.upper()])
-    async def head(namespace: str, name: str) -> Response:
+    async def head(request: Request, namespace: str, name: str) -> Response:
         """The same, with the type that a POST takes (WHEP section 4.2)."""
+        refuse_wrong(namespace, name, request)
         await gateway.session(namespace, name)
         return Response(status_code=200, media_type=SDP, headers={"Accept-Post": SDP})
 
     @routes.options(url, tags=[kind.upper()])
-    @routes.options(f"{url}/{{host}}/{{resource}}", tags=[kind.upper()])
-    async def options() -> Response:
+    async def options(request: Request, namespace: str, name: str) -> Response:
         """What may be sent here; needs no token (section 4.5)."""
-        return Response(status_code=200, headers={"Accept-Post": SDP, "Accept-Patch": TRICKLE})
+        refuse_wrong(namespace, name, request)
+        return Response(status_code=200, headers={"Accept-Post": SDP})
+
+    @routes.options(f"{url}/{{host}}/{{resource}}", tags=[kind.upper()])
+    async def session_options(request: Request, namespace: str, name: str) -> Response:
+        """What may be sent to a session; needs no token (section 4.5)."""
+        refuse_wrong(namespace, name, request)
+        return Response(status_code=200, headers={"Accept-Patch": TRICKLE})
 
 
 def _add_session(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
@@ -104,9 +114,9 @@ async def find(
     """The session of that URL, for a client that may use it. Raises Problem (404), AccessDenied."""
     known = gateway.hub.resource(resource)
     if known is None or known[0].session != f"{namespace}/{name}" or known[1].kind != kind:
+        gateway.access.refuse_wrong(request, f"{namespace}/{name}", ROLES[kind], needed=True)
         raise Problem(404, "there is no such session (any more)")
-    role = Role.PUBLISH if kind == "whip" else Role.VIEW
-    gateway.access.require(request, known[0].record.session, role)
+    gateway.access.require(request, known[0].record.session, ROLES[kind])
     return known
 
 

@@ -1,4 +1,4 @@
-"""WHEP (draft-ietf-wish-whep-03): a player's offer becomes a viewer of the session."""
+"""WHEP (draft-ietf-wish-whep-04): a player's offer becomes a viewer of the session."""
 
 import time
 from typing import Final
