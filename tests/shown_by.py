@@ -96,7 +96,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "gateway/rtc/sdp/test_offer.py": _in(
         "gateway/rtc/sdp", "answer", "offer_error", "offered_transport", "sdp", "video_format"
     ),
-    "gateway/rtc/sdp/test_trickle.py": _in("gateway/rtc/sdp", "candidate"),
+    "gateway/rtc/sdp/test_trickle.py": _in("gateway/rtc/sdp", "candidate", "ice_credentials"),
     "gateway/sessions/upstream/test_upstream.py": _in("gateway/sessions/upstream", "shared_parts"),
     "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "web/api", "web/app"),
     "gateway/test_process.py": _in("gateway", "web/health"),

@@ -6,7 +6,8 @@ import re
 import httpx
 
 from genlock_core.tokens import Role
-from tests.gateway.installation import SDP, Installation, until
+from genlock_gateway.rtc.transport.ice import MAX_RESTARTS, RESTART_WINDOW_S
+from tests.gateway.installation import SDP, Installation, more_pictures, until
 
 TRICKLE = {"Content-Type": "application/trickle-ice-sdpfrag"}
 STUN = "stun:stun.example.org:3478"
@@ -65,12 +66,45 @@ async def test_trickle_is_lenient_where_clients_are_and_strict_where_it_matters(
     assert await patch("", {}) == 204, "deployed clients send empty ones without a type"
     assert await patch(fragment, {**TRICKLE, "If-Match": tag}) == 204
     assert await patch(fragment, {**TRICKLE, "If-Match": '"another"'}) == 412
-    assert await patch(fragment, {**TRICKLE, "If-Match": '"*"'}) == 422
-    assert await patch("a=ice-ufrag:other\r\na=ice-pwd:0123456789abcdefghijklmn\r\n", TRICKLE) == 422
+    assert await patch("a=ice-ufrag:other\r\n", {**TRICKLE, "If-Match": "*"}) == 400, "half a restart"
     assert await patch("nonsense", TRICKLE) == 400
     assert await patch(fragment, SDP) == 415
     assert (await gateway.http.patch(peer.location, content=fragment, headers=TRICKLE)).status_code == 401
     assert peer.client.connection.connectionState == "connected", "a refused restart ends nothing"
+
+
+async def test_an_ice_restart_by_patch_is_answered_with_new_credentials_and_a_new_tag(
+    installation: Installation,
+) -> None:
+    gateway = await installation.gateway("g0", "--request-rate", "1000/s")
+    await installation.worker()
+    await installation.session()
+    publisher, viewer = await installation.publish(gateway), await installation.view(gateway)
+    await more_pictures(viewer)
+    other = await installation.gateway("g1")
+    for peer, asked, match in ((publisher, other, '"*"'), (viewer, gateway, None)):
+        tag = peer.response.headers["etag"]
+        headers = {**installation.token(), **TRICKLE, "If-Match": match or tag}
+        restarted = await asked.http.patch(peer.location, content=await peer.client.begin_restart(), headers=headers)
+        assert (restarted.status_code, restarted.headers["content-type"]) == (200, TRICKLE["Content-Type"])
+        assert restarted.headers["etag"] != tag
+        stale = await asked.http.patch(peer.location, content="", headers={**headers, "If-Match": tag})
+        assert stale.status_code == 412
+        await peer.client.finish_restart(restarted.text)
+        await more_pictures(viewer)
+    assert {publisher.client.connection.connectionState, viewer.client.connection.connectionState} == {"connected"}
+
+    answers = [
+        await gateway.http.patch(
+            viewer.location,
+            content=f"a=ice-ufrag:name{number}\r\na=ice-pwd:0123456789abcdefghijklmn\r\n",
+            headers={**installation.token(), **TRICKLE, "If-Match": "*"},
+        )
+        for number in range(MAX_RESTARTS)
+    ]
+    assert [answer.status_code for answer in answers] == [200] * (MAX_RESTARTS - 1) + [429]
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= RESTART_WINDOW_S
+    await more_pictures(viewer)
 
 
 async def test_any_gateway_passes_requests_on_to_the_one_that_the_url_names(installation: Installation) -> None:

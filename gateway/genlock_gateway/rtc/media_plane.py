@@ -12,7 +12,7 @@ from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.rtc.egress.viewer import ViewerPeer
 from genlock_gateway.rtc.egress.viewer_stream import StreamIdentity
 from genlock_gateway.rtc.ingest.receive import AccessUnitSink, IngestPeer
-from genlock_gateway.rtc.sdp.answer import SentStream, write_answer
+from genlock_gateway.rtc.sdp.answer import SentStream, write_answer, write_fragment
 from genlock_gateway.rtc.sdp.offer import Offer, parse_offer
 from genlock_gateway.rtc.sdp.offer_error import unsupported
 from genlock_gateway.rtc.sdp.trickle import parse_fragment
@@ -74,7 +74,7 @@ class MediaPlane:
             sink=sink,
             clock=self._clock,
         )
-        return peer, await self._begin(peer, video, None)
+        return peer, self._begin(peer, video, None)
 
     async def view(
         self, offer_sdp: str, fanouts: Mapping[Codec, Fanout], *, listener: PeerListener
@@ -101,14 +101,16 @@ class MediaPlane:
             clock=self._clock,
         )
         sent = SentStream(identity.cname, identity.ssrc, identity.rtx_ssrc)
-        return peer, await self._begin(peer, video, sent)
+        return peer, self._begin(peer, video, sent)
 
-    async def add_candidates(self, peer: Peer, fragment_sdp: str) -> None:
-        """Take a trickle fragment. Raises OfferError: malformed, or unsupported for an ICE restart."""
-        fragment = parse_fragment(fragment_sdp)
-        if fragment.restarts(peer.transport.offer):
-            raise unsupported("ICE restarts are not supported; make a new session")
-        await peer.transport.add_candidates(fragment.candidates)
+    async def patch(self, peer: Peer, fragment_sdp: str, *, of_any: bool) -> str | None:
+        """Take a trickle fragment; returns the fragment to answer with after an ICE restart, None otherwise.
+
+        `of_any`: it came with `If-Match: *`. Raises OfferError, TooManyRestarts, and ConnectionError once the peer is
+        closed; the peer goes on as before.
+        """
+        local = await peer.transport.patch(parse_fragment(fragment_sdp), of_any=of_any)
+        return None if local is None else write_fragment(peer.transport.offer, local)
 
     def _choose(self, offer: Offer, codecs: Sequence[Codec]) -> VideoFormat:
         for codec in codecs:
@@ -123,11 +125,12 @@ class MediaPlane:
             offer,
             port=self.udp_port,
             certificate=self._valid_certificate(),
+            clock=self._clock,
             connect_timeout_s=self._connect_timeout_s,
         )
 
-    async def _begin(self, peer: Peer, video: VideoFormat, sent: SentStream | None) -> str:
-        local = await peer.transport.local()
+    def _begin(self, peer: Peer, video: VideoFormat, sent: SentStream | None) -> str:
+        local = peer.transport.open()
         self._peers.add(peer)
         peer.transport.start(peer, forget=functools.partial(self._peers.discard, peer))
         return write_answer(

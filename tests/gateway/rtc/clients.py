@@ -6,7 +6,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import aioice
 import av
+from aioice.ice import ConnectionClosed
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -55,6 +57,8 @@ class Client:
         self.channel: RTCDataChannel | None = None
         self.messages: list[str] = []
         self.connected = asyncio.Event()
+        self._next_agent: aioice.Connection | None = None
+        self._ended_agents: list[aioice.Connection] = []
         self.connection.on("connectionstatechange", self._changed)
 
     def open_channel(self, label: str = "control") -> None:
@@ -68,12 +72,61 @@ class Client:
     async def take(self, answer: str) -> None:
         await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
+    async def begin_restart(self) -> str:
+        """An ICE restart as far as the fragment to PATCH; the old credentials go on until `finish_restart`.
+
+        aiortc has no restart: a second agent of aioice takes the place of the first one under its DTLS transport.
+        """
+        self._next_agent = aioice.Connection(ice_controlling=True)
+        await self._next_agent.gather_candidates()
+        candidates = [f"a=candidate:{one.to_sdp()}" for one in self._next_agent.local_candidates]
+        credentials = f"a=ice-ufrag:{self._next_agent.local_username}\r\na=ice-pwd:{self._next_agent.local_password}"
+        return "\r\n".join([credentials, "m=video 9 UDP/TLS/RTP/SAVPF 0", "a=mid:0", *candidates, ""])
+
+    async def finish_restart(self, answer: str) -> None:
+        """Check the addresses of the answer with its credentials, then send and receive by the pair that was found."""
+        agent = self._next_agent
+        assert agent is not None
+        ice = self._ice
+        lines = answer.split("\r\n")
+        agent.remote_username = next(line[12:] for line in lines if line.startswith("a=ice-ufrag:"))
+        agent.remote_password = next(line[10:] for line in lines if line.startswith("a=ice-pwd:"))
+        for line in lines:
+            if line.startswith("a=candidate:"):
+                await agent.add_remote_candidate(aioice.Candidate.from_sdp(line[12:]))
+        await agent.add_remote_candidate(None)
+
+        # What comes by either agent is read by the one who waits already.
+        before = ice._connection
+        agent._queue = before._queue
+        await agent.connect()
+        ice._connection = agent
+        ice._send = agent.send
+        ice._recv = agent.recv
+        self._end_agent(before)
+
+    @property
+    def _ice(self) -> Any:
+        return self.connection.getTransceivers()[0].receiver.transport.transport
+
+    def _end_agent(self, agent: Any) -> None:
+        """Without a word to those who read from it."""
+        agent._query_consent_task.cancel()
+        agent._nominated.clear()
+        for protocol in agent._protocols:
+            protocol.transport.close()
+        self._ended_agents.append(agent)
+
     def without_gcm(self) -> None:
         """To be called after `offer`: the client then knows AES128_CM_SHA1_80 only."""
         for transceiver in self.connection.getTransceivers():
             transceiver.receiver.transport._srtp_profiles = [SRTP_AES128_CM_SHA1_80]
 
     async def close(self) -> None:
+        for agent in self._ended_agents:
+            agent._emit_event(ConnectionClosed())
+        if self._next_agent is not None:
+            await self._next_agent.close()
         await self.connection.close()
 
     def _changed(self) -> None:

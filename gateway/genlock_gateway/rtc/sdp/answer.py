@@ -1,9 +1,10 @@
 """The text of the answer (RFC 8829 section 5.3.1): one bundled transport, one video stream, all candidates in it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
+from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.sdp.offer import Offer, Section
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 
@@ -18,8 +19,7 @@ MAX_MESSAGE_BYTES = 65536
 class LocalTransport:
     """What the gateway's end of the transport says of itself."""
 
-    ice_ufrag: str
-    ice_password: str = field(repr=False)
+    ice: IceCredentials
     fingerprint: str
     setup: Literal["active", "passive"]
     addresses: tuple[str, ...]
@@ -69,6 +69,18 @@ def write_answer(
     return "\r\n".join(lines) + "\r\n"
 
 
+def write_fragment(offer: Offer, transport: LocalTransport) -> str:
+    """What the client has to know after an ICE restart, as a trickle fragment (RFC 9725 section 4.3.3)."""
+    section = offer.tag
+    lines = [
+        "a=ice-options:trickle",
+        f"m={section.kind} 9 {section.protocol} {section.formats[0]}",
+        *_mid(section),
+        *_ice(transport),
+    ]
+    return "\r\n".join(lines) + "\r\n"
+
+
 def _mid(section: Section) -> list[str]:
     return [f"a=mid:{section.mid}"] if section.mid else []
 
@@ -78,16 +90,22 @@ def _connection(transport: LocalTransport) -> str:
     return f"c=IN IP{6 if ':' in address else 4} {address}"
 
 
-def _transport(transport: LocalTransport) -> list[str]:
-    lines = [
+def _ice(transport: LocalTransport) -> list[str]:
+    candidates = [
         f"a=candidate:{number} 1 udp {_host_priority(number)} {address} {transport.port} typ host"
         for number, address in enumerate(transport.addresses, start=1)
     ]
     return [
-        *lines,
+        *candidates,
         "a=end-of-candidates",
-        f"a=ice-ufrag:{transport.ice_ufrag}",
-        f"a=ice-pwd:{transport.ice_password}",
+        f"a=ice-ufrag:{transport.ice.ufrag}",
+        f"a=ice-pwd:{transport.ice.password}",
+    ]
+
+
+def _transport(transport: LocalTransport) -> list[str]:
+    return [
+        *_ice(transport),
         "a=ice-options:trickle",
         f"a=fingerprint:sha-256 {transport.fingerprint}",
         f"a=setup:{transport.setup}",

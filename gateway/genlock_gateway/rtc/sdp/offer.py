@@ -6,11 +6,12 @@ bundled transport; what the answer says is in answer.py.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
+from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.sdp.offer_error import malformed, unsupported
 from genlock_gateway.rtc.sdp.offered_transport import Fingerprint, OfferedTransport, Setup, candidates_of
 from genlock_gateway.rtc.sdp.sdp import attributes, split_sections
@@ -44,17 +45,18 @@ class Offer:
     """What a client asks for, after every check.
 
     `formats` are the usable video formats in the client's order. `setup` is the client's DTLS role: `actpass`, `active`
-    or `passive`. `video_index` and `data_index` point into `sections`; `data_index` is None without a data channel.
+    or `passive`. `video_index`, `data_index` and `tag_index` point into `sections`; `data_index` is None without a data
+    channel.
     """
 
     sections: tuple[Section, ...]
     video_index: int
     data_index: int | None
+    tag_index: int
     formats: tuple[VideoFormat, ...]
     extensions: tuple[tuple[int, str], ...]
     setup: Setup
-    ice_ufrag: str
-    ice_password: str = field(repr=False)
+    ice: IceCredentials
     fingerprints: tuple[Fingerprint, ...]
     candidates: tuple[RemoteCandidate, ...]
     sctp_port: int
@@ -68,6 +70,11 @@ class Offer:
     @property
     def direction(self) -> Direction:
         return self.sections[self.video_index].direction
+
+    @property
+    def tag(self) -> Section:
+        """The section that speaks for the transport: the first of the bundle (RFC 8843 section 7.2.1)."""
+        return self.sections[self.tag_index]
 
     @property
     def has_data_channel(self) -> bool:
@@ -99,18 +106,19 @@ def parse_offer(text: str, *, role: Role) -> Offer:
     if "rtcp-mux" not in dict(attributes(media[video_index])):
         raise unsupported("the video m-line lacks a=rtcp-mux")
     data_index = _only(sections, "application")
-    transport = OfferedTransport.read(session, media, tag=_tag_index(session, sections, video_index), video=video_index)
+    tag_index = _tag_index(session, sections, video_index)
+    transport = OfferedTransport.read(session, media, tag=tag_index, video=video_index)
     formats = _formats(media[video_index], video, role=role)
     sctp = dict(attributes(media[data_index])) if data_index is not None else {}
     return Offer(
         sections=sections,
         video_index=video_index,
         data_index=data_index,
+        tag_index=tag_index,
         formats=formats,
         extensions=_extensions(media[video_index]),
         setup=transport.setup,
-        ice_ufrag=transport.ufrag,
-        ice_password=transport.password,
+        ice=transport.ice,
         fingerprints=transport.fingerprints,
         candidates=candidates_of(media),
         sctp_port=_number(sctp.get("sctp-port", "5000"), "sctp-port", 65535),

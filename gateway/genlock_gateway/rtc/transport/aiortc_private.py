@@ -10,12 +10,13 @@ import ipaddress
 import logging
 import secrets
 import struct
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
 
 from aioice import Candidate, Connection, stun
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import CandidatePair, StunProtocol
-from aiortc import RTCCertificate, RTCIceGatherer, RTCIceTransport
+from aiortc import RTCCertificate, RTCIceTransport
 from aiortc.codecs.h264 import h264_depayload
 from aiortc.codecs.vpx import vp8_depayload
 from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsTransport, SRTPProtectionProfile
@@ -25,6 +26,7 @@ from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket, is_rtcp
 from OpenSSL import SSL
 
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
+from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.transport.demultiplexer import Route, SocketAddress
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
 from genlock_gateway.rtc.transport.udp_port import HostAddress, UdpPort
@@ -37,13 +39,11 @@ __all__ = [
     "SharedPortConnection",
     "StreamStatistics",
     "h264_depayload",
-    "ice_transport",
     "vp8_depayload",
 ]
 
 logger = logging.getLogger(__name__)
 
-MAX_QUEUED_DATAGRAMS = 2048
 MAX_PAIRS: Final = 100
 """RFC 8445 section 6.1.2.5."""
 FIRST_FLIGHT_RESEND_S = 0.05
@@ -58,22 +58,32 @@ _CIPHERS = b":".join(
 class PeerProtocol(StunProtocol):
     """aioice's STUN protocol on one socket of the shared port instead of on a socket of its own."""
 
-    def __init__(self, connection: "SharedPortConnection", local: int) -> None:
-        super().__init__(connection)
+    def __init__(self, agent: "SharedPortConnection", local: int) -> None:
+        super().__init__(agent)
         self.local = local
-        self._connection = connection
-        self._port = connection.shared_port
+        self._agent = agent
+        self._port = agent.shared_port
+        self._asked: dict[SocketAddress, stun.Message] = {}
 
     async def close(self) -> None:
-        self._port.demultiplexer.unregister(self._connection)
+        """The socket is shared and stays; the agent gives its place up itself."""
 
     async def request(self, request: stun.Message, addr: SocketAddress, *args: Any, **kwargs: Any) -> Any:
         """Let the response find its way back, also from an address that has not been bound yet."""
-        self._port.demultiplexer.expect(request.transaction_id, self._connection)
+        self._port.demultiplexer.expect(request.transaction_id, self._agent)
+        self._asked[addr] = request
         try:
             return await super().request(request, addr, *args, **kwargs)
         finally:
             self._port.demultiplexer.forget(request.transaction_id)
+            if self._asked.get(addr) is request:
+                del self._asked[addr]
+
+    def ask_again(self, addr: SocketAddress) -> None:
+        """Send the request to that address once more, if one is unanswered."""
+        request = self._asked.get(addr)
+        if request is not None:
+            self.send_stun(request, addr)
 
     async def send_data(self, data: bytes, addr: SocketAddress) -> None:
         self._port.send(data, Route(self.local, addr))
@@ -85,25 +95,27 @@ class PeerProtocol(StunProtocol):
 class SharedPortConnection(Connection):
     """An ICE agent whose only host candidates are the shared port's, and an `Endpoint` of its demultiplexer.
 
+    One agent is one generation of credentials; ice.py has a client's generations. Between `open` and `close` it has a
+    place on the port. What comes in and is not STUN goes to `deliver`.
+
     aioice would open a socket on every interface but loopback. Its private lists are filled here because
     `gather_candidates` does both and offers no hook.
     """
 
-    def __init__(self, port: UdpPort) -> None:
+    def __init__(self, port: UdpPort, remote: IceCredentials, *, deliver: Callable[[bytes], None]) -> None:
         super().__init__(
             ice_controlling=False,
             local_username=secrets.token_hex(8),
             local_password=secrets.token_hex(16),
         )
+        self.remote_username = remote.ufrag
+        self.remote_password = remote.password
         self.shared_port = port
+        self._deliver = deliver
         self._by_local: dict[int, PeerProtocol] = {}
-        self.unanswered: bytes | None = None
-        self.heard = False
 
-    async def gather_candidates(self) -> None:
-        if self._local_candidates_start:
-            return
-        self._local_candidates_start = True
+    def open(self) -> None:
+        """Take the port's addresses as candidates, and be known to its demultiplexer."""
         for number, address in enumerate(self.shared_port.addresses):
             candidate = self._host_candidate(address, number)
             self._local_candidates.append(candidate)
@@ -114,7 +126,12 @@ class SharedPortConnection(Connection):
                 self._by_local[address.local] = protocol
                 self._protocols.append(protocol)
         self.shared_port.demultiplexer.register(self)
+        self._local_candidates_start = True
         self._local_candidates_end = True
+
+    async def close(self) -> None:
+        self.shared_port.demultiplexer.unregister(self)
+        await super().close()
 
     def _host_candidate(self, address: HostAddress, number: int) -> Candidate:
         return Candidate(
@@ -126,6 +143,10 @@ class SharedPortConnection(Connection):
             port=self.shared_port.port,
             type="host",
         )
+
+    @property
+    def credentials(self) -> IceCredentials:
+        return IceCredentials(str(self.local_username), str(self.local_password))
 
     # From the demultiplexer.
 
@@ -147,12 +168,9 @@ class SharedPortConnection(Connection):
             transaction.response_received(message, route.remote)
 
     def packet_received(self, data: bytes) -> None:
-        """Bounded: aioice's queue is not."""
-        self.heard = True
-        if self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
-            self.data_received(data, 1)
+        self._deliver(data)
 
-    # For the transports above.
+    # For ice.py.
 
     @property
     def route(self) -> Route | None:
@@ -180,6 +198,23 @@ class SharedPortConnection(Connection):
             )
         )
 
+    # What aioice does otherwise.
+
+    def check_incoming(self, message: stun.Message, addr: SocketAddress, protocol: StunProtocol) -> None:
+        """Whoever asks is there: check it now (RFC 8445 section 7.3.1.4).
+
+        aioice does so for pairs that have failed or were not checked. A pair under check would wait for its timer,
+        which doubles up to 16 s while a network is away; one whose check was cancelled would wait for ever.
+        """
+        pair = next((one for one in self._check_list if one.protocol is protocol and one.remote_addr == addr), None)
+        if pair is not None and pair.state is CandidatePair.State.IN_PROGRESS:
+            if pair.task is None or pair.task.done():
+                pair.task = None
+                pair.state = CandidatePair.State.FAILED
+            elif isinstance(protocol, PeerProtocol):
+                protocol.ask_again(addr)
+        super().check_incoming(message, addr, protocol)
+
     def _pair_remote_candidate(self, remote_candidate: Candidate) -> None:
         """aioice pairs whatever has the same IP version; what cannot work is left out, and the list has an end.
 
@@ -197,20 +232,9 @@ class SharedPortConnection(Connection):
             ):
                 self._check_list.append(CandidatePair(protocol, remote_candidate))
 
-    async def send(self, data: bytes) -> None:
-        self.unanswered = None if self.heard else data
-        await super().send(data)
-
 
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
-
-
-def ice_transport(connection: SharedPortConnection) -> RTCIceTransport:
-    """aiortc's ICE transport round our agent; its gatherer makes an agent of its own, which is replaced unused."""
-    gatherer = RTCIceGatherer(iceServers=[])
-    gatherer._connection = connection  # noqa: SLF001 - see above
-    return RTCIceTransport(gatherer)
 
 
 class GatewayCertificate(RTCCertificate):
@@ -233,6 +257,33 @@ class PacketReceiver(Protocol):
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None: ...
 
 
+class Ice(Protocol):
+    """What DTLS needs of an IceTransport."""
+
+    @property
+    def heard(self) -> bool: ...
+
+    def send(self, data: bytes) -> None: ...
+    async def receive(self) -> bytes: ...
+
+
+class _IceForDtls:
+    """Our ICE transport under the names by which aiortc's DTLS calls its own."""
+
+    role = "controlled"
+
+    def __init__(self, ice: Ice) -> None:
+        self.ice = ice
+        self.unanswered: bytes | None = None
+
+    async def _send(self, data: bytes) -> None:
+        self.unanswered = None if self.ice.heard else data
+        self.ice.send(data)
+
+    async def _recv(self) -> bytes:
+        return await self.ice.receive()
+
+
 class DtlsTransport(RTCDtlsTransport):
     """aiortc's DTLS transport whose RTP and RTCP packets go to a `receiver`.
 
@@ -241,17 +292,10 @@ class DtlsTransport(RTCDtlsTransport):
     would wait 1 s.
     """
 
-    def __init__(
-        self,
-        transport: RTCIceTransport,
-        connection: SharedPortConnection,
-        certificate: GatewayCertificate,
-        *,
-        client: bool,
-    ) -> None:
-        super().__init__(transport, [certificate])
+    def __init__(self, ice: Ice, certificate: GatewayCertificate, *, client: bool) -> None:
+        self._ice = _IceForDtls(ice)
+        super().__init__(cast(RTCIceTransport, self._ice), [certificate])
         self._set_role("client" if client else "server")
-        self._connection = connection
         self.receiver: PacketReceiver | None = None
         self._resend: asyncio.TimerHandle | None = None
         self.srtp_keys: SrtpKeys | None = None
@@ -263,9 +307,8 @@ class DtlsTransport(RTCDtlsTransport):
 
     def send_rtcp(self, packet: bytes) -> None:
         """Encrypt and send a compound RTCP packet; dropped while not connected."""
-        route = self._connection.route
-        if self._tx_srtp is not None and route is not None and self.state == "connected":
-            self._connection.shared_port.send(self._tx_srtp.protect_rtcp(packet), route)
+        if self._tx_srtp is not None and self.state == "connected":
+            self._ice.ice.send(self._tx_srtp.protect_rtcp(packet))
 
     async def _send_rtp(self, data: bytes) -> None:
         """aiortc's way out for RTP and RTCP. RTP under these keys is the fan-out's alone (nonces, see srtp.py)."""
@@ -301,9 +344,9 @@ class DtlsTransport(RTCDtlsTransport):
 
     def _schedule_resend(self, left: int) -> None:
         def resend() -> None:
-            flight, route = self._connection.unanswered, self._connection.route
-            if flight is not None and route is not None and not self._connection.heard:
-                self._connection.shared_port.send(flight, route)
+            flight, ice = self._ice.unanswered, self._ice.ice
+            if flight is not None and not ice.heard:
+                ice.send(flight)
                 self._schedule_resend(left - 1)
 
         if left > 0:

@@ -14,6 +14,8 @@ SocketAddress = tuple[str, int]
 MAX_DATAGRAM_BYTES = 1500
 """Bigger ones are nobody's: WebRTC keeps below the path MTU, and libsrtp refuses them."""
 MAX_ROUTES_PER_PEER = 32
+MAX_INHERITED_ROUTES = 8
+"""Enough for what is still on its way; the new generation has room for its own."""
 
 
 class Route(NamedTuple):
@@ -51,7 +53,8 @@ class Demultiplexer:
     def __init__(self) -> None:
         self._by_ufrag: dict[str, Endpoint] = {}
         self._by_route: dict[Route, Endpoint] = {}
-        self._routes: dict[str, set[Route]] = {}
+        self._routes: dict[str, dict[Route, None]] = {}
+        """Those of each peer, in the order in which it was heard on them."""
         self._by_transaction: dict[bytes, Endpoint] = {}
         self.dropped = 0
 
@@ -60,7 +63,7 @@ class Demultiplexer:
         if endpoint.ice_ufrag in self._by_ufrag:
             raise ValueError("two peers with the same ICE user name fragment")
         self._by_ufrag[endpoint.ice_ufrag] = endpoint
-        self._routes[endpoint.ice_ufrag] = set()
+        self._routes[endpoint.ice_ufrag] = {}
 
     def unregister(self, endpoint: Endpoint) -> None:
         """Forget an endpoint with all that is bound to it; does nothing if it is not known."""
@@ -71,6 +74,14 @@ class Demultiplexer:
             del self._by_route[route]
         for transaction in [key for key, value in self._by_transaction.items() if value is endpoint]:
             del self._by_transaction[transaction]
+
+    def inherit(self, old: Endpoint, new: Endpoint) -> None:
+        """What is bound to `old`, lately, is bound to `new` from now on: another generation of the same peer."""
+        routes = self._routes.get(old.ice_ufrag, {})
+        for route in list(routes)[-MAX_INHERITED_ROUTES:]:
+            del routes[route]
+            self._by_route[route] = new
+            self._routes[new.ice_ufrag][route] = None
 
     def expect(self, transaction_id: bytes, endpoint: Endpoint) -> None:
         """A response with this id, from wherever, is the endpoint's (it checks integrity and source itself)."""
@@ -122,14 +133,16 @@ class Demultiplexer:
         return endpoint if self._bind(ufrag, endpoint, route) else None
 
     def _bind(self, ufrag: str, endpoint: Endpoint, route: Route) -> bool:
+        routes = self._routes[ufrag]
         before = self._by_route.get(route)
         if before is endpoint:
+            routes[route] = routes.pop(route)
             return True
-        if len(self._routes[ufrag]) >= MAX_ROUTES_PER_PEER:
+        if len(routes) >= MAX_ROUTES_PER_PEER:
             return False
         # The client that was there before has gone: this one has proved that it is there now.
         if before is not None:
-            self._routes[before.ice_ufrag].discard(route)
+            self._routes[before.ice_ufrag].pop(route, None)
         self._by_route[route] = endpoint
-        self._routes[ufrag].add(route)
+        routes[route] = None
         return True

@@ -8,24 +8,21 @@ once and for good: by `close`, by the client's goodbye, by lost consent (RFC 767
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
-from aiortc import RTCDataChannel, RTCIceParameters, RTCSctpCapabilities, RTCSctpTransport
+from aiortc import RTCDataChannel, RTCSctpCapabilities, RTCSctpTransport
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtp import AnyRtcpPacket, RtpPacket
 
+from genlock_core.clock import Clock
 from genlock_core.process.tasks import end_tasks
 from genlock_gateway.rtc.sdp.answer import DATA_CHANNEL_PORT, LocalTransport, setup_for
-from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES, RemoteCandidate
 from genlock_gateway.rtc.sdp.offer import Offer
-from genlock_gateway.rtc.transport.aiortc_private import (
-    DtlsTransport,
-    GatewayCertificate,
-    SharedPortConnection,
-    ice_transport,
-)
+from genlock_gateway.rtc.sdp.trickle import Asked, TrickleFragment
+from genlock_gateway.rtc.transport.aiortc_private import DtlsTransport, GatewayCertificate
 from genlock_gateway.rtc.transport.demultiplexer import Route
+from genlock_gateway.rtc.transport.ice import IceTransport
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
 from genlock_gateway.rtc.transport.udp_port import UdpPort
 
@@ -55,6 +52,7 @@ class PeerTransport:
         *,
         port: UdpPort,
         certificate: GatewayCertificate,
+        clock: Clock,
         connect_timeout_s: float,
     ) -> None:
         self.offer = offer
@@ -64,18 +62,16 @@ class PeerTransport:
         self._forget: Callable[[], None] | None = None
         self._connect_timeout_s = connect_timeout_s
         self._state: PeerState = "new"
-        self._connection = SharedPortConnection(port)
-        self._ice = ice_transport(self._connection)
-        self._dtls = DtlsTransport(
-            self._ice,
-            self._connection,
-            certificate,
-            client=setup_for(offer) == "active",
+        self._ice = IceTransport(
+            port,
+            offer.ice,
+            clock=clock,
+            on_lost=lambda: self._failed("ICE failed"),
         )
+        self._dtls = DtlsTransport(self._ice, certificate, client=setup_for(offer) == "active")
         self._dtls.know_extensions(offer.extensions)
         self._sctp: RTCSctpTransport | None = None
         self._channel: RTCDataChannel | None = None
-        self._checked = 0
         self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -86,7 +82,7 @@ class PeerTransport:
     @property
     def route(self) -> Route | None:
         """The way to the client; None before ICE is done and after it ended."""
-        return self._connection.route
+        return self._ice.route
 
     @property
     def srtp_keys(self) -> SrtpKeys:
@@ -95,12 +91,14 @@ class PeerTransport:
             raise RuntimeError("the transport is not connected")
         return self._dtls.srtp_keys
 
-    async def local(self) -> LocalTransport:
+    def open(self) -> LocalTransport:
         """Take a place on the shared port and say what the answer must say of it."""
-        await self._ice.iceGatherer.gather()
+        self._ice.open()
+        return self._local()
+
+    def _local(self) -> LocalTransport:
         return LocalTransport(
-            ice_ufrag=self._connection.local_username,
-            ice_password=self._connection.local_password,
+            ice=self._ice.local,
             fingerprint=self._certificate.sha256,
             setup=setup_for(self.offer),
             addresses=tuple(address.ip for address in self._port.addresses),
@@ -118,17 +116,28 @@ class PeerTransport:
         self._owner = owner
         self._forget = forget
         self._dtls.receiver = owner
-        for transport in (self._ice, self._dtls):
-            transport.on("statechange", self._transport_changed)
+        self._dtls.on("statechange", self._dtls_changed)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="rtc-connect")
 
-    async def add_candidates(self, candidates: Iterable[RemoteCandidate]) -> None:
-        """Check more of the client's addresses, up to `MAX_CANDIDATES` in all."""
-        for candidate in candidates:
-            if self._state == "closed" or self._checked >= MAX_CANDIDATES:
-                return
-            self._checked += 1
-            await self._connection.add_remote(candidate)
+    async def patch(self, fragment: TrickleFragment, *, of_any: bool) -> LocalTransport | None:
+        """Take what a fragment has: more addresses of the client, or an ICE restart.
+
+        Returns what the client has to know after a restart, None otherwise. `of_any`: it is for whatever generation
+        there is (`TrickleFragment.asks`). Raises OfferError, TooManyRestarts, and ConnectionError once closed; all of
+        them leave the transport as it is.
+        """
+        match fragment.asks(newest=self._ice.newest, past=self._ice.past, of_any=of_any):
+            case Asked.CANDIDATES:
+                await self._ice.add_candidates(fragment.candidates)
+                return None
+            case Asked.NOTHING:
+                return None
+            case Asked.THE_SAME_AGAIN:
+                await self._ice.add_candidates(fragment.candidates)
+                return self._local()
+            case Asked.RESTART:
+                await self._ice.restart(fragment.credentials, fragment.candidates)
+                return self._local()
 
     def send_rtcp(self, packet: bytes) -> None:
         self._dtls.send_rtcp(packet)
@@ -167,15 +176,18 @@ class PeerTransport:
                 await self._sctp.stop()
             await self._dtls.stop()
         finally:
-            await self._ice.stop()
+            await self._ice.close()
             if self._owner is not None and self._forget is not None:
                 self._forget()
                 self._owner.closed(reason)
 
-    def _transport_changed(self) -> None:
-        for name, state in (("ICE", self._ice.state), ("DTLS", self._dtls.state)):
-            if state in ("failed", "closed") and self._state != "closed":
-                self._begin_close(f"{name} {state}")
+    def _dtls_changed(self) -> None:
+        if self._dtls.state in ("failed", "closed"):
+            self._failed(f"DTLS {self._dtls.state}")
+
+    def _failed(self, reason: str) -> None:
+        if self._state != "closed":
+            self._begin_close(reason)
 
     async def _connect(self) -> None:
         try:
@@ -189,11 +201,7 @@ class PeerTransport:
 
     async def _handshakes(self) -> None:
         offer = self.offer
-        await self.add_candidates(offer.candidates)
-
-        await self._ice.start(RTCIceParameters(usernameFragment=offer.ice_ufrag, password=offer.ice_password))
-        if self._ice.state != "completed":
-            raise ConnectionError("ICE failed")
+        await self._ice.start(offer.candidates)
 
         prints = [RTCDtlsFingerprint(algorithm=item.algorithm, value=item.value) for item in offer.fingerprints]
         await self._dtls.start(RTCDtlsParameters(fingerprints=prints))

@@ -1,6 +1,6 @@
 """The endpoints' and session URLs' other methods: trickle ICE, goodbye, and the answers that players and browsers want.
 
-RFC 9725 sections 4.2 to 4.5. ICE restarts are not supported: 422, and the session lives on.
+RFC 9725 sections 4.2 to 4.5.
 """
 
 from typing import Final
@@ -8,13 +8,14 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from genlock_gateway.access.limits import MAX_SDP_BYTES, media_type, read_body, require_media_type
-from genlock_gateway.access.problems import Problem
+from genlock_gateway.access.problems import Problem, too_many
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.rtc.sdp.offer_error import OfferError
+from genlock_gateway.rtc.transport.ice import TooManyRestarts
 from genlock_gateway.sessions.audience import Kind, PeerResource
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.web.signalling.forward import forward
-from genlock_gateway.web.signalling.offers import ROLES, SDP, refused
+from genlock_gateway.web.signalling.offers import ROLES, SDP, new_etag, refused
 
 TRICKLE: Final = "application/trickle-ice-sdpfrag"
 KINDS: Final[tuple[Kind, ...]] = ("whip", "whep")
@@ -80,7 +81,7 @@ def _add_session(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
 
     @routes.patch(url, status_code=204, tags=[kind.upper()])
     async def trickle(request: Request, host: str, resource: str) -> Response:
-        """More candidates (section 4.3)."""
+        """More candidates: 204; or an ICE restart: 200 with the new credentials (section 4.3)."""
         gateway.limiter.admit(request)
         if host != gateway.name:
             return await forward(gateway, request, host)
@@ -88,14 +89,21 @@ def _add_session(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
         body = await read_body(request, limit=MAX_SDP_BYTES)
         if body or media_type(request):
             require_media_type(request, TRICKLE)
-        _check_tag(request, session)
+        of_any = _check_tag(request, session)
         try:
-            await gateway.media.add_candidates(session.peer, body.decode("utf-8"))
+            answer = await gateway.media.patch(session.peer, body.decode("utf-8"), of_any=of_any)
         except UnicodeDecodeError:
             raise Problem(400, "the fragment is not UTF-8 text") from None
         except OfferError as error:
             raise refused(error) from error
-        return Response(status_code=204)
+        except TooManyRestarts as error:
+            raise too_many(str(error), retry_after_s=error.retry_after_s) from error
+        except ConnectionError:
+            raise Problem(404, "there is no such session any more") from None
+        if answer is None:
+            return Response(status_code=204)
+        session.etag = new_etag()
+        return Response(answer, 200, media_type=TRICKLE, headers={"ETag": session.etag})
 
     @routes.delete(url, tags=[kind.upper()])
     async def end(request: Request, host: str, resource: str) -> Response:
@@ -120,11 +128,14 @@ async def find(
     return known
 
 
-def _check_tag(request: Request, resource: PeerResource) -> None:
-    """Clients that send no If-Match are let pass, as many do; a restart's `*` is answered like any other restart."""
+def _check_tag(request: Request, resource: PeerResource) -> bool:
+    """True for `If-Match: *`, as restarts have it (section 4.3.3), also in quotes, as some clients write it.
+
+    Clients that send no If-Match are let pass, as many do. Raises Problem (412).
+    """
     wanted = request.headers.get("if-match")
-    if wanted is None or wanted == resource.etag:
-        return
-    if wanted.strip('"') == "*":
-        raise Problem(422, "ICE restarts are not supported; make a new session")
-    raise Problem(412, "If-Match is not the session's ETag")
+    if wanted is not None and wanted.strip('"') == "*":
+        return True
+    if wanted is not None and wanted != resource.etag:
+        raise Problem(412, "If-Match is not the session's ETag")
+    return False

@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.media import Codec
-from genlock_gateway.rtc.sdp.answer import LocalTransport, SentStream, setup_for, write_answer
+from genlock_gateway.rtc.sdp.answer import LocalTransport, SentStream, setup_for, write_answer, write_fragment
+from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.sdp.offer import MAX_OFFER_CHARS, parse_offer
 from genlock_gateway.rtc.sdp.offer_error import OfferError
+from genlock_gateway.rtc.sdp.trickle import parse_fragment
 from genlock_gateway.rtc.sdp.video_format import best_format
 from tests.gateway.rtc.offers import offer
 
@@ -98,10 +100,10 @@ def test_only_the_tagged_section_of_a_bundle_need_carry_the_transport() -> None:
     head, video = offer().split("m=video")
     bare = "\r\n".join(line for line in video.split("\r\n") if not line.startswith(("a=ice", "a=setup", "a=fing")))
     read = parse_offer(head + "m=video" + bare, role="publisher")
-    assert read.ice_ufrag == "Ab1+"
+    assert read.ice.ufrag == "Ab1+"
 
 
-LOCAL = LocalTransport("ufrag", "p" * 32, "00:11", "passive", ("192.0.2.1", "192.0.2.2"), 8189)
+LOCAL = LocalTransport(IceCredentials("ufrag", "p" * 32), "00:11", "passive", ("192.0.2.1", "192.0.2.2"), 8189)
 
 
 def test_the_answer_to_a_publisher() -> None:
@@ -120,6 +122,15 @@ def test_the_answer_to_a_publisher() -> None:
     assert "a=sctp-port:5000" in data
     assert answer.startswith("v=0\r\n")
     assert "a=group:BUNDLE 0 1 2\r\n" in answer
+
+
+def test_the_answer_to_a_restart_has_the_new_end_of_the_transport_and_nothing_else() -> None:
+    lines = write_fragment(parse_offer(offer(), role="publisher"), LOCAL).split("\r\n")
+    assert lines[1:3] == ["m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0"], "the first of the bundle speaks for it"
+    assert {"a=ice-ufrag:ufrag", "a=ice-pwd:" + "p" * 32, "a=end-of-candidates"} <= set(lines)
+    read = parse_fragment("\r\n".join(lines))
+    assert [(one.ip, one.port) for one in read.candidates] == [("192.0.2.1", 8189), ("192.0.2.2", 8189)]
+    assert not [line for line in lines if line.startswith(("a=fingerprint", "a=setup", "a=rtpmap"))]
 
 
 def test_the_answer_to_a_viewer_has_one_stream_with_its_retransmissions() -> None:

@@ -5,10 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES
-from genlock_gateway.rtc.sdp.offer import parse_offer
+from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.sdp.offer_error import OfferError
-from genlock_gateway.rtc.sdp.trickle import parse_fragment
-from tests.gateway.rtc.offers import offer
+from genlock_gateway.rtc.sdp.trickle import Asked, TrickleFragment, parse_fragment
 
 FRAGMENT = """a=ice-ufrag:Ab1+
 a=ice-pwd:0123456789abcdefghijklmn
@@ -35,13 +34,66 @@ def test_an_empty_fragment_has_nothing_in_it() -> None:
     assert (fragment.candidates, fragment.ice_ufrag, fragment.ice_password) == ((), None, None)
 
 
+NEWEST = IceCredentials("Ab1+", "0123456789abcdefghijklmn")
+BEFORE = IceCredentials("Bb1+", "1123456789abcdefghijklmn")
+UFRAG = st.text("AB+/", min_size=4, max_size=5)
+PASSWORD = st.text("AB+/", min_size=22, max_size=22)
+CREDENTIALS = st.builds(IceCredentials, UFRAG, PASSWORD)
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "restarts"),
-    [("", "", False), ("Ab1+", "Other", True), ("a=ice-ufrag:Ab1+\n", "", False), ("01234", "98765", True)],
+    ("old", "new", "asked"),
+    [
+        ("", "", Asked.CANDIDATES),
+        ("Ab1+", "Other", Asked.RESTART),
+        ("01234", "98765", Asked.RESTART),
+        ("a=ice-ufrag:Ab1+\n", "", Asked.CANDIDATES),
+        ("Ab1+\na=ice-pwd:0", "Bb1+\na=ice-pwd:1", Asked.NOTHING),
+    ],
 )
-def test_other_credentials_are_a_restart(*, old: str, new: str, restarts: bool) -> None:
-    read = parse_offer(offer(), role="publisher")
-    assert parse_fragment(FRAGMENT.replace(old, new) if old else FRAGMENT).restarts(read) is restarts
+@pytest.mark.parametrize("of_any", [True, False])
+def test_other_credentials_are_a_restart_unless_they_were_the_clients_before(
+    *, old: str, new: str, asked: Asked, of_any: bool
+) -> None:
+    fragment = parse_fragment(FRAGMENT.replace(old, new) if old else FRAGMENT)
+    expected = Asked.THE_SAME_AGAIN if of_any and not old else asked
+    assert fragment.asks(newest=NEWEST, past=[BEFORE], of_any=of_any) is expected
+
+
+def test_before_the_first_restart_there_is_no_answer_to_repeat() -> None:
+    assert parse_fragment(FRAGMENT).asks(newest=NEWEST, past=[], of_any=True) is Asked.CANDIDATES
+
+
+@pytest.mark.parametrize("half", ["a=ice-ufrag:other", "a=ice-pwd:" + "z" * 22, "a=ice-ufrag:x\na=ice-pwd:" + "z" * 22])
+def test_half_a_restart_or_one_outside_the_grammar_is_malformed(half: str) -> None:
+    with pytest.raises(OfferError) as error:
+        parse_fragment(half).asks(newest=NEWEST, past=[BEFORE], of_any=True)
+    assert error.value.kind == "malformed"
+
+
+@given(
+    ufrag=st.none() | UFRAG,
+    password=st.none() | PASSWORD,
+    newest=CREDENTIALS,
+    past=st.lists(CREDENTIALS, max_size=4),
+    of_any=st.booleans(),
+)
+@settings(max_examples=300)
+def test_a_restart_is_asked_for_exactly_by_credentials_that_are_complete_and_new(
+    *, ufrag: str | None, password: str | None, newest: IceCredentials, past: list[IceCredentials], of_any: bool
+) -> None:
+    fragment = TrickleFragment(ufrag, password, ())
+    known = [newest, *past]
+    fits = [one for one in known if ufrag in (None, one.ufrag) and password in (None, one.password)]
+    try:
+        asked = fragment.asks(newest=newest, past=past, of_any=of_any)
+    except OfferError:
+        assert not fits and None in (ufrag, password)  # noqa: PT018 - one rule
+        return
+    assert (asked is Asked.RESTART) == (not fits)
+    assert (asked is Asked.NOTHING) == (bool(fits) and newest not in fits)
+    if asked is Asked.RESTART:
+        assert fragment.credentials not in known
 
 
 @pytest.mark.parametrize("text", ["hello", "a=candidate:1 1 udp x", "a=candidate:1 1 udp 1 h p typ host", "x" * 20000])

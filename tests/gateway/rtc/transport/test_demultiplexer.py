@@ -4,7 +4,12 @@ from aioice import stun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genlock_gateway.rtc.transport.demultiplexer import MAX_ROUTES_PER_PEER, Demultiplexer, Route
+from genlock_gateway.rtc.transport.demultiplexer import (
+    MAX_INHERITED_ROUTES,
+    MAX_ROUTES_PER_PEER,
+    Demultiplexer,
+    Route,
+)
 
 HERE = Route(0, ("192.0.2.1", 1000))
 THERE = Route(0, ("192.0.2.2", 2000))
@@ -111,3 +116,19 @@ def test_strangers_change_nothing(data: bytes, cut: int, kind: int) -> None:
     demultiplexer.datagram(header + data, HERE)
     assert len(demultiplexer._by_route) == (forged == genuine)
     assert (b.messages, b.data, len(demultiplexer._by_transaction)) == ([], [], 0)
+
+
+def test_what_was_bound_to_a_generation_is_bound_to_the_next_one_the_latest_first() -> None:
+    demultiplexer, a, b = two()
+    routes = [Route(number % 2, ("192.0.2.1", number)) for number in range(MAX_INHERITED_ROUTES + 2)]
+    for route in (*routes, routes[0]):
+        demultiplexer.datagram(request("aaaa", "a" * 22), route)
+    demultiplexer.datagram(request("bbbb", "b" * 22), THERE)
+    demultiplexer.inherit(a, b)
+    demultiplexer.unregister(a)
+    for route in routes:
+        demultiplexer.datagram(b"\x80data", route)
+    assert (len(a.data), len(b.data)) == (0, MAX_INHERITED_ROUTES)
+    assert routes[0] in demultiplexer._by_route, "it was heard last"
+    demultiplexer.unregister(b)
+    assert len(demultiplexer._by_route) == 0
