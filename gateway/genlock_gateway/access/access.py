@@ -9,7 +9,7 @@ a query or a cookie.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from starlette.requests import HTTPConnection
 
 from genlock_core.claims.record import SessionRecord
+from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import AccessDenied
 from genlock_core.spec.origins import is_among
 from genlock_core.spec.session import AccessMode, ResolvedSession
-from genlock_core.tokens import ALL_SESSIONS, Keyring, Role
+from genlock_core.tokens import ALL_SESSIONS, Grant, Keyring, Role, is_ours
 from genlock_gateway.access.problems import Problem, WrongToken
 
 PUBLISHER_HEADER: Final = "Genlock-Publisher"
@@ -49,10 +50,10 @@ class PlatformKey:
             raise ValueError(f"the JWT key is a {type(key).__name__}; Ed25519 (EdDSA) and RSA (RS256) are known")
         return cls(key, issuer, audience)
 
-    def verify(self, token: str, session: str, role: Role) -> Role:
-        """The role that the token grants, at least `role` on `session`. Raises AccessDenied."""
+    def verify(self, token: str, session: str, role: Role) -> Grant:
+        """What the token gives, at least `role` on `session`. Raises AccessDenied."""
         named, granted = self._read(token, session)
-        if named not in (session, ALL_SESSIONS) or not granted.implies(role):
+        if named not in (session, ALL_SESSIONS) or not granted.role.implies(role):
             raise AccessDenied(f"{session}: the token is not one for the role {role} on this session", missing=False)
         return granted
 
@@ -64,8 +65,8 @@ class PlatformKey:
             return False
         return True
 
-    def _read(self, token: str, session: str) -> tuple[str, Role]:
-        """The session and the role that a token names. Raises AccessDenied."""
+    def _read(self, token: str, session: str) -> tuple[str, Grant]:
+        """The session that a token names, and what it gives there. Raises AccessDenied."""
         if len(token) > MAX_JWT_CHARS:
             raise AccessDenied(f"{session}: the token is longer than {MAX_JWT_CHARS} characters", missing=False)
 
@@ -81,7 +82,7 @@ class PlatformKey:
                 leeway=CLOCK_SKEW_S,
                 options={"require": ["exp", "session", "role"], "verify_aud": self.audience is not None},
             )
-            return str(claims["session"]), Role(claims["role"])
+            return str(claims["session"]), Grant(Role(claims["role"]), int(claims["exp"]))
         except (jwt.InvalidTokenError, ValueError):
             raise AccessDenied(f"{session}: the token is not a valid one of this platform", missing=False) from None
 
@@ -92,9 +93,13 @@ class Access:
 
     keyring: Keyring
     platform: PlatformKey | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
-    def require(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> None:
-        """Let the request act as `role` on the session. Raises AccessDenied, WrongToken for a token that is refused."""
+    def require(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> Grant | None:
+        """Let the request act as `role` on the session: by what its token gives, or (None) as everybody may.
+
+        Raises AccessDenied, WrongToken for a token that is refused.
+        """
         token = bearer(request)
         mode = session.access.publish if role is Role.PUBLISH else session.access.view
         public = role is not Role.ADMIN and mode is AccessMode.PUBLIC
@@ -103,9 +108,9 @@ class Access:
         if token is None and public:
             if not welcome:
                 raise AccessDenied(f"{session.key}: a page of another site needs a token", missing=True)
-            return
+            return None
 
-        self._check(token, str(session.key), role, needed=not (public and welcome))
+        return self._check(token, str(session.key), role, needed=not (public and welcome))
 
     def allows(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> bool:
         """Whether `require` lets it pass."""
@@ -139,16 +144,35 @@ class Access:
         """Raises AccessDenied unless the request carries an admin token."""
         self._check(bearer(request), session, Role.ADMIN, needed=True)
 
-    def verify(self, token: str | None, session: str, role: Role) -> Role:
-        """The role that a token stands for. Raises AccessDenied."""
-        if token is not None and self.platform is not None and not token.startswith("gl1."):
-            return self.platform.verify(token, session, role)
-        return self.keyring.verify(token, session, role)
+    def viewer_token(
+        self, request: HTTPConnection, session: ResolvedSession, *, lifetime_s: float
+    ) -> tuple[str, int] | None:
+        """A token with which somebody else may view the session, and when it ends, in seconds since 1970.
 
-    def _check(self, token: str | None, session: str, role: Role, *, needed: bool) -> None:
+        It is for those who may publish and view, and never outlives the token that asks for it. None where everybody
+        may view: a token that ended would only be refused there. Raises AccessDenied, WrongToken.
+        """
+        grants = [self.require(request, session, role) for role in (Role.PUBLISH, Role.VIEW)]
+        if session.access.view is AccessMode.PUBLIC:
+            return None
+
+        ends = [grant.expires_s for grant in grants if grant is not None and grant.expires_s is not None]
+        expires_s = min([int(self._now_s() + lifetime_s), *ends])
+        return self.keyring.token(session.key, Role.VIEW, expires_s=expires_s), expires_s
+
+    def verify(self, token: str | None, session: str, role: Role) -> Grant:
+        """What a token gives. Raises AccessDenied."""
+        if token is not None and self.platform is not None and not is_ours(token):
+            return self.platform.verify(token, session, role)
+        return self.keyring.verify(token, session, role, now_s=self._now_s())
+
+    def _now_s(self) -> float:
+        return self.clock.wall_ms() / 1_000
+
+    def _check(self, token: str | None, session: str, role: Role, *, needed: bool) -> Grant:
         """`verify`, whose refusal of a token also says what to do. Raises AccessDenied, WrongToken."""
         try:
-            self.verify(token, session, role)
+            return self.verify(token, session, role)
         except AccessDenied as refused:
             if refused.missing:
                 raise

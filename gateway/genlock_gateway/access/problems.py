@@ -12,6 +12,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
@@ -81,6 +82,16 @@ def with_mistakes(status: int, detail: str, mistakes: tuple[FieldProblem, ...]) 
     """A request with mistakes in its fields: `errors: [{path, message}]`, every one of them."""
     errors = [{"path": mistake.path, "message": mistake.message} for mistake in mistakes]
     return Problem(status, detail, extra={"errors": errors})
+
+
+def mistaken(error: ValidationError, detail: str) -> Problem:
+    """A JSON body that is none (400), or that has mistakes in its fields (422)."""
+    found = error.errors(include_url=False, include_input=False)
+    mistakes = tuple(
+        FieldProblem(".".join(str(part) for part in mistake["loc"]) or "body", mistake["msg"]) for mistake in found
+    )
+    malformed = any(mistake["type"] == "json_invalid" for mistake in found)
+    return with_mistakes(400 if malformed else 422, detail, mistakes)
 
 
 def problem_of(error: Exception) -> Problem | None:

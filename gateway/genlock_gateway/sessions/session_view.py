@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from genlock_core.claims.record import SessionRecord
 from genlock_core.slo.report import StreamReport
+from genlock_core.spec.quantities import Duration
 from genlock_core.spec.session import MAX_PROMPT_CHARS, AccessSpec, Phase, QualityMode, Resolution, SourceSpec
 from genlock_core.stream_state.control import ControlChange
 
@@ -104,6 +105,22 @@ class Moved(_Shown):
 
     worker: str
     epoch: int
+
+
+class ViewerLinkRequest(_Shown):
+    """How long a link for a viewer is good; a day if nothing is said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lifetime: Annotated[int, Duration(at_least_ms=60_000, at_most_ms=30 * 24 * 3_600_000)] = 24 * 3_600_000
+
+
+class ViewerLink(_Shown):
+    """What to give somebody who shall watch. The token ends, and so does what the link opens from then on."""
+
+    path: str = Field(description="The watch page; the token stands after the #, which no server is sent.")
+    token: str | None = Field(description="For the role view on this session; null where everybody may watch.")
+    expires: AwareDatetime | None = Field(description="When the token ends; null where there is none.")
 
 
 class ProblemDocument(_Shown):

@@ -19,7 +19,7 @@ from genlock_core.spec.rules import changed, steps_mistake
 from genlock_core.spec.session import Phase, resolve
 from genlock_core.tokens import Role
 from genlock_gateway.access.limits import MAX_JSON_BYTES, read_body, require_media_type
-from genlock_gateway.access.problems import Problem, with_mistakes
+from genlock_gateway.access.problems import Problem, mistaken, with_mistakes
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
 from genlock_gateway.sessions.session_view import (
     ControlAccepted,
@@ -90,7 +90,7 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
         try:
             change = ControlRequest.model_validate_json(await read_body(request, limit=MAX_JSON_BYTES))
         except ValidationError as error:
-            raise _mistaken(error) from None
+            raise mistaken(error, "the change has mistakes") from None
         if mistake := steps_mistake(record.session.quality_mode, change.steps):
             raise with_mistakes(422, "the change has mistakes", (FieldProblem("steps", mistake),))
 
@@ -268,12 +268,3 @@ async def _end(gateway: Gateway, record: SessionRecord) -> None:
         else:
             ended = await gateway.claims.release(record.name, epoch=current.epoch, phase=Phase.ENDED, reason="Deleted")
         current = None if ended else await gateway.claims.record(record.name)
-
-
-def _mistaken(error: ValidationError) -> Problem:
-    mistakes = tuple(
-        FieldProblem(".".join(str(part) for part in mistake["loc"]) or "body", mistake["msg"])
-        for mistake in error.errors(include_url=False, include_input=False)
-    )
-    malformed = any(mistake["type"] == "json_invalid" for mistake in error.errors(include_url=False))
-    return with_mistakes(400 if malformed else 422, "the change has mistakes", mistakes)

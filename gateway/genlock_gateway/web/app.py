@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from genlock_gateway.access.access import PUBLISHER_HEADER
 from genlock_gateway.access.problems import answer_problems
 from genlock_gateway.gateway import Gateway
-from genlock_gateway.web import api, health, pages, preview
+from genlock_gateway.web import api, health, pages, preview, viewer_links
 from genlock_gateway.web.methods import Methods
 from genlock_gateway.web.signalling import events, session_urls, whep, whip
 
@@ -59,6 +59,7 @@ def routers(gateway: Gateway) -> tuple[APIRouter, ...]:
         session_urls.router(gateway),
         api.router(gateway),
         preview.router(gateway),
+        viewer_links.router(gateway),
         health.router(gateway),
         pages.router(gateway),
     )

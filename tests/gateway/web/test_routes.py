@@ -58,7 +58,7 @@ async def test_a_wrong_token_is_refused_on_every_route_that_takes_one(installati
                     assert answer.json()["reason"] == "wrong-token", f"{method} {url}"
                     assert token not in answer.text
 
-    assert len(walked) >= 11, "there are routes that take tokens"
+    assert len(walked) >= 12, "there are routes that take tokens"
     assert {peer.client.connection.connectionState for peer in peers.values()} == {"connected"}
 
 
