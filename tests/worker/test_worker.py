@@ -427,7 +427,7 @@ async def test_a_file_that_plays_once_ends_its_session(redis_url: str, gateway: 
         claim = await home.claims.claim(SESSION)
         viewer = await gateway.open(worker.address, SESSION, claim.epoch)
         await until(lambda: viewer.closed is not None, "the session's end")
-        assert len(viewer.media) == 17, "a chunk of 5 and three of 4; the last frame fills none"
+        assert len(viewer.media) == 21, "a chunk of 5 and four of 4, the last of which repeats the last picture"
         await until(lambda: not worker.agent.sessions, "the worker to let it go")
         async with asyncio.timeout(5):
             while await home.phase() != "Ended":
@@ -511,3 +511,66 @@ def write_clip(path: Path, *, frames: int) -> None:
             picture = av.VideoFrame.from_ndarray(draw(index, width=128, height=96), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
+
+
+async def test_the_last_picture_of_a_source_that_stands_still_is_shown_and_then_the_engine_idles(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    worker = await home.start_worker("w0")
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(claim.address, SESSION, claim.epoch, publisher=True)
+    begun = publisher.index
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: len(viewer.media) > 12, "frames")
+    await publisher.stop()
+    last_us = round((publisher.index - 1) * 1_000_000 / publisher.rate)
+
+    await until(lambda: viewer.media[-1].replay, "the last picture once more")
+    shown = [media.unit.capture_us for media in viewer.media]
+    assert last_us in shown
+    after = shown[shown.index(last_us) :]
+    assert after == [last_us + again for again in range(len(after))], "what follows it is the same picture"
+    assert len(after) <= 1 + 3 + 1, "it completes its chunk, and goes out once more"
+    assert [media.replay for media in viewer.media[-len(after) :]] == [False] * (len(after) - 1) + [True]
+
+    chunks = worker.agent.sessions[SESSION].figures.chunk
+    await until(lambda: viewer.reports and viewer.reports[-1].output_fps == 0, "a report of the rest")
+    assert worker.agent.sessions[SESSION].figures.chunk == chunks
+    assert len(viewer.media) == len(shown)
+    taken_in = worker.registry.get_sample_value("genlock_worker_frames_in_total", {"session": SESSION})
+    assert taken_in == publisher.index - begun, "repeated pictures are nobody's frames"
+
+    # A single picture later: it is shown as well, and nothing of the time between is made up for.
+    publisher.index += 160
+    publisher.send_one()
+    await until(lambda: viewer.media[-1].replay and len(viewer.media) > len(shown), "the next slide")
+    slide_us = round((publisher.index - 1) * 1_000_000 / publisher.rate)
+    assert [media.unit.capture_us for media in viewer.media[len(shown) :]] == [slide_us + k for k in range(5)]
+
+
+async def test_a_slide_that_came_during_the_pause_is_shown_after_it(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    await home.start_worker("w0")
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(claim.address, SESSION, claim.epoch, publisher=True)
+    publisher.aim(gateway.link_of(viewer), viewer.channel)
+    await until(lambda: len(viewer.media) > 8, "frames")
+
+    control = ControlStream(home.store)
+    await control.append(SESSION, client="c", number=1, change=ControlChange(paused=True))
+    gateway.link_of(viewer).nudge_control(viewer.channel)
+    await until(lambda: viewer.reports and viewer.reports[-1].paused, "the pause")
+    await publisher.stop()
+    publisher.index += 160
+    publisher.send_one()
+    slide_us = round((publisher.index - 1) * 1_000_000 / publisher.rate)
+    await until(lambda: viewer.reports[-1].output_fps == 0, "nothing goes out")
+    assert viewer.media[-1].unit.capture_us < slide_us
+
+    await control.append(SESSION, client="c", number=2, change=ControlChange(paused=False))
+    gateway.link_of(viewer).nudge_control(viewer.channel)
+    await until(lambda: viewer.media[-1].replay, "the last picture once more")
+    assert [media.unit.capture_us for media in viewer.media[-5:]] == [slide_us + k for k in range(5)]

@@ -200,6 +200,7 @@ class SessionOutput:
                 media.stages,
                 arrived_us=arrived_us,
                 own_run=None if publisher is None else publisher.run,
+                at_rest=media.replay,
             )
         if self.shown_epoch > before:
             self._owner.live(channel.epoch)

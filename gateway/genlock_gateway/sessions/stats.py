@@ -86,17 +86,30 @@ class SessionStats:
         self._cause = cause
         self._recovering = True
 
-    def shown(self, position: SourcePosition, stages: StageTimes, *, arrived_us: int, own_run: int | None) -> None:
+    def shown(
+        self,
+        position: SourcePosition,
+        stages: StageTimes,
+        *,
+        arrived_us: int,
+        own_run: int | None,
+        at_rest: bool = False,
+    ) -> None:
         """A generated frame of that place in the source was handed to the viewers; it had arrived at `arrived_us`.
 
-        `own_run` is the publication at this gateway: only its capture times are on this gateway's clock.
+        `own_run` is the publication at this gateway: only its capture times are on this gateway's clock. `at_rest`: it
+        is the last picture of a source that stands still, once more.
         """
         now_s = self._clock.monotonic()
         now_us = self.now_us()
         self._metrics.frames_out.labels(session=self._session).inc()
         self._count_freeze(now_s)
+        if at_rest:
+            self._freezes.rest()
 
-        total_us = now_us - position.capture_us if position.run == own_run else None
+        # A picture that the worker repeated is as old as it may be: that says nothing of how long one takes.
+        is_repeated = at_rest or (stages.get(Stage.CHUNKED) is not None and stages.get(Stage.RECEIVED) is None)
+        total_us = now_us - position.capture_us if position.run == own_run and not is_repeated else None
         if total_us is not None and total_us >= 0:
             self._latency_ms.add(total_us / 1000)
             self._metrics.frame_latency.observe(total_us / 1e6)

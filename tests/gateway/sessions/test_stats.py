@@ -104,6 +104,32 @@ def test_a_pause_on_purpose_is_no_freeze() -> None:
     assert stream.stats.report(viewers=1, worker="w0", epoch=7).freezes == 0
 
 
+def test_a_source_that_stands_still_is_no_freeze_and_its_last_picture_has_no_latency() -> None:
+    stream = Stream()
+    stream.show(10)
+    position = SourcePosition(1, stream.stats.now_us() - 400_000)
+    repeated = StageTimes.of({Stage.CHUNKED: 0, Stage.SENT: 1_000})
+    for stages, at_rest in ((repeated, False), (StageTimes(), True)):
+        stream.clock.advance(FRAME_S)
+        stream.stats.shown(position, stages, arrived_us=stream.stats.now_us(), own_run=1, at_rest=at_rest)
+    stream.clock.advance(30)
+    stream.show(2)
+    report = stream.stats.report(viewers=1, worker="w0", epoch=7)
+    assert report.freezes == 0
+    assert report.latency_ms is not None
+    assert report.latency_ms.p99 == 400.0
+
+
+def test_the_last_picture_once_more_for_a_new_viewer_hides_no_freeze() -> None:
+    stream = Stream()
+    stream.show(10)
+    position = SourcePosition(1, stream.stats.now_us())
+    stream.stats.shown(position, StageTimes(), arrived_us=stream.stats.now_us(), own_run=1)
+    stream.clock.advance(30)
+    stream.show(2)
+    assert stream.stats.report(viewers=1, worker="w0", epoch=7).freezes == 1
+
+
 def test_latency_is_measured_only_on_ones_own_clock() -> None:
     stream = Stream()
     stream.show(5, own_run=None, latency_s=-1_000.0)

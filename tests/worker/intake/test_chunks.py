@@ -1,70 +1,22 @@
-"""Frame rates are matched evenly by capture time, chunks are 5 then 4, and the newest frames win."""
+"""Chunks are 5 frames then 4, the newest frames win, and a source that stands still leaves nothing behind."""
 
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.media import SourcePosition
-from genlock_worker.intake.chunks import ChunkFormer, FrameRateConverter, InputChunk, SourceFrame, join
+from genlock_worker.intake.chunks import ChunkFormer, InputChunk, SourceFrame, join
+
+MOST_AHEAD = 24
+"""How many frames more than its rate a session is given at most when late pictures come all at once."""
 
 
 def frame(capture_us: int, run: int = 1, received_s: float = 0.0) -> SourceFrame:
     return SourceFrame(SourcePosition(run, capture_us), np.zeros((2, 2, 3), np.uint8), received_s)
-
-
-def ticks(converter: FrameRateConverter, captures_us: list[int], run: int = 1) -> list[int]:
-    return [p.capture_us for us in captures_us for p in converter.ticks(SourcePosition(run, us))]
-
-
-def test_thirty_frames_per_second_become_sixteen_evenly() -> None:
-    captures = [round(i * 1e6 / 30) for i in range(300)]
-    used = ticks(FrameRateConverter(16), captures)
-    assert abs(len(used) - 160) <= 1
-    steps = {captures.index(b) - captures.index(a) for a, b in pairwise(used)}
-    assert steps <= {1, 2}
-
-
-def test_a_slow_source_is_repeated_with_positions_of_its_own() -> None:
-    used = ticks(FrameRateConverter(16), [i * 125_000 for i in range(9)])
-    assert len(used) == 17
-    assert used == sorted(set(used))
-    assert set(range(0, 1_000_001, 125_000)) <= set(used)
-
-
-@given(
-    rate=st.integers(1, 60),
-    jitter=st.lists(st.floats(-0.4, 0.4), min_size=30, max_size=90),
-)
-def test_a_source_of_the_same_rate_passes_whole_under_jitter(rate: int, jitter: list[float]) -> None:
-    captures = [round((i + (shift if i else 0)) * 1e6 / rate) for i, shift in enumerate(jitter)]
-    converter = FrameRateConverter(rate)
-    assert ticks(converter, captures) == captures
-    assert converter.thinned == 0
-
-
-@given(
-    rate=st.integers(5, 60),
-    gaps=st.lists(st.integers(-50_000, 3_000_000), min_size=1, max_size=60),
-)
-def test_whatever_comes_positions_grow_and_no_gap_is_filled_with_a_burst(rate: int, gaps: list[int]) -> None:
-    converter, now = FrameRateConverter(rate), 10_000_000
-    last = -1
-    for gap in gaps:
-        now = max(0, now + gap)
-        served = [p.capture_us for p in converter.ticks(SourcePosition(1, now))]
-        assert len(served) <= 10
-        assert served == sorted(served)
-        assert all(us > last and us <= now for us in served)
-        last = max([last, *served])
-
-
-def test_a_later_publication_starts_anew_and_an_older_one_is_ignored() -> None:
-    converter = FrameRateConverter(16)
-    assert ticks(converter, [5_000_000], run=7) == [5_000_000]
-    assert ticks(converter, [0], run=8) == [0]
-    assert ticks(converter, [6_000_000], run=7) == []
 
 
 def test_chunks_have_five_frames_and_then_four() -> None:
@@ -120,3 +72,180 @@ def test_a_gap_is_filled_with_the_picture_before_it() -> None:
     assert pixels is not None
     assert [int(picture[0, 0, 0]) for picture in pixels] == [10, 10, 10, 10, 20]
     assert [one.position.capture_us for one in chunk.frames] == [0, 100_000, 200_000, 300_000, 400_000]
+
+
+# -- a source that stands still ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Played:
+    """A source of numbered pictures that was played to a former in real time, and what became of it."""
+
+    rate: int
+    former: ChunkFormer = field(init=False)
+    sent: list[tuple[float, SourcePosition]] = field(default_factory=list)
+    """When each picture was there, and where it stands."""
+    chunks: list[tuple[float, InputChunk]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.former = ChunkFormer(frame_rate=self.rate)
+
+    def bring(self, at_s: float, capture_us: int) -> None:
+        """The next picture comes."""
+        self.pass_time(at_s)
+        number = np.full((1, 1, 3), len(self.sent) % 256, np.uint8)
+        position = SourcePosition(1, capture_us)
+        self.sent.append((at_s, position))
+        self.chunks += [(at_s, chunk) for chunk in self.former.add(SourceFrame(position, number, at_s))]
+
+    def pass_time(self, until_s: float) -> None:
+        while (rests_at_s := self.former.rests_at_s) is not None and rests_at_s < until_s:
+            self.chunks += [(rests_at_s, chunk) for chunk in self.former.rest(rests_at_s)]
+
+    @property
+    def frames(self) -> list[SourceFrame]:
+        return [frame for _, chunk in self.chunks for frame in chunk.frames]
+
+    @property
+    def numbers(self) -> list[int]:
+        return [number_of(frame) for frame in self.frames]
+
+
+def number_of(frame: SourceFrame) -> int:
+    assert frame.picture is not None
+    return int(frame.picture[0, 0, 0])
+
+
+def test_the_last_picture_completes_the_open_chunk_once_the_source_is_silent() -> None:
+    played = Played(16)
+    for index in range(7):
+        played.bring(10 + index / 16, index * 62_500)
+    assert played.former.rests_at_s == pytest.approx(10 + 6 / 16 + 2 / 16)
+    played.pass_time(20.0)
+    assert played.numbers == [0, 1, 2, 3, 4, 5, 6, 6, 6]
+    (at_s, last) = played.chunks[-1]
+    assert last.complete_s == at_s == pytest.approx(10 + 8 / 16)
+    assert [frame.repeated for frame in last.frames] == [False, False, True, True]
+    assert [frame.position.capture_us for frame in last.frames] == [312_500, 375_000, 375_001, 375_002]
+
+
+def test_a_source_at_rest_makes_nothing_more_until_it_moves() -> None:
+    played = Played(16)
+    for index in range(7):
+        played.bring(10 + index / 16, index * 62_500)
+    played.pass_time(1_000.0)
+    assert played.former.rests_at_s is None
+    assert played.former.rest(1_000.0) == []
+    played.bring(2_000.0, 1_990_000_000)
+    played.pass_time(3_000.0)
+    assert played.numbers[-4:] == [7] * 4, "it begins with the new picture, not with the old one"
+
+
+def test_a_picture_for_which_there_was_no_tick_is_shown_all_the_same() -> None:
+    played = Played(16)
+    for index in range(9):
+        played.bring(10 + index / 32, index * 31_250)
+    assert played.numbers == [0, 1, 3, 5, 7]
+    played.pass_time(20.0)
+    assert played.numbers[5:] == [8] * 4
+
+
+def test_a_picture_that_was_late_is_neither_old_nor_out_of_order() -> None:
+    played = Played(16)
+    for index in range(6):
+        played.bring(10 + index / 16, index * 62_500)
+    played.bring(10.9, 6 * 62_500)
+    played.pass_time(20.0)
+    assert played.numbers == [0, 1, 2, 3, 4, 5, 5, 5, 5, 6, 6, 6, 6]
+    assert played.frames[9].position == SourcePosition(1, 6 * 62_500)
+
+
+def test_a_source_that_is_slow_at_a_steady_pace_is_not_silent_between_its_pictures() -> None:
+    played = Played(16)
+    for index in range(40):
+        played.bring(10 + index / 8 + (index % 3) * 0.01, index * 125_000)
+    after_the_first = played.frames[5:]
+    assert len(after_the_first) >= 70
+    assert not any(frame.repeated for frame in after_the_first), "its pace is known from the second picture on"
+
+
+@pytest.mark.parametrize("fps", [1, 2, 3, 4])
+def test_each_picture_of_a_screen_share_is_in_a_chunk_two_periods_after_it_came(fps: int) -> None:
+    played = Played(16)
+    for index in range(10 * fps):
+        played.bring(10 + index / fps, round(index * 1e6 / fps))
+    played.pass_time(100.0)
+    chunks = {number_of(chunk.frames[0]): at_s for at_s, chunk in played.chunks}
+    assert [chunks[index] - at_s for index, (at_s, _) in enumerate(played.sent)] == pytest.approx([0.125] * 10 * fps)
+
+
+def test_five_pictures_a_second_are_all_seen_within_six_periods() -> None:
+    played = Played(16)
+    for index in range(100):
+        played.bring(10 + index / 5, index * 200_000)
+    played.pass_time(100.0)
+    seen: dict[int, float] = {}
+    for at_s, chunk in played.chunks:
+        for place, frame in enumerate(chunk.frames):
+            seen.setdefault(number_of(frame), at_s + place / 16)
+    assert max(seen[index] - at_s for index, (at_s, _) in enumerate(played.sent)) < 6 / 16
+
+
+def test_what_was_open_when_the_pause_began_is_not_shown() -> None:
+    played = Played(16)
+    for index in range(7):
+        played.bring(10 + index / 16, index * 62_500)
+    played.former.pause()
+    played.pass_time(20.0)
+    assert played.numbers == [0, 1, 2, 3, 4]
+    played.bring(20.0, 10_000_000)
+    played.pass_time(30.0)
+    assert played.numbers[5:] == [7] * 4
+
+
+@given(
+    rate=st.sampled_from([8, 16, 24, 30, 60]),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from([0.2, 0.5, 1.0, 1.6, 2.1, 3.2, 5.0, 9.0, 100.0]), st.floats(0, 6), st.floats(-0.1, 0.1)
+        ),
+        min_size=1,
+        max_size=120,
+    ),
+)
+def test_whatever_comes_the_last_picture_is_shown_and_ticks_do_not_run_away(
+    rate: int, steps: list[tuple[float, float, float]]
+) -> None:
+    """Each step: how many periods later the next picture is captured, how many later than that it comes, and jitter."""
+    played = Played(rate)
+    captured_s, there_s = 100.0, 0.0
+    for gap, delay, jitter in steps:
+        captured_s += gap * (1 + jitter) / rate
+        there_s = max(there_s, captured_s + delay / rate)
+        played.bring(there_s, round(captured_s * 1e6))
+    played.pass_time(there_s + 1_000.0)
+
+    # The newest picture is the last one that is shown, soon after it came.
+    assert played.numbers[-1] == number_of_last(played)
+    at_s, _ = played.chunks[-1]
+    assert at_s <= there_s + 10 / rate
+    assert played.former.rests_at_s is None
+
+    # Places in the source grow, and a repeat stands before whatever came after it.
+    positions = [frame.position for frame in played.frames]
+    assert positions == sorted(set(positions))
+    real = {position for _, position in played.sent}
+    for frame, following in pairwise(played.frames):
+        if following.repeated:
+            assert following.position.capture_us - frame.position.capture_us == 1
+            assert not any(frame.position < position <= following.position for position in real)
+
+    # In any stretch of time no more is made than the session's rate, and what a burst of pictures fills up.
+    for index, (since_s, _) in enumerate(played.chunks):
+        stretch = played.chunks[index:]
+        made = sum(len(chunk.frames) for _, chunk in stretch)
+        assert made <= (stretch[-1][0] - since_s) * rate + MOST_AHEAD
+
+
+def number_of_last(played: Played) -> int:
+    return (len(played.sent) - 1) % 256

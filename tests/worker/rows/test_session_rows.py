@@ -115,12 +115,20 @@ def test_a_newer_chunk_takes_the_place_of_one_that_waits() -> None:
     assert one.loss > 0
 
 
-def test_the_first_chunk_is_made_whole_from_what_follows() -> None:
+def test_the_first_chunk_of_a_fresh_start_waits_for_no_picture_that_may_never_come() -> None:
     one = session()
     assert one.offer(chunk(4)) == 0
-    assert rows(one) == []
+    source = one.begin().source
+    assert source is not None
+    assert [frame.position.capture_us for frame in source.frames] == [-1, 0, 1, 2, 3]
+
+
+def test_a_picture_that_came_once_more_is_no_loss() -> None:
+    one = session()
+    one.offer(chunk(4))
     assert one.offer(chunk(4, 10)) == 3
-    assert rows(one) == [(0, 0)]
+    assert one.waiting is not None
+    assert [frame.position.capture_us for frame in one.waiting.frames] == [3, 10, 11, 12, 13]
 
 
 def test_a_burst_of_input_is_dropped_and_nobodys_loss() -> None:

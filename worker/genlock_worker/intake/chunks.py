@@ -2,9 +2,11 @@
 
 Sits between the decoder and the engine loop. Nothing here waits and nothing queues: a source that is faster than the
 session is thinned out by capture time, a chunk that was not taken before the next one is complete is superseded.
+
+A source that stands still leaves nothing behind. Once it is silent (`ChunkFormer.rests_at_s`) its newest picture
+completes the open chunk, and nothing more is made of it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,14 +15,20 @@ from numpy.typing import NDArray
 from genlock_core.media import SourcePosition
 from genlock_core.slo.stages import StageTimes
 from genlock_worker.engines.contract import Frames, chunk_frames
+from genlock_worker.intake.frame_rate import FrameRateConverter
 
 NO_STAGES = StageTimes()
 
 Picture = NDArray[np.uint8]
 """One RGB picture, shape (height, width, 3)."""
 
-MAX_GAP_PERIODS = 8
-"""A source that was silent for longer than this many frame periods starts anew, instead of being filled up."""
+SILENT_PERIODS = 2
+"""A source is silent after so many frame periods of the session without a picture ..."""
+CRAWL_PERIODS = 3
+"""... or, where it brings one in at most so many periods, once it is a period late."""
+LEAD_PERIODS = 2
+"""The chunk of a source at rest is complete no sooner than so many periods before its first tick: ticks never run away
+from time, however often such a source brings a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,13 @@ class SourceFrame:
     """When its picture was there; 0 where nothing was decoded."""
     stages: StageTimes = NO_STAGES
     """What the publisher's gateway wrote down of it."""
+    repeated: bool = False
+    """The picture before it once more, as the source is silent. Nobody sent it, so nobody has lost it."""
+
+    @property
+    def there_s(self) -> float:
+        """When it could be used (monotonic seconds)."""
+        return self.decoded_s or self.received_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,86 +69,65 @@ class InputChunk:
         pictures = [frame.picture for frame in self.frames if frame.picture is not None]
         return np.stack(pictures) if pictures else None
 
+    def filled(self, size: int) -> "InputChunk":
+        """With at least `size` frames: where some are missing, its first picture comes more often, and sooner."""
+        first = replace(self.frames[0], repeated=True)
+        run, first_us = first.position.run, first.position.capture_us
+        missing = range(size - len(self.frames), 0, -1)
+        again = [replace(first, position=SourcePosition(run, first_us - before_us)) for before_us in missing]
+        return replace(self, frames=(*again, *self.frames))
+
+    def newest(self, size: int) -> "tuple[InputChunk, int]":
+        """Its last `size` frames, and how many frames of the source went; it may have fewer than `size`."""
+        lost = sum(not frame.repeated for frame in self.frames[:-size])
+        return replace(self, frames=self.frames[-size:]), lost
+
 
 def join(older: InputChunk, newer: InputChunk, *, size: int) -> tuple[InputChunk, int]:
     """What stays of two successive chunks when the engine takes one of `size` frames: the newest; and what was lost.
 
     The first chunk needs more frames than the later ones, so one that replaces it borrows the older one's last frames.
     """
-    frames = older.frames + newer.frames
-    return InputChunk(frames[-size:], newer.complete_s), max(0, len(frames) - size)
-
-
-class FrameRateConverter:
-    """Picks and repeats frames so that they come evenly at the session's frame rate, judged by capture time alone.
-
-    The session's ticks start with a run's first frame. A frame serves every tick up to half a period after it, so a
-    source of the same rate passes unchanged under jitter of up to half a period. `thinned` counts the frames that no
-    tick needed.
-    """
-
-    def __init__(self, frame_rate: int) -> None:
-        self._period_us = 1_000_000 / frame_rate
-        self._run = -1
-        self._next_tick_us = 0.0
-        self._last_us = 0
-        self.thinned = 0
-
-    def ticks(self, position: SourcePosition) -> Iterator[SourcePosition]:
-        """The ticks that a frame of this time serves: none, itself, or itself and those missing before it."""
-        gap = position.capture_us - self._last_us
-        if position.run != self._run or gap > MAX_GAP_PERIODS * self._period_us:
-            if position.run < self._run:
-                return
-            self._run = position.run
-            self._next_tick_us = float(position.capture_us)
-            self._last_us = position.capture_us - 1
-        elif gap <= 0:
-            return
-
-        served = 0
-        while position.capture_us >= self._next_tick_us - self._period_us / 2:
-            self._next_tick_us += self._period_us
-            served += 1
-
-        self.thinned += served == 0
-        span = position.capture_us - self._last_us
-        for left in reversed(range(served)):
-            shown_us = max(
-                self._last_us + 1, round(position.capture_us - min(left * self._period_us, span * left / served))
-            )
-            yield SourcePosition(position.run, shown_us)
-
-        if served:
-            self._last_us = position.capture_us
+    return InputChunk(older.frames + newer.frames, newer.complete_s).newest(size)
 
 
 class ChunkFormer:
-    """Collects the frames of one session into chunks; `index` is the next chunk's place in the stream."""
+    """Collects the frames of one session into chunks; `index` is the next chunk's place in the stream.
+
+    It is told of each frame (`add`), and to `rest` at `rests_at_s` if no other frame came before.
+    """
 
     def __init__(self, *, frame_rate: int, index: int = 0) -> None:
+        self._period_s = 1 / frame_rate
         self._converter = FrameRateConverter(frame_rate)
         self._frames: list[SourceFrame] = []
         self._held: SourceFrame | None = None
         self._index = index
+        self._newest: SourceFrame | None = None
+        """The last frame of the source, in a chunk or not."""
+        self._is_placed = False
+        """Whether that one is in a chunk."""
+        self._is_silent = False
+        """Whether `rest` was called since that one came."""
+        self._interval_s = 0.0
+        """Between the capture times of the last two frames; 0 for the first one of a run."""
 
-    @property
-    def thinned(self) -> int:
-        """Frames that the source had more than the session's rate; they are not counted as lost."""
-        return self._converter.thinned
+    # -- frames -------------------------------------------------------------------------------------------------------
 
     def add(self, frame: SourceFrame) -> list[InputChunk]:
         """Take a frame in; gives the chunks that it completed (more than one only where the source is very slow)."""
         if self._held is not None and frame.position.run != self._held.position.run:
             self._frames.clear()
             self._held = None
-        chunks = []
-        for position in self._converter.ticks(frame.position):
-            self._frames.append(self._at(position, frame))
-            if len(self._frames) == chunk_frames(self._index):
-                chunks.append(InputChunk(tuple(self._frames), frame.decoded_s or frame.received_s))
-                self._frames.clear()
-                self._index += 1
+
+        chunks: list[InputChunk] = []
+        positions = self._converter.ticks(frame.position)
+        if not positions:
+            chunks += self._make_way(frame)
+        for position in positions:
+            chunks += self._append(self._at(position, frame), complete_s=frame.there_s)
+
+        self._note(frame, is_placed=bool(positions))
         return chunks
 
     def _at(self, position: SourcePosition, frame: SourceFrame) -> SourceFrame:
@@ -145,3 +139,84 @@ class ChunkFormer:
             self._held = frame
         picture = frame.picture if self._held is None else self._held.picture
         return replace(frame, position=position, picture=picture)
+
+    def _append(self, frame: SourceFrame, *, complete_s: float) -> list[InputChunk]:
+        """One more frame of the open chunk; the chunk, if it is complete now."""
+        self._frames.append(frame)
+        if len(self._frames) < chunk_frames(self._index):
+            return []
+        chunk = InputChunk(tuple(self._frames), complete_s)
+        self._frames.clear()
+        self._index += 1
+        return [chunk]
+
+    def _note(self, frame: SourceFrame, *, is_placed: bool) -> None:
+        """The source is not silent: it has just brought this frame."""
+        before = self._newest
+        if before is not None and frame.position <= before.position:
+            return
+
+        self._interval_s = 0.0
+        if before is not None and before.position.run == frame.position.run:
+            self._interval_s = (frame.position.capture_us - before.position.capture_us) / 1_000_000
+        self._newest = frame
+        self._is_placed = is_placed
+        self._is_silent = False
+
+    # -- a source at rest ---------------------------------------------------------------------------------------------
+
+    @property
+    def rests_at_s(self) -> float | None:
+        """When the source is silent unless another frame comes (monotonic seconds); None while nothing is due."""
+        if self._newest is None or self._is_silent:
+            return None
+
+        crawls = self._interval_s > CRAWL_PERIODS * self._period_s
+        pace_s = 0.0 if crawls else self._interval_s + self._period_s
+        lead_s = self._converter.until_next_tick_s(self._newest.position) - LEAD_PERIODS * self._period_s
+        return self._newest.there_s + max(SILENT_PERIODS * self._period_s, pace_s, lead_s)
+
+    def rest(self, now_s: float) -> list[InputChunk]:
+        """The source is silent: the open chunk is completed by its newest picture, if that is there to be shown.
+
+        A picture for which there was no tick yet begins a chunk of its own. The engine idles after this.
+        """
+        newest = self._newest
+        if newest is None or self._is_silent:
+            return []
+        self._is_silent = True
+        if self._is_placed and not self._frames:
+            return []
+
+        chunks: list[InputChunk] = []
+        if not self._is_placed:
+            chunks += self._place(newest, complete_s=now_s)
+        while self._frames:
+            position = self._converter.rest(newest.position)
+            again = SourceFrame(position, newest.picture, now_s, repeated=True)
+            chunks += self._append(again, complete_s=now_s)
+        return chunks
+
+    def pause(self) -> None:
+        """What is open is never shown, and nothing is due before the next frame."""
+        self._frames.clear()
+        self._is_silent = True
+
+    def _make_way(self, frame: SourceFrame) -> list[InputChunk]:
+        """There is no tick for this frame yet. One that waits for a tick as well begins a chunk now, ahead of time.
+
+        Otherwise no viewer would ever see it: the chunks of a source that crawls take longer than its pictures.
+        """
+        waits = self._newest
+        if waits is None or self._is_placed or not self._converter.is_resting:
+            return []
+        if not waits.position < frame.position or waits.position.run != frame.position.run:
+            return []
+        return self._place(waits, complete_s=frame.there_s)
+
+    def _place(self, frame: SourceFrame, *, complete_s: float) -> list[InputChunk]:
+        """Give the newest frame the next tick, whenever that is."""
+        self._is_placed = True
+        position = self._converter.rest(frame.position)
+        self._held = frame
+        return self._append(replace(frame, position=position), complete_s=complete_s)

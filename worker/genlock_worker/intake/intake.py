@@ -1,8 +1,9 @@
 """A session's way in: its source, the frames that are used of it, and the chunks that they become."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,12 +11,15 @@ from genlock_core.clock import Clock
 from genlock_core.media import Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import ResolvedSession, SourceType
-from genlock_worker.intake.chunks import ChunkFormer, InputChunk
+from genlock_worker.intake.chunks import NO_STAGES, ChunkFormer, InputChunk, SourceFrame
 from genlock_worker.intake.file import FileSource, find_media
 from genlock_worker.intake.pattern import TestPatternSource
 from genlock_worker.intake.prompt_only import PromptOnlySource
 from genlock_worker.intake.publisher import PublisherSource
 from genlock_worker.intake.source import Metronome, Source
+
+RESTING_SOURCES = (SourceType.WEBRTC, SourceType.FILE)
+"""Sources that may bring fewer pictures than a session shows. The others bring one for each tick."""
 
 
 def later(one: SourcePosition | None, other: SourcePosition | None) -> SourcePosition | None:
@@ -40,6 +44,8 @@ class IntakeMeter(Protocol):
 class Intake:
     """Turns one session's source into chunks and hands them to `offer`, which answers how many frames it dropped.
 
+    When the source is silent, and its last picture is on its way, `on_rest` is told where that stands in the source.
+
     Sources that the worker makes itself begin with the first link, so that a move never costs a picture of a file.
     """
 
@@ -53,19 +59,26 @@ class Intake:
         media_root: Path | None,
         ask_key_frame: Callable[[Codec], None],
         offer: Callable[[InputChunk], int],
+        on_rest: Callable[[SourcePosition], None],
         meter: IntakeMeter,
     ) -> None:
-        self.paused = False
-        """While True, what comes is decoded and not used."""
+        self._paused = False
+        self._kept: SourceFrame | None = None
+        """The last frame that came during the pause."""
         self._spec = spec
+        self._clock = clock
         self._executor = executor
         self._media_root = media_root
         self._metrics = metrics
         self._offer = offer
+        self._on_rest = on_rest
         self._meter = meter
         self._metronome = Metronome(clock)
         self._linked = asyncio.Event()
         self._former = ChunkFormer(frame_rate=spec.frame_rate)
+        self._heard = asyncio.Event()
+        """A frame was taken in."""
+        self._offered: SourcePosition | None = None
         self._after: SourcePosition | None = None
         self.publisher: PublisherSource | None = None
         """Takes the publisher's access units; None where the source is another one."""
@@ -79,6 +92,26 @@ class Intake:
                 metrics=metrics,
                 ask_key_frame=ask_key_frame,
             )
+
+    @property
+    def paused(self) -> bool:
+        """While True, what comes is decoded and not used."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        if paused == self._paused:
+            return
+        self._paused = paused
+        kept = self._kept
+        self._kept = None
+
+        # A source that stands still now may have brought its last picture during the pause.
+        if paused:
+            self._former.pause()
+        elif kept is not None:
+            now_s = self._clock.monotonic()
+            self._use(replace(kept, received_s=now_s, decoded_s=now_s, stages=NO_STAGES, repeated=True))
 
     def skip_until(self, after: SourcePosition | None) -> None:
         """Use nothing up to there: it was fed already, or viewers have seen it."""
@@ -99,12 +132,57 @@ class Intake:
         if self.publisher is None:
             await self._linked.wait()
         async for frame in self._source().frames():
-            if self.paused:
-                self._metrics.frames_dropped.labels(str(self._spec.key), "paused").inc()
-                continue
+            self._take(frame)
+
+        # The last pictures of a source that has ended are shown as well.
+        self._rest()
+
+    def _take(self, frame: SourceFrame) -> None:
+        if not self._paused:
             self._meter.taken_in(frame.received_s)
-            for chunk in self._former.add(frame):
-                self._meter.lost(self._offer(chunk), "late")
+            self._use(frame)
+            return
+
+        if self._kept is not None:
+            self._metrics.frames_dropped.labels(str(self._spec.key), "paused").inc()
+        self._kept = frame
+
+    def _use(self, frame: SourceFrame) -> None:
+        self._hand_in(self._former.add(frame))
+        self._heard.set()
+
+    def _hand_in(self, chunks: Sequence[InputChunk]) -> None:
+        for chunk in chunks:
+            self._offered = chunk.last
+            self._meter.lost(self._offer(chunk), "late")
+
+    # -- a source at rest ---------------------------------------------------------------------------------------------
+
+    async def rest_when_silent(self) -> None:
+        """Complete what is open whenever the source is silent. Runs beside `run`; ends at once for other sources."""
+        if self._spec.source.type not in RESTING_SOURCES:
+            return
+
+        while True:
+            at_s = self._former.rests_at_s
+            if at_s is None:
+                self._heard.clear()
+                await self._heard.wait()
+                continue
+
+            # Pictures that wait for the decoder are on their way: such a source is not silent.
+            left_s = at_s - self._clock.monotonic()
+            if left_s <= 0 and self.publisher is not None and self.publisher.is_behind:
+                left_s = 1 / self._spec.frame_rate
+            if left_s > 0:
+                await asyncio.sleep(left_s)
+            else:
+                self._rest()
+
+    def _rest(self) -> None:
+        self._hand_in(self._former.rest(self._clock.monotonic()))
+        if self._offered is not None:
+            self._on_rest(self._offered)
 
     def _source(self) -> Source:
         if self.publisher is not None:

@@ -79,7 +79,12 @@ class PublisherSource:
         self._run = -1
         self._last: tuple[object, int] | None = None
         self._asked_s: float | None = None
-        self._broken = False
+        self._decoding = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Units have come that are not decoded yet."""
+        return bool(self._units) or self._decoding
 
     def receive(self, lane: PublisherLane, media: MediaReceived) -> None:
         """Take what a gateway sent by `lane`: the publisher is there, then."""
@@ -114,7 +119,9 @@ class PublisherSource:
                 continue
 
             was_waiting = decoder.needs_key_frame
+            self._decoding = True
             frame = await loop.run_in_executor(self._executor, self._decode, decoder, unit)
+            self._decoding = False
             if decoder.needs_key_frame:
                 reason = "before-key-frame" if was_waiting else "undecodable"
                 self._metrics.frames_dropped.labels(self._session, reason).inc()

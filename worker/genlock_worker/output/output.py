@@ -2,6 +2,9 @@
 
 A codec that nobody watches is not encoded. A gateway's first unit in a codec is an IDR, and so is the first after a gap
 on its link. While nothing new is generated (paused, no publisher) an IDR request is answered with the last picture.
+
+When the source rests, its last picture goes out once more, one period later. A receiver notices a lost packet only by
+one that comes after it, and some show a picture only when they see the next one begin.
 """
 
 import asyncio
@@ -69,6 +72,7 @@ class Output:
         """The gateways that are attached, in the order in which they came."""
         self._session = session
         self._settings = settings
+        self._period_s = 1 / settings.frame_rate
         self._h264 = h264
         self._pacer = pacer
         self._clock = clock
@@ -83,6 +87,10 @@ class Output:
         self._last: OutputFrame | None = None
         self._last_sent_s = 0.0
         self._emitting = False
+        self._rests_at: SourcePosition | None = None
+        """Where the source stands still; None while it moves."""
+        self._owes_last = False
+        """The last picture goes out once more, as soon as it has gone out for the first time."""
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
@@ -151,6 +159,18 @@ class Output:
             self._metrics.frames_dropped.labels(self._session, "late").inc()
         self._changed.set()
 
+    def rest(self, position: SourcePosition) -> None:
+        """The source is silent: after this place in it nothing comes until it moves again."""
+        if self._rests_at != position:
+            self._rests_at = position
+            self._owes_last = True
+            self._changed.set()
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """What viewers see is the last picture of a source that stands still."""
+        return self._last is not None and self._rests_at is not None and self._last.position >= self._rests_at
+
     async def run(self) -> None:
         """Send frames at their times, for ever."""
         while True:
@@ -162,7 +182,11 @@ class Output:
             elif (still := self._still(now_s)) is not None:
                 await self._encode_and_send(still, now_s)
             else:
-                await self._sleep(self._waiting[0].pace.send_s - now_s if self._waiting else IDLE_TICK_S)
+                await self._sleep(self._waiting[0].pace.send_s - now_s if self._waiting else self._tick_s)
+
+    @property
+    def _tick_s(self) -> float:
+        return self._period_s if self._is_at_rest and self._owes_last else IDLE_TICK_S
 
     async def _sleep(self, seconds: float) -> None:
         self._changed.clear()
@@ -173,19 +197,29 @@ class Output:
             return
 
     def _still(self, now_s: float) -> OutputFrame | None:
-        """The last picture once more, a microsecond later, if somebody waits for an IDR and nothing new comes."""
-        if self._last is None or self._waiting or now_s - self._last_sent_s < STILL_AFTER_S:
-            return None
-
-        unsynced = any(channel.subscription.codecs - channel.synced for channel in self.channels)
-        if not unsynced and not any(encoding.idr.is_wanted(now_s) for encoding in self._encodings.values()):
-            return None
-
+        """The last picture once more, a microsecond later: a source at rest owes it, or somebody waits for an IDR."""
         last = self._last
+        if last is None or self._waiting:
+            return None
+
+        since_s = now_s - self._last_sent_s
+        owed = self._owes_last and self._is_at_rest and since_s >= self._period_s
+        if not owed and (since_s < STILL_AFTER_S or not self._is_idr_wanted(now_s)):
+            return None
+
+        if owed:
+            self._owes_last = False
         position = SourcePosition(last.position.run, last.position.capture_us + 1)
         return replace(last, position=position, stages_s=(), stages=StageTimes())
 
+    def _is_idr_wanted(self, now_s: float) -> bool:
+        if any(channel.subscription.codecs - channel.synced for channel in self.channels):
+            return True
+        return any(encoding.idr.is_wanted(now_s) for encoding in self._encodings.values())
+
     async def _emit(self, frame: OutputFrame, now_s: float) -> None:
+        if self._rests_at is not None and frame.position > self._rests_at:
+            self._rests_at = None
         size, encoded_s = await self._encode_and_send(frame, now_s)
         sent_s = self._clock.monotonic()
         stages = frame.stages_until_sent(paced_s=now_s, encoded_s=encoded_s, sent_s=sent_s)
@@ -201,6 +235,7 @@ class Output:
         size = 0
         encoded_s = now_s
         late = bool(frame.stages_s) and is_miss(now_s, frame.pace.due_s)
+        replay = not frame.stages_s and self._is_at_rest
 
         for codec in sorted(self._wanted_codecs()):
             unit = await loop.run_in_executor(self._executor, self._encode, codec, frame, now_s)
@@ -209,7 +244,7 @@ class Output:
             encoded_s = self._clock.monotonic()
             size += len(unit.data)
             stages = frame.stages_until_sent(paced_s=now_s, encoded_s=encoded_s, sent_s=encoded_s)
-            self._send(unit, run=frame.position.run, late=late, stages=stages)
+            self._send(unit, run=frame.position.run, late=late, replay=replay, stages=stages)
 
         return size, encoded_s
 
@@ -233,7 +268,7 @@ class Output:
         self._metrics.encoder_bytes.labels(codec.name.lower()).inc(len(unit.data))
         return unit
 
-    def _send(self, unit: AccessUnit, *, run: int, late: bool, stages: StageTimes) -> None:
+    def _send(self, unit: AccessUnit, *, run: int, late: bool, replay: bool, stages: StageTimes) -> None:
         for channel in self.channels:
             if unit.codec not in channel.subscription.codecs:
                 continue
@@ -241,4 +276,4 @@ class Output:
                 channel.synced.add(unit.codec)
             # A gateway that has had no IDR in this codec could do nothing with anything else.
             if unit.codec in channel.synced:
-                channel.connection.send_media(channel.number, unit, run=run, late=late, stages=stages)
+                channel.connection.send_media(channel.number, unit, run=run, late=late, replay=replay, stages=stages)

@@ -140,7 +140,8 @@ def _output_frame(
         frame = chunk.source.frames[index]
         position = frame.position
         stages = frame.stages
-        received = ((Stage.RECEIVED, frame.received_s), (Stage.DECODED, frame.decoded_s or frame.received_s))
+        if not frame.repeated:
+            received = ((Stage.RECEIVED, frame.received_s), (Stage.DECODED, frame.decoded_s or frame.received_s))
     else:
         # The chunk was restored from a snapshot, which knows the position of its last source frame alone.
         position = SourcePosition(chunk.last.run, chunk.last.capture_us - round(after * 1_000_000 / frame_rate))

@@ -136,11 +136,11 @@ class SessionRows:
         self._last_complete_s = chunk.complete_s
         is_burst = last_s is not None and chunk.complete_s - last_s < self.chunk_s / 2
 
-        # After a restore the intake's first chunk has five frames, and the engine's next one takes four.
+        # After a restore the intake's first chunk has five frames, and the engine's next one takes four. After a fresh
+        # start it is the other way round: the picture that is missing may never come, as the source may stand still.
         needed = chunk_frames(self.next_chunk)
         if self.waiting is None:
-            dropped = max(0, len(chunk.frames) - needed)
-            self.waiting = InputChunk(chunk.frames[-needed:], chunk.complete_s)
+            self.waiting, dropped = chunk.filled(needed).newest(needed)
             return dropped
 
         joined, dropped = join(self.waiting, chunk, size=needed)

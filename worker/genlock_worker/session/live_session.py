@@ -95,6 +95,7 @@ class LiveSession:
         self.figures = SessionFigures(
             session=self.name, clock=services.clock, metrics=services.metrics, steps=requested.steps
         )
+        self.output = output_for(spec, services=services, executor=self._executor, on_sent=self.figures.sent)
         self.intake = Intake(
             spec,
             clock=services.clock,
@@ -103,9 +104,9 @@ class LiveSession:
             media_root=services.media_root,
             ask_key_frame=self._ask_publisher,
             offer=partial(services.engine.offer, self._engine_name),
+            on_rest=self.output.rest,
             meter=self.figures,
         )
-        self.output = output_for(spec, services=services, executor=self._executor, on_sent=self.figures.sent)
         self.control = ControlFollower(
             self.name,
             requested,
@@ -186,6 +187,7 @@ class LiveSession:
 
         for part, work in (
             ("intake", self._take_in()),
+            ("rests", self.intake.rest_when_silent()),
             ("output", self.output.run()),
             ("snapshots", writer.run()),
             ("reports", self._reports.run(writer)),

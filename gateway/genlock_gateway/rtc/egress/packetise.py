@@ -63,6 +63,9 @@ class Timeline:
 
     Timestamps advance by the difference of capture times. When capture times jump or run back, they advance by the time
     that passed on the gateway's clock. Two units never share a timestamp.
+
+    A picture that is shown once more has the capture time of the one before it, but for a microsecond. It advances by
+    the time that passed, too, and the next new picture by so much less: the clock that viewers see does not run fast.
     """
 
     def __init__(self, *, first_timestamp: int, first_picture_id: int) -> None:
@@ -71,6 +74,8 @@ class Timeline:
         self._next_index = 0
         self._last_capture_us: int | None = None
         self._last_now_s: float | None = None
+        self._repeated_ticks = 0
+        """How far repeats have advanced since the last new picture."""
 
     @property
     def next_picture_id(self) -> int:
@@ -81,11 +86,14 @@ class Timeline:
         """Numbers for the next unit of `packets` packets, sent at `now_s` on the gateway's monotonic clock."""
         if self._last_now_s is not None:
             elapsed = round(max(0.0, now_s - self._last_now_s) * VIDEO_CLOCK_HZ)
-            step = elapsed
+            captured = 0
             if self._last_capture_us is not None:
                 captured = round((capture_us - self._last_capture_us) * VIDEO_CLOCK_HZ / 1_000_000)
-                step = captured if 0 < captured <= MAX_STEP_S * VIDEO_CLOCK_HZ else elapsed
-            self._ticks += max(1, step)
+            is_repeat = captured == 0
+            new = captured - self._repeated_ticks if 0 < captured <= MAX_STEP_S * VIDEO_CLOCK_HZ else 0
+            step = max(1, new if new > 0 else elapsed)
+            self._repeated_ticks = self._repeated_ticks + step if is_repeat else 0
+            self._ticks += step
         self._last_now_s = now_s
         self._last_capture_us = capture_us
         stamp = Stamp(self._next_index, self._ticks & 0xFFFFFFFF, self._picture_id)

@@ -49,3 +49,33 @@ def test_a_capture_time_that_runs_back_does_not_take_the_timestamp_with_it() -> 
     timeline.stamp(capture_us=5_000_000, packets=1, now_s=clock.monotonic())
     clock.advance(0.1)
     assert timeline.stamp(capture_us=1, packets=1, now_s=clock.monotonic()).timestamp == 9000
+
+
+def test_a_picture_that_is_shown_again_takes_the_time_that_passed_and_the_next_one_takes_it_back() -> None:
+    timeline = Timeline(first_timestamp=0, first_picture_id=0)
+    shown = [(0, 0.0), (1, 0.1), (2, 0.2), (1_000_000, 1.0), (1_100_000, 1.1)]
+    stamps = [timeline.stamp(capture_us=us, packets=1, now_s=now).timestamp for us, now in shown]
+    assert stamps == [0, 9_000, 18_000, 90_000, 99_000]
+
+
+def test_a_new_picture_that_was_captured_before_its_predecessor_was_shown_for_the_last_time_comes_after_it() -> None:
+    timeline = Timeline(first_timestamp=0, first_picture_id=0)
+    shown = [(0, 0.0), (1, 0.1), (2, 0.2), (150_000, 0.3)]
+    stamps = [timeline.stamp(capture_us=us, packets=1, now_s=now).timestamp for us, now in shown]
+    assert stamps == [0, 9_000, 18_000, 27_000]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.floats(0.3, 2.0)), min_size=2, max_size=40))
+def test_the_clock_of_viewers_runs_as_time_does_however_often_pictures_are_repeated(
+    pictures: list[tuple[int, float]],
+) -> None:
+    """Each picture: how often it is repeated, a sixteenth apart, and how long after it the next one is captured."""
+    timeline = Timeline(first_timestamp=0, first_picture_id=0)
+    captured_s, ticks = 0.0, []
+    for repeats, gap_s in pictures:
+        for again in range(1 + min(repeats, int(gap_s * 16))):
+            now_s = captured_s + again / 16
+            stamp = timeline.stamp(capture_us=round(captured_s * 1e6) + again, packets=1, now_s=now_s)
+            ticks.append((now_s, stamp.timestamp))
+        captured_s += gap_s
+    assert all(abs(timestamp - 90_000 * now_s) <= len(ticks) for now_s, timestamp in ticks)
