@@ -72,10 +72,10 @@ def copy_through(units: list[AccessUnit]) -> Stopwatch:
 
 
 def decoded(decoder: Decoder, unit: AccessUnit) -> Picture:
-    frame = decoder.decode(unit)
-    if frame is None:
+    frames = decoder.decode(unit)
+    if len(frames) != 1:
         raise RuntimeError("a frame of the test pattern cannot be decoded")
-    return fit_frame(frame, width=WIDTH, height=HEIGHT)
+    return fit_frame(frames[0], width=WIDTH, height=HEIGHT)
 
 
 def generate(units: list[AccessUnit], steps: int) -> tuple[Stopwatch, int]:

@@ -92,7 +92,8 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "gateway/preview/test_watches.py": _in("gateway", "preview/absence"),
     "gateway/rtc/test_media_plane.py": _in("gateway/rtc", "egress/viewer", "transport/aiortc_private"),
     "gateway/rtc/egress/test_fanout.py": _in("gateway/rtc", "egress/viewer_stream"),
-    "gateway/rtc/ingest/test_receive.py": _in("gateway/rtc", "transport/peer"),
+    "gateway/rtc/ingest/test_receive.py": _in("gateway/rtc", "transport/peer", "ingest/rtp_source"),
+    "gateway/rtc/ingest/test_h264_pictures.py": _in("gateway/rtc/ingest", "picture"),
     "gateway/rtc/sdp/test_offer.py": _in(
         "gateway/rtc/sdp", "answer", "offer_error", "offered_transport", "sdp", "video_format"
     ),

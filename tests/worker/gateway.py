@@ -50,8 +50,9 @@ class Viewer:
 
     def take(self, media: MediaReceived) -> None:
         decoder = self._decoders.setdefault(media.unit.codec, Decoder(media.unit.codec))
-        frame = decoder.decode(media.unit)
-        assert frame is not None, f"unit {len(self.media)} (key frame: {media.unit.key_frame}) cannot be decoded"
+        frames = decoder.decode(media.unit)
+        assert frames, f"unit {len(self.media)} (key frame: {media.unit.key_frame}) cannot be decoded"
+        (frame,) = frames
         self.media.append(media)
         self.pictures.append(fit_frame(frame, width=frame.width, height=frame.height))
 

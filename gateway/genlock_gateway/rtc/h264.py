@@ -1,13 +1,12 @@
-"""H264 as the gateway needs to know it: where NAL units begin, which are key frames, which parameter sets they need."""
+"""H264 as both directions need to know it: NAL units, byte streams, and the payloads that begin a picture."""
 
-import base64
-import binascii
 from collections.abc import Iterable
 
 START_CODE = b"\x00\x00\x00\x01"
 SLICE, IDR_SLICE, SEI, SPS, PPS, ACCESS_UNIT_DELIMITER = 1, 5, 6, 7, 8, 9
 STAP_A, FU_A = 24, 28
-MAX_PARAMETER_SET_BYTES = 1024
+SLICES = frozenset({SLICE, 2, 3, 4, IDR_SLICE})
+"""Of a primary picture; 2 to 4 are the data partitions of the Extended profile."""
 
 
 def nal_type(nal: bytes) -> int:
@@ -33,10 +32,11 @@ def join_annex_b(nals: Iterable[bytes]) -> bytes:
 
 
 def starts_picture(payload: bytes) -> bool:
-    """True if an RTP payload surely is the first of its picture but for parameter sets, whatever was lost before it.
+    """True if an RTP payload surely holds the first slice of its picture, or stands before it, whatever was lost.
 
-    Parameter sets and delimiters stand only at the front of an access unit; a slice does if its `first_mb_in_slice` is
-    0, which as an Exp-Golomb code is a single 1 bit (ITU-T H.264 sections 7.4.1.2.3 and 7.3.3).
+    Parameter sets, SEI and delimiters stand only at the front of an access unit; a slice does if its
+    `first_mb_in_slice` is 0, which as an Exp-Golomb code is a single 1 bit (ITU-T H.264 sections 7.4.1.2.3 and 7.3.3).
+    A PPS is no proof: it may have lost its SPS, and then the picture has the wrong size.
     """
     if len(payload) < 2:
         return False
@@ -49,45 +49,6 @@ def starts_picture(payload: bytes) -> bool:
         if not payload[1] & 0x80 or len(payload) < 3:
             return False
         kind, body = payload[1] & 0x1F, payload[2:]
-    if kind in (SPS, ACCESS_UNIT_DELIMITER):
+    if kind in (SEI, SPS, ACCESS_UNIT_DELIMITER):
         return True
     return kind in (SLICE, IDR_SLICE) and bool(body[0] & 0x80)
-
-
-class ParameterSets:
-    """The last SPS and PPS seen, so that every IDR can be handed on with its own in front of it.
-
-    Publishers may send them once, or only in the offer (`sprop-parameter-sets`, RFC 6184 section 8.1).
-    """
-
-    def __init__(self, sprop: str = "") -> None:
-        self._sps = b""
-        self._pps = b""
-        for word in sprop.split(",")[:8]:
-            try:
-                self._keep(base64.b64decode(word, validate=True))
-            except (binascii.Error, ValueError):
-                continue
-
-    def complete(self, nals: list[bytes]) -> list[bytes] | None:
-        """The access unit of `nals`, with SPS and PPS in front if it has an IDR slice.
-
-        None for an IDR whose parameter sets are not known: nobody could decode it.
-        """
-        for nal in nals:
-            self._keep(nal)
-        kinds = {nal_type(nal) for nal in nals}
-        if IDR_SLICE not in kinds or {SPS, PPS} <= kinds:
-            return nals
-        if not self._sps or not self._pps:
-            return None
-        front = [nal for nal in nals if nal_type(nal) == ACCESS_UNIT_DELIMITER]
-        rest = [nal for nal in nals if nal_type(nal) not in (ACCESS_UNIT_DELIMITER, SPS, PPS)]
-        return [*front, self._sps, self._pps, *rest]
-
-    def _keep(self, nal: bytes) -> None:
-        if 1 < len(nal) <= MAX_PARAMETER_SET_BYTES:
-            if nal_type(nal) == SPS:
-                self._sps = nal
-            elif nal_type(nal) == PPS:
-                self._pps = nal

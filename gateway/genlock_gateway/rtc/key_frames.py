@@ -23,6 +23,11 @@ class KeyFrameRequests:
         self._asked_s: float | None = None
         self._arrived_s: float | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """Somebody still waits for a key frame."""
+        return self._wanted
+
     def want(self) -> None:
         """Somebody needs a key frame."""
         self._wanted = True

@@ -73,6 +73,7 @@ class MediaPlane:
             listener=listener,
             sink=sink,
             clock=self._clock,
+            rtx_ssrcs=dict(offer.rtx_ssrcs),
         )
         return peer, self._begin(peer, video, None)
 

@@ -7,7 +7,7 @@ frame, so that a new worker can decode at once; it is pure.
 from collections import deque
 from typing import Final
 
-from genlock_core.media import AccessUnit
+from genlock_core.media import MAX_REORDER_S, AccessUnit
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.ingest.receive import IngestFigures, IngestPeer
@@ -54,7 +54,7 @@ class GroupOfPictures:
             self.clear()
         elif not self._units:
             return
-        elif unit.codec is not self._units[0].codec or unit.capture_us < self._units[-1].capture_us:
+        elif unit.codec is not self._units[0].codec or self._is_before(unit):
             # Another stream: without its own key frame it cannot be decoded.
             self.clear()
             return
@@ -64,6 +64,10 @@ class GroupOfPictures:
         too_long = unit.capture_us - self._units[0].capture_us > self._max_us or len(self._units) > MAX_UNITS
         if too_long or self._bytes > self._max_bytes:
             self.clear()
+
+    def _is_before(self, unit: AccessUnit) -> bool:
+        """Whether it goes back in time further than pictures are reordered."""
+        return unit.capture_us < self._units[-1].capture_us - MAX_REORDER_S * 1e6
 
     def clear(self) -> None:
         """Hold nothing: the publisher has gone or changed."""

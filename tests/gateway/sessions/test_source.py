@@ -47,11 +47,19 @@ def test_a_publisher_with_a_key_frame_every_ten_seconds_is_kept_whole() -> None:
 
 
 def test_units_of_another_codec_or_from_the_past_end_the_group() -> None:
-    for other in (unit(5, codec=Codec.VP8), unit(0)):
+    for other in (unit(1_005, codec=Codec.VP8), unit(400)):
         group = GroupOfPictures()
-        group.add(unit(1, key=True))
+        group.add(unit(1_000, key=True))
         group.add(other)
         assert group.units == ()
+
+
+def test_pictures_that_are_shown_before_the_one_decoded_before_them_stay_in_the_group() -> None:
+    group = GroupOfPictures()
+    reordered = (unit(1_000, key=True), unit(900), unit(1_100), unit(1_033), unit(1_066))
+    for given_unit in reordered:
+        group.add(given_unit)
+    assert group.units == reordered
 
 
 @given(

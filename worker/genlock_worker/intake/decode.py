@@ -1,7 +1,7 @@
 """From coded pictures to RGB pictures of the session's size: decodes a publisher's access units, crops and scales.
 
 Stands between the sources, which say what comes next, and the chunks, which hold pictures of one size. A publisher's
-data is not to be trusted: whatever arrives, `Decoder.decode` gives a frame or nothing, and `needs_key_frame` says when
+data is not to be trusted: whatever arrives, `Decoder.decode` gives frames or nothing, and `needs_key_frame` says when
 only a key frame can help. There is one decoder per session and publication, called on one thread at a time.
 """
 
@@ -24,11 +24,20 @@ logger = logging.getLogger(__name__)
 
 MAX_SIDE = 4_096
 """Pictures larger than this are refused: they would cost more memory and time than any camera is worth."""
+MAX_REORDERED = 16
+"""H264 may hold back so many pictures to put them in order (ITU-T H.264 section A.3.1)."""
+MAX_PICTURELESS = 150
+"""Units in a row without a picture, after which the decoder is given up: a refresh by recovery point takes seconds."""
+_H264_IDR = 5
 _DECODERS = {Codec.H264: "h264", Codec.VP8: "vp8"}
 
 
 class Decoder:
-    """Decodes access units in order, with no delay of its own (low-delay flag, one thread)."""
+    """Decodes access units in decoding order; the pictures come out in the order in which they are shown.
+
+    A stream without reordered pictures has no delay here (one thread, no frame threads). The others are delayed by as
+    many pictures as they state, or as they turn out to need, at most `MAX_REORDERED`.
+    """
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
@@ -36,6 +45,9 @@ class Decoder:
         """Nothing can be decoded until the next key frame: at the start, after a gap and after corrupt data."""
         self.failures = 0
         self._context = self._open()
+        self._first_us: int | None = None
+        self._pictureless = 0
+        self._most_pictureless = 0
 
     def _open(self) -> VideoCodecContext:
         context = av.CodecContext.create(_DECODERS[self.codec], "r")
@@ -46,10 +58,15 @@ class Decoder:
         context.flags |= Flags.low_delay
         return context
 
-    def decode(self, unit: AccessUnit) -> VideoFrame | None:
-        """The picture of one access unit, or None: not decodable without a key frame, corrupt, or no picture in it."""
-        if self.needs_key_frame and not unit.key_frame:
-            return None
+    def decode(self, unit: AccessUnit) -> list[VideoFrame]:
+        """The pictures that come out with this unit, each with the capture time of its own unit as `pts`.
+
+        Empty: not decodable without a key frame, corrupt, held back, or no picture in it.
+        """
+        if self.needs_key_frame:
+            if not unit.key_frame:
+                return []
+            self._start(unit)
 
         try:
             packet = av.Packet(unit.data)
@@ -58,21 +75,36 @@ class Decoder:
             frames = self._context.decode(packet)
         except FFmpegError as error:
             self._broken(f"{type(error).__name__}: {error}")
-            return None
+            return []
 
-        # A delta frame may be swallowed; a key frame without a picture means that the decoder's state is no good.
-        if not frames:
-            if unit.key_frame:
-                self._broken("a key frame without a picture")
-            return None
+        self._pictureless = 0 if frames else self._pictureless + 1
+        if self._pictureless > self._patience:
+            self._broken(f"{self._pictureless} units without a picture")
+            return []
 
-        frame = frames[-1]
-        if frame.is_corrupt or max(frame.width, frame.height) > MAX_SIDE:
-            self._broken("corrupt picture" if frame.is_corrupt else f"picture of {frame.width}x{frame.height}")
-            return None
+        # Pictures that are shown before an open group's first one may refer to what was before it.
+        shown = [frame for frame in frames if self._first_us is None or (frame.pts or 0) >= self._first_us]
+        for frame in shown:
+            if frame.is_corrupt or max(frame.width, frame.height) > MAX_SIDE:
+                self._broken("corrupt picture" if frame.is_corrupt else f"picture of {frame.width}x{frame.height}")
+                return []
 
+        if shown:
+            self._most_pictureless = MAX_PICTURELESS
+        return shown
+
+    def _start(self, unit: AccessUnit) -> None:
+        """With an IDR the picture is there at once; a recovery point may take a while to refresh it."""
+        is_clean = self.codec is not Codec.H264 or _has_idr(unit.data)
+        self._first_us = None if is_clean else unit.capture_us
+        self._most_pictureless = 1 if is_clean else MAX_PICTURELESS
+        self._pictureless = 0
         self.needs_key_frame = False
-        return frame
+
+    @property
+    def _patience(self) -> int:
+        """How many units may bring no picture; a single one does not when it is the first field of two."""
+        return max(self._most_pictureless, MAX_REORDERED + 1 if self._context.has_b_frames else 0)
 
     def gap(self) -> None:
         """Units were lost before the decoder: what follows refers to pictures that it does not have."""
@@ -83,6 +115,16 @@ class Decoder:
         self.failures += 1
         self.needs_key_frame = True
         self._context = self._open()
+
+
+def _has_idr(data: bytes) -> bool:
+    """Whether one of the NAL units of a byte stream is a slice of an IDR picture."""
+    at = data.find(b"\x00\x00\x01")
+    while at >= 0:
+        if data[at + 3 : at + 4] and data[at + 3] & 0x1F == _H264_IDR:
+            return True
+        at = data.find(b"\x00\x00\x01", at + 3)
+    return False
 
 
 @dataclass(frozen=True, slots=True)

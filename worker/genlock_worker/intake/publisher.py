@@ -1,7 +1,8 @@
 """Source `webrtc`: a publisher's encoded access units, as gateways send them over the link.
 
 Units wait in a bounded queue and are decoded off the event loop, in order. Frames that viewers have seen (after a move)
-are decoded, because later ones build on them, and not used.
+are decoded, because later ones build on them, and not used. Frames go on in the order in which they are shown, which
+need not be the order of their units.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from genlock_worker.intake.decode import Decoder, fit_frame
 MAX_UNITS = 1_024
 MAX_BYTES = 24 * 1024 * 1024
 """Bounds of the queue: a kept group of pictures of many seconds fits, a stuck decoder costs no more than this."""
+MAX_HELD_UNITS = 64
+"""Units whose pictures may still come out of the decoder; one that holds back more has lost them."""
 ASK_SPACING_S = 0.5
 """The publisher is asked for a key frame at most this often."""
 
@@ -76,6 +79,9 @@ class PublisherSource:
         self._bytes = 0
         self._arrived = asyncio.Event()
         self._decoder: Decoder | None = None
+        # By capture time, which the decoder gives back: the units whose pictures have not come out yet.
+        self._held: dict[int, SourceUnit] = {}
+        self._last_used: SourcePosition | None = None
         self._run = -1
         self._last: tuple[object, int] | None = None
         self._asked_s: float | None = None
@@ -120,14 +126,14 @@ class PublisherSource:
 
             was_waiting = decoder.needs_key_frame
             self._decoding = True
-            frame = await loop.run_in_executor(self._executor, self._decode, decoder, unit)
+            frames = await loop.run_in_executor(self._executor, self._decode, decoder, unit)
             self._decoding = False
             if decoder.needs_key_frame:
                 reason = "before-key-frame" if was_waiting else "undecodable"
                 self._metrics.frames_dropped.labels(self._session, reason).inc()
                 self._ask_for_key_frame(unit.unit.codec)
 
-            if frame is not None:
+            for frame in frames:
                 yield frame
 
     def _decoder_for(self, unit: SourceUnit) -> Decoder | None:
@@ -136,20 +142,39 @@ class PublisherSource:
             return None
         if self._decoder is None or unit.run > self._run or self._decoder.codec is not unit.unit.codec:
             self._decoder = Decoder(unit.unit.codec)
+            self._held.clear()
             self._run = unit.run
         elif self._last != (unit.lane, unit.sequence - 1):
             self._decoder.gap()
         self._last = (unit.lane, unit.sequence)
         return self._decoder
 
-    def _decode(self, decoder: Decoder, unit: SourceUnit) -> SourceFrame | None:
+    def _decode(self, decoder: Decoder, unit: SourceUnit) -> list[SourceFrame]:
         started_s = self._clock.monotonic()
-        frame = decoder.decode(unit.unit)
+        self._held[unit.unit.capture_us] = unit
+        while len(self._held) > MAX_HELD_UNITS:
+            del self._held[next(iter(self._held))]
+        decoded = decoder.decode(unit.unit)
         self._metrics.decoder_seconds.observe(self._clock.monotonic() - started_s)
-        if frame is None or (self.after is not None and unit.position <= self.after):
-            return None
-        picture: Picture = fit_frame(frame, width=self._width, height=self._height)
-        return SourceFrame(unit.position, picture, unit.received_s, self._clock.monotonic(), unit.stages)
+
+        frames: list[SourceFrame] = []
+        for frame in decoded:
+            own = None if frame.pts is None else self._held.pop(frame.pts, None)
+            if own is None or not self._is_next(own.position):
+                continue
+            picture: Picture = fit_frame(frame, width=self._width, height=self._height)
+            frames.append(SourceFrame(own.position, picture, own.received_s, self._clock.monotonic(), own.stages))
+        return frames
+
+    def _is_next(self, position: SourcePosition) -> bool:
+        """Whether nothing at or after that place was used or seen.
+
+        A decoder that learns only from its pictures that they need reordering has let some out too early.
+        """
+        if self._last_used is not None and position <= self._last_used:
+            return False
+        self._last_used = position
+        return self.after is None or position > self.after
 
     def _ask_for_key_frame(self, codec: Codec) -> None:
         now_s = self._clock.monotonic()

@@ -96,6 +96,13 @@ class FrameAssembler:
             return []
         return [number for number in range(self._cursor, self._highest) if number not in self._packets]
 
+    def misses(self, sequence: int) -> bool:
+        """Whether the packet of that 16-bit number stands between packets and has not come."""
+        if self._cursor is None:
+            return False
+        extended = self._extend(sequence)
+        return self._cursor <= extended < self._highest and extended not in self._packets
+
     def _extend(self, sequence: int) -> int:
         distance = (sequence - self._highest) & 0xFFFF
         return self._highest + (distance if distance < 0x8000 else distance - 0x10000)

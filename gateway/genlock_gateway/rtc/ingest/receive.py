@@ -7,8 +7,8 @@ losses (NACK, RFC 4585), asks for key frames (PLI), and tells the sender what ar
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from aiortc.rtp import (
@@ -17,7 +17,6 @@ from aiortc.rtp import (
     AnyRtcpPacket,
     RtcpByePacket,
     RtcpPsfbPacket,
-    RtcpReceiverInfo,
     RtcpRrPacket,
     RtcpRtpfbPacket,
     RtcpSrPacket,
@@ -26,20 +25,13 @@ from aiortc.rtp import (
 )
 
 from genlock_core.clock import Clock
-from genlock_core.media import VIDEO_CLOCK_HZ, AccessUnit, Codec
-from genlock_gateway.rtc.ingest.depacketise import Depacketiser
-from genlock_gateway.rtc.ingest.jitter import (
-    Assembled,
-    BufferedFrame,
-    FrameAssembler,
-    MediaPacket,
-    NackSchedule,
-    split_at_wrap,
-)
+from genlock_core.media import AccessUnit, Codec, Trouble
+from genlock_gateway.rtc.ingest.choice import SourceChoice
+from genlock_gateway.rtc.ingest.jitter import Assembled, BufferedFrame, MediaPacket, split_at_wrap
 from genlock_gateway.rtc.ingest.remb import ReceiverEstimate
+from genlock_gateway.rtc.ingest.rtp_source import RtpSource
 from genlock_gateway.rtc.key_frames import KeyFrameRequests
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
-from genlock_gateway.rtc.transport.aiortc_private import StreamStatistics
 from genlock_gateway.rtc.transport.peer import Peer, PeerListener, PeerTransport
 
 logger = logging.getLogger(__name__)
@@ -47,6 +39,8 @@ logger = logging.getLogger(__name__)
 REPORT_INTERVAL_S = 1.0
 REPAIR_INTERVAL_S = 0.02
 PLI_MIN_INTERVAL_S = 0.3
+OSN_BYTES = 2
+"""A retransmission begins with the number of the packet that it repeats (RFC 4588 section 4)."""
 
 
 class AccessUnitSink(Protocol):
@@ -66,32 +60,11 @@ class IngestFigures:
     key_frame_requests: int = 0
 
 
-@dataclass(slots=True)
-class _SenderReports:
-    """The last SR of the publisher, for the LSR and DLSR fields of our reports (RFC 3550 section 6.4.1)."""
-
-    middle_ntp: int = 0
-    arrival_s: float = 0.0
-
-    def delay(self, now_s: float) -> int:
-        return min(0xFFFFFFFF, int((now_s - self.arrival_s) * 65536)) if self.middle_ntp else 0
-
-
-@dataclass(slots=True)
-class _RtpSource:
-    """The state of one SSRC; a publisher that starts a new one starts afresh."""
-
-    ssrc: int
-    assembler: FrameAssembler
-    nack: NackSchedule = field(default_factory=NackSchedule)
-    statistics: StreamStatistics = field(default_factory=lambda: StreamStatistics(VIDEO_CLOCK_HZ))
-    reports: _SenderReports = field(default_factory=_SenderReports)
-
-
 class IngestPeer(Peer):
     """One publisher. Made by MediaPlane.publish; `transport` is its connection, `video` the negotiated format.
 
-    Its pictures go to `sink`; `listener` is told what becomes of it.
+    Its pictures go to `sink`; `listener` is told what becomes of it. `rtx_ssrcs` says for the SSRCs of retransmissions
+    whose they are, as far as the offer does.
     """
 
     def __init__(
@@ -103,6 +76,7 @@ class IngestPeer(Peer):
         listener: PeerListener,
         sink: AccessUnitSink,
         clock: Clock,
+        rtx_ssrcs: Mapping[int, int],
     ) -> None:
         super().__init__(transport, listener)
         self.video = video
@@ -110,11 +84,11 @@ class IngestPeer(Peer):
         self._ssrc = ssrc
         self._sink = sink
         self._clock = clock
-        self._source: _RtpSource | None = None
-        self._depacketiser = Depacketiser(video.codec, sprop_parameter_sets=video.sprop_parameter_sets)
+        self._choice = SourceChoice()
+        self._sources: dict[int, RtpSource] = {}
+        self._rtx_ssrcs = dict(rtx_ssrcs)
         self._remb = ReceiverEstimate(ssrc)
         self._key_frames = KeyFrameRequests(clock, min_interval_s=PLI_MIN_INTERVAL_S)
-        self._started = False
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
@@ -139,67 +113,103 @@ class IngestPeer(Peer):
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         """RTCP of the publisher."""
         for packet in packets:
-            if isinstance(packet, RtcpSrPacket) and self._source is not None and packet.ssrc == self._source.ssrc:
-                self._source.reports.middle_ntp = (packet.sender_info.ntp_timestamp >> 16) & 0xFFFFFFFF
-                self._source.reports.arrival_s = self._clock.monotonic()
+            if isinstance(packet, RtcpSrPacket) and (source := self._sources.get(packet.ssrc)) is not None:
+                source.reports.came(packet.sender_info.ntp_timestamp, self._clock.monotonic())
             elif isinstance(packet, RtcpByePacket):
-                logger.debug("the publisher says goodbye to %d streams", len(packet.sources))
+                for ssrc in packet.sources:
+                    self._choice.leave(ssrc)
+                self._forget_sources()
 
     def rtp(self, packet: RtpPacket, arrival_ms: int) -> None:
         """An RTP packet of the publisher."""
+        now_s = self._clock.monotonic()
         if "goog-remb" in self.video.feedback:
-            report = self._remb.add(packet, arrival_ms, now_s=self._clock.monotonic())
+            report = self._remb.add(packet, arrival_ms, now_s=now_s)
             if report is not None:
                 self.transport.send_rtcp(bytes(report))
 
-        # A retransmission becomes the packet that was lost (RFC 4588 section 4).
-        if packet.payload_type == self.video.rtx_payload_type:
-            if self._source is None or len(packet.payload) <= 2:
+        if packet.payload_type == self.video.payload_type:
+            source = self._source_of(packet, now_s)
+            if source is None:
                 return
-            packet = unwrap_rtx(packet, payload_type=self.video.payload_type, ssrc=self._source.ssrc)
-        elif packet.payload_type != self.video.payload_type:
+            source.statistics.add(packet.sequence_number, packet.timestamp, now_s)
+        elif packet.payload_type == self.video.rtx_payload_type:
+            # A retransmission becomes the packet that was lost (RFC 4588 section 4). It did not arrive as such, so it
+            # is not in the statistics: the sender is to see its losses.
+            source = self._source_repaired_by(packet)
+            if source is None:
+                return
+            packet = unwrap_rtx(packet, payload_type=self.video.payload_type, ssrc=source.ssrc)
+        else:
             return
 
-        source = self._source_of(packet.ssrc)
-        source.statistics.add(packet)
-
-        now = self._clock.monotonic()
         media = MediaPacket(
-            packet.sequence_number, packet.timestamp, bool(packet.marker), packet.payload, arrival_s=now
+            packet.sequence_number, packet.timestamp, bool(packet.marker), packet.payload, arrival_s=now_s
         )
         self._take(source, source.assembler.add(media))
         self._repair(source)
 
-    def _source_of(self, ssrc: int) -> _RtpSource:
-        if self._source is None or self._source.ssrc != ssrc:
-            self._source = _RtpSource(ssrc, FrameAssembler(starts_frame=self._depacketiser.starts_frame))
-            self._started = False
-            self._ask_for_key_frame()
-        return self._source
+    def _source_of(self, packet: RtpPacket, now_s: float) -> RtpSource | None:
+        """Who sent a packet of the media payload type; None if another SSRC is chosen."""
+        if not self._choice.hear(packet.ssrc, now_s):
+            return None
+        self._forget_sources()
 
-    def _take(self, source: _RtpSource, assembled: Assembled) -> None:
-        if assembled.lost:
+        source = self._sources.get(packet.ssrc)
+        if source is None:
+            source = self._sources[packet.ssrc] = RtpSource(packet.ssrc, self.video)
+            self._ask_for_key_frame()
+        if packet.extensions.rtp_stream_id is not None:
+            source.rid = packet.extensions.rtp_stream_id
+        return source
+
+    def _source_repaired_by(self, packet: RtpPacket) -> RtpSource | None:
+        """Whose packet a retransmission carries; None if that cannot be known, or nobody wants it."""
+        if len(packet.payload) <= OSN_BYTES:  # padding, with which a sender probes the path
+            return None
+        if (ssrc := self._rtx_ssrcs.get(packet.ssrc)) is not None:
+            return self._sources.get(ssrc)
+
+        sources = list(self._sources.values())
+        if (rid := packet.extensions.repaired_rtp_stream_id) is not None:
+            sources = [source for source in sources if source.rid in ("", rid)]
+        if len(sources) > 1:
+            number = int.from_bytes(packet.payload[:OSN_BYTES], "big")
+            sources = [source for source in sources if source.assembler.misses(number)]
+        return sources[0] if len(sources) == 1 else None
+
+    def _forget_sources(self) -> None:
+        """Keep those that the choice looks at."""
+        for ssrc in self._sources.keys() - self._choice.candidates:
+            del self._sources[ssrc]
+
+    def _take(self, source: RtpSource, assembled: Assembled) -> None:
+        if assembled.lost and source.ssrc == self._choice.chosen:
             self.figures.lost_frames += 1
             self.request_key_frame()
 
-        # Nobody wants the last frames of a stream whose publisher has begun another one.
         for frame in assembled.frames:
-            if source is self._source:
-                self._deliver(frame)
+            self._deliver(source, frame)
 
-    def _deliver(self, frame: BufferedFrame) -> None:
-        unit = self._depacketiser.access_unit(frame)
-        if unit is None or not (self._started or unit.key_frame):
-            self.request_key_frame()
+    def _deliver(self, source: RtpSource, frame: BufferedFrame) -> None:
+        is_chosen = source.ssrc == self._choice.chosen
+        unit = source.depacketiser.access_unit(frame, intra_starts=not is_chosen or self._key_frames.wanted)
+        if unit is None:
+            return
+        if isinstance(unit, Trouble) or not (is_chosen or unit.key_frame):
+            if is_chosen or self._choice.chosen is None:
+                self.request_key_frame()
             return
 
-        self._started = True
         if unit.key_frame:
+            now_s = self._clock.monotonic()
+            if not self._choice.key_frame(source.ssrc, source.depacketiser.pixels, now_s):
+                return
             self._key_frames.arrived()
         self.figures.access_units += 1
         self._sink.access_unit(self, unit)
 
-    def _repair(self, source: _RtpSource) -> None:
+    def _repair(self, source: RtpSource) -> None:
         """Ask for what is missing, and look again soon while something is."""
         missing = source.assembler.missing()
         ask = source.nack.due(missing, self._clock.monotonic())
@@ -212,18 +222,20 @@ class IngestPeer(Peer):
             self._later("repair", REPAIR_INTERVAL_S, self._repair_again)
 
     def _repair_again(self) -> None:
-        if (source := self._source) is not None:
+        for source in tuple(self._sources.values()):
             self._take(source, source.assembler.expire(self._clock.monotonic()))
             self._repair(source)
 
     def _ask_for_key_frame(self) -> None:
         due_s = self._key_frames.due_in_s()
-        if due_s is None or self._source is None or self.state != "connected":
+        if due_s is None or not self._sources or self.state != "connected":
             return
 
         if due_s == 0:
-            packet = RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=self._ssrc, media_ssrc=self._source.ssrc)
-            self.transport.send_rtcp(bytes(packet))
+            chosen = self._choice.chosen
+            for ssrc in self._sources if chosen is None else (chosen,):
+                packet = RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=self._ssrc, media_ssrc=ssrc)
+                self.transport.send_rtcp(bytes(packet))
             self._key_frames.asked()
             self.figures.key_frame_requests += 1
             due_s = self._key_frames.due_in_s() or PLI_MIN_INTERVAL_S
@@ -232,19 +244,10 @@ class IngestPeer(Peer):
 
     def _every_second(self) -> None:
         self._later("report", REPORT_INTERVAL_S, self._every_second)
-        source = self._source
-        if source is None:
-            return
-        info = RtcpReceiverInfo(
-            ssrc=source.ssrc,
-            fraction_lost=source.statistics.fraction_lost,
-            packets_lost=source.statistics.packets_lost,
-            highest_sequence=source.statistics.max_seq or 0,
-            jitter=source.statistics.jitter,
-            lsr=source.reports.middle_ntp,
-            dlsr=source.reports.delay(self._clock.monotonic()),
-        )
-        self.transport.send_rtcp(bytes(RtcpRrPacket(ssrc=self._ssrc, reports=[info])))
+        if self._sources:
+            now_s = self._clock.monotonic()
+            reports = [source.report(now_s) for source in self._sources.values()]
+            self.transport.send_rtcp(bytes(RtcpRrPacket(ssrc=self._ssrc, reports=reports)))
 
     def _later(self, name: str, delay_s: float, act: Callable[[], None]) -> None:
         def fire() -> None:

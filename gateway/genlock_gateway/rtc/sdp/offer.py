@@ -22,6 +22,7 @@ Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 MAX_OFFER_CHARS = 64 * 1024
 MAX_MEDIA_SECTIONS = 4
+MAX_RTX_GROUPS = 8
 
 _TOKEN = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -47,6 +48,7 @@ class Offer:
     `formats` are the usable video formats in the client's order. `setup` is the client's DTLS role: `actpass`, `active`
     or `passive`. `video_index`, `data_index` and `tag_index` point into `sections`; `data_index` is None without a data
     channel.
+    `rtx_ssrcs` pairs SSRCs of retransmissions with the ones whose packets they carry (RFC 5576, FID groups).
     """
 
     sections: tuple[Section, ...]
@@ -61,6 +63,7 @@ class Offer:
     candidates: tuple[RemoteCandidate, ...]
     sctp_port: int
     max_message_bytes: int
+    rtx_ssrcs: tuple[tuple[int, int], ...]
 
     @property
     def codecs(self) -> tuple[Codec, ...]:
@@ -123,6 +126,7 @@ def parse_offer(text: str, *, role: Role) -> Offer:
         candidates=candidates_of(media),
         sctp_port=_number(sctp.get("sctp-port", "5000"), "sctp-port", 65535),
         max_message_bytes=_number(sctp.get("max-message-size", "65536"), "max-message-size", 2**63),
+        rtx_ssrcs=_rtx_ssrcs(media[video_index]),
     )
 
 
@@ -204,4 +208,15 @@ def _extensions(lines: list[str]) -> tuple[tuple[int, str], ...]:
         number = number.split("/")[0]
         if name == "extmap" and number.isascii() and number.isdigit() and len(number) < 4 and 0 < int(number) < 15:
             found.append((int(number), uri.strip().split(" ")[0]))
+    return tuple(found)
+
+
+def _rtx_ssrcs(lines: list[str]) -> tuple[tuple[int, int], ...]:
+    found: list[tuple[int, int]] = []
+    for name, value in attributes(lines):
+        words = value.split()
+        if name == "ssrc-group" and len(words) == 3 and words[0] == "FID" and len(found) < MAX_RTX_GROUPS:
+            numbers = [int(word) for word in words[1:] if word.isascii() and word.isdigit() and len(word) <= 10]
+            if len(numbers) == 2:
+                found.append((numbers[1], numbers[0]))
     return tuple(found)

@@ -21,7 +21,6 @@ from aiortc.codecs.h264 import h264_depayload
 from aiortc.codecs.vpx import vp8_depayload
 from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsTransport, SRTPProtectionProfile
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
-from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket, is_rtcp
 from OpenSSL import SSL
 
@@ -37,7 +36,6 @@ __all__ = [
     "PacketReceiver",
     "PeerProtocol",
     "SharedPortConnection",
-    "StreamStatistics",
     "h264_depayload",
     "vp8_depayload",
 ]

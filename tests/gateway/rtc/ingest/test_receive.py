@@ -4,11 +4,22 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtcpPsfbPacket, RtcpRtpfbPacket, RtpPacket, wrap_rtx
+from aiortc.rtp import (
+    AnyRtcpPacket,
+    RtcpByePacket,
+    RtcpPacket,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtpPacket,
+    wrap_rtx,
+)
 
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec
 from genlock_gateway.rtc.egress.packetise import packetise
+from genlock_gateway.rtc.ingest.choice import SILENT_S
 from genlock_gateway.rtc.ingest.receive import PLI_MIN_INTERVAL_S, IngestPeer
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.rtc.transport.peer import PeerTransport
@@ -16,6 +27,8 @@ from tests.gateway.rtc.clips import encode
 from tests.gateway.rtc.listeners import Heard
 
 MEDIA, RTX, SSRC = 96, 97, 4242
+LAYERS = ((256, 10), (192, 5_000))
+"""Widths, which are the SSRCs too, and first sequence numbers of two layers."""
 
 
 class FakeTransport:
@@ -30,6 +43,10 @@ class FakeTransport:
     def nacked(self) -> list[int]:
         return [number for packet in self.sent if isinstance(packet, RtcpRtpfbPacket) for number in packet.lost]
 
+    def reports(self) -> list[RtcpReceiverInfo]:
+        """The blocks of the last report."""
+        return [packet for packet in self.sent if isinstance(packet, RtcpRrPacket)][-1].reports
+
     def plis(self) -> int:
         return sum(isinstance(packet, RtcpPsfbPacket) and packet.fmt == 1 for packet in self.sent)
 
@@ -37,7 +54,7 @@ class FakeTransport:
 class Rig:
     """A peer, its clock, what it sent and what it gave out; `packets` makes RTP of units."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, *, rtx_ssrcs: dict[int, int] | None = None) -> None:
         self.clock = ManualClock()
         self.transport = FakeTransport()
         self.heard = Heard()
@@ -49,6 +66,7 @@ class Rig:
             listener=self.heard,
             sink=self.heard,
             clock=self.clock,
+            rtx_ssrcs=rtx_ssrcs or {},
         )
 
     def packets(self, units: list[AccessUnit], *, first: int = 65_530, ssrc: int = SSRC) -> list[RtpPacket]:
@@ -106,13 +124,82 @@ async def test_requests_for_key_frames_are_spaced_and_repeated() -> None:
     rig.close()
 
 
-async def test_a_new_ssrc_is_a_new_stream() -> None:
+async def test_another_ssrc_is_a_new_stream_when_the_first_is_silent() -> None:
     rig, units = Rig(Codec.VP8), encode(Codec.VP8, 2)
     rig.feed(rig.packets(units))
+    rig.clock.advance(SILENT_S)
     rig.feed(rig.packets(units, first=9, ssrc=SSRC + 1))
     assert [unit.data for unit in rig.heard.units] == [unit.data for unit in units] * 2
     times = [unit.capture_us for unit in rig.heard.units]
     assert times == sorted(set(times))
+    rig.close()
+
+
+async def test_another_ssrc_is_a_new_stream_when_the_first_says_goodbye() -> None:
+    rig, units = Rig(Codec.VP8), encode(Codec.VP8, 2)
+    rig.feed(rig.packets(units))
+    rig.peer.rtcp([RtcpByePacket(sources=[SSRC])])
+    rig.feed(rig.packets(units, first=9, ssrc=SSRC + 1))
+    assert len(rig.heard.units) == 4
+    rig.close()
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+@pytest.mark.parametrize("large_first", [True, False])
+async def test_of_two_layers_the_larger_is_kept(codec: Codec, *, large_first: bool) -> None:
+    rig = Rig(codec)
+    large, small = encode(codec, 60, width=256, height=144), encode(codec, 60, width=128, height=80)
+    layers = [rig.packets(large, ssrc=1), rig.packets(small, ssrc=2)]
+    for number in range(60):
+        for layer in layers if large_first else layers[::-1]:
+            rig.feed([packet for packet in layer if packet.timestamp == number * 3000])
+        rig.clock.advance(1 / 30)
+
+    given_out = [unit.data for unit in rig.heard.units]
+    assert given_out[-60:] == [unit.data for unit in large]
+    assert len(given_out) - 60 == (0 if large_first else 1), "at most a picture of the other one"
+    rig.close()
+
+
+async def test_a_retransmission_goes_to_the_stream_whose_packet_it_repeats() -> None:
+    rig = Rig(Codec.VP8)
+    layers = [rig.packets(encode(Codec.VP8, 3, width=width), first=first, ssrc=width) for width, first in LAYERS]
+    lost = [layer.pop(3) for layer in layers]
+    for layer in layers:
+        rig.feed(layer)
+    for packet, ssrc in zip(lost, (901, 902), strict=True):
+        rig.feed([wrap_rtx(packet, payload_type=RTX, sequence_number=5, ssrc=ssrc)])
+    assert all(not source.assembler.missing() for source in rig.peer._sources.values())
+    assert len(rig.peer._sources) == 2
+    rig.close()
+
+
+async def test_the_offer_says_whose_a_retransmission_is() -> None:
+    rig = Rig(Codec.VP8, rtx_ssrcs={901: 256, 902: 192})
+    layers = [rig.packets(encode(Codec.VP8, 3, width=width), first=10, ssrc=width) for width, _ in LAYERS]
+    lost = layers[1].pop(3)
+    for layer in layers:
+        rig.feed([packet for packet in layer if packet.sequence_number != lost.sequence_number])
+    rig.feed([wrap_rtx(lost, payload_type=RTX, sequence_number=5, ssrc=902)])
+    missing = {ssrc: source.assembler.missing() for ssrc, source in rig.peer._sources.items()}
+    assert missing == {256: [lost.sequence_number], 192: []}, "both lack a packet of that number"
+    rig.close()
+
+
+async def test_retransmissions_and_padding_of_their_stream_are_not_received_media() -> None:
+    rig = Rig(Codec.VP8)
+    packets = rig.packets(encode(Codec.VP8, 4), first=100)
+    lost = packets.pop(5)
+    rig.feed(packets)
+    rig.feed([wrap_rtx(lost, payload_type=RTX, sequence_number=1, ssrc=7)])
+    for number in range(2, 40):
+        rig.feed([wrap_rtx(packets[0], payload_type=RTX, sequence_number=number, ssrc=7)])
+        rig.feed([RtpPacket(RTX, 0, number, 0, 7, b"")])
+    rig.peer.connected()
+    await asyncio.sleep(0)
+    (report,) = rig.transport.reports()
+    assert (report.ssrc, report.packets_lost) == (SSRC, 1), "the loss stays visible, and nothing is negative"
+    assert report.fraction_lost == (1 << 8) // (len(packets) + 1)
     rig.close()
 
 

@@ -103,6 +103,13 @@ def test_only_the_tagged_section_of_a_bundle_need_carry_the_transport() -> None:
     assert read.ice.ufrag == "Ab1+"
 
 
+def test_the_offer_says_whose_packets_a_retransmission_repeats() -> None:
+    lines = "a=ssrc-group:FID 10 11\r\na=ssrc-group:SIM 10 20\r\na=ssrc-group:FID 20 21\r\na=ssrc-group:FID x 9\r\n"
+    assert parse_offer(offer(), role="publisher").rtx_ssrcs == ()
+    read = parse_offer(offer().replace("a=rtpmap:96", lines + "a=rtpmap:96"), role="publisher")
+    assert read.rtx_ssrcs == ((11, 10), (21, 20))
+
+
 LOCAL = LocalTransport(IceCredentials("ufrag", "p" * 32), "00:11", "passive", ("192.0.2.1", "192.0.2.2"), 8189)
 
 

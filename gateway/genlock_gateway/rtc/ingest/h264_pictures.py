@@ -1,0 +1,83 @@
+"""H264 pictures out of RTP payloads (RFC 6184): what stands in front of them, where a decoder can start, what fails."""
+
+from collections.abc import Iterable
+
+from genlock_core.media import Trouble
+from genlock_gateway.rtc.h264 import (
+    ACCESS_UNIT_DELIMITER,
+    IDR_SLICE,
+    PPS,
+    SLICES,
+    SPS,
+    join_annex_b,
+    nal_type,
+    split_annex_b,
+)
+from genlock_gateway.rtc.ingest.h264_headers import is_recovery_point, read_slice
+from genlock_gateway.rtc.ingest.parameter_sets import ParameterSets
+from genlock_gateway.rtc.ingest.picture import Picture
+from genlock_gateway.rtc.transport.aiortc_private import h264_depayload
+
+MAX_FRONT_BYTES = 64 * 1024
+"""What may wait for the picture that it stands in front of."""
+
+_DATA_PARTITIONS = frozenset({2, 3, 4})
+_FILLER = 12
+
+
+class H264Pictures:
+    """Makes the pictures of one stream, in decoding order. `sprop` are the parameter sets of its offer, in base64."""
+
+    def __init__(self, sprop: str = "") -> None:
+        self._sets = ParameterSets(sprop)
+        # NAL units that came alone: delimiters, parameter sets and SEI belong to the next picture.
+        self._front: list[bytes] = []
+        self._has_entry_points = False
+
+    def picture(self, payloads: Iterable[bytes], *, intra_starts: bool) -> Picture | Trouble | None:
+        """Annex B, or why nobody can decode it; None if no slice is in it. Raises ValueError for a broken payload.
+
+        `intra_starts`: also a picture of intra slices that does not call itself a recovery point is a key frame, as in
+        any stream that has shown nothing better. A decoder can start with it, but later pictures may refer past it.
+        """
+        came = split_annex_b(b"".join(map(h264_depayload, payloads)))
+        nals = [nal for nal in (*self._front, *came) if nal_type(nal) != _FILLER]
+        self._front = []
+        for nal in nals:
+            self._sets.keep(nal)
+
+        kinds = {nal_type(nal) for nal in nals}
+        if not kinds & SLICES:
+            self._front = nals if sum(map(len, nals)) <= MAX_FRONT_BYTES else []
+            return None
+        if kinds & _DATA_PARTITIONS:
+            return Trouble.UNSUPPORTED_PROFILE
+
+        return self._whole(nals, is_idr=IDR_SLICE in kinds, intra_starts=intra_starts)
+
+    def _whole(self, nals: list[bytes], *, is_idr: bool, intra_starts: bool) -> Picture | Trouble:
+        headers = []
+        for nal in nals:
+            if nal_type(nal) in SLICES:
+                header = read_slice(nal)
+                if header is None:
+                    return Trouble.UNDECODABLE
+                if (trouble := self._sets.trouble_with(header)) is not None:
+                    return trouble
+                headers.append(header)
+
+        is_entry_point = is_idr or any(map(is_recovery_point, nals))
+        self._has_entry_points |= is_entry_point
+        is_intra = all(header.is_intra for header in headers)
+        if not is_entry_point and not (is_intra and (intra_starts or not self._has_entry_points)):
+            return Picture(join_annex_b(nals), key_frame=False, pixels=0)
+
+        sequence = self._sets.sequence_of(headers[0])
+        pixels = 0 if sequence is None else sequence.width * sequence.height
+        return Picture(join_annex_b(self._with_all_sets(nals)), key_frame=True, pixels=pixels)
+
+    def _with_all_sets(self, nals: list[bytes]) -> list[bytes]:
+        """A decoder that starts here needs them, and SEI may refer to them (ITU-T H.264 section 7.4.1.2.3)."""
+        delimiters = [nal for nal in nals if nal_type(nal) == ACCESS_UNIT_DELIMITER]
+        rest = [nal for nal in nals if nal_type(nal) not in (ACCESS_UNIT_DELIMITER, SPS, PPS)]
+        return [*delimiters[:1], *self._sets.nals, *rest]

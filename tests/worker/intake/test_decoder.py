@@ -1,0 +1,114 @@
+"""Any legal stream: pictures come out in the order in which they are shown, no later than the stream needs."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from genlock_core.media import AccessUnit, Codec
+from genlock_worker.intake.decode import MAX_PICTURELESS, MAX_REORDERED, Decoder, fit_frame
+from tests.bitstreams import bits, clips
+from tests.bitstreams.clips import FRAME_US, HEIGHT, WIDTH, CodedPicture
+from tests.worker.pattern_numbers import read_index
+
+
+def units(pictures: Sequence[CodedPicture], *, keys: tuple[int, ...] = (0,)) -> list[AccessUnit]:
+    """In decoding order; `keys` are the places of those with which a decoder may start."""
+    return [
+        AccessUnit(Codec.H264, picture.data, place in keys, picture.number * FRAME_US)
+        for place, picture in enumerate(pictures)
+    ]
+
+
+def shown(decoder: Decoder, given: Sequence[AccessUnit]) -> list[list[int]]:
+    """What came out with each unit: the numbers that are painted in the pictures, which must fit their times."""
+    out: list[list[int]] = []
+    for unit in given:
+        numbers = [
+            (read_index(fit_frame(frame, width=WIDTH, height=HEIGHT)), frame.pts) for frame in decoder.decode(unit)
+        ]
+        assert all(pts == number * FRAME_US for number, pts in numbers)
+        out.append([number for number, _ in numbers])
+    return out
+
+
+def flat(out: list[list[int]]) -> list[int]:
+    return [number for numbers in out for number in numbers]
+
+
+def test_without_reordering_each_picture_comes_with_its_own_unit() -> None:
+    for options in (clips.X264, {"preset": "veryfast", "profile": "high", "tune": "zerolatency"}):
+        made = clips.h264(12, options=options, x264="ref=3")
+        assert shown(Decoder(Codec.H264), units(made)) == [[number] for number in range(12)]
+
+
+def test_b_frames_come_out_in_order_and_two_pictures_later() -> None:
+    made = clips.b_frames(30)
+    assert [picture.number for picture in made[:4]] == [0, 3, 1, 2]
+    decoder = Decoder(Codec.H264)
+    assert shown(decoder, units(made)) == [[], []] + [[number] for number in range(28)]
+    assert decoder.failures == 0
+
+
+def test_a_stream_that_does_not_state_its_reordering_is_learned_from_its_pictures() -> None:
+    made = [
+        CodedPicture(picture.number, bits.annex_b(*map(bits.without_usability, picture.nals)), picture.is_idr)
+        for picture in clips.b_frames(30)
+    ]
+    numbers = flat(shown(Decoder(Codec.H264), units(made)))
+    assert numbers == sorted(numbers)
+    assert len(numbers) >= 28
+
+
+def test_a_group_that_is_open_starts_a_decoder_without_what_was_before_it() -> None:
+    made = clips.b_frames(40, x264="open-gop=1:keyint=12")
+    start = next(place for place, picture in enumerate(made) if place and bits.has_recovery_point(picture.nals))
+    assert [picture.number for picture in made[start : start + 3]] == [12, 10, 11], "two lead it that need the others"
+    decoder = Decoder(Codec.H264)
+    assert flat(shown(decoder, units(made[start:]))) == list(range(12, 38))
+    assert (decoder.failures, decoder.needs_key_frame) == (0, False)
+
+
+def test_intra_slices_without_a_recovery_point_start_a_decoder_too() -> None:
+    made = clips.b_frames(40, x264="open-gop=1:keyint=12")
+    start = next(place for place, picture in enumerate(made) if place and bits.has_recovery_point(picture.nals))
+    bare = [
+        CodedPicture(picture.number, bits.annex_b(*[nal for nal in picture.nals if nal[0] & 31 != 6]), is_idr=False)
+        for picture in made[start:]
+    ]
+    decoder = Decoder(Codec.H264)
+    numbers = flat(shown(decoder, units(bare)))
+    assert numbers[0] == 12
+    assert len(numbers) >= 20
+    assert not decoder.needs_key_frame
+
+
+def test_a_picture_that_is_refreshed_bit_by_bit_starts_a_decoder_when_it_is_whole() -> None:
+    made = clips.h264(90, options={**clips.X264, "profile": "main"}, x264="intra-refresh=1:keyint=20:bframes=0")
+    starts = [place for place, picture in enumerate(made) if place and bits.has_recovery_point(picture.nals)]
+    decoder = Decoder(Codec.H264)
+    numbers = flat(shown(decoder, units(made[starts[0] :])))
+    assert starts[0] <= numbers[0] <= starts[0] + 25
+    assert numbers == list(range(numbers[0], 90))
+    assert decoder.failures == 0
+
+
+def test_interlaced_pictures_come_out_whole() -> None:
+    made = clips.h264(8, options={**clips.X264, "profile": "main"}, x264="interlaced=1:tff=1")
+    decoder = Decoder(Codec.H264)
+    assert [len(decoder.decode(unit)) for unit in units(made)] == [1] * 8
+
+
+@pytest.mark.parametrize("is_idr", [True, False])
+def test_a_start_without_a_picture_is_given_up(*, is_idr: bool) -> None:
+    good = clips.h264(2)
+    sets = [nal for nal in good[0].nals if nal[0] & 31 in (7, 8)]
+    empty = bits.annex_b(*sets, *([b"\x65\x88"] if is_idr else [bits.recovery_point(0)]))
+    decoder = Decoder(Codec.H264)
+    decoder.decode(AccessUnit(Codec.H264, empty, True, 0))
+    given = 0
+    while not decoder.needs_key_frame:
+        decoder.decode(AccessUnit(Codec.H264, good[1].data, False, given + 1))
+        given += 1
+        assert given <= (MAX_REORDERED if is_idr else MAX_PICTURELESS)
+    assert decoder.failures == 1
+    assert flat(shown(decoder, units(good))) == [0, 1]
