@@ -57,6 +57,11 @@ class StateDir:
         return self.path / "secrets"
 
     @property
+    def links_file(self) -> Path:
+        """Links with tokens, for phones; there while `genlock up --lan` runs."""
+        return self.path / "lan-links"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 
@@ -88,7 +93,8 @@ class StateDir:
         (self.path / "up.json").write_text(json.dumps(asdict(running)))
 
     def forget(self) -> None:
-        (self.path / "up.json").unlink(missing_ok=True)
+        for file in (self.path / "up.json", self.links_file):
+            file.unlink(missing_ok=True)
 
     def running(self) -> Running | None:
         """The `genlock up` that was announced last, None if there is none or its file cannot be read."""

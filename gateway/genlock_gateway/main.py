@@ -1,4 +1,4 @@
-"""`genlock-gateway`: one process, one HTTP port, one UDP port.
+"""`genlock-gateway`: one process, one HTTP port (and one for HTTPS where that is asked for), one UDP port.
 
 SIGTERM drains (clients are asked to reconnect elsewhere, and waited for), SIGINT and a second SIGTERM stop at once.
 """
@@ -6,12 +6,10 @@ SIGTERM drains (clients are asked to reconnect elsewhere, and waited for), SIGIN
 import asyncio
 import logging
 import os
-import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 
-import uvicorn
 from redis.exceptions import RedisError
 
 from genlock_core.errors import GenlockError
@@ -23,22 +21,12 @@ from genlock_core.tokens import Keyring
 from genlock_gateway.gateway import Gateway, build
 from genlock_gateway.settings import GatewaySettings, parse_settings
 from genlock_gateway.web.app import create_app
+from genlock_gateway.web.serving import HttpServers, listen, tls_context
 
 logger = logging.getLogger(__name__)
 
-GRACE_S = 3
 CHATTY = ("aioice", "aiortc", "httpx", "httpcore", "uvicorn.error")
 """Loggers of libraries that tell of every packet or request."""
-BACKLOG = 1024
-"""Connections that wait to be accepted."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own handling of signals: a drain comes before the end of HTTP."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,16 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
     """Serve until a signal comes. Raises GenlockError, RedisError, OSError (a port is taken), ValueError."""
     signals = StopSignals.heed(drains=True)
-    with _listen(settings.http) as listening:
+    context = tls_context(settings.tls)
+    with ExitStack() as sockets:
+        http = sockets.enter_context(listen(settings.http))
+        https = [sockets.enter_context(listen(address)) for address in settings.tls.listen]
         gateway = build(settings, keyring)
-        gateway.address.port = listening.getsockname()[1]
-        server = _http_server(gateway)
+        gateway.address.port = http.getsockname()[1]
+        server = HttpServers(create_app(gateway), http=http, https=https, context=context)
         serving: asyncio.Task[None] | None = None
         try:
             if not await done_before(signals.stopping, gateway.start()):
                 return
-            serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
-            sys.stdout.write(f"ready {settings.name} http={gateway.address()} udp={gateway.media.port}\n")
+            serving = asyncio.create_task(server.run(), name="http")
+            secure = "".join(f" https={Address(*one.getsockname()[:2])}" for one in https)
+            sys.stdout.write(f"ready {settings.name} http={gateway.address()} udp={gateway.media.port}{secure}\n")
             sys.stdout.flush()
             await wait_first(serving, signals.stopping)
             if signals.stopping.is_set():
@@ -72,20 +64,8 @@ async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
         finally:
             await gateway.stop()  # before HTTP ends, which waits for its event streams
             if serving is not None:
-                server.should_exit = True
+                server.end()
                 await serving
-
-
-def _http_server(gateway: Gateway) -> uvicorn.Server:
-    config = uvicorn.Config(
-        create_app(gateway),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-        lifespan="off",
-    )
-    return _Server(config)
 
 
 async def _drain(gateway: Gateway, serving: "asyncio.Task[None]", signals: StopSignals) -> None:
@@ -97,15 +77,6 @@ async def _drain(gateway: Gateway, serving: "asyncio.Task[None]", signals: StopS
             await drained
     finally:
         await end_tasks([drained])
-
-
-def _listen(address: Address) -> socket.socket:
-    """The HTTP socket; raises OSError that names the address if it is taken."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise OSError(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

@@ -89,6 +89,21 @@ class JwtSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """HTTPS of the gateway's own. Behind an ingress it needs none."""
+
+    listen: tuple[Address, ...] = option(
+        values.several(values.address()), "", "address to serve HTTPS on, beside HTTP", name="https"
+    )
+    certificate: Path | None = option(
+        values.optional(values.path()), "", "PEM file with the certificate of HTTPS", name="https-certificate"
+    )
+    key: Path | None = option(
+        values.optional(values.path()), "", "PEM file with the key of that certificate", name="https-key"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much this gateway takes on before it says 503 or 429."""
 
@@ -161,11 +176,14 @@ class GatewaySettings:
         values.duration(0.0, 3_600.0), "20s", "how long a drain waits for its clients to go", was="drain-timeout-s"
     )
     jwt: JwtSettings = section(JwtSettings, "access tokens that the platform signs itself")
+    tls: TlsSettings = section(TlsSettings, "HTTPS beside HTTP")
     limits: Limits = section(Limits, "limits, beyond which it says 503 or 429")
     log: LogSettings = section(LogSettings, "logs")
 
     def __post_init__(self) -> None:
         """What goes together. Raises Clash."""
+        if len({bool(part) for part in (self.tls.listen, self.tls.certificate, self.tls.key)}) != 1:
+            raise Clash(["https", "https-certificate", "https-key"], "go together: all three, or none")
         if len({address.port for address in self.udp}) != 1:
             raise Clash(["udp"], "must be addresses with one port number")
         if self.advertise_ips and len(self.udp) > 1:

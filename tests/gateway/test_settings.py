@@ -47,6 +47,17 @@ def test_media_has_one_port_number_and_is_told_of_either_by_its_addresses_or_by_
         assert words in capsys.readouterr().err
 
 
+def test_https_needs_an_address_a_certificate_and_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = ["--https", "192.0.2.1:8443", "--https-certificate", "c.pem", "--https-key", "k.pem"]
+    tls = parse_settings(whole, {}).tls
+    assert (tls.listen, tls.key) == ((Address("192.0.2.1", 8443),), Path("k.pem"))
+    for start in (0, 2, 4):
+        for part in (whole[start : start + 2], whole[:start] + whole[start + 2 :]):
+            with pytest.raises(SystemExit):
+                parse_settings(part, {})
+            assert "go together" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

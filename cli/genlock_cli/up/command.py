@@ -14,6 +14,7 @@ import typer
 from genlock_cli.options import duration_option, worker_arguments, worker_option
 from genlock_cli.state_dir import StateDir
 from genlock_cli.up.hardware import EngineName, Hardware, gpu_names, hardware, threads_per_worker
+from genlock_cli.up.lan import DEFAULT_PORT, find_lan, with_tokens
 from genlock_cli.up.local import LocalGenlock, media_root_of
 from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
@@ -62,6 +63,19 @@ def up(
         list[str] | None,
         typer.Option(help="Web site whose pages may show the public sessions, https://HOST, or * for all; repeatable."),
     ] = None,
+    lan: Annotated[
+        bool,
+        typer.Option(
+            "--lan", help="Serve phones of this network as well: https, a QR code to scan, and tokens for all sessions."
+        ),
+    ] = False,
+    lan_port: Annotated[
+        int, typer.Option(min=0, max=65_000, help="TCP port of https for the network; 0: a free one.")
+    ] = DEFAULT_PORT,
+    lan_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of a certificate for https; left out: one is made and kept.")
+    ] = None,
+    lan_key: Annotated[Path | None, typer.Option(help="PEM file of that certificate's key.")] = None,
     redis: Annotated[str | None, typer.Option(help="URL of a Redis to use instead of an own one.")] = None,
     gpu_product: Annotated[
         str | None,
@@ -98,11 +112,14 @@ def up(
     elif model is not None:
         require_model(sessions, model, origin=path)
     sessions = shown_on(sessions, origin or ())
+    if lan:
+        sessions = with_tokens(sessions)
     models = {session.model for session in sessions}
     if engine is EngineName.DIFFUSION:
         for name in sorted(models):
             model_config(name)  # Raises UnknownModel: known before anything is started.
     media_hosts = _media_hosts(media_host)
+    state = StateDir.find(state_dir, os.environ)
     options = UpOptions(
         workers=workers,
         gateways=gateways,
@@ -117,8 +134,10 @@ def up(
         own_rows=own_rows(profiles),
         media_root=media_root or media_root_of(path),
         drain_timeout_s=drain_timeout,
+        lan=find_lan(state.path / "lan", port=lan_port, gateways=gateways, certificate=lan_certificate, key=lan_key)
+        if lan
+        else None,
     )
-    state = StateDir.find(state_dir, os.environ)
     view = UpView(as_json=as_json)
     genlock = LocalGenlock(
         options,
@@ -175,7 +194,8 @@ async def _run(genlock: LocalGenlock, view: UpView) -> None:
         if not await done_before(stop, genlock.start()):
             return
         view.up(genlock)
-        async with httpx.AsyncClient(base_url=genlock.gateway_urls[0], timeout=2.0) as http:
+        headers = {"Authorization": f"Bearer {genlock.admin_token()}"}
+        async with httpx.AsyncClient(base_url=genlock.gateway_urls[0], headers=headers, timeout=2.0) as http:
             while not stop.is_set():
                 view.show(genlock, await _sessions(http))
                 await wait_first(stop, timeout_s=REFRESH_S)

@@ -14,8 +14,9 @@ from redis.exceptions import RedisError
 from genlock_cli.redis_server import RedisProcess
 from genlock_cli.state_dir import Running, StateDir
 from genlock_cli.up.children import Child
+from genlock_cli.up.lan import keep_links, links
 from genlock_cli.up.plan import ChildPlan, UpOptions, gateway_url, plan_gateways, plan_workers, pool_shapes
-from genlock_cli.up.ports import check_port
+from genlock_cli.up.ports import check_https, check_port
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
@@ -25,6 +26,7 @@ from genlock_core.sizing.placement import Unplaceable, place
 from genlock_core.sizing.profile import profiles_with
 from genlock_core.spec.session import ResolvedSession
 from genlock_core.store import connect
+from genlock_core.tokens import ALL_SESSIONS, Role
 from genlock_gateway.rtc.transport.own_addresses import bind_addresses
 
 REDIS_WATCH_S = 0.5
@@ -81,10 +83,35 @@ class LocalGenlock:
         """The IP addresses that media goes over, as they are now."""
         return tuple(bind_addresses(self.options.media_hosts))
 
+    @property
+    def lan_links(self) -> tuple[str, ...]:
+        """For phones of the network: a link for each session, with a token; none without --lan."""
+        lan = self.options.lan
+        return () if lan is None else self._links(lan.url)
+
+    @property
+    def own_links(self) -> tuple[str, ...]:
+        """The same for browsers of this machine."""
+        return () if self.options.lan is None else self._links(self.gateway_urls[0])
+
+    @property
+    def links_file(self) -> Path:
+        """Where the links for the network stand while it is up."""
+        return self._state.links_file
+
+    def admin_token(self) -> str:
+        """A token with which all sessions are seen."""
+        return self._state.keyring().token(ALL_SESSIONS, Role.ADMIN)
+
+    def _links(self, base: str) -> tuple[str, ...]:
+        return links(base, self.sessions, self._state.keyring(), now_s=self._clock.wall_ms() / 1_000)
+
     async def start(self) -> None:
         """Bring everything up. Raises GenlockError: a taken port, no redis-server, a child that does not start."""
         for index in range(self.options.gateways):
             check_port(self.options.host, self.options.port + index, media=self.media_addresses)
+            if self.options.lan is not None:
+                check_https(self.options.lan.addresses, self.options.lan.port + index)
         keyring = self._state.keyring()
         redis_url = self._redis_url or self._start_redis()
         self._progress(f"starting {self.options.workers} workers and {self.options.gateways} gateway(s)")
@@ -98,6 +125,8 @@ class LocalGenlock:
         await asyncio.gather(*(child.ready() for child in self.children))
         self._progress("creating the sessions")
         await self._create_sessions(redis_url, key_ids=keyring.key_ids)
+        if self.options.lan is not None:
+            keep_links(self._state.links_file, self.lan_links)
         self._state.announce(Running(os.getpid(), self.gateway_urls, redis_url))
 
     async def stop(self) -> None:

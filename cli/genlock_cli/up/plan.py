@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from genlock_cli.up.lan import Lan
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.process.address import Address
 from genlock_core.sizing.measured import measured_fps, to_json
@@ -44,6 +45,8 @@ class UpOptions:
     """The user's own profiles, which size sessions beside those that come with Genlock."""
     own_rows: tuple[ProfileRow, ...] = ()
     """The rows of these files: each worker is told what they say of its model on its GPUs."""
+    lan: Lan | None = None
+    """Where phones of the same network are served; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,19 @@ def plan_gateways(options: UpOptions, *, redis_url: str) -> tuple[ChildPlan, ...
                 *("--http", str(Address(options.host, options.port + index))),
                 *(word for host in options.media_hosts for word in ("--udp", str(Address(host, options.port + index)))),
                 *("--advertise-http", gateway_url(options, index)),
+                *_https(options.lan, index),
                 *(word for path in options.profiles for word in ("--profile", str(path.resolve()))),
             ),
         )
         for index in range(options.gateways)
     )
+
+
+def _https(lan: Lan | None, index: int) -> tuple[str, ...]:
+    if lan is None:
+        return ()
+    files = ("--https-certificate", str(lan.files.certificate), "--https-key", str(lan.files.key))
+    return (*(word for address in lan.listens(index) for word in ("--https", address)), *files)
 
 
 def gateway_url(options: UpOptions, index: int = 0) -> str:

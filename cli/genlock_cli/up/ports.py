@@ -3,7 +3,7 @@
 import errno
 import secrets
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from genlock_core.errors import GenlockError
@@ -15,10 +15,10 @@ _ATTEMPTS = 50
 class PortTaken(GenlockError):
     """A port that another program has, or that this user may not open."""
 
-    def __init__(self, *, kind: str, host: str, port: int, reason: str) -> None:
+    def __init__(self, *, kind: str, host: str, port: int, reason: str, option: str = "--port") -> None:
         self.port = port
         super().__init__(
-            f"{kind} port {port} on {host} {reason}; choose another one with --port, "
+            f"{kind} port {port} on {host} {reason}; choose another one with {option}, "
             f"or see who has it with `ss -lpn{kind[0].lower()} 'sport = :{port}'`"
         )
 
@@ -30,7 +30,13 @@ def check_port(host: str, port: int, *, media: Iterable[str]) -> None:
         _check("UDP", address, port)
 
 
-def _check(kind: Literal["TCP", "UDP"], host: str, port: int) -> None:
+def check_https(hosts: Iterable[str], port: int) -> None:
+    """The TCP port must be free on each of the addresses. Raises PortTaken."""
+    for host in hosts:
+        _check("TCP", host, port, option="--lan-port")
+
+
+def _check(kind: Literal["TCP", "UDP"], host: str, port: int, *, option: str = "--port") -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM if kind == "TCP" else socket.SOCK_DGRAM) as probe:
         if kind == "TCP":
@@ -38,16 +44,25 @@ def _check(kind: Literal["TCP", "UDP"], host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortTaken(kind=kind, host=host, port=port, reason=_reason(error)) from None
+            raise PortTaken(kind=kind, host=host, port=port, reason=_reason(error), option=option) from None
 
 
 def choose_ports(host: str, count: int, *, media: Sequence[str]) -> int:
     """The first of `count` free neighbouring ports, below every usual ephemeral range. Raises PortTaken."""
+    return _choose(count, lambda port: check_port(host, port, media=media))
+
+
+def choose_https_ports(hosts: Sequence[str], count: int) -> int:
+    """The same for HTTPS on the addresses. Raises PortTaken."""
+    return _choose(count, lambda port: check_https(hosts, port))
+
+
+def _choose(count: int, check: Callable[[int], None]) -> int:
     for attempt in range(_ATTEMPTS):
         first = _FREE_RANGE.start + secrets.randbelow(len(_FREE_RANGE) - count)
         try:
             for port in range(first, first + count):
-                check_port(host, port, media=media)
+                check(port)
         except PortTaken:
             if attempt == _ATTEMPTS - 1:
                 raise

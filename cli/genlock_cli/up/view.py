@@ -7,8 +7,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from genlock_cli.up.children import Child
+from genlock_cli.up.lan import qr_code
 from genlock_cli.up.local import LocalGenlock
 from genlock_cli.up.table import media_line, up_view
 
@@ -37,10 +39,14 @@ class UpView:
             self.notes.append(f"{refusal.session} is not served: {refusal.reason}")
         if self.as_json:
             refused = [asdict(refusal) for refusal in genlock.refused]
-            up = {"up": genlock.gateway_urls, "media": genlock.media_addresses, "refused": refused}
+            up: dict[str, Any] = {"up": genlock.gateway_urls, "media": genlock.media_addresses, "refused": refused}
+            if (lan := genlock.options.lan) is not None:
+                # Output is kept and passed on: the links with their tokens stand in the file alone.
+                up["lan"] = {"url": lan.url, "links": str(genlock.links_file), "fingerprint": lan.files.fingerprint}
             sys.stdout.write(json.dumps(up) + "\n")
             sys.stdout.flush()
             return
+        self._show_lan(genlock)
         if self.console.is_terminal:
             self.live = Live(console=self.console, auto_refresh=False, screen=False)
             self.live.start()
@@ -50,6 +56,33 @@ class UpView:
         self.console.print(self._media, highlight=False, soft_wrap=True)
         for note in self.notes:
             self.console.print(note, highlight=False)
+
+    def _show_lan(self, genlock: LocalGenlock) -> None:
+        """How a phone comes in: a code where a person sees it, else where the link stands."""
+        lan = genlock.options.lan
+        if lan is None:
+            return
+        if self.console.is_terminal:
+            # White on black whatever the terminal's own colours are: a scanner needs the light ones light.
+            self.console.print(Text(qr_code(genlock.lan_links[0]), style="bright_white on black"), soft_wrap=True)
+            for link in genlock.lan_links:
+                self.console.print(f"On a phone of this network: {link}", highlight=False, soft_wrap=True)
+            for link in genlock.own_links:
+                self.console.print(f"On this machine: {link}", highlight=False, soft_wrap=True)
+        else:
+            self.console.print(
+                f"Phones of this network are served at {lan.url}; the links, which let in whoever has them, "
+                f"stand in {genlock.links_file}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        self.console.print(
+            f"The browser warns of a certificate that this machine made; its SHA-256 is {lan.files.fingerprint}"
+            if lan.files.own
+            else f"The certificate's SHA-256 is {lan.files.fingerprint}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
     def show(self, genlock: LocalGenlock, sessions: list[dict[str, Any]]) -> None:
         if self.as_json:

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from genlock_cli.up.certificate import own_certificate
+from genlock_cli.up.lan import Lan
 from genlock_cli.up.plan import UpOptions, plan_gateways, plan_workers, pool_shapes
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.session import Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
@@ -54,6 +56,15 @@ def test_a_gateway_listens_for_media_where_it_is_told_to_and_its_settings_can_re
     settings = parse_gateway_settings(plan.argv[3:], {})
     assert [str(address) for address in settings.udp] == ["192.0.2.2:8080", "[fd00::2]:8080"]
     assert (str(settings.http), settings.advertise_ips) == ("127.0.0.1:8080", ())
+
+
+def test_with_a_network_each_gateway_serves_https_there_and_http_where_it_did(tmp_path: Path) -> None:
+    lan = Lan(("192.0.2.7", "2001:db8::7"), 8443, own_certificate(tmp_path, ["192.0.2.7"]))
+    _, plan = plan_gateways(replace(options(gateways=2), lan=lan), redis_url="redis://r")
+    settings = parse_gateway_settings(plan.argv[3:], {})
+    assert [str(address) for address in settings.tls.listen] == ["192.0.2.7:8444", "[2001:db8::7]:8444"]
+    assert (settings.tls.certificate, settings.tls.key) == (lan.files.certificate, lan.files.key)
+    assert str(settings.http) == "127.0.0.1:8081"
 
 
 def test_no_secret_is_on_a_command_line() -> None:
