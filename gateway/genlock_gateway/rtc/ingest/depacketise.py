@@ -6,10 +6,10 @@ H264 (RFC 6184) becomes Annex B, each key frame with all parameter sets in front
 from collections.abc import Callable
 
 from genlock_core.media import MAX_REORDER_S, VIDEO_CLOCK_HZ, AccessUnit, Codec, Trouble
-from genlock_gateway.rtc.h264 import starts_picture
 from genlock_gateway.rtc.ingest.h264_pictures import H264Pictures
 from genlock_gateway.rtc.ingest.jitter import BufferedFrame
-from genlock_gateway.rtc.ingest.vp8_pictures import starts_vp8_frame, vp8_picture
+from genlock_gateway.rtc.ingest.payload_shape import PayloadShape, h264_shape, vp8_shape
+from genlock_gateway.rtc.ingest.vp8_pictures import vp8_picture
 
 MAX_STEP_S = 2.0
 """A longer step between two frames than this is a new time line, not a slow camera."""
@@ -28,9 +28,9 @@ class Depacketiser:
         self._capture_clock = CaptureClock()
 
     @property
-    def starts_frame(self) -> Callable[[bytes], bool]:
-        """Whether a payload surely begins a picture."""
-        return starts_picture if self._codec is Codec.H264 else starts_vp8_frame
+    def shape_of(self) -> Callable[[bytes], PayloadShape]:
+        """What a payload says of its picture."""
+        return h264_shape if self._codec is Codec.H264 else vp8_shape
 
     def access_unit(self, frame: BufferedFrame, *, intra_starts: bool) -> AccessUnit | Trouble | None:
         """The frame as an access unit, or why nobody can decode it; None if no picture is in it.

@@ -1,17 +1,29 @@
 """Whole frames from RTP packets that come late, twice, out of order or not at all, and what is asked for again.
 
-Pure: packets and the time go in, frames and the numbers of missing packets come out. A frame leaves with the packet
-that completes it, which its marker bit tells (RFC 6184 section 5.1, RFC 7741 section 4.1). Waiting for the next
-timestamp instead would cost one frame interval.
+Pure: packets and the time go in, frames and the numbers of missing packets come out.
+
+A frame leaves with the packet that completes it. Waiting for the next timestamp would cost a frame interval. Its marker
+bit tells which packet that is (RFC 6184 section 5.1, RFC 7741 section 4.1), but some senders set the marker on each
+slice, and some never do. So a marker is believed until a frame goes on after one: then the frame is given out once
+more, whole, and from there on the frames of this sender end with the next timestamp, with what begins another picture,
+or after a short wait.
 """
 
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from genlock_gateway.rtc.ingest.payload_shape import PayloadShape
+
 CAPACITY_PACKETS = 512
+MAX_FRAME_BYTES = 2 * 1024 * 1024
+"""A longer frame is given up: no camera makes one."""
 PATIENCE_S = 0.25
 """How long a hole may keep complete frames waiting for a retransmission before the damaged frame is given up."""
+END_WAIT_S = 0.02
+"""Frames whose last packet nothing tells end when so long no other packet came."""
+MAX_END_WAIT_S = 0.1
+"""The wait doubles up to here for a sender that leaves more time between the slices of a frame."""
 NACK_RETRY_S = 0.04
 MAX_NACKS = 6
 MAX_PER_NACK = 128
@@ -48,20 +60,27 @@ class Assembled:
 class FrameAssembler:
     """Reorders the packets of one SSRC and cuts them into frames.
 
-    A damaged frame is dropped whole, also when its beginning may be what was lost: `starts_frame` tells of a payload
-    whether it surely begins a picture. Never holds more than `CAPACITY_PACKETS` packets.
+    A damaged frame is dropped whole, also when its beginning may be what was lost. `shape_of` reads a payload. Never
+    holds more than `CAPACITY_PACKETS` packets that wait, and two frames of at most `MAX_FRAME_BYTES`.
     """
 
-    def __init__(self, *, starts_frame: Callable[[bytes], bool], patience_s: float = PATIENCE_S) -> None:
-        self._starts_frame = starts_frame
+    def __init__(self, *, shape_of: Callable[[bytes], PayloadShape], patience_s: float = PATIENCE_S) -> None:
+        self._shape_of = shape_of
         self._patience_s = patience_s
         self._packets: dict[int, MediaPacket] = {}
         self._cursor: int | None = None
         self._highest = 0
-        self._partial: list[MediaPacket] = []
+        self._open = _OpenFrame()
+        self._last = _OpenFrame()
+        self._endings = _Endings()
         self._skipping: int | None = None
         self._resync = False
         self._hole_since_s: float | None = None
+
+    @property
+    def ends_at_s(self) -> float | None:
+        """When the open frame ends unless another packet comes, so that `expire` is to be called; None if it waits."""
+        return None if self._packets else self._endings.due_s(self._open)
 
     def add(self, packet: MediaPacket) -> Assembled:
         """Take a packet; the sequence number is the 16-bit one of the header."""
@@ -87,8 +106,12 @@ class FrameAssembler:
         return self._drain(packet.arrival_s, lost=lost)
 
     def expire(self, now_s: float) -> Assembled:
-        """Give up what has been waited for too long; to be called while `missing` is not empty."""
-        return self._drain(now_s, lost=False)
+        """Give up what has been waited for too long; to be called while `missing` is not empty, and at `ends_at_s`."""
+        frames: list[BufferedFrame] = []
+        if (due_s := self.ends_at_s) is not None and now_s >= due_s - 1e-9:
+            self._emit(frames, waited=True)
+        drained = self._drain(now_s, lost=False)
+        return Assembled((*frames, *drained.frames), lost=drained.lost)
 
     def missing(self) -> list[int]:
         """Extended sequence numbers (the header's number is the low 16 bits) that stand between packets, ascending."""
@@ -109,7 +132,8 @@ class FrameAssembler:
 
     def _restart(self, sequence: int) -> None:
         self._packets.clear()
-        self._partial.clear()
+        self._open = _OpenFrame()
+        self._last = _OpenFrame()
         self._cursor = sequence
         self._highest = sequence
         self._resync = True
@@ -119,7 +143,7 @@ class FrameAssembler:
     def _drain(self, now_s: float, *, lost: bool) -> Assembled:
         frames: list[BufferedFrame] = []
         while True:
-            self._take_contiguous(frames)
+            lost |= self._take_contiguous(frames)
             if not self._packets:
                 self._hole_since_s = None
                 return Assembled(tuple(frames), lost=lost)
@@ -139,43 +163,136 @@ class FrameAssembler:
         return self._cursor
 
     def _skip_hole(self) -> None:
-        self._partial.clear()
+        self._open = _OpenFrame()
+        self._last = _OpenFrame()
         self._cursor = min(self._packets)
         self._resync = True
         self._skipping = None
         self._hole_since_s = None
 
-    def _take_contiguous(self, frames: list[BufferedFrame]) -> None:
+    def _take_contiguous(self, frames: list[BufferedFrame]) -> bool:
+        """Take what follows without a hole. True if a frame had to be given up."""
+        lost = False
         while (packet := self._packets.pop(self._position(), None)) is not None:
             self._cursor = self._position() + 1
 
-            # A picture whose last packet had no marker ends with the next timestamp.
-            if self._partial and packet.timestamp != self._partial[0].timestamp:
+            # A packet without payload is padding.
+            if not packet.payload:
+                continue
+            shape = self._shape_of(packet.payload)
+            if self._open.ends_before(packet, shape):
                 self._emit(frames)
-            if self._damaged(packet):
+            if self._damaged(packet, shape):
                 continue
 
-            # A packet without payload is padding.
-            if packet.payload:
-                self._partial.append(packet)
-            if packet.marker and self._partial:
-                self._emit(frames)
+            # The frame that was given out is not whole: it is given out again when it is.
+            if not self._open.packets and self._last.goes_on_with(packet, shape):
+                self._endings.was_wrong()
+                self._open = self._last
 
-    def _damaged(self, packet: MediaPacket) -> bool:
+            self._endings.look_at(self._open, packet, shape)
+            self._open.add(packet, shape)
+            if self._open.size > MAX_FRAME_BYTES:
+                self._open = _OpenFrame()
+                self._skipping = packet.timestamp
+                lost = True
+            elif self._endings.marker_ends(self._open):
+                self._emit(frames)
+        return lost
+
+    def _damaged(self, packet: MediaPacket, shape: PayloadShape) -> bool:
         """True for packets of a picture whose beginning may be lost."""
-        if self._resync and packet.payload:
+        if self._resync:
             self._resync = False
-            if not self._starts_frame(packet.payload):
+            if not shape.begins:
                 self._skipping = packet.timestamp
         if self._skipping is not None and packet.timestamp != self._skipping:
             self._skipping = None
-        return self._resync or self._skipping is not None
+        return self._skipping is not None
 
-    def _emit(self, frames: list[BufferedFrame]) -> None:
-        first = self._partial[0]
-        payloads = tuple(packet.payload for packet in self._partial)
-        frames.append(BufferedFrame(first.timestamp, payloads, first.arrival_s))
-        self._partial.clear()
+    def _emit(self, frames: list[BufferedFrame], *, waited: bool = False) -> None:
+        if self._open.packets:
+            first = self._open.packets[0]
+            payloads = tuple(packet.payload for packet in self._open.packets)
+            frames.append(BufferedFrame(first.timestamp, payloads, first.arrival_s))
+        self._endings.given_out(waited=waited)
+        self._last = self._open
+        self._open = _OpenFrame()
+
+
+class _OpenFrame:
+    """Packets of one frame, as far as they came."""
+
+    def __init__(self) -> None:
+        self.packets: list[MediaPacket] = []
+        self.size = 0
+        self.has_slice = False
+        self.ends_slice = False
+
+    def ends_before(self, packet: MediaPacket, shape: PayloadShape) -> bool:
+        """Whether a packet belongs to another frame."""
+        if not self.packets:
+            return False
+        return packet.timestamp != self.packets[0].timestamp or (self.has_slice and shape.begins_next)
+
+    def goes_on_with(self, packet: MediaPacket, shape: PayloadShape) -> bool:
+        """Whether a packet belongs to this frame, which was given out already."""
+        return self.has_slice and shape.has_slice and not self.ends_before(packet, shape)
+
+    def add(self, packet: MediaPacket, shape: PayloadShape) -> None:
+        self.packets.append(packet)
+        self.size += len(packet.payload)
+        if shape.has_slice:
+            self.has_slice = True
+            self.ends_slice = shape.ends_slice or packet.marker
+
+
+class _Endings:
+    """What is known of how a sender ends its frames."""
+
+    def __init__(self) -> None:
+        self._markers_end = True
+        """No frame has gone on after a marker on a slice."""
+        self._has_markers = False
+        self._is_doubtful = False
+        """A marker stood on what is in front of this frame: its slices may each have one."""
+        self._was_doubtful = False
+        self._wait_s = END_WAIT_S
+        self._ended_by_wait = False
+
+    def look_at(self, opened: _OpenFrame, packet: MediaPacket, shape: PayloadShape) -> None:
+        """A packet is about to join the frame."""
+        self._has_markers |= packet.marker
+        if not opened.packets or not opened.packets[-1].marker:
+            return
+        if opened.has_slice and shape.has_slice:
+            self._markers_end = False
+        elif not opened.has_slice and not self._was_doubtful:
+            # Once: if this frame has one slice, it leaves the question open, and waiting each time would cost latency.
+            self._is_doubtful = True
+            self._was_doubtful = True
+
+    def marker_ends(self, opened: _OpenFrame) -> bool:
+        """Whether the frame is whole, as its last packet has a marker."""
+        return opened.packets[-1].marker and opened.has_slice and self._markers_end and not self._is_doubtful
+
+    def due_s(self, opened: _OpenFrame) -> float | None:
+        """When the frame is whole if nothing else comes; None if something must."""
+        if not opened.ends_slice or (self._markers_end and self._has_markers and not self._is_doubtful):
+            return None
+        return opened.packets[-1].arrival_s + self._wait_s
+
+    def given_out(self, *, waited: bool) -> None:
+        """A frame has left, perhaps after the wait."""
+        self._is_doubtful = False
+        self._ended_by_wait = waited
+
+    def was_wrong(self) -> None:
+        """The frame that was given out goes on."""
+        if self._ended_by_wait:
+            self._wait_s = min(2 * self._wait_s, MAX_END_WAIT_S)
+        else:
+            self._markers_end = False
 
 
 class NackSchedule:

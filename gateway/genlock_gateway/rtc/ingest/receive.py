@@ -6,6 +6,7 @@ losses (NACK, RFC 4585), asks for key frames (PLI), and tells the sender what ar
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -148,6 +149,7 @@ class IngestPeer(Peer):
         )
         self._take(source, source.assembler.add(media))
         self._repair(source)
+        self._end_frame_later(source)
 
     def _source_of(self, packet: RtpPacket, now_s: float) -> RtpSource | None:
         """Who sent a packet of the media payload type; None if another SSRC is chosen."""
@@ -225,6 +227,18 @@ class IngestPeer(Peer):
         for source in tuple(self._sources.values()):
             self._take(source, source.assembler.expire(self._clock.monotonic()))
             self._repair(source)
+
+    def _end_frame_later(self, source: RtpSource) -> None:
+        """A frame whose last packet nothing tells ends after a short wait."""
+        ends_at_s = source.assembler.ends_at_s
+        if ends_at_s is not None:
+            delay_s = max(0.0, ends_at_s - self._clock.monotonic())
+            self._later(f"end of {source.ssrc}", delay_s, functools.partial(self._end_frame, source))
+
+    def _end_frame(self, source: RtpSource) -> None:
+        if self._sources.get(source.ssrc) is source:
+            self._take(source, source.assembler.expire(self._clock.monotonic()))
+            self._end_frame_later(source)
 
     def _ask_for_key_frame(self) -> None:
         due_s = self._key_frames.due_in_s()

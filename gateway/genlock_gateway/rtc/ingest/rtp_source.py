@@ -34,7 +34,7 @@ class RtpSource:
         self.rid = ""
         """What its packets call it (RFC 8852); empty without a name."""
         self.depacketiser = Depacketiser(video.codec, sprop_parameter_sets=video.sprop_parameter_sets)
-        self.assembler = FrameAssembler(starts_frame=self.depacketiser.starts_frame)
+        self.assembler = FrameAssembler(shape_of=self.depacketiser.shape_of)
         self.nack = NackSchedule()
         self.statistics = ReceptionStatistics(VIDEO_CLOCK_HZ)
         self.reports = SenderReports()

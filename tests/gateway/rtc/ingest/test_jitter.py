@@ -5,6 +5,9 @@ from hypothesis import strategies as st
 
 from genlock_gateway.rtc.ingest.jitter import (
     CAPACITY_PACKETS,
+    END_WAIT_S,
+    MAX_END_WAIT_S,
+    MAX_FRAME_BYTES,
     MAX_NACKS,
     NACK_RETRY_S,
     PATIENCE_S,
@@ -14,6 +17,7 @@ from genlock_gateway.rtc.ingest.jitter import (
     NackSchedule,
     split_at_wrap,
 )
+from genlock_gateway.rtc.ingest.payload_shape import PayloadShape
 
 
 def stream(sizes: list[int], *, first: int = 0) -> list[MediaPacket]:
@@ -27,8 +31,28 @@ def stream(sizes: list[int], *, first: int = 0) -> list[MediaPacket]:
     return packets
 
 
+def shape_of(payload: bytes) -> PayloadShape:
+    """S begins a picture, F stands in front of one, everything else is a slice, which is whole unless it is `~`."""
+    kind = payload[:1]
+    return PayloadShape(kind in (b"S", b"F"), kind in (b"S", b"F"), kind != b"F", kind not in (b"F", b"~"))
+
+
 def assembler() -> FrameAssembler:
-    return FrameAssembler(starts_frame=lambda payload: payload[:1] == b"S")
+    return FrameAssembler(shape_of=shape_of)
+
+
+def feed_at(target: FrameAssembler, words: str, *, timestamp: int, first: int, at_s: float = 0.0) -> list[str]:
+    """Packets of one timestamp, a letter each, with a marker where a `!` follows; gives the frames that left."""
+    frames: list[str] = []
+    for number, word in enumerate(words.replace("!", "").strip()):
+        at = [at for at, letter in enumerate(words) if letter != "!"][number]
+        packet = MediaPacket(first + number, timestamp, words[at + 1 : at + 2] == "!", word.encode(), at_s)
+        frames += map(text, target.add(packet).frames)
+    return frames
+
+
+def text(frame: BufferedFrame) -> str:
+    return b"".join(frame.payloads).decode()
 
 
 def feed(target: FrameAssembler, packets: list[MediaPacket]) -> list[BufferedFrame]:
@@ -88,18 +112,107 @@ def test_a_hole_waits_for_its_retransmission_and_no_longer() -> None:
 
 
 def test_a_beginning_that_cannot_be_known_drops_the_frame() -> None:
-    target = FrameAssembler(starts_frame=lambda _payload: False)
+    target = FrameAssembler(shape_of=lambda _payload: PayloadShape(False, False, True, True))
     packets = stream([2, 2, 2])
     frames = feed(target, packets)
     assert [frame.timestamp for frame in frames] == [3000, 6000]
 
 
-@given(st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 9), st.booleans()), max_size=200))
-@settings(max_examples=50)
-def test_noise_neither_crashes_nor_grows(noise: list[tuple[int, int, bool]]) -> None:
+def test_markers_on_each_slice_cost_the_first_frame_alone_which_leaves_again_when_it_is_whole() -> None:
     target = assembler()
-    for sequence, timestamp, marker in noise:
-        target.add(MediaPacket(sequence, timestamp, marker, b"S", 0.0))
+    assert feed_at(target, "S!a!b!", timestamp=0, first=0) == ["S"], "as if the marker were the end"
+    assert feed_at(target, "S!a!b!", timestamp=1, first=3) == ["Sab"]
+    assert feed_at(target, "S!", timestamp=2, first=6) == ["Sab"]
+    assert target.ends_at_s == END_WAIT_S
+    assert target.expire(END_WAIT_S * 0.9).frames == ()
+    assert [text(frame) for frame in target.expire(END_WAIT_S).frames] == ["S"]
+
+
+def test_a_marker_in_front_of_the_first_frame_warns_in_time() -> None:
+    target = assembler()
+    assert feed_at(target, "F!S!a!b!", timestamp=0, first=0) == []
+    assert feed_at(target, "S!a!b!", timestamp=1, first=4) == ["FSab"]
+    assert feed_at(target, "S!", timestamp=2, first=7) == ["Sab"]
+
+
+def test_a_marker_in_front_costs_a_sender_of_single_slices_one_short_wait() -> None:
+    target = assembler()
+    assert feed_at(target, "F!S!", timestamp=0, first=0) == []
+    assert feed_at(target, "S!", timestamp=1, first=2) == ["FS", "S"]
+    assert feed_at(target, "F!S!", timestamp=2, first=3) == ["FS"]
+
+
+def test_slices_with_one_marker_at_the_end_leave_at_once() -> None:
+    target = assembler()
+    for number in range(3):
+        assert feed_at(target, "Sab!", timestamp=number, first=3 * number) == ["Sab"]
+        assert target.ends_at_s is None
+
+
+def test_without_any_marker_a_frame_ends_with_the_next_or_after_a_short_wait() -> None:
+    target = assembler()
+    assert feed_at(target, "Sab", timestamp=0, first=0, at_s=1.0) == []
+    assert feed_at(target, "Sa", timestamp=1, first=3, at_s=1.1) == ["Sab"]
+    assert target.ends_at_s == 1.1 + END_WAIT_S
+    assert [text(frame) for frame in target.expire(1.1 + END_WAIT_S).frames] == ["Sa"]
+    assert target.ends_at_s is None
+
+
+def test_a_slice_that_is_not_whole_is_waited_for() -> None:
+    target = assembler()
+    feed_at(target, "S~", timestamp=0, first=0)
+    assert target.ends_at_s is None
+
+
+def test_a_sender_that_pauses_between_slices_gets_more_time() -> None:
+    target = assembler()
+    feed_at(target, "S", timestamp=0, first=0)
+    waits = []
+    for number in range(1, 8):
+        assert target.ends_at_s is not None
+        waits.append(round(target.ends_at_s, 6))
+        target.expire(target.ends_at_s)
+        feed_at(target, "a", timestamp=0, first=number)
+    assert waits[:3] == [END_WAIT_S, 2 * END_WAIT_S, 4 * END_WAIT_S]
+    assert waits[-1] == MAX_END_WAIT_S
+
+
+def test_two_pictures_of_one_timestamp_are_two() -> None:
+    target = assembler()
+    assert feed_at(target, "Sa!Sb!", timestamp=0, first=0) == ["Sa", "Sb"]
+    assert feed_at(target, "SaFSb!", timestamp=1, first=4) == ["Sa", "FSb"]
+    assert target.ends_at_s is None, "the markers are believed"
+
+
+def test_a_hole_is_not_taken_for_an_end() -> None:
+    target = assembler()
+    feed_at(target, "S", timestamp=0, first=0)
+    feed_at(target, "S", timestamp=1, first=2)
+    assert target.ends_at_s is None
+    assert target.expire(END_WAIT_S).frames == ()
+
+
+def test_a_frame_without_end_is_given_up() -> None:
+    target, lost = assembler(), 0
+    for number in range(2 * MAX_FRAME_BYTES // 60_000):
+        packet = MediaPacket(
+            number, 7, marker=False, payload=b"S" * 60_000 if not number else b"a" * 60_000, arrival_s=0
+        )
+        lost += target.add(packet).lost
+        assert target._open.size <= MAX_FRAME_BYTES
+    assert lost == 1
+    assert feed_at(target, "Sa!", timestamp=8, first=2 * MAX_FRAME_BYTES // 60_000) == ["Sa"]
+
+
+packets_of_noise = st.tuples(st.integers(0, 65535), st.integers(0, 9), st.booleans(), st.sampled_from("SFa~"))
+
+
+@given(st.lists(packets_of_noise, max_size=200))
+@settings(max_examples=50)
+def test_noise_neither_crashes_nor_grows(noise: list[tuple[int, int, bool, str]]) -> None:
+    target = assembler()
+    for sequence, timestamp, marker, kind in noise:
+        target.add(MediaPacket(sequence, timestamp, marker, kind.encode(), 0.0))
         assert len(target._packets) <= CAPACITY_PACKETS
         assert len(target.missing()) <= CAPACITY_PACKETS
 

@@ -1,6 +1,7 @@
 """A publisher's packets, one by one, without a network."""
 
 import asyncio
+import base64
 from typing import Any, cast
 
 import pytest
@@ -19,11 +20,15 @@ from aiortc.rtp import (
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec
 from genlock_gateway.rtc.egress.packetise import packetise
+from genlock_gateway.rtc.h264 import nal_type, split_annex_b
 from genlock_gateway.rtc.ingest.choice import SILENT_S
+from genlock_gateway.rtc.ingest.jitter import END_WAIT_S
 from genlock_gateway.rtc.ingest.receive import PLI_MIN_INTERVAL_S, IngestPeer
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.rtc.transport.peer import PeerTransport
-from tests.gateway.rtc.clips import encode
+from tests.bitstreams import clips
+from tests.bitstreams.clips import CodedPicture
+from tests.gateway.rtc.clips import decode, encode
 from tests.gateway.rtc.listeners import Heard
 
 MEDIA, RTX, SSRC = 96, 97, 4242
@@ -54,11 +59,11 @@ class FakeTransport:
 class Rig:
     """A peer, its clock, what it sent and what it gave out; `packets` makes RTP of units."""
 
-    def __init__(self, codec: Codec, *, rtx_ssrcs: dict[int, int] | None = None) -> None:
+    def __init__(self, codec: Codec, *, rtx_ssrcs: dict[int, int] | None = None, sprop: str = "") -> None:
         self.clock = ManualClock()
         self.transport = FakeTransport()
         self.heard = Heard()
-        video = VideoFormat(codec, MEDIA, RTX, ("nack", "nack pli"), "42e01f", 1, "", 0)
+        video = VideoFormat(codec, MEDIA, RTX, ("nack", "nack pli"), "42e01f", 1, sprop, 0)
         self.peer = IngestPeer(
             transport=cast(PeerTransport, cast(Any, self.transport)),
             video=video,
@@ -231,3 +236,56 @@ async def test_a_hole_that_stays_costs_one_frame_and_asks_for_a_key_frame() -> N
     assert [unit.data for unit in rig.heard.units] == [unit.data for number, unit in enumerate(units) if number != 1]
     assert rig.peer.figures.lost_frames == 1
     rig.close()
+
+
+def by_nal(pictures: list[CodedPicture], *, markers: str) -> list[RtpPacket]:
+    """A packet per NAL unit; `markers`: on "all" of them, on "none", or on the "last" of a picture."""
+    made = list[RtpPacket]()
+    for at, picture in enumerate(pictures):
+        for number, nal in enumerate(picture.nals):
+            is_last = number == len(picture.nals) - 1
+            marker = int({"all": True, "none": False, "last": is_last}[markers])
+            made.append(RtpPacket(MEDIA, marker, 100 + len(made), 3000 * at, SSRC, nal))
+    return made
+
+
+@pytest.mark.parametrize("markers", ["all", "none", "last"])
+@pytest.mark.parametrize("sprop_only", [True, False])
+async def test_slices_are_joined_whatever_the_markers_say(markers: str, *, sprop_only: bool) -> None:
+    pictures = clips.h264(12, x264="slices=4")
+    sets = [nal for nal in pictures[0].nals if nal[0] & 31 in (7, 8)]
+    sprop = ",".join(base64.b64encode(nal).decode() for nal in sets) if sprop_only else ""
+    rig = Rig(Codec.H264, sprop=sprop)
+    packets = by_nal(pictures, markers=markers)
+    if sprop_only:
+        packets = [packet for packet in packets if packet.payload[0] & 31 not in (6, 7, 8)]
+        for number, packet in enumerate(packets):
+            packet.sequence_number = number
+    for number in range(12):
+        rig.feed([packet for packet in packets if packet.timestamp == 3000 * number])
+        if markers == "last":
+            assert len(rig.heard.units) == number + 1, "ordinary streams leave at once"
+        rig.clock.advance(1 / 30)
+    await asyncio.sleep(END_WAIT_S * 2)
+
+    whole = rig.heard.units[-12:]
+    slices = [len([kind for kind in kinds(unit.data) if kind in (1, 5)]) for unit in whole]
+    assert slices == [4] * 12
+    assert len(rig.heard.units) - 12 == (markers == "all" and sprop_only), "one that left too early"
+    assert len(decode(whole)) == 12
+    rig.close()
+
+
+async def test_the_last_picture_before_a_stand_still_does_not_wait_for_the_next() -> None:
+    pictures = clips.h264(3, x264="slices=4")
+    rig = Rig(Codec.H264)
+    rig.feed(by_nal(pictures, markers="none"))
+    assert len(rig.heard.units) == 2
+    rig.clock.advance(END_WAIT_S)
+    await asyncio.sleep(END_WAIT_S * 2)
+    assert len(rig.heard.units) == 3
+    rig.close()
+
+
+def kinds(data: bytes) -> list[int]:
+    return [nal_type(nal) for nal in split_annex_b(data)]

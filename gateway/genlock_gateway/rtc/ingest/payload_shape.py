@@ -1,0 +1,73 @@
+"""What one RTP payload says of the picture that it is part of, without looking at others.
+
+`jitter` cuts packets into pictures by it: the marker bit alone does not tell (see there).
+"""
+
+from dataclasses import dataclass
+
+from genlock_gateway.rtc.h264 import (
+    ACCESS_UNIT_DELIMITER,
+    FU_A,
+    IDR_SLICE,
+    PPS,
+    SEI,
+    SLICE,
+    SLICES,
+    SPS,
+    STAP_A,
+    starts_picture,
+)
+from genlock_gateway.rtc.ingest.vp8_pictures import starts_vp8_frame
+
+_IN_FRONT = frozenset({SEI, SPS, PPS, ACCESS_UNIT_DELIMITER})
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadShape:
+    """`begins`: surely the first of its picture, whatever was lost before it. `begins_next`: not part of a picture of
+    which slices came already. `has_slice`: part of a picture, and not only of what stands in front of one.
+    `ends_slice`: a slice is whole with it, so that the picture may be."""
+
+    begins: bool
+    begins_next: bool
+    has_slice: bool
+    ends_slice: bool
+
+
+def h264_shape(payload: bytes) -> PayloadShape:
+    """ITU-T H.264 section 7.4.1.2.4, of which `first_mb_in_slice` is 0 is enough: no client sends slices at will."""
+    if len(payload) < 2:
+        return PayloadShape(begins=False, begins_next=False, has_slice=False, ends_slice=False)
+    kind = payload[0] & 0x1F
+    if kind == FU_A:
+        original, is_first = payload[1] & 0x1F, bool(payload[1] & 0x80)
+        has_slice = original in SLICES
+        ends_slice = has_slice and bool(payload[1] & 0x40)
+        begins_next = is_first and _begins_next(original, payload[2:3])
+    elif kind == STAP_A:
+        first = payload[3:4]
+        has_slice = ends_slice = _aggregates_slice(payload)
+        begins_next = bool(first) and _begins_next(first[0] & 0x1F, payload[4:5])
+    else:
+        has_slice = ends_slice = kind in SLICES
+        begins_next = _begins_next(kind, payload[1:2])
+    return PayloadShape(starts_picture(payload), begins_next, has_slice, ends_slice)
+
+
+def vp8_shape(payload: bytes) -> PayloadShape:
+    """RFC 7741: where a frame begins is told, where it ends is not."""
+    begins = starts_vp8_frame(payload)
+    return PayloadShape(begins, begins, has_slice=True, ends_slice=False)
+
+
+def _begins_next(kind: int, body: bytes) -> bool:
+    return kind in _IN_FRONT or (kind in (SLICE, IDR_SLICE) and bool(body) and bool(body[0] & 0x80))
+
+
+def _aggregates_slice(payload: bytes) -> bool:
+    at = 1
+    while at + 3 <= len(payload):
+        if payload[at + 2] & 0x1F in SLICES:
+            return True
+        at += 2 + int.from_bytes(payload[at : at + 2], "big")
+    return False
