@@ -191,6 +191,20 @@ def test_five_pictures_a_second_are_all_seen_within_six_periods() -> None:
     assert max(seen[index] - at_s for index, (at_s, _) in enumerate(played.sent)) < 6 / 16
 
 
+@pytest.mark.parametrize("fps", [17, 20, 24, 30, 60])
+@pytest.mark.parametrize("hiccup", range(4))
+def test_a_fast_source_that_was_silent_for_a_moment_is_thinned_out_as_before(fps: int, hiccup: int) -> None:
+    """What comes late comes at once after the silence, as from a busy machine."""
+    played = Played(16)
+    for index in range(60 * fps):
+        at_s = index / fps
+        silent_from_s = 5 + hiccup / 16
+        late = silent_from_s < at_s < silent_from_s + 0.4
+        played.bring(10 + (silent_from_s + 0.4 if late else at_s), round(index * 1e6 / fps))
+    shown = [frame for frame in played.frames if not frame.repeated]
+    assert len(shown) == pytest.approx(60 * 16, abs=8)
+
+
 def test_what_was_open_when_the_pause_began_is_not_shown() -> None:
     played = Played(16)
     for index in range(7):

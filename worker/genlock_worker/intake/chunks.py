@@ -212,6 +212,10 @@ class ChunkFormer:
             return []
         if not waits.position < frame.position or waits.position.run != frame.position.run:
             return []
+        # A source that is faster than the session has another picture for the tick. Were each of its pictures given one
+        # of its own, ticks would run away from time for ever.
+        if frame.position.capture_us - waits.position.capture_us < self._period_s * 1_000_000:
+            return []
         return self._place(waits, complete_s=frame.there_s)
 
     def _place(self, frame: SourceFrame, *, complete_s: float) -> list[InputChunk]:
