@@ -102,6 +102,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "web/api", "web/app"),
     "gateway/test_process.py": _in("gateway", "web/health"),
     "gateway/web/test_routes.py": _in("gateway/web", "methods"),
+    "gateway/web/description/test_document.py": _in("gateway/web/description", "messages", "operations"),
     "gateway/test_signalling.py": _in(
         "gateway/web/signalling", "events", "forward", "offers", "peers", "session_urls", "whep", "whip"
     ),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from genlock_core.claims import keys
 from genlock_core.claims.claims import Claims
@@ -28,6 +30,42 @@ from tests.gateway.rtc.clips import encode
 
 SDP = {"Content-Type": "application/sdp"}
 FRAME_S = 1 / 30
+
+
+class AsDescribed(httpx.AsyncBaseTransport):
+    """Passes requests on; each answer must be one that `/openapi.json` names for its operation.
+
+    405 and 500 may come anywhere, and HEAD and OPTIONS follow from the other methods.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._paths: list[tuple[re.Pattern[str], dict[str, Any]]] = []
+        self._inner = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._inner.handle_async_request(request)
+        if response.status_code in (405, 500) or request.method in ("HEAD", "OPTIONS"):
+            return response
+
+        path = request.url.path
+        for pattern, operations in self._known():
+            if pattern.fullmatch(path) and request.method.lower() in operations:
+                described = operations[request.method.lower()]["responses"]
+                assert str(response.status_code) in described, f"{request.method} {path}: {response.status_code}"
+                content = described[str(response.status_code)].get("content", {})
+                sent = response.headers.get("content-type", "").partition(";")[0]
+                assert sent in content or (not sent and not content), f"{request.method} {path}: {sent}"
+        return response
+
+    def _known(self) -> list[tuple[re.Pattern[str], dict[str, Any]]]:
+        if not self._paths:
+            paths = self._app.openapi()["paths"]
+            self._paths = [(re.compile(re.sub(r"{[a-z]+}", "[^/]+", path)), paths[path]) for path in paths]
+        return self._paths
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 @dataclass(slots=True, eq=False)
@@ -118,13 +156,13 @@ class Installation:
         listening = socket.create_server(("127.0.0.1", 0))
         gateway.address.port = listening.getsockname()[1]
         await gateway.start()
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(gateway), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-        )
+        app = create_app(gateway)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         url = gateway.address()
-        running = Running(gateway, url, httpx.AsyncClient(base_url=url, trust_env=False), server, serving)
+        http = httpx.AsyncClient(base_url=url, trust_env=False, transport=AsDescribed(app))
+        running = Running(gateway, url, http, server, serving)
         self.gateways.append(running)
         await until(lambda: server.started)
         return running

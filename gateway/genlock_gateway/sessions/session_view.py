@@ -112,7 +112,12 @@ class ViewerLinkRequest(_Shown):
 
     model_config = ConfigDict(extra="forbid")
 
-    lifetime: Annotated[int, Duration(at_least_ms=60_000, at_most_ms=30 * 24 * 3_600_000)] = 24 * 3_600_000
+    lifetime: Annotated[int, Duration(at_least_ms=60_000, at_most_ms=30 * 24 * 3_600_000)] = Field(
+        24 * 3_600_000,
+        description="From a minute to 30 days, for example 90m.",
+        # Else the schema would say it in milliseconds.
+        json_schema_extra={"default": "24h"},
+    )
 
 
 class ViewerLink(_Shown):

@@ -4,7 +4,7 @@ It stands in one file because all of it is one resource, `/api/v1/sessions`.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
@@ -25,7 +25,6 @@ from genlock_gateway.sessions.session_view import (
     ControlAccepted,
     ControlRequest,
     Moved,
-    ProblemDocument,
     SessionView,
     view_of,
 )
@@ -35,14 +34,11 @@ from genlock_gateway.web.signalling.events import heard
 
 EVENTS: Final = ("state", "stats", "reconnect")
 MANIFEST_TYPES: Final = ("application/yaml", "application/x-yaml", "text/yaml", "application/json")
-ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ProblemDocument} for status in (400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 503)
-}
 
 
 def router(gateway: Gateway) -> APIRouter:
     """Everything below /api/v1."""
-    routes = APIRouter(prefix="/api/v1/sessions", tags=["sessions"], responses=ERRORS)
+    routes = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
     _add_reading(routes, gateway)
     _add_control(routes, gateway)
     _add_administration(routes, gateway)
@@ -77,9 +73,7 @@ def _add_reading(routes: APIRouter, gateway: Gateway) -> None:
 
 
 def _add_control(routes: APIRouter, gateway: Gateway) -> None:
-    schema = {"requestBody": {"content": {"application/json": {"schema": ControlRequest.model_json_schema()}}}}
-
-    @routes.patch("/{namespace}/{name}/control", status_code=202, openapi_extra=schema)
+    @routes.patch("/{namespace}/{name}/control", status_code=202)
     async def control(request: Request, namespace: str, name: str) -> ControlAccepted:
         """Change prompt, steps, noise scale or pause; the picture changes without a cut."""
         gateway.limiter.admit(request)
@@ -99,9 +93,7 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
 
 
 def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
-    manifest_body = {"requestBody": {"content": {kind: {"schema": {"type": "object"}} for kind in MANIFEST_TYPES}}}
-
-    @routes.post("", status_code=201, openapi_extra=manifest_body)
+    @routes.post("", status_code=201)
     async def create_sessions(request: Request, response: Response) -> list[SessionView]:
         """Create the sessions of a manifest, or update them (200 if none of them is new). All of them, or none."""
         gateway.limiter.admit(request)

@@ -11,10 +11,10 @@ from genlock_gateway.access.access import PUBLISHER_HEADER
 from genlock_gateway.access.problems import answer_problems
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.web import api, health, pages, preview, viewer_links
+from genlock_gateway.web.description.document import DescribedApp
 from genlock_gateway.web.methods import Methods
 from genlock_gateway.web.signalling import events, session_urls, whep, whip
 
-VERSION: Final = "1"
 CORS_PREFIXES: Final = ("/whip/", "/whep/", "/api/")
 CORS: Final = {
     "Access-Control-Allow-Origin": "*",
@@ -29,11 +29,8 @@ CORS: Final = {
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The application of one gateway. The caller starts and stops the gateway itself."""
-    app = FastAPI(
-        title="Genlock gateway",
-        version=VERSION,
-        description="WHIP in, WHEP out, and the sessions between them.",
-        docs_url=None,  # its pages load scripts from a CDN
+    app = DescribedApp(
+        docs_url=None,  # its pages load scripts from a CDN; `pages` has one that does not
         redoc_url=None,
     )
     app.mount("/assets", pages.assets())

@@ -1,4 +1,4 @@
-"""The static pages: the list of sessions, the studio and the viewer, under a policy that lets nothing else in.
+"""The static pages: sessions, studio, viewer and the API's description, under a policy that lets nothing else in.
 
 Only the viewer may stand in a frame, on the sites that the session's owner names (`access.origins`): it has nothing to
 click on that another page could trick its viewer into clicking.
@@ -88,6 +88,10 @@ def router(gateway: Gateway) -> APIRouter:
     @routes.get("/")
     async def index() -> FileResponse:
         return FileResponse(PAGES / "index.html", headers=HEADERS)
+
+    @routes.get("/docs")
+    async def docs() -> FileResponse:
+        return FileResponse(PAGES / "docs.html", headers=HEADERS)
 
     @routes.get("/studio/{namespace}/{name}")
     async def studio() -> FileResponse:

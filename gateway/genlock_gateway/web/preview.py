@@ -1,6 +1,6 @@
 """`GET /api/v1/sessions/{namespace}/{name}/preview.jpg`: what a session shows now, for whoever may watch it."""
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -8,17 +8,12 @@ from genlock_core.tokens import Role
 from genlock_gateway.access.limits import AddressLimiter
 from genlock_gateway.access.problems import Problem
 from genlock_gateway.gateway import Gateway
-from genlock_gateway.sessions.session_view import ProblemDocument
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     # Access looks at `Origin`, which a picture that another site embeds does not carry: browsers block it by this.
     "Cross-Origin-Resource-Policy": "same-origin",
-}
-ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
-    **{status: {"model": ProblemDocument} for status in (401, 403, 404, 410, 429, 503)},
 }
 
 
@@ -32,7 +27,7 @@ def router(gateway: Gateway) -> APIRouter:
         burst=gateway.settings.limits.request_burst,
     )
 
-    @routes.get("/{namespace}/{name}/preview.jpg", response_class=Response, responses=ANSWERS)
+    @routes.get("/{namespace}/{name}/preview.jpg", response_class=Response)
     async def preview(request: Request, namespace: str, name: str) -> Response:
         """One picture, at most 448 pixels long, a new one each second. 503 with Retry-After while there is none."""
         limiter.admit(request)

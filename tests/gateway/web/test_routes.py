@@ -11,6 +11,7 @@ from tests.gateway.installation import SDP, Installation, Running
 
 TAKE_NO_TOKEN = {
     "/": "a page, the same for everybody",
+    "/docs": "a page, the same for everybody",
     "/studio/{namespace}/{name}": "a page, the same for everybody",
     "/watch/{namespace}/{name}": "a page, the same for everybody",
     "/healthz": "the kubelet asks",
