@@ -103,19 +103,13 @@ class Client:
         ice._connection = agent
         ice._send = agent.send
         ice._recv = agent.recv
-        self._end_agent(before)
+        # Its sockets stay open: the other end may send by the old pair a moment longer.
+        before._query_consent_task.cancel()
+        self._ended_agents.append(before)
 
     @property
     def _ice(self) -> Any:
         return self.connection.getTransceivers()[0].receiver.transport.transport
-
-    def _end_agent(self, agent: Any) -> None:
-        """Without a word to those who read from it."""
-        agent._query_consent_task.cancel()
-        agent._nominated.clear()
-        for protocol in agent._protocols:
-            protocol.transport.close()
-        self._ended_agents.append(agent)
 
     def without_gcm(self) -> None:
         """To be called after `offer`: the client then knows AES128_CM_SHA1_80 only."""
@@ -123,11 +117,13 @@ class Client:
             transceiver.receiver.transport._srtp_profiles = [SRTP_AES128_CM_SHA1_80]
 
     async def close(self) -> None:
-        for agent in self._ended_agents:
-            agent._emit_event(ConnectionClosed())
-        if self._next_agent is not None:
+        if self._next_agent is not None and self._next_agent is not self._ice._connection:
             await self._next_agent.close()
+        for agent in self._ended_agents:
+            agent._emit_event(ConnectionClosed())  # or its transport would wait for that
         await self.connection.close()
+        for agent in self._ended_agents:
+            await agent.close()
 
     def _changed(self) -> None:
         if self.connection.connectionState == "connected":

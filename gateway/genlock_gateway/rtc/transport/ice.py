@@ -218,8 +218,10 @@ class IceTransport:
             self._on_lost()
 
     async def _take_over(self, generation: _Generation) -> None:
-        """From now on packets go by this generation, and the one before ends."""
+        """From now on packets go by this generation, and the one before ends. Raises ConnectionError if it is over."""
         before = self._current
+        if self._state == "closed" or generation not in self._generations:
+            raise ConnectionError("a newer restart came in the moment in which the pair was nominated")
         self._current = generation
         if generation is not before:
             self._next = None

@@ -2,17 +2,23 @@
 
 import asyncio
 import itertools
+from typing import cast
 
 import pytest
+from aioice import stun
 
 from genlock_core.clock import ManualClock, SystemClock
 from genlock_core.media import AccessUnit, Codec
 from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.rtc.media_plane import MediaPlane
+from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
+from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.rtc.transport import ice
-from genlock_gateway.rtc.transport.ice import MAX_RESTARTS, RESTART_WINDOW_S, TooManyRestarts
+from genlock_gateway.rtc.transport.demultiplexer import Demultiplexer, Route
+from genlock_gateway.rtc.transport.ice import MAX_RESTARTS, RESTART_WINDOW_S, IceTransport, TooManyRestarts
 from genlock_gateway.rtc.transport.peer import Peer
+from genlock_gateway.rtc.transport.udp_port import HostAddress, UdpPort
 from tests.gateway.rtc.clients import Client, Clients, until
 from tests.gateway.rtc.clips import encode
 from tests.gateway.rtc.listeners import Heard
@@ -215,3 +221,105 @@ async def test_half_a_restart_is_malformed_and_changes_nothing(plane: MediaPlane
     assert error.value.kind == "malformed"
     assert registered(plane) == 1
     assert peer.state == "connected"
+
+
+class CapturingPort:
+    """A port with one address, that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.demultiplexer = Demultiplexer()
+        self.addresses = (HostAddress("192.0.2.1", 0),)
+        self.port = 8189
+        self.sent: list[bytes] = []
+
+    def send(self, data: bytes, route: Route) -> None:
+        self.sent.append(data)
+
+
+CLIENT = IceCredentials("abcd", "p" * 22)
+THERE = Route(0, ("192.0.2.9", 1000))
+
+
+def check(transport: IceTransport, *, nominates: bool = True) -> bytes:
+    """A connectivity check of the client."""
+    message = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+    message.attributes["USERNAME"] = f"{transport.local.ufrag}:{transport.newest.ufrag}"
+    message.attributes["PRIORITY"] = 1
+    message.attributes["ICE-CONTROLLING"] = 1
+    if nominates:
+        message.attributes["USE-CANDIDATE"] = None
+    message.add_message_integrity(transport.local.password.encode())
+    return bytes(message)
+
+
+def response(check: bytes) -> bytes:
+    message = stun.Message(
+        message_method=stun.Method.BINDING,
+        message_class=stun.Class.RESPONSE,
+        transaction_id=stun.parse_message(check).transaction_id,
+    )
+    message.attributes["XOR-MAPPED-ADDRESS"] = ("192.0.2.1", 8189)
+    message.add_message_integrity(CLIENT.password.encode())
+    return bytes(message)
+
+
+async def test_a_client_that_asks_is_asked_back_at_once_although_a_check_of_it_is_under_way() -> None:
+    port = CapturingPort()
+    transport = IceTransport(cast(UdpPort, port), CLIENT, clock=ManualClock(), on_lost=lambda: None)
+    transport.open()
+    starting = asyncio.create_task(transport.start([RemoteCandidate("1", 1, *THERE.remote, "host")]))
+    await until(lambda: len(port.sent) == 1)
+    port.demultiplexer.datagram(check(transport), THERE)  # its network is there; our first check was lost
+    answered, asked_again = port.sent[1:]
+    assert stun.parse_message(answered).message_class == stun.Class.RESPONSE
+    assert asked_again == port.sent[0]
+    port.demultiplexer.datagram(response(asked_again), THERE)
+    await starting
+    assert transport.route == THERE
+    await transport.close()
+
+
+async def test_a_pair_whose_check_ended_with_the_first_connection_can_be_nominated_later() -> None:
+    port = CapturingPort()
+    other = Route(0, ("192.0.2.9", 2000))
+    transport = IceTransport(cast(UdpPort, port), CLIENT, clock=ManualClock(), on_lost=lambda: None)
+    transport.open()
+    candidates = [RemoteCandidate("1", 2, *other.remote, "host"), RemoteCandidate("2", 1, *THERE.remote, "host")]
+    starting = asyncio.create_task(transport.start(candidates))
+    await until(lambda: len(port.sent) == 2)
+    port.demultiplexer.datagram(check(transport), THERE)
+    port.demultiplexer.datagram(response(port.sent[-1]), THERE)
+    await starting
+    assert transport.route == THERE
+    port.demultiplexer.datagram(check(transport), other)
+    await until(lambda: len(port.sent) > 5)
+    port.demultiplexer.datagram(response(port.sent[-1]), other)
+    await until(lambda: transport.route == other)
+    await transport.close()
+
+
+async def test_a_restart_in_the_moment_of_the_nomination_wins_and_the_old_way_stays() -> None:
+    port = CapturingPort()
+    transport = IceTransport(cast(UdpPort, port), CLIENT, clock=ManualClock(), on_lost=lambda: None)
+    transport.open()
+    starting = asyncio.create_task(transport.start([RemoteCandidate("1", 1, *THERE.remote, "host")]))
+    await until(lambda: len(port.sent) == 1)
+    port.demultiplexer.datagram(check(transport), THERE)
+    port.demultiplexer.datagram(response(port.sent[-1]), THERE)
+    await starting
+
+    # The first restart is nominated, and before its task hears of that the second one comes.
+    there, before = Route(0, ("192.0.2.9", 2000)), len(port.sent)
+    await transport.restart(IceCredentials("wxyz", CLIENT.password), [RemoteCandidate("1", 1, *there.remote, "host")])
+    await until(lambda: len(port.sent) > before)
+    port.demultiplexer.datagram(check(transport), there)
+    port.demultiplexer.datagram(response(port.sent[-1]), there)
+    nominated = transport._next
+    assert nominated is not None
+    while nominated.agent.route is None:
+        await asyncio.sleep(0)
+    await transport.restart(IceCredentials("last", CLIENT.password), [])
+    await until(lambda: len(port.demultiplexer._by_ufrag) == 2)
+    assert (transport.route, transport.state) == (THERE, "completed")
+    await transport.close()
+    assert (len(port.demultiplexer._by_ufrag), len(port.demultiplexer._by_route)) == (0, 0)
