@@ -37,6 +37,8 @@ class Published:
     key_frames: int = 0
     key_frames_asked: int = 0
     reconnects: int = 0
+    trouble: str = ""
+    """Why the gateway makes no picture of it, a word of `media.Trouble`; "" if it does."""
 
 
 def publish(
@@ -120,6 +122,7 @@ class _Publisher:
                 current = await self._where_to_send(current)
                 await current.send(packet)
                 self._count(packet)
+                self._note_trouble(current.trouble)
                 show(self._done)
         finally:
             await self._end_successor()
@@ -148,6 +151,11 @@ class _Publisher:
         self._successor = None
         await current.close()
         return successor
+
+    def _note_trouble(self, trouble: str) -> None:
+        if trouble not in ("", self._done.trouble):
+            sys.stderr.write(f"the gateway makes no picture of this: {trouble}\n")
+        self._done.trouble = trouble
 
     def _count(self, packet: Packet) -> None:
         self._done.frames += 1

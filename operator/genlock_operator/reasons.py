@@ -30,6 +30,14 @@ class Reason(StrEnum):
     NO_SOURCE = "NoSource"  # a worker has it, nobody publishes yet
     RECOVERING = "Recovering"  # it moves to another worker
     FINISHED = "Finished"  # it ended
+    # SourceUsable
+    USABLE = "Usable"  # pictures are made of what is published again
+    NO_KEY_FRAME = "NoKeyFrame"  # nothing came that a decoder can start with
+    NO_PARAMETER_SETS = "NoParameterSets"  # H264 without the SPS or PPS that it refers to
+    UNSUPPORTED_PROFILE = "UnsupportedProfile"  # H264 of a profile that workers do not decode
+    ENCRYPTED = "Encrypted"  # packets that their keys do not open
+    UNDECODABLE = "Undecodable"  # pictures that are broken, or encrypted end to end
+    NOT_PUBLISHED = "NotPublished"  # who was in trouble has gone
     # SloMet
     IN_BUDGET = "InBudget"
     TOO_LATE = "TooLate"  # more late frames than the miss budget

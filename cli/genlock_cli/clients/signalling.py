@@ -43,6 +43,8 @@ class SignallingClient:
         self.resource: str | None = None
         self.lost = asyncio.Event()
         self.asked_to_leave = asyncio.Event()
+        self.trouble = ""
+        """Why the gateway makes no picture of what is published, a word of `media.Trouble`; "" if it does."""
         self._connected = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -114,8 +116,11 @@ class SignallingClient:
     def _hear(self, message: str | bytes) -> None:
         self._heard_s = asyncio.get_running_loop().time()
         with contextlib.suppress(ValueError, AttributeError):
-            if json.loads(message).get("type") == "reconnect":
+            said = json.loads(message)
+            if said.get("type") == "reconnect":
                 self.asked_to_leave.set()
+            elif said.get("type") == "state":
+                self.trouble = str(said.get("trouble") or "")
 
     async def _watch(self) -> None:
         """Ping the gateway; one that opened no data channel is left to ICE's consent checks."""

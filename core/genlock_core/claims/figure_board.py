@@ -40,6 +40,8 @@ class PostedFigures:
     """Median."""
     freezes: int = 0
     last_recovery_gap_ms: float | None = None
+    trouble: str = ""
+    """A word of `media.Trouble`, or one of a newer release; "" while the publication makes pictures."""
 
 
 class FigureBoard:

@@ -9,14 +9,14 @@ from pydantic import JsonValue
 from genlock_core.link import messages
 from genlock_core.link.channels import Channel, Channels
 from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
-from genlock_core.link.handshake import SINK_DIGESTS_SINCE
+from genlock_core.link.handshake import SINK_DIGESTS_SINCE, TROUBLE_SINCE
 from genlock_core.link.messages import LinkRole, RefusalReason
 from genlock_core.link.outbox import LinkOverflow, Outbox
 from genlock_core.media import AccessUnit, Codec, StillPicture
 from genlock_core.slo.stages import StageTimes
 
 _NO_STAGES = StageTimes()
-_REPORTED_SINCE: Mapping[str, int] = MappingProxyType({"sinkDigests": SINK_DIGESTS_SINCE})
+_REPORTED_SINCE: Mapping[str, int] = MappingProxyType({"sinkDigests": SINK_DIGESTS_SINCE, "trouble": TROUBLE_SINCE})
 """Fields of a report, and the minor version that brought each."""
 
 

@@ -56,6 +56,15 @@ class GatewayMetrics(Bundle):
             "reason",
         ),
     ]
+    unusable_publications: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_unusable_publications",
+            "Publications that came to make no picture; reason: no-key-frame, no-parameter-sets, unsupported-profile, "
+            "encrypted or undecodable",
+            "reason",
+        ),
+    ]
     freezes: Annotated[
         Counter,
         about("genlock_freezes", "Gaps of more than 3 frame periods beyond the pace, as viewers see them", "session"),

@@ -90,6 +90,8 @@ class StreamReport(_Part):
     """Of the row that every session has for its whole life; "" before its first sink."""
     sink_digests: SinkDigests | None = None
     """By row; None from a worker or over a link that knows no such digests."""
+    trouble: _Text = ""
+    """A word of `media.Trouble`: why the worker cannot decode the publisher's pictures; "" if it can."""
     restored: bool = False
     recovery_ms: _Figure | None = None
     """Claim taken to first frame sent, if this worker restored the session."""

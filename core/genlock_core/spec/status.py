@@ -22,6 +22,8 @@ class ConditionType(StrEnum):
     """A worker owns it."""
     LIVE = "Live"
     """Generated frames reach the gateways."""
+    SOURCE_USABLE = "SourceUsable"
+    """Pictures are made of what is published. It stands there from the first trouble on."""
     SLO_MET = "SloMet"
     """The share of late frames is within the miss budget."""
 

@@ -214,7 +214,9 @@ class MaintenanceLoops:
         await self._board.post(
             self._name,
             {
-                f"{view.namespace}/{view.name}": posted_figures(view.stats, publisher=view.publisher)
+                f"{view.namespace}/{view.name}": posted_figures(
+                    view.stats, publisher=view.publisher, trouble=view.trouble
+                )
                 for view in views
                 if view.stats is not None
             },

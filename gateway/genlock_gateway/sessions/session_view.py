@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from pydantic.alias_generators import to_camel
 
 from genlock_core.claims.record import SessionRecord
+from genlock_core.media import Trouble
 from genlock_core.slo.report import StreamReport
 from genlock_core.spec.quantities import Duration
 from genlock_core.spec.session import MAX_PROMPT_CHARS, AccessSpec, Phase, QualityMode, Resolution, SourceSpec
@@ -52,6 +53,7 @@ class SessionView(_Shown):
     gpus: int | None = Field(description="GPUs of the worker that serves it; null if nobody does.")
     viewers: int
     publisher: bool
+    trouble: Trouble | None = Field(None, description="Why what is published makes no picture; null if it does.")
     endpoints: EndpointsView
     stats: StreamReport | None = None
 
@@ -146,6 +148,7 @@ def view_of(
     phase: Phase | None = None,
     viewers: int = 0,
     publisher: bool = False,
+    trouble: Trouble | None = None,
     gpus: int | None = None,
     stats: StreamReport | None = None,
 ) -> SessionView:
@@ -177,6 +180,7 @@ def view_of(
         gpus=gpus,
         viewers=viewers,
         publisher=publisher,
+        trouble=trouble,
         endpoints=EndpointsView(
             whip=f"/whip/{path}", whep=f"/whep/{path}", studio=f"/studio/{path}", watch=f"/watch/{path}"
         ),

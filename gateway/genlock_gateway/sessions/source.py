@@ -4,10 +4,11 @@
 frame, so that a new worker can decode at once; it is pure.
 """
 
+import logging
 from collections import deque
 from typing import Final
 
-from genlock_core.media import MAX_REORDER_S, AccessUnit
+from genlock_core.media import MAX_REORDER_S, AccessUnit, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.ingest.receive import IngestFigures, IngestPeer
@@ -16,6 +17,8 @@ from genlock_gateway.sessions.output_gate import SessionOutput
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.upstream import Upstream
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_SECONDS: Final = 30.0
@@ -96,6 +99,22 @@ class SessionSource:
         self._stats = stats
         self._metrics = metrics
         self._group = GroupOfPictures()
+        self.trouble: Trouble | None = None
+        """Why the publication makes no picture, as far as this gateway or the worker knows; `tick` keeps it."""
+
+    def tick(self) -> None:
+        """Look whether the publication can be used."""
+        peer = self._peer
+        trouble = (None if peer is None else peer.trouble) or self._stats.source_trouble
+        if trouble is self.trouble:
+            return
+        self.trouble = trouble
+        self._audience.state_changed = True
+
+        # It is counted and written down where the publisher is.
+        if trouble is not None and peer is not None:
+            self._metrics.unusable_publications.labels(reason=trouble.value).inc()
+            logger.warning("%s: the publication makes no picture: %s", self._stats.session, trouble.value)
 
     @property
     def figures(self) -> IngestFigures | None:

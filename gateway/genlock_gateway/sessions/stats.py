@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 from genlock_core.claims.facts import MoveCause
 from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.clock import Clock
-from genlock_core.media import SourcePosition
+from genlock_core.media import SourcePosition, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.deadlines import FreezeMeter, Quantiles, time_to_first_frame_s
 from genlock_core.slo.report import Percentiles, StreamReport, leg_ms
@@ -30,7 +30,7 @@ class SessionStats:
     """The figures of one session at this gateway. Moments are read from the gateway's monotonic clock."""
 
     def __init__(self, session: str, *, frame_rate: int, clock: Clock, metrics: GatewayMetrics) -> None:
-        self._session = session
+        self.session = session
         self._clock = clock
         self._metrics = metrics
         self._freezes = FreezeMeter(frame_rate)
@@ -48,6 +48,12 @@ class SessionStats:
         self._incomplete = 0
         self._fan_out_dropped = 0
         self.moves = 0
+
+    @property
+    def source_trouble(self) -> Trouble | None:
+        """Why the worker cannot decode the source; None if it can, or says a word that this release does not know."""
+        word = "" if self._report is None else self._report.trouble
+        return Trouble(word) if word in set(Trouble) else None
 
     def now_us(self) -> int:
         """The clock of capture times."""
@@ -68,7 +74,7 @@ class SessionStats:
 
     def source_frame(self, run: int, *, watched: bool) -> None:
         """A source frame came; the wait for the first generated one is measured only if somebody waits for it."""
-        self._metrics.frames_in.labels(session=self._session).inc()
+        self._metrics.frames_in.labels(session=self.session).inc()
         if run == self._awaited_run and self._first_in_s is None:
             if watched:
                 self._first_in_s = self._clock.monotonic()
@@ -102,7 +108,7 @@ class SessionStats:
         """
         now_s = self._clock.monotonic()
         now_us = self.now_us()
-        self._metrics.frames_out.labels(session=self._session).inc()
+        self._metrics.frames_out.labels(session=self.session).inc()
         self._count_freeze(now_s)
         if at_rest:
             self._freezes.rest()
@@ -144,8 +150,8 @@ class SessionStats:
     def _count_freeze(self, now_s: float) -> None:
         freeze = self._freezes.frame(now_s)
         if freeze is not None:
-            self._metrics.freezes.labels(session=self._session).inc()
-            self._metrics.freeze_seconds.labels(session=self._session).inc(freeze.duration_s)
+            self._metrics.freezes.labels(session=self.session).inc()
+            self._metrics.freeze_seconds.labels(session=self.session).inc(freeze.duration_s)
 
         # The frame ends the gap that a fault began, be the gap long enough for a freeze or not.
         if self._recovering:
@@ -153,7 +159,7 @@ class SessionStats:
             gap_s = self._freezes.last_recovery_gap_s
             if gap_s is not None:
                 self._metrics.recovery_gap.labels(cause=self._cause.value).observe(gap_s)
-                logger.info("%s: recovered, gap %.0f ms, cause %s", self._session, gap_s * 1000, self._cause.value)
+                logger.info("%s: recovered, gap %.0f ms, cause %s", self.session, gap_s * 1000, self._cause.value)
 
     def _count_legs(self, times: StageTimes, total_us: int | None, fan_out_us: int) -> None:
         here = StageTimes.of({Stage.ARRIVED: 0, Stage.PACKETISED: max(0, fan_out_us)})
@@ -169,7 +175,7 @@ class SessionStats:
         try:
             self._report = StreamReport.model_validate(dict(report))
         except ValidationError as error:
-            logger.warning("%s: a report was refused: %d mistakes", self._session, error.error_count())
+            logger.warning("%s: a report was refused: %d mistakes", self.session, error.error_count())
 
     def forget_report(self) -> None:
         """Nobody serves the session: old figures would lie."""
@@ -193,10 +199,10 @@ class SessionStats:
         )
 
 
-def posted_figures(report: StreamReport, *, publisher: bool) -> PostedFigures:
+def posted_figures(report: StreamReport, *, publisher: bool, trouble: Trouble | None) -> PostedFigures:
     """The short form of a report, which the gateway posts for the whole installation.
 
-    `publisher`: the session is published through this gateway.
+    `publisher`: the session is published through this gateway. `trouble`: why that makes no picture.
     """
     return PostedFigures(
         viewers=report.viewers or 0,
@@ -208,4 +214,5 @@ def posted_figures(report: StreamReport, *, publisher: bool) -> PostedFigures:
         latency_ms=None if report.latency_ms is None else report.latency_ms.p50,
         freezes=report.freezes or 0,
         last_recovery_gap_ms=report.last_recovery_gap_ms,
+        trouble=trouble or "",
     )

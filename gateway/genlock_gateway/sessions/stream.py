@@ -106,6 +106,7 @@ class LiveStream:
             phase=self.phase,
             viewers=len(self.audience.viewers),
             publisher=self.audience.publisher is not None,
+            trouble=self.source.trouble,
             gpus=gpus,
             stats=stats if self.wanted else None,
         )
@@ -172,6 +173,7 @@ class LiveStream:
         """Time passes; several times a second."""
         self.upstream.tick()
         self._count_losses()
+        self.source.tick()
         if self.upstream.leaving is not None and self.output.may_leave(self.upstream.epochs):
             self.upstream.close_leaving()
         self.audience.tick(self.view, self._shared.clock.monotonic())

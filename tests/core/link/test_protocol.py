@@ -93,7 +93,7 @@ def test_a_worker_whose_hello_was_altered_is_not_believed(field: str) -> None:
     peers = Peers(expect=None)
     peers.deliver(peers.gateway)
     hello = hello_of(peers.worker)
-    other: dict[str, object] = {"name": "w9", "incarnation": "x", "nonce": "ab" * 32, "mac": "cd" * 32, "minor": 3}
+    other: dict[str, object] = {"name": "w9", "incarnation": "x", "nonce": "ab" * 32, "mac": "cd" * 32, "minor": 9}
     forged = hello.model_copy(update={field: other[field]})
     with pytest.raises(LinkAuthError, match="does not know the secret"):
         peers.gateway.receive(wire(LinkFrame(FrameType.HELLO, payload=forged.to_json())))

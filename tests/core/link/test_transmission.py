@@ -6,17 +6,23 @@ from typing import Any
 import pytest
 
 from genlock_core.link.events import StatsReceived
-from genlock_core.link.handshake import MINOR, SINK_DIGESTS_SINCE
+from genlock_core.link.handshake import MINOR, SINK_DIGESTS_SINCE, TROUBLE_SINCE
 from genlock_core.link.messages import LinkRole
 from tests.core.link.old_peers import make_old
 from tests.core.link.peers import connected, opened
 
-REPORT: dict[str, Any] = {"chunk": 3, "sinkDigest": "a" * 64, "sinkDigests": {"version": 1, "rows": ["a" * 64, ""]}}
+REPORT: dict[str, Any] = {
+    "chunk": 3,
+    "sinkDigest": "a" * 64,
+    "sinkDigests": {"version": 1, "rows": ["a" * 64, ""]},
+    "trouble": "undecodable",
+}
+SINCE = {"sinkDigests": SINK_DIGESTS_SINCE, "trouble": TROUBLE_SINCE}
 
 
 @pytest.mark.parametrize("minor", range(MINOR + 1))
 @pytest.mark.parametrize("old", LinkRole)
-def test_a_report_has_digests_by_row_where_both_sides_know_them(
+def test_a_report_has_what_both_sides_have_a_word_for(
     monkeypatch: pytest.MonkeyPatch, old: LinkRole, minor: int
 ) -> None:
     make_old(monkeypatch, old, minor=minor)
@@ -25,8 +31,9 @@ def test_a_report_has_digests_by_row_where_both_sides_know_them(
     assert peers.worker.send_stats(channel, REPORT)
     sent = b"".join(peers.worker.data_to_send())
     assert (b"sinkDigests" in sent) == (minor >= SINK_DIGESTS_SINCE)
+    assert (b"trouble" in sent) == (minor >= TROUBLE_SINCE)
     peers.deliver(peers.worker, [sent])
     (told,) = peers.told(peers.gateway)
     assert isinstance(told, StatsReceived)
-    known = REPORT if minor >= SINK_DIGESTS_SINCE else {"chunk": 3, "sinkDigest": "a" * 64}
+    known = {name: value for name, value in REPORT.items() if SINCE.get(name, 0) <= minor}
     assert json.loads(json.dumps(told.report)) == known

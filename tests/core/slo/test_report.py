@@ -45,7 +45,7 @@ def test_the_wire_form_has_the_fields_of_the_contract() -> None:
         "sink_digests": {"version": 1, "rows": ["a", ""]}}).to_dict()) == {
         "chunk", "steps", "requestedSteps", "prompt", "paused", "inputFps", "outputFps", "droppedInput", "framesOut",
         "lateFrames", "missShare", "firstFrameMs", "chunkLatencyMs", "engineMs", "batchRows", "memoryBytes", "stages",
-        "sinkDigest", "sinkDigests",
+        "sinkDigest", "sinkDigests", "trouble",
         "restored", "recoveryMs", "snapshot", "encoder", "viewers", "worker", "epoch", "moves", "freezes",
         "lastRecoveryGapMs", "latencyMs",
     }  # fmt: skip

@@ -107,6 +107,10 @@ class Client:
         before._query_consent_task.cancel()
         self._ended_agents.append(before)
 
+    async def send_raw(self, data: bytes) -> None:
+        """A datagram over the pair that ICE has chosen, as it is."""
+        await self._ice._send(data)
+
     @property
     def _ice(self) -> Any:
         return self.connection.getTransceivers()[0].receiver.transport.transport

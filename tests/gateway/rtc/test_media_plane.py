@@ -394,3 +394,16 @@ async def test_a_client_that_pairs_no_loopback_address_connects_to_one_of_the_ma
     assert route is not None
     assert told[route.local] in own
     await plane.stop()
+
+
+async def test_packets_that_its_keys_do_not_open_are_noticed(plane: MediaPlane, clients: Clients) -> None:
+    heard, client = Heard(), clients.publisher(Codec.VP8)
+    peer = await publish(plane, client, heard)
+    told: list[None] = []
+    peer.unreadable = lambda: told.append(None)  # type: ignore[method-assign]
+    await client.send_raw(b"\x80\x60" + bytes(range(60)))
+    await until(lambda: len(told) == 1)
+
+    client.send(encode(Codec.VP8, 2))
+    await until(lambda: len(heard.units) == 2)
+    assert len(told) == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from genlock_core.clock import ManualClock
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.rtc.ingest.receive import IngestPeer
@@ -85,6 +85,11 @@ class Camera(IngestPeer):
 
     def __init__(self) -> None:
         self.asked = 0
+        self.in_trouble: Trouble | None = None
+
+    @property
+    def trouble(self) -> Trouble | None:
+        return self.in_trouble
 
     def request_key_frame(self) -> None:
         self.asked += 1
@@ -120,7 +125,7 @@ class Scene:
     def __init__(self) -> None:
         self.audience = Audience()
         self.metrics = GatewayMetrics(CollectorRegistry())
-        stats = SessionStats("default/demo", frame_rate=16, clock=ManualClock(), metrics=self.metrics)
+        self.stats = stats = SessionStats("default/demo", frame_rate=16, clock=ManualClock(), metrics=self.metrics)
         self.serving: Channel | None = None
         self.leaving: Channel | None = None
         self.epochs = Epochs(8, leaving=7)
@@ -209,3 +214,54 @@ def test_a_publisher_that_goes_is_told_to_the_worker_and_nothing_is_asked_of_it(
     scene.source.announce()
     assert channel.sources == [(True, 1), (False, 1)]
     assert (camera.asked, scene.source.figures) == (0, None)
+
+
+def unusable(scene: Scene, trouble: Trouble) -> float | None:
+    return scene.metrics.registry.get_sample_value(
+        "genlock_gateway_unusable_publications_total", {"reason": trouble.value}
+    )
+
+
+def test_the_trouble_of_a_publication_is_told_once_and_its_end_too(scene: Scene) -> None:
+    camera = scene.publish(1)
+    scene.audience.state_changed = False
+    scene.source.tick()
+    assert (scene.source.trouble, scene.audience.state_changed) == (None, False)
+
+    camera.in_trouble = Trouble.NO_KEY_FRAME
+    scene.source.tick()
+    assert (scene.source.trouble, scene.audience.state_changed) == (Trouble.NO_KEY_FRAME, True)
+    scene.audience.state_changed = False
+    scene.source.tick()
+    assert not scene.audience.state_changed
+    assert unusable(scene, Trouble.NO_KEY_FRAME) == 1
+
+    camera.in_trouble = None
+    scene.source.tick()
+    assert (scene.source.trouble, scene.audience.state_changed) == (None, True)
+
+
+def test_the_workers_word_is_told_where_the_gateway_knows_of_none(scene: Scene) -> None:
+    camera = scene.publish(1)
+    scene.stats.reported({"trouble": "undecodable"})
+    scene.source.tick()
+    told = [scene.source.trouble]
+    camera.in_trouble = Trouble.NO_KEY_FRAME
+    scene.source.tick()
+    told.append(scene.source.trouble)
+
+    camera.in_trouble = None
+    scene.stats.reported({"trouble": "a word of a newer release"})
+    scene.source.tick()
+    told.append(scene.source.trouble)
+    assert told == [Trouble.UNDECODABLE, Trouble.NO_KEY_FRAME, None]
+
+
+def test_trouble_goes_with_its_publication(scene: Scene) -> None:
+    camera = scene.publish(1)
+    camera.in_trouble = Trouble.UNSUPPORTED_PROFILE
+    scene.source.tick()
+    scene.audience.publisher = None
+    scene.source.ended(1)
+    scene.source.tick()
+    assert scene.source.trouble is None

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from genlock_core.clock import ManualClock
-from genlock_core.media import AccessUnit, Codec, SourcePosition
+from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
-from genlock_worker.intake import publisher
+from genlock_worker.intake import decode, publisher
 from genlock_worker.intake.pattern import draw
-from genlock_worker.intake.publisher import PublisherSource, SourceUnit
+from genlock_worker.intake.publisher import TROUBLE_AFTER_S, PublisherSource, SourceUnit
 from genlock_worker.output.encode import EncoderSettings, open_encoder
+from tests.bitstreams import clips
+from tests.bitstreams.clips import FRAME_US
 from tests.worker.pattern_numbers import read_index
 
 
@@ -117,3 +120,52 @@ async def test_too_many_units_are_dropped_and_never_kept(rig: Rig, monkeypatch: 
         rig.source.push(unit)
         assert len(rig.source._units) <= 8
     assert rig.asked
+
+
+async def test_b_frames_are_used_in_the_order_in_which_they_are_shown(rig: Rig) -> None:
+    pictures = clips.b_frames(20)
+    await rig.push(
+        [
+            SourceUnit(AccessUnit(Codec.H264, picture.data, place == 0, picture.number * FRAME_US), 1, "a", place, 0.0)
+            for place, picture in enumerate(pictures)
+        ]
+    )
+    assert rig.seen == [(1, number) for number in range(18)]
+    assert not rig.asked
+
+
+async def test_units_that_give_no_picture_for_a_while_are_trouble_and_a_picture_ends_it(rig: Rig) -> None:
+    good = units(2)
+    torn = AccessUnit(Codec.H264, b"\0\0\0\1\x65" + b"\xff" * 50, key_frame=True, capture_us=1)
+    told = []
+    for sequence in range(12):
+        await rig.push([SourceUnit(torn, 1, "a", sequence, 0.0)])
+        told.append(rig.source.trouble)
+        rig.clock.advance(TROUBLE_AFTER_S / 10)
+    assert told == [None] * 10 + [Trouble.UNDECODABLE] * 2
+
+    await rig.push([replace(good[0], sequence=12)])
+    told.append(rig.source.trouble)
+    assert told[-1] is None
+
+
+async def test_trouble_ends_with_what_arrives_and_with_the_publication(rig: Rig) -> None:
+    torn = AccessUnit(Codec.H264, b"\0\0\0\1\x65" + b"\xff" * 50, key_frame=True, capture_us=1)
+    await rig.push([SourceUnit(torn, 1, "a", 0, 0.0)])
+    rig.clock.advance(TROUBLE_AFTER_S * 0.9)
+    await rig.push([SourceUnit(torn, 1, "a", 1, 0.0)])
+    rig.clock.advance(TROUBLE_AFTER_S * 0.2)
+    told = [rig.source.trouble]
+    rig.clock.advance(TROUBLE_AFTER_S)
+    told.append(rig.source.trouble)
+    await rig.push([SourceUnit(torn, 2, "a", 0, 0.0)])
+    told.append(rig.source.trouble)
+    assert told == [Trouble.UNDECODABLE, None, None], "nothing arrives any more; another publication has its own time"
+
+
+async def test_pictures_that_are_too_large_are_trouble_of_their_own(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MAX_SIDE", 100)
+    for sequence in range(2):
+        await rig.push([replace(units(1)[0], sequence=sequence)])
+        rig.clock.advance(TROUBLE_AFTER_S * 0.6)
+    assert rig.source.trouble is Trouble.UNSUPPORTED_PROFILE

@@ -28,7 +28,7 @@ def figures(session: str, metrics: WorkerMetrics) -> SessionFigures:
 
 
 def report(of: SessionFigures) -> StreamReport:
-    return of.report(prompt="", requested_steps=2, paused=False, encoders="", snapshot=SnapshotReport())
+    return of.report(prompt="", requested_steps=2, paused=False, encoders="", snapshot=SnapshotReport(), trouble=None)
 
 
 def series(metrics: WorkerMetrics) -> dict[str, float]:

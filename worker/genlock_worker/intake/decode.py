@@ -17,7 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_worker.intake.chunks import Picture
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class Decoder:
         self.needs_key_frame = True
         """Nothing can be decoded until the next key frame: at the start, after a gap and after corrupt data."""
         self.failures = 0
+        self.trouble: Trouble | None = None
+        """Why the last key frames gave no picture; None once one did."""
         self._context = self._open()
         self._first_us: int | None = None
         self._pictureless = 0
@@ -87,9 +89,11 @@ class Decoder:
         for frame in shown:
             if frame.is_corrupt or max(frame.width, frame.height) > MAX_SIDE:
                 self._broken("corrupt picture" if frame.is_corrupt else f"picture of {frame.width}x{frame.height}")
+                self.trouble = Trouble.UNDECODABLE if frame.is_corrupt else Trouble.UNSUPPORTED_PROFILE
                 return []
 
         if shown:
+            self.trouble = None
             self._most_pictureless = MAX_PICTURELESS
         return shown
 
@@ -113,6 +117,7 @@ class Decoder:
     def _broken(self, reason: str) -> None:
         logger.debug("decoder waits for a key frame: %s", reason)
         self.failures += 1
+        self.trouble = Trouble.UNDECODABLE
         self.needs_key_frame = True
         self._context = self._open()
 

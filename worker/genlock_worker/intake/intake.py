@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from genlock_core.clock import Clock
-from genlock_core.media import Codec, SourcePosition
+from genlock_core.media import Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import ResolvedSession, SourceType
 from genlock_worker.intake.chunks import NO_STAGES, ChunkFormer, InputChunk, SourceFrame
@@ -92,6 +92,11 @@ class Intake:
                 metrics=metrics,
                 ask_key_frame=ask_key_frame,
             )
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why the publisher's pictures cannot be decoded."""
+        return None if self.publisher is None else self.publisher.trouble
 
     @property
     def paused(self) -> bool:

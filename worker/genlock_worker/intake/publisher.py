@@ -14,7 +14,7 @@ from typing import Protocol
 
 from genlock_core.clock import Clock
 from genlock_core.link.events import MediaReceived
-from genlock_core.media import AccessUnit, Codec, SourcePosition
+from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.stages import StageTimes
 from genlock_worker.intake.chunks import Picture, SourceFrame
@@ -25,6 +25,8 @@ MAX_BYTES = 24 * 1024 * 1024
 """Bounds of the queue: a kept group of pictures of many seconds fits, a stuck decoder costs no more than this."""
 MAX_HELD_UNITS = 64
 """Units whose pictures may still come out of the decoder; one that holds back more has lost them."""
+TROUBLE_AFTER_S = 5.0
+"""Of units without a picture: a key frame that was asked for has come by then."""
 ASK_SPACING_S = 0.5
 """The publisher is asked for a key frame at most this often."""
 
@@ -85,12 +87,27 @@ class PublisherSource:
         self._run = -1
         self._last: tuple[object, int] | None = None
         self._asked_s: float | None = None
+        self._arrived_s = 0.0
+        self._undecoded_since_s: float | None = None
         self._decoding = False
 
     @property
     def is_behind(self) -> bool:
         """Units have come that are not decoded yet."""
         return bool(self._units) or self._decoding
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why no picture came out of what arrived for `TROUBLE_AFTER_S`; None if one did, or nothing arrives.
+
+        That nothing can be decoded for want of a key frame is the gateway's to tell: it sees what the publisher sends.
+        """
+        decoder = self._decoder
+        if decoder is None or self._undecoded_since_s is None:
+            return None
+        now_s = self._clock.monotonic()
+        is_due = now_s - self._undecoded_since_s >= TROUBLE_AFTER_S and now_s - self._arrived_s < TROUBLE_AFTER_S
+        return decoder.trouble if is_due else None
 
     def receive(self, lane: PublisherLane, media: MediaReceived) -> None:
         """Take what a gateway sent by `lane`: the publisher is there, then."""
@@ -99,6 +116,7 @@ class PublisherSource:
 
     def push(self, unit: SourceUnit) -> None:
         """Take a unit; when too many wait, all of them go and a key frame is asked for."""
+        self._arrived_s = self._clock.monotonic()
         self._units.append(unit)
         self._bytes += len(unit.unit.data)
         if len(self._units) > MAX_UNITS or self._bytes > MAX_BYTES:
@@ -143,6 +161,7 @@ class PublisherSource:
         if self._decoder is None or unit.run > self._run or self._decoder.codec is not unit.unit.codec:
             self._decoder = Decoder(unit.unit.codec)
             self._held.clear()
+            self._undecoded_since_s = None
             self._run = unit.run
         elif self._last != (unit.lane, unit.sequence - 1):
             self._decoder.gap()
@@ -156,6 +175,11 @@ class PublisherSource:
             del self._held[next(iter(self._held))]
         decoded = decoder.decode(unit.unit)
         self._metrics.decoder_seconds.observe(self._clock.monotonic() - started_s)
+
+        if decoded:
+            self._undecoded_since_s = None
+        elif self._undecoded_since_s is None:
+            self._undecoded_since_s = started_s
 
         frames: list[SourceFrame] = []
         for frame in decoded:

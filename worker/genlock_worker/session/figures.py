@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 
 from genlock_core.clock import Clock
+from genlock_core.media import Trouble
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo import sink_digests as digests
 from genlock_core.slo.deadlines import FpsMeter, MissMeter, Quantiles
@@ -116,7 +117,14 @@ class SessionFigures:
             self._recovery_s = now_s - self._started_s
 
     def report(
-        self, *, prompt: str, requested_steps: int, paused: bool, encoders: str, snapshot: SnapshotReport
+        self,
+        *,
+        prompt: str,
+        requested_steps: int,
+        paused: bool,
+        encoders: str,
+        snapshot: SnapshotReport,
+        trouble: Trouble | None,
     ) -> StreamReport:
         """The figures now; also brings the session's gauges up to date."""
         now_s = self._clock.monotonic()
@@ -146,6 +154,7 @@ class SessionFigures:
             stages=leg_ms({leg: sum(values) / len(values) for leg, values in self._legs.items()}),
             sink_digest=self.sink_digests[0] if self.sink_digests else "",
             sink_digests=SinkDigests(version=digests.VERSION, rows=self.sink_digests),
+            trouble=trouble or "",
             restored=self.restored,
             recovery_ms=_ms(self._recovery_s),
             snapshot=snapshot,

@@ -123,6 +123,7 @@ class LiveSession:
             epoch=epoch,
             claims=services.claims,
             figures=self.figures,
+            intake=self.intake,
             output=self.output,
             control=self.control,
         )

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 from genlock_core.claims.claims import Claims
 from genlock_core.slo.report import StreamReport
 from genlock_core.spec.session import Phase
+from genlock_worker.intake.intake import Intake
 from genlock_worker.output.output import Output
 from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.figures import SessionFigures
@@ -28,6 +29,7 @@ class Reports:
         epoch: int,
         claims: Claims,
         figures: SessionFigures,
+        intake: Intake,
         output: Output,
         control: ControlFollower,
     ) -> None:
@@ -37,6 +39,7 @@ class Reports:
         self._epoch = epoch
         self._claims = claims
         self._figures = figures
+        self._intake = intake
         self._output = output
         self._control = control
         self._is_live = False
@@ -77,4 +80,5 @@ class Reports:
             paused=requested.paused,
             encoders=" ".join(self._output.encoder_names),
             snapshot=writer.report,
+            trouble=self._intake.trouble,
         )

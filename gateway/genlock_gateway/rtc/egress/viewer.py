@@ -49,6 +49,9 @@ class ViewerPeer(Peer):
             self._fanout.remove(self._stream)
         super().closed(reason)
 
+    def unreadable(self) -> None:
+        """Nobody waits for packets of a viewer."""
+
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         """RTCP of the viewer."""
         if self._stream is not None:

@@ -190,7 +190,7 @@ class FrameAssembler:
                 self._endings.was_wrong()
                 self._open = self._last
 
-            self._endings.look_at(self._open, packet, shape)
+            self._endings.look_at(self._open, shape)
             self._open.add(packet, shape)
             if self._open.size > MAX_FRAME_BYTES:
                 self._open = _OpenFrame()
@@ -215,7 +215,7 @@ class FrameAssembler:
             first = self._open.packets[0]
             payloads = tuple(packet.payload for packet in self._open.packets)
             frames.append(BufferedFrame(first.timestamp, payloads, first.arrival_s))
-        self._endings.given_out(waited=waited)
+        self._endings.given_out(self._open, waited=waited)
         self._last = self._open
         self._open = _OpenFrame()
 
@@ -253,16 +253,16 @@ class _Endings:
     def __init__(self) -> None:
         self._markers_end = True
         """No frame has gone on after a marker on a slice."""
-        self._has_markers = False
+        self._unmarked = False
+        """A frame has ended without a marker, and nothing of it was lost."""
         self._is_doubtful = False
         """A marker stood on what is in front of this frame: its slices may each have one."""
         self._was_doubtful = False
         self._wait_s = END_WAIT_S
         self._ended_by_wait = False
 
-    def look_at(self, opened: _OpenFrame, packet: MediaPacket, shape: PayloadShape) -> None:
+    def look_at(self, opened: _OpenFrame, shape: PayloadShape) -> None:
         """A packet is about to join the frame."""
-        self._has_markers |= packet.marker
         if not opened.packets or not opened.packets[-1].marker:
             return
         if opened.has_slice and shape.has_slice:
@@ -278,12 +278,14 @@ class _Endings:
 
     def due_s(self, opened: _OpenFrame) -> float | None:
         """When the frame is whole if nothing else comes; None if something must."""
-        if not opened.ends_slice or (self._markers_end and self._has_markers and not self._is_doubtful):
+        if not opened.ends_slice or (self._markers_end and not self._unmarked and not self._is_doubtful):
             return None
         return opened.packets[-1].arrival_s + self._wait_s
 
-    def given_out(self, *, waited: bool) -> None:
+    def given_out(self, opened: _OpenFrame, *, waited: bool) -> None:
         """A frame has left, perhaps after the wait."""
+        if not waited and opened.has_slice and not opened.packets[-1].marker:
+            self._unmarked = True
         self._is_doubtful = False
         self._ended_by_wait = waited
 

@@ -31,6 +31,7 @@ from genlock_gateway.rtc.ingest.choice import SourceChoice
 from genlock_gateway.rtc.ingest.jitter import Assembled, BufferedFrame, MediaPacket, split_at_wrap
 from genlock_gateway.rtc.ingest.remb import ReceiverEstimate
 from genlock_gateway.rtc.ingest.rtp_source import RtpSource
+from genlock_gateway.rtc.ingest.trouble import TroubleWatch
 from genlock_gateway.rtc.key_frames import KeyFrameRequests
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.rtc.transport.peer import Peer, PeerListener, PeerTransport
@@ -90,7 +91,13 @@ class IngestPeer(Peer):
         self._rtx_ssrcs = dict(rtx_ssrcs)
         self._remb = ReceiverEstimate(ssrc)
         self._key_frames = KeyFrameRequests(clock, min_interval_s=PLI_MIN_INTERVAL_S)
+        self._trouble = TroubleWatch()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why nothing of what arrives can be used; None if something is, or it is too early to tell."""
+        return self._trouble.trouble(self._clock.monotonic())
 
     @property
     def codec(self) -> Codec:
@@ -121,6 +128,9 @@ class IngestPeer(Peer):
                     self._choice.leave(ssrc)
                 self._forget_sources()
 
+    def unreadable(self) -> None:
+        self._trouble.unreadable(self._clock.monotonic())
+
     def rtp(self, packet: RtpPacket, arrival_ms: int) -> None:
         """An RTP packet of the publisher."""
         now_s = self._clock.monotonic()
@@ -134,6 +144,7 @@ class IngestPeer(Peer):
             if source is None:
                 return
             source.statistics.add(packet.sequence_number, packet.timestamp, now_s)
+            self._trouble.packet(now_s)
         elif packet.payload_type == self.video.rtx_payload_type:
             # A retransmission becomes the packet that was lost (RFC 4588 section 4). It did not arrive as such, so it
             # is not in the statistics: the sender is to see its losses.
@@ -198,6 +209,8 @@ class IngestPeer(Peer):
         unit = source.depacketiser.access_unit(frame, intra_starts=not is_chosen or self._key_frames.wanted)
         if unit is None:
             return
+        if isinstance(unit, Trouble):
+            self._trouble.refused(unit)
         if isinstance(unit, Trouble) or not (is_chosen or unit.key_frame):
             if is_chosen or self._choice.chosen is None:
                 self.request_key_frame()
@@ -208,6 +221,7 @@ class IngestPeer(Peer):
             if not self._choice.key_frame(source.ssrc, source.depacketiser.pixels, now_s):
                 return
             self._key_frames.arrived()
+        self._trouble.used()
         self.figures.access_units += 1
         self._sink.access_unit(self, unit)
 

@@ -23,6 +23,8 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsTransport, SRTPProtect
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 from aiortc.rtp import AnyRtcpPacket, RtcpPacket, RtpPacket, is_rtcp
 from OpenSSL import SSL
+from pylibsrtp import Error as SrtpError
+from pylibsrtp import Session
 
 from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
 from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
@@ -253,6 +255,7 @@ class PacketReceiver(Protocol):
 
     def rtp(self, packet: RtpPacket, arrival_ms: int) -> None: ...
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None: ...
+    def unreadable(self) -> None: ...
 
 
 class Ice(Protocol):
@@ -280,6 +283,28 @@ class _IceForDtls:
 
     async def _recv(self) -> bytes:
         return await self.ice.receive()
+
+
+class _ReadingSession:
+    """An SRTP session for what comes in, which tells of packets that its keys do not open; aiortc only logs them.
+
+    A packet that came twice is no such packet (RFC 3711 section 3.3.2).
+    """
+
+    def __init__(self, session: Session, unreadable: Callable[[], None]) -> None:
+        self._session = session
+        self._tell = unreadable
+
+    def unprotect(self, packet: bytes) -> bytes:
+        try:
+            return bytes(self._session.unprotect(packet))
+        except SrtpError as error:
+            if "replay" not in str(error):
+                self._tell()
+            raise
+
+    def unprotect_rtcp(self, packet: bytes) -> bytes:
+        return bytes(self._session.unprotect_rtcp(packet))
 
 
 class DtlsTransport(RTCDtlsTransport):
@@ -313,6 +338,10 @@ class DtlsTransport(RTCDtlsTransport):
         if not is_rtcp(data):
             raise RuntimeError("only the fan-out sends RTP")
         self.send_rtcp(data)
+
+    def _unreadable(self) -> None:
+        if self.receiver is not None:
+            self.receiver.unreadable()
 
     async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
         try:
@@ -353,6 +382,8 @@ class DtlsTransport(RTCDtlsTransport):
     def _setup_srtp(self) -> None:
         """aiortc keeps the keys to itself; the exporter gives the same bytes again (RFC 5764 section 4.2)."""
         super()._setup_srtp()
+        if self._rx_srtp is not None:
+            self._rx_srtp = _ReadingSession(self._rx_srtp, self._unreadable)  # type: ignore[assignment]  # its two methods
         if self._ssl is None:
             return
         name = self._ssl.get_selected_srtp_profile()

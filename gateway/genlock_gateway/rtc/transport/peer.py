@@ -263,6 +263,10 @@ class Peer(ABC):
         self._listener.closed(reason)
 
     @abstractmethod
+    def unreadable(self) -> None:
+        """An SRTP packet came that the connection's keys do not open."""
+
+    @abstractmethod
     def rtp(self, packet: RtpPacket, arrival_ms: int) -> None: ...
 
     @abstractmethod

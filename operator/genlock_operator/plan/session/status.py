@@ -4,10 +4,12 @@ The record is the truth about phase and owner. The stored status only adds what 
 condition holds, how often the session moved, and what the last figures were.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
+from genlock_core.media import Trouble
 from genlock_core.spec.session import Phase
 from genlock_core.spec.status import ConditionType, Endpoints, Figures, SessionStatus
 from genlock_core.stream_state.control import ControlChange
@@ -31,6 +33,30 @@ _WHY: Final = {
     "requested": "a move was asked for",
 }
 """The record's reasons of one word, as half a sentence; others are sentences already."""
+
+_TROUBLES: Final[Mapping[str, tuple[Reason, str]]] = {
+    Trouble.NO_KEY_FRAME: (
+        Reason.NO_KEY_FRAME,
+        "the publisher has sent no key frame for 5 s; its encoder should send one every 1 or 2 s, or when asked",
+    ),
+    Trouble.NO_PARAMETER_SETS: (
+        Reason.NO_PARAMETER_SETS,
+        "the publisher's H264 lacks the SPS or PPS that it refers to; its encoder should send them with key frames",
+    ),
+    Trouble.UNSUPPORTED_PROFILE: (
+        Reason.UNSUPPORTED_PROFILE,
+        "the publisher's H264 has a profile that is not decoded here, or pictures of more than 4096 pixels a side",
+    ),
+    Trouble.ENCRYPTED: (
+        Reason.ENCRYPTED,
+        "the publisher's packets cannot be decrypted with the keys of its connection",
+    ),
+    Trouble.UNDECODABLE: (
+        Reason.UNDECODABLE,
+        "the publisher's pictures arrive and cannot be decoded; they are broken, or encrypted end to end",
+    ),
+}
+"""What a gateway posts, as a reason and in words."""
 
 
 def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> SessionStatus:
@@ -108,8 +134,8 @@ def _phase(facts: SessionFacts) -> Phase:
 
 def _verdicts(facts: SessionFacts, hindrances: Hindrances, phase: Phase) -> list[ConditionVerdict]:
     verdicts = [_placed(facts, hindrances), _assigned(facts, hindrances), _live(facts, phase)]
-    measured = _slo_met(facts)
-    return verdicts if measured is None else [*verdicts, measured]
+    more = (_source_usable(facts), _slo_met(facts))
+    return [*verdicts, *(verdict for verdict in more if verdict is not None)]
 
 
 def _placed(facts: SessionFacts, hindrances: Hindrances) -> ConditionVerdict:
@@ -148,6 +174,22 @@ def _live(facts: SessionFacts, phase: Phase) -> ConditionVerdict:
     if facts.owner is not None:
         return no(ConditionType.LIVE, Reason.NO_SOURCE, "a worker has it, and no picture comes in yet")
     return no(ConditionType.LIVE, Reason.NOT_CLAIMED, "no worker has it yet")
+
+
+def _source_usable(facts: SessionFacts) -> ConditionVerdict | None:
+    """None: what is stored stands. A session that never had trouble has no such condition."""
+    figures = facts.seen.figures
+    if figures is None:
+        return None
+    if figures.trouble in _TROUBLES:
+        reason, why = _TROUBLES[figures.trouble]
+        return no(ConditionType.SOURCE_USABLE, reason, why)
+
+    if find(facts.stored.conditions, ConditionType.SOURCE_USABLE) is None:
+        return None
+    if not figures.publisher:
+        return ConditionVerdict(ConditionType.SOURCE_USABLE, None, Reason.NOT_PUBLISHED, "nobody publishes")
+    return yes(ConditionType.SOURCE_USABLE, Reason.USABLE, "pictures are made of what is published")
 
 
 def _slo_met(facts: SessionFacts) -> ConditionVerdict | None:

@@ -160,19 +160,23 @@ def test_without_any_marker_a_frame_ends_with_the_next_or_after_a_short_wait() -
 
 def test_a_slice_that_is_not_whole_is_waited_for() -> None:
     target = assembler()
-    feed_at(target, "S~", timestamp=0, first=0)
+    feed_at(target, "Sa", timestamp=0, first=0)
+    feed_at(target, "S~", timestamp=1, first=2)
     assert target.ends_at_s is None
+    feed_at(target, "a", timestamp=1, first=4)
+    assert target.ends_at_s == END_WAIT_S
 
 
 def test_a_sender_that_pauses_between_slices_gets_more_time() -> None:
     target = assembler()
     feed_at(target, "S", timestamp=0, first=0)
+    feed_at(target, "S", timestamp=1, first=1)
     waits = []
-    for number in range(1, 8):
+    for number in range(2, 9):
         assert target.ends_at_s is not None
         waits.append(round(target.ends_at_s, 6))
         target.expire(target.ends_at_s)
-        feed_at(target, "a", timestamp=0, first=number)
+        feed_at(target, "a", timestamp=1, first=number)
     assert waits[:3] == [END_WAIT_S, 2 * END_WAIT_S, 4 * END_WAIT_S]
     assert waits[-1] == MAX_END_WAIT_S
 
@@ -187,7 +191,8 @@ def test_two_pictures_of_one_timestamp_are_two() -> None:
 def test_a_hole_is_not_taken_for_an_end() -> None:
     target = assembler()
     feed_at(target, "S", timestamp=0, first=0)
-    feed_at(target, "S", timestamp=1, first=2)
+    feed_at(target, "S", timestamp=1, first=1)
+    feed_at(target, "S", timestamp=2, first=3)
     assert target.ends_at_s is None
     assert target.expire(END_WAIT_S).frames == ()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -18,7 +19,7 @@ from aiortc.rtp import (
 )
 
 from genlock_core.clock import ManualClock
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_gateway.rtc.egress.packetise import packetise
 from genlock_gateway.rtc.h264 import nal_type, split_annex_b
 from genlock_gateway.rtc.ingest.choice import SILENT_S
@@ -289,3 +290,54 @@ async def test_the_last_picture_before_a_stand_still_does_not_wait_for_the_next(
 
 def kinds(data: bytes) -> list[int]:
     return [nal_type(nal) for nal in split_annex_b(data)]
+
+
+def extended(nal: bytes) -> bytes:
+    """An SPS of the Extended profile; other NAL units as they are."""
+    return nal[:1] + b"\x58" + nal[2:] if nal[0] & 31 == 7 else nal
+
+
+@pytest.mark.parametrize(
+    ("spoil", "trouble"),
+    [
+        (lambda nals: [nal for nal in nals if nal[0] & 31 not in (7, 8)], Trouble.NO_PARAMETER_SETS),
+        (lambda nals: [nal for nal in nals if nal[0] & 31 != 5], Trouble.NO_KEY_FRAME),
+        (lambda nals: [extended(nal) for nal in nals], Trouble.UNSUPPORTED_PROFILE),
+        (lambda nals: [b"\x1f" + nal[1:] for nal in nals], Trouble.UNDECODABLE),
+    ],
+    ids=["no-parameter-sets", "no-key-frame", "unsupported-profile", "undecodable"],
+)
+async def test_whoever_makes_no_picture_has_a_reason(
+    spoil: Callable[[list[bytes]], list[bytes]], trouble: Trouble
+) -> None:
+    rig, pictures = Rig(Codec.H264), clips.h264(30, x264="keyint=2")
+    sequence = 0
+    for turn in range(200):
+        nals = spoil(pictures[turn % 30].nals)
+        for number, nal in enumerate(nals):
+            rig.feed([RtpPacket(MEDIA, number == len(nals) - 1, sequence, 3000 * turn, SSRC, nal)])
+            sequence += 1
+        rig.clock.advance(1 / 30)
+    assert rig.peer.trouble is trouble
+    assert not rig.heard.units
+    rig.close()
+
+
+async def test_packets_that_cannot_be_decrypted_are_a_reason() -> None:
+    rig = Rig(Codec.VP8)
+    for _ in range(200):
+        rig.peer.unreadable()
+        rig.clock.advance(1 / 30)
+    assert rig.peer.trouble is Trouble.ENCRYPTED
+    rig.close()
+
+
+async def test_whoever_makes_pictures_has_none() -> None:
+    rig, packets = Rig(Codec.VP8), list[RtpPacket]()
+    for packet in rig.packets(encode(Codec.VP8, 200)):
+        if packets and packet.timestamp != packets[-1].timestamp:
+            rig.clock.advance(1 / 30)
+        packets.append(packet)
+        rig.feed([packet])
+        assert rig.peer.trouble is None
+    rig.close()

@@ -6,11 +6,15 @@ import pytest
 
 from genlock_core.claims.facts import MoveCause
 from genlock_core.claims.figure_board import PostedFigures
+from genlock_core.media import Trouble
+from genlock_core.spec.status import ConditionType
 from genlock_operator.actions import LookAgain
 from genlock_operator.observed import PoolOutlook
+from genlock_operator.plan.conditions import find
 from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL
 from tests.operator.plan.session_world import (
     FIGURES,
+    condition,
     live,
     living,
     waiting,
@@ -108,3 +112,29 @@ def test_figures_survive_a_while_without_any() -> None:
     world.settle()
 
     assert world.status.figures is not None
+
+
+@pytest.mark.parametrize("trouble", list(Trouble))
+def test_a_publication_that_makes_no_picture_has_a_condition_which_ends_with_it(trouble: Trouble) -> None:
+    world = live()
+    assert find(world.status.conditions, ConditionType.SOURCE_USABLE) is None, "nobody had trouble yet"
+
+    world.figures = replace(FIGURES, trouble=trouble.value)
+    world.settle()
+    found = condition(world, ConditionType.SOURCE_USABLE)
+    assert (found.status, found.reason.lower()) == ("False", trouble.value.replace("-", ""))
+
+    world.figures = FIGURES
+    world.settle()
+    assert condition(world, ConditionType.SOURCE_USABLE).status == "True"
+
+    world.figures = replace(FIGURES, publisher=False)
+    world.settle()
+    assert condition(world, ConditionType.SOURCE_USABLE).status == "Unknown"
+
+
+def test_a_trouble_of_a_newer_release_is_left_out() -> None:
+    world = live()
+    world.figures = replace(FIGURES, trouble="a new word")
+    world.settle()
+    assert find(world.status.conditions, ConditionType.SOURCE_USABLE) is None
