@@ -128,7 +128,10 @@ class Access:
         # Whoever sees a session with a token has a right one. Else it may be one that shows nothing now.
         signed = token is not None and self.platform is not None and self.platform.signed(token)
         if token is not None and not shown and not signed:
-            self._check(token, ALL_SESSIONS, Role.ADMIN, needed=False)
+            try:
+                self.verify(token, ALL_SESSIONS, Role.ADMIN)
+            except AccessDenied:
+                raise _wrong("the token is right for no session here", needed=False, command="SESSION") from None
         return shown
 
     def refuse_wrong(self, request: HTTPConnection, session: str, role: Role, *, needed: bool) -> None:
@@ -178,12 +181,17 @@ class Access:
                 raise
 
             subject = f"'{ALL_SESSIONS}'" if role is Role.ADMIN else session
-            instead = "" if needed else "go on without a token, as none is needed here, or "
-            raise WrongToken(
-                f"{refused}: not issued by this installation, no longer valid, or for another session or role; "
-                f"{instead}get a new one with `genlock session token {subject} --role {role}`",
-                needed=needed,
-            ) from None
+            raise _wrong(str(refused), needed=needed, command=f"{subject} --role {role}") from None
+
+
+def _wrong(what: str, *, needed: bool, command: str) -> WrongToken:
+    """The refusal of a token: in the same words whatever is wrong with it, and with what to do."""
+    instead = "" if needed else "go on without a token, as none is needed here, or "
+    return WrongToken(
+        f"{what}: not issued by this installation, no longer valid, or for another session or role; "
+        f"{instead}get a new one with `genlock session token {command}`",
+        needed=needed,
+    )
 
 
 def bearer(request: HTTPConnection) -> str | None:

@@ -173,9 +173,10 @@ def test_a_list_is_refused_to_a_token_that_is_right_for_nothing() -> None:
     stranger = Keyring.parse(generate_secrets())
     for token in (stranger.token("*", Role.ADMIN), RING.token("default/gone", Role.VIEW), signed(ED_OF_OTHERS), "x"):
         for records in ((open_, closed), ()):
-            with pytest.raises(WrongToken) as caught:
+            with pytest.raises(WrongToken, match="right for no session here: not issued by this") as caught:
                 names(*records, **bearing(token))
             assert not caught.value.needed
+            assert "`genlock session token SESSION`" in str(caught.value)
     with pytest.raises(AccessDenied, match="Bearer"):
         names(open_, authorization="Basic eA==")
 

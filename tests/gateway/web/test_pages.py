@@ -1,11 +1,17 @@
 """What the pages take for granted of the interface that they speak to."""
 
 import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
 
 from genlock_core.spec.session import StreamSessionSpec
+from genlock_core.tokens import Role
 from genlock_gateway.sessions.session_view import ControlRequest
 from genlock_gateway.web.pages import PAGES, POLICY, policy_of_frames
 from tests.gateway.installation import Installation
+from tests.process.pages import browser
 
 
 def test_pictures_from_memory_may_be_shown_and_nothing_more_than_that() -> None:
@@ -48,3 +54,19 @@ async def test_the_watch_page_follows_its_session_and_the_studio_is_never_framed
     assert await ancestors("/watch/default/shown") == "https://www.example.org"
     for path in ("/watch/default/plain", "/watch/default/nobody", "/watch/x/..%3B", "/studio/default/shown", "/"):
         assert await ancestors(path) == "'none'"
+
+
+@pytest.mark.browser
+async def test_a_refused_token_is_told_and_takes_no_public_session_away(
+    installation: Installation, browser_executable: Path
+) -> None:
+    gateway = await installation.gateway()
+    await installation.session("open")
+    await installation.session("closed", access={"view": "Token"})
+    async with browser(browser_executable) as context:
+        for token, shown in (("gl1.k1.wrong", 1), (installation.keyring.token("default/closed", Role.VIEW), 2)):
+            page = await context.new_page()
+            await page.goto(f"{gateway.url}/#token={token}")
+            await expect(page.locator("#sessions > li")).to_have_count(shown)
+            told = page.locator("#message").get_by_text("right for no session here")
+            await expect(told).to_have_count(2 - shown)

@@ -36,10 +36,17 @@ function fill(item, session) {
   ]);
 }
 
-/** What everybody may watch, and what the token shows besides. */
+/** What everybody may watch, and what the token shows besides. A token that is refused takes nothing else away. */
 async function visibleSessions() {
-  const lists = await Promise.all(token ? [listSessions(), listSessions(token)] : [listSessions()]);
-  return new Map(lists.flat().map((session) => [pathOf(session), session]));
+  const byPath = (sessions) => new Map(sessions.map((session) => [pathOf(session), session]));
+  const open = await listSessions();
+  if (!token) return byPath(open);
+  try {
+    return byPath([...open, ...await listSessions(token)]);
+  } catch (error) {
+    if (error.status === 403) show(byPath(open));
+    throw error;
+  }
 }
 
 function show(sessions) {

@@ -23,7 +23,7 @@ FORWARDED: Final = "Genlock-Forwarded-By"
 _SENT: Final = ("authorization", "content-type", "if-match", "accept", "origin")
 _RETURNED: Final = (
     "content-type", "etag", "location", "link", "retry-after", "www-authenticate", "accept-post", "accept-patch",
-    "cache-control", "vary",
+    "cache-control",
 )  # fmt: skip
 
 
