@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from genlock_core.claims.identity import WorkerIdentity
-from genlock_core.spec.session import Phase, ResolvedSession
+from genlock_core.spec.session import AccessSpec, Phase, ResolvedSession
 
 FINISHED = frozenset({Phase.ENDED, Phase.FAILED})
 """Phases that a session never leaves."""
@@ -77,7 +77,10 @@ class SessionRecord:
 def to_fields(record: SessionRecord) -> dict[str, str]:
     """The record as the hash in Redis; what has no value is left out."""
     fields = {
-        "spec": record.session.model_dump_json(by_alias=True),
+        # A release that does not know a field of the spec reads no record that has it, and no list with that record. So
+        # the sites stand beside the spec: who does not know them lets no page of theirs in.
+        "spec": record.session.model_dump_json(by_alias=True, exclude={"access": {"origins"}}),
+        "origins": json.dumps(list(record.session.access.origins)),
         "pools": json.dumps([{"pool": choice.pool, "cost": choice.cost} for choice in record.pools]),
         "idle_timeout_ms": str(record.session.idle_timeout_ms),
         "ttl_ms": str(record.session.ttl_seconds_after_finished * 1_000),
@@ -111,8 +114,14 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
 def from_fields(fields: Mapping[str, str]) -> SessionRecord:
     """The record that `to_fields`, or a script, wrote. Raises KeyError or ValueError if the hash is no record."""
     owner = fields.get("owner")
+    session = ResolvedSession.model_validate_json(fields["spec"])
+    access = AccessSpec(
+        publish=session.access.publish,
+        view=session.access.view,
+        origins=tuple(json.loads(fields.get("origins", "[]"))),
+    )
     return SessionRecord(
-        session=ResolvedSession.model_validate_json(fields["spec"]),
+        session=session.model_copy(update={"access": access}),
         pools=tuple(PoolChoice(choice["pool"], choice["cost"]) for choice in json.loads(fields["pools"])),
         phase=Phase(fields["phase"]),
         epoch=int(fields["epoch"]),

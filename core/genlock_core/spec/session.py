@@ -172,8 +172,6 @@ class AccessSpec(Model):
     origins: tuple[Origin, ...] = Field(
         (),
         max_length=MAX_ORIGINS,
-        # A worker of an earlier release takes the record of a session that does not use what it does not know.
-        exclude_if=lambda origins: not origins,
         description="Web sites whose pages may show a session that everybody may view, each as https://HOST or "
         "https://HOST:PORT; * for all. They never steer it.",
     )

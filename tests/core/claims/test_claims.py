@@ -419,6 +419,16 @@ async def test_creating_again_updates_the_spec_and_leaves_the_owner(claims: Clai
     assert (found.owner, found.epoch, found.cost) == (claim.worker, claim.epoch, 400)
 
 
+async def test_creating_again_brings_other_web_sites_and_takes_them_away(claims: Claims) -> None:
+    before = record()
+    for origins in (("https://www.example.org",), ("*", "https://b.example"), ()):
+        access = before.session.access.model_copy(update={"origins": origins})
+        await claims.create(replace(before, session=before.session.model_copy(update={"access": access})))
+        found = await claims.record(DEMO)
+        assert found is not None
+        assert found.session.access == access
+
+
 async def test_only_an_unowned_session_is_forgotten(claims: Claims) -> None:
     await workers(claims, offer("w0"))
     await claims.create(record())

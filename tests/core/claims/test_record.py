@@ -14,11 +14,17 @@ names = st.text(st.characters(codec="ascii", categories=["Ll", "Nd"]), min_size=
 millis = st.integers(0, 2**52)
 
 
+sites = st.lists(st.sampled_from(["*", "https://www.example.org", "http://[::1]:8000"]), max_size=3)
+
+
 @st.composite
 def records(draw: st.DrawFn) -> SessionRecord:
     owner = draw(st.none() | st.builds(WorkerIdentity, names, names))
+    session = samples.record().session
+    access = session.access.model_copy(update={"origins": tuple(draw(sites))})
     return replace(
         samples.record(),
+        session=session.model_copy(update={"access": access}),
         pools=tuple(draw(st.lists(st.builds(PoolChoice, names, st.integers(1, 1_000)), max_size=3))),
         phase=draw(st.sampled_from(Phase)),
         epoch=draw(millis),

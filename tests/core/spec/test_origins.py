@@ -86,9 +86,3 @@ def test_how_many_may_be_named_is_bounded_and_how_long_they_are() -> None:
     for origins in (("https://www.example.org",) * 17, (f"https://{'a.' * MAX_ORIGIN_CHARS}example",)):
         with pytest.raises(ValueError, match="at most"):
             AccessSpec(origins=origins)
-
-
-def test_a_session_without_origins_is_written_as_before_there_were_any() -> None:
-    assert AccessSpec().model_dump(mode="json") == {"publish": "Token", "view": "Public"}
-    named = AccessSpec(origins=("*",))
-    assert AccessSpec.model_validate_json(named.model_dump_json()) == named
