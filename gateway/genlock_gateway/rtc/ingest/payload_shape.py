@@ -3,23 +3,19 @@
 `jitter` cuts packets into pictures by it: the marker bit alone does not tell (see there).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genlock_gateway.rtc.h264 import (
     ACCESS_UNIT_DELIMITER,
     FU_A,
     IDR_SLICE,
-    PPS,
-    SEI,
     SLICE,
     SLICES,
-    SPS,
     STAP_A,
     starts_picture,
 )
 from genlock_gateway.rtc.ingest.vp8_pictures import starts_vp8_frame
-
-_IN_FRONT = frozenset({SEI, SPS, PPS, ACCESS_UNIT_DELIMITER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,12 @@ class PayloadShape:
 
 
 def h264_shape(payload: bytes) -> PayloadShape:
-    """ITU-T H.264 section 7.4.1.2.4, of which `first_mb_in_slice` is 0 is enough: no client sends slices at will."""
+    """ITU-T H.264 section 7.4.1.2.4, of which `first_mb_in_slice` is 0 is enough: no client sends slices at will.
+
+    Parameter sets and SEI begin nothing here, though section 7.4.1.2.3 has them in front of a picture only: GStreamer's
+    payloader (config-interval=-1) repeats them before each slice of an IDR picture. Their timestamp says whose they
+    are.
+    """
     if len(payload) < 2:
         return PayloadShape(begins=False, begins_next=False, has_slice=False, ends_slice=False)
     kind = payload[0] & 0x1F
@@ -45,9 +46,9 @@ def h264_shape(payload: bytes) -> PayloadShape:
         ends_slice = has_slice and bool(payload[1] & 0x40)
         begins_next = is_first and _begins_next(original, payload[2:3])
     elif kind == STAP_A:
-        first = payload[3:4]
-        has_slice = ends_slice = _aggregates_slice(payload)
-        begins_next = bool(first) and _begins_next(first[0] & 0x1F, payload[4:5])
+        units = list(_aggregated(payload))
+        has_slice = ends_slice = any(unit[0] & 0x1F in SLICES for unit in units)
+        begins_next = any(_begins_next(unit[0] & 0x1F, unit[1:2]) for unit in units)
     else:
         has_slice = ends_slice = kind in SLICES
         begins_next = _begins_next(kind, payload[1:2])
@@ -61,13 +62,15 @@ def vp8_shape(payload: bytes) -> PayloadShape:
 
 
 def _begins_next(kind: int, body: bytes) -> bool:
-    return kind in _IN_FRONT or (kind in (SLICE, IDR_SLICE) and bool(body) and bool(body[0] & 0x80))
+    is_first_slice = kind in (SLICE, IDR_SLICE) and bool(body) and bool(body[0] & 0x80)
+    return kind == ACCESS_UNIT_DELIMITER or is_first_slice
 
 
-def _aggregates_slice(payload: bytes) -> bool:
+def _aggregated(payload: bytes) -> Iterator[bytes]:
+    """The NAL units of a STAP-A (RFC 6184 section 5.7.1), as far as they are there."""
     at = 1
     while at + 3 <= len(payload):
-        if payload[at + 2] & 0x1F in SLICES:
-            return True
-        at += 2 + int.from_bytes(payload[at : at + 2], "big")
-    return False
+        size = int.from_bytes(payload[at : at + 2], "big")
+        if size:
+            yield payload[at + 2 : at + 2 + size]
+        at += 2 + size

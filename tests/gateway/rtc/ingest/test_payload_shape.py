@@ -10,9 +10,13 @@ from genlock_gateway.rtc.ingest.payload_shape import PayloadShape, h264_shape, v
 from tests.bitstreams.bits import annex_b, picture_set, sequence_set, slice_start, user_data
 from tests.gateway.rtc.clips import encode
 
-FRONT = PayloadShape(begins=True, begins_next=True, has_slice=False, ends_slice=False)
+FRONT = PayloadShape(begins=True, begins_next=False, has_slice=False, ends_slice=False)
+DELIMITER = PayloadShape(begins=True, begins_next=True, has_slice=False, ends_slice=False)
+NOTHING = PayloadShape(begins=False, begins_next=False, has_slice=False, ends_slice=False)
 FIRST = PayloadShape(begins=True, begins_next=True, has_slice=True, ends_slice=True)
 LATER = PayloadShape(begins=False, begins_next=False, has_slice=True, ends_slice=True)
+REPEATED = PayloadShape(begins=True, begins_next=False, has_slice=True, ends_slice=True)
+"""A later slice of an IDR picture, with the parameter sets once more: what comes first is not known to be missed."""
 MIDDLE = PayloadShape(begins=False, begins_next=False, has_slice=True, ends_slice=False)
 
 
@@ -25,16 +29,17 @@ def aggregated(*nals: bytes) -> bytes:
     [
         (sequence_set(), FRONT),
         (user_data(), FRONT),
-        (b"\x09\x10", FRONT),
+        (b"\x09\x10", DELIMITER),
         (slice_start(5), FIRST),
         (slice_start(1), FIRST),
         (slice_start(1, first_macroblock=9), LATER),
         (aggregated(sequence_set(), picture_set()), FRONT),
         (aggregated(user_data(), sequence_set(), picture_set(), slice_start(5)), FIRST),
         (aggregated(slice_start(1, first_macroblock=3), slice_start(1, first_macroblock=9)), LATER),
-        (picture_set(), PayloadShape(begins=False, begins_next=True, has_slice=False, ends_slice=False)),
-        (b"\x0c\xff\xff", PayloadShape(begins=False, begins_next=False, has_slice=False, ends_slice=False)),
-        (b"", PayloadShape(begins=False, begins_next=False, has_slice=False, ends_slice=False)),
+        (picture_set(), NOTHING),
+        (b"\x0c\xff\xff", NOTHING),
+        (b"", NOTHING),
+        (aggregated(sequence_set(), picture_set(), slice_start(5, first_macroblock=9))[:-1], REPEATED),
     ],
 )
 def test_single_units_and_aggregates(payload: bytes, shape: PayloadShape) -> None:

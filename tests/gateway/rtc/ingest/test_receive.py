@@ -277,6 +277,23 @@ async def test_slices_are_joined_whatever_the_markers_say(markers: str, *, sprop
     rig.close()
 
 
+async def test_parameter_sets_before_each_slice_of_a_key_frame_do_not_cut_it() -> None:
+    """As GStreamer's payloader sends them with config-interval=-1."""
+    pictures = clips.h264(6, x264="slices=2:keyint=3")
+    sets = [nal for nal in pictures[0].nals if nal[0] & 31 in (7, 8)]
+    rig = Rig(Codec.H264)
+    sequence = 0
+    for number, picture in enumerate(pictures):
+        nals = [part for nal in picture.nals for part in ([*sets, nal] if nal[0] & 31 == 5 else [nal])]
+        for at, nal in enumerate(nals):
+            rig.feed([RtpPacket(MEDIA, int(at == len(nals) - 1), sequence, 3000 * number, SSRC, nal)])
+            sequence += 1
+        rig.clock.advance(1 / 30)
+    assert [sum(kind in (1, 5) for kind in kinds(unit.data)) for unit in rig.heard.units] == [2] * 6
+    assert len(decode(rig.heard.units)) == 6
+    rig.close()
+
+
 async def test_the_last_picture_before_a_stand_still_does_not_wait_for_the_next() -> None:
     pictures = clips.h264(3, x264="slices=4")
     rig = Rig(Codec.H264)
