@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation check bench bench-operator gpu gpu-dry screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation clients clients-install check bench bench-operator gpu gpu-dry screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,7 +33,7 @@ test: ## Run the tests: first those of one process, then an API server, real pro
 
 test-unit: $(VENV)/.dev ## Run the tests that start no process of Genlock, on every core
 	@echo "test: without processes of Genlock, file by file on every core"
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not process and not browser and not apiserver" --durations=10
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not process and not browser and not apiserver and not clients" --durations=10
 
 test-apiserver: $(VENV)/.dev ## Run the tests against a real kube-apiserver
 	@echo "test: against a real kube-apiserver (skipped where there is none: make envtest)"
@@ -43,6 +43,52 @@ test-process: $(VENV)/.dev ## Run the tests with real processes and a real brows
 	@$(BIN)/python -m tests.browsers
 	@echo "test: real processes and a real browser"
 	@$(BIN)/python -m pytest -m "process or browser" --durations=10 $(call marked,process|browser)
+
+clients: $(VENV)/.dev clients-install ## Publish and watch with each client that we know; ARGS=--write writes docs/clients.md
+	@$(BIN)/python -m tests.browsers
+	@echo "clients: each of them publishes to genlock up and watches it"
+	@$(BIN)/python -m pytest -m clients $(call marked,clients) $(ARGS)
+
+# What the clients need besides .venv and a browser, each with a stamp of its own in build/clients.
+CLIENTS := tests/clients/programs
+CLIENTS_DEBIAN := firefox-esr python3-gi python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+
+clients-install: build/clients/.debian build/clients/.python build/clients/eyevinn.js build/clients/pion ## Get the clients of make clients: from Debian, PyPI, npm and Go
+
+build/clients/.debian: Makefile
+	@mkdir -p $(@D)
+	@if dpkg-query -W $(CLIENTS_DEBIAN) >/dev/null 2>&1; then :; \
+	 elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	   echo "clients: Debian's packages of Firefox and GStreamer (a minute)"; \
+	   apt-get update -q >/dev/null </dev/null && DEBIAN_FRONTEND=noninteractive \
+	     apt-get install -q -y --no-install-recommends $(CLIENTS_DEBIAN) >$(@D)/debian.log 2>&1 </dev/null \
+	   || { tail -n 20 $(@D)/debian.log >&2; exit 1; }; \
+	 else \
+	   echo "clients: without Firefox and GStreamer; on Debian type: sudo apt-get install -y --no-install-recommends $(CLIENTS_DEBIAN)" >&2; \
+	   exit 0; \
+	 fi && touch $@
+
+build/clients/.python: pyproject.toml $(LOCK) | $(VENV)/.dev
+	@mkdir -p $(@D)
+	@if $(PIP) install -c $(LOCK) -e '.[dev,clients]'; then touch $@; \
+	 else echo "clients: without reactor-webrtc, whose wheels this system cannot use" >&2; fi
+
+# The modules of npm, and a bundle of those that run in a page.
+build/clients/eyevinn.js: $(wildcard $(CLIENTS)/node/*.js*) $(CLIENTS)/web/report.js
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then \
+	   echo "clients: werift and Eyevinn's clients, from npm"; \
+	   npm ci --prefix $(CLIENTS)/node --no-audit --no-fund --loglevel=error </dev/null >/dev/null && \
+	   $(CLIENTS)/node/node_modules/.bin/esbuild $(CLIENTS)/node/eyevinn.js --bundle --format=esm --outfile=$@ --log-level=error; \
+	 else echo "clients: without those of npm: install Node.js 20 or newer" >&2; fi
+
+build/clients/pion: $(wildcard $(CLIENTS)/go/*)
+	@mkdir -p $(@D)
+	@if command -v go >/dev/null; then \
+	   echo "clients: pion, built from Go modules"; \
+	   go build -C $(CLIENTS)/go -o $(CURDIR)/$@ . </dev/null; \
+	 else echo "clients: without pion: install Go (https://go.dev/dl)" >&2; fi
 
 # The API server and etcd of the tests: setup-envtest's where that is installed, else built from Go modules (minutes).
 envtest: ## Get kube-apiserver and etcd for the tests; needs Go, or setup-envtest on PATH
@@ -61,7 +107,7 @@ install: $(VENV)/.dev ## Install Genlock with all that its development needs
 
 coverage: $(VENV)/.dev ## Say how much of each room the tests of one process reach, statements and branches
 	@mkdir -p build
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not process and not browser and not apiserver" \
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not process and not browser and not apiserver and not clients" \
 	  $(foreach part,core operator worker gateway cli,--cov=$(part)/genlock_$(part)) --cov-branch --cov-report=json:build/coverage.json
 	@$(BIN)/python -m tests.room_coverage build/coverage.json
 
@@ -106,7 +152,7 @@ lock: $(VENV)/.dev ## Bring requirements-dev.lock up to date with pyproject.toml
 	@{ echo "# Versions that Genlock is tested with, for every extra and platform."; \
 	   echo "# Constraints for pip; written by make lock."; \
 	   $(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --upgrade \
-	     --extra operator --extra gateway --extra worker --extra diffusion --extra local --extra dev \
+	     --extra operator --extra gateway --extra worker --extra diffusion --extra local --extra dev --extra clients \
 	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > $(LOCK).new \
 	  || { rm -f $(LOCK).new; exit 1; }
 	@mv $(LOCK).new $(LOCK)
