@@ -103,6 +103,27 @@ async def test_a_page_that_nobody_named_does_not_play(installation: Installation
 
 
 @pytest.mark.browser
+async def test_a_page_without_an_origin_plays_only_where_all_pages_may(
+    installation: Installation, browser_executable: Path
+) -> None:
+    """A sandboxed frame: its requests say `Origin: null`, whatever site it is on."""
+    sandboxed = "<!doctype html><video id=result autoplay muted></video><iframe sandbox=allow-scripts></iframe>"
+    async with another_site(sandboxed) as origin:
+        gateway = await live(installation, origins=["*"])
+        await installation.session("named", access={"view": "Public", "origins": [origin]})
+        async with browser(browser_executable) as context:
+            page = await context.new_page()
+            await page.goto(origin)
+            await page.evaluate("document.querySelector('iframe').src = location.href")
+            frame = framed(page)
+            await until(frame, "window.origin === 'null' && !!document.getElementById('result')", what="a frame")
+            assert await frame.evaluate(SNIPPET, f"{gateway.url}/whep/default/named") == {"status": 401}
+            made = await frame.evaluate(SNIPPET, f"{gateway.url}/whep/default/demo")
+            assert made["status"] == 201
+            await playing(frame)
+
+
+@pytest.mark.browser
 async def test_the_watch_page_plays_in_a_frame_of_the_page_that_the_owner_named_and_in_no_other(
     installation: Installation, browser_executable: Path
 ) -> None:

@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 
 from genlock_core.tokens import Keyring, Role, generate_secrets
 from genlock_gateway.web.app import CORS_PREFIXES, routers
-from tests.gateway.installation import SDP, Installation, Running
+from tests.gateway.installation import SDP, Installation, Running, until
 
 TAKE_NO_TOKEN = {
     "/": "a page, the same for everybody",
@@ -120,6 +120,7 @@ async def test_head_is_get_without_its_body(installation: Installation, path: st
         status, kind = got.status_code, got.headers["content-type"]
     head = await gateway.http.head(path, timeout=5)
     assert (head.status_code, head.headers["content-type"], head.content) == (status, kind, b"")
+    await until(lambda: gateway.gateway.hub.listeners == 0)
     route = "/openapi.json" if path == "/openapi.json" else path.replace("default/demo", "{namespace}/{name}")
     if path in ("/healthz", "/api/v1/sessions/default/demo"):
         text = (await gateway.http.get("/metrics")).text
