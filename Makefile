@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation clients clients-install check bench bench-operator gpu gpu-dry screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation clients clients-install nightly check bench bench-operator gpu gpu-dry screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -113,6 +113,9 @@ coverage: $(VENV)/.dev ## Say how much of each room the tests of one process rea
 
 mutation: $(VENV)/.dev ## Change the product's decisions one at a time, and say which change no test notices (half an hour)
 	@$(BIN)/python -m tests.mutation $(ARGS)
+
+nightly: $(VENV)/.dev ## Try what takes too long for each change: 5,000 broken streams of each kind
+	@GENLOCK_MUTATIONS=5000 $(BIN)/python -m pytest -q -n auto --durations=0 tests/bitstreams/test_mutations.py
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 	@echo "check: ruff"

@@ -32,16 +32,16 @@ class Depacketiser:
         """What a payload says of its picture."""
         return h264_shape if self._codec is Codec.H264 else vp8_shape
 
-    def access_unit(self, frame: BufferedFrame, *, intra_starts: bool) -> AccessUnit | Trouble | None:
+    def access_unit(self, frame: BufferedFrame, *, any_start: bool) -> AccessUnit | Trouble | None:
         """The frame as an access unit, or why nobody can decode it; None if no picture is in it.
 
-        `intra_starts`: see `H264Pictures.picture`.
+        `any_start`: see `H264Pictures.picture`.
         """
         # The clock is told of broken frames too: their arrival says as much about the network.
         capture_us = self._capture_clock.capture_us(frame.timestamp, frame.arrival_s)
         try:
             if self._codec is Codec.H264:
-                picture = self._h264.picture(frame.payloads, intra_starts=intra_starts)
+                picture = self._h264.picture(frame.payloads, any_start=any_start)
             else:
                 picture = vp8_picture(frame.payloads)
         except ValueError:

@@ -116,18 +116,28 @@ def read_slice(nal: bytes) -> SliceHeader | None:
         return None
 
 
-def is_recovery_point(nal: bytes) -> bool:
-    """Whether a SEI says that decoding may begin here (section D.2.8)."""
+def read_recovery_point(nal: bytes) -> int | None:
+    """After how many pictures the picture is right when decoding begins at this SEI; None for any other unit.
+
+    The message is that of ITU-T H.264 section D.1.8.
+    """
     if nal_type(nal) != SEI:
-        return False
+        return None
     at = 1
     while at + 2 <= len(nal):
         kind, at = _sei_number(nal, at)
         size, at = _sei_number(nal, at)
         if kind == _RECOVERY_POINT and size > 0:
-            return True
+            return _recovery_pictures(nal[at : at + size])
         at += size
-    return False
+    return None
+
+
+def _recovery_pictures(message: bytes) -> int | None:
+    try:
+        return BitReader(b"\x06" + message).unsigned()
+    except ValueError:
+        return None
 
 
 def _sei_number(nal: bytes, at: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from genlock_gateway.rtc.h264 import (
     nal_type,
     split_annex_b,
 )
-from genlock_gateway.rtc.ingest.h264_headers import is_recovery_point, read_slice
+from genlock_gateway.rtc.ingest.h264_headers import read_recovery_point, read_slice
 from genlock_gateway.rtc.ingest.parameter_sets import ParameterSets
 from genlock_gateway.rtc.ingest.picture import Picture
 from genlock_gateway.rtc.transport.aiortc_private import h264_depayload
@@ -34,11 +34,12 @@ class H264Pictures:
         self._front: list[bytes] = []
         self._has_entry_points = False
 
-    def picture(self, payloads: Iterable[bytes], *, intra_starts: bool) -> Picture | Trouble | None:
+    def picture(self, payloads: Iterable[bytes], *, any_start: bool) -> Picture | Trouble | None:
         """Annex B, or why nobody can decode it; None if no slice is in it. Raises ValueError for a broken payload.
 
-        `intra_starts`: also a picture of intra slices that does not call itself a recovery point is a key frame, as in
-        any stream that has shown nothing better. A decoder can start with it, but later pictures may refer past it.
+        `any_start`: also what a decoder can start with only in some way is a key frame: a recovery point from which the
+        picture becomes right bit by bit, and a picture of intra slices, which later pictures may refer past. The latter
+        always is in a stream that has shown nothing better.
         """
         came = split_annex_b(b"".join(map(h264_depayload, payloads)))
         nals = [nal for nal in (*self._front, *came) if nal_type(nal) != _FILLER]
@@ -53,9 +54,9 @@ class H264Pictures:
         if kinds & _DATA_PARTITIONS:
             return Trouble.UNSUPPORTED_PROFILE
 
-        return self._whole(nals, is_idr=IDR_SLICE in kinds, intra_starts=intra_starts)
+        return self._whole(nals, is_idr=IDR_SLICE in kinds, any_start=any_start)
 
-    def _whole(self, nals: list[bytes], *, is_idr: bool, intra_starts: bool) -> Picture | Trouble:
+    def _whole(self, nals: list[bytes], *, is_idr: bool, any_start: bool) -> Picture | Trouble:
         headers = []
         for nal in nals:
             if nal_type(nal) in SLICES:
@@ -66,10 +67,12 @@ class H264Pictures:
                     return trouble
                 headers.append(header)
 
-        is_entry_point = is_idr or any(map(is_recovery_point, nals))
-        self._has_entry_points |= is_entry_point
+        points = [pictures for nal in nals if (pictures := read_recovery_point(nal)) is not None]
+        is_entry_point = is_idr or 0 in points
+        self._has_entry_points |= is_entry_point or bool(points)
         is_intra = all(header.is_intra for header in headers)
-        if not is_entry_point and not (is_intra and (intra_starts or not self._has_entry_points)):
+        is_start = any_start and (is_intra or bool(points))
+        if not is_entry_point and not is_start and not (is_intra and not self._has_entry_points):
             return Picture(join_annex_b(nals), key_frame=False, pixels=0)
 
         sequence = self._sets.sequence_of(headers[0])

@@ -89,7 +89,7 @@ class IngestPeer(Peer):
         self._choice = SourceChoice()
         self._sources: dict[int, RtpSource] = {}
         self._rtx_ssrcs = dict(rtx_ssrcs)
-        self._remb = ReceiverEstimate(ssrc)
+        self._remb = ReceiverEstimate(ssrc) if "goog-remb" in video.feedback else None
         self._key_frames = KeyFrameRequests(clock, min_interval_s=PLI_MIN_INTERVAL_S)
         self._trouble = TroubleWatch()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -134,7 +134,7 @@ class IngestPeer(Peer):
     def rtp(self, packet: RtpPacket, arrival_ms: int) -> None:
         """An RTP packet of the publisher."""
         now_s = self._clock.monotonic()
-        if "goog-remb" in self.video.feedback:
+        if self._remb is not None:
             report = self._remb.add(packet, arrival_ms, now_s=now_s)
             if report is not None:
                 self.transport.send_rtcp(bytes(report))
@@ -206,7 +206,7 @@ class IngestPeer(Peer):
 
     def _deliver(self, source: RtpSource, frame: BufferedFrame) -> None:
         is_chosen = source.ssrc == self._choice.chosen
-        unit = source.depacketiser.access_unit(frame, intra_starts=not is_chosen or self._key_frames.wanted)
+        unit = source.depacketiser.access_unit(frame, any_start=not is_chosen or self._key_frames.wanted)
         if unit is None:
             return
         if isinstance(unit, Trouble):

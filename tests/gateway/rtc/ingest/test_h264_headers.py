@@ -10,8 +10,8 @@ from genlock_gateway.rtc.ingest.h264_headers import (
     PictureHeader,
     SequenceHeader,
     SliceHeader,
-    is_recovery_point,
     read_picture_set,
+    read_recovery_point,
     read_sequence_set,
     read_slice,
 )
@@ -54,12 +54,13 @@ def test_numbers_that_no_set_may_have_are_refused() -> None:
 @pytest.mark.parametrize("frames", [0, 1, 59])
 def test_a_recovery_point_is_found_behind_other_messages(frames: int) -> None:
     alone = bits.recovery_point(frames)
-    assert is_recovery_point(alone)
-    assert is_recovery_point(bits.user_data()[:-1] + alone[1:])
-    assert not is_recovery_point(bits.user_data())
+    assert read_recovery_point(alone) == frames
+    assert read_recovery_point(bits.user_data()[:-1] + alone[1:]) == frames
+    assert read_recovery_point(bits.user_data()) is None
     long = bytes([6, 5, 255, 45]) + b"x" * 300
-    assert is_recovery_point(long + alone[1:])
-    assert not is_recovery_point(long + b"\x80")
+    assert read_recovery_point(long + alone[1:]) == frames
+    assert read_recovery_point(long + b"\x80") is None
+    assert read_recovery_point(bits.sequence_set()) is None
 
 
 @given(st.binary(min_size=1, max_size=80))
@@ -69,7 +70,7 @@ def test_noise_is_read_without_harm(noise: bytes) -> None:
         read_sequence_set(nal)
         read_picture_set(nal)
         read_slice(nal)
-        is_recovery_point(nal)
+        read_recovery_point(nal)
 
 
 def test_headers_that_end_in_the_middle_are_none() -> None:

@@ -17,8 +17,8 @@ def key(*nals: bytes) -> Picture:
     return Picture(annex_b(*nals), key_frame=True, pixels=PIXELS)
 
 
-def take(pictures: H264Pictures, *nals: bytes, intra_starts: bool = False) -> Picture | Trouble | None:
-    return pictures.picture(nals, intra_starts=intra_starts)
+def take(pictures: H264Pictures, *nals: bytes, any_start: bool = False) -> Picture | Trouble | None:
+    return pictures.picture(nals, any_start=any_start)
 
 
 @pytest.fixture
@@ -58,9 +58,16 @@ def test_what_waits_for_a_picture_is_bounded(pictures: H264Pictures) -> None:
 
 
 def test_a_recovery_point_is_a_key_frame(pictures: H264Pictures) -> None:
-    for frames in (0, 30):
-        point = recovery_point(frames)
-        assert take(pictures, point, INTER) == key(SPS, PPS, point, INTER)
+    point = recovery_point(0)
+    assert take(pictures, point, INTER) == key(SPS, PPS, point, INTER)
+
+
+def test_a_point_from_which_the_picture_becomes_right_starts_a_decoder_only_where_one_has_to_start(
+    pictures: H264Pictures,
+) -> None:
+    point = recovery_point(30)
+    assert take(pictures, point, INTER, any_start=True) == key(SPS, PPS, point, INTER)
+    assert take(pictures, point, INTER) == Picture(annex_b(point, INTER), key_frame=False, pixels=0)
 
 
 def test_intra_slices_start_a_decoder_only_where_nothing_better_does(pictures: H264Pictures) -> None:
@@ -68,8 +75,8 @@ def test_intra_slices_start_a_decoder_only_where_nothing_better_does(pictures: H
     assert take(pictures, INTRA) == key(SPS, PPS, INTRA)
     take(pictures, IDR)
     assert take(pictures, INTRA) == delta, "later pictures may refer past it"
-    assert take(pictures, INTRA, intra_starts=True) == key(SPS, PPS, INTRA)
-    assert take(pictures, INTRA, INTER, intra_starts=True) != key(SPS, PPS, INTRA, INTER)
+    assert take(pictures, INTRA, any_start=True) == key(SPS, PPS, INTRA)
+    assert take(pictures, INTRA, INTER, any_start=True) != key(SPS, PPS, INTRA, INTER)
 
 
 @pytest.mark.parametrize(
