@@ -59,6 +59,7 @@ class NullEngine:
     needs = Needs()
     progress = 0
     memory: EngineMemory | None = None
+    strained: bool = False
 
     def __init__(self) -> None:
         self._answers: list[Collected] = []

@@ -87,6 +87,13 @@ class WorkerMetrics(Bundle):
             "The engine loop's counter, as in the heartbeat; stands still if the engine hangs",
         ),
     ]
+    strained: Annotated[
+        Gauge,
+        about(
+            "genlock_engine_strained",
+            "1 while the machine is too busy for the engine, which makes pictures plainer to keep its pace",
+        ),
+    ]
     engine_memory: Annotated[
         Gauge,
         about(

@@ -66,6 +66,8 @@ class StreamReport(_Part):
     requested_steps: Annotated[int, Field(ge=0, le=4)] = 0
     prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARS)] = ""
     paused: bool = False
+    strained: bool = False
+    """The worker's machine is too busy for its engine, which makes pictures plainer to keep its pace."""
     input_fps: _Figure = 0.0
     output_fps: _Figure = 0.0
     dropped_input: _Count = 0

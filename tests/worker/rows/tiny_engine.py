@@ -83,6 +83,7 @@ class TinyEngine:
     most_steps: int = 4
     progress: int = 0
     memory: EngineMemory | None = None
+    strained: bool = False
     refusals: int = 0
     """Sessions that it will not open."""
     sizes: int | None = None

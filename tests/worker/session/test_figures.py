@@ -28,7 +28,15 @@ def figures(session: str, metrics: WorkerMetrics) -> SessionFigures:
 
 
 def report(of: SessionFigures) -> StreamReport:
-    return of.report(prompt="", requested_steps=2, paused=False, encoders="", snapshot=SnapshotReport(), trouble=None)
+    return of.report(
+        prompt="",
+        requested_steps=2,
+        paused=False,
+        strained=False,
+        encoders="",
+        snapshot=SnapshotReport(),
+        trouble=None,
+    )
 
 
 def series(metrics: WorkerMetrics) -> dict[str, float]:
@@ -127,3 +135,20 @@ def test_the_series_of_a_session_have_its_name(metrics: WorkerMetrics) -> None:
 
     assert value("genlock_worker_steps") == 2
     assert value("genlock_deadline_misses_total") == 1
+
+
+def test_a_strained_engine_is_told_of(metrics: WorkerMetrics) -> None:
+    of = figures(A, metrics)
+    for strained in (True, False):
+        told = of.report(
+            prompt="",
+            requested_steps=2,
+            paused=False,
+            strained=strained,
+            encoders="",
+            snapshot=SnapshotReport(),
+            trouble=None,
+        )
+        assert told.strained is strained
+        assert StreamReport.parse(told.to_json()).strained is strained
+        assert f"genlock_engine_strained {float(strained)}" in generate_latest(metrics.registry).decode()

@@ -14,7 +14,7 @@ from genlock_core.errors import GenlockError
 from genlock_core.spec.engines import MOST_GPUS
 from genlock_worker.engines.contract import Engine
 from genlock_worker.engines.diffusion.options import DiffusionSettings
-from genlock_worker.engines.mock import MockEngine, StepTiming
+from genlock_worker.engines.mock import EffortPolicy, MockEngine, StepTiming
 
 ENGINES = tuple(MOST_GPUS)
 
@@ -41,7 +41,7 @@ def create_engine(
     model raises (GenlockError).
     """
     if name == "mock":
-        return MockEngine(model, timing(), clock, wait, devices=devices, depth=depth)
+        return MockEngine(model, timing(), clock, wait, devices=devices, depth=depth, effort=EffortPolicy())
     if name == "diffusion":
         return _load_diffusion(model, diffusion, clock)
     raise ValueError(f"there is no engine called {name!r}; use one of: {', '.join(ENGINES)}")

@@ -271,6 +271,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def strained(self) -> bool:
+        """Whether the machine is too busy for the engine, which makes pictures plainer to keep its pace."""
+        ...
+
+    @property
     def memory(self) -> EngineMemory | None:
         """How its memory is shared out now; None for an engine that admits any number of sessions."""
         ...

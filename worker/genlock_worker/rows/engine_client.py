@@ -41,6 +41,11 @@ class EngineClient:
         """What heartbeats report: it stands still while the engine is stuck."""
         return self._loop.progress
 
+    @property
+    def strained(self) -> bool:
+        """Whether the machine is too busy for the engine."""
+        return self._loop.engine.strained
+
     def stop(self) -> None:
         """Prepare no more prompts."""
         self._prompts.stop()

@@ -122,6 +122,7 @@ class SessionFigures:
         prompt: str,
         requested_steps: int,
         paused: bool,
+        strained: bool,
         encoders: str,
         snapshot: SnapshotReport,
         trouble: Trouble | None,
@@ -133,6 +134,7 @@ class SessionFigures:
         self._metrics.miss_share.labels(self._session).set(miss_share)
         self._metrics.output_fps.labels(self._session).set(output_fps)
         self._metrics.steps.labels(self._session).set(self.steps)
+        self._metrics.strained.set(strained)
 
         return StreamReport(
             chunk=self.chunk,
@@ -140,6 +142,7 @@ class SessionFigures:
             requested_steps=requested_steps,
             prompt=prompt,
             paused=paused,
+            strained=strained,
             input_fps=round(self._input.fps(now_s), 2),
             output_fps=round(output_fps, 2),
             dropped_input=self.dropped,

@@ -126,6 +126,7 @@ class LiveSession:
             intake=self.intake,
             output=self.output,
             control=self.control,
+            engine=services.engine,
         )
 
     # -- the beginning ------------------------------------------------------------------------------------------------

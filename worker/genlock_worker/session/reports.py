@@ -10,6 +10,7 @@ from genlock_core.slo.report import StreamReport
 from genlock_core.spec.session import Phase
 from genlock_worker.intake.intake import Intake
 from genlock_worker.output.output import Output
+from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.figures import SessionFigures
 from genlock_worker.snapshots.writer import SnapshotWriter
@@ -32,6 +33,7 @@ class Reports:
         intake: Intake,
         output: Output,
         control: ControlFollower,
+        engine: EngineClient,
     ) -> None:
         self.owned = True
         """Whether this worker owns the session: another owner's record is not ours to write."""
@@ -42,6 +44,7 @@ class Reports:
         self._intake = intake
         self._output = output
         self._control = control
+        self._engine = engine
         self._is_live = False
 
     async def run(self, writer: SnapshotWriter) -> None:
@@ -78,6 +81,7 @@ class Reports:
             prompt=requested.prompt,
             requested_steps=requested.steps,
             paused=requested.paused,
+            strained=self._engine.strained,
             encoders=" ".join(self._output.encoder_names),
             snapshot=writer.report,
             trouble=self._intake.trouble,

@@ -159,6 +159,11 @@ class DiffusionEngine:
         self._wake = wake
 
     @property
+    def strained(self) -> bool:
+        """Never: its pictures are what the model gives."""
+        return False
+
+    @property
     def memory(self) -> EngineMemory:
         """How the device's memory is shared out now."""
         budget = self._budget

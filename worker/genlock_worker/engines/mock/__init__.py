@@ -5,7 +5,8 @@
 | painting, state and timing of an engine without weights | which rows share a micro-step (`rows`) | nothing |
 """
 
+from genlock_worker.engines.mock.effort import EffortPolicy
 from genlock_worker.engines.mock.engine import MockEngine
 from genlock_worker.engines.mock.timing import StepTiming
 
-__all__ = ["MockEngine", "StepTiming"]
+__all__ = ["EffortPolicy", "MockEngine", "StepTiming"]

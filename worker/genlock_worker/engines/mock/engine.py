@@ -33,6 +33,7 @@ from genlock_worker.engines.contract import (
 from genlock_worker.engines.input_check import check_chunk
 from genlock_worker.engines.mock import state as states
 from genlock_worker.engines.mock.device import Device, DeviceLost, Faults
+from genlock_worker.engines.mock.effort import EffortPolicy, PaintEffort
 from genlock_worker.engines.mock.session import MockSession, check_steps
 from genlock_worker.engines.mock.textures import Brushes, make_brushes
 from genlock_worker.engines.mock.timing import StepTiming
@@ -87,8 +88,9 @@ class MockEngine:
     `depth` batches may be under way. `wait` blocks that thread for the given seconds; with the system clock that is
     `time.sleep`, with a manual one its `advance`. `brushes` never change, so engines of one process may share them;
     left out, the engine makes its own (0.1 s). OpenCV is held to one thread (for the whole process), so that one engine
-    takes one core. `devices`: how many it stands for; the timing is theirs together. The thread ends with `stop`, or
-    with the engine itself if nobody refers to it any more.
+    takes one core. `devices`: how many it stands for; the timing is theirs together. With `effort` pictures are plainer
+    while the machine is too slow; without, each is worked in full. The thread ends with `stop`, or with the engine
+    itself if nobody refers to it any more.
 
     Raises ValueError for a depth that it cannot have.
     """
@@ -104,6 +106,7 @@ class MockEngine:
         depth: int = 1,
         brushes: Brushes | None = None,
         faults: Faults | None = None,
+        effort: EffortPolicy | None = None,
     ) -> None:
         if not 1 <= depth <= MAX_DEPTH:
             raise ValueError(f"1 to {MAX_DEPTH} batches may be under way, not {depth}")
@@ -115,6 +118,7 @@ class MockEngine:
         self._depth = depth
         self._brushes = brushes or make_brushes()
         self.faults = faults or Faults()
+        self._effort = effort
         self._sessions: dict[str, _Open] = {}
         self._under_way: dict[int, _Batch] = {}
         self._snapshots: list[Future[EngineState]] = []
@@ -153,6 +157,11 @@ class MockEngine:
     def progress(self) -> int:
         """Rows that were painted, chunks that were taken in, sessions that were restored."""
         return self._device.parts
+
+    @property
+    def strained(self) -> bool:
+        """Whether pictures are plainer, as this machine is too slow for the timing that it follows."""
+        return self._effort is not None and self._effort.effort is not PaintEffort.FULL
 
     @property
     def memory(self) -> EngineMemory | None:
@@ -318,6 +327,8 @@ class MockEngine:
         # Painting takes less than the GPU that it stands for; the rest of that time is waited for.
         painted_s = self._clock.monotonic() - began_s
         simulated_s = self._simulated_s(batch)
+        if self._effort is not None and any(result.pictures is not None for result in results):
+            self._effort.painted(now_s=began_s + painted_s, painted_s=painted_s, available_s=simulated_s)
         if simulated_s > painted_s:
             self._wait(simulated_s - painted_s)
         seconds = DeviceSeconds(rows=max(painted_s, simulated_s), encode=self._encode_s)
@@ -327,7 +338,8 @@ class MockEngine:
 
     def _run_row(self, row: Row, opened: _Open) -> RowResult:
         try:
-            frames = opened.paint().run_row(row.step, row.chunk)
+            effort = PaintEffort.FULL if self._effort is None else self._effort.effort
+            frames = opened.paint().run_row(row.step, row.chunk, effort=effort)
         except DAMAGE as problem:
             opened.broken = str(problem)
         else:

@@ -300,6 +300,11 @@ RECIPES: Mapping[Medium, Recipe] = {
 }
 
 
+def plain(picture: Image, surface: Surface, hand: Hand) -> Image:
+    """The picture in the medium's colours alone: what a machine without time for brush and lines can paint."""
+    return enlarged(graded(picture, surface.look, hand))
+
+
 def finished(painted: Image, surface: Surface) -> Image:
     """The painted picture on its paper."""
     return cv2.add(cv2.multiply(painted, surface.gain, scale=1 / UNITY), surface.lift)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genlock_worker.engines.mock import media
+from genlock_worker.engines.mock.effort import PaintEffort
 from genlock_worker.engines.mock.latents import Anchor, Latent
 from genlock_worker.engines.mock.media import Hand
 from genlock_worker.engines.mock.surface import Surface
@@ -49,7 +50,13 @@ def strength_of(noise_scale: float) -> float:
 
 
 def picture(
-    working: Pixels, *, change: Pixels, tones: Pixels, surfaces: Sequence[tuple[Surface, float]], hand: Hand
+    working: Pixels,
+    *,
+    change: Pixels,
+    tones: Pixels,
+    surfaces: Sequence[tuple[Surface, float]],
+    hand: Hand,
+    effort: PaintEffort = PaintEffort.FULL,
 ) -> Pixels:
     """Paint one frame (H, W, 3) from its working picture (H/2, W/2, 3).
 
@@ -59,7 +66,7 @@ def picture(
     corrected = cv2.LUT(cv2.add(working, change, dtype=cv2.CV_8U), tones)
     total: Pixels | None = None
     for surface, weight in surfaces:
-        part = _painted(corrected, working, surface, hand)
+        part = _painted(corrected, working, surface, hand, effort)
         if total is None:
             total = part if weight == 1.0 else cv2.convertScaleAbs(part, alpha=weight)
         else:
@@ -69,8 +76,9 @@ def picture(
     return total
 
 
-def _painted(corrected: Pixels, working: Pixels, surface: Surface, hand: Hand) -> Pixels:
-    painted = media.finished(media.RECIPES[surface.look.medium](corrected, surface, hand), surface)
+def _painted(corrected: Pixels, working: Pixels, surface: Surface, hand: Hand, effort: PaintEffort) -> Pixels:
+    recipe = media.RECIPES[surface.look.medium] if effort is PaintEffort.FULL else media.plain
+    painted = media.finished(recipe(corrected, surface, hand), surface)
     if hand.strength >= 1.0:
         return painted
     return cv2.addWeighted(painted, hand.strength, media.enlarged(working), 1.0 - hand.strength, 0)

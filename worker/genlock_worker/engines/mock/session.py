@@ -17,6 +17,7 @@ from genlock_worker.engines.algorithm.blend import PromptBlend, Weights, prompt_
 from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.contract import Change, Chunk, StreamSettings, chunk_frames
 from genlock_worker.engines.mock import latents, paint, text_only
+from genlock_worker.engines.mock.effort import PaintEffort
 from genlock_worker.engines.mock.latents import Anchor, StoredFrame
 from genlock_worker.engines.mock.media import Hand
 from genlock_worker.engines.mock.styles import look_for
@@ -143,8 +144,11 @@ class MockSession:
         self.last = coded[-1]
         self.blend = self.blend.next_chunk()
 
-    def run_row(self, step: int, chunk: int) -> Pixels | None:
-        """Run one row whose turn it is; the generated chunk (frames, height, width, 3) after its last one."""
+    def run_row(self, step: int, chunk: int, *, effort: PaintEffort = PaintEffort.FULL) -> Pixels | None:
+        """Run one row whose turn it is; the generated chunk (frames, height, width, 3) after its last one.
+
+        `effort` changes that chunk's pictures and nothing else.
+        """
         painted = self.chunks_in_flight[chunk]
         held, refined = self._denoise(painted, step)
         painted.done += 1
@@ -154,7 +158,7 @@ class MockSession:
             painted.hidden = self._noised(painted, refined, step + 1, level)
             return None
 
-        output = self._paint(painted, {stored.frame: stored for stored in held.values()}, refined)
+        output = self._paint(painted, {stored.frame: stored for stored in held.values()}, refined, effort)
         del self.chunks_in_flight[chunk]
         self._forget()
         return output
@@ -224,7 +228,9 @@ class MockSession:
 
         return held, np.stack(refined)
 
-    def _paint(self, painted: PaintedChunk, held: dict[int, StoredFrame], refined: latents.Latent) -> Pixels:
+    def _paint(
+        self, painted: PaintedChunk, held: dict[int, StoredFrame], refined: latents.Latent, effort: PaintEffort
+    ) -> Pixels:
         anchor, flow = latents.anchor_of(held), latents.flow_of(held)
         height, width = painted.working.shape[1:3]
         changes = [
@@ -237,9 +243,11 @@ class MockSession:
 
         # While a prompt is blended in, a frame is painted on the surfaces of both.
         surfaces = {
-            digest: for_chunk(self._surface(digest, anchor), self.brushes, flow)
+            digest: self._surface(digest, anchor)
             for digest in sorted({digest for frame in weights for digest, _ in frame})
         }
+        if effort is PaintEffort.FULL:
+            surfaces = {digest: for_chunk(surface, self.brushes, flow) for digest, surface in surfaces.items()}
 
         return np.stack(
             [
@@ -249,6 +257,7 @@ class MockSession:
                     tones=tones,
                     surfaces=[(surfaces[digest], weight) for digest, weight in weights[number]],
                     hand=Hand(steps=painted.steps, strength=paint.strength_of(painted.level.scale)),
+                    effort=effort,
                 )
                 for number, working in enumerate(painted.working)
             ]
