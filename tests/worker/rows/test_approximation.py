@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_worker.rows.approximation import RAISE_AFTER_S, StepPolicy
+from genlock_worker.rows.approximation import RAISE_AFTER_S, TROUBLE_WINDOW_S, StepPolicy
 
 
 def lowered(policy: StepPolicy, ceiling: int, now: float) -> float:
@@ -116,3 +116,12 @@ def test_steps_are_never_above_the_ceiling_nor_below_the_minimum_that_it_allows(
         steps = policy.decide(ceiling, now, load_with_one_more=load)
         assert min(2, ceiling) <= steps <= ceiling
         assert steps == policy.steps(ceiling)
+
+
+def test_trouble_that_is_a_whole_window_old_is_forgotten() -> None:
+    policy = StepPolicy(minimum=1, now_s=0.0)
+    policy.trouble(10.0)
+    policy.trouble(10.0 + TROUBLE_WINDOW_S)
+    assert policy.decide(4, 10.0 + TROUBLE_WINDOW_S, load_with_one_more=2.0) == 4
+    policy.trouble(10.1 + TROUBLE_WINDOW_S)
+    assert policy.decide(4, 10.1 + TROUBLE_WINDOW_S, load_with_one_more=2.0) == 3

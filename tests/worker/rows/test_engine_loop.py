@@ -1,6 +1,7 @@
 """The engine's thread: rows of all sessions, changes, resets, and a progress that tells the truth."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -474,3 +475,63 @@ async def test_a_closed_session_drops_what_comes(rig: Rig) -> None:
     rig.client.close("a")
     assert await rig.client.is_idle("a")
     assert rig.offer("a", 0) == 5
+
+
+async def test_a_fault_of_the_thread_is_told_by_its_name(rig: Rig) -> None:
+    class Burst(Exception):
+        pass
+
+    def burst() -> None:
+        raise Burst("a pipe")
+
+    rig.loop.command(burst)
+    assert await asyncio.wait_for(rig.loop.crashed, 20) == "Burst: a pipe"
+
+
+async def test_who_has_a_command_does_not_sleep(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.loop.stop()
+
+    def wait(_: float) -> bool:
+        raise AssertionError("it sleeps")
+
+    monkeypatch.setattr(rig.loop._lock, "wait", wait)
+    rig.loop._stopping = False
+    rig.loop._commands.append(lambda: None)
+    rig.loop._sleep(1.0)
+    rig.loop._commands.clear()
+    with pytest.raises(AssertionError, match="it sleeps"):
+        rig.loop._sleep(1.0)
+    rig.loop._stopping = True
+    rig.loop._sleep(1.0)
+
+
+async def test_a_thread_that_is_stuck_is_left_behind(rig: Rig) -> None:
+    stuck = threading.Event()
+
+    def hang() -> None:
+        stuck.wait(20)
+
+    rig.loop.command(hang)
+    await asyncio.wait_for(rig.loop.stop(timeout_s=0.01), 10)
+    assert rig.loop._thread.is_alive()
+    stuck.set()
+
+
+async def test_a_warm_up_generates_two_chunks_restores_them_and_leaves_nothing() -> None:
+    rig = Rig()
+    await rig.loop.start(StreamSettings("oil", 2, 64, 64, 16, seed=1, noise_scale=0.7))
+    assert rig.engine.restored == ["warm-up again"]
+    assert [chunk.index for (name, _), chunk in rig.engine.fed.items() if name == "warm-up"] == [0, 1]
+    assert rig.engine.batches
+    assert not rig.engine.open_sessions
+    rig.client.stop()
+    await rig.loop.stop()
+
+
+async def test_stopping_does_not_wait_for_a_prompt(rig: Rig) -> None:
+    await rig.open("a")
+    rig.engine.encoding.clear()
+    rig.client.apply("a", Change(prompt="ink"))
+    await until(lambda: "ink" in rig.engine.prepared, "a prompt that is being prepared")
+    await asyncio.wait_for(asyncio.to_thread(rig.client.stop), 10)
+    assert not rig.engine.encoding.is_set()

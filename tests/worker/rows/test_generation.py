@@ -127,3 +127,17 @@ def test_what_a_user_asks_for_while_steps_may_be_lowered_is_tried_at_once() -> N
         one.rows.policy.trouble(at_s)
     assert one.rows.policy.decide(one.rows.ceiling, 5.3, load_with_one_more=2.0) == 3, "a second is given to it"
     assert one.rows.policy.decide(one.rows.ceiling, 6.1, load_with_one_more=2.0) == 2
+
+
+def test_its_steps_may_be_lowered_some_time_after_it_was_opened() -> None:
+    settings = StreamSettings("oil", 4, 64, 64, 16, seed=1, noise_scale=0.7)
+    plan = SessionPlan("a@4", "m", settings, 0.5, 1)
+    opened = OpenSession.of(plan, cast("EngineListener", None), needs=Needs(), now_s=100.0)
+    policy = opened.rows.policy
+    assert policy is not None
+    for at_s in (100.1, 100.2):
+        policy.trouble(at_s)
+    assert policy.decide(4, 100.2, load_with_one_more=2.0) == 4
+    for at_s in (101.1, 101.2):
+        policy.trouble(at_s)
+    assert policy.decide(4, 101.2, load_with_one_more=2.0) == 3

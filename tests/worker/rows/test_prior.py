@@ -5,6 +5,7 @@ import pytest
 from genlock_core.sizing.profile import UnknownProfile
 from genlock_core.sizing.step_time import StepTime
 from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
+from genlock_worker.rows import prior
 from genlock_worker.rows.prior import UNMEASURED, mock_timing, prior_cost, usual_resolution, warm_up_settings
 from genlock_worker.settings import WorkerSettings, parse_settings
 
@@ -85,3 +86,23 @@ def test_published_figures_of_several_gpus_are_no_prior_of_the_diffusion_engine(
     assert prior_cost(settings(several)) != UNMEASURED
     one_gpu = settings([*SEEDED, "--engine", "diffusion"])
     assert prior_cost(one_gpu).seconds(2) == pytest.approx(4 / 17.97, rel=0.02)
+
+
+def test_a_larger_picture_takes_the_mock_longer_in_proportion() -> None:
+    timing = mock_timing(settings(SEEDED))
+    usual_s = timing.seconds(rows=2, width=832, height=480, frames=4)
+    assert timing.seconds(rows=2, width=1664, height=480, frames=4) == pytest.approx(2 * usual_s)
+    assert timing.seconds(rows=2, width=832, height=240, frames=4) == pytest.approx(usual_s / 2)
+
+
+def test_what_was_published_of_one_engine_says_nothing_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def measured(_: object, *, engine: str | None, **_hardware: object) -> dict[Resolution, dict[int, float]]:
+        asked.append(engine)
+        return {WIDE: {1: 10.0}}
+
+    monkeypatch.setattr(prior, "measured_fps", measured)
+    prior_cost(settings(SEEDED))
+    assert asked
+    assert set(asked) == {"mock"}

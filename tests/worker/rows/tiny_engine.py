@@ -73,6 +73,7 @@ class TinyEngine:
     """By session and chunk, the verdict on its rows."""
     unusable: bool = False
     """Whether it refuses every snapshot."""
+    restored: list[str] = field(default_factory=list)
     restoring: list[str] = field(default_factory=list)
     """Sessions whose restoration waits until `running` is set."""
     poison: str = ""
@@ -125,6 +126,7 @@ class TinyEngine:
         self._begin(session, settings, -1, [])
 
     def restore(self, session: str, settings: StreamSettings, state: EngineState) -> None:
+        self.restored.append(session)
         in_flight = [
             ChunkInFlight(index=one.index, rows=one.rows, submitted=one.done, collected=one.done)
             for one in state.in_flight
