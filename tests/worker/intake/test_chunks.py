@@ -82,13 +82,14 @@ class Played:
     """A source of numbered pictures that was played to a former in real time, and what became of it."""
 
     rate: int
+    opens_early: bool = False
     former: ChunkFormer = field(init=False)
     sent: list[tuple[float, SourcePosition]] = field(default_factory=list)
     """When each picture was there, and where it stands."""
     chunks: list[tuple[float, InputChunk]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.former = ChunkFormer(frame_rate=self.rate)
+        self.former = ChunkFormer(frame_rate=self.rate, opens_early=self.opens_early)
 
     def bring(self, at_s: float, capture_us: int) -> None:
         """The next picture comes."""
@@ -99,6 +100,9 @@ class Played:
         self.chunks += [(at_s, chunk) for chunk in self.former.add(SourceFrame(position, number, at_s))]
 
     def pass_time(self, until_s: float) -> None:
+        opens_at_s = self.former.opens_at_s
+        if opens_at_s is not None and opens_at_s < until_s:
+            self.chunks += [(opens_at_s, chunk) for chunk in self.former.open(opens_at_s)]
         while (rests_at_s := self.former.rests_at_s) is not None and rests_at_s < until_s:
             self.chunks += [(rests_at_s, chunk) for chunk in self.former.rest(rests_at_s)]
 
@@ -263,3 +267,77 @@ def test_whatever_comes_the_last_picture_is_shown_and_ticks_do_not_run_away(
 
 def number_of_last(played: Played) -> int:
     return (len(played.sent) - 1) % 256
+
+
+# -- the first chunk of a stream that nobody has seen -----------------------------------------------------------------
+
+
+def test_the_first_chunk_comes_two_periods_after_the_first_picture_and_the_others_as_ever() -> None:
+    early, patient = Played(16, opens_early=True), Played(16)
+    for played in (early, patient):
+        for index in range(17):
+            played.bring(10 + index / 16, index * 62_500)
+    first_s, first = early.chunks[0]
+    assert first_s == first.complete_s == pytest.approx(10 + 2 / 16)
+    assert [number_of(frame) for frame in first.frames] == [0, 1, 2, 2, 2]
+    assert [frame.repeated for frame in first.frames] == [False, False, False, True, True]
+    assert [frame.position.capture_us for frame in first.frames] == [0, 62_500, 125_000, 125_001, 125_002]
+
+    # Nobody needs the pictures whose ticks were served ahead of time; from then on nothing is other than without.
+    later, as_ever = (
+        [(at_s, number_of(frame), frame.position) for at_s, chunk in played.chunks[1:] for frame in chunk.frames]
+        for played in (early, patient)
+    )
+    assert later == as_ever
+
+
+def test_a_faster_source_opens_with_its_newest_picture() -> None:
+    played = Played(16, opens_early=True)
+    for index in range(30):
+        played.bring(10 + index / 30, round(index * 1e6 / 30))
+    _, first = played.chunks[0]
+    # Its pictures 0 and 1 have ticks; 3 is the newest one after two periods, and stands in the place of the third.
+    assert [number_of(frame) for frame in first.frames] == [0, 1, 3, 3, 3]
+    assert [frame.repeated for frame in first.frames] == [False, False, False, True, True]
+    assert all(a.position < b.position for a, b in pairwise(played.frames))
+    assert [len(chunk.frames) for _, chunk in played.chunks] == [5, 4, 4]
+
+
+def test_one_picture_is_enough_and_then_the_source_is_at_rest() -> None:
+    played = Played(16, opens_early=True)
+    played.bring(10.0, 0)
+    played.pass_time(20.0)
+    assert played.numbers == [0, 0, 0, 0, 0]
+    assert played.former.opens_at_s is None
+    assert played.former.rests_at_s is None
+
+
+def test_nothing_opens_before_a_picture_or_after_the_first_chunk() -> None:
+    former = ChunkFormer(frame_rate=16, opens_early=True)
+    assert (former.opens_at_s, former.open(100.0)) == (None, [])
+    for index in range(6):
+        former.add(SourceFrame(SourcePosition(1, index * 62_500), None, 10.0 + index / 16))
+    assert (former.opens_at_s, former.open(100.0)) == (None, [])
+
+
+def test_a_pause_before_the_first_chunk_opens_nothing() -> None:
+    former = ChunkFormer(frame_rate=16, opens_early=True)
+    former.add(SourceFrame(SourcePosition(1, 0), None, 10.0))
+    former.pause()
+    assert former.opens_at_s is None
+
+
+@given(st.lists(st.integers(1_000, 300_000), min_size=1, max_size=60), st.sampled_from([8, 16, 25]))
+def test_whatever_comes_the_first_chunk_is_not_late_and_nothing_goes_back(gaps_us: list[int], rate: int) -> None:
+    played, at_us = Played(rate, opens_early=True), 0
+    for gap_us in gaps_us:
+        played.bring(10 + at_us / 1e6, at_us)
+        at_us += gap_us
+    played.pass_time(10 + at_us / 1e6 + 60)
+    first_s, first = played.chunks[0]
+    assert first_s <= 10 + 2 / rate + 1e-6
+    assert len(first.frames) == 5
+    assert all(len(chunk.frames) == 4 for _, chunk in played.chunks[1:])
+    assert all(a.position < b.position for a, b in pairwise(played.frames))
+    assert all(number_of(a) <= number_of(b) for a, b in pairwise(played.frames))
+    assert played.numbers[-1] == len(gaps_us) - 1

@@ -3,6 +3,8 @@
 Sits between the decoder and the engine loop. Nothing here waits and nothing queues: a source that is faster than the
 session is thinned out by capture time, a chunk that was not taken before the next one is complete is superseded.
 
+A stream that nobody has seen yet begins early, with the pictures that are there (`OPENING_PERIODS`).
+
 A source that stands still leaves nothing behind. Once it is silent (`ChunkFormer.rests_at_s`) its newest picture
 completes the open chunk, and nothing more is made of it.
 """
@@ -22,6 +24,9 @@ NO_STAGES = StageTimes()
 Picture = NDArray[np.uint8]
 """One RGB picture, shape (height, width, 3)."""
 
+OPENING_PERIODS = 2
+"""A stream that nobody has seen yet begins so many frame periods after its first picture, with what is there by then.
+Its viewers have something to look at sooner, and the first picture of it stands still for a moment."""
 SILENT_PERIODS = 2
 """A source is silent after so many frame periods of the session without a picture ..."""
 CRAWL_PERIODS = 3
@@ -94,10 +99,12 @@ def join(older: InputChunk, newer: InputChunk, *, size: int) -> tuple[InputChunk
 class ChunkFormer:
     """Collects the frames of one session into chunks; `index` is the next chunk's place in the stream.
 
-    It is told of each frame (`add`), and to `rest` at `rests_at_s` if no other frame came before.
+    It is told of each frame (`add`), and to `rest` at `rests_at_s` if no other frame came before. With `opens_early`
+    its first chunk does not wait for all its frames: it is told to `open` at `opens_at_s`.
     """
 
-    def __init__(self, *, frame_rate: int, index: int = 0) -> None:
+    def __init__(self, *, frame_rate: int, index: int = 0, opens_early: bool = False) -> None:
+        self.opens_early = opens_early
         self._period_s = 1 / frame_rate
         self._converter = FrameRateConverter(frame_rate)
         self._frames: list[SourceFrame] = []
@@ -163,18 +170,46 @@ class ChunkFormer:
         self._is_placed = is_placed
         self._is_silent = False
 
+    # -- the first chunk ----------------------------------------------------------------------------------------------
+
+    @property
+    def opens_at_s(self) -> float | None:
+        """When the first chunk is complete with what is there; None if it waits for its frames, or is complete."""
+        if not self.opens_early or self._index > 0 or not self._frames:
+            return None
+        return self._frames[0].there_s + OPENING_PERIODS * self._period_s
+
+    def open(self, now_s: float) -> list[InputChunk]:
+        """It is time for the first chunk: the newest picture completes it, and the source goes on after it."""
+        newest = self._newest
+        if newest is None or self.opens_at_s is None:
+            return []
+
+        chunks: list[InputChunk] = []
+        if not self._is_placed:
+            self._is_placed = True
+            self._held = newest
+            placed = replace(newest, position=self._converter.ahead(newest.position))
+            chunks += self._append(placed, complete_s=now_s)
+        while not chunks:
+            position = self._converter.ahead(newest.position)
+            again = SourceFrame(position, newest.picture, now_s, repeated=True)
+            chunks += self._append(again, complete_s=now_s)
+        return chunks
+
     # -- a source at rest ---------------------------------------------------------------------------------------------
 
     @property
     def rests_at_s(self) -> float | None:
         """When the source is silent unless another frame comes (monotonic seconds); None while nothing is due."""
-        if self._newest is None or self._is_silent:
+        newest = self._newest
+        if newest is None or self._is_silent:
             return None
 
         crawls = self._interval_s > CRAWL_PERIODS * self._period_s
         pace_s = 0.0 if crawls else self._interval_s + self._period_s
-        lead_s = self._converter.until_next_tick_s(self._newest.position) - LEAD_PERIODS * self._period_s
-        return self._newest.there_s + max(SILENT_PERIODS * self._period_s, pace_s, lead_s)
+        lead_s = self._converter.until_next_tick_s(newest.position) - LEAD_PERIODS * self._period_s
+        return newest.there_s + max(SILENT_PERIODS * self._period_s, pace_s, lead_s)
 
     def rest(self, now_s: float) -> list[InputChunk]:
         """The source is silent: the open chunk is completed by its newest picture, if that is there to be shown.

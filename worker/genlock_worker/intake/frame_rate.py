@@ -61,6 +61,13 @@ class FrameRateConverter:
     def rest(self, newest: SourcePosition) -> SourcePosition:
         """The next tick is served by the source's newest frame, as nothing else is there: where it is shown."""
         self.is_resting = True
+        return self.ahead(newest)
+
+    def ahead(self, newest: SourcePosition) -> SourcePosition:
+        """The next tick is served by the source's newest frame, before its time: where it is shown.
+
+        What the source brings for that tick is not needed any more.
+        """
         self._next_tick_us += self._period_us
         self._last_us = max(newest.capture_us, self._last_us + AGAIN_US)
         return SourcePosition(newest.run, self._last_us)

@@ -75,7 +75,7 @@ class Intake:
         self._meter = meter
         self._metronome = Metronome(clock)
         self._linked = asyncio.Event()
-        self._former = ChunkFormer(frame_rate=spec.frame_rate)
+        self._former = ChunkFormer(frame_rate=spec.frame_rate, opens_early=True)
         self._heard = asyncio.Event()
         """A frame was taken in."""
         self._offered: SourcePosition | None = None
@@ -121,6 +121,7 @@ class Intake:
     def skip_until(self, after: SourcePosition | None) -> None:
         """Use nothing up to there: it was fed already, or viewers have seen it."""
         self._after = later(self._after, after)
+        self._former.opens_early = self._after is None
         if self.publisher is not None:
             self.publisher.after = self._after
 
@@ -164,12 +165,16 @@ class Intake:
     # -- a source at rest ---------------------------------------------------------------------------------------------
 
     async def rest_when_silent(self) -> None:
-        """Complete what is open whenever the source is silent. Runs beside `run`; ends at once for other sources."""
+        """Complete what is open whenever the source is silent, and the first chunk of a stream when it is time for it.
+
+        Runs beside `run`; ends at once for other sources.
+        """
         if self._spec.source.type not in RESTING_SOURCES:
             return
 
         while True:
-            at_s = self._former.rests_at_s
+            opens_at_s = self._former.opens_at_s
+            at_s = self._former.rests_at_s if opens_at_s is None else opens_at_s
             if at_s is None:
                 self._heard.clear()
                 await self._heard.wait()
@@ -181,6 +186,8 @@ class Intake:
                 left_s = 1 / self._spec.frame_rate
             if left_s > 0:
                 await asyncio.sleep(left_s)
+            elif opens_at_s is not None:
+                self._hand_in(self._former.open(self._clock.monotonic()))
             else:
                 self._rest()
 
