@@ -506,12 +506,14 @@ async def test_who_has_a_command_does_not_sleep(rig: Rig, monkeypatch: pytest.Mo
 
 
 async def test_a_thread_that_is_stuck_is_left_behind(rig: Rig) -> None:
-    stuck = threading.Event()
+    hangs, stuck = threading.Event(), threading.Event()
 
     def hang() -> None:
+        hangs.set()
         stuck.wait(20)
 
     rig.loop.command(hang)
+    assert await asyncio.to_thread(hangs.wait, 20)
     await asyncio.wait_for(rig.loop.stop(timeout_s=0.01), 10)
     assert rig.loop._thread.is_alive()
     stuck.set()
