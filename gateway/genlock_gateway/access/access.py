@@ -212,9 +212,10 @@ def from_another_site(request: HTTPConnection) -> bool:
         return False
     try:
         # Not the scheme: whatever ends TLS before this gateway changes it.
-        return urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+        site = urlsplit(origin).netloc.lower()
     except ValueError:
         return True
+    return site == "" or site != request.headers.get("host", "").lower()
 
 
 def _named_by_the_owner(request: HTTPConnection, session: ResolvedSession) -> bool:

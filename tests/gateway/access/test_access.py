@@ -96,6 +96,9 @@ PAGE = "https://www.example.org"
         ([], "http://g:8080", "g:8080", "Public", Role.PUBLISH, True),
         ([PAGE], "http://g:8080", "g:8080", "Public", Role.PUBLISH, True),
         ([PAGE], "http://g:8080", "g:9090", "Public", Role.VIEW, False),
+        # Nothing is the same as nothing only by accident.
+        ([], "null", "", "Public", Role.PUBLISH, False),
+        ([], "", "", "Public", Role.PUBLISH, False),
     ],
 )
 def test_who_watches_from_a_page_of_another_site(
