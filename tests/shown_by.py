@@ -80,7 +80,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/preview/test_tap.py": _in("worker", "preview/picture_channel"),
     "worker/profiling/test_measure.py": _in("worker/profiling", "device", "streams"),
     "worker/rows/test_engine_loop.py": _in(
-        "worker/rows", "checkpoint", "engine_client", "listener", "load", "prompt_queue", "warm_up"
+        "worker/rows", "checkpoint", "engine_client", "listener", "prompt_queue", "warm_up"
     ),
     "worker/session/test_figures.py": _in("worker/session", "reports"),
     "worker/snapshots/test_writer.py": _in("worker", "snapshots/format"),
