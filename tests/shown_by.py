@@ -72,10 +72,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         "worker/engines/diffusion/streaming", "kept", "state_facts"
     ),
     "worker/engines/diffusion/streaming/test_state.py": _in("worker/engines/diffusion", "streaming/transfers"),
-    "cli/test_models.py": (
-        *_in("worker/engines/diffusion/weights", "conversion", "fetching", "verification"),
-        "cli/main.py",
-    ),
+    "cli/test_models.py": _in("worker/engines/diffusion/weights", "conversion", "fetching", "verification"),
     "worker/intake/test_own_sources.py": _in("worker/intake", "file", "pattern", "prompt_only", "source"),
     "worker/preview/test_tap.py": _in("worker", "preview/picture_channel"),
     "worker/profiling/test_measure.py": _in("worker/profiling", "device", "streams"),
@@ -107,7 +104,11 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         "gateway/web/signalling", "events", "forward", "offers", "peers", "session_urls", "whep", "whip"
     ),
     # -- command ------------------------------------------------------------------------------------------------------
-    "cli/clients/test_signalling.py": _in("cli", "api", "clients/whep"),
+    "cli/clients/test_signalling.py": _in("cli", "clients/whep"),
+    "cli/running/test_status.py": _in("cli", "output"),
+    "cli/test_app.py": _in("cli", "target_options"),
+    "cli/test_main.py": _in("cli/session", "command"),
+    "cli/test_options.py": _in("cli", "worker_options"),
     "process/test_live.py": _in("cli", "clients/whip", "publish"),
     "cli/test_reference.py": _in("cli/reference", "page", "values_schema"),
     "cli/up/test_command.py": _in("cli/up", "local", "table", "view"),

@@ -1,56 +1,119 @@
 """The gateway's REST interface as the commands use it."""
 
-from collections.abc import Mapping
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, cast
 
 import httpx
 
-from genlock_core.errors import GenlockError
+from genlock_cli.exit_status import CommandError, ExitStatus
 from genlock_core.spec.session import SessionKey
 
 TIMEOUT_S = 10.0
+MOST_FOREIGN_CHARS = 200
+"""Of an answer that is none of Genlock's, such as a proxy's page."""
+_HOW_TO_BE_LET_IN = "give one with --token or GENLOCK_TOKEN, or name the state folder of its `genlock up`: --state-dir"
+_EXIT_STATUSES: Mapping[int, ExitStatus] = MappingProxyType(
+    {
+        0: ExitStatus.UNREACHABLE,
+        400: ExitStatus.BAD_INPUT,
+        401: ExitStatus.REFUSED,
+        403: ExitStatus.REFUSED,
+        404: ExitStatus.NOT_FOUND,
+        409: ExitStatus.TAKEN,
+        410: ExitStatus.NOT_FOUND,
+        413: ExitStatus.BAD_INPUT,
+        415: ExitStatus.BAD_INPUT,
+        422: ExitStatus.BAD_INPUT,
+        429: ExitStatus.NO_CAPACITY,
+        502: ExitStatus.UNREACHABLE,
+        503: ExitStatus.NO_CAPACITY,
+        504: ExitStatus.UNREACHABLE,
+    }
+)
 
 
-class GatewayProblem(GenlockError):
-    """What the gateway refused, in its own words (RFC 9457), or that it could not be reached (status 0)."""
+class GatewayProblem(CommandError):
+    """What the gateway refused, in its own words (RFC 9457), or that it could not be reached (status 0).
 
-    def __init__(self, status: int, title: str, detail: str = "", *, retry_after_s: float | None = None) -> None:
+    `reason`: the word that tells refusals of one status apart; `mistakes`: of the fields, `{path, message}`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str = "",
+        *,
+        retry_after_s: float | None = None,
+        reason: str = "",
+        mistakes: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         self.status = status
         self.title = title
         self.detail = detail
         self.retry_after_s = retry_after_s
-        super().__init__(f"{title}: {detail}" if detail and detail != title else title)
+        self.reason = reason
+        self.mistakes = tuple(mistakes)
+        super().__init__(detail or title)
+        self.exit_status = _EXIT_STATUSES.get(status, ExitStatus.FAILED)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE and reason == "store":
+            # The gateway is there, but its Redis is not: nobody is reached through it.
+            self.exit_status = ExitStatus.UNREACHABLE
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        told = {
+            "httpStatus": self.status,
+            "reason": self.reason,
+            "retryAfterS": self.retry_after_s,
+            "mistakes": list(self.mistakes),
+        }
+        return {name: value for name, value in told.items() if value}
 
 
 def problem_of(response: httpx.Response) -> GatewayProblem:
     """The error that a response carries, whatever its body is."""
     try:
         body = response.json()
-        title, detail = str(body["title"]), str(body.get("detail") or "")
-        mistakes = "; ".join(f"{one['path']}: {one['message']}" for one in body.get("errors") or ())
-        detail = f"{detail}: {mistakes}" if mistakes else detail
+        title, detail, reason = str(body["title"]), str(body.get("detail") or ""), str(body.get("reason") or "")
+        mistakes = [{"path": str(one["path"]), "message": str(one["message"])} for one in body.get("errors") or ()]
+        listed = "; ".join(f"{one['path']}: {one['message']}" for one in mistakes)
+        detail = f"{detail}: {listed}" if listed else detail
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            detail = f"{detail or title}; {_HOW_TO_BE_LET_IN}"
     except (ValueError, KeyError, TypeError, AttributeError):
-        title, detail = f"HTTP {response.status_code} {response.reason_phrase}", response.text[:200]
+        title = f"HTTP {response.status_code} {response.reason_phrase}"
+        detail = f"{title}: {response.text[:MOST_FOREIGN_CHARS]}" if response.text else title
+        reason, mistakes = "", []
     retry = response.headers.get("Retry-After", "")
-    return GatewayProblem(response.status_code, title, detail, retry_after_s=float(retry) if retry.isdigit() else None)
+    return GatewayProblem(
+        response.status_code,
+        title,
+        detail,
+        retry_after_s=float(retry) if retry.isdecimal() else None,
+        reason=reason,
+        mistakes=mistakes,
+    )
 
 
-def out_of_reach(base_url: str, error: httpx.HTTPError) -> GatewayProblem:
+def out_of_reach(base_url: str, error: Exception) -> GatewayProblem:
+    """The error of a gateway that cannot be asked."""
     return GatewayProblem(
         0,
-        f"no gateway at {base_url} ({type(error).__name__})",
-        "start one with `genlock up`, or name yours with --gateway",
+        "Unreachable",
+        f"no gateway at {base_url} ({type(error).__name__}): start one with `genlock up`, or name yours with --gateway",
     )
 
 
 class GatewayApi:
     """One gateway, one token. A context manager that closes its connections."""
 
-    def __init__(self, base_url: str, token: str | None) -> None:
+    def __init__(self, base_url: str, token: str | None, *, timeout_s: float = TIMEOUT_S) -> None:
         self._base_url = base_url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=self._base_url, headers=headers, timeout=TIMEOUT_S)
+        self._http = httpx.Client(base_url=self._base_url, headers=headers, timeout=timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -83,8 +146,13 @@ class GatewayApi:
     def _call(self, method: str, path: str, **options: Any) -> Any:
         try:
             response = self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise out_of_reach(self._base_url, error) from error
-        if response.is_error:
+        if not response.is_success:
             raise problem_of(response)
-        return response.json() if response.content else None
+        try:
+            return response.json() if response.content else None
+        except ValueError:
+            raise GatewayProblem(
+                0, "Unreachable", f"what answers at {self._base_url} is no gateway of Genlock"
+            ) from None

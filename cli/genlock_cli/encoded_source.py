@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput
 
 TEST_CARD = "testsrc"
 COUNTER_BITS = 12
@@ -21,7 +21,7 @@ COUNTER_ROW_SHARE = 14
 _TIME_BASE = Fraction(1, 90_000)
 
 
-class SourceUnreadable(GenlockError):
+class SourceUnreadable(BadInput):
     """A file that is missing or holds no video that can be decoded."""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput
 from genlock_worker.engines import EngineNotInstalled
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.weights.model_files import model_config, model_folder
@@ -33,7 +33,7 @@ class FileDtype(StrEnum):
     FP32 = "fp32"
 
 
-class NothingToVerify(GenlockError):
+class NothingToVerify(BadInput):
     """No folder of a known model."""
 
 

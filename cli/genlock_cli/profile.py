@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from genlock_cli.options import duration_option, worker_arguments, worker_option, worker_switch
+from genlock_cli.options import duration_option
 from genlock_cli.up.hardware import EngineName, gpu_names, hardware
+from genlock_cli.worker_options import worker_arguments, worker_option, worker_switch
 from genlock_core.clock import Clock, SystemClock
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput, GenlockError
 from genlock_core.sizing.profile import ProfileRow, ProfileSpec, parse_profiles
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.contract import Engine
@@ -123,12 +124,12 @@ def read_profile(path: Path, model: str) -> ProfileSpec:
     """What the file says of the model already. Raises GenlockError for a file that is no profile of it, and for one
     that could not be written: known before anything is measured."""
     if not os.access(path.parent, os.W_OK):
-        raise GenlockError(f"{path} cannot be written: is {path.parent} a folder of yours? name another file with -o")
+        raise BadInput(f"{path} cannot be written: is {path.parent} a folder of yours? name another file with -o")
     if not path.exists():
         return ProfileSpec(description=f"{model}, measured with genlock profile", rows=())
     profiles = parse_profiles(path.read_text(encoding="utf-8"), origin=str(path))
     if [one.metadata.name for one in profiles] != [model]:
-        raise GenlockError(f"{path} holds something else than the profile of {model}; name another file with -o")
+        raise BadInput(f"{path} holds something else than the profile of {model}; name another file with -o")
     return profiles[0].spec
 
 

@@ -8,15 +8,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genlock_cli.api import GatewayProblem
 from genlock_cli.clients.whip import Packet, WhipPublisher
 from genlock_cli.encoded_source import EncodedSource, EncodingPlan, delay_packet, media_s
 from genlock_cli.options import duration_option
-from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
+from genlock_cli.output import print_json
+from genlock_cli.plain import plain
 from genlock_cli.target import Target, parse_session
-from genlock_core.errors import GenlockError
+from genlock_cli.target_options import AsJson, Gateway, Namespace, Session, StateDirectory, Token
+from genlock_core.errors import BadInput
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import end_tasks, wait_first
 from genlock_core.tokens import Role
@@ -54,14 +57,16 @@ def publish(
     publisher_id: Annotated[
         str | None, typer.Option(help="The key that may take the session over; random if left out.")
     ] = None,
+    namespace: Namespace = None,
     gateway: Gateway = None,
     token: Token = None,
+    state_dir: StateDirectory = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish a video file or a test card into a session."""
     if codec not in {"h264", "vp8"}:
-        raise GenlockError(f"codec {codec!r} is not known; choose h264 or vp8")
-    target, key = Target.find(gateway=gateway, token=token), parse_session(session)
+        raise BadInput(f"codec {codec!r} is not known; choose h264 or vp8")
+    target, key = Target.find(gateway=gateway, token=token, state_dir=state_dir), parse_session(session, namespace)
     plan = EncodingPlan(frame_rate=fps, bitrate=bitrate * 1_000, key_frame_every_s=key_frame_every, codec=codec)
     feed = EncodedSource(source, plan, loop=loop)
     publisher = _Publisher(
@@ -80,7 +85,7 @@ def publish(
     )
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
-        task = progress.add_task(f"{feed.info.name} -> {key}", total=total, note="connecting")
+        task = progress.add_task(escape(plain(f"{feed.info.name} -> {key}")), total=total, note="connecting")
 
         def show(done: Published) -> None:
             note = f"{done.frames} frames, {done.key_frames} key frames"
@@ -202,7 +207,7 @@ class _Publisher:
                 patience_s = UNKNOWN_FOR_S if status == 404 else 0.0 if 400 <= status < 500 else RETRY_FOR_S
                 if clock.time() > began_s + patience_s:
                     raise
-                sys.stderr.write(f"gateway lost ({error}); trying again\n")
+                sys.stderr.write(plain(f"gateway lost ({error}); trying again") + "\n")
                 await asyncio.sleep(delay)
                 delay = min(2.0, delay * 2)
             else:

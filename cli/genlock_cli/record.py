@@ -12,13 +12,16 @@ from typing import Annotated, Self
 import av
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
 from genlock_cli.options import duration_option
-from genlock_cli.session import AsJson, Gateway, Session, Token, print_json
+from genlock_cli.output import print_json
+from genlock_cli.plain import plain
 from genlock_cli.target import Target, parse_session
-from genlock_core.errors import GenlockError
+from genlock_cli.target_options import AsJson, Gateway, Namespace, Session, StateDirectory, Token
+from genlock_core.errors import BadInput, GenlockError
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import end_tasks, wait_first
@@ -52,19 +55,21 @@ def record(
     wait: Annotated[
         float, duration_option("How long to wait for the first frame.", at_least_s=1.0, default="30s")
     ] = FIRST_FRAME_TIMEOUT_S,
+    namespace: Namespace = None,
     gateway: Gateway = None,
     token: Token = None,
+    state_dir: StateDirectory = None,
     as_json: AsJson = False,
 ) -> None:
     """Record a session into a file."""
     codecs = _CODECS_OF.get(output.suffix.lower())
     if codecs is None:
-        raise GenlockError(f"{output} has no suffix that says how to write it; use {', '.join(_CODECS_OF)}")
-    target, key = Target.find(gateway=gateway, token=token), parse_session(session)
+        raise BadInput(f"{output} has no suffix that says how to write it; use {', '.join(_CODECS_OF)}")
+    target, key = Target.find(gateway=gateway, token=token, state_dir=state_dir), parse_session(session, namespace)
     url, access = f"{target.gateway}/whep/{key}", target.token_for(key, Role.VIEW)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as progress:
-        task = progress.add_task(f"{key} -> {output.name}", total=duration, note="connecting")
+        task = progress.add_task(escape(plain(f"{key} -> {output.name}")), total=duration, note="connecting")
 
         def show(done: Recorded) -> None:
             progress.update(task, completed=done.seconds, note=f"{done.frames} frames")
@@ -75,7 +80,7 @@ def record(
     if as_json:
         print_json({"session": str(key), "file": str(output), **asdict(done)})
     else:
-        typer.echo(f"{output}: {done.seconds:.1f} s, {done.frames} frames, {done.bytes / 1e6:.1f} MB")
+        typer.echo(f"{plain(output)}: {done.seconds:.1f} s, {done.frames} frames, {done.bytes / 1e6:.1f} MB")
 
 
 async def _record(

@@ -8,6 +8,10 @@ class GenlockError(Exception):
     """Base of every error that Genlock raises on purpose."""
 
 
+class BadInput(GenlockError):
+    """What somebody wrote or asked for cannot be: the same words again have the same end."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
     """One mistake in a manifest or a request: `path` is the field as a person writes it, `spec.slo.frameDeadline`."""
@@ -19,7 +23,7 @@ class FieldProblem:
         return f"{self.path}: {self.message}"
 
 
-class InvalidManifest(GenlockError):
+class InvalidManifest(BadInput):
     """A manifest with mistakes; carries every one of them, not only the first."""
 
     def __init__(self, problems: Sequence[FieldProblem], *, origin: str = "manifest") -> None:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from genlock_core.errors import AccessDenied, GenlockError
+from genlock_core.errors import AccessDenied, BadInput
 from genlock_core.spec.session import SessionKey
 
 ALL_SESSIONS = "*"
@@ -34,7 +34,7 @@ _EXPIRY = re.compile(r"[1-9][0-9]{0,11}")
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-class InvalidSecrets(GenlockError):
+class InvalidSecrets(BadInput):
     """The installation's secrets cannot be read; the message never holds one."""
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-from genlock_cli.main import app
+from genlock_cli.app import commands
 from genlock_cli.models import NothingToVerify
 from genlock_core.errors import GenlockError
 from genlock_worker.engines import EngineNotInstalled
@@ -56,7 +56,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 def genlock(*words: str | Path) -> str:
     """What the command printed. Raises what it raised; SystemExit for an exit status of its own."""
-    result = CliRunner().invoke(app, ["models", *map(str, words)])
+    result = CliRunner().invoke(commands(), ["models", *map(str, words)])
     if isinstance(result.exception, GenlockError):
         raise result.exception
     if result.exit_code:

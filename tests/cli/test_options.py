@@ -8,12 +8,8 @@ import typer
 from typer.testing import CliRunner
 
 from genlock_cli import main
-from genlock_cli.options import (
-    duration_option,
-    modern,
-    worker_arguments,
-    worker_option,
-)
+from genlock_cli.options import duration_option, modern
+from genlock_cli.worker_options import worker_arguments, worker_option
 from genlock_worker.settings import parse_settings
 
 
@@ -102,12 +98,12 @@ def test_the_process_says_a_mistake_in_one_line(
     monkeypatch.setattr(sys, "argv", ["genlock", *arguments])
     with pytest.raises(SystemExit) as ended:
         main.main()
-    assert ended.value.code == (1 if "suffix" in line else 2)
+    assert ended.value.code == 2
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith(line)
 
 
-@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["up", "--help"], 0), ([], 2)])
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["up", "--help"], 0), (["--version"], 0), ([], 2)])
 def test_help_is_no_mistake_and_says_nothing_on_stderr(
     arguments: list[str], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,4 +113,4 @@ def test_help_is_no_mistake_and_says_nothing_on_stderr(
     assert ended.value.code == status
     told = capsys.readouterr()
     assert told.err == ""
-    assert "Usage" in told.out
+    assert "Usage" in told.out or told.out.startswith("genlock ")

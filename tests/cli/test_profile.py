@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from genlock_cli import profile
-from genlock_cli.main import app
+from genlock_cli.app import commands
 from genlock_cli.profile import Subject
 from genlock_core.clock import ManualClock
 from genlock_core.sizing.profile import load_profiles
@@ -74,7 +74,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["profile", "--model", "tiny", *SMALL, *arguments])
+    result = CliRunner().invoke(commands(), ["profile", "--model", "tiny", *SMALL, *arguments])
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -112,7 +112,7 @@ def test_an_interrupted_profile_keeps_what_was_measured(loaded: dict[str, object
 def test_nothing_measured_is_an_error_and_writes_nothing(loaded: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     result = CliRunner().invoke(
-        app, ["profile", "--model", "tiny", *SMALL, "--steps", "1", "--sessions", "4", "-o", str(path)]
+        commands(), ["profile", "--model", "tiny", *SMALL, "--steps", "1", "--sessions", "4", "-o", str(path)]
     )
     assert isinstance(result.exception, profile.NothingMeasured)
     assert "refused: 7 MiB" in str(result.exception)
@@ -130,7 +130,7 @@ def test_a_file_that_holds_something_else_is_left_alone(loaded: dict[str, object
     path = tmp_path / "p.yaml"
     run("--steps", "1", "--sessions", "1", "-o", str(path))
     before = path.read_text()
-    result = CliRunner().invoke(app, ["profile", "--model", "wan2.1-1.3b", "-o", str(path)])
+    result = CliRunner().invoke(commands(), ["profile", "--model", "wan2.1-1.3b", "-o", str(path)])
     assert "something else than the profile of wan2.1-1.3b" in str(result.exception)
     assert path.read_text() == before
 
@@ -146,7 +146,7 @@ def test_what_is_left_out_is_what_the_workers_environment_says(loaded: dict[str,
 
 
 def test_wrong_numbers_are_told_before_anything_is_loaded(loaded: dict[str, object]) -> None:
-    result = CliRunner().invoke(app, ["profile", "--model", "tiny", "--steps", "5"])
+    result = CliRunner().invoke(commands(), ["profile", "--model", "tiny", "--steps", "5"])
     assert "--steps 5: must be numbers from 1 to 4" in str(result.exception)
     assert not loaded
 
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_loaded(
     loaded: dict[str, object], tmp_path: Path
 ) -> None:
     path = tmp_path / "nowhere" / "p.yaml"
-    result = CliRunner().invoke(app, ["profile", "--model", "tiny", *SMALL, "-o", str(path)])
+    result = CliRunner().invoke(commands(), ["profile", "--model", "tiny", *SMALL, "-o", str(path)])
     assert f"{path} cannot be written" in str(result.exception)
     assert not loaded
 

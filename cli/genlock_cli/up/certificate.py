@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput, GenlockError
 
 VALID_FOR: Final = timedelta(days=397)
 """Browsers take no certificate that is good for longer than 398 days."""
@@ -114,9 +114,9 @@ def _read(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except OSError as error:
-        raise GenlockError(f"cannot read the certificate {path}: {error.strerror or error}") from None
+        raise BadInput(f"cannot read the certificate {path}: {error.strerror or error}") from None
     except ValueError:
-        raise GenlockError(f"{path} holds no certificate in PEM form") from None
+        raise BadInput(f"{path} holds no certificate in PEM form") from None
 
 
 def _fingerprint(certificate: x509.Certificate) -> str:

@@ -11,21 +11,31 @@ from typing import Annotated, Any, Final
 import httpx
 import typer
 
-from genlock_cli.options import duration_option, worker_arguments, worker_option
+from genlock_cli.options import duration_option
 from genlock_cli.state_dir import StateDir
 from genlock_cli.up.hardware import EngineName, Hardware, gpu_names, hardware, threads_per_worker
 from genlock_cli.up.lan import DEFAULT_PORT, find_lan, with_tokens
-from genlock_cli.up.local import LocalGenlock, media_root_of
+from genlock_cli.up.local import LocalGenlock
 from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
-from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model, shown_on
+from genlock_cli.up.sessions import (
+    default_manifest,
+    demo_sessions,
+    media_root_of,
+    read_sessions,
+    require_model,
+    shown_on,
+)
 from genlock_cli.up.view import UpView
+from genlock_cli.ups import Ups
+from genlock_cli.worker_options import worker_arguments, worker_option
 from genlock_core.clock import SystemClock
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, wait_first
 from genlock_core.sizing.profile import ProfileRow, own_rows, profiles_with
 from genlock_core.spec.engines import EngineKind, gpus_mistake
+from genlock_core.store import connect
 from genlock_gateway.rtc.transport.own_addresses import bind_addresses
 from genlock_worker.engines.diffusion.weights.model_files import model_config
 from genlock_worker.settings import parse_settings
@@ -36,8 +46,9 @@ _ENGINES: Final[Mapping[EngineName, EngineKind]] = {EngineName.MOCK: "mock", Eng
 
 
 def up(
-    manifest: Annotated[
-        Path | None, typer.Argument(help="Manifest with StreamSessions; examples/demo.yaml if left out.")
+    manifests: Annotated[
+        list[str] | None,
+        typer.Argument(help="Manifests with StreamSessions; - is stdin; left out: the demo.", metavar="[MANIFEST]..."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Workers for each model of the manifest.")] = 2,
     gateways: Annotated[int, typer.Option(min=1, max=8, help="Gateways, on neighbouring ports.")] = 1,
@@ -89,28 +100,30 @@ def up(
     media_root: Annotated[
         Path | None, typer.Option(help="Folder of the files that sessions play; the manifest's if left out.")
     ] = None,
-    state_dir: Annotated[Path | None, typer.Option(help="Where secret, logs and data lie.")] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Where secret, logs and data lie; else GENLOCK_STATE_DIR.")
+    ] = None,
     drain_timeout: Annotated[
         float, duration_option("How long a worker may take to hand its sessions over.", default="20s")
     ] = 20.0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the sessions as JSON lines instead of a table.")
+        bool, typer.Option("--json", help="Print the sessions as JSON lines; an error is an object on stderr.")
     ] = False,
 ) -> None:
     """Run everything on this machine: Redis, workers, gateway, and the sessions of a manifest."""
-    path = manifest or default_manifest()
+    paths = manifests or [str(default_manifest())]
     profiles = tuple(profile or ())
     rows = profiles_with(profiles)
-    sessions = read_sessions(path)
+    sessions = read_sessions(*paths)
     kind = _ENGINES[engine]
     there = _hardware(engine, device, rows, model=model or sessions[0].model, gpu_product=gpu_product, gpus=gpus)
     mistake = gpus_mistake(kind, there.gpus)
     if mistake:
-        raise GenlockError(f"{mistake}: leave --gpus out")
-    if model is not None and manifest is None:
-        sessions = demo_sessions(path, model, rows, there, engine=kind)
+        raise BadInput(f"{mistake}: leave --gpus out")
+    if model is not None and not manifests:
+        sessions = demo_sessions(Path(paths[0]), model, rows, there, engine=kind)
     elif model is not None:
-        require_model(sessions, model, origin=path)
+        require_model(sessions, model)
     sessions = shown_on(sessions, origin or ())
     if lan:
         sessions = with_tokens(sessions)
@@ -132,13 +145,15 @@ def up(
         gpus=there.gpus,
         profiles=profiles,
         own_rows=own_rows(profiles),
-        media_root=media_root or media_root_of(path),
+        media_root=media_root or media_root_of(paths, sessions),
         drain_timeout_s=drain_timeout,
         lan=find_lan(state.path / "lan", port=lan_port, gateways=gateways, certificate=lan_certificate, key=lan_key)
         if lan
         else None,
     )
-    view = UpView(as_json=as_json)
+    view = UpView(as_json=as_json, state=None if state == StateDir.default(os.environ) else state)
+    if redis is not None:
+        connect(redis)  # Raises StoreUnusable for what is no address of a Redis.
     genlock = LocalGenlock(
         options,
         sessions,
@@ -148,16 +163,16 @@ def up(
         progress=view.progress,
         on_change=view.child_changed,
     )
-    with state.lock():
+    with state.lock(), Ups.of_this_user(os.environ).entered(state):
         asyncio.run(_run(genlock, view))
 
 
 def _media_hosts(given: Sequence[str] | None) -> tuple[str, ...]:
-    """Addresses as a gateway takes them. Raises GenlockError."""
+    """Addresses as a gateway takes them. Raises BadInput."""
     try:
         return tuple(str(ipaddress.ip_address(host)) for host in given or [EVERY_OWN_ADDRESS])
     except ValueError as error:
-        raise GenlockError(f"--media-host: {error}") from None
+        raise BadInput(f"--media-host: {error}") from None
 
 
 def _hardware(

@@ -13,7 +13,7 @@ import segno
 
 from genlock_cli.up.certificate import CertificateFiles, given_certificate, own_certificate, write_privately
 from genlock_cli.up.ports import choose_https_ports
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput, GenlockError
 from genlock_core.process.address import Address
 from genlock_core.spec.session import AccessMode, ResolvedSession
 from genlock_core.tokens import Keyring, Role
@@ -52,7 +52,7 @@ def find_lan(folder: Path, *, port: int, gateways: int, certificate: Path | None
     GenlockError: there is no network, half a certificate, no free port.
     """
     if (certificate is None) != (key is None):
-        raise GenlockError("--lan-certificate and --lan-key go together: give both, or none of them")
+        raise BadInput("--lan-certificate and --lan-key go together: give both, or none of them")
     addresses = tuple(address for address in own_addresses() if address != LOOPBACK)
     if not addresses:
         raise GenlockError("this machine has no address on a network; connect it, or leave --lan out")

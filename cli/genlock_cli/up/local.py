@@ -12,8 +12,8 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from genlock_cli.redis_server import RedisProcess
-from genlock_cli.state_dir import Running, StateDir
-from genlock_cli.up.children import Child
+from genlock_cli.state_dir import NotWritable, Running, RunningProcess, StateDir, UpState
+from genlock_cli.up.children import Child, ChildState
 from genlock_cli.up.lan import keep_links, links
 from genlock_cli.up.plan import ChildPlan, UpOptions, gateway_url, plan_gateways, plan_workers, pool_shapes
 from genlock_cli.up.ports import check_https, check_port
@@ -26,7 +26,7 @@ from genlock_core.sizing.placement import Unplaceable, place
 from genlock_core.sizing.profile import profiles_with
 from genlock_core.spec.session import ResolvedSession
 from genlock_core.store import connect
-from genlock_core.tokens import ALL_SESSIONS, Role
+from genlock_core.tokens import ALL_SESSIONS, SECRETS_FILE_VARIABLE, SECRETS_VARIABLE, Role
 from genlock_gateway.rtc.transport.own_addresses import bind_addresses
 
 REDIS_WATCH_S = 0.5
@@ -73,6 +73,8 @@ class LocalGenlock:
         self._clock = clock
         self._progress = progress
         self._on_change = on_change
+        self._life = UpState.STARTING
+        self._began_at = clock.wall_ms() / 1_000
 
     @property
     def gateway_urls(self) -> tuple[str, ...]:
@@ -108,6 +110,7 @@ class LocalGenlock:
 
     async def start(self) -> None:
         """Bring everything up. Raises GenlockError: a taken port, no redis-server, a child that does not start."""
+        self._announce()
         for index in range(self.options.gateways):
             check_port(self.options.host, self.options.port + index, media=self.media_addresses)
             if self.options.lan is not None:
@@ -127,17 +130,47 @@ class LocalGenlock:
         await self._create_sessions(redis_url, key_ids=keyring.key_ids)
         if self.options.lan is not None:
             keep_links(self._state.links_file, self.lan_links)
-        self._state.announce(Running(os.getpid(), self.gateway_urls, redis_url))
+        self._life = UpState.UP
+        self._announce()
 
     async def stop(self) -> None:
         """Gateways first, then workers, then Redis; with SIGINT, as there is nowhere to drain to."""
-        self._state.forget()
+        self._life = UpState.STOPPING
+        self._announce()
         for role in ("gateway", "worker"):
             await asyncio.gather(*(child.stop(signal.SIGINT) for child in self.children if child.plan.role == role))
         if self._redis_watch is not None:
             await end_tasks([self._redis_watch])
         if self._redis is not None:
             self._redis.stop()
+        self._state.forget()
+
+    def _announce(self) -> None:
+        """Tell the other commands what runs here. A disk that is full now is no reason to stop what runs."""
+        processes = [
+            RunningProcess(child.plan.name, child.plan.role, child.state, child.pid, child.restarts)
+            for child in self.children
+        ]
+        if self._redis is not None:
+            state = ChildState.READY if self._redis.running else ChildState.STOPPED
+            processes.append(RunningProcess("redis", "redis", state, self._redis.pid, 0))
+        running = Running(
+            pid=os.getpid(),
+            gateways=self.gateway_urls,
+            redis=self._redis_url or (self._redis.url if self._redis is not None else ""),
+            state=self._life,
+            began_at=self._began_at,
+            processes=tuple(processes),
+            refused=tuple(f"{refusal.session}: {refusal.reason}" for refusal in self.refused),
+        )
+        try:
+            self._state.announce(running)
+        except NotWritable as error:
+            logger.warning("%s", error)
+
+    def _changed(self, child: Child) -> None:
+        self._announce()
+        self._on_change(child)
 
     def _start_redis(self) -> str:
         directory = self._state.path / "redis"
@@ -161,10 +194,11 @@ class LocalGenlock:
     def _child(self, plan: ChildPlan) -> Child:
         return Child(
             plan,
-            environment={"GENLOCK_SECRETS_FILE": str(self._state.secrets_file.resolve())},
+            # Its own secrets, also where the environment has those of a cluster, which would come first.
+            environment={SECRETS_VARIABLE: "", SECRETS_FILE_VARIABLE: str(self._state.secrets_file.resolve())},
             log=self._state.logs / f"{plan.name}.log",
             clock=self._clock,
-            on_change=self._on_change,
+            on_change=self._changed,
         )
 
     async def _create_sessions(self, redis_url: str, *, key_ids: tuple[str, ...]) -> None:
@@ -200,8 +234,3 @@ async def _claim_patiently(claims: Claims, session: str) -> str:
         else:
             return ""
     return reason
-
-
-def media_root_of(manifest: Path) -> Path:
-    """Files that sessions play lie beside their manifest unless --media-root says otherwise."""
-    return manifest.resolve().parent

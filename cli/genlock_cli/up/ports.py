@@ -6,14 +6,16 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from genlock_core.errors import GenlockError
+from genlock_cli.exit_status import CommandError, ExitStatus
 
 _FREE_RANGE = range(10_000, 20_000)
 _ATTEMPTS = 50
 
 
-class PortTaken(GenlockError):
+class PortTaken(CommandError):
     """A port that another program has, or that this user may not open."""
+
+    exit_status = ExitStatus.TAKEN
 
     def __init__(self, *, kind: str, host: str, port: int, reason: str, option: str = "--port") -> None:
         self.port = port
@@ -43,7 +45,7 @@ def _check(kind: Literal["TCP", "UDP"], host: str, port: int, *, option: str = "
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise PortTaken(kind=kind, host=host, port=port, reason=_reason(error), option=option) from None
 
 
@@ -71,7 +73,9 @@ def _choose(count: int, check: Callable[[int], None]) -> int:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError | socket.gaierror):
+        return "cannot be opened: there is no such host"
     if error.errno == errno.EADDRINUSE:
         return "is taken"
     if error.errno == errno.EACCES:

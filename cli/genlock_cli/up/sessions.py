@@ -1,17 +1,18 @@
-"""Which sessions `genlock up` serves: those of a manifest, or the demo with the model that was asked for."""
+"""Which sessions `genlock up` serves: those of its manifests, or the demo with the model that was asked for."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from genlock_cli.session.manifests import STDIN, read_texts
 from genlock_cli.up.hardware import Hardware
-from genlock_core.errors import GenlockError, InvalidManifest
+from genlock_core.errors import BadInput
 from genlock_core.sizing.engine_rows import rows_for
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.manifest import Manifest, load_manifest
-from genlock_core.spec.session import AccessSpec, ResolvedSession, resolve
+from genlock_core.spec.session import AccessSpec, ResolvedSession, SessionKey, SourceType, resolve
 
 DEMO = Path("examples") / "demo.yaml"
 
@@ -23,12 +24,21 @@ def default_manifest() -> Path:
     for candidate in (DEMO, checkout, installed):
         if candidate.is_file():
             return candidate
-    raise GenlockError(f"there is no {DEMO} here; name a manifest: genlock up my-session.yaml")
+    raise BadInput(f"there is no {DEMO} here; name a manifest: genlock up my-session.yaml")
 
 
-def read_sessions(path: Path) -> list[ResolvedSession]:
-    """The sessions of a manifest, resolved. Raises GenlockError (InvalidManifest with every mistake)."""
-    return [resolve(manifest.key, manifest.spec) for manifest in _manifests(path)]
+def read_sessions(*manifests: Path | str) -> list[ResolvedSession]:
+    """The sessions of all manifests, resolved; `-` is stdin. Raises BadInput (InvalidManifest with every mistake)."""
+    return [resolve(manifest.key, manifest.spec) for manifest in _manifests(manifests)]
+
+
+def media_root_of(manifests: Sequence[Path | str], sessions: Sequence[ResolvedSession]) -> Path:
+    """Files that sessions play lie beside their manifest unless --media-root says otherwise. Raises BadInput where
+    manifests of several folders leave it open."""
+    folders = {Path().resolve() if str(one) == STDIN else Path(one).resolve().parent for one in manifests}
+    if len(folders) > 1 and any(session.source.type is SourceType.FILE for session in sessions):
+        raise BadInput("the manifests lie in several folders; say with --media-root where the files lie that they play")
+    return Path(manifests[0]).resolve().parent if str(manifests[0]) != STDIN else Path().resolve()
 
 
 def demo_sessions(
@@ -38,19 +48,19 @@ def demo_sessions(
 
     The size is that of the model's first row here, the steps are the demo's where they are fast enough. Where nobody
     measured the model on such hardware its first row stands in, and placement will say what is missing. Raises
-    GenlockError if there is no profile of the model at all.
+    BadInput if there is no profile of the model at all.
     """
     measured = [row for row in rows if row.model == model]
     here = rows_for(rows, engine=engine, model=model, gpu_product=there.gpu_product, gpus=there.gpus) or measured
     if not here:
         known = ", ".join(sorted({row.model for row in rows}))
-        raise GenlockError(
+        raise BadInput(
             f"there is no profile of the model {model} (profiled: {known}); "
             "measure it with `genlock profile` and name its file with --profile"
         )
     resolution = here[0].resolution
     sessions = []
-    for manifest in _manifests(path):
+    for manifest in _manifests([path]):
         wanted = resolve(manifest.key, manifest.spec)
         fitting = [row for row in here if row.resolution == resolution and row.steps <= wanted.steps]
         row = max(fitting, key=lambda one: (one.fps_per_session >= wanted.frame_rate, one.steps), default=here[0])
@@ -67,7 +77,7 @@ def demo_sessions(
 
 
 def shown_on(sessions: Sequence[ResolvedSession], origins: Sequence[str]) -> list[ResolvedSession]:
-    """The sessions, which pages of these origins may show beside those that the manifest names. Raises GenlockError."""
+    """The sessions, which pages of these origins may show beside those that the manifest names. Raises BadInput."""
     shown = []
     for session in sessions:
         named = dict.fromkeys((*session.access.origins, *origins))
@@ -76,27 +86,28 @@ def shown_on(sessions: Sequence[ResolvedSession], origins: Sequence[str]) -> lis
         except ValidationError as error:
             mistake = error.errors(include_url=False)[0]
             what = f" {mistake['input']!r}" if isinstance(mistake["input"], str) else ""
-            raise GenlockError(f"--origin{what}: {mistake['msg'].removeprefix('Value error, ')}") from None
+            raise BadInput(f"--origin{what}: {mistake['msg'].removeprefix('Value error, ')}") from None
         shown.append(session.model_copy(update={"access": access}))
     return shown
 
 
-def require_model(sessions: Sequence[ResolvedSession], model: str, *, origin: Path) -> None:
-    """Raises GenlockError if a session of the manifest names another model than the command line."""
+def require_model(sessions: Sequence[ResolvedSession], model: str) -> None:
+    """Raises BadInput if a session of the manifest names another model than the command line."""
     for session in sessions:
         if session.model != model:
-            raise GenlockError(
-                f"{origin}: the session {session.key} wants the model {session.model}, --model says {model}; "
+            raise BadInput(
+                f"the session {session.key} wants the model {session.model}, --model says {model}; "
                 "leave --model out, or change the manifest"
             )
 
 
-def _manifests(path: Path) -> Sequence[Manifest]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GenlockError(f"cannot read the manifest {path}: {error}") from None
-    manifests = load_manifest(text, origin=str(path))
-    if not manifests:
-        raise InvalidManifest([], origin=f"{path} holds no StreamSession")
+def _manifests(names: Sequence[Path | str]) -> list[Manifest]:
+    found: dict[SessionKey, str] = {}
+    manifests: list[Manifest] = []
+    for origin, text in read_texts([str(name) for name in names]).items():
+        for manifest in load_manifest(text, origin=origin):
+            if manifest.key in found:
+                raise BadInput(f"the session {manifest.key} is in {found[manifest.key]} and in {origin}; take one out")
+            found[manifest.key] = origin
+            manifests.append(manifest)
     return manifests

@@ -1,62 +1,17 @@
-"""How `genlock up` looks in a terminal: the sessions and the processes, as one table that is drawn again."""
+"""How `genlock up` looks in a terminal: the sessions and the processes, as one view that is drawn again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from genlock_cli.plain import plain
+from genlock_cli.session.table import SessionsTable, concerns
 from genlock_cli.up.children import Child, ChildState
 from genlock_cli.up.plan import UpOptions
 
-PHASE_STYLES = {
-    "Live": "bold green",
-    "Assigned": "cyan",
-    "Pending": "yellow",
-    "Recovering": "bold yellow",
-    "Draining": "yellow",
-    "Ended": "dim",
-    "Failed": "bold red",
-}
-# Titles and the width that each column keeps in a narrow terminal: the first ones give way last.
-_COLUMNS = (
-    ("SESSION", 12),
-    ("PHASE", 10),
-    ("MODEL", 5),
-    ("STEPS", 5),
-    ("WORKER", 6),
-    ("FPS", 4),
-    ("LATENCY", 7),
-    ("TTFF", 6),
-    ("LATE", 6),
-    ("VIEWERS", 3),
-    ("PROMPT", 3),
-)
 _STATE_STYLES = {ChildState.READY: "green", ChildState.STOPPED: "dim"}
-
-
-def sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
-    """The sessions as the gateway's API describes them."""
-    table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    for title, width in _COLUMNS:
-        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=width)
-    for session in sessions:
-        stats = session.get("stats") or {}
-        table.add_row(
-            f"{session['namespace']}/{session['name']}",
-            Text(session["phase"], style=PHASE_STYLES.get(session["phase"], "")),
-            session["model"],
-            str(session["steps"]),
-            session.get("worker") or "-",
-            _figure(stats.get("outputFps"), "{:.1f}"),
-            _figure((stats.get("latencyMs") or {}).get("p50"), "{:.0f} ms"),
-            _figure(stats.get("firstFrameMs"), "{:.0f} ms"),
-            _figure(None if stats.get("missShare") is None else stats["missShare"] * 100, "{:.2f} %"),
-            str(session.get("viewers", 0)),
-            session["prompt"].replace("\n", " ")[:48],
-        )
-    return table
 
 
 def children_line(children: Sequence[Child]) -> Text:
@@ -95,12 +50,9 @@ def up_view(
         head,
         Text(media, style="dim"),
         Text(),
-        sessions_table(sessions),
+        SessionsTable(sessions),
+        *(Text(words, style="yellow") for words in concerns(sessions)),
         Text(),
         children_line(children),
-        *(Text(note, style="yellow") for note in notes),
+        *(Text(plain(note), style="yellow") for note in notes),
     )
-
-
-def _figure(value: object, form: str) -> str:
-    return form.format(value) if isinstance(value, int | float) else "-"

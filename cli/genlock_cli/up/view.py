@@ -1,14 +1,19 @@
 """What `genlock up` says: a line per step while it starts, then a table, or plain lines where there is no terminal."""
 
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
+from genlock_cli.plain import plain
+from genlock_cli.session.table import state_of
+from genlock_cli.state_dir import STATE_DIR_VARIABLE, StateDir
 from genlock_cli.up.children import Child
 from genlock_cli.up.lan import qr_code
 from genlock_cli.up.local import LocalGenlock
@@ -18,8 +23,10 @@ from genlock_cli.up.table import media_line, up_view
 class UpView:
     """What a person sees: a line per step while starting, then a table, or lines where there is no terminal."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, state: StateDir | None = None) -> None:
+        """`state`: the state directory, if it is not the usual one: it is told to other terminals then."""
         self.as_json = as_json
+        self._state = state
         self.console = Console(stderr=as_json)
         self.live: Live | None = None
         self.notes: list[str] = []
@@ -27,7 +34,7 @@ class UpView:
         self._seen: dict[str, tuple[str, str | None]] = {}
 
     def progress(self, words: str) -> None:
-        self.console.print(f"[dim]genlock up:[/dim] {words} ...", highlight=False)
+        self.console.print(f"[dim]genlock up:[/dim] {escape(words)} ...", highlight=False)
 
     def child_changed(self, child: Child) -> None:
         if self.live is None and not self.as_json:
@@ -37,6 +44,9 @@ class UpView:
         self._media = media_line(genlock.options, genlock.media_addresses)
         for refusal in genlock.refused:
             self.notes.append(f"{refusal.session} is not served: {refusal.reason}")
+        if self._state is not None:
+            path = shlex.quote(str(self._state.path.absolute()))
+            self.notes.append(f"for other terminals: export {STATE_DIR_VARIABLE}={path}")
         if self.as_json:
             refused = [asdict(refusal) for refusal in genlock.refused]
             up: dict[str, Any] = {"up": genlock.gateway_urls, "media": genlock.media_addresses, "refused": refused}
@@ -55,7 +65,7 @@ class UpView:
             self.console.print(f"Genlock is up at {url}", highlight=False)
         self.console.print(self._media, highlight=False, soft_wrap=True)
         for note in self.notes:
-            self.console.print(note, highlight=False)
+            self.console.print(plain(note), highlight=False, markup=False, soft_wrap=True)
 
     def _show_lan(self, genlock: LocalGenlock) -> None:
         """How a phone comes in: a code where a person sees it, else where the link stands."""
@@ -108,7 +118,7 @@ class UpView:
     def _print_changes(self, sessions: list[dict[str, Any]]) -> None:
         for session in sessions:
             name = f"{session['namespace']}/{session['name']}"
-            state = (session["phase"], session.get("worker"))
+            state = (state_of(session), session.get("worker"))
             if self._seen.get(name) != state:
                 self._seen[name] = state
                 self.console.print(f"{name}: {state[0]} on {state[1] or 'no worker'}", highlight=False)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema, field_validator
 
-from genlock_core.errors import FieldProblem, GenlockError, InvalidManifest
+from genlock_core.errors import BadInput, FieldProblem, GenlockError, InvalidManifest
 from genlock_core.spec.documents import read_documents
 from genlock_core.spec.mistakes import validate
 from genlock_core.spec.session import API_VERSION, MODEL_NAME, Model, Resolution
@@ -167,13 +167,13 @@ def profiles_with(own: Sequence[Path]) -> tuple[ProfileRow, ...]:
 
 def own_rows(paths: Sequence[Path]) -> tuple[ProfileRow, ...]:
     """The rows of a user's own files; where two have the same measurement, the last one's. Raises InvalidManifest,
-    GenlockError for a file that cannot be read."""
+    BadInput for a file that cannot be read."""
     rows: list[ProfileRow] = []
     for path in paths:
         try:
             rows += load_profiles([path])
         except (OSError, UnicodeDecodeError) as error:
-            raise GenlockError(f"cannot read the profile {path}: {error}") from None
+            raise BadInput(f"cannot read the profile {path}: {error}") from None
     return _newest(rows)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from genlock_cli.main import app
+from genlock_cli.app import commands
 from genlock_cli.up import command
 from genlock_cli.up.hardware import EngineName, Hardware
 from genlock_cli.up.plan import UpOptions
@@ -24,12 +24,12 @@ SESSION = "apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {nam
     ],
 )
 def test_a_wrong_option_is_told_at_once(options: list[str], words: str) -> None:
-    result = CliRunner().invoke(app, ["up", "--engine", "diffusion", *options])
+    result = CliRunner().invoke(commands(), ["up", "--engine", "diffusion", *options])
     assert words in str(result.exception)
 
 
 def test_a_device_that_is_none_is_told_at_once() -> None:
-    result = CliRunner().invoke(app, ["up", "--engine", "diffusion", "--device", "gpu"])
+    result = CliRunner().invoke(commands(), ["up", "--engine", "diffusion", "--device", "gpu"])
     assert result.exit_code == 2
     assert "GENLOCK_WORKER_DEVICE" in result.stderr
 
@@ -48,14 +48,14 @@ def test_the_device_is_the_one_that_the_workers_will_use(
 
     monkeypatch.setenv("GENLOCK_WORKER_DEVICE", variable)
     monkeypatch.setattr(command, "hardware", hardware)
-    CliRunner().invoke(app, ["up", "--engine", "diffusion", *(["--device", device] if device else [])])
+    CliRunner().invoke(commands(), ["up", "--engine", "diffusion", *(["--device", device] if device else [])])
     assert seen == [asked]
 
 
 def test_a_model_that_the_engine_does_not_have_is_told_at_once(tmp_path: Path) -> None:
     manifest = tmp_path / "a.yaml"
     manifest.write_text(SESSION % "warp")
-    result = CliRunner().invoke(app, ["up", "--engine", "diffusion", str(manifest)])
+    result = CliRunner().invoke(commands(), ["up", "--engine", "diffusion", str(manifest)])
     assert "no model 'warp'; the models are: wan2.1-1.3b, wan2.1-14b, tiny" in str(result.exception)
 
 
@@ -75,7 +75,7 @@ def test_the_rows_of_ones_own_profiles_reach_the_plan_with_their_files(
         raise GenlockError("far enough")
 
     monkeypatch.setattr(command, "LocalGenlock", caught)
-    result = CliRunner().invoke(app, ["up", str(manifest), "--profile", str(profile)])
+    result = CliRunner().invoke(commands(), ["up", str(manifest), "--profile", str(profile)])
     assert "far enough" in str(result.exception)
     (options,) = given
     assert options.profiles == (profile,)

@@ -1,7 +1,5 @@
 """Which sessions `genlock up` serves."""
 
-from pathlib import Path
-
 import pytest
 
 from genlock_cli.up.hardware import PRETENDED, Hardware
@@ -45,9 +43,9 @@ def test_a_model_that_nobody_measured_is_refused_with_those_that_somebody_did() 
 
 def test_a_manifest_of_another_model_than_the_command_line_is_refused() -> None:
     sessions = read_sessions(default_manifest())
-    require_model(sessions, "wan2.1-1.3b", origin=Path("demo.yaml"))
+    require_model(sessions, "wan2.1-1.3b")
     with pytest.raises(GenlockError, match=r"default/demo wants the model wan2.1-1.3b, --model says tiny"):
-        require_model(sessions, "tiny", origin=Path("demo.yaml"))
+        require_model(sessions, "tiny")
 
 
 def test_origins_of_the_command_line_come_to_those_of_the_manifest() -> None:

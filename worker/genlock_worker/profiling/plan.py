@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput
 from genlock_core.spec.session import Resolution
 from genlock_worker.rows.scheduler import MAX_ROWS
 
 MAX_STEPS = 4
 
 
-class BadRange(GenlockError):
+class BadRange(BadInput):
     """A list of numbers or sizes that cannot be measured."""
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput, GenlockError
 
 
-class UnknownModel(GenlockError):
+class UnknownModel(BadInput):
     """No model of that name."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
