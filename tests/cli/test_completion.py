@@ -88,7 +88,11 @@ def gateway() -> Iterator[str]:
 def completed(line: str, cword: int) -> tuple[list[str], str]:
     """What bash would be given for the word `cword` of the line, and what would land in the user's line besides."""
     environment = os.environ | {"_GENLOCK_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(cword)}
-    program = "import sys; sys.argv[0] = 'genlock'; from genlock_cli.main import main; main()"
+    # A busy machine may take longer than a person would wait.
+    program = (
+        "import sys; sys.argv[0] = 'genlock'; from genlock_cli import completion; completion.BOUND_S = 60.0;"
+        "from genlock_cli.main import main; main()"
+    )
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
     return done.stdout.split(), done.stderr
 

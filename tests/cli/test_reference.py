@@ -9,6 +9,9 @@ import jsonschema
 import pytest
 import yaml
 
+from genlock_cli.app import COMMANDS
+from genlock_cli.exit_status import ExitStatus
+from genlock_cli.reference.command_page import command_document
 from genlock_cli.reference.page import PARTS, document
 from genlock_cli.reference.values_schema import MIRRORS, with_options
 from genlock_core.process.options import options_of
@@ -27,6 +30,16 @@ def at(path: str, value: object) -> dict[str, Any]:
 
 def test_the_committed_page_is_the_one_that_the_declarations_make() -> None:
     assert (ROOT / "docs/options.md").read_text() == document(), "run python -m genlock_cli.reference"
+
+
+def test_the_committed_page_of_the_command_is_the_one_that_it_makes() -> None:
+    assert (ROOT / "docs/command.md").read_text() == command_document(), "run python -m genlock_cli.reference"
+
+
+def test_the_page_of_the_command_has_every_command_and_every_status() -> None:
+    page = command_document()
+    assert all(f"## genlock {name}" in page for name in COMMANDS)
+    assert all(f"| {int(status)} | `{status.word}` |" in page for status in ExitStatus)
 
 
 def test_the_committed_schema_says_of_options_what_the_declarations_say() -> None:

@@ -120,7 +120,7 @@ async def test_the_command_lists_shows_and_steers(tmp_path: Path) -> None:
         shown = json.loads((await genlock("session", "show", "demo", *common))[1])
         assert (shown["prompt"], shown["steps"]) == ("ink", 1)
         status, _, err = await genlock("session", "show", "nobody", *common)
-        assert status == 1
+        assert status == 3
         assert "nobody" in err
 
 
@@ -130,7 +130,7 @@ async def test_bad_input_is_answered_clearly_and_costs_nobody_anything(tmp_path:
             await eyes.until(8)
             await _bad_requests(local)
             status, _, err = await genlock("publish", "testsrc", "demo", "--gateway", local.urls[0], "--duration", "1s")
-            assert status == 1
+            assert status == 7
             assert "publish" in err.lower()
             await eyes.more(16)
     assert eyes.connection_state in {"connected", "closed"}

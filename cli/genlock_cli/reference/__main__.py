@@ -1,11 +1,13 @@
-"""Writes `docs/options.md` and the chart's `values.schema.json` anew, in the folder that it is started in."""
+"""Writes `docs/options.md`, `docs/command.md` and the chart's `values.schema.json` anew, where it is started."""
 
 from pathlib import Path
 
+from genlock_cli.reference.command_page import command_document
 from genlock_cli.reference.page import document
 from genlock_cli.reference.values_schema import with_options
 
 PAGE = Path("docs/options.md")
+COMMAND_PAGE = Path("docs/command.md")
 SCHEMA = Path("charts/genlock/values.schema.json")
 
 
@@ -14,6 +16,7 @@ def main() -> None:
     schema = with_options(SCHEMA.read_text(encoding="utf-8"))
     SCHEMA.write_text(schema, encoding="utf-8")
     PAGE.write_text(document(), encoding="utf-8")
+    COMMAND_PAGE.write_text(command_document(), encoding="utf-8")
 
 
 if __name__ == "__main__":
