@@ -63,6 +63,15 @@ def framed(page: Page) -> Frame:
     return frame
 
 
+async def frame_shows(page: Page, url: str) -> Frame:
+    """The page's frame, once it has loaded `url`."""
+    show = f"document.querySelector('iframe').src = '{url}'"
+    async with page.expect_event("framenavigated", lambda frame: frame.url == url and frame.parent_frame is not None):
+        await page.evaluate(show)
+    await framed(page).wait_for_load_state()
+    return framed(page)
+
+
 @pytest.mark.browser
 async def test_a_page_that_the_owner_named_plays_by_a_bare_whep_request_and_does_not_steer(
     installation: Installation, browser_executable: Path
@@ -114,9 +123,8 @@ async def test_a_page_without_an_origin_plays_only_where_all_pages_may(
         async with browser(browser_executable) as context:
             page = await context.new_page()
             await page.goto(origin)
-            await page.evaluate("document.querySelector('iframe').src = location.href")
-            frame = framed(page)
-            await until(frame, "window.origin === 'null' && !!document.getElementById('result')", what="a frame")
+            frame = await frame_shows(page, f"{origin}/framed")
+            assert await frame.evaluate("window.origin") == "null"
             assert await frame.evaluate(SNIPPET, f"{gateway.url}/whep/default/named") == {"status": 401}
             made = await frame.evaluate(SNIPPET, f"{gateway.url}/whep/default/demo")
             assert made["status"] == 201
@@ -127,23 +135,21 @@ async def test_a_page_without_an_origin_plays_only_where_all_pages_may(
 async def test_the_watch_page_plays_in_a_frame_of_the_page_that_the_owner_named_and_in_no_other(
     installation: Installation, browser_executable: Path
 ) -> None:
-    html = "<!doctype html><iframe id=frame width=480 height=300></iframe>"
+    html = "<!doctype html><iframe width=480 height=300></iframe>"
     async with another_site(html) as origin, another_site(html) as stranger:
         gateway = await live(installation, origins=[origin])
         async with browser(browser_executable) as context:
             page = await context.new_page()
-            for site in (origin, stranger):
-                await page.goto(site)
-                await page.evaluate(f"document.getElementById('frame').src = '{gateway.url}/watch/default/demo'")
-                if site == origin:
-                    await until(page, "frames.length === 1", what="a frame")
-                    await playing(framed(page))
-                else:
-                    # What a browser shows in place of a page that may not be framed.
-                    await until(page, "frames.length === 1", what="a frame")
-                    await asyncio.wait_for(blocked(framed(page)), 15)
+            watch = f"{gateway.url}/watch/default/demo"
+            await page.goto(origin)
+            await playing(await frame_shows(page, watch))
+
+            await page.goto(stranger)
+            await page.evaluate(f"document.querySelector('iframe').src = '{watch}'")
+            await asyncio.wait_for(blocked(page), 15)
 
 
-async def blocked(frame: Frame) -> None:
-    while not frame.url.startswith("chrome-error:"):
+async def blocked(page: Page) -> None:
+    """The browser shows what it shows in place of a page that may not be framed."""
+    while not framed(page).url.startswith("chrome-error:"):
         await asyncio.sleep(0.05)
