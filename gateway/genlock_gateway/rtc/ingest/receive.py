@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aiortc.rtp import (
+    RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
     AnyRtcpPacket,
@@ -262,13 +263,21 @@ class IngestPeer(Peer):
         if due_s == 0:
             chosen = self._choice.chosen
             for ssrc in self._sources if chosen is None else (chosen,):
-                packet = RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=self._ssrc, media_ssrc=ssrc)
-                self.transport.send_rtcp(bytes(packet))
+                self.transport.send_rtcp(bytes(self._key_frame_request(ssrc)))
             self._key_frames.asked()
             self.figures.key_frame_requests += 1
             due_s = self._key_frames.due_in_s() or PLI_MIN_INTERVAL_S
 
         self._later("key frame", max(due_s, REPAIR_INTERVAL_S), self._ask_for_key_frame)
+
+    def _key_frame_request(self, ssrc: int) -> RtcpPsfbPacket:
+        """A PLI; a FIR for a publisher that offers nothing else (RFC 5104 section 4.3.1)."""
+        if "nack pli" in self.video.feedback or "ccm fir" not in self.video.feedback:
+            return RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=self._ssrc, media_ssrc=ssrc)
+        # Each request has a number of its own: one that comes twice is one.
+        number = self.figures.key_frame_requests % 256
+        fci = ssrc.to_bytes(4, "big") + bytes([number, 0, 0, 0])
+        return RtcpPsfbPacket(fmt=RTCP_PSFB_FIR, ssrc=self._ssrc, media_ssrc=0, fci=fci)
 
     def _every_second(self) -> None:
         self._later("report", REPORT_INTERVAL_S, self._every_second)

@@ -60,11 +60,18 @@ class FakeTransport:
 class Rig:
     """A peer, its clock, what it sent and what it gave out; `packets` makes RTP of units."""
 
-    def __init__(self, codec: Codec, *, rtx_ssrcs: dict[int, int] | None = None, sprop: str = "") -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        rtx_ssrcs: dict[int, int] | None = None,
+        sprop: str = "",
+        feedback: tuple[str, ...] = ("nack", "nack pli"),
+    ) -> None:
         self.clock = ManualClock()
         self.transport = FakeTransport()
         self.heard = Heard()
-        video = VideoFormat(codec, MEDIA, RTX, ("nack", "nack pli"), "42e01f", 1, sprop, 0)
+        video = VideoFormat(codec, MEDIA, RTX, feedback, "42e01f", 1, sprop, 0)
         self.peer = IngestPeer(
             transport=cast(PeerTransport, cast(Any, self.transport)),
             video=video,
@@ -112,6 +119,17 @@ async def test_nothing_is_given_out_before_a_key_frame_which_is_asked_for_once()
     rig, units = Rig(Codec.H264), encode(Codec.H264, 4)
     rig.feed(rig.packets(units[1:3], first=100))
     assert (rig.heard.units, rig.transport.plis()) == ([], 1)
+    rig.close()
+
+
+async def test_a_publisher_that_knows_only_fir_is_asked_by_fir() -> None:
+    rig, units = Rig(Codec.H264, feedback=("nack", "ccm fir")), encode(Codec.H264, 4)
+    rig.feed(rig.packets(units[1:2], first=100))
+    rig.clock.advance(1.0)
+    rig.peer.request_key_frame()
+    asked = [packet for packet in rig.transport.sent if isinstance(packet, RtcpPsfbPacket)]
+    assert [(packet.fmt, packet.media_ssrc) for packet in asked] == [(4, 0)] * 2
+    assert [packet.fci for packet in asked] == [SSRC.to_bytes(4, "big") + bytes([number, 0, 0, 0]) for number in (0, 1)]
     rig.close()
 
 
