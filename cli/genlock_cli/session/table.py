@@ -1,7 +1,7 @@
 """The sessions as a table: of `genlock up`, `genlock status` and `genlock session list`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -52,12 +52,16 @@ class SessionsTable:
         self._sessions = sessions
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # What is going on is told whole, whatever has to give way for it.
+        states = [_state(session).cell_len for session in self._sessions]
+        columns = columns_for(options.max_width, state_cells=max(states, default=0))
+        rows = [[column.value(session) for column in columns] for session in self._sessions]
+        widths = _widths(columns, rows, options.max_width)
         table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-        columns = columns_for(options.max_width)
-        for column in columns:
-            table.add_column(column.title, no_wrap=True, overflow="ellipsis", min_width=column.least_cells)
-        for session in self._sessions:
-            table.add_row(*(column.value(session) for column in columns))
+        for column, width in zip(columns, widths, strict=True):
+            table.add_column(column.title, no_wrap=True, overflow="ellipsis", width=width)
+        for row in rows:
+            table.add_row(*row)
         yield table
 
 
@@ -75,16 +79,31 @@ def concerns(sessions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield plain(f"{_name(session)}: {words}").strip()
 
 
-def columns_for(cells: int) -> Sequence[_Column]:
+def columns_for(cells: int, *, state_cells: int = 0) -> Sequence[_Column]:
     """As many of the columns, by their weight, as fit; in the order in which they are shown."""
-    kept: list[_Column] = []
+    kept: dict[str, _Column] = {}
     left = cells + _GAP_CELLS
     for column in _BY_WEIGHT:
+        if column is _STATE:
+            column = replace(_STATE, least_cells=max(_STATE.least_cells, state_cells))
         left -= column.least_cells + _GAP_CELLS
         if left < 0 and kept:
             break
-        kept.append(column)
-    return [column for column in _COLUMNS if column in kept]
+        kept[column.title] = column
+    return [kept[column.title] for column in _COLUMNS if column.title in kept]
+
+
+def _widths(columns: Sequence[_Column], rows: Sequence[Sequence[Text]], cells: int) -> list[int]:
+    """What each column needs; where that is too much, the last ones give way first, down to what they keep."""
+    widths = [
+        max(column.least_cells, *(row[place].cell_len for row in rows), 0) for place, column in enumerate(columns)
+    ]
+    excess = sum(widths) + _GAP_CELLS * (len(widths) - 1) - cells
+    for place in reversed(range(len(widths))):
+        give = min(max(0, excess), widths[place] - columns[place].least_cells)
+        widths[place] -= give
+        excess -= give
+    return widths
 
 
 def _name(session: Mapping[str, Any]) -> str:

@@ -51,6 +51,13 @@ def test_in_eighty_columns_whole_columns_stand_and_the_least_needed_ones_are_lef
     assert line.split() == ["default/demo", "Live", "2", "w0", "16.0", "409", "ms", "3", "ink"]
 
 
+def test_a_prompt_that_is_too_long_ends_in_an_ellipsis_at_the_edge() -> None:
+    for cells in (80, 100, 140):
+        line = lines(session(prompt="x" * 300, name="y" * 60), cells=cells)[1]
+        assert line.endswith("x…")
+        assert len(line) <= cells
+
+
 def test_a_wide_terminal_has_all_of_them() -> None:
     head, line = lines(session(), cells=140)
     assert len(head.split()) == 11
