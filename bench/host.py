@@ -128,7 +128,7 @@ class Quiet:
     def was_reset(self, reason: str, *, restored: bool) -> None:  # noqa: ARG002
         raise AssertionError(reason)
 
-    def began_anew(self, request: str) -> None:
+    def began_anew(self, request: str | None) -> None:
         raise AssertionError(request)
 
     def gave_up(self, reason: str) -> None:

@@ -30,7 +30,7 @@ from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.lua import Scripts, decoded
 from genlock_core.claims.record import SessionRecord, to_fields
 from genlock_core.errors import StaleEpoch, UnknownSession
-from genlock_core.spec.session import Phase
+from genlock_core.spec.session import Orientation, Phase
 from genlock_core.store import MAX_BLOCK_MS, Store
 
 __all__ = [
@@ -126,6 +126,17 @@ class Claims:
         """The stored snapshot has this format (0: none), so that `move` chooses who reads it. False: stale epoch."""
         (written,) = await self._scripts.run("snapshot_format", session, epoch, version)
         return bool(written)
+
+    async def settle_orientation(
+        self, session: str, *, epoch: int, run: int, orientation: Orientation
+    ) -> tuple[Orientation | None, int]:
+        """Settle the orientation of a publication, unless it is settled; what holds now, and the run that settled it.
+
+        The owner does it with a publication's first picture. Later turns within the publication change nothing. An
+        owner of before is told what holds: (None, 0) where nothing is settled yet.
+        """
+        settled, by_run = await self._scripts.run("orientation", session, epoch, run, orientation.value)
+        return Orientation(settled) if settled else None, int(by_run)
 
     # -- workers ----------------------------------------------------------------------------------------------------
 

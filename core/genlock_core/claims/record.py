@@ -5,15 +5,38 @@ In Redis it is one hash of strings; `to_fields` and `from_fields` are the two di
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pydantic import ConfigDict
 
 from genlock_core.claims.identity import WorkerIdentity
-from genlock_core.spec.session import AccessSpec, Phase, ResolvedSession
+from genlock_core.spec.session import (
+    AccessSpec,
+    Model,
+    Orientation,
+    Phase,
+    PictureFit,
+    Resolution,
+    ResolvedSession,
+)
 
 FINISHED = frozenset({Phase.ENDED, Phase.FAILED})
 """Phases that a session never leaves."""
 
 _VALUE, _ID = "control:", "control_id:"
+
+_SHAPE = {"orientation", "fit"}
+_BESIDE_SPEC: Final[dict[str, Any]] = {"access": {"origins"}, "orientation": True, "fit": True}
+
+
+class _Shape(Model):
+    """What stands beside the spec; what a later release adds to it is left out here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    orientation: Orientation | None = None
+    fit: PictureFit = PictureFit.CROP
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +87,31 @@ class SessionRecord:
     uid: str = ""
     """The StreamSession object that it was made from; "" without a cluster."""
 
+    # Of a session whose orientation is auto; only `Claims.settle_orientation` writes them.
+    orientation: Orientation | None = None
+    """That of its newest publication; None before the first picture."""
+    orientation_run: int = 0
+    """The publication that settled it."""
+
     @property
     def name(self) -> str:
         """`namespace/name`."""
         return str(self.session.key)
+
+    @property
+    def resolution(self) -> Resolution:
+        """What is made, as far as it is settled."""
+        resolution = self.session.resolution
+        return resolution.turned(self.orientation) if self.session.orientation is Orientation.AUTO else resolution
+
+    @property
+    def made(self) -> ResolvedSession:
+        """The session at the resolution that is made."""
+        return self.session.model_copy(update={"resolution": self.resolution})
+
+    def settled(self, orientation: Orientation | None, run: int) -> "SessionRecord":
+        """With the orientation that this publication settled."""
+        return replace(self, orientation=orientation, orientation_run=run)
 
     @property
     def finished(self) -> bool:
@@ -78,9 +122,11 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
     """The record as the hash in Redis; what has no value is left out."""
     fields = {
         # A release that does not know a field of the spec reads no record that has it, and no list with that record. So
-        # the sites stand beside the spec: who does not know them lets no page of theirs in.
-        "spec": record.session.model_dump_json(by_alias=True, exclude={"access": {"origins"}}),
+        # these stand beside the spec. Who does not know the sites lets no page of theirs in; who does not know the
+        # shape turns nothing and crops.
+        "spec": record.session.model_dump_json(by_alias=True, exclude=_BESIDE_SPEC),
         "origins": json.dumps(list(record.session.access.origins)),
+        "shape": record.session.model_dump_json(include=_SHAPE),
         "pools": json.dumps([{"pool": choice.pool, "cost": choice.cost} for choice in record.pools]),
         "idle_timeout_ms": str(record.session.idle_timeout_ms),
         "ttl_ms": str(record.session.ttl_seconds_after_finished * 1_000),
@@ -104,6 +150,9 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
             "cost": str(record.cost),
         }
 
+    if record.orientation is not None:
+        fields |= {"orientation": record.orientation.value, "orientation_run": str(record.orientation_run)}
+
     # Two fields each, so that a script can set one control value without reading the others.
     for name, control in record.control.items():
         fields[_VALUE + name] = control.value
@@ -120,8 +169,9 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
         view=session.access.view,
         origins=tuple(json.loads(fields.get("origins", "[]"))),
     )
+    shape = _Shape.model_validate_json(fields.get("shape", "{}"))
     return SessionRecord(
-        session=session.model_copy(update={"access": access}),
+        session=session.model_copy(update={"access": access, "orientation": shape.orientation, "fit": shape.fit}),
         pools=tuple(PoolChoice(choice["pool"], choice["cost"]) for choice in json.loads(fields["pools"])),
         phase=Phase(fields["phase"]),
         epoch=int(fields["epoch"]),
@@ -141,4 +191,6 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
         finished_ms=int(fields["finished_ms"]),
         reason=fields["reason"],
         uid=fields.get("uid", ""),
+        orientation=Orientation(fields["orientation"]) if "orientation" in fields else None,
+        orientation_run=int(fields.get("orientation_run", "0")),
     )

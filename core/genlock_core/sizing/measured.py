@@ -51,7 +51,7 @@ def step_fps(measured: FpsBySize, resolution: Resolution) -> Mapping[int, float]
     wanted = resolution_tokens(resolution)
 
     def rank(size: Resolution) -> tuple[int, bool, int, str]:
-        return -len(measured[size]), size != resolution, abs(resolution_tokens(size) - wanted), str(size)
+        return -len(measured[size]), not size.is_alike(resolution), abs(resolution_tokens(size) - wanted), str(size)
 
     nearest = min(measured, key=rank)
     scale = resolution_tokens(nearest) / wanted

@@ -150,7 +150,7 @@ def _rows_for(session: ResolvedSession, rows: Iterable[ProfileRow], pool: PoolSh
 
 
 def _is_exact(session: ResolvedSession, row: ProfileRow) -> bool:
-    return row.resolution == session.resolution and row.steps == session.steps
+    return row.resolution.is_alike(session.resolution) and row.steps == session.steps
 
 
 def _judge(session: ResolvedSession, row: ProfileRow, pool: PoolShape) -> _Candidate | str:

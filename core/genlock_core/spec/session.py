@@ -55,6 +55,30 @@ class SourceType(StrEnum):
     NONE = "none"
 
 
+class Orientation(StrEnum):
+    """Which side of the generated picture is the longer one."""
+
+    AUTO = "auto"
+    """As the source's: it is settled by the first picture of a publication."""
+    LANDSCAPE = "landscape"
+    PORTRAIT = "portrait"
+
+
+def orientation_of(width: int, height: int) -> Orientation | None:
+    """Landscape or portrait; None for a square."""
+    if width == height:
+        return None
+    return Orientation.LANDSCAPE if width > height else Orientation.PORTRAIT
+
+
+class PictureFit(StrEnum):
+    """How a source's picture of another shape comes into the generated one."""
+
+    FIT = "fit"
+    FILL = "fill"
+    CROP = "crop"
+
+
 class AccessMode(StrEnum):
     TOKEN = "Token"  # noqa: S105 - the word of the manifest, not a secret
     PUBLIC = "Public"
@@ -108,6 +132,20 @@ class Resolution(Model):
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
+
+    @property
+    def orientation(self) -> Orientation | None:
+        return orientation_of(self.width, self.height)
+
+    def turned(self, orientation: Orientation | None) -> "Resolution":
+        """The same number of pixels in this orientation; as it is for auto and for None."""
+        if orientation in (None, Orientation.AUTO) or self.orientation in (None, orientation):
+            return self
+        return Resolution(width=self.height, height=self.width)
+
+    def is_alike(self, other: "Resolution") -> bool:
+        """Whether both are the same but for a turn: then they cost the same."""
+        return other in (self, Resolution(width=self.height, height=self.width))
 
 
 class SourceSpec(Model):
@@ -194,6 +232,16 @@ class StreamSessionSpec(Model):
         description="Denoising steps, 1 to 4 (low-latency: 1 or 2); more steps, a better picture, more GPU.",
     )
     resolution: Resolution | None = Field(None, description="Size of the generated picture.")
+    orientation: Orientation | None = Field(
+        None,
+        description="landscape or portrait: the resolution is turned to it; auto: to that of a publication's first "
+        "picture. Left out: the resolution as it is written.",
+    )
+    fit: PictureFit = Field(
+        PictureFit.CROP,
+        description="A source's picture of another shape: fit shows all of it between bars, fill stretches it, crop "
+        "cuts off what is too much.",
+    )
     frame_rate: int = Field(16, ge=1, le=60, description="Frames per second of the generated stream.")
     prompt: str = Field(
         "a watercolour painting",
@@ -282,6 +330,9 @@ class ResolvedSession(Model):
     quality_mode: QualityMode
     steps: Annotated[int, Field(ge=1, le=4)]
     resolution: Resolution
+    """Turned as `orientation` wants it; for auto that of before the first publication."""
+    orientation: Orientation | None = None
+    fit: PictureFit = PictureFit.CROP
     frame_rate: int
     prompt: str
     seed: int
@@ -306,7 +357,9 @@ def resolve(key: SessionKey, spec: StreamSessionSpec) -> ResolvedSession:
         model=spec.model,
         quality_mode=spec.quality_mode,
         steps=spec.steps or mode.steps,
-        resolution=spec.resolution or mode.resolution,
+        resolution=(spec.resolution or mode.resolution).turned(spec.orientation),
+        orientation=spec.orientation,
+        fit=spec.fit,
         frame_rate=spec.frame_rate,
         prompt=spec.prompt,
         seed=spec.seed,

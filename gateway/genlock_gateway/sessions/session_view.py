@@ -9,7 +9,16 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
 from genlock_core.slo.report import StreamReport
 from genlock_core.spec.quantities import Duration
-from genlock_core.spec.session import MAX_PROMPT_CHARS, AccessSpec, Phase, QualityMode, Resolution, SourceSpec
+from genlock_core.spec.session import (
+    MAX_PROMPT_CHARS,
+    AccessSpec,
+    Orientation,
+    Phase,
+    PictureFit,
+    QualityMode,
+    Resolution,
+    SourceSpec,
+)
 from genlock_core.stream_state.control import ControlChange
 
 
@@ -38,7 +47,11 @@ class SessionView(_Shown):
     model: str
     quality_mode: QualityMode
     steps: int = Field(description="Denoising steps that are asked for.")
-    resolution: Resolution
+    resolution: Resolution = Field(description="What is made: turned, once the orientation is settled.")
+    orientation: Orientation | None = Field(
+        description="landscape, portrait, or auto: as the first picture of a publication; null: as it was written."
+    )
+    fit: PictureFit = Field(description="How a source's picture of another shape comes into the made one.")
     frame_rate: int
     prompt: str
     noise_scale: float
@@ -165,7 +178,9 @@ def view_of(
         model=session.model,
         quality_mode=session.quality_mode,
         steps=change.steps or session.steps,
-        resolution=session.resolution,
+        resolution=record.resolution,
+        orientation=session.orientation,
+        fit=session.fit,
         frame_rate=session.frame_rate,
         prompt=change.prompt or session.prompt,
         noise_scale=session.noise_scale if change.noise_scale is None else change.noise_scale,

@@ -127,5 +127,5 @@ def _rows(caches: Caches, pool: PoolResource) -> list[ProfileRow]:
 def _rank(session: ResolvedSession, one: Placement) -> tuple[float, bool, bool, int, float, str]:
     """The order of `place` itself, for placements of one pool each."""
     row = one.row
-    exact = row.resolution == session.resolution and row.steps == session.steps
+    exact = row.resolution.is_alike(session.resolution) and row.steps == session.steps
     return one.gpus, not exact, row.doubtful, row.gpus, -row.fps_per_session, one.choices[0].pool

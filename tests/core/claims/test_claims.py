@@ -11,7 +11,7 @@ from genlock_core.claims.claims import Claim, Claims, Move, MoveCause, MoveHeld,
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import ManualClock
 from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
-from genlock_core.spec.session import Phase
+from genlock_core.spec.session import Orientation, Phase, PictureFit
 from tests.core.claims.samples import IDLE_TIMEOUT_MS, TTL_S, offer, record
 
 DEMO = "default/demo"
@@ -495,3 +495,42 @@ async def test_without_injected_time_redis_own_time_counts(redis_url: str) -> No
         assert 0 <= view.heartbeat_age_ms < 60_000
     finally:
         await client.aclose()
+
+
+async def test_the_orientation_is_settled_once_for_each_publication_by_the_owner(claims: Claims) -> None:
+    await workers(claims, offer("w0"), offer("w1"))
+    await claims.create(record())
+    claim = await claims.claim(DEMO)
+
+    async def settle(run: int, orientation: Orientation, epoch: int = claim.epoch) -> tuple[Orientation | None, int]:
+        return await claims.settle_orientation(DEMO, epoch=epoch, run=run, orientation=orientation)
+
+    assert await settle(5, Orientation.PORTRAIT, epoch=claim.epoch - 1) == (None, 0), "an owner of before"
+    assert await settle(5, Orientation.PORTRAIT) == (Orientation.PORTRAIT, 5)
+    assert await settle(5, Orientation.LANDSCAPE) == (Orientation.PORTRAIT, 5), "the first one counts"
+    assert await settle(4, Orientation.LANDSCAPE) == (Orientation.PORTRAIT, 5), "a publication of before"
+    assert await settle(6, Orientation.LANDSCAPE) == (Orientation.LANDSCAPE, 6)
+
+    move = await claims.move(DEMO, expected_epoch=claim.epoch, suspect=None, cause=MoveCause.REQUESTED)
+    assert await settle(7, Orientation.PORTRAIT) == (Orientation.LANDSCAPE, 6), "it has moved"
+    assert await settle(7, Orientation.PORTRAIT, epoch=move.claim.epoch) == (Orientation.PORTRAIT, 7)
+    kept = await claims.record(DEMO)
+    assert kept is not None
+    assert (kept.orientation, kept.orientation_run) == (Orientation.PORTRAIT, 7)
+    await claims.create(record())
+    assert await claims.record(DEMO) == kept, "a manifest that is applied again changes nothing of it"
+
+
+async def test_a_session_that_nobody_knows_has_no_orientation(claims: Claims) -> None:
+    settled = await claims.settle_orientation(DEMO, epoch=1, run=1, orientation=Orientation.PORTRAIT)
+    assert settled == (None, 0)
+
+
+async def test_a_manifest_that_is_applied_again_may_change_the_shape(claims: Claims) -> None:
+    await claims.create(record())
+    shape = {"orientation": Orientation.AUTO, "fit": PictureFit.FIT}
+    session = record().session.model_copy(update=shape)
+    await claims.create(replace(record(), session=session))
+    kept = await claims.record(DEMO)
+    assert kept is not None
+    assert kept.session == session

@@ -17,7 +17,15 @@ from genlock_core.sizing.placement import (
     sessions_in_time,
 )
 from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles
-from genlock_core.spec.session import QualityMode, Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_core.spec.session import (
+    Orientation,
+    QualityMode,
+    Resolution,
+    ResolvedSession,
+    SessionKey,
+    StreamSessionSpec,
+    resolve,
+)
 
 SEED = load_profiles()
 SMALL, SQUARE, WIDE = (Resolution(width=w, height=h) for w, h in ((256, 256), (512, 512), (832, 480)))
@@ -273,3 +281,11 @@ def _has_a_say(extra: ProfileRow, wanted: ResolvedSession, measured: Sequence[Pr
     own = (extra.gpu_product, extra.gpus, wanted.resolution, wanted.steps)
     of_its_own = (extra.resolution, extra.steps) == (wanted.resolution, wanted.steps)
     return of_its_own or all((row.gpu_product, row.gpus, row.resolution, row.steps) != own for row in measured)
+
+
+def test_an_upright_session_costs_what_it_costs_lying_and_is_as_exactly_measured() -> None:
+    upright = session(resolution=WIDE.turned(Orientation.PORTRAIT))
+    rows = [row(40.0), row(20.0, resolution=Resolution(width=1024, height=512))]
+    lying, standing = (placed(one, rows, [pool()]) for one in (session(), upright))
+    assert standing == lying
+    assert standing.row.resolution == WIDE

@@ -4,7 +4,10 @@ from pydantic import ValidationError
 from genlock_core.spec.session import (
     MODE_DEFAULTS,
     Approximation,
+    Orientation,
+    PictureFit,
     QualityMode,
+    Resolution,
     ResolvedSession,
     SessionKey,
     SourceSpec,
@@ -73,3 +76,28 @@ def test_a_key_is_read_with_and_without_its_namespace(text: str, key: str) -> No
 def test_a_key_that_is_no_dns_label_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         SessionKey.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "made"),
+    [(None, "832x480"), ("auto", "832x480"), ("landscape", "832x480"), ("portrait", "480x832")],
+)
+def test_an_orientation_turns_the_resolution(orientation: str | None, made: str) -> None:
+    resolved = resolve(KEY, StreamSessionSpec.model_validate({"orientation": orientation}))
+    assert str(resolved.resolution) == made
+
+
+def test_a_resolution_is_turned_back_and_a_square_never() -> None:
+    upright = Resolution(width=480, height=832)
+    assert upright.turned(Orientation.LANDSCAPE) == Resolution(width=832, height=480)
+    assert upright.turned(Orientation.PORTRAIT) == upright
+    assert upright.is_alike(upright.turned(Orientation.LANDSCAPE))
+    assert not upright.is_alike(Resolution(width=512, height=832))
+    square = Resolution(width=512, height=512)
+    assert square.orientation is None
+    assert square.turned(Orientation.PORTRAIT) == square
+
+
+def test_manifests_of_before_have_the_picture_that_they_had() -> None:
+    resolved = resolve(KEY, StreamSessionSpec(resolution=Resolution(width=480, height=832)))
+    assert (str(resolved.resolution), resolved.orientation, resolved.fit) == ("480x832", None, PictureFit.CROP)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from genlock_core.clock import ManualClock
 from genlock_core.media import SourcePosition
+from genlock_core.spec.session import PictureFit
 from genlock_worker.intake.chunks import SourceFrame
 from genlock_worker.intake.file import FileSource, find_media
 from genlock_worker.intake.pattern import TestPatternSource, draw
@@ -132,6 +133,7 @@ async def file_frames(
         loop=loop,
         width=192,
         height=128,
+        fit=PictureFit.CROP,
         metronome=metronome,
         executor=executor,
         after=None if after_us is None else SourcePosition(0, after_us),

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.spec.session import PictureFit, Resolution
 from genlock_worker.intake import decode, publisher
 from genlock_worker.intake.pattern import draw
 from genlock_worker.intake.publisher import TROUBLE_AFTER_S, PublisherSource, SourceUnit
@@ -29,8 +30,9 @@ class Rig:
         self.registry = CollectorRegistry()
         self.source = PublisherSource(
             session="default/demo",
-            width=128,
-            height=96,
+            resolution=Resolution(width=128, height=96),
+            fit=PictureFit.CROP,
+            settle=None,
             clock=self.clock,
             executor=executor,
             metrics=WorkerMetrics(self.registry),

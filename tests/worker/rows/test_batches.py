@@ -91,7 +91,7 @@ class Session:
         self.engine = Slow("m", StepTiming.instant(), clock, clock.advance, depth=depth)
         self.outputs: dict[int, Frames] = {}
         self.resets: list[tuple[str, bool]] = []
-        self.fresh_starts: list[str] = []
+        self.fresh_starts: list[str | None] = []
         self.ends: list[str] = []
         self.checkpoint: Checkpoint | None = checkpoint
         self.opened: list[str | None] = []
@@ -153,7 +153,7 @@ class Session:
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append((reason, restored))
 
-    def began_anew(self, request: str) -> None:
+    def began_anew(self, request: str | None) -> None:
         self.fresh_starts.append(request)
 
     def gave_up(self, reason: str) -> None:

@@ -40,7 +40,7 @@ class Told:
     ends: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     memories: list[int | None] = field(default_factory=list)
-    fresh_starts: list[str] = field(default_factory=list)
+    fresh_starts: list[str | None] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunks.append(chunk)
@@ -55,7 +55,7 @@ class Told:
         self.resets.append(reason)
         self.restored.append(restored)
 
-    def began_anew(self, request: str) -> None:
+    def began_anew(self, request: str | None) -> None:
         self.fresh_starts.append(request)
 
     def gave_up(self, reason: str) -> None:

@@ -70,7 +70,7 @@ class Told:
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append(reason)
 
-    def began_anew(self, request: str) -> None:
+    def began_anew(self, request: str | None) -> None:
         raise AssertionError(request)
 
     def gave_up(self, reason: str) -> None:

@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from genlock_core.media import AccessUnit, Codec, Trouble
+from genlock_core.spec.session import PictureFit
 from genlock_worker.intake.chunks import Picture
 
 logger = logging.getLogger(__name__)
@@ -151,10 +152,34 @@ def centre_crop(width: int, height: int, *, target_width: int, target_height: in
     return Crop(0, (height - kept) // 2, width, kept)
 
 
-def fit_picture(picture: NDArray[np.uint8], *, width: int, height: int) -> Picture:
-    """An RGB picture (height, width, 3) of any size, cropped and resized to `width` x `height`."""
+def letterbox(width: int, height: int, *, target_width: int, target_height: int) -> Crop:
+    """Where a whole `width` x `height` picture lies between bars in one of the target's size; at least 1 x 1 pixel."""
+    if width * target_height >= height * target_width:
+        shown = max(1, round(height * target_width / width))
+        return Crop(0, (target_height - shown) // 2, target_width, shown)
+    shown = max(1, round(width * target_height / height))
+    return Crop((target_width - shown) // 2, 0, shown, target_height)
+
+
+def fit_picture(picture: NDArray[np.uint8], *, width: int, height: int, fit: PictureFit = PictureFit.CROP) -> Picture:
+    """An RGB picture (height, width, 3) of any size as one of `width` x `height`; bars are black."""
+    if fit is PictureFit.FILL:
+        return _resized(picture, width=width, height=height)
+
+    if fit is PictureFit.FIT:
+        place = letterbox(picture.shape[1], picture.shape[0], target_width=width, target_height=height)
+        shown = _resized(picture, width=place.width, height=place.height)
+        if shown.shape[:2] == (height, width):
+            return shown
+        framed = np.zeros((height, width, 3), np.uint8)
+        framed[place.y : place.y + place.height, place.x : place.x + place.width] = shown
+        return framed
+
     crop = centre_crop(picture.shape[1], picture.shape[0], target_width=width, target_height=height)
-    kept = picture[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
+    return _resized(picture[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width], width=width, height=height)
+
+
+def _resized(kept: NDArray[np.uint8], *, width: int, height: int) -> Picture:
     if kept.shape[:2] == (height, width):
         return np.ascontiguousarray(kept)
 
@@ -164,7 +189,7 @@ def fit_picture(picture: NDArray[np.uint8], *, width: int, height: int) -> Pictu
     return np.asarray(resized, dtype=np.uint8)
 
 
-def fit_frame(frame: VideoFrame, *, width: int, height: int) -> Picture:
+def fit_frame(frame: VideoFrame, *, width: int, height: int, fit: PictureFit = PictureFit.CROP) -> Picture:
     """A decoded frame of any size and pixel format as an RGB picture of `width` x `height`."""
     picture = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-    return fit_picture(picture, width=width, height=height)
+    return fit_picture(picture, width=width, height=height, fit=fit)

@@ -13,6 +13,7 @@ import av
 from av.error import FFmpegError
 
 from genlock_core.media import SourcePosition
+from genlock_core.spec.session import PictureFit
 from genlock_worker.intake.chunks import Picture, SourceFrame
 from genlock_worker.intake.decode import fit_frame
 from genlock_worker.intake.source import OWN_RUN, Metronome, SourceFailed
@@ -51,6 +52,7 @@ class FileSource:
         loop: bool,
         width: int,
         height: int,
+        fit: PictureFit,
         metronome: Metronome,
         executor: Executor,
         after: SourcePosition | None = None,
@@ -59,6 +61,7 @@ class FileSource:
         self._loop = loop
         self._width = width
         self._height = height
+        self._fit = fit
         self._metronome = metronome
         self._executor = executor
         self._after_us = -1 if after is None else after.capture_us
@@ -106,6 +109,6 @@ class FileSource:
                 media_us = start_us + max(0, round(frame.time * 1_000_000))
                 if media_us > self._after_us:
                     shown += 1
-                    yield _Timed(media_us, fit_frame(frame, width=self._width, height=self._height))
+                    yield _Timed(media_us, fit_frame(frame, width=self._width, height=self._height, fit=self._fit))
         if not shown and start_us > self._after_us:
             raise SourceFailed(f"{self._path.name} has no pictures")

@@ -10,12 +10,12 @@ from typing import Protocol
 from genlock_core.clock import Clock
 from genlock_core.media import Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
-from genlock_core.spec.session import ResolvedSession, SourceType
+from genlock_core.spec.session import Orientation, Resolution, ResolvedSession, SourceType
 from genlock_worker.intake.chunks import NO_STAGES, ChunkFormer, InputChunk, SourceFrame
 from genlock_worker.intake.file import FileSource, find_media
 from genlock_worker.intake.pattern import TestPatternSource
 from genlock_worker.intake.prompt_only import PromptOnlySource
-from genlock_worker.intake.publisher import PublisherSource
+from genlock_worker.intake.publisher import PublisherSource, Settle
 from genlock_worker.intake.source import Metronome, Source
 
 RESTING_SOURCES = (SourceType.WEBRTC, SourceType.FILE)
@@ -58,6 +58,7 @@ class Intake:
         metrics: WorkerMetrics,
         media_root: Path | None,
         ask_key_frame: Callable[[Codec], None],
+        settle: Settle,
         offer: Callable[[InputChunk], int],
         on_rest: Callable[[SourcePosition], None],
         meter: IntakeMeter,
@@ -70,6 +71,7 @@ class Intake:
         self._executor = executor
         self._media_root = media_root
         self._metrics = metrics
+        self._settle = settle
         self._offer = offer
         self._on_rest = on_rest
         self._meter = meter
@@ -85,8 +87,9 @@ class Intake:
         if spec.source.type is SourceType.WEBRTC:
             self.publisher = PublisherSource(
                 session=str(spec.key),
-                width=spec.resolution.width,
-                height=spec.resolution.height,
+                resolution=spec.resolution,
+                fit=spec.fit,
+                settle=self._settle_run if spec.orientation is Orientation.AUTO else None,
                 clock=clock,
                 executor=executor,
                 metrics=metrics,
@@ -117,6 +120,12 @@ class Intake:
         elif kept is not None:
             now_s = self._clock.monotonic()
             self._use(replace(kept, received_s=now_s, decoded_s=now_s, stages=NO_STAGES, repeated=True))
+
+    async def _settle_run(self, run: int, width: int, height: int) -> Resolution:
+        # What is left of the publication before may have another shape.
+        self._former.pause()
+        self._kept = None
+        return await self._settle(run, width, height)
 
     def skip_until(self, after: SourcePosition | None) -> None:
         """Use nothing up to there: it was fed already, or viewers have seen it."""
@@ -219,6 +228,7 @@ class Intake:
             loop=spec.source.loop,
             width=width,
             height=height,
+            fit=spec.fit,
             metronome=self._metronome,
             executor=self._executor,
             after=self._after,

@@ -7,17 +7,20 @@ need not be the order of their units.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
+
+from av.video.frame import VideoFrame
 
 from genlock_core.clock import Clock
 from genlock_core.link.events import MediaReceived
 from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.stages import StageTimes
-from genlock_worker.intake.chunks import Picture, SourceFrame
+from genlock_core.spec.session import PictureFit, Resolution, orientation_of
+from genlock_worker.intake.chunks import SourceFrame
 from genlock_worker.intake.decode import Decoder, fit_frame
 
 MAX_UNITS = 1_024
@@ -54,15 +57,31 @@ class SourceUnit:
         return SourcePosition(self.run, self.unit.capture_us)
 
 
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A picture as it was sent, and the unit that it came with."""
+
+    unit: SourceUnit
+    decoded: VideoFrame
+
+
+Settle = Callable[[int, int, int], Awaitable[Resolution]]
+"""Is told of a publication (run) and the width and height of its first picture; says what to make of it."""
+
+
 class PublisherSource:
-    """One session's publisher. `after`: nothing up to there is used again; it may be raised while running."""
+    """One session's publisher. `after`: nothing up to there is used again; it may be raised while running.
+
+    `settle` is asked once for each publication, before its first picture is used; None: `resolution` is what is made.
+    """
 
     def __init__(
         self,
         *,
         session: str,
-        width: int,
-        height: int,
+        resolution: Resolution,
+        fit: PictureFit,
+        settle: Settle | None,
         clock: Clock,
         executor: Executor,
         metrics: WorkerMetrics,
@@ -71,8 +90,11 @@ class PublisherSource:
     ) -> None:
         self.after = after
         self._session = session
-        self._width = width
-        self._height = height
+        self._resolution = resolution
+        self._fit = fit
+        self._settle = settle
+        self._settled_run = -1
+        """The publication that the orientation is settled of."""
         self._clock = clock
         self._executor = executor
         self._metrics = metrics
@@ -128,7 +150,6 @@ class PublisherSource:
         self._arrived.set()
 
     async def frames(self) -> AsyncIterator[SourceFrame]:
-        loop = asyncio.get_running_loop()
         while True:
             if not self._units:
                 self._arrived.clear()
@@ -144,7 +165,7 @@ class PublisherSource:
 
             was_waiting = decoder.needs_key_frame
             self._decoding = True
-            frames = await loop.run_in_executor(self._executor, self._decode, decoder, unit)
+            frames = await self._frames_of(unit, decoder)
             self._decoding = False
             if decoder.needs_key_frame:
                 reason = "before-key-frame" if was_waiting else "undecodable"
@@ -153,6 +174,19 @@ class PublisherSource:
 
             for frame in frames:
                 yield frame
+
+    async def _frames_of(self, unit: SourceUnit, decoder: Decoder) -> list[SourceFrame]:
+        loop = asyncio.get_running_loop()
+        if self._settle is None or unit.run <= self._settled_run:
+            return await loop.run_in_executor(self._executor, lambda: self._fitted(self._decode(decoder, unit)))
+
+        decoded = await loop.run_in_executor(self._executor, self._decode, decoder, unit)
+        if not decoded:
+            return []
+        first = decoded[0].decoded
+        self._resolution = await self._settle(unit.run, first.width, first.height)
+        self._settled_run = unit.run
+        return await loop.run_in_executor(self._executor, self._fitted, decoded)
 
     def _decoder_for(self, unit: SourceUnit) -> Decoder | None:
         """The decoder of the unit's publication, told of gaps; None for a unit of an older publication."""
@@ -168,27 +202,37 @@ class PublisherSource:
         self._last = (unit.lane, unit.sequence)
         return self._decoder
 
-    def _decode(self, decoder: Decoder, unit: SourceUnit) -> list[SourceFrame]:
+    def _decode(self, decoder: Decoder, unit: SourceUnit) -> "list[_Decoded]":
         started_s = self._clock.monotonic()
         self._held[unit.unit.capture_us] = unit
         while len(self._held) > MAX_HELD_UNITS:
             del self._held[next(iter(self._held))]
-        decoded = decoder.decode(unit.unit)
+        frames = decoder.decode(unit.unit)
         self._metrics.decoder_seconds.observe(self._clock.monotonic() - started_s)
 
-        if decoded:
+        if frames:
             self._undecoded_since_s = None
         elif self._undecoded_since_s is None:
             self._undecoded_since_s = started_s
 
-        frames: list[SourceFrame] = []
-        for frame in decoded:
+        decoded: list[_Decoded] = []
+        for frame in frames:
             own = None if frame.pts is None else self._held.pop(frame.pts, None)
-            if own is None or not self._is_next(own.position):
-                continue
-            picture: Picture = fit_frame(frame, width=self._width, height=self._height)
-            frames.append(SourceFrame(own.position, picture, own.received_s, self._clock.monotonic(), own.stages))
-        return frames
+            if own is not None and self._is_next(own.position):
+                decoded.append(_Decoded(own, frame))
+        return decoded
+
+    def _fitted(self, decoded: "Sequence[_Decoded]") -> list[SourceFrame]:
+        return [self._frame(one.unit, one.decoded) for one in decoded]
+
+    def _frame(self, unit: SourceUnit, decoded: VideoFrame) -> SourceFrame:
+        made = self._resolution
+        turned = orientation_of(decoded.width, decoded.height)
+        # A camera that is turned after its first picture would lose most of it to a crop.
+        is_turned = self._settle is not None and None not in (turned, made.orientation) and turned != made.orientation
+        fit = PictureFit.FIT if is_turned else self._fit
+        picture = fit_frame(decoded, width=made.width, height=made.height, fit=fit)
+        return SourceFrame(unit.position, picture, unit.received_s, self._clock.monotonic(), unit.stages)
 
     def _is_next(self, position: SourcePosition) -> bool:
         """Whether nothing at or after that place was used or seen.

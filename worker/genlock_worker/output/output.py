@@ -50,6 +50,7 @@ class SentFrame:
 @dataclass(slots=True)
 class _Encoding:
     encoder: Encoder
+    settings: EncoderSettings
     idr: IdrRequests
 
 
@@ -252,9 +253,12 @@ class Output:
         """On a media thread. None where the codec failed: its encoder is opened anew for the next frame."""
         encoding = self._encodings.get(codec)
         try:
-            if encoding is None:
-                encoder = open_encoder(codec, self._settings, h264=self._h264)
-                encoding = _Encoding(encoder, IdrRequests())
+            height, width = frame.picture.shape[:2]
+            settings = replace(self._settings, width=width, height=height)
+            # The session was turned: another encoder, whose first unit is an IDR, goes on in the same stream.
+            if encoding is None or encoding.settings != settings:
+                encoder = open_encoder(codec, settings, h264=self._h264)
+                encoding = _Encoding(encoder, settings, IdrRequests() if encoding is None else encoding.idr)
                 self._encodings[codec] = encoding
             started_s = self._clock.monotonic()
             idr = encoding.idr.take(now_s)

@@ -91,6 +91,15 @@ class EngineClient:
 
         return await self._ask(work)
 
+    async def turn(self, session: str, *, width: int, height: int) -> None:
+        """Begin anew with pictures of this size; what was handed in of another size is dropped."""
+
+        def work(answer: Callable[[None], None]) -> None:
+            self._loop.turn(session, width=width, height=height)
+            answer(None)
+
+        await self._ask(work)
+
     async def is_idle(self, session: str) -> bool:
         """Nothing of the session is in flight or ready, and every chunk that it generated was told."""
 

@@ -210,6 +210,19 @@ class EngineLoop:
         self.tell(partial(session.listener.began_anew, request))
         self._begin_generation(session, None, began=lambda _: self._tell_memory(session))
 
+    def turn(self, name: str, *, width: int, height: int) -> None:
+        """Begin anew with pictures of this size: an engine's memory of a session has one shape."""
+        session = self._sessions.get(name)
+        if session is None:
+            return
+        with self._lock:
+            session.turn(width, height)
+        try:
+            self._begin_generation(session, None, began=lambda _: self._tell_memory(session))
+        except (EngineFailure, ValueError) as failure:
+            self._reset(session, f"it cannot be turned to {width}x{height}: {failure}")
+        self.tell(partial(session.listener.began_anew, None))
+
     def _leave(self, session: OpenSession) -> None:
         with self._lock:
             self._sessions.pop(session.plan.session, None)

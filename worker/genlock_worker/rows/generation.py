@@ -110,6 +110,12 @@ class OpenSession:
             self.rows.request_steps(change.steps, now_s)
         self.requested = merged(self.requested, replace(change, steps=None, reset=None))
 
+    def turn(self, width: int, height: int) -> None:
+        """Its pictures have this size from the next generation on."""
+        self.plan = replace(self.plan, settings=replace(self.plan.settings, width=width, height=height))
+        self.rows.plan = self.plan
+        self.rows.waiting = None
+
     def begin_generation(
         self, checkpoint: Checkpoint | None, now_s: float, began: Callable[[str | None], None]
     ) -> None:

@@ -35,8 +35,8 @@ class EngineListener(Protocol):
         """The engine lost the session's state; it went back to its last checkpoint (`restored`), or to the start."""
         ...
 
-    def began_anew(self, request: str) -> None:
-        """The session was reset at a user's request, of this id: what follows owes nothing to the frames before."""
+    def began_anew(self, request: str | None) -> None:
+        """What follows owes nothing to the frames before: a user wants it, by this request, or its pictures turned."""
         ...
 
     def gave_up(self, reason: str) -> None:

@@ -77,9 +77,11 @@ class EngineOutput:
         if not restored and self._writer is not None:
             self._writer.start_over()
 
-    def began_anew(self, request: str) -> None:
-        logger.info("%s: begun anew at a user's request", self._spec.key)
-        self._control.reset_done(request)
+    def began_anew(self, request: str | None) -> None:
+        why = "as its pictures turned" if request is None else "at a user's request"
+        logger.info("%s: begun anew %s", self._spec.key, why)
+        if request is not None:
+            self._control.reset_done(request)
         if self._writer is not None:
             self._writer.start_over()
 

@@ -31,6 +31,7 @@ from genlock_worker.session.engine_output import EngineOutput
 from genlock_worker.session.figures import SessionFigures
 from genlock_worker.session.opening import Services, engine_name, output_for, plan_for, read_state, snapshot_writer
 from genlock_worker.session.reports import Reports
+from genlock_worker.session.turning import Turning
 from genlock_worker.snapshots.writer import Restored, SnapshotWriter
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class LiveSession:
     """
 
     def __init__(self, record: SessionRecord, *, epoch: int, services: Services, on_end: OnEnd) -> None:
-        spec = record.session
+        spec = record.made
         requested = RequestedSettings.of(spec, record.control)
         self.record = record
         self.name = record.name
@@ -85,6 +86,9 @@ class LiveSession:
         self._spec = spec
         self._services = services
         self._engine_name = engine_name(self.name, epoch)
+        self._turning = Turning(
+            record, epoch=epoch, claims=services.claims, engine=services.engine, name=self._engine_name
+        )
         self._on_end = on_end
         self._ended = False
         self._writer: SnapshotWriter | None = None
@@ -103,6 +107,7 @@ class LiveSession:
             metrics=services.metrics,
             media_root=services.media_root,
             ask_key_frame=self._ask_publisher,
+            settle=self._turning.settle,
             offer=partial(services.engine.offer, self._engine_name),
             on_rest=self.output.rest,
             meter=self.figures,
@@ -271,7 +276,7 @@ class LiveSession:
     def record_again(self) -> SessionRecord:
         """The record as it must be written back after Redis lost it; the phase is written with the next report."""
         self._reports.write_again()
-        return replace(self.record, control=self.control.requested.as_control())
+        return replace(self._turning.record, control=self.control.requested.as_control())
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

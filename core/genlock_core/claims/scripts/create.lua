@@ -3,7 +3,7 @@ local session, fields = ARGV[2], cjson.decode(ARGV[3])
 local r = read(session)
 if r then
   redis.call('HSET', record_key(session), 'spec', fields.spec, 'pools', fields.pools, 'key_ids', fields.key_ids,
-    'origins', fields.origins,
+    'origins', fields.origins, 'shape', fields.shape,
     'idle_timeout_ms', fields.idle_timeout_ms, 'ttl_ms', fields.ttl_ms)
   if is_finished(r.phase) then
     redis.call('ZADD', FINISHED, text(r.finished_ms + tonumber(fields.ttl_ms)), session)

@@ -5,12 +5,13 @@ condition holds, how often the session moved, and what the last figures were.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
-from genlock_core.spec.session import Phase
+from genlock_core.spec.session import Phase, Resolution, ResolvedSession
 from genlock_core.spec.status import ConditionType, Endpoints, Figures, SessionStatus
 from genlock_core.stream_state.control import ControlChange
 from genlock_operator.plan.conditions import ConditionVerdict, conditions, find, no, shortened, timestamp, yes
@@ -88,7 +89,7 @@ def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> Sessi
         gpus=gpus,
         gpu_share=share,
         steps=_steps(facts),
-        resolution=str(seen.session.resolution) if seen.session is not None else before.resolution,
+        resolution=str(_made(seen.session, record)) if seen.session is not None else before.resolution,
         viewers=seen.figures.viewers if seen.figures is not None else 0,
         moves=before.moves + int(moved),
         unprofiled=_unprofiled(facts),
@@ -96,6 +97,11 @@ def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> Sessi
         figures=_figures(facts, now_ms),
         conditions=judged,
     )
+
+
+def _made(session: ResolvedSession, record: SessionRecord | None) -> Resolution:
+    """What is made of a session whose record may be of an earlier version of its spec."""
+    return session.resolution if record is None else replace(record, session=session).resolution
 
 
 def final_status(facts: SessionFacts, record: SessionRecord, now_ms: int) -> SessionStatus:

@@ -52,7 +52,7 @@ class Told:
     ends: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     memories: list[int | None] = field(default_factory=list)
-    fresh_starts: list[str] = field(default_factory=list)
+    fresh_starts: list[str | None] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunks.append(chunk)
@@ -66,7 +66,7 @@ class Told:
     def was_reset(self, reason: str, *, restored: bool) -> None:
         self.resets.append((reason, restored))
 
-    def began_anew(self, request: str) -> None:
+    def began_anew(self, request: str | None) -> None:
         self.fresh_starts.append(request)
 
     def gave_up(self, reason: str) -> None:
@@ -137,9 +137,11 @@ class InWorker:
         whole = SessionPlan(session, "tiny", plan or settings(), deadline_s=60.0, min_steps=None)
         return await self.client.open(whole, self.told[session], checkpoint=checkpoint)
 
-    def offer(self, session: str, index: int, *, width: int = WIDTH, text_only: bool = False) -> None:
+    def offer(
+        self, session: str, index: int, *, width: int = WIDTH, height: int = HEIGHT, text_only: bool = False
+    ) -> None:
         now_s = SystemClock().monotonic()
-        pictures = [None] * chunk_frames(index) if text_only else chunk(index, width=width).frames
+        pictures = [None] * chunk_frames(index) if text_only else chunk(index, width=width, height=height).frames
         assert pictures is not None
         frames = [SourceFrame(SourcePosition(1, 10 * index + i), picture, now_s) for i, picture in enumerate(pictures)]
         self.client.offer(session, InputChunk(tuple(frames), now_s))
@@ -316,6 +318,28 @@ async def test_the_clean_row_of_a_session_without_a_camera_is_not_reported_as_a_
         await here.generate("a", range(2), text_only=True)
         assert (here.told["a"].chunks[-1].chunk.steps, here.told["a"].chunks[-1].chunk.rows) == (2, 3)
         assert set(here.told["a"].steps) == {2}
+
+
+async def test_a_session_that_is_turned_shows_what_one_shows_that_begins_in_the_turned_shape() -> None:
+    turned = settings(width=HEIGHT, height=2 * WIDTH)
+    async with in_worker(diffusion_engine(vae=BlockVae())) as here:
+        await here.open("old", settings(width=2 * WIDTH, height=HEIGHT))
+        await here.open("new", turned)
+        for index in range(3):
+            here.offer("old", index, width=2 * WIDTH)
+            await here.generated("old", index + 1)
+        await here.client.turn("old", width=HEIGHT, height=2 * WIDTH)
+        for index in range(3):
+            for session in ("old", "new"):
+                here.offer(session, index, width=HEIGHT, height=2 * WIDTH)
+                await here.generated(session, index + 1 + 3 * (session == "old"))
+        old, new = here.told["old"], here.told["new"]
+        assert old.fresh_starts == [None]
+        assert not old.resets
+        assert {frames.shape[1:] for frames in old.frames[:3]} == {(HEIGHT, 2 * WIDTH, 3)}
+        assert {frames.shape[1:] for frames in old.frames[3:]} == {(2 * WIDTH, HEIGHT, 3)}
+        for ours, theirs in zip(old.frames[3:], new.frames, strict=True):
+            assert np.array_equal(ours, theirs)
 
 
 async def test_sides_that_the_model_cannot_have_are_refused_and_pictures_of_other_sides_reset_their_session() -> None:
