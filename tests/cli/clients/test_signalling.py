@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -6,6 +7,7 @@ from aioice import ice
 
 from genlock_cli.api import GatewayProblem
 from genlock_cli.clients.whep import WhepViewer
+from genlock_cli.clients.whip import WhipPublisher
 from tests.cli.whep_gateway import WhepGateway, whep_gateway
 
 
@@ -71,3 +73,14 @@ async def test_a_close_whose_caller_is_cancelled_goes_on(gateway: WhepGateway, s
     await gateway.peers["0"].close()
     assert not sockets
     assert gateway.deleted == ["0"]
+
+
+async def test_a_publisher_hears_why_no_picture_is_made_and_when_that_is_over() -> None:
+    publisher = WhipPublisher("http://127.0.0.1:1/whip/default/demo")
+    told = []
+    for said in ({"trouble": "no-key-frame"}, {"trouble": None}, {}):
+        publisher._hear(json.dumps({"type": "state", **said}))
+        told.append(publisher.trouble)
+    publisher._hear(json.dumps({"type": "stats", "trouble": "undecodable"}))
+    assert [*told, publisher.trouble] == ["no-key-frame", "", "", ""]
+    await publisher.close()
