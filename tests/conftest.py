@@ -10,7 +10,14 @@ import pytest
 hypothesis.settings.register_profile("genlock", deadline=None)
 hypothesis.settings.load_profile("genlock")
 
-pytest_plugins = ["tests.browsers", "tests.fake_kubelet", "tests.kube_fixtures", "tests.leaks", "tests.redis_servers"]
+pytest_plugins = [
+    "tests.browsers",
+    "tests.fake_kubelet",
+    "tests.kube_fixtures",
+    "tests.leaks",
+    "tests.redis_servers",
+    "tests.turn_servers",
+]
 
 
 def pytest_collection_finish() -> None:

@@ -19,34 +19,11 @@ from genlock_core.process.address import Address
 from genlock_core.process.logs import LogSettings
 from genlock_core.process.options import Clash, Computed, Program, option, read, section
 from genlock_core.process.values import Kind
+from genlock_gateway.ice_servers import ICE_SERVER_SHAPE, IceServer, TurnSecret
 
 PROGRAM: Final = Program("genlock-gateway", "GENLOCK_GATEWAY_", "The gateway of Genlock: WHIP, WHEP, control, pages.")
 
 _NAME = r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?"
-_ICE_SCHEME = re.compile(r"(stun|stuns|turn|turns):[^\s,<>\"]{1,255}")
-_ICE_SHAPE = "stun:HOST:PORT or turn:HOST:PORT?transport=udp,username=U,credential=C"
-
-
-@dataclass(frozen=True, slots=True)
-class IceServer:
-    """A STUN or TURN server that clients are told of."""
-
-    url: str
-    username: str | None = None
-    credential: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "IceServer":
-        """`stun:host:3478` or `turn:host:3478?transport=udp,username=u,credential=c`. Raises ValueError."""
-        url, *rest = text.strip().split(",")
-        fields = dict(part.split("=", 1) for part in rest if "=" in part)
-        if not _ICE_SCHEME.fullmatch(url) or set(fields) - {"username", "credential"} or len(fields) != len(rest):
-            raise ValueError(f"must be {_ICE_SHAPE}")
-        if url.startswith("turn") and set(fields) != {"username", "credential"}:
-            raise ValueError(f"must have username=... and credential=... behind {url}")
-        if any(not value.isprintable() or '"' in value or "\\" in value for value in fields.values()):
-            raise ValueError(f"must have a printable username and credential for {url}, no quotes and backslashes")
-        return cls(url, fields.get("username"), fields.get("credential"))
 
 
 class SessionsFrom(StrEnum):
@@ -63,7 +40,13 @@ def _ip_address(text: str) -> str:
         raise ValueError("must be an IP address, such as 192.0.2.1 or 2001:db8::1") from None
 
 
-_ICE_SERVER = Kind(_ICE_SHAPE, IceServer.parse, {"type": "string", "pattern": r"^(stun|stuns|turn|turns):[^\s]+$"})
+_ICE_SERVER = Kind(
+    ICE_SERVER_SHAPE, IceServer.parse, {"type": "string", "pattern": r"^(stun|stuns|turn|turns):[^\s]+$"}
+)
+
+
+def _turn_secret(path: str) -> TurnSecret:
+    return TurnSecret.parse(values.content().parse(path))
 
 
 def _default_name(_: Mapping[str, str]) -> str:
@@ -161,6 +144,15 @@ class GatewaySettings:
     ice_servers: tuple[IceServer, ...] = option(
         values.several(_ICE_SERVER), "", "STUN or TURN server that clients are told of", name="ice-server", secret=True
     )
+    turn_secret: TurnSecret | None = option(
+        values.optional(Kind("FILE", _turn_secret)),
+        "",
+        "file with the secret that TURN servers know too: each client gets credentials of its own, which end",
+        name="turn-secret-file",
+    )
+    turn_lifetime_s: float = option(
+        values.duration(60.0, 604_800.0), "24h", "how long such credentials are good; a longer session gets new ones"
+    )
     sessions: SessionsFrom = option(
         values.member_of(SessionsFrom),
         SessionsFrom.API.value,
@@ -190,6 +182,8 @@ class GatewaySettings:
             raise Clash(
                 ["udp", "advertise-ip"], "other addresses are told for one that is listened on, not for several"
             )
+        if self.turn_secret is None and (lacks := [one.url for one in self.ice_servers if one.needs_credentials]):
+            raise Clash(["ice-server", "turn-secret-file"], f"{lacks[0]} needs username and credential, or the secret")
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> GatewaySettings:

@@ -1,6 +1,7 @@
 """The chart: what it refuses, what it renders, and that every pod of it is one that a restricted namespace takes."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -50,6 +51,11 @@ MATRIX: dict[str, tuple[str, ...]] = {
         "gateway.ingress.tlsSecret=certificate",
         'gateway.jwt.publicKey={"configMap":"jwt","key":"key.pem"}',
         'gateway.iceServers=["stun:stun.example.org:3478"]',
+    ),
+    "TURN": (
+        'gateway.iceServers=["turns:turn.example.org:443?transport=tcp"]',
+        "gateway.turnSecret.name=turn",
+        "gateway.turnSecret.key=shared",
     ),
     "monitored": ("podMonitor.enabled=true", 'networkPolicies.scrapeNamespaces=["monitoring"]'),
     "bare": (
@@ -180,13 +186,19 @@ def test_the_lease_may_be_held_where_the_operator_wants_it(values: tuple[str, ..
 
 
 @every_case
-def test_the_gateway_understands_what_it_is_told(values: tuple[str, ...]) -> None:
+def test_the_gateway_understands_what_it_is_told(values: tuple[str, ...], tmp_path: Path) -> None:
     spec = one(render(*values), "Deployment", "genlock-gateway")["spec"]["template"]["spec"]
     variables = environment(spec) | {"GENLOCK_GATEWAY_NAME": "genlock-gateway-0"}
     variables["GENLOCK_GATEWAY_ADVERTISE_IP"] = (
         variables["GENLOCK_GATEWAY_ADVERTISE_IP"].replace("$(HOST_IP)", "192.0.2.2").replace("$(POD_IP)", "10.0.0.2")
     )
     variables.pop("GENLOCK_GATEWAY_JWT_PUBLIC_KEY", None)
+    if "GENLOCK_GATEWAY_TURN_SECRET_FILE" in variables:
+        assert variables["GENLOCK_GATEWAY_TURN_SECRET_FILE"] == "/turn/shared"
+        assert {"name": "turn", "secret": {"secretName": "turn"}} in spec["volumes"]
+        assert {"name": "turn", "mountPath": "/turn", "readOnly": True} in spec["containers"][0]["volumeMounts"]
+        (tmp_path / "shared").write_text("secret")
+        variables["GENLOCK_GATEWAY_TURN_SECRET_FILE"] = str(tmp_path / "shared")
     settings = gateway_settings([], variables)
     assert settings.udp[0].port == 30_478
     assert settings.advertise_ips == {

@@ -6,7 +6,8 @@ import pytest
 
 from genlock_core.process.address import Address
 from genlock_core.process.options import options_of
-from genlock_gateway.settings import PROGRAM, GatewaySettings, IceServer, parse_settings
+from genlock_gateway.ice_servers import IceServer
+from genlock_gateway.settings import PROGRAM, GatewaySettings, parse_settings
 from tests.option_mistakes import assert_is_one_line
 
 
@@ -58,6 +59,19 @@ def test_https_needs_an_address_a_certificate_and_its_key(capsys: pytest.Capture
             assert "go together" in capsys.readouterr().err
 
 
+def test_a_turn_server_has_credentials_or_a_secret_that_makes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings(["--ice-server", "turn:t:1"], {})
+    assert "turn:t:1 needs username and credential, or the secret" in capsys.readouterr().err
+    (tmp_path / "secret").write_text("hunter2\n")
+    settings = parse_settings(["--ice-server", "turn:t:1", "--turn-secret-file", str(tmp_path / "secret")], {})
+    assert settings.turn_secret is not None
+    assert settings.turn_secret.value == b"hunter2"
+    assert "hunter2" not in repr(settings)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -65,7 +79,10 @@ def test_https_needs_an_address_a_certificate_and_its_key(capsys: pytest.Capture
         ("udp", "127.0.0.1:99999", "must be an address"),
         ("advertise-ip", "localhost", "must be an IP address"),
         ("ice-server", "http://x", "must be stun:HOST:PORT"),
-        ("ice-server", "turn:x:1", "must have username"),
+        ("ice-server", "turn:x:1,username=u", "must have username"),
+        ("turn-secret-file", "/nowhere/at/all", "No such file"),
+        ("turn-secret-file", "/dev/null", "this one is empty"),
+        ("turn-lifetime", "1s", "1m"),
         ("ice-server", 'turn:x:1,username=a"b,credential=c', "must have a printable username"),
         ("name", "Not-A-Name", "must be small letters"),
         ("max-peers", "many", "must be a whole number from 1"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -13,11 +13,13 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceServer,
     RTCPeerConnection,
     RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from aiortc.rtcdtlstransport import SRTP_AES128_CM_SHA1_80
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtp import RtpPacket
@@ -50,10 +52,15 @@ def preferences(codec: Codec, *, rtx: bool = True) -> list[Any]:
 
 
 class Client:
-    """A peer connection without ICE servers; `setup` and `without_gcm` make it another kind of client."""
+    """A peer connection; with ICE servers it is reached by them only.
 
-    def __init__(self) -> None:
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    `setup` and `without_gcm` make it another kind of client.
+    """
+
+    def __init__(self, ice_servers: Sequence[RTCIceServer] = ()) -> None:
+        policy = RTCIceTransportPolicy.RELAY if ice_servers else RTCIceTransportPolicy.ALL
+        configuration = RTCConfiguration(iceServers=list(ice_servers), iceTransportPolicy=policy)
+        self.connection = RTCPeerConnection(configuration)
         self.channel: RTCDataChannel | None = None
         self.messages: list[str] = []
         self.connected = asyncio.Event()
@@ -87,7 +94,7 @@ class Client:
         """Check the addresses of the answer with its credentials, then send and receive by the pair that was found."""
         agent = self._next_agent
         assert agent is not None
-        ice = self._ice
+        ice = self.ice
         lines = answer.split("\r\n")
         agent.remote_username = next(line[12:] for line in lines if line.startswith("a=ice-ufrag:"))
         agent.remote_password = next(line[10:] for line in lines if line.startswith("a=ice-pwd:"))
@@ -109,10 +116,10 @@ class Client:
 
     async def send_raw(self, data: bytes) -> None:
         """A datagram over the pair that ICE has chosen, as it is."""
-        await self._ice._send(data)
+        await self.ice._send(data)
 
     @property
-    def _ice(self) -> Any:
+    def ice(self) -> Any:
         return self.connection.getTransceivers()[0].receiver.transport.transport
 
     def without_gcm(self) -> None:
@@ -121,7 +128,7 @@ class Client:
             transceiver.receiver.transport._srtp_profiles = [SRTP_AES128_CM_SHA1_80]
 
     async def close(self) -> None:
-        if self._next_agent is not None and self._next_agent is not self._ice._connection:
+        if self._next_agent is not None and self._next_agent is not self.ice._connection:
             await self._next_agent.close()
         for agent in self._ended_agents:
             agent._emit_event(ConnectionClosed())  # or its transport would wait for that
@@ -135,8 +142,8 @@ class Client:
 
 
 class Publisher(Client):
-    def __init__(self, codec: Codec) -> None:
-        super().__init__()
+    def __init__(self, codec: Codec, ice_servers: Sequence[RTCIceServer] = ()) -> None:
+        super().__init__(ice_servers)
         self.track = UnitTrack()
         transceiver = self.connection.addTransceiver(self.track, direction="sendonly")
         transceiver.setCodecPreferences(preferences(codec))
@@ -149,8 +156,8 @@ class Publisher(Client):
 class Viewer(Client):
     """`pictures` are decoded; `packets` are all RTP packets that came; retransmissions have `rtx_ssrc`, if any."""
 
-    def __init__(self, codec: Codec, *, rtx: bool = True) -> None:
-        super().__init__()
+    def __init__(self, codec: Codec, ice_servers: Sequence[RTCIceServer] = (), *, rtx: bool = True) -> None:
+        super().__init__(ice_servers)
         transceiver = self.connection.addTransceiver("video", direction="recvonly")
         transceiver.setCodecPreferences(preferences(codec, rtx=rtx))
         self.pictures: list[Any] = []
@@ -205,15 +212,17 @@ class Clients:
     """Makes clients and closes those that a test leaves open."""
 
     def __init__(self) -> None:
+        self.ice_servers: Sequence[RTCIceServer] = ()
+        """What clients that are made from now on are reached by; empty: directly."""
         self._made: list[Client] = []
 
     def publisher(self, codec: Codec) -> Publisher:
-        client = Publisher(codec)
+        client = Publisher(codec, self.ice_servers)
         self._made.append(client)
         return client
 
     def viewer(self, codec: Codec, *, rtx: bool = True) -> Viewer:
-        client = Viewer(codec, rtx=rtx)
+        client = Viewer(codec, self.ice_servers, rtx=rtx)
         self._made.append(client)
         return client
 

@@ -160,7 +160,7 @@ async def test_a_client_that_nominates_another_pair_is_followed_without_a_restar
 
     # A router that gives the client another port tells nobody; browsers nominate the pair with each check.
     relay.switch()
-    agent = client._ice._connection
+    agent = client.ice._connection
     pair = agent._nominated[1]
     request = agent.build_request(pair, nominate=True)
     await pair.protocol.request(request, pair.remote_addr, integrity_key=agent.remote_password.encode())

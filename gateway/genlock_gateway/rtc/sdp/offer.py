@@ -22,6 +22,8 @@ Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 MAX_OFFER_CHARS = 64 * 1024
 MAX_MEDIA_SECTIONS = 4
+"""That are in use. Clients keep the m-lines of what they no longer send, with port 0 (RFC 3264 section 8.2)."""
+MAX_MEDIA_LINES = 64
 MAX_RTX_GROUPS = 8
 
 _TOKEN = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
@@ -93,11 +95,14 @@ def parse_offer(text: str, *, role: Role) -> Offer:
     if len(text) > MAX_OFFER_CHARS:
         raise unsupported(f"the offer has {len(text)} characters; at most {MAX_OFFER_CHARS} are taken")
     session, media = split_sections(text)
-    if len(media) > MAX_MEDIA_SECTIONS:
-        raise unsupported(f"the offer has {len(media)} m-lines; at most {MAX_MEDIA_SECTIONS} are taken")
+    if len(media) > MAX_MEDIA_LINES:
+        raise unsupported(f"the offer has {len(media)} m-lines; at most {MAX_MEDIA_LINES} are read")
     if any(name == "ice-lite" for lines in (session, *media) for name, _ in attributes(lines)):
         raise unsupported("a client that is ICE lite cannot be reached: it sends no connectivity checks")
     sections = tuple(_section(lines, session) for lines in media)
+    used = sum(not section.rejected for section in sections)
+    if used > MAX_MEDIA_SECTIONS:
+        raise unsupported(f"the offer uses {used} m-lines; at most {MAX_MEDIA_SECTIONS} are taken")
     video_index = _only(sections, "video")
     if video_index is None:
         raise unsupported("the offer has no video m-line")

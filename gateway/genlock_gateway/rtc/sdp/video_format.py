@@ -73,7 +73,8 @@ def formats_of(
         codec = Codec.H264 if name.startswith("h264") else Codec.VP8
         own = parameters.get(number, {})
         mode = own.get("packetization-mode", "0")
-        profile = own.get("profile-level-id", _DEFAULT_PROFILE_LEVEL_ID)
+        # Some clients write the parameter without a value: they leave it open, as those do that write none.
+        profile = own.get("profile-level-id") or _DEFAULT_PROFILE_LEVEL_ID
         rank = _rank(profile, mode) if codec is Codec.H264 else 0
         if rank is None or (codec is Codec.H264 and mode != "1" and not any_packetisation):
             continue

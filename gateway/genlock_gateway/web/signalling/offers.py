@@ -19,9 +19,9 @@ from genlock_core.tokens import Role
 from genlock_gateway.access.limits import MAX_SDP_BYTES, read_body, require_media_type
 from genlock_gateway.access.problems import Problem
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
+from genlock_gateway.ice_servers import IceServer, told
 from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.sessions.audience import Kind, PeerResource
-from genlock_gateway.settings import IceServer
 
 SDP: Final = "application/sdp"
 ROLES: Final[Mapping[Kind, Role]] = {"whip": Role.PUBLISH, "whep": Role.VIEW}
@@ -95,9 +95,19 @@ def created(
     response.headers["Location"] = location(gateway, record.name, resource)
     response.headers["ETag"] = resource.etag
     response.headers["Accept-Patch"] = "application/trickle-ice-sdpfrag"
-    for link in (*(ice_link(server) for server in gateway.settings.ice_servers), *links):
+    for link in (*(ice_link(server) for server in _ice_servers(gateway, record.name)), *links):
         response.headers.append("Link", link)
     return response
+
+
+def _ice_servers(gateway: Gateway, session: str) -> tuple[IceServer, ...]:
+    until_s = gateway.clock.wall_ms() / 1_000 + gateway.settings.turn_lifetime_s
+    return told(
+        gateway.settings.ice_servers,
+        gateway.settings.turn_secret,
+        user=session,
+        until_s=round(until_s),
+    )
 
 
 def location(gateway: Gateway, session: str, resource: PeerResource) -> str:

@@ -37,6 +37,28 @@ def test_constrained_baseline_in_mode_1_is_preferred_to_all_other_h264() -> None
     assert (best.payload_type, best.rtx_payload_type, best.feedback) == (106, 107, ("nack",))
 
 
+def test_a_profile_level_id_without_a_value_is_one_that_was_left_out() -> None:
+    left_out, empty = (
+        parse_offer(offer().replace(";profile-level-id=42e01f", to), role="publisher")
+        for to in ("", ";profile-level-id=")
+    )
+    assert empty.formats == left_out.formats
+    assert best_format(empty.formats, Codec.H264) is not None
+
+
+def test_m_lines_that_are_not_in_use_do_not_count_and_are_mirrored() -> None:
+    rejected = "".join(f"m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:x{number}\r\n" for number in range(5))
+    read = parse_offer(offer() + rejected, role="publisher")
+    video = best_format(read.formats, Codec.H264)
+    assert video is not None
+    answer = write_answer(read, session_id=1, transport=LOCAL, video=video, sent=None)
+    assert answer.count("\r\nm=video 0 ") == 5
+    assert "a=group:BUNDLE 0 1 2\r\n" in answer
+    more = "".join(f"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:y{number}\r\n" for number in range(2))
+    assert "uses 5 m-lines" in str(refused((offer() + more).replace("BUNDLE 0 1 2", "BUNDLE 0 1 2 y0 y1")))
+    assert "at most 64" in str(refused(offer() + rejected * 13))
+
+
 def test_a_publisher_may_send_h264_in_mode_0_and_a_viewer_cannot_take_it() -> None:
     only = "\r\n".join(
         line.replace("96 97 102 103 104 105 106 107 108 109 45 46", "104 105") for line in offer().split("\r\n")
@@ -83,7 +105,7 @@ def test_directions(*, role: str, direction: str, taken: bool) -> None:
         ("unsupported", "m=video 9", "m=video 0"),
         ("unsupported", "a=group:BUNDLE 0 1 2", "a=group:BUNDLE 0 1"),
         ("unsupported", "a=rtcp-mux\r\n", ""),
-        ("unsupported", "m=application", "m=audio 0 X/RTP/SAVPF 0\r\nm=audio 0 X/RTP/SAVPF 0\r\nm=application"),
+        ("unsupported", "m=application", "m=audio 9 X/RTP/SAVPF 0\r\nm=audio 9 X/RTP/SAVPF 0\r\nm=application"),
     ],
 )
 def test_faults_are_told_apart(kind: str, old: str, new: str) -> None:

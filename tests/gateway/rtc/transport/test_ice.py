@@ -319,7 +319,7 @@ async def test_a_restart_in_the_moment_of_the_nomination_wins_and_the_old_way_st
     while nominated.agent.route is None:
         await asyncio.sleep(0)
     await transport.restart(IceCredentials("last", CLIENT.password), [])
-    await until(lambda: len(port.demultiplexer._by_ufrag) == 2)
+    await until(lambda: len(transport._lives) == 2)  # the one that was nominated has ended
     assert (transport.route, transport.state) == (THERE, "completed")
     await transport.close()
     assert (len(port.demultiplexer._by_ufrag), len(port.demultiplexer._by_route)) == (0, 0)
