@@ -83,6 +83,12 @@ class Unreachable(CommandError):
     exit_status = ExitStatus.UNREACHABLE
 
 
+class Interrupted(CommandError):
+    """Ctrl-C before there was anything to show for it."""
+
+    exit_status = ExitStatus.INTERRUPTED
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """An error as the command tells it."""

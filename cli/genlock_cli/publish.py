@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from genlock_cli.api import GatewayProblem
 from genlock_cli.clients.whip import Packet, WhipPublisher
 from genlock_cli.encoded_source import EncodedSource, EncodingPlan, delay_packet, media_s
+from genlock_cli.exit_status import Interrupted
 from genlock_cli.options import duration_option
 from genlock_cli.output import print_json
 from genlock_cli.plain import plain
@@ -21,7 +22,7 @@ from genlock_cli.target import Target, parse_session
 from genlock_cli.target_options import AsJson, Gateway, Namespace, Session, StateDirectory, Token
 from genlock_core.errors import BadInput
 from genlock_core.process.signals import StopSignals
-from genlock_core.process.tasks import end_tasks, wait_first
+from genlock_core.process.tasks import done_before, end_tasks, wait_first
 from genlock_core.tokens import Role
 
 RETRY_FOR_S = 60.0
@@ -121,7 +122,11 @@ class _Publisher:
     async def run(self, show: Callable[[Published], None]) -> Published:
         """Publish until the source ends, the time is up, or Ctrl-C. Raises GatewayProblem if it cannot go on."""
         signals = StopSignals.heed(drains=False)
-        current = await self._connect()
+        connecting = asyncio.create_task(self._connect(), name="connects")
+        if not await done_before(signals.stopping, connecting):
+            self._feed.close()
+            raise Interrupted("interrupted before it was connected")
+        current = connecting.result()
         try:
             async for packet in self._paced(signals.stopping):
                 current = await self._where_to_send(current)

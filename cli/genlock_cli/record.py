@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
+from genlock_cli.exit_status import Interrupted
 from genlock_cli.options import duration_option
 from genlock_cli.output import print_json
 from genlock_cli.plain import plain
@@ -24,7 +25,7 @@ from genlock_cli.target_options import AsJson, Gateway, Namespace, Session, Stat
 from genlock_core.errors import BadInput, GenlockError
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
 from genlock_core.process.signals import StopSignals
-from genlock_core.process.tasks import end_tasks, wait_first
+from genlock_core.process.tasks import done_before, end_tasks, wait_first
 from genlock_core.tokens import Role
 
 FIRST_FRAME_TIMEOUT_S = 30.0
@@ -97,7 +98,8 @@ async def _record(
     stop = StopSignals.heed(drains=False).stopping
     began = asyncio.get_running_loop().time()
     async with WhepViewer(url, token=token) as viewer:
-        await viewer.watch(codecs)
+        if not await done_before(stop, viewer.watch(codecs)):
+            raise Interrupted("interrupted before it was connected")
         with FrameFile(output) as file:
             last: ReceivedFrame | None = None
             while not stop.is_set():
@@ -119,6 +121,8 @@ async def _record(
                 show(done)
                 if duration_s is not None and done.seconds >= duration_s:
                     break
+    if done.frames == 0 and stop.is_set():
+        raise Interrupted("interrupted before a picture came")
     if done.frames == 0:
         raise NothingReceived(f"no picture within {wait_s:g} s: is anybody publishing?")
     return done

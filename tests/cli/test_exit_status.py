@@ -9,7 +9,7 @@ import typer
 
 from genlock_cli.api import GatewayProblem
 from genlock_cli.encoded_source import SourceUnreadable
-from genlock_cli.exit_status import MEANINGS, ExitStatus, fault_of
+from genlock_cli.exit_status import MEANINGS, ExitStatus, Interrupted, fault_of
 from genlock_cli.record import NothingReceived
 from genlock_cli.state_dir import AlreadyUp, NotWritable
 from genlock_cli.up.ports import PortTaken
@@ -55,6 +55,7 @@ ERRORS: list[tuple[BaseException, ExitStatus]] = [
     (GatewayProblem(422, "Unprocessable Content"), ExitStatus.BAD_INPUT),
     (GatewayProblem(500, "Internal Server Error"), ExitStatus.FAILED),
     (KeyboardInterrupt(), ExitStatus.INTERRUPTED),
+    (Interrupted("before it was connected"), ExitStatus.INTERRUPTED),
     (asyncio.CancelledError(), ExitStatus.INTERRUPTED),
     (BrokenPipeError(), ExitStatus.PIPE_CLOSED),
     (BaseExceptionGroup("several", [GatewayProblem(404, "Not Found"), TimeoutError()]), ExitStatus.NOT_FOUND),

@@ -25,6 +25,7 @@ from genlock_cli.exit_status import ExitStatus
 from genlock_cli.running import logs
 from genlock_cli.up.local import LocalGenlock
 from genlock_core.errors import GenlockError
+from genlock_core.process.signals import StopSignals
 
 TEXTS = st.one_of(
     st.sampled_from(
@@ -246,6 +247,41 @@ def test_a_library_that_is_missing_is_said_in_words(
     assert "genlock_cli.record" in told
 
 
+@pytest.mark.parametrize(
+    ("comes", "status", "words"),
+    [
+        (KeyboardInterrupt(), ExitStatus.INTERRUPTED, ""),
+        (
+            ModuleNotFoundError("No module named 'typer'", name="typer"),
+            ExitStatus.FAILED,
+            "pip install 'genlock[local]'",
+        ),
+    ],
+)
+def test_what_comes_while_the_command_is_imported_is_no_traceback(
+    comes: BaseException,
+    status: ExitStatus,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Finder:
+        """Comes up while `genlock_cli.door` is looked for."""
+
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "genlock_cli.door":
+                raise comes
+
+    monkeypatch.delitem(sys.modules, "genlock_cli.door")
+    monkeypatch.delattr("genlock_cli.door")
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    assert run(["session", "list"], monkeypatch) == status
+    told = capsys.readouterr().err
+    assert words in told
+    assert "Traceback" not in told
+
+
 def test_several_manifests_are_one_request_all_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -262,3 +298,21 @@ def test_several_manifests_are_one_request_all_or_none(
     assert capsys.readouterr().err == ""
     (text,) = sent
     assert [line for line in text.splitlines() if line.startswith("name")] == ["name: a", "name: b"]
+
+
+@pytest.mark.parametrize("line", [["publish", "testsrc", "demo"], ["record", "demo", "out.mp4"]])
+def test_ctrl_c_ends_a_command_that_still_connects(
+    line: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    def soon(*, drains: bool) -> StopSignals:
+        signals = StopSignals(drains=drains)
+        asyncio.get_running_loop().call_soon(signals.stopping.set)
+        return signals
+
+    monkeypatch.setattr(SignallingClient, "negotiate", never)
+    monkeypatch.setattr(StopSignals, "heed", soon)
+    assert run([*line, "--json"], monkeypatch) == ExitStatus.INTERRUPTED
+    assert json.loads(capsys.readouterr().err)["error"] == "interrupted"
