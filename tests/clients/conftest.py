@@ -9,9 +9,14 @@ import pytest_asyncio
 from tests.clients.catalogue import CLIENTS
 from tests.clients.laboratory import Client, Runs, laboratory
 from tests.clients.needs import Need, find_all
+from tests.clients.page import write_page
 from tests.clients.proof import Proof
 
 PROOFS = pytest.StashKey[dict[str, Proof]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write", action="store_true", help="write docs/clients.md of what this run has seen")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,3 +63,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             f"clients: {name:30} {proof.codec:5} first picture after {proof.first_frame_ms:5} ms, "
             f"{proof.frames} pictures of {proof.width}x{proof.height}; {proof.version}"
         )
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """The page is of one run in which every client worked."""
+    proofs = session.config.stash[PROOFS]
+    if not session.config.getoption("--write", default=False) or exitstatus != 0:
+        return
+    left_out = [client.id for client in CLIENTS if client.id not in proofs]
+    if left_out:
+        raise pytest.UsageError(f"docs/clients.md is of a run of all clients; this one left out {', '.join(left_out)}")
+    write_page(proofs)

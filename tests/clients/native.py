@@ -180,4 +180,12 @@ CLIENTS = (
         watching(_python("reactor")),
         (Need.REACTOR,),
     ),
+    Client(
+        "obs",
+        "OBS' offer, replayed",
+        Way.PUBLISH,
+        "*Service: WHIP*, the URL as server; x264 *veryfast*, profile main, two B-frames, no tuning. "
+        "OBS itself was not run",
+        publishing(_python("obs")),
+    ),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -12,8 +13,8 @@ FRAMES_WANTED = 32
 """Two seconds of a session: what a viewer shows for so long is no accident of the start."""
 KEPT = 8
 """So many of the pictures are kept, evenly spread, to be compared with each other."""
-MOVED_SHARE = 0.01
-"""A picture has moved where at least this part of it changed."""
+MOVED_SHARE = 0.003
+"""A picture has moved where at least this part of it changed: half of what GStreamer's small ball changes."""
 MOVED_LUMA = 24
 """A pixel has changed by more than coding and grain change one."""
 
@@ -46,13 +47,19 @@ class Proof:
 
 
 def moves(pictures: Sequence[Picture]) -> bool:
-    """Whether something goes on in the pictures: between two of them a part has changed that is no noise."""
+    """Whether something goes on in the pictures: most of them differ from the one before by more than noise.
+
+    A single change would prove nothing: the first pictures of a still source differ from the later ones as well.
+    """
     lumas = [_luma(picture) for picture in pictures]
-    return any(
-        float((np.abs(lumas[0] - later) > MOVED_LUMA).mean()) >= MOVED_SHARE
-        for later in lumas[1:]
-        if later.shape == lumas[0].shape
-    )
+    moved = [_differ(one, following) for one, following in pairwise(lumas)]
+    return sum(moved) > len(moved) / 2
+
+
+def _differ(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    if one.shape != other.shape:
+        return False
+    return float((np.abs(one - other) > MOVED_LUMA).mean()) >= MOVED_SHARE
 
 
 def shortcomings(proof: Proof, *, size: tuple[int, int]) -> list[str]:
