@@ -185,7 +185,42 @@ class SessionEnded(UnknownSession):
 class PublisherConflict(GenlockError):
     """Somebody else publishes to the session, at `gateway`."""
 
-    def __init__(self, session: str, gateway: str) -> None:
+    def __init__(self, session: str, gateway: str, *, heard: bool, asked_ms: int) -> None:
+        """`heard`: whether the holder gave a sign of life since `asked_ms`, when this was asked first (Redis' time)."""
         self.session = session
         self.gateway = gateway
+        self.heard = heard
+        self.asked_ms = asked_ms
         super().__init__(f"{session}: another publisher is there, at gateway {gateway}")
+
+
+class TooManyCandidates(GenlockError):
+    """As many publishers as may be are connecting to the session just now."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        super().__init__(f"{session}: others are connecting as its publisher just now; try again in some seconds")
+
+
+class LostSlot(StrEnum):
+    """Why a publisher that has connected does not get the slot."""
+
+    OVERTAKEN = "overtaken"  # the slot went to somebody else, or Redis lost it, since this publisher asked
+    REPLACED = "replaced"  # it was too slow, or asked again meanwhile
+    ANSWERED = "answered"  # the holder that was silent is there again
+
+
+class PublicationLost(GenlockError):
+    """A publisher has connected, and does not get the session."""
+
+    def __init__(self, session: str, why: LostSlot) -> None:
+        self.session = session
+        self.why = why
+        super().__init__(f"{session}: {_WHY_LOST[why]}")
+
+
+_WHY_LOST = {
+    LostSlot.OVERTAKEN: "another publication came first",
+    LostSlot.REPLACED: "a newer offer of the same publisher took this one's place, or it came too late",
+    LostSlot.ANSWERED: "the publisher that was silent is there again",
+}

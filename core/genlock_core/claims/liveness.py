@@ -21,6 +21,10 @@ WORKER_GONE_MS: Final = 30_000
 """A worker that has been silent for this long and owns nothing is dropped."""
 PUBLISHER_TTL_MS: Final = 3_000
 """A publisher's slot is free this long after its gateway last kept it."""
+PUBLISHER_CANDIDATE_MS: Final = 10_000
+"""A publisher that was let in has this long to connect."""
+PUBLISHER_CANDIDATES: Final = 2
+"""So many publishers at once may try to connect to a session, besides the one that had it last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ from redis.exceptions import NoScriptError
 from genlock_core.claims import keys, liveness
 from genlock_core.store import Store
 
-_FIGURES = ("LEASE_MS", "HEARTBEAT_STALE_MS", "HOLD_MS", "WORKER_GONE_MS", "PUBLISHER_TTL_MS")
+_FIGURES = (
+    "LEASE_MS",
+    "HEARTBEAT_STALE_MS",
+    "HOLD_MS",
+    "WORKER_GONE_MS",
+    "PUBLISHER_TTL_MS",
+    "PUBLISHER_CANDIDATE_MS",
+    "PUBLISHER_CANDIDATES",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +35,12 @@ class Script:
 
 
 def load(verb: str) -> Script:
-    """Read `scripts/<verb>.lua` and put the figures and the prelude in front of it."""
+    """Read `scripts/<verb>.lua` and put in front of it the figures, the prelude, and what it has in common with others
+    of its kind."""
     folder = resources.files("genlock_core.claims") / "scripts"
+    parts = ("prelude", "publisher_slot", verb) if verb.startswith("publisher_") else ("prelude", verb)
     figures = "".join(f"local {name} = {getattr(liveness, name)}\n" for name in _FIGURES)
-    source = figures + "".join((folder / f"{name}.lua").read_text("utf-8") for name in ("prelude", verb))
+    source = figures + "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 

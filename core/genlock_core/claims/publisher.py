@@ -1,15 +1,28 @@
 """Who publishes to a session, and which gateways there are: small leases that their holders keep alive.
 
-Any gateway can tell a publisher that comes back (same key: it takes its slot over) from a second one (a conflict).
+An offer only asks (`enter`); a connection that stands gets the slot (`promote`). So an offer that never connects moves
+nothing, and a publisher goes on until its successor is there (decision 34). Any gateway can tell a publisher that comes
+back (same key) from another one, which waits until the holder is silent, or says that it takes over.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genlock_core.claims.facts import PublisherConflict
+from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, TooManyCandidates
 from genlock_core.claims.lua import Scripts
 from genlock_core.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Who wants a session's slot: its key, and its WHIP resource at a gateway."""
+
+    key: str
+    gateway: str
+    resource: str
+    take_over: bool = False
+    """It says that it takes the place of a publisher that is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +45,70 @@ class PublisherSlot:
     previous: Publication | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The slot is still the caller's."""
+
+    run: int
+    """Another one than before if Redis had lost the slot."""
+    contended: bool
+    """Somebody else wants it: find out whether its holder still answers."""
+
+
 class Publishers:
     """One publisher per session. A slot lives 3 s after it was last kept, and ends at once with its gateway."""
 
     def __init__(self, store: Store, *, now_ms: Callable[[], int] | None = None) -> None:
         self._scripts = Scripts(store, now_ms=now_ms)
 
-    async def enter(self, session: str, *, key: str, gateway: str, resource: str) -> PublisherSlot:
-        """Take the session's slot for `resource` at `gateway`; the same `key` takes over from itself.
+    async def enter(self, session: str, contender: Contender, *, since_ms: int | None = None) -> int:
+        """Ask whether the contender may connect; returns the run that it saw, for `promote`. It has 10 s.
 
-        Entering again with the same resource gives the same run. Raises PublisherConflict while another key holds it.
+        Raises PublisherConflict while another key holds the slot: ask again with its `asked_ms` as `since_ms` until the
+        holder was heard, or is found to be silent. Raises TooManyCandidates.
         """
-        reply = await self._scripts.run("publisher_enter", session, key, gateway, resource)
-        if reply[0] == "conflict":
-            raise PublisherConflict(session, reply[1])
+        reply = await self._scripts.run("publisher_enter", session, *_words(contender), since_ms or "")
+        match reply[0]:
+            case "held":
+                _, gateway, heard, now_ms = reply
+                raise PublisherConflict(session, gateway, heard=bool(heard), asked_ms=since_ms or int(now_ms))
+            case "full":
+                raise TooManyCandidates(session)
+        return int(reply[1])
+
+    async def promote(self, session: str, contender: Contender, *, run_seen: int) -> PublisherSlot:
+        """The contender is connected: give it the slot, if that is still as it was at `enter`.
+
+        Asking again after a lost reply gives the same slot. Raises PublicationLost.
+        """
+        reply = await self._scripts.run("publisher_promote", session, *_words(contender), run_seen)
+        if reply[0] == "lost":
+            raise PublicationLost(session, LostSlot(reply[1]))
         _, run, *previous = reply
         return PublisherSlot(int(run), Publication(previous[0], previous[1], int(previous[2])) if previous else None)
 
-    async def keep(self, session: str, *, resource: str) -> bool:
-        """Keep the slot for another 3 s; once a second. False if it is not `resource`'s any more: close it."""
-        (kept,) = await self._scripts.run("publisher_keep", session, resource)
-        return bool(kept)
+    async def keep(
+        self, session: str, *, key: str, gateway: str, resource: str, heard_ms: int = 0, silent: bool = False
+    ) -> Kept | None:
+        """Keep the slot for another 3 s; once a second. None if it is not `resource`'s any more: close it.
+
+        `heard_ms` is how long ago its publisher gave a sign of life; `silent` lets anybody have its place. A slot that
+        Redis lost is taken again.
+        """
+        reply = await self._scripts.run(
+            "publisher_keep", session, key, gateway, resource, heard_ms, "1" if silent else ""
+        )
+        return Kept(int(reply[1]), bool(reply[2])) if reply[0] else None
 
     async def leave(self, session: str, *, resource: str) -> bool:
-        """Free the slot; False (and nothing happens) if it is not `resource`'s any more."""
+        """Free the slot; False (and nothing happens) if it is not `resource`'s. It is no candidate any more, either."""
         (left,) = await self._scripts.run("publisher_leave", session, resource)
         return bool(left)
 
-    async def current(self, session: str) -> Publication | None:
-        """The publication that holds the slot now."""
-        reply = await self._scripts.run("publisher_current", session)
-        return Publication(reply[0], reply[1], int(reply[2])) if reply else None
+
+def _words(contender: Contender) -> tuple[str, str, str, str]:
+    """A contender as the scripts take it."""
+    return contender.key, contender.gateway, contender.resource, "1" if contender.take_over else ""
 
 
 class Gateways:

@@ -1,5 +1,18 @@
--- publisher_keep(session, resource) -> {1 if the slot is that resource's}
-local slot = P .. 'publisher:' .. ARGV[2]
-if redis.call('HGET', slot, 'resource') ~= ARGV[3] then return {0} end
-redis.call('HSET', slot, 'expires_ms', text(now + PUBLISHER_TTL_MS))
-return {1}
+-- publisher_keep(session, key, gateway, resource, heard: ms ago, silent: '1' or '')
+--   -> {1, run, 1 if somebody else wants the slot} | {0}
+local session, key, gateway, resource, silent = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
+local slot = slot_of(session)
+local run = slot.run
+if slot.resource ~= resource then
+  if slot.held then return {0} end
+  run = hand_over(session, slot, key, gateway, resource)  -- Redis had lost the slot
+end
+redis.call('HSET', slot_key(session), 'heard_ms', text(now - tonumber(ARGV[6])),
+  'expires_ms', text(now + PUBLISHER_TTL_MS))
+redis.call('PEXPIRE', slot_key(session), SLOT_KEPT_MS)
+if silent == '1' then
+  redis.call('HSET', slot_key(session), 'silent', run)
+else
+  redis.call('HDEL', slot_key(session), 'silent')
+end
+return {1, run, slot.contended and 1 or 0}
