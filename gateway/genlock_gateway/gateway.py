@@ -40,6 +40,7 @@ from genlock_gateway.rtc.media_plane import MediaPlane
 from genlock_gateway.sessions.control import Controls
 from genlock_gateway.sessions.hub import Hub
 from genlock_gateway.sessions.maintenance import MaintenanceLoops
+from genlock_gateway.sessions.publisher_slot import PublisherSlots
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.upstream.links import Links
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
@@ -63,7 +64,7 @@ class Gateway:
     clock: Clock
     store: stores.Store
     claims: Claims
-    publishers: Publishers
+    slots: PublisherSlots
     gateways: Gateways
     board: FigureBoard
     profiles: tuple[ProfileRow, ...]
@@ -227,7 +228,6 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
     store = stores.connect(settings.redis_url)
     metrics = GatewayMetrics(CollectorRegistry())
     claims = Claims(store)
-    publishers = Publishers(store)
     gateways = Gateways(store)
     board = FigureBoard(store)
     control = ControlStream(store)
@@ -247,6 +247,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         jitter=random.Random(),  # noqa: S311 - spreads retries
     )
     hub = Hub(shared, settings.limits)
+    slots = PublisherSlots(Publishers(store), hub, gateway=settings.name, clock=time, store_timeout_s=STORE_TIMEOUT_S)
     session_data = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
     address = OwnAddress(settings)
 
@@ -255,7 +256,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         clock=time,
         store=store,
         claims=claims,
-        publishers=publishers,
+        slots=slots,
         gateways=gateways,
         board=board,
         profiles=profiles_with(settings.profiles),
@@ -275,7 +276,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         maintenance=MaintenanceLoops(
             name=settings.name,
             claims=claims,
-            publishers=publishers,
+            slots=slots,
             gateways=gateways,
             board=board,
             session_data=session_data,

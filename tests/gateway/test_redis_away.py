@@ -3,6 +3,7 @@
 import pytest
 
 from genlock_cli.redis_server import RedisProcess
+from genlock_core.claims import keys
 from genlock_core.claims.facts import EventKind
 from genlock_gateway.sessions.session_view import ControlRequest
 from tests.gateway.installation import Installation, more_pictures, until
@@ -62,11 +63,9 @@ async def test_what_redis_lost_is_written_back(forgetful_redis_server: RedisProc
         assert record.epoch >= known.epoch, "epochs never fall"
         await until(lambda: gateway.gateway.hub.streams[0].record.owner == worker.identity)
         await more_pictures(viewer, 5)
-        current = await gateway.gateway.publishers.current("default/demo")
-        while current is None:
+        slot = f"{keys.PREFIX}publisher:default/demo"
+        while await installation.store.hget(slot, "gateway") != b"g0":
             await more_pictures(viewer, 1)
-            current = await gateway.gateway.publishers.current("default/demo")
-        assert current.gateway == "g0"
         assert publisher.client.connection.connectionState == "connected"
     finally:
         await installation.close()

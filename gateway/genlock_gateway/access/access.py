@@ -223,10 +223,11 @@ def _named_by_the_owner(request: HTTPConnection, session: ResolvedSession) -> bo
     return is_among(request.headers.get("origin", ""), session.access.origins)
 
 
-def publisher_key(request: HTTPConnection) -> str:
-    """Who a publisher is: the name it gives itself, else its token, else its address; as a digest, never in clear.
+def publisher_key(request: HTTPConnection, resource: str) -> str:
+    """Who a publisher is: the name it gives itself, else its token, else this one offer; as a digest, never in clear.
 
-    Raises Problem (400) for a name that is too long or not visible ASCII.
+    Its address says nothing: a whole office may have one. Raises Problem (400) for a name that is too long or not
+    visible ASCII.
     """
     name = request.headers.get(PUBLISHER_HEADER)
     if name is not None:
@@ -237,7 +238,7 @@ def publisher_key(request: HTTPConnection) -> str:
     token = bearer(request)
     if token is not None:
         return _digest("token", token)
-    return _digest("address", request.client.host if request.client else "?")
+    return _digest("resource", resource)
 
 
 def _digest(kind: str, value: str) -> str:

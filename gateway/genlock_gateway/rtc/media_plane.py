@@ -62,12 +62,17 @@ class MediaPlane:
         await asyncio.gather(*(peer.close("the gateway stops") for peer in self._peers))
         self.udp_port.close()
 
-    async def publish(self, offer_sdp: str, *, listener: PeerListener, sink: AccessUnitSink) -> tuple[IngestPeer, str]:
-        """Take a WHIP offer; the peer is connecting when this returns. Raises OfferError."""
+    async def publish(
+        self, offer_sdp: str, *, listener: PeerListener, sink: AccessUnitSink, connect_within_s: float | None = None
+    ) -> tuple[IngestPeer, str]:
+        """Take a WHIP offer; the peer is connecting when this returns. Raises OfferError.
+
+        `connect_within_s`: a time of its own instead of the plane's.
+        """
         offer = parse_offer(offer_sdp, role="publisher")
         video = self._choose(offer, PUBLISHER_CODECS)
         peer = IngestPeer(
-            transport=self._transport(offer),
+            transport=self._transport(offer, connect_within_s),
             video=video,
             ssrc=_random_ssrc(),
             listener=listener,
@@ -121,13 +126,13 @@ class MediaPlane:
         served = " or ".join(codec.name for codec in codecs)
         raise unsupported(f"the offer has {offered}; this stream is {served or 'not being sent'}")
 
-    def _transport(self, offer: Offer) -> PeerTransport:
+    def _transport(self, offer: Offer, connect_within_s: float | None = None) -> PeerTransport:
         return PeerTransport(
             offer,
             port=self.udp_port,
             certificate=self._valid_certificate(),
             clock=self._clock,
-            connect_timeout_s=self._connect_timeout_s,
+            connect_timeout_s=connect_within_s or self._connect_timeout_s,
         )
 
     def _begin(self, peer: Peer, video: VideoFormat, sent: SentStream | None) -> str:

@@ -37,6 +37,8 @@ class PeerResource:
     """Who the publisher is; for WHIP."""
     run: int = 0
     """The number of the publication; for WHIP."""
+    admission: int = 0
+    """Orders the offers that were let in here; for WHIP."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class Audience:
     """Publisher, viewers and listeners of one session. `tick` tells them what is due; `tell` tells them at once."""
 
     publisher: PeerResource | None = None
+    candidates: set[PeerResource] = field(default_factory=set)
+    """Those whose offer was answered, and who are not the publisher (yet)."""
     viewers: set[PeerResource] = field(default_factory=set)
     listeners: set[Listener] = field(default_factory=set)
     state_changed: bool = True

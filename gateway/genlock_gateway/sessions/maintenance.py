@@ -14,14 +14,14 @@ from redis.exceptions import RedisError
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import Event, EventKind
 from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
-from genlock_core.claims.publisher import Gateways, Publishers
+from genlock_core.claims.publisher import Gateways
 from genlock_core.errors import NoCapacity, UnknownSession
 from genlock_core.process.tasks import end_tasks
 from genlock_core.spec.session import Phase
 from genlock_gateway.sessions.hub import Hub
+from genlock_gateway.sessions.publisher_slot import PublisherSlots
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.stats import posted_figures
-from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.upstream.mover import backoff_s
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class MaintenanceLoops:
         *,
         name: str,
         claims: Claims,
-        publishers: Publishers,
+        slots: PublisherSlots,
         gateways: Gateways,
         board: FigureBoard,
         session_data: SessionDataCleaner,
@@ -57,7 +57,7 @@ class MaintenanceLoops:
     ) -> None:
         self._name = name
         self._claims = claims
-        self._publishers = publishers
+        self._slots = slots
         self._gateways = gateways
         self._board = board
         self._session_data = session_data
@@ -198,7 +198,7 @@ class MaintenanceLoops:
     async def _presence(self) -> None:
         await self._gateways.announce(self._name, self._address(), ANNOUNCE_TTL_S)
         for stream in self._hub.streams:
-            await self._keep_publisher(stream)
+            await self._slots.keep(stream)
         now_s = self._clock.monotonic()
         if now_s < self._touch_due_s:
             return
@@ -221,19 +221,6 @@ class MaintenanceLoops:
                 if view.stats is not None
             },
         )
-
-    async def _keep_publisher(self, stream: LiveStream) -> None:
-        """Keep the publisher's slot. If it is gone, take it again (Redis lost it) or leave it to its new holder."""
-        resource = stream.audience.publisher
-        if resource is None or await self._publishers.keep(stream.session, resource=resource.id):
-            return
-        if await self._publishers.current(stream.session) is None:
-            slot = await self._publishers.enter(
-                stream.session, key=resource.key, gateway=self._name, resource=resource.id
-            )
-            stream.renumber(resource, slot.run)
-        else:
-            await resource.peer.close("another publication took over")
 
     # -- events -----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from genlock_core.media import MAX_REORDER_S, AccessUnit, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.ingest.receive import IngestFigures, IngestPeer
-from genlock_gateway.sessions.audience import Audience
+from genlock_gateway.sessions.audience import Audience, PeerResource
 from genlock_gateway.sessions.output_gate import SessionOutput
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
@@ -99,6 +99,8 @@ class SessionSource:
         self._stats = stats
         self._metrics = metrics
         self._group = GroupOfPictures()
+        # What candidates have sent since they connected; they get the slot, or not, in a moment.
+        self._early: dict[IngestPeer, GroupOfPictures] = {}
         self.trouble: Trouble | None = None
         """Why the publication makes no picture, as far as this gateway or the worker knows; `tick` keeps it."""
 
@@ -128,9 +130,14 @@ class SessionSource:
         return publisher.peer if publisher is not None and isinstance(publisher.peer, IngestPeer) else None
 
     def access_unit(self, peer: IngestPeer, unit: AccessUnit) -> None:
-        """The next unit of a publisher, in decoding order; one that was taken over from is not heard any more."""
+        """The next unit of a publisher, in decoding order.
+
+        One that was taken over from is not heard any more. One that has no slot yet is heard once it gets it.
+        """
         publisher = self._audience.publisher
         if publisher is None or publisher.peer is not peer:
+            if any(candidate.peer is peer for candidate in self._audience.candidates):
+                self._early.setdefault(peer, GroupOfPictures()).add(unit)
             return
 
         self._group.add(unit)
@@ -151,6 +158,18 @@ class SessionSource:
         self._group.clear()
         self._stats.published(run)
         self.announce()
+
+        peer = self._peer
+        early = None if peer is None else self._early.pop(peer, None)
+        if peer is None or early is None:
+            return
+        for unit in early.units:
+            self.access_unit(peer, unit)
+
+    def forget(self, candidate: PeerResource) -> None:
+        """It has gone, without having been the publisher."""
+        if isinstance(candidate.peer, IngestPeer):
+            self._early.pop(candidate.peer, None)
 
     def ended(self, run: int) -> None:
         """The publisher has gone."""

@@ -5,8 +5,9 @@ their channels to `output`. `LiveStream` is told who comes and goes, what Redis 
 """
 
 import asyncio
+import json
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -32,7 +33,7 @@ from genlock_gateway.sessions.upstream.upstream import Upstream
 logger = logging.getLogger(__name__)
 
 FAREWELL_S: Final = 0.2
-"""The last message of an ended session gets this long to reach its clients."""
+"""The last message gets this long to reach those that are closed next."""
 
 
 class LiveStream:
@@ -76,8 +77,8 @@ class LiveStream:
 
     @property
     def wanted(self) -> bool:
-        """Somebody publishes or watches here, so the session has to run."""
-        return self.audience.publisher is not None or bool(self.audience.viewers)
+        """Somebody publishes or watches here, or is about to publish, so the session has to run."""
+        return self.audience.publisher is not None or bool(self.audience.viewers) or bool(self.audience.candidates)
 
     @property
     def unused(self) -> bool:
@@ -113,6 +114,19 @@ class LiveStream:
 
     # -- people -----------------------------------------------------------------------------------------------------
 
+    def expect(self, candidate: PeerResource, claim: Claim | None = None) -> Sequence[PeerResource]:
+        """A publisher's offer was answered; `enter` follows when it is connected and has the slot.
+
+        Returns the candidates whose place a newer offer of the same publisher has taken: close them.
+        """
+        self.audience.candidates.add(candidate)
+        same = sorted(
+            (one for one in self.audience.candidates if one.key == candidate.key), key=lambda one: one.admission
+        )
+        # The worker gets ready meanwhile.
+        self.upstream.want(claim)
+        return same[:-1]
+
     def enter(self, resource: PeerResource, claim: Claim | None = None) -> PeerResource | None:
         """A publisher or a viewer is here; returns the publisher that it takes over from."""
         previous: PeerResource | None = None
@@ -120,6 +134,7 @@ class LiveStream:
 
         if resource.kind == "whip":
             previous = self.audience.publisher
+            self.audience.candidates.discard(resource)
             self.audience.publisher = resource
             self.source.began(resource.run)
         else:
@@ -139,6 +154,9 @@ class LiveStream:
         if resource is self.audience.publisher:
             self.audience.publisher = None
             self.source.ended(resource.run)
+        elif resource in self.audience.candidates:
+            self.audience.candidates.discard(resource)
+            self.source.forget(resource)
         elif resource in self.audience.viewers:
             self.audience.viewers.discard(resource)
             self._tell_codecs()
@@ -153,6 +171,12 @@ class LiveStream:
             self.stats.forget_report()
             self.output.rest()
         self.changed()
+
+    async def dismiss(self, publisher: PeerResource, reason: str) -> None:
+        """Tell a publisher, or one that wanted to be, why it goes, and close it."""
+        publisher.peer.send(json.dumps({"type": "replaced", "reason": reason}))
+        await asyncio.sleep(FAREWELL_S)
+        await publisher.peer.close(reason)
 
     def renumber(self, resource: PeerResource, run: int) -> None:
         """Redis had lost the publisher's slot, and its publication has another number now."""
@@ -208,7 +232,8 @@ class LiveStream:
         self.audience.farewell(self.view())
         self.upstream.unwant()
         await asyncio.sleep(FAREWELL_S)
-        await asyncio.gather(*(resource.peer.close(reason) for resource in self.audience.clients))
+        leaving = (*self.audience.clients, *self.audience.candidates)
+        await asyncio.gather(*(resource.peer.close(reason) for resource in leaving))
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -7,6 +7,7 @@ import pytest
 from genlock_core import store
 from genlock_core.claims import keys, liveness
 from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, TooManyCandidates
+from genlock_core.claims.lua import decoded
 from genlock_core.claims.publisher import Contender, Gateways, Kept, Publication, Publishers, PublisherSlot
 from genlock_core.clock import ManualClock
 
@@ -264,11 +265,15 @@ async def test_a_slot_that_somebody_else_has_is_not_taken_again(publishers: Publ
 OLD_FIELDS = {"key": "k", "gateway": "g0", "resource": "r1", "run": "5", "previous": ""}
 
 
+async def written(redis_store: store.Store, **fields: str) -> None:
+    for name, value in fields.items():
+        await redis_store.hset(f"{keys.PREFIX}publisher:{DEMO}", name, value)
+
+
 async def test_a_slot_that_a_gateway_of_the_release_before_holds_is_respected(
     publishers: Publishers, redis_store: store.Store, clock: ManualClock
 ) -> None:
-    old = {**OLD_FIELDS, "expires_ms": str(clock.wall_ms() + 3_000), "silent": "4", "contended_ms": "7"}
-    await redis_store.hset(f"{keys.PREFIX}publisher:{DEMO}", mapping=old)
+    await written(redis_store, **OLD_FIELDS, expires_ms=str(clock.wall_ms() + 3_000), silent="4", contended_ms="7")
     with pytest.raises(PublisherConflict) as told:
         await publishers.enter(DEMO, STRANGER)
     assert not told.value.heard
@@ -279,11 +284,8 @@ async def test_a_gateway_of_the_release_before_finds_what_it_reads(
     publishers: Publishers, redis_store: store.Store
 ) -> None:
     slot = await hold(publishers)
-    fields = {
-        name.decode(): value.decode()
-        for name, value in (await redis_store.hgetall(f"{keys.PREFIX}publisher:{DEMO}")).items()
-    }
-    assert {name: fields[name] for name in OLD_FIELDS} == {**OLD_FIELDS, "run": str(slot.run)}
+    fields = decoded(await redis_store.hmget(f"{keys.PREFIX}publisher:{DEMO}", [*OLD_FIELDS]))
+    assert dict(zip(OLD_FIELDS, fields, strict=True)) == {**OLD_FIELDS, "run": str(slot.run)}
     await publishers.leave(DEMO, resource="r1")
     left = await redis_store.hmget(f"{keys.PREFIX}publisher:{DEMO}", "gateway", "resource", "expires_ms")
     assert left == [None, None, None]

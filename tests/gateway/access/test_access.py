@@ -268,14 +268,18 @@ def test_another_kind_of_key_is_refused_at_the_start() -> None:
         platform(ec.generate_private_key(ec.SECP256R1()))
 
 
-def test_a_publisher_is_its_name_else_its_token_else_its_address() -> None:
-    named = publisher_key(request(genlock_publisher="cam-1"))
-    assert named == publisher_key(request(genlock_publisher="cam-1", authorization="Bearer other"))
-    assert named != publisher_key(request(genlock_publisher="cam-2"))
-    tokens = {publisher_key(request(authorization=f"Bearer {token}")) for token in ("a", "b")}
-    assert len(tokens) == 2
-    assert publisher_key(request()) == publisher_key(request())
+def key(resource: str = "r1", **headers: str) -> str:
+    return publisher_key(request(**headers), resource)
+
+
+def test_a_publisher_is_its_name_else_its_token_else_its_offer() -> None:
+    named = key(genlock_publisher="cam-1")
+    assert named == key("r2", genlock_publisher="cam-1", authorization="Bearer other")
+    assert named != key(genlock_publisher="cam-2")
+    assert key("r1", authorization="Bearer a") == key("r2", authorization="Bearer a")
+    assert key(authorization="Bearer a") != key(authorization="Bearer b")
+    assert key("r1") != key("r2"), "they come from one address, and are two"
     assert "cam-1" not in named
     for bad in ("", "x" * 129, "tab\t"):
         with pytest.raises(Problem):
-            publisher_key(request(genlock_publisher=bad))
+            key(genlock_publisher=bad)

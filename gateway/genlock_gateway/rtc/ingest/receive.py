@@ -94,6 +94,13 @@ class IngestPeer(Peer):
         self._key_frames = KeyFrameRequests(clock, min_interval_s=PLI_MIN_INTERVAL_S)
         self._trouble = TroubleWatch()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        # When the last RTP or RTCP packet came, or else the connection stood.
+        self._heard_s = clock.monotonic()
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long neither RTP nor RTCP has come."""
+        return self._clock.monotonic() - self._heard_s
 
     @property
     def trouble(self) -> Trouble | None:
@@ -110,6 +117,7 @@ class IngestPeer(Peer):
         self._ask_for_key_frame()
 
     def connected(self) -> None:
+        self._heard_s = self._clock.monotonic()
         self._every_second()
         super().connected()
 
@@ -121,6 +129,7 @@ class IngestPeer(Peer):
 
     def rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         """RTCP of the publisher."""
+        self._heard_s = self._clock.monotonic()
         for packet in packets:
             if isinstance(packet, RtcpSrPacket) and (source := self._sources.get(packet.ssrc)) is not None:
                 source.reports.came(packet.sender_info.ntp_timestamp, self._clock.monotonic())
@@ -134,7 +143,7 @@ class IngestPeer(Peer):
 
     def rtp(self, packet: RtpPacket, arrival_ms: int) -> None:
         """An RTP packet of the publisher."""
-        now_s = self._clock.monotonic()
+        now_s = self._heard_s = self._clock.monotonic()
         if self._remb is not None:
             report = self._remb.add(packet, arrival_ms, now_s=now_s)
             if report is not None:

@@ -180,6 +180,27 @@ class SharedPortConnection(Connection):
             return None
         return Route(pair.protocol.local, pair.remote_addr)
 
+    async def answers(self) -> bool:
+        """One consent check (RFC 7675) on the nominated pair, of our own: aioice's come every 5 s and tell nobody.
+
+        False without an answer within 0.5 s (aioice's first retransmission timeout), or without a pair.
+        """
+        pair = self._nominated.get(1)
+        if pair is None or self.remote_password is None:
+            return False
+        try:
+            await pair.protocol.request(
+                self.build_request(pair, nominate=False),
+                pair.remote_addr,
+                integrity_key=self.remote_password.encode(),
+                retransmissions=0,
+            )
+        except stun.TransactionFailed:
+            return True  # an error that carries the client's proof is an answer, too
+        except stun.TransactionError:
+            return False
+        return True
+
     async def add_remote(self, candidate: RemoteCandidate) -> None:
         """Check this candidate too.
 

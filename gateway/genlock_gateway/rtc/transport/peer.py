@@ -139,6 +139,10 @@ class PeerTransport:
                 await self._ice.restart(fragment.credentials, fragment.candidates)
                 return self._local()
 
+    async def answers(self) -> bool:
+        """Whether the client answers a consent check of ours now; it gets 0.5 s."""
+        return await self._connection.answers()
+
     def send_rtcp(self, packet: bytes) -> None:
         self._dtls.send_rtcp(packet)
 

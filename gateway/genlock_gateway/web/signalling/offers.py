@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastapi import Request, Response
-from redis.exceptions import RedisError
 
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.record import SessionRecord
@@ -121,12 +120,3 @@ def ice_link(server: IceServer) -> str:
     if server.username is not None:
         parts += [f'username="{server.username}"', f'credential="{server.credential}"', 'credential-type="password"']
     return "; ".join(parts)
-
-
-async def leave_slot(gateway: Gateway, session: str, resource: str) -> None:
-    """Free a publisher's slot; if Redis is away it frees itself."""
-    try:
-        async with asyncio.timeout(STORE_TIMEOUT_S):
-            await gateway.publishers.leave(session, resource=resource)
-    except (RedisError, OSError):
-        return

@@ -27,18 +27,22 @@ class WebPeerListener:
         *,
         role: str,
         began_s: float,
+        on_connected: Callable[[PeerResource], Coroutine[Any, Any, None]] | None = None,
         on_closed: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._gateway = gateway
         self._stream = stream
         self._role = role
         self._began_s = began_s
+        self._on_connected = on_connected
         self._on_closed = on_closed
 
     def connected(self) -> None:
         """ICE and DTLS are up."""
         elapsed_s = time.perf_counter() - self._began_s
         self._gateway.metrics.setup_seconds.labels(role=self._role).observe(elapsed_s)
+        if self._on_connected is not None:
+            self._gateway.hub.start(self._on_connected(self.resource), name=f"peer {self.resource.id} is there")
 
     def message(self, text: str) -> None:
         """The client sent text over its data channel."""
