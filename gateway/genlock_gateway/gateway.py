@@ -114,6 +114,8 @@ class Gateway:
         spread_ms = min(RECONNECT_SPREAD_MS, 10 * self.hub.peers)
         for stream in self.hub.streams:
             stream.audience.tell("reconnect", {"afterMs": self.hub.shared.jitter.randint(0, spread_ms)})
+            for candidate in stream.audience.candidates:
+                self.hub.start(candidate.peer.close("the gateway drains"), name=f"end of peer {candidate.id}")
 
         try:
             async with asyncio.timeout(self.settings.drain_timeout_s):

@@ -187,13 +187,28 @@ class Installation:
         return {"Authorization": f"Bearer {self.keyring.token('*' if role is Role.ADMIN else session, role)}"}
 
     async def publish(
-        self, gateway: Running, session: str = "default/demo", *, name: str = "camera", start: bool = True
+        self,
+        gateway: Running,
+        session: str = "default/demo",
+        *,
+        name: str | None = "camera",
+        token: bool = True,
+        takeover: bool = False,
+        start: bool = True,
     ) -> Peer:
         """A real publisher that shows key frames, if the gateway lets it in."""
         client = self.clients.publisher(Codec.H264)
         client.open_channel()
-        headers = {**SDP, **self.token(session), "Genlock-Publisher": name}
-        response = await gateway.http.post(f"/whip/{session}", content=await client.offer(), headers=headers)
+        headers = {**SDP, **(self.token(session) if token else {})}
+        if name is not None:
+            headers["Genlock-Publisher"] = name
+        response = await gateway.http.post(
+            f"/whip/{session}",
+            content=await client.offer(),
+            headers=headers,
+            params={"takeover": "true"} if takeover else {},
+            timeout=20,
+        )
         if response.status_code == 201:
             await client.take(response.text)
             await asyncio.wait_for(client.connected.wait(), 10)
