@@ -58,6 +58,9 @@ def publish(
     publisher_id: Annotated[
         str | None, typer.Option(help="The key that may take the session over; random if left out.")
     ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Take the session from a publisher that is still there.")
+    ] = False,
     namespace: Namespace = None,
     gateway: Gateway = None,
     token: Token = None,
@@ -78,6 +81,7 @@ def publish(
         plan=plan,
         duration_s=duration,
         answer_pli=not ignore_pli,
+        take_over=take_over,
     )
     total = (
         duration
@@ -108,6 +112,7 @@ class _Publisher:
         plan: EncodingPlan,
         duration_s: float | None,
         answer_pli: bool,
+        take_over: bool,
     ) -> None:
         self._url = url
         self._token = token
@@ -116,6 +121,7 @@ class _Publisher:
         self._plan = plan
         self._duration_s = duration_s
         self._answer_pli = answer_pli
+        self._take_over = take_over
         self._done = Published()
         self._successor: asyncio.Task[WhipPublisher] | None = None
 
@@ -151,8 +157,11 @@ class _Publisher:
     async def _where_to_send(self, current: WhipPublisher) -> WhipPublisher:
         """`current` while it works, or the connection that takes its publication over (the key is the same).
 
-        A gateway that drains is used until another one answers; without one that works, the source waits.
+        A gateway that drains is used until another one answers; without one that works, the source waits. Whoever lost
+        the session to another publisher does not fight for it: raises GatewayProblem.
         """
+        if current.replaced:
+            raise GatewayProblem(409, "the session was lost", f"{current.replaced}; `--take-over` takes it back")
         if self._successor is None and (current.lost.is_set() or current.asked_to_leave.is_set()):
             self._successor = asyncio.create_task(self._reconnect(), name="reconnect")
         if self._successor is None or not (self._successor.done() or current.lost.is_set()):
@@ -189,7 +198,8 @@ class _Publisher:
             yield packet
 
     async def _connect(self) -> WhipPublisher:
-        publisher = WhipPublisher(self._url, token=self._token, publisher_id=self._id)
+        publisher = WhipPublisher(self._url, token=self._token, publisher_id=self._id, take_over=self._take_over)
+        self._take_over = False  # once: two that take over whenever they reconnect would never end
         self._id = publisher.publisher_id
         try:
             await publisher.publish(mime_type=f"video/{self._plan.codec}", on_key_frame_wanted=self._key_frame_wanted)

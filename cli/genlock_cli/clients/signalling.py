@@ -31,7 +31,8 @@ class SignallingClient:
 
     States: new -> connected (`negotiate` returned) -> closed (`close`, which also DELETEs the session on the gateway).
     `lost` is set when the connection is of no use any more: it broke, or the gateway fell silent. `asked_to_leave` is
-    set when the gateway drains: it still works, and waits for its clients to connect again elsewhere.
+    set when the gateway drains: it still works, and waits for its clients to connect again elsewhere. `replaced` says why
+    a publisher lost its session to another one; empty while it has not.
     """
 
     def __init__(self, url: str, *, token: str | None, headers: dict[str, str] | None = None) -> None:
@@ -45,6 +46,7 @@ class SignallingClient:
         self.asked_to_leave = asyncio.Event()
         self.trouble = ""
         """Why the gateway makes no picture of what is published, a word of `media.Trouble`; "" if it does."""
+        self.replaced = ""
         self._connected = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -121,6 +123,9 @@ class SignallingClient:
                 self.asked_to_leave.set()
             elif said.get("type") == "state":
                 self.trouble = str(said.get("trouble") or "")
+            elif said.get("type") == "replaced":
+                self.replaced = str(said.get("reason"))
+                self.lost.set()
 
     async def _watch(self) -> None:
         """Ping the gateway; one that opened no data channel is left to ICE's consent checks."""

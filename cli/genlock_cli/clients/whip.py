@@ -34,11 +34,16 @@ class EncodedTrack(MediaStreamTrack):
 
 
 class WhipPublisher(SignallingClient):
-    """Publishes one EncodedTrack. `publisher_id` is the key under which it may take its session over."""
+    """Publishes one EncodedTrack. `publisher_id` is who it is: the same one takes its session over from itself.
 
-    def __init__(self, url: str, *, token: str | None = None, publisher_id: str | None = None) -> None:
+    `take_over`: it takes the session from another publisher that is still there, too.
+    """
+
+    def __init__(
+        self, url: str, *, token: str | None = None, publisher_id: str | None = None, take_over: bool = False
+    ) -> None:
         self.publisher_id = publisher_id or secrets.token_hex(16)
-        super().__init__(url, token=token, headers={PUBLISHER_HEADER: self.publisher_id})
+        super().__init__(f"{url}?takeover=true" if take_over else url, token=token, headers={PUBLISHER_HEADER: self.publisher_id})
         self._track = EncodedTrack()
 
     async def publish(self, *, mime_type: str = "video/H264", on_key_frame_wanted: Callable[[], None]) -> None:

@@ -191,7 +191,10 @@ class PublisherConflict(GenlockError):
         self.gateway = gateway
         self.heard = heard
         self.asked_ms = asked_ms
-        super().__init__(f"{session}: another publisher is there, at gateway {gateway}")
+        super().__init__(
+            f"{session}: another publisher is there, at gateway {gateway}; wait until it has gone, or take its place "
+            "(?takeover=true, `genlock publish --take-over`)"
+        )
 
 
 class TooManyCandidates(GenlockError):
