@@ -31,8 +31,8 @@ class SignallingClient:
 
     States: new -> connected (`negotiate` returned) -> closed (`close`, which also DELETEs the session on the gateway).
     `lost` is set when the connection is of no use any more: it broke, or the gateway fell silent. `asked_to_leave` is
-    set when the gateway drains: it still works, and waits for its clients to connect again elsewhere. `replaced` says why
-    a publisher lost its session to another one; empty while it has not.
+    set when the gateway drains: it still works, and waits for its clients to connect again elsewhere. `replaced` says
+    why a publisher lost its session to another one; empty while it has not.
     """
 
     def __init__(self, url: str, *, token: str | None, headers: dict[str, str] | None = None) -> None:

@@ -43,7 +43,9 @@ class WhipPublisher(SignallingClient):
         self, url: str, *, token: str | None = None, publisher_id: str | None = None, take_over: bool = False
     ) -> None:
         self.publisher_id = publisher_id or secrets.token_hex(16)
-        super().__init__(f"{url}?takeover=true" if take_over else url, token=token, headers={PUBLISHER_HEADER: self.publisher_id})
+        super().__init__(
+            f"{url}?takeover=true" if take_over else url, token=token, headers={PUBLISHER_HEADER: self.publisher_id}
+        )
         self._track = EncodedTrack()
 
     async def publish(self, *, mime_type: str = "video/H264", on_key_frame_wanted: Callable[[], None]) -> None:
