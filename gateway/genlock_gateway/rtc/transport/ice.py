@@ -167,6 +167,10 @@ class IceTransport:
             raise ConnectionError("the ICE transport is closed")
         return data
 
+    async def answers(self) -> bool:
+        """Whether the client answers a consent check of ours now, by the way that packets take; it gets 0.5 s."""
+        return await self._current.agent.answers()
+
     async def close(self) -> None:
         """End all generations; returns when nothing of them is left."""
         self._state = "closed"

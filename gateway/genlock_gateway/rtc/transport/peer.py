@@ -141,7 +141,7 @@ class PeerTransport:
 
     async def answers(self) -> bool:
         """Whether the client answers a consent check of ours now; it gets 0.5 s."""
-        return await self._connection.answers()
+        return await self._ice.answers()
 
     def send_rtcp(self, packet: bytes) -> None:
         self._dtls.send_rtcp(packet)
