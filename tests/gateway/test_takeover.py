@@ -267,6 +267,10 @@ async def test_of_two_that_follow_at_once_one_wins_and_the_other_hears_why(
     await until(lambda: not candidates_of(gateway) and not candidates_of(two))
     await until(lambda: camera.client.connection.connectionState == "closed")
     assert (publisher_of(gateway) != "") + (publisher_of(two) != "") == 1
+    told = [json.loads(text) for peer in both for text in peer.client.messages]
+    assert [one["reason"] for one in told if one["type"] == "replaced"] == [
+        "default/demo: another publication came first"
+    ]
     await more_pictures(viewer, 5)
 
 

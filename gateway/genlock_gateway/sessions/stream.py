@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 FAREWELL_S: Final = 0.2
 """The last message gets this long to reach those that are closed next."""
+DISMISSALS: Final = 5
+"""So often is it tried to tell a publisher that it is not wanted."""
 
 
 class LiveStream:
@@ -174,7 +176,11 @@ class LiveStream:
 
     async def dismiss(self, publisher: PeerResource, reason: str) -> None:
         """Tell a publisher, or one that wanted to be, why it goes, and close it."""
-        publisher.peer.send(json.dumps({"type": "replaced", "reason": reason}))
+        # Whoever has just connected opens its channel in a moment.
+        for _ in range(DISMISSALS):
+            if publisher.peer.send(json.dumps({"type": "replaced", "reason": reason})):
+                break
+            await asyncio.sleep(FAREWELL_S / 2)
         await asyncio.sleep(FAREWELL_S)
         await publisher.peer.close(reason)
 
