@@ -1,7 +1,7 @@
 """Who publishes to a session, and which gateways there are: small leases that their holders keep alive.
 
 An offer only asks (`enter`); a connection that stands gets the slot (`promote`). So an offer that never connects moves
-nothing, and a publisher goes on until its successor is there (decision 34). Any gateway can tell a publisher that comes
+nothing, and a publisher goes on until its successor is there (decision 30). Any gateway can tell a publisher that comes
 back (same key) from another one, which waits until the holder is silent, or says that it takes over.
 """
 
@@ -46,7 +46,7 @@ class PublisherSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptSlot:
     """The slot is still the caller's."""
 
     run: int
@@ -89,7 +89,7 @@ class Publishers:
 
     async def keep(
         self, session: str, *, key: str, gateway: str, resource: str, heard_ms: int = 0, silent: bool = False
-    ) -> Kept | None:
+    ) -> KeptSlot | None:
         """Keep the slot for another 3 s; once a second. None if it is not `resource`'s any more: close it.
 
         `heard_ms` is how long ago its publisher gave a sign of life; `silent` lets anybody have its place. A slot that
@@ -98,7 +98,7 @@ class Publishers:
         reply = await self._scripts.run(
             "publisher_keep", session, key, gateway, resource, heard_ms, "1" if silent else ""
         )
-        return Kept(int(reply[1]), bool(reply[2])) if reply[0] else None
+        return KeptSlot(int(reply[1]), bool(reply[2])) if reply[0] else None
 
     async def leave(self, session: str, *, resource: str) -> bool:
         """Free the slot; False (and nothing happens) if it is not `resource`'s. It is no candidate any more, either."""

@@ -151,7 +151,7 @@ class ProblemDocument(_Shown):
     status: int
     detail: str
     errors: list[dict[str, str]] | None = Field(None, description="Every mistake: {path, message}.")
-    reason: str | None = Field(None, description="A word that clients can test, on 403 for a token and on 503.")
+    reason: str | None = Field(None, description="A word that clients can test, on 403 for a token, on 409 and on 503.")
     token_needed: bool | None = Field(None, description="With wrong-token: whether no token is refused too.")
 
 

@@ -8,7 +8,7 @@ from genlock_core import store
 from genlock_core.claims import keys, liveness
 from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, TooManyCandidates
 from genlock_core.claims.lua import decoded
-from genlock_core.claims.publisher import Contender, Gateways, Kept, Publication, Publishers, PublisherSlot
+from genlock_core.claims.publisher import Contender, Gateways, KeptSlot, Publication, Publishers, PublisherSlot
 from genlock_core.clock import ManualClock
 
 DEMO = "default/demo"
@@ -42,7 +42,7 @@ async def hold(publishers: Publishers, one: Contender = CAMERA) -> PublisherSlot
     return await publishers.promote(DEMO, one, run_seen=run_seen)
 
 
-async def keep(publishers: Publishers, one: Contender = CAMERA, *, heard_ms: int = 0, silent: bool = False) -> Kept:
+async def keep(publishers: Publishers, one: Contender = CAMERA, *, heard_ms: int = 0, silent: bool = False) -> KeptSlot:
     kept = await publishers.keep(
         DEMO, key=one.key, gateway=one.gateway, resource=one.resource, heard_ms=heard_ms, silent=silent
     )
@@ -67,7 +67,7 @@ async def test_an_offer_moves_nothing_until_it_has_connected(publishers: Publish
     first = await hold(publishers)
     run_seen = await publishers.enter(DEMO, AGAIN)
     assert run_seen == first.run
-    assert await keep(publishers) == Kept(first.run, contended=False)
+    assert await keep(publishers) == KeptSlot(first.run, contended=False)
     second = await publishers.promote(DEMO, AGAIN, run_seen=run_seen)
     assert second.run > first.run
     assert second.previous == Publication("g0", "r1", first.run)

@@ -1,0 +1,102 @@
+"""Whether a publisher that somebody wants to replace is still there; and who may wait for that. No WebRTC here."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genlock_core.claims.facts import PublisherConflict
+from genlock_core.claims.publisher import Contender, Gateways, Publishers
+from genlock_gateway.sessions import publisher_slot
+from genlock_gateway.sessions.publisher_slot import CHECKS, QUIET_S, WAITING, HolderChecks, PublisherSlots
+from tests.gateway.installation import until
+from tests.gateway.sessions.gateway_room import SESSION, GatewayRoom
+
+HOLDER = Contender("camera", "elsewhere", "r1")
+
+
+@pytest.fixture
+async def slots(room: GatewayRoom) -> PublisherSlots:
+    """Of a gateway where nobody publishes; the holder is at another one, which says nothing."""
+    gateways, publishers = Gateways(room.store), Publishers(room.store)
+    for name in ("g0", "elsewhere"):
+        await gateways.announce(name, f"http://{name}", ttl_s=60)
+    run_seen = await publishers.enter(SESSION, HOLDER)
+    await publishers.promote(SESSION, HOLDER, run_seen=run_seen)
+    return PublisherSlots(publishers, room.hub, gateway="g0", clock=room.clock, store_timeout_s=5.0)
+
+
+async def keep(room: GatewayRoom, *, heard_ms: int = 60_000, silent: bool = False) -> None:
+    await Publishers(room.store).keep(
+        SESSION, key=HOLDER.key, gateway=HOLDER.gateway, resource=HOLDER.resource, heard_ms=heard_ms, silent=silent
+    )
+
+
+def contender(name: str, *, take_over: bool = False) -> Contender:
+    return Contender(name, "g0", f"resource of {name}".replace(" ", "-"), take_over)
+
+
+# -- who is silent -----------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.booleans(), max_size=8), st.floats(0, 10))
+def test_a_holder_is_silent_after_three_checks_in_a_row_and_three_seconds_without_a_packet(
+    answers: list[bool], quiet_s: float
+) -> None:
+    checks = HolderChecks()
+    for answered in answers:
+        checks.checked(answered=answered)
+    unanswered = len(answers) >= CHECKS and not any(answers[-CHECKS:])
+    assert checks.silent(quiet_s=quiet_s) == (unanswered and quiet_s >= QUIET_S)
+
+
+# -- who waits ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_contender_waits_until_the_holder_is_heard(room: GatewayRoom, slots: PublisherSlots) -> None:
+    waiting = asyncio.create_task(slots.enter(SESSION, contender("other")))
+    await until(lambda: slots._waiting[SESSION] == 1)
+    await keep(room)
+    await asyncio.sleep(3 * publisher_slot.ASK_EVERY_S)
+    assert not waiting.done(), "it was heard before the contender came"
+    await keep(room, heard_ms=0)
+    with pytest.raises(PublisherConflict) as told:
+        await waiting
+    assert told.value.heard
+    assert not slots._waiting
+
+
+async def test_a_contender_waits_until_the_holder_is_silent_and_is_let_in(
+    room: GatewayRoom, slots: PublisherSlots
+) -> None:
+    waiting = asyncio.create_task(slots.enter(SESSION, contender("other")))
+    await until(lambda: slots._waiting[SESSION] == 1)
+    await keep(room, silent=True)
+    admission = await waiting
+    assert admission.run_seen > 0
+    assert not slots._waiting
+
+
+async def test_a_contender_waits_four_seconds_for_a_gateway_that_says_nothing(
+    room: GatewayRoom, slots: PublisherSlots
+) -> None:
+    waiting = asyncio.create_task(slots.enter(SESSION, contender("other")))
+    await until(lambda: slots._waiting[SESSION] == 1)
+    room.clock.advance(publisher_slot.WAIT_S)
+    with pytest.raises(PublisherConflict) as told:
+        await waiting
+    assert not told.value.heard
+
+
+async def test_few_strangers_wait_and_the_publisher_itself_never_does(room: GatewayRoom, slots: PublisherSlots) -> None:
+    waiting = [asyncio.create_task(slots.enter(SESSION, contender(f"s{number}"))) for number in range(WAITING)]
+    await until(lambda: slots._waiting[SESSION] == WAITING)
+    with pytest.raises(PublisherConflict):
+        await slots.enter(SESSION, contender("one too many"))
+    again = await slots.enter(SESSION, Contender("camera", "g0", "r2"))
+    bold = await slots.enter(SESSION, contender("bold", take_over=True))
+    assert bold.number > again.number
+    room.clock.advance(publisher_slot.WAIT_S)
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in told] == [PublisherConflict] * WAITING
