@@ -254,7 +254,7 @@ async def test_control_reaches_the_worker_from_data_channel_and_rest(installatio
     await until(lambda: bool(heard(publisher, "ack")) and len(heard(viewer, "error")) == 2)
     assert heard(publisher, "pong") == [{"type": "pong", "sentAt": 5}]
     assert "publish token" in str(heard(viewer, "error")[0]["detail"])
-    assert worker.nudges >= 1
+    await until(lambda: worker.nudges >= 1)
     change = {"steps": 3, "client": "cli", "number": 4}
     headers = installation.token()
     path = "/api/v1/sessions/default/demo/control"
