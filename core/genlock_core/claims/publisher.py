@@ -1,7 +1,7 @@
 """Who publishes to a session, and which gateways there are: small leases that their holders keep alive.
 
 An offer only asks (`enter`); a connection that stands gets the slot (`promote`). So an offer that never connects moves
-nothing, and a publisher goes on until its successor is there (decision 31). Any gateway can tell a publisher that comes
+nothing, and a publisher goes on until its successor is there (decision 32). Any gateway can tell a publisher that comes
 back (same key) from another one, which waits until the holder is silent, or says that it takes over.
 """
 
