@@ -2,20 +2,11 @@
 // posts again, and when the gateway says `reconnect` it makes the new connection before it leaves the old one.
 
 import { Problem, publisherId, request } from "./api.js";
+import { gathered, iceServers, restartIce } from "./ice.js";
 
 const PING_EVERY_MS = 500;
 const SILENT_AFTER_MS = 1500;
-const GATHER_AT_MOST_MS = 1000;
-
-async function gathered(peer) {
-  if (peer.iceGatheringState === "complete") return;
-  await new Promise((done) => {
-    const timer = setTimeout(done, GATHER_AT_MOST_MS);
-    peer.addEventListener("icegatheringstatechange", () => {
-      if (peer.iceGatheringState === "complete") { clearTimeout(timer); done(); }
-    });
-  });
-}
+const BACK_WITHIN_MS = 1000;
 
 /** Offer, POST, answer (RFC 9725 section 4.2). Returns the session URL that DELETE takes. */
 async function negotiate(peer, path, token, headers = {}) {
@@ -25,7 +16,19 @@ async function negotiate(peer, path, token, headers = {}) {
     method: "POST", token, headers: { ...headers, "Content-Type": "application/sdp" }, body: peer.localDescription.sdp,
   });
   await peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
+  // From the next gathering on, which is that of an ICE restart.
+  peer.setConfiguration({ ...peer.getConfiguration(), iceServers: iceServers(response.headers.get("Link")) });
   return response.headers.get("Location");
+}
+
+/** Whether the gateway is heard again after an ICE restart: the client's network may have changed. */
+async function backByRestart(peer, resource, token, control) {
+  if (!resource) return false;
+  try { await restartIce(peer, resource, token); } catch { return false; }
+  for (let waitedMs = 0; control.silent && waitedMs < BACK_WITHIN_MS; waitedMs += 50) {
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  return !control.silent;
 }
 
 function hangUp(peer, resource, token) {
@@ -68,6 +71,8 @@ class Viewing {
   }
 
   get silent() { return this.control.silent; }
+
+  backByRestart() { return backByRestart(this.peer, this.resource, this.token, this.control); }
 
   close() {
     this.control.close();
@@ -177,7 +182,11 @@ export class WhepPlayer extends EventTarget {
     this.retrying = true;
     const beganMs = Date.now();
     let waitMs = afterMs;
-    if (this.current?.silent) { this.playing = false; this.#say("lost"); }
+    if (this.current?.silent) {
+      this.playing = false;
+      this.#say("lost");
+      if (await this.current.backByRestart()) { this.retrying = false; return; }
+    }
     while (this.running) {
       await new Promise((done) => setTimeout(done, waitMs));
       try {
@@ -229,7 +238,7 @@ export class WhipPublisher extends EventTarget {
     const order = (codec) => ({ "video/h264": 0, "video/vp8": 1 })[codec.mimeType.toLowerCase()] ?? 2;
     transceiver.setCodecPreferences?.([...codecs].sort((a, b) => order(a) - order(b)));
     const control = new ControlChannel(peer, (message) => {
-      if (message.type === "reconnect" && peer === this.peer) this.#again();
+      if (message.type === "reconnect" && peer === this.peer) this.#again({ leaving: true });
     });
     peer.onconnectionstatechange = () => {
       if (peer !== this.peer || !this.running) return;
@@ -253,10 +262,15 @@ export class WhipPublisher extends EventTarget {
     previous?.close();
   }
 
-  async #again() {
+  async #again({ leaving = false } = {}) {
     if (this.retrying || !this.running) return;
     this.retrying = true;
     this.#say("lost");
+    if (!leaving && await backByRestart(this.peer, this.resource, this.token, this.control)) {
+      this.retrying = false;
+      if (this.running) this.#say("publishing");
+      return;
+    }
     const beganMs = Date.now();
     for (let waitMs = 100; this.running; waitMs = Math.min(2000, waitMs * 2)) {
       try { await this.#connect(); break; } catch (error) {
