@@ -123,8 +123,14 @@ def profile(
 def read_profile(path: Path, model: str) -> ProfileSpec:
     """What the file says of the model already. Raises GenlockError for a file that is no profile of it, and for one
     that could not be written: known before anything is measured."""
-    if not os.access(path.parent, os.W_OK):
-        raise BadInput(f"{path} cannot be written: is {path.parent} a folder of yours? name another file with -o")
+    unfinished = _unfinished(path)
+    try:
+        unfinished.touch()
+        unfinished.unlink()
+    except (OSError, ValueError):
+        raise BadInput(
+            f"{path} cannot be written: is {path.parent} a folder of yours? name another file with -o"
+        ) from None
     if not path.exists():
         return ProfileSpec(description=f"{model}, measured with genlock profile", rows=())
     profiles = parse_profiles(path.read_text(encoding="utf-8"), origin=str(path))
@@ -135,9 +141,13 @@ def read_profile(path: Path, model: str) -> ProfileSpec:
 
 def write(path: Path, text: str) -> None:
     """Replace the file as a whole, so that there is never half of one."""
-    unfinished = path.with_name(f".{path.name}.part")
+    unfinished = _unfinished(path)
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
 def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note: str) -> Subject:

@@ -84,8 +84,9 @@ def _ports(facts: MachineFacts, wanted: Wanted) -> Finding:
     if facts.port_is_ours:
         return Finding("ports", Verdict.OK, f"a running `genlock up` serves on {wanted.port}")
     if facts.port_problem:
-        words, _, _ = facts.port_problem.partition("; ")
-        return Finding("ports", Verdict.MISSING, words, "genlock up --port 0 (takes free ones)")
+        words, _, todo = facts.port_problem.partition("; ")
+        is_host = "no such address" in words
+        return Finding("ports", Verdict.MISSING, words, todo if is_host else "genlock up --port 0 (takes free ones)")
     return Finding("ports", Verdict.OK, f"TCP and UDP {wanted.port} are free")
 
 

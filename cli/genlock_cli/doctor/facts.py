@@ -19,7 +19,7 @@ from genlock_cli.redis_server import RedisServerMissing, find_redis_server
 from genlock_cli.state_dir import StateDir
 from genlock_cli.target import serving
 from genlock_cli.up.hardware import gpu_names
-from genlock_cli.up.ports import PortTaken, check_port
+from genlock_cli.up.ports import NoSuchAddress, PortTaken, check_port
 from genlock_cli.ups import Ups
 from genlock_core.errors import GenlockError
 from genlock_gateway.rtc.transport.own_addresses import own_addresses
@@ -140,8 +140,8 @@ def _state_problem(path: Path) -> str:
 def _port_problem(host: str, port: int, media: Sequence[str]) -> str:
     try:
         check_port(host, port, media=media)
-    except PortTaken as taken:
-        return str(taken)
+    except (PortTaken, NoSuchAddress) as problem:
+        return str(problem)
     return ""
 
 

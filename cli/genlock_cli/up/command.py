@@ -35,7 +35,6 @@ from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, wait_first
 from genlock_core.sizing.profile import ProfileRow, own_rows, profiles_with
 from genlock_core.spec.engines import EngineKind, gpus_mistake
-from genlock_core.store import connect
 from genlock_gateway.rtc.transport.own_addresses import bind_addresses
 from genlock_worker.engines.diffusion.weights.model_files import model_config
 from genlock_worker.settings import parse_settings
@@ -58,7 +57,9 @@ def up(
     model: Annotated[
         str | None, typer.Option(help="Model of the demo, at a size that it was measured at; tiny runs on a CPU.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of the models' weights (genlock models).")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of the models' weights (genlock models).", exists=True, file_okay=False)
+    ] = None,
     device: Annotated[str | None, worker_option("device")] = None,
     host: Annotated[str, typer.Option(help="Address to serve on; other machines need tokens and https.")] = "127.0.0.1",
     port: Annotated[
@@ -98,7 +99,10 @@ def up(
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, max=8, help="GPUs of each worker; mock: 4, else 1.")] = None,
     media_root: Annotated[
-        Path | None, typer.Option(help="Folder of the files that sessions play; the manifest's if left out.")
+        Path | None,
+        typer.Option(
+            help="Folder of the files that sessions play; the manifest's if left out.", exists=True, file_okay=False
+        ),
     ] = None,
     state_dir: Annotated[
         Path | None, typer.Option(help="Where secret, logs and data lie; else GENLOCK_STATE_DIR.")
@@ -152,8 +156,6 @@ def up(
         else None,
     )
     view = UpView(as_json=as_json, state=None if state == StateDir.default(os.environ) else state)
-    if redis is not None:
-        connect(redis)  # Raises StoreUnusable for what is no address of a Redis.
     genlock = LocalGenlock(
         options,
         sessions,

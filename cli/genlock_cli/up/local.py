@@ -11,6 +11,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from genlock_cli.exit_status import Unreachable
 from genlock_cli.redis_server import RedisProcess
 from genlock_cli.state_dir import NotWritable, Running, RunningProcess, StateDir, UpState
 from genlock_cli.up.children import Child, ChildState
@@ -20,12 +21,13 @@ from genlock_cli.up.ports import check_https, check_port
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
-from genlock_core.errors import GenlockError, NoCapacity
+from genlock_core.errors import BadInput, GenlockError, NoCapacity
+from genlock_core.process.logs import masked
 from genlock_core.process.tasks import end_tasks
 from genlock_core.sizing.placement import Unplaceable, place
 from genlock_core.sizing.profile import profiles_with
 from genlock_core.spec.session import ResolvedSession
-from genlock_core.store import connect
+from genlock_core.store import StoreUnusable, check, connect
 from genlock_core.tokens import ALL_SESSIONS, SECRETS_FILE_VARIABLE, SECRETS_VARIABLE, Role
 from genlock_gateway.rtc.transport.own_addresses import bind_addresses
 
@@ -116,6 +118,8 @@ class LocalGenlock:
             if self.options.lan is not None:
                 check_https(self.options.lan.addresses, self.options.lan.port + index)
         keyring = self._state.keyring()
+        if self._redis_url is not None:
+            await check_redis(self._redis_url)
         redis_url = self._redis_url or self._start_redis()
         self._progress(f"starting {self.options.workers} workers and {self.options.gateways} gateway(s)")
         plans = (
@@ -220,6 +224,22 @@ class LocalGenlock:
             raise GenlockError(f"Redis at {redis_url} does not do as it should: {error}") from error
         finally:
             await store.aclose()
+
+
+async def check_redis(url: str) -> None:
+    """Raises BadInput for what is no address of a Redis, Unreachable, StoreUnusable: known before anything starts."""
+    try:
+        store = connect(url)
+    except StoreUnusable as error:
+        raise BadInput(str(error)) from None
+    try:
+        await check(store)
+    except RedisError as error:
+        raise Unreachable(
+            f"no Redis answers at {masked(url)} ({type(error).__name__}); start it, or leave --redis out"
+        ) from None
+    finally:
+        await store.aclose()
 
 
 async def _claim_patiently(claims: Claims, session: str) -> str:

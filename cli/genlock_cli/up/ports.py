@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from genlock_cli.exit_status import CommandError, ExitStatus
+from genlock_core.errors import BadInput
 
 _FREE_RANGE = range(10_000, 20_000)
 _ATTEMPTS = 50
@@ -25,8 +26,16 @@ class PortTaken(CommandError):
         )
 
 
+class NoSuchAddress(BadInput):
+    """A host that this machine cannot serve on, whatever the port."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"this machine has no such address: {host}; name one of its own, or its name, with --host")
+
+
 def check_port(host: str, port: int, *, media: Iterable[str]) -> None:
-    """The port must be free for HTTP on `host` (TCP) and on each address of `media` (UDP). Raises PortTaken."""
+    """The port must be free for HTTP on `host` (TCP) and on each address of `media` (UDP). Raises PortTaken,
+    NoSuchAddress."""
     _check("TCP", host, port)
     for address in media:
         _check("UDP", address, port)
@@ -45,7 +54,11 @@ def _check(kind: Literal["TCP", "UDP"], host: str, port: int, *, option: str = "
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except (OSError, UnicodeError) as error:
+        except (socket.gaierror, UnicodeError):
+            raise NoSuchAddress(host) from None
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise NoSuchAddress(host) from None
             raise PortTaken(kind=kind, host=host, port=port, reason=_reason(error), option=option) from None
 
 
@@ -73,13 +86,9 @@ def _choose(count: int, check: Callable[[int], None]) -> int:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _reason(error: OSError | UnicodeError) -> str:
-    if isinstance(error, UnicodeError | socket.gaierror):
-        return "cannot be opened: there is no such host"
+def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "is taken"
     if error.errno == errno.EACCES:
         return "needs more rights (ports below 1024 are the system's)"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "cannot be opened: this machine has no such address"
     return f"cannot be opened ({error.strerror})"

@@ -58,6 +58,7 @@ CHANGES: list[tuple[dict[str, Any], Wanted, str, Verdict, str]] = [
     ),
     ({"redis_problem": "it does not answer"}, NAMED_REDIS, "Redis", Verdict.MISSING, "--redis"),
     ({"port_problem": "TCP port 8080 is taken; see ss"}, MOCK, "ports", Verdict.MISSING, "--port 0"),
+    ({"port_problem": "this machine has no such address: x; name one"}, MOCK, "ports", Verdict.MISSING, "name one"),
     ({"addresses": ()}, MOCK, "candidates", Verdict.NOTE, "network"),
     ({"silent_addresses": ("192.0.2.2",)}, MOCK, "candidates", Verdict.NOTE, "--media-host"),
     ({"silent_addresses": ("127.0.0.1", "192.0.2.2")}, MOCK, "candidates", Verdict.MISSING, "loopback"),

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from genlock_cli.up.ports import PortTaken, check_port, choose_ports
+from genlock_cli.up.ports import NoSuchAddress, PortTaken, check_port, choose_ports
 
 
 @pytest.mark.parametrize(("kind", "type_"), [("TCP", socket.SOCK_STREAM), ("UDP", socket.SOCK_DGRAM)])
@@ -17,9 +17,12 @@ def test_a_taken_port_is_named_with_what_to_do(kind: str, type_: socket.SocketKi
     check_port("127.0.0.1", port, media=["127.0.0.1"])
 
 
-def test_a_foreign_address_is_refused() -> None:
-    with pytest.raises(PortTaken, match="no such address"):
-        check_port("203.0.113.7", 8080, media=[])
+@pytest.mark.parametrize("host", ["203.0.113.7", "a..b", "x" * 70, "nobody.invalid"])
+def test_an_address_that_is_not_this_machines_is_refused_whatever_the_port(host: str) -> None:
+    with pytest.raises(NoSuchAddress, match="this machine has no such address"):
+        check_port(host, 8080, media=[])
+    with pytest.raises(NoSuchAddress):
+        choose_ports(host, 1, media=[])
 
 
 def test_chosen_ports_are_free_neighbours() -> None:
