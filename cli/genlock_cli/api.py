@@ -100,6 +100,13 @@ def problem_of(response: httpx.Response) -> GatewayProblem:
 
 def out_of_reach(base_url: str, error: Exception) -> GatewayProblem:
     """The error of a gateway that cannot be asked."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return GatewayProblem(
+            0,
+            "Unreachable",
+            f"the certificate of {base_url} is not known here: name its file with SSL_CERT_FILE, "
+            "or leave --gateway out on the machine that it runs on",
+        )
     return GatewayProblem(
         0,
         "Unreachable",
@@ -113,7 +120,9 @@ class GatewayApi:
     def __init__(self, base_url: str, token: str | None, *, timeout_s: float = TIMEOUT_S) -> None:
         self._base_url = base_url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=self._base_url, headers=headers, timeout=timeout_s)
+        # Plain HTTP has no certificate to verify: not to read the authorities' saves a sixth of a second.
+        is_tls = self._base_url.startswith("https:")
+        self._http = httpx.Client(base_url=self._base_url, headers=headers, timeout=timeout_s, verify=is_tls)
 
     def __enter__(self) -> Self:
         return self

@@ -22,6 +22,16 @@ def session_names(ctx: typer.Context, incomplete: str) -> list[str]:
     return names_of(sessions or (), incomplete, namespace=given.get("namespace"))
 
 
+def process_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What typer offers for the argument PROCESS: those whose logs lie in the state directory."""
+    from genlock_cli.state_dir import StateDir
+
+    with contextlib.suppress(Exception):
+        state = StateDir.find(ctx.params.get("state_dir"), os.environ)
+        return [name for name, _ in state.log_files() if name.startswith(incomplete)]
+    return []
+
+
 def names_of(sessions: Iterable[Mapping[str, Any]], incomplete: str, *, namespace: str | None) -> list[str]:
     """The names that begin so. A name stands alone in its own namespace, and behind its namespace in another one."""
     own = namespace or DEFAULT_NAMESPACE

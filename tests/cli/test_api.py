@@ -36,6 +36,16 @@ def test_what_is_no_gateway_is_told(answer: httpx.Response, monkeypatch: pytest.
         api.sessions()
 
 
+def test_a_certificate_that_nobody_knows_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate")
+
+    monkeypatch.setattr(httpx.Client, "request", refuses)
+    with GatewayApi("https://127.0.0.1:9", None) as api, pytest.raises(GatewayProblem, match="SSL_CERT_FILE") as told:
+        api.sessions()
+    assert told.value.exit_status is ExitStatus.UNREACHABLE
+
+
 def test_a_gateway_that_is_away_is_told_with_what_to_do() -> None:
     with GatewayApi("http://127.0.0.1:9", None) as api, pytest.raises(GatewayProblem, match="genlock up") as away:
         api.sessions()

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -14,7 +15,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_cli.completion import names_of, session_names, within
+from genlock_cli.completion import names_of, process_names, session_names, within
 
 SESSIONS = [
     {"namespace": "default", "name": "demo"},
@@ -58,6 +59,15 @@ def test_what_takes_too_long_or_fails_is_nothing() -> None:
     assert within(60, fails) == []
     assert within(60, lambda: [{"a": 1}]) == [{"a": 1}]
     stuck.set()
+
+
+def test_processes_are_those_whose_logs_are_there(tmp_path: Path) -> None:
+    context = cast(typer.Context, SimpleNamespace(params={"state_dir": tmp_path}))
+    assert process_names(context, "") == []
+    (tmp_path / "logs").mkdir()
+    for name in ("w0", "w1", "g0"):
+        (tmp_path / "logs" / f"{name}.log").touch()
+    assert process_names(context, "w") == ["w0", "w1"]
 
 
 class Gateway(BaseHTTPRequestHandler):

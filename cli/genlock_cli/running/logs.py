@@ -11,6 +11,7 @@ from typing import IO, Annotated
 
 import typer
 
+from genlock_cli.completion import process_names
 from genlock_cli.exit_status import NotThere
 from genlock_cli.plain import plain_lines
 from genlock_cli.state_dir import StateDir
@@ -36,7 +37,10 @@ class Line:
 
 
 def logs(
-    process: Annotated[str | None, typer.Argument(help="One of them, such as w0, g0 or redis; left out: all.")] = None,
+    process: Annotated[
+        str | None,
+        typer.Argument(help="One of them, such as w0, g0 or redis; left out: all.", autocompletion=process_names),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option(min=0, max=100_000, help="How many of the last lines of each process.")] = 100,
     state_dir: StateDirectory = None,
