@@ -89,7 +89,8 @@ class Target:
         if asked:
             url = gateway_url(asked)
             up = serving(url, ups)
-        elif state_dir is not None and not needs_running:
+        elif not needs_running and (state_dir is not None or _tells_secrets(environment)):
+            # No gateway is asked, and whose secrets are meant was said.
             up = None
             url = DEFAULT_GATEWAY
         else:
@@ -178,9 +179,13 @@ def _checked_token(token: str | None) -> str | None:
 def _secrets(url: str, state: StateDir, *, is_its_own: bool, environment: Mapping[str, str]) -> Keyring | None:
     if is_its_own:
         return state.known_keyring()
-    if any(environment.get(name) for name in (SECRETS_VARIABLE, SECRETS_FILE_VARIABLE)):
+    if _tells_secrets(environment):
         return Keyring.from_environment(environment)
     return state.known_keyring() if _is_here(url) else None
+
+
+def _tells_secrets(environment: Mapping[str, str]) -> bool:
+    return any(environment.get(name) for name in (SECRETS_VARIABLE, SECRETS_FILE_VARIABLE))
 
 
 def _is_here(url: str) -> bool:

@@ -130,6 +130,13 @@ def test_secrets_of_the_environment_are_a_clusters(machine: Machine) -> None:
         assert found.admin_token() == keyring.token("*", Role.ADMIN)
 
 
+def test_a_token_for_a_cluster_is_made_while_something_runs_here(machine: Machine) -> None:
+    with machine.up(usual="http://127.0.0.1:8080"):
+        made = machine.find(needs_running=False, GENLOCK_SECRETS="k1:" + "s" * 32).keyring()
+        assert made == Keyring.parse("k1:" + "s" * 32)
+        assert machine.signs(machine.find(needs_running=False)) == "usual"
+
+
 def test_a_gateway_of_somebody_else_gets_no_token_that_was_made_here(machine: Machine) -> None:
     machine.state("usual").keyring()
     with machine.up(x="http://127.0.0.1:8160"):
