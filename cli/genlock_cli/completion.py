@@ -23,11 +23,11 @@ def session_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def process_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """What typer offers for the argument PROCESS: those whose logs lie in the state directory."""
-    from genlock_cli.state_dir import StateDir
+    """What typer offers for the argument PROCESS: those that have logs, of what runs or of the last run."""
+    from genlock_cli.target import state_meant
 
     with contextlib.suppress(Exception):
-        state = StateDir.find(ctx.params.get("state_dir"), os.environ)
+        state = state_meant(ctx.params.get("state_dir"), os.environ)
         return [name for name, _ in state.log_files() if name.startswith(incomplete)]
     return []
 

@@ -153,6 +153,15 @@ def meant_up(state_dir: Path | None, environment: Mapping[str, str], ups: Sequen
     return ups[0]
 
 
+def state_meant(state_dir: Path | None, environment: Mapping[str, str]) -> StateDir:
+    """The state directory that a command means which needs nothing to run: the named one, else that of what runs, else
+    the usual one. Raises BadInput where it could be one of several."""
+    if state_dir is not None:
+        return StateDir(state_dir)
+    up = meant_up(None, environment, Ups.of_this_user(environment).running())
+    return up.state if up is not None else StateDir.find(None, environment)
+
+
 def serving(url: str, ups: Sequence[Up]) -> Up | None:
     """The running `genlock up` that has a gateway at this address."""
     return next((up for up in ups if any(_is_same(url, one) for one in up.running.gateways)), None)

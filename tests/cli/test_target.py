@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from genlock_cli.exit_status import Unreachable
 from genlock_cli.state_dir import Running, StateDir
-from genlock_cli.target import Target, gateway_url, parse_session
+from genlock_cli.target import Target, gateway_url, parse_session, state_meant
 from genlock_cli.ups import Ups
 from genlock_core.errors import BadInput
 from genlock_core.tokens import Keyring, Role, generate_secrets
@@ -156,6 +156,13 @@ def test_a_named_directory_that_nothing_runs_with_is_told(machine: Machine) -> N
         machine.find(state="x")
     made = machine.find(state="x", needs_running=False).keyring()
     assert made == machine.state("x").keyring()
+
+
+def test_logs_are_those_of_what_was_named_or_runs_or_ran_last(machine: Machine) -> None:
+    assert state_meant(None, machine.environment) == machine.state("usual")
+    with machine.up(x="http://127.0.0.1:8160"):
+        assert state_meant(None, machine.environment) == machine.state("x")
+        assert state_meant(machine.state("y").path, machine.environment) == machine.state("y")
 
 
 def test_a_given_token_is_used_and_an_empty_one_is_none_at_all(machine: Machine) -> None:

@@ -15,9 +15,8 @@ from genlock_cli.completion import process_names
 from genlock_cli.exit_status import NotThere
 from genlock_cli.plain import plain_lines
 from genlock_cli.state_dir import StateDir
-from genlock_cli.target import meant_up
+from genlock_cli.target import state_meant
 from genlock_cli.target_options import StateDirectory
-from genlock_cli.ups import Ups
 
 LOOK_EVERY_S = 0.2
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -46,7 +45,7 @@ def logs(
     state_dir: StateDirectory = None,
 ) -> None:
     """What the processes of a `genlock up` say: of the one that runs, else of the last run."""
-    state = _state(state_dir)
+    state = state_meant(state_dir, os.environ)
     files = chosen(dict(state.log_files()), process, state)
     prefix = len(files) > 1
     for line in in_order(last_lines(name, path, lines) for name, path in files.items()):
@@ -136,11 +135,3 @@ def _follow(files: dict[str, Path], *, prefix: bool) -> None:
 
 def _print(line: Line, *, prefix: bool) -> None:
     sys.stdout.write(f"{line.process + ': ' if prefix else ''}{plain_lines(line.text)}\n")
-
-
-def _state(state_dir: Path | None) -> StateDir:
-    """That of the named directory, running or not; else of what runs; else of the usual one."""
-    if state_dir is not None:
-        return StateDir(state_dir)
-    up = meant_up(None, os.environ, Ups.of_this_user(os.environ).running())
-    return up.state if up is not None else StateDir.find(None, os.environ)
