@@ -116,6 +116,21 @@ def delimiters() -> Kind:
     return h264(rtp.h264_packets(clips.h264(FRAMES, x264="aud=1")))
 
 
+def ends_of_sequences() -> Kind:
+    """A byte of its own after the last picture before each IDR."""
+    made = clips.h264(FRAMES, x264="keyint=4")
+    return h264(rtp.h264_packets(made, edit=lambda place, nals: [*nals, b"\x0a"] if place % 4 == 3 else nals))
+
+
+def end_of_stream_aggregated() -> Kind:
+    made = clips.h264(FRAMES, x264="keyint=4")
+
+    def edit(place: int, nals: list[bytes]) -> list[bytes]:
+        return [*nals, bits.user_data(), b"\x0b"] if place % 4 == 3 else nals
+
+    return h264(rtp.h264_packets(made, edit=edit, aggregate=True))
+
+
 def sets_of_their_own_time() -> Kind:
     return h264(rtp.h264_packets(plain(), own_time=frozenset({6, 7, 8})))
 
@@ -310,6 +325,8 @@ SHOWN = _named(
     sei_first,
     sei_first_aggregated,
     delimiters,
+    ends_of_sequences,
+    end_of_stream_aggregated,
     sets_of_their_own_time,
     two_pps_sent_once,
     two_sequences,

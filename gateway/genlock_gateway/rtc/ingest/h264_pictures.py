@@ -22,7 +22,8 @@ MAX_FRONT_BYTES = 64 * 1024
 """What may wait for the picture that it stands in front of."""
 
 _DATA_PARTITIONS = frozenset({2, 3, 4})
-_FILLER = 12
+_WITHOUT_MEANING = frozenset({10, 11, 12})
+"""The ends of sequences and streams, of a single byte, and filler: the pictures are the same without them."""
 
 
 class H264Pictures:
@@ -41,8 +42,11 @@ class H264Pictures:
         picture becomes right bit by bit, and a picture of intra slices, which later pictures may refer past. The latter
         always is in a stream that has shown nothing better.
         """
-        came = split_annex_b(b"".join(map(h264_depayload, payloads)))
-        nals = [nal for nal in (*self._front, *came) if nal_type(nal) != _FILLER]
+        # The depayloader refuses units of a single byte.
+        useful = (payload for payload in payloads if nal_type(payload) not in _WITHOUT_MEANING)
+        came = split_annex_b(b"".join(map(h264_depayload, useful)))
+        # They may also come aggregated with others.
+        nals = [nal for nal in (*self._front, *came) if nal_type(nal) not in _WITHOUT_MEANING]
         self._front = []
         for nal in nals:
             self._sets.keep(nal)
