@@ -146,7 +146,7 @@ gpu-dry: $(VENV)/.dev ## Try all of make gpu with the tiny model on the CPU
 
 screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the browser of the tests
 	@mkdir -p docs/images
-	@GENLOCK_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/process/test_studio.py tests/process/test_sessions_page.py
+	@GENLOCK_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/process/test_studio.py tests/process/test_sessions_page.py tests/gateway/page
 
 # One resolution for every platform: what torch needs of CUDA carries the marks of the platforms that have it.
 lock: $(VENV)/.dev ## Bring requirements-dev.lock up to date with pyproject.toml and with what is published

@@ -27,6 +27,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "core/spec/test_quantities.py": _in("core", "durations"),
     "core/stream_state/test_snapshot.py": _in("core/stream_state", "container", "tensors"),
     "core/stream_state/test_snapshot_store.py": _in("core/stream_state", "keys", "lua"),
+    "core/situation/test_situation.py": _in("core/situation", "facts", "states", "table", "words"),
     "core/slo/test_report.py": _in("core", "media"),
     "core/test_store.py": _in("core", "errors", "clock"),
     # -- operator -----------------------------------------------------------------------------------------------------
@@ -38,7 +39,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "operator/plan/pool/test_plan_faults.py": _in("operator", "plan/pool/members"),
     "operator/plan/session/test_plan.py": _in("operator", "actions", "observed"),
     "operator/plan/session/test_plan_changes.py": _in("operator", "plan/session/steps"),
-    "operator/plan/session/test_status.py": _in("core", "spec/status"),
+    "operator/plan/session/test_status.py": ("core/spec/status.py", "operator/plan/session/telling.py"),
     "operator/test_settings.py": _in("operator", "main", "plan/policy"),
     "operator/test_crashes.py": _in("operator", "operator", "reconcile/executor"),
     "operator/test_sessions.py": _in("operator", "watch/watcher", "watch/no_history"),
@@ -96,7 +97,9 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     ),
     "gateway/rtc/sdp/test_trickle.py": _in("gateway/rtc/sdp", "candidate", "ice_credentials"),
     "gateway/sessions/upstream/test_upstream.py": _in("gateway/sessions/upstream", "shared_parts"),
-    "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "web/api", "web/app"),
+    "gateway/test_sessions_api.py": _in(
+        "gateway", "sessions/session_view", "sessions/surroundings", "web/api", "web/app"
+    ),
     "gateway/test_process.py": _in("gateway", "web/health"),
     "gateway/web/test_routes.py": _in("gateway/web", "methods"),
     "gateway/web/description/test_document.py": _in("gateway/web/description", "messages", "operations"),

@@ -44,7 +44,7 @@ from genlock_gateway.sessions.publisher_slot import PublisherSlots
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.upstream.links import Links
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
-from genlock_gateway.settings import GatewaySettings, JwtSettings
+from genlock_gateway.settings import GatewaySettings, JwtSettings, SessionsFrom
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Gateway:
     clock: Clock
     store: stores.Store
     claims: Claims
+    publishers: Publishers
     slots: PublisherSlots
     gateways: Gateways
     board: FigureBoard
@@ -247,9 +248,11 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         clock=time,
         metrics=metrics,
         jitter=random.Random(),  # noqa: S311 - spreads retries
+        may_start_again=settings.sessions is not SessionsFrom.CLUSTER,
     )
     hub = Hub(shared, settings.limits)
-    slots = PublisherSlots(Publishers(store), hub, gateway=settings.name, clock=time, store_timeout_s=STORE_TIMEOUT_S)
+    publishers = Publishers(store)
+    slots = PublisherSlots(publishers, hub, gateway=settings.name, clock=time, store_timeout_s=STORE_TIMEOUT_S)
     session_data = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
     address = OwnAddress(settings)
 
@@ -258,6 +261,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         clock=time,
         store=store,
         claims=claims,
+        publishers=publishers,
         slots=slots,
         gateways=gateways,
         board=board,
@@ -278,6 +282,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         maintenance=MaintenanceLoops(
             name=settings.name,
             claims=claims,
+            publishers=publishers,
             slots=slots,
             gateways=gateways,
             board=board,

@@ -38,9 +38,12 @@ class FakeWorker:
     pictures, `sources` and `codecs` what gateways said. What it receives it sends back at once.
     """
 
-    def __init__(self, name: str, claims: Claims, *, secret: bytes, clock: Clock, pool: str = "local") -> None:
+    def __init__(
+        self, name: str, claims: Claims, *, secret: bytes, clock: Clock, pool: str = "local", engine: str = ""
+    ) -> None:
         self.identity = WorkerIdentity.fresh(name)
         self.pool = pool
+        self.engine = engine
         self.opens: list[OpenRequested] = []
         self.replayed: list[MediaReceived] = []
         self.received: list[MediaReceived] = []
@@ -148,7 +151,15 @@ class FakeWorker:
     def _offer(self) -> WorkerOffer:
         assert self._server is not None
         return WorkerOffer(
-            self.identity, self.pool, MODEL, 1_000, self._server.address, FormatRange(1, 1), "NVIDIA-H100", 4
+            self.identity,
+            self.pool,
+            MODEL,
+            1_000,
+            self._server.address,
+            FormatRange(1, 1),
+            "NVIDIA-H100",
+            4,
+            self.engine,
         )
 
     async def _beat(self) -> None:

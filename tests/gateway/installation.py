@@ -167,8 +167,8 @@ class Installation:
         await until(lambda: server.started)
         return running
 
-    async def worker(self, name: str = "w0") -> FakeWorker:
-        worker = FakeWorker(name, self.claims, secret=self.keyring.link_secrets()[0], clock=self.clock)
+    async def worker(self, name: str = "w0", *, engine: str = "") -> FakeWorker:
+        worker = FakeWorker(name, self.claims, secret=self.keyring.link_secrets()[0], clock=self.clock, engine=engine)
         await worker.start()
         self.workers.append(worker)
         return worker

@@ -1,9 +1,15 @@
 """Sessions by manifest over REST: created, updated, refused; all of a manifest or nothing of it."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import httpx
+import pytest
 import yaml
 
 from genlock_core.claims.facts import EventKind
+from genlock_core.spec.session import Phase
 from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_core.tokens import Role
 from tests.gateway.installation import Installation, Running
@@ -146,3 +152,94 @@ async def test_a_low_latency_session_is_not_steered_to_more_steps_than_its_mode_
     assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "steps")
     assert (await gateway.http.patch(path, json={"steps": 2}, headers=headers)).status_code == 202
     assert (await gateway.http.get(f"{PATH}/default/demo")).json()["prompt"] == "a watercolour painting"
+
+
+# -- what is going on --------------------------------------------------------------------------------------------------
+
+
+async def shown(gateway: Running, name: str = "default/demo", **headers: str) -> dict[str, Any]:
+    response = await gateway.http.get(f"{PATH}/{name}", headers=headers)
+    assert response.status_code == 200
+    return dict(response.json())
+
+
+async def test_a_session_says_what_it_waits_for_and_what_whoever_asks_may_do(installation: Installation) -> None:
+    gateway, _ = await installation.gateway(), await installation.worker()
+    await installation.session()
+    stranger = await shown(gateway)
+    assert (stranger["state"], stranger["waitingFor"], stranger["role"]) == (
+        "waiting-for-publisher", "publisher", "view",
+    )  # fmt: skip
+    assert (stranger["publishing"], stranger["phase"]) == (False, "Pending")
+    assert stranger["situation"] == {
+        "headline": "Waiting for a publisher",
+        "detail": "The picture starts when somebody publishes.",
+        "tone": "quiet",
+        "offers": ["get-publisher-link"],
+    }
+    publisher = await shown(gateway, **installation.token())
+    assert (publisher["role"], publisher["situation"]["offers"]) == ("publish", ["turn-camera-on", "play-file"])
+    (listed,) = (await gateway.http.get(PATH, headers=installation.token())).json()
+    assert listed == publisher
+
+
+async def test_a_session_without_room_says_so_and_when_there_may_be_some(installation: Installation) -> None:
+    gateway = await installation.gateway()
+    await installation.session("first", cost=1_000)
+    await installation.session("second", cost=1_000)
+    nobody = await shown(gateway, "default/second")
+    assert (nobody["state"], nobody["reason"], nobody["situation"]["tone"]) == ("no-worker", "no-capacity", "bad")
+
+    await installation.worker()
+    assert (await shown(gateway, "default/second"))["reason"] == ""
+    await installation.claims.claim("default/first")
+    full = await shown(gateway, "default/second")
+    assert (full["state"], full["reason"], full["waitingFor"]) == ("capacity-full", "no-capacity", "worker")
+    assert full["situation"]["headline"] == "The one worker is busy"
+    assert full["situation"]["detail"].startswith("You are next; the page tries again by itself.")
+
+
+async def test_publishing_is_known_at_every_gateway(installation: Installation) -> None:
+    one, other = await installation.gateway("g0"), await installation.gateway("g1")
+    await installation.worker()
+    await installation.session()
+    peer = await installation.publish(one)
+    assert peer.response.status_code == 201
+    await until_shown(other, lambda now: now["publishing"] and not now["publisher"])
+    await one.http.delete(peer.location, headers=installation.token())
+    await until_shown(other, lambda now: now["state"] == "nobody-publishes")
+
+
+async def until_shown(gateway: Running, holds: Callable[[dict[str, Any]], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not holds(await shown(gateway)):
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("phase", [Phase.ENDED, Phase.FAILED])
+async def test_a_publisher_starts_an_ended_session_again(installation: Installation, phase: Phase) -> None:
+    gateway, _ = await installation.gateway(), await installation.worker()
+    await installation.session(prompt="ink")
+    claim = await installation.claims.claim("default/demo")
+    await installation.claims.release("default/demo", epoch=claim.epoch, phase=phase, reason="Deleted")
+    ended = await shown(gateway, **installation.token())
+    assert ended["situation"]["offers"] == ["start-again", "all-sessions"]
+
+    path = f"{PATH}/default/demo/start"
+    assert (await gateway.http.post(path)).status_code == 401
+    again = await gateway.http.post(path, headers=installation.token())
+    assert (again.status_code, again.json()["state"], again.json()["prompt"]) == (200, "waiting-for-publisher", "ink")
+    assert (await gateway.http.post(path, headers=installation.token())).json() == again.json(), "it runs already"
+
+
+async def test_on_a_cluster_a_gateway_brings_no_session_back(installation: Installation) -> None:
+    gateway = await installation.gateway("g0", "--sessions", "cluster")
+    await installation.session()
+    await installation.claims.set_phase("default/demo", 0, Phase.ENDED, "Idle")
+    ended = await shown(gateway, **installation.token())
+    assert (ended["situation"]["offers"], ended["situation"]["detail"]) == (
+        ["all-sessions"], "Nobody published or watched for a while.",
+    )  # fmt: skip
+    refused = await gateway.http.post(f"{PATH}/default/demo/start", headers=installation.token())
+    assert refused.status_code == 403
+    assert "kubectl replace" in refused.json()["detail"]

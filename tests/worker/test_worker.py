@@ -88,6 +88,38 @@ async def test_published_frames_come_back_generated_in_order(
     assert stored.chunk >= 3
 
 
+async def test_a_session_is_live_only_while_somebody_publishes(
+    home: House, gateway: FakeGateway, publisher: Publisher
+) -> None:
+    worker = await home.start_worker("w0")
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch, publisher=True)
+    link = gateway.link_of(viewer)
+    publisher.aim(link, viewer.channel)
+    await until(lambda: viewer.media, "a first picture")
+    await until_phase(home, "Live")
+    await publisher.stop()
+    link.send_source(viewer.channel, present=False, run=1)
+    await until_phase(home, "Assigned")
+
+
+async def test_an_idle_session_that_is_moved_ends_in_assigned(home: House) -> None:
+    await home.start_worker("w0")
+    await home.session()
+    claim = await home.claims.claim(SESSION)
+    await home.start_worker("w1")
+    move = await home.claims.move(SESSION, expected_epoch=claim.epoch, suspect="w0", cause=MoveCause.REQUESTED)
+    assert (move.claim.worker.name, await home.phase()) == ("w1", "Draining")
+    await until_phase(home, "Assigned")
+
+
+async def until_phase(home: House, phase: str) -> None:
+    async with asyncio.timeout(60):
+        while await home.phase() != phase:
+            await asyncio.sleep(0.05)
+
+
 async def test_two_sessions_share_a_worker_and_two_gateways_a_session(
     home: House, gateway: FakeGateway, publisher: Publisher
 ) -> None:

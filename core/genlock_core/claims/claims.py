@@ -22,6 +22,7 @@ from genlock_core.claims.facts import (
     MoveHeld,
     Reasserted,
     Renewal,
+    Room,
     SessionEnded,
     WorkerState,
     WorkerView,
@@ -208,6 +209,14 @@ class Claims:
         Raises UnknownSession, SessionEnded, NoCapacity.
         """
         return replies.claim(session, await self._scripts.run("claim", session))
+
+    async def room(self, session: str) -> Room | None:
+        """Whether a claim would find a worker now, for people who wait; None for a session without a record."""
+        reply = await self._scripts.run("room", session)
+        if not reply:
+            return None
+        workers, fits, next_ms = reply
+        return Room(int(workers), bool(fits), int(next_ms) if next_ms else None)
 
     async def move(self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause) -> Move:
         """Give the session to another worker than `suspect` and its owner, if its epoch is still `expected_epoch`.

@@ -136,6 +136,28 @@ class WorkerView:
     """Empty for a worker from before workers named their engine."""
 
 
+class Publishing(StrEnum):
+    """Whether a session that takes a publisher has one, at any gateway."""
+
+    NEVER = "never"
+    """Nobody has published yet, or not for so long that it is forgotten."""
+    GONE = "gone"
+    """Somebody did."""
+    NOW = "now"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Whether a session without a worker could get one now."""
+
+    workers: int
+    """Workers of its pools that take claims."""
+    fits: bool
+    """One of them has room for it."""
+    next_ms: int | None
+    """When a session in these pools that nobody uses gives its place back; None if it fits, or all are in use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """A message in a worker's inbox. Messages are hints: the truth is `Renewal.owned`.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, TooManyCandidates
+from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, Publishing, TooManyCandidates
 from genlock_core.claims.lua import Scripts
 from genlock_core.store import Store
 
@@ -104,6 +104,19 @@ class Publishers:
         """Free the slot; False (and nothing happens) if it is not `resource`'s. It is no candidate any more, either."""
         (left,) = await self._scripts.run("publisher_leave", session, resource)
         return bool(left)
+
+    async def publications(self, since_ms: Mapping[str, int]) -> dict[str, Publishing]:
+        """Whether somebody publishes to each of these sessions, or has done so in the last hour and since that time.
+
+        A session may have the name of an earlier one.
+        """
+        reply = await self._scripts.run("publisher_many", *since_ms) if since_ms else []
+        found: dict[str, Publishing] = {}
+        for (session, began_ms), run, now in zip(since_ms.items(), reply[::2], reply[1::2], strict=True):
+            # The number of a publication is the time at which it began, or a little more.
+            published = int(run) > 0 and int(run) >= began_ms
+            found[session] = Publishing.NOW if now else Publishing.GONE if published else Publishing.NEVER
+        return found
 
 
 def _words(contender: Contender) -> tuple[str, str, str, str]:

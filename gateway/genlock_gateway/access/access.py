@@ -143,6 +143,10 @@ class Access:
         if token is not None:
             self._check(token, session, role, needed=needed)
 
+    def role(self, request: HTTPConnection, session: ResolvedSession) -> Role:
+        """What the request may do on a session that it may watch: publish, or no more than that."""
+        return Role.PUBLISH if self.allows(request, session, Role.PUBLISH) else Role.VIEW
+
     def require_admin(self, request: HTTPConnection, session: str = ALL_SESSIONS) -> None:
         """Raises AccessDenied unless the request carries an admin token."""
         self._check(bearer(request), session, Role.ADMIN, needed=True)

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from genlock_core.media import Codec
 from genlock_core.spec.session import Phase
+from genlock_core.tokens import Role
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.rtc.egress.viewer import ViewerPeer
 from genlock_gateway.rtc.ingest.receive import IngestPeer
@@ -40,6 +41,11 @@ class PeerResource:
     admission: int = 0
     """Orders the offers that were let in here; for WHIP."""
 
+    @property
+    def role(self) -> Role:
+        """What its client may do: control takes the right to publish."""
+        return Role.PUBLISH if self.may_control else Role.VIEW
+
 
 @dataclass(slots=True)
 class Audience:
@@ -65,31 +71,44 @@ class Audience:
         """The codecs that viewers get."""
         return frozenset(viewer.peer.codec for viewer in self.viewers)
 
-    def tick(self, look: Callable[[], SessionView], now_s: float) -> None:
-        """Tell a changed state, and figures twice a second; `look` gives the session as it is."""
+    def tick(self, look: Callable[[Role], SessionView], now_s: float) -> None:
+        """Tell a changed state, and figures twice a second; `look` gives the session as a role is shown it."""
         # With many clients, each is told more rarely.
         spread_s = (len(self.viewers) + len(self.listeners)) / CLIENTS_TOLD_PER_S
 
         if self.state_changed and now_s >= self._state_due_s:
             self.state_changed = False
             self._state_due_s = now_s + spread_s
-            view = look()
-            self.tell("state", as_json(view, without_stats=True))
-            self._tell_players(view)
+            self._tell_state(look)
+            self._tell_players(look(Role.VIEW))
 
         if self.clients and now_s >= self._stats_due_s:
             self._stats_due_s = now_s + STATS_EVERY_S + spread_s
-            stats = look().stats
+            stats = look(Role.VIEW).stats
             if stats is not None:
                 self.tell("stats", stats.to_dict())
 
     def tell(self, kind: str, message: Mapping[str, Any]) -> None:
         """Tell every client."""
-        text = json.dumps({**message, "type": kind}, separators=(",", ":"))
+        text = _message(kind, message)
         for client in self.clients:
             client.peer.send(text)
         for listener in self.listeners:
             listener.tell(kind, message)
+
+    def _tell_state(self, look: Callable[[Role], SessionView]) -> None:
+        """Tell every client how things are for it: what it may do is part of that."""
+        for role in (Role.PUBLISH, Role.VIEW):
+            clients = [client for client in self.clients if client.role is role]
+            listeners = [listener for listener in self.listeners if listener.role is role]
+            if not clients and not listeners:
+                continue
+            state = as_json(look(role), without_stats=True)
+            text = _message("state", state)
+            for client in clients:
+                client.peer.send(text)
+            for listener in listeners:
+                listener.tell("state", state)
 
     def greet(self, listener: Listener, view: SessionView) -> None:
         """A new listener: tell it how things are."""
@@ -98,9 +117,9 @@ class Audience:
         listener.tell("active" if view.phase is Phase.LIVE else "inactive", {})
         listener.tell("viewercount", {"viewercount": len(self.viewers)})
 
-    def farewell(self, view: SessionView) -> None:
+    def farewell(self, look: Callable[[Role], SessionView]) -> None:
         """The session is over: the last that anybody hears."""
-        self.tell("state", as_json(view, without_stats=True))
+        self._tell_state(look)
         self.hang_up()
 
     def hang_up(self) -> None:
@@ -117,3 +136,7 @@ class Audience:
             if viewers != self._told_players[1]:
                 listener.tell("viewercount", {"viewercount": viewers})
         self._told_players = active, viewers
+
+
+def _message(kind: str, message: Mapping[str, Any]) -> str:
+    return json.dumps({**message, "type": kind}, separators=(",", ":"))

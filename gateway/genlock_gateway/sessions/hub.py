@@ -119,7 +119,7 @@ class Hub:
             self.drop_if_unused(known[0])
 
     def listen(self, stream: LiveStream, listener: Listener) -> None:
-        stream.audience.greet(listener, stream.view())
+        stream.audience.greet(listener, stream.view(listener.role))
 
     def unlisten(self, stream: LiveStream, listener: Listener) -> None:
         stream.audience.listeners.discard(listener)

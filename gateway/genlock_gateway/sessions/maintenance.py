@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import Event, EventKind
 from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
-from genlock_core.claims.publisher import Gateways
+from genlock_core.claims.publisher import Gateways, Publishers
 from genlock_core.errors import NoCapacity, UnknownSession
 from genlock_core.process.tasks import end_tasks
 from genlock_core.spec.session import Phase
@@ -22,6 +22,7 @@ from genlock_gateway.sessions.hub import Hub
 from genlock_gateway.sessions.publisher_slot import PublisherSlots
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.stats import posted_figures
+from genlock_gateway.sessions.surroundings import look_around
 from genlock_gateway.sessions.upstream.mover import backoff_s
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class MaintenanceLoops:
         *,
         name: str,
         claims: Claims,
+        publishers: Publishers,
         slots: PublisherSlots,
         gateways: Gateways,
         board: FigureBoard,
@@ -57,6 +59,7 @@ class MaintenanceLoops:
     ) -> None:
         self._name = name
         self._claims = claims
+        self._publishers = publishers
         self._slots = slots
         self._gateways = gateways
         self._board = board
@@ -199,6 +202,7 @@ class MaintenanceLoops:
         await self._gateways.announce(self._name, self._address(), ANNOUNCE_TTL_S)
         for stream in self._hub.streams:
             await self._slots.keep(stream)
+        await self._look_around()
         now_s = self._clock.monotonic()
         if now_s < self._touch_due_s:
             return
@@ -208,17 +212,26 @@ class MaintenanceLoops:
                 await self._claims.touch(stream.session)
                 stream.refresh()  # should an event ever be missed
 
+    async def _look_around(self) -> None:
+        """Clients are told who publishes at other gateways, and whether there is room for what waits."""
+        streams = {stream.session: stream for stream in self._hub.streams}
+        records = [stream.record for stream in streams.values()]
+        for session, surroundings in (await look_around(self._claims, self._publishers, records)).items():
+            stream = streams[session]
+            if surroundings != stream.surroundings:
+                stream.surroundings = surroundings
+                stream.audience.state_changed = True
+
     async def post_figures(self) -> None:
         """Replace what the board says of the sessions here: what has left is gone from it, too."""
-        views = [stream.view() for stream in self._hub.streams]
         await self._board.post(
             self._name,
             {
-                f"{view.namespace}/{view.name}": posted_figures(
-                    view.stats, publisher=view.publisher, trouble=view.trouble
+                stream.session: posted_figures(
+                    stream.report(), publisher=stream.audience.publisher is not None, trouble=stream.source.trouble
                 )
-                for view in views
-                if view.stats is not None
+                for stream in self._hub.streams
+                if stream.wanted
             },
         )
 

@@ -1,13 +1,14 @@
-"""A session as the API, the pages and the data channel show it: its record, and what this gateway knows besides."""
+"""What the API, the pages and the data channel say and take; `showing` makes a session's view."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
+from genlock_core.situation.states import OfferedAct, SessionState, Tone, WaitingFor
 from genlock_core.slo.report import StreamReport
+from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.quantities import Duration
 from genlock_core.spec.session import (
     MAX_PROMPT_CHARS,
@@ -37,13 +38,30 @@ class EndpointsView(_Shown):
     watch: str
 
 
+class SituationView(_Shown):
+    """What is going on, in words for the person who asks."""
+
+    headline: str = Field(description="A few words.")
+    detail: str = Field(description="What it means and what to do; empty if that is plain.")
+    tone: Tone
+    offers: list[OfferedAct] = Field(description="What the person can do, and may.")
+
+
 class SessionView(_Shown):
     """One session. `viewers`, `publisher` and `stats` are those of the gateway that answers."""
 
     namespace: str
     name: str
     phase: Phase
-    reason: str = Field(description="Why the phase is what it is, in a word; empty if it is plain.")
+    reason: str = Field(
+        description="Why the phase is what it is, in a word; no-capacity: no worker has room. Empty if it is plain."
+    )
+    state: SessionState = Field(description="What is going on, in a word.")
+    situation: SituationView
+    waiting_for: WaitingFor | None = Field(description="Whom or what it waits for; null if it waits for nothing.")
+    role: Literal["publish", "view"] = Field(description="What whoever asks may do.")
+    publishing: bool = Field(description="Whether anybody publishes, at any gateway.")
+    engine: EngineKind | None = Field(description="What paints; null if nobody says.")
     model: str
     quality_mode: QualityMode
     steps: int = Field(description="Denoising steps that are asked for.")
@@ -65,7 +83,7 @@ class SessionView(_Shown):
     epoch: int
     gpus: int | None = Field(description="GPUs of the worker that serves it; null if nobody does.")
     viewers: int
-    publisher: bool
+    publisher: bool = Field(description="Whether the publisher is at the gateway that answers.")
     trouble: Trouble | None = Field(None, description="Why what is published makes no picture; null if it does.")
     endpoints: EndpointsView
     stats: StreamReport | None = None
@@ -153,54 +171,6 @@ class ProblemDocument(_Shown):
     errors: list[dict[str, str]] | None = Field(None, description="Every mistake: {path, message}.")
     reason: str | None = Field(None, description="A word that clients can test, on 403 for a token, on 409 and on 503.")
     token_needed: bool | None = Field(None, description="With wrong-token: whether no token is refused too.")
-
-
-def view_of(
-    record: SessionRecord,
-    *,
-    phase: Phase | None = None,
-    viewers: int = 0,
-    publisher: bool = False,
-    trouble: Trouble | None = None,
-    gpus: int | None = None,
-    stats: StreamReport | None = None,
-) -> SessionView:
-    """The session as `record` has it; `phase` where this gateway knows better than Redis."""
-    session = record.session
-    said = {name: value.value for name, value in record.control.items()}
-    change = ControlChange.from_fields(said) if said else ControlChange(prompt=session.prompt)
-    path = f"{session.key.namespace}/{session.key.name}"
-    return SessionView(
-        namespace=session.key.namespace,
-        name=session.key.name,
-        phase=phase or record.phase,
-        reason=record.reason,
-        model=session.model,
-        quality_mode=session.quality_mode,
-        steps=change.steps or session.steps,
-        resolution=record.resolution,
-        orientation=session.orientation,
-        fit=session.fit,
-        frame_rate=session.frame_rate,
-        prompt=change.prompt or session.prompt,
-        noise_scale=session.noise_scale if change.noise_scale is None else change.noise_scale,
-        paused=bool(change.paused),
-        source=session.source,
-        access=session.access,
-        time_to_first_frame_ms=session.time_to_first_frame_ms,
-        frame_deadline_ms=session.frame_deadline_ms,
-        worker=None if record.owner is None else record.owner.name,
-        pool=record.pool or None,
-        epoch=record.epoch,
-        gpus=gpus,
-        viewers=viewers,
-        publisher=publisher,
-        trouble=trouble,
-        endpoints=EndpointsView(
-            whip=f"/whip/{path}", whep=f"/whep/{path}", studio=f"/studio/{path}", watch=f"/watch/{path}"
-        ),
-        stats=stats,
-    )
 
 
 def as_json(view: SessionView, *, without_stats: bool = False) -> dict[str, Any]:

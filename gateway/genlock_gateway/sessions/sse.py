@@ -7,15 +7,21 @@ from typing import Any, Final
 
 from fastapi.responses import StreamingResponse
 
+from genlock_core.tokens import Role
+
 QUEUE_MESSAGES: Final = 64
 COMMENT_EVERY_S: Final = 10.0
 """A comment line keeps proxies from closing a quiet stream, and finds a listener that has gone."""
 
 
 class Listener:
-    """One SSE stream: what it wants, and what waits for it. A listener that does not read loses the oldest."""
+    """One SSE stream: what it wants, and what waits for it. A listener that does not read loses the oldest.
 
-    def __init__(self, wanted: Collection[str]) -> None:
+    `role`: what whoever listens may do; it is told what is offered to them.
+    """
+
+    def __init__(self, wanted: Collection[str], role: Role) -> None:
+        self.role = role
         self._wanted = frozenset(wanted)
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_MESSAGES)
 

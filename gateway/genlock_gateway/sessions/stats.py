@@ -4,6 +4,7 @@ The definitions are `genlock_core.slo`'s; here the moments are told to them. One
 """
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -14,6 +15,7 @@ from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.clock import Clock
 from genlock_core.media import SourcePosition, Trouble
 from genlock_core.metrics import GatewayMetrics
+from genlock_core.situation.facts import Pictures
 from genlock_core.slo.deadlines import FreezeMeter, Quantiles, time_to_first_frame_s
 from genlock_core.slo.report import Percentiles, StreamReport, leg_ms
 from genlock_core.slo.stages import Leg, Stage, StageTimes, latency_budget
@@ -22,6 +24,11 @@ from genlock_gateway.rtc.ingest.receive import IngestFigures
 
 logger = logging.getLogger(__name__)
 
+QUIET_S: Final = 2.0
+"""Without a picture for this long, and for three periods of the session, the pictures have stopped."""
+QUIET_PERIODS: Final = 3
+REPORT_FRESH_S: Final = 3.0
+"""Workers report once a second."""
 LATENCIES_KEPT: Final = 256
 MEAN_OVER_FRAMES: Final = 32
 
@@ -34,7 +41,8 @@ class SessionStats:
         self._clock = clock
         self._metrics = metrics
         self._freezes = FreezeMeter(frame_rate)
-        self._cause = MoveCause.REFUSED
+        self.cause = MoveCause.REFUSED
+        """Why the worker was lost, the last time that one was."""
         self._recovering = False
         self._latency_ms = Quantiles(LATENCIES_KEPT)
         self._legs_us: dict[Leg, float] = {}
@@ -42,7 +50,12 @@ class SessionStats:
         # The publication whose first generated frame has not come yet.
         self._awaited_run: int | None = None
         self._first_frame_ms: float | None = None
+        # When the last picture of the source came, and the last generated one of this publication.
+        self._source_s: float | None = None
+        self._picture_s: float | None = None
+        self._quiet_s = max(QUIET_S, QUIET_PERIODS / frame_rate)
         self._report: StreamReport | None = None
+        self._reported_s = -math.inf
         # How many of the losses of this publisher, and of the fan-outs', are counted already.
         self._ingest: IngestFigures | None = None
         self._incomplete = 0
@@ -65,6 +78,8 @@ class SessionStats:
         """A publication began."""
         self._awaited_run = run
         self._first_in_s = None
+        self._source_s = None
+        self._picture_s = None
 
     def unpublished(self) -> None:
         """No publisher any more."""
@@ -75,6 +90,7 @@ class SessionStats:
     def source_frame(self, run: int, *, watched: bool) -> None:
         """A source frame came; the wait for the first generated one is measured only if somebody waits for it."""
         self._metrics.frames_in.labels(session=self.session).inc()
+        self._source_s = self._clock.monotonic()
         if run == self._awaited_run and self._first_in_s is None:
             if watched:
                 self._first_in_s = self._clock.monotonic()
@@ -89,7 +105,7 @@ class SessionStats:
     def fault(self, cause: MoveCause) -> None:
         """The worker was lost: the gap up to the next frame is a recovery gap."""
         self._freezes.fault()
-        self._cause = cause
+        self.cause = cause
         self._recovering = True
 
     def shown(
@@ -109,6 +125,7 @@ class SessionStats:
         now_s = self._clock.monotonic()
         now_us = self.now_us()
         self._metrics.frames_out.labels(session=self.session).inc()
+        self._picture_s = now_s
         self._count_freeze(now_s)
         if at_rest:
             self._freezes.rest()
@@ -158,8 +175,8 @@ class SessionStats:
             self._recovering = False
             gap_s = self._freezes.last_recovery_gap_s
             if gap_s is not None:
-                self._metrics.recovery_gap.labels(cause=self._cause.value).observe(gap_s)
-                logger.info("%s: recovered, gap %.0f ms, cause %s", self.session, gap_s * 1000, self._cause.value)
+                self._metrics.recovery_gap.labels(cause=self.cause.value).observe(gap_s)
+                logger.info("%s: recovered, gap %.0f ms, cause %s", self.session, gap_s * 1000, self.cause.value)
 
     def _count_legs(self, times: StageTimes, total_us: int | None, fan_out_us: int) -> None:
         here = StageTimes.of({Stage.ARRIVED: 0, Stage.PACKETISED: max(0, fan_out_us)})
@@ -168,12 +185,37 @@ class SessionStats:
             mean_us = self._legs_us.get(leg, float(value_us))
             self._legs_us[leg] = mean_us + (value_us - mean_us) / MEAN_OVER_FRAMES
 
+    # -- what moves ---------------------------------------------------------------------------------------------------
+
+    @property
+    def pictures(self) -> Pictures:
+        """Whether generated pictures come: as viewers here see it; without viewers here, as the worker says."""
+        now_s = self._clock.monotonic()
+        reported = self._fresh_report(now_s)
+        if self._is_recent(self._picture_s, now_s) or (reported is not None and reported.output_fps > 0):
+            return Pictures.MOVING
+        return Pictures.NONE if self._picture_s is None else Pictures.STOPPED
+
+    @property
+    def source_moves(self) -> bool:
+        """Whether source pictures come: from the publisher here, or from elsewhere as the worker says."""
+        now_s = self._clock.monotonic()
+        reported = self._fresh_report(now_s)
+        return self._is_recent(self._source_s, now_s) or (reported is not None and reported.input_fps > 0)
+
+    def _is_recent(self, at_s: float | None, now_s: float) -> bool:
+        return at_s is not None and now_s - at_s <= self._quiet_s
+
+    def _fresh_report(self, now_s: float) -> StreamReport | None:
+        return self._report if now_s - self._reported_s <= REPORT_FRESH_S else None
+
     # -- the report -------------------------------------------------------------------------------------------------
 
     def reported(self, report: Mapping[str, JsonValue]) -> None:
         """The worker's report came; one that is none is left out."""
         try:
             self._report = StreamReport.model_validate(dict(report))
+            self._reported_s = self._clock.monotonic()
         except ValidationError as error:
             logger.warning("%s: a report was refused: %d mistakes", self.session, error.error_count())
 

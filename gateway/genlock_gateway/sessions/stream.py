@@ -8,23 +8,29 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from redis.exceptions import RedisError
 
-from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.facts import Claim, MoveCause, Publishing
 from genlock_core.claims.record import SessionRecord
 from genlock_core.link.events import StatsReceived
 from genlock_core.link.messages import Open
 from genlock_core.media import Codec
 from genlock_core.process.tasks import OwnedTasks
+from genlock_core.situation.states import SessionState
+from genlock_core.slo.report import StreamReport
 from genlock_core.spec.session import Phase
 from genlock_core.subscriptions.subscription import FrameKind, Subscription
+from genlock_core.tokens import Role
 from genlock_gateway.sessions.audience import Audience, PeerResource
 from genlock_gateway.sessions.output_gate import SessionOutput
-from genlock_gateway.sessions.session_view import SessionView, view_of
+from genlock_gateway.sessions.session_view import SessionView
+from genlock_gateway.sessions.showing import SeenHere, phase_of, view_of
 from genlock_gateway.sessions.source import SessionSource
 from genlock_gateway.sessions.stats import SessionStats
+from genlock_gateway.sessions.surroundings import Surroundings
 from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.mover import Epochs
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
@@ -32,6 +38,7 @@ from genlock_gateway.sessions.upstream.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
+JUDGE_EVERY_S: Final = 0.5
 FAREWELL_S: Final = 0.2
 """The last message gets this long to reach those that are closed next."""
 DISMISSALS: Final = 5
@@ -71,7 +78,11 @@ class LiveStream:
         """Why the session has ended; empty while it has not."""
         self.missing_since_s: float | None = None
         """Since when Redis has no record of it."""
+        self.surroundings = Surroundings()
+        """As Redis knows them; maintenance brings them up to date."""
         self._shared = shared
+        self._state: SessionState | None = None
+        self._judge_due_s = 0.0
         self._chores = OwnedTasks()
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -89,29 +100,48 @@ class LiveStream:
 
     @property
     def phase(self) -> Phase:
-        """What clients are told: the record's phase, and Recovering from the loss of a worker to the next frame."""
-        if self.record.finished or not self.wanted:
-            return self.record.phase
+        """What clients are told: the record's phase, Recovering from the loss of a worker to the next frame, and Live
+        from the first frame on for as long as somebody publishes."""
+        record = self.record
+        if record.finished or not self.wanted:
+            return phase_of(record, self.publishing)
         if self.output.lost:
             return Phase.RECOVERING
-        return Phase.LIVE if self.output.shown_epoch >= self.record.epoch > 0 else self.record.phase
+        if self.output.shown_epoch >= record.epoch > 0:
+            return phase_of(replace(record, phase=Phase.LIVE), self.publishing)
+        return phase_of(record, self.publishing)
 
-    def view(self, *, gpus: int | None = None) -> SessionView:
-        """The session as the API shows it; `gpus` are its worker's, where the caller knows them."""
+    @property
+    def publishing(self) -> Publishing:
+        """Whether anybody publishes: here as it is, elsewhere as Redis knew it a moment ago."""
+        return Publishing.NOW if self.audience.publisher is not None else self.surroundings.publishing
+
+    def view(self, role: Role) -> SessionView:
+        """The session as somebody with `role` is shown it."""
+        return view_of(
+            self.record,
+            role=role,
+            surroundings=replace(self.surroundings, publishing=self.publishing),
+            may_start_again=self._shared.may_start_again,
+            here=SeenHere(
+                phase=self.phase,
+                reason=self.stats.cause.value if self.output.lost else "",
+                publisher=self.audience.publisher is not None,
+                viewers=len(self.audience.viewers),
+                pictures=self.stats.pictures,
+                source_moves=self.stats.source_moves,
+                trouble=self.source.trouble,
+                stats=self.report() if self.wanted else None,
+            ),
+        )
+
+    def report(self) -> StreamReport:
+        """The live figures."""
         owner = self.record.owner
-        stats = self.stats.report(
+        return self.stats.report(
             viewers=len(self.audience.viewers),
             worker=None if owner is None else owner.name,
             epoch=self.record.epoch,
-        )
-        return view_of(
-            self.record,
-            phase=self.phase,
-            viewers=len(self.audience.viewers),
-            publisher=self.audience.publisher is not None,
-            trouble=self.source.trouble,
-            gpus=gpus,
-            stats=stats if self.wanted else None,
         )
 
     # -- people -----------------------------------------------------------------------------------------------------
@@ -155,6 +185,7 @@ class LiveStream:
 
         if resource is self.audience.publisher:
             self.audience.publisher = None
+            self.surroundings = replace(self.surroundings, publishing=Publishing.GONE)
             self.source.ended(resource.run)
         elif resource in self.audience.candidates:
             self.audience.candidates.discard(resource)
@@ -206,7 +237,19 @@ class LiveStream:
         self.source.tick()
         if self.upstream.leaving is not None and self.output.may_leave(self.upstream.epochs):
             self.upstream.close_leaving()
+        self._judge()
         self.audience.tick(self.view, self._shared.clock.monotonic())
+
+    def _judge(self) -> None:
+        """Clients are told of a state that time alone has changed: pictures stop, and nobody says so."""
+        now_s = self._shared.clock.monotonic()
+        if now_s < self._judge_due_s or self.unused:
+            return
+        self._judge_due_s = now_s + JUDGE_EVERY_S
+        state = self.view(Role.VIEW).state
+        if state is not self._state:
+            self._state = state
+            self.audience.state_changed = True
 
     def updated(self, record: SessionRecord) -> None:
         """Redis has this record now."""
@@ -235,7 +278,10 @@ class LiveStream:
 
     async def end(self, reason: str) -> None:
         """The session is over: tell everybody, and close."""
-        self.audience.farewell(self.view())
+        if not self.record.finished:
+            # Its record went before it had an end.
+            self.record = replace(self.record, phase=Phase.ENDED, reason="Deleted")
+        self.audience.farewell(self.view)
         self.upstream.unwant()
         await asyncio.sleep(FAREWELL_S)
         leaving = (*self.audience.clients, *self.audience.candidates)

@@ -4,6 +4,7 @@ It stands in one file because all of it is one resource, `/api/v1/sessions`.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -14,9 +15,9 @@ from genlock_core.claims.record import FINISHED, SessionRecord
 from genlock_core.errors import FieldProblem
 from genlock_core.sizing.placement import PoolShape, Unplaceable, place
 from genlock_core.spec.engines import engine_kind
-from genlock_core.spec.manifest import Manifest, load_manifest
+from genlock_core.spec.manifest import load_manifest
 from genlock_core.spec.rules import changed, steps_mistake
-from genlock_core.spec.session import Phase, resolve
+from genlock_core.spec.session import Phase, ResolvedSession, resolve
 from genlock_core.tokens import Role
 from genlock_gateway.access.limits import MAX_JSON_BYTES, read_body, require_media_type
 from genlock_gateway.access.problems import Problem, mistaken, with_mistakes
@@ -26,9 +27,10 @@ from genlock_gateway.sessions.session_view import (
     ControlRequest,
     Moved,
     SessionView,
-    view_of,
 )
+from genlock_gateway.sessions.showing import view_of
 from genlock_gateway.sessions.sse import Listener, event_stream
+from genlock_gateway.sessions.surroundings import look_around
 from genlock_gateway.settings import SessionsFrom
 from genlock_gateway.web.signalling.events import heard
 
@@ -51,17 +53,14 @@ def _add_reading(routes: APIRouter, gateway: Gateway) -> None:
         """The sessions that the caller may watch."""
         async with asyncio.timeout(STORE_TIMEOUT_S):
             records = await gateway.claims.records()
-            gpus = {view.identity.name: view.gpus for view in await gateway.claims.workers()}
-        return [
-            _shown(gateway, record, gpus=None if record.owner is None else gpus.get(record.owner.name))
-            for record in gateway.access.viewable(request, records)
-        ]
+        return await _shown(gateway, request, gateway.access.viewable(request, records))
 
     @routes.get("/{namespace}/{name}")
     async def show_session(request: Request, namespace: str, name: str) -> SessionView:
         """One session."""
         record = await gateway.session_for(request, namespace, name, Role.VIEW)
-        return _shown(gateway, record, gpus=await _gpus(gateway, record))
+        (view,) = await _shown(gateway, request, [record])
+        return view
 
     @routes.get("/{namespace}/{name}/events", response_class=Response)
     async def listen(request: Request, namespace: str, name: str) -> Response:
@@ -69,7 +68,8 @@ def _add_reading(routes: APIRouter, gateway: Gateway) -> None:
         gateway.check_open()
         record = await gateway.session_for(request, namespace, name, Role.VIEW)
         gateway.hub.check_room_for_listener()
-        return event_stream(heard(gateway, gateway.hub.stream(record), Listener(EVENTS)))
+        listener = Listener(EVENTS, gateway.access.role(request, record.session))
+        return event_stream(heard(gateway, gateway.hub.stream(record), listener))
 
 
 def _add_control(routes: APIRouter, gateway: Gateway) -> None:
@@ -110,14 +110,15 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
 
         # Everything is checked before anything is stored.
         async with asyncio.timeout(STORE_TIMEOUT_S):
-            records = _placed(gateway, manifests, await gateway.claims.workers())
+            wanted = [resolve(manifest.key, manifest.spec) for manifest in manifests]
+            records = _placed(gateway, wanted, await gateway.claims.workers())
             known = [await gateway.claims.record(record.name) for record in records]
             _check_updates(records, known)
             new = [await _store(gateway, *pair) for pair in zip(records, known, strict=True)]
             stored = [await gateway.claims.record(record.name) for record in records]
 
         response.status_code = 201 if any(new) else 200
-        return [_shown(gateway, record) for record in stored if record is not None]
+        return await _shown(gateway, request, [record for record in stored if record is not None])
 
     @routes.delete("/{namespace}/{name}", status_code=204)
     async def end_session(request: Request, namespace: str, name: str) -> Response:
@@ -134,6 +135,24 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
             else:
                 await _end(gateway, record)
         return Response(status_code=204)
+
+    @routes.post("/{namespace}/{name}/start")
+    async def start_again(request: Request, namespace: str, name: str) -> SessionView:
+        """Bring an ended session back as its manifest had it, with nothing of its old pictures; a running one is left
+        alone. It takes the right to publish: who may not have it back deletes its record (DELETE once more)."""
+        gateway.limiter.admit(request)
+        gateway.check_open()
+        record = await gateway.session_for(request, namespace, name, Role.PUBLISH)
+        key = record.session.key
+        _check_sessions_are_ours(gateway, f"kubectl replace --force -f FILE starts {key.name} in {key.namespace} again")
+
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            if record.finished:
+                (again,) = _placed(gateway, [record.session], await gateway.claims.workers())
+                await _store(gateway, again, record)
+            current = await gateway.claims.record(record.name)
+        (view,) = await _shown(gateway, request, [current or record])
+        return view
 
     @routes.post("/{namespace}/{name}/move")
     async def move(request: Request, namespace: str, name: str) -> Moved:
@@ -154,22 +173,27 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
         return Moved(worker=moved.claim.worker.name, epoch=moved.claim.epoch)
 
 
-def _shown(gateway: Gateway, record: SessionRecord, *, gpus: int | None = None) -> SessionView:
-    """The session with what this gateway knows of it."""
-    stream = gateway.hub.find(record.name)
-    if stream is None or stream.end_reason:
-        return view_of(record, gpus=gpus)
-    # The record that was just read may be newer than the stream's.
-    stream.updated(record)
-    return stream.view(gpus=gpus)
-
-
-async def _gpus(gateway: Gateway, record: SessionRecord) -> int | None:
-    if record.owner is None:
-        return None
+async def _shown(gateway: Gateway, request: Request, records: Sequence[SessionRecord]) -> list[SessionView]:
+    """The sessions as the caller may see them, with what this gateway knows of them."""
     async with asyncio.timeout(STORE_TIMEOUT_S):
-        view = await gateway.claims.worker(record.owner.name)
-    return None if view is None else view.gpus
+        surroundings = await look_around(gateway.claims, gateway.publishers, records)
+
+    views: list[SessionView] = []
+    for record in records:
+        role = gateway.access.role(request, record.session)
+        stream = gateway.hub.find(record.name)
+        if stream is None or stream.end_reason:
+            shared = gateway.hub.shared
+            view = view_of(
+                record, role=role, surroundings=surroundings[record.name], may_start_again=shared.may_start_again
+            )
+        else:
+            # What was just read may be newer than what the stream knows.
+            stream.updated(record)
+            stream.surroundings = surroundings[record.name]
+            view = stream.view(role)
+        views.append(view)
+    return views
 
 
 def _check_sessions_are_ours(gateway: Gateway, instead: str) -> None:
@@ -201,16 +225,15 @@ def pools_of(workers: list[WorkerView]) -> list[PoolShape]:
     return list(shapes.values())
 
 
-def _placed(gateway: Gateway, manifests: list[Manifest], workers: list[WorkerView]) -> list[SessionRecord]:
+def _placed(gateway: Gateway, sessions: Sequence[ResolvedSession], workers: list[WorkerView]) -> list[SessionRecord]:
     """The records to store, sized for the pools of the live workers. Raises Problem (422) if one cannot be served."""
     shapes = pools_of(workers)
     records: list[SessionRecord] = []
     mistakes: list[FieldProblem] = []
-    for manifest in manifests:
-        session = resolve(manifest.key, manifest.spec)
+    for session in sessions:
         placement = place(session, gateway.profiles, shapes)
         if isinstance(placement, Unplaceable):
-            mistakes += [FieldProblem(str(manifest.key), reason) for reason in placement.reasons]
+            mistakes += [FieldProblem(str(session.key), reason) for reason in placement.reasons]
         else:
             records.append(
                 SessionRecord(session=session, pools=placement.choices, key_ids=gateway.access.keyring.key_ids)

@@ -4,6 +4,7 @@ Only the viewer may stand in a frame, on the sites that the session's owner name
 click on that another page could trick its viewer into clicking.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from genlock_core.errors import UnknownSession
+from genlock_core.situation.document import as_document
 from genlock_core.spec.origins import ANY
 from genlock_gateway.gateway import Gateway
 
@@ -43,6 +45,9 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(self), microphone=(self), fullscreen=(self)",
     "Cache-Control": "no-cache",
 }
+
+
+SITUATIONS: Final = f"export const SITUATIONS = {json.dumps(as_document(), ensure_ascii=False)};\n"
 
 
 class Assets(StaticFiles):
@@ -101,5 +106,14 @@ def router(gateway: Gateway) -> APIRouter:
     async def watch(namespace: str, name: str) -> FileResponse:
         policy = policy_of_frames(await _origins(gateway, namespace, name))
         return FileResponse(PAGES / "watch.html", headers={**HEADERS, "Content-Security-Policy": policy})
+
+    @routes.get("/model")
+    async def model() -> FileResponse:
+        return FileResponse(PAGES / "model.html", headers=HEADERS)
+
+    @routes.get("/situations.js")
+    async def situations() -> Response:
+        """What the pages say: the one table of states, as a module."""
+        return Response(SITUATIONS, media_type="text/javascript", headers=HEADERS)
 
     return routes

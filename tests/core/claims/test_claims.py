@@ -8,6 +8,7 @@ import pytest
 from genlock_core import store
 from genlock_core.claims import keys, liveness
 from genlock_core.claims.claims import Claim, Claims, Move, MoveCause, MoveHeld, SessionEnded, WorkerState
+from genlock_core.claims.facts import Room
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import ManualClock
 from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
@@ -49,6 +50,28 @@ async def test_pools_are_tried_in_the_records_order(claims: Claims) -> None:
     await claims.create(record("two", ("cheap", 700), ("dear", 300)))
     first, second = await claims.claim("default/one"), await claims.claim("default/two")
     assert [(c.pool, c.cost) for c in (first, second)] == [("cheap", 700), ("dear", 300)]
+
+
+async def test_room_is_what_a_claim_would_find(claims: Claims, clock: ManualClock) -> None:
+    assert await claims.room(DEMO) is None
+    await claims.create(record("demo", ("a", 700)))
+    assert await claims.room(DEMO) == Room(workers=0, fits=False, next_ms=None)
+    here = [offer("w0"), offer("w1")]
+    await workers(claims, *here, offer("w2", "elsewhere"))
+    assert await claims.room(DEMO) == Room(workers=2, fits=True, next_ms=None)
+    for name in ("one", "two"):
+        await claims.create(record(name, ("a", 700)))
+        await claims.claim(f"default/{name}")
+    assert await claims.room(DEMO) == Room(workers=2, fits=False, next_ms=None), "both are in use"
+
+    clock.advance(16)
+    await claims.touch("default/one")
+    for one in here:
+        await heartbeat(claims, one.identity, 1)
+    room = await claims.room(DEMO)
+    assert room == Room(workers=2, fits=False, next_ms=IDLE_TIMEOUT_MS - 16_000), "nobody uses the other"
+    clock.advance(2)
+    assert (await claims.room(DEMO)) == Room(workers=0, fits=False, next_ms=IDLE_TIMEOUT_MS - 18_000), "both are silent"
 
 
 async def test_claiming_again_gives_the_same_claim(claims: Claims) -> None:

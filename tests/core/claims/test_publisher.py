@@ -6,7 +6,7 @@ import pytest
 
 from genlock_core import store
 from genlock_core.claims import keys, liveness
-from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, TooManyCandidates
+from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, Publishing, TooManyCandidates
 from genlock_core.claims.lua import decoded
 from genlock_core.claims.publisher import Contender, Gateways, KeptSlot, Publication, Publishers, PublisherSlot
 from genlock_core.clock import ManualClock
@@ -313,3 +313,30 @@ async def test_of_many_at_once_one_wins(publishers: Publishers) -> None:
     )
     assert sum(isinstance(one, PublisherSlot) for one in told) == 1
     assert sum(isinstance(one, PublicationLost) for one in told) == len(many) - 1
+
+
+async def test_whether_somebody_publishes_is_known_for_many_sessions_at_once(
+    publishers: Publishers, clock: ManualClock, gateways: Gateways
+) -> None:
+    names = dict.fromkeys([DEMO, "default/other", "default/third"], 0)
+    assert await publishers.publications({}) == {}
+    assert await publishers.publications(names) == dict.fromkeys(names, Publishing.NEVER)
+    await hold(publishers)
+    run_seen = await publishers.enter("default/other", AGAIN)
+    await publishers.promote("default/other", AGAIN, run_seen=run_seen)
+    await publishers.enter("default/third", STRANGER)
+    assert await publishers.publications(names) == {
+        DEMO: Publishing.NOW, "default/other": Publishing.NOW, "default/third": Publishing.NEVER,
+    }  # fmt: skip
+
+    await gateways.withdraw("g1")
+    await publishers.leave(DEMO, resource=CAMERA.resource)
+    over = await publishers.publications(names)
+    assert (over[DEMO], over["default/other"]) == (Publishing.GONE, Publishing.GONE)
+    clock.advance(1)
+    assert (await publishers.publications({DEMO: clock.wall_ms()}))[DEMO] is Publishing.NEVER, (
+        "another one of that name"
+    )
+    await hold(publishers, STRANGER)
+    clock.advance(3.1)
+    assert (await publishers.publications({DEMO: 0})) == {DEMO: Publishing.GONE}, "nobody has kept the slot"

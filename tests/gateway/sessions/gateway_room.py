@@ -90,6 +90,7 @@ class GatewayRoom:
             clock=self.clock,
             metrics=GatewayMetrics(self.registry),
             jitter=random.Random(1),
+            may_start_again=True,
         )
         limits = Limits(peers=peers, viewers_per_session=viewers_per_session, event_streams=event_streams)
         self.hub = Hub(shared, limits)

@@ -1,7 +1,7 @@
 """What publisher, viewers and listeners of a session are told, and how often."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -9,9 +9,12 @@ import pytest
 from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.slo.report import StreamReport
 from genlock_core.spec.session import Phase, SessionKey, StreamSessionSpec, resolve
+from genlock_core.tokens import Role
 from genlock_gateway.sessions.audience import STATS_EVERY_S, Audience, PeerResource
-from genlock_gateway.sessions.session_view import SessionView, view_of
+from genlock_gateway.sessions.session_view import SessionView
+from genlock_gateway.sessions.showing import NOT_HERE, view_of
 from genlock_gateway.sessions.sse import Listener
+from genlock_gateway.sessions.surroundings import Surroundings
 
 FIGURES = StreamReport(chunk=7)
 
@@ -19,8 +22,8 @@ FIGURES = StreamReport(chunk=7)
 class Heard(Listener):
     """A listener that keeps what it is told."""
 
-    def __init__(self) -> None:
-        super().__init__(())
+    def __init__(self, role: Role = Role.VIEW) -> None:
+        super().__init__((), role)
         self.events: list[tuple[str, Any]] = []
         self.ended = False
 
@@ -45,14 +48,28 @@ class Client:
         self.messages.append(json.loads(text))
 
 
-def view(phase: Phase = Phase.LIVE, stats: StreamReport | None = FIGURES) -> SessionView:
+def view(role: Role = Role.VIEW, *, phase: Phase = Phase.LIVE, stats: StreamReport | None = FIGURES) -> SessionView:
     session = resolve(SessionKey(name="demo"), StreamSessionSpec())
-    return view_of(SessionRecord(session=session, pools=(PoolChoice("local", 1),)), phase=phase, stats=stats)
+    return view_of(
+        SessionRecord(session=session, pools=(PoolChoice("local", 1),)),
+        role=role,
+        surroundings=Surroundings(),
+        may_start_again=False,
+        here=replace(NOT_HERE, phase=phase, stats=stats),
+    )
 
 
-def viewer(audience: Audience) -> Client:
+def without_figures(role: Role) -> SessionView:
+    return view(role, stats=None)
+
+
+def ended(role: Role) -> SessionView:
+    return view(role, phase=Phase.ENDED)
+
+
+def viewer(audience: Audience, role: Role = Role.VIEW) -> Client:
     client = Client()
-    audience.viewers.add(cast(PeerResource, _Viewer(client)))
+    audience.viewers.add(cast(PeerResource, _Viewer(client, role)))
     return client
 
 
@@ -61,6 +78,7 @@ class _Viewer:
     """As much of a viewer as is told something."""
 
     peer: Client
+    role: Role
 
 
 @pytest.fixture
@@ -73,12 +91,26 @@ def test_a_changed_state_is_told_once_and_without_the_figures(audience: Audience
     heard = Heard()
     audience.listeners.add(heard)
 
-    audience.tick(lambda: view(stats=None), 0.0)
-    audience.tick(lambda: view(stats=None), 0.1)
+    audience.tick(without_figures, 0.0)
+    audience.tick(without_figures, 0.1)
 
     (state,) = client.messages
     assert (state["type"], state["name"], "stats" in state) == ("state", "demo", False)
     assert heard.kinds == ["state", "active", "viewercount"]
+
+
+def test_each_is_told_what_its_role_may_do(audience: Audience) -> None:
+    watching, publishing = viewer(audience), viewer(audience, Role.PUBLISH)
+    listener = Heard(Role.PUBLISH)
+    audience.listeners.add(listener)
+
+    audience.tick(without_figures, 0.0)
+
+    assert [message["role"] for message in watching.messages] == ["view"]
+    assert watching.messages[0]["situation"]["offers"] == ["get-publisher-link"]
+    assert [message["role"] for message in publishing.messages] == ["publish"]
+    assert publishing.messages[0]["situation"]["offers"] == ["turn-camera-on", "play-file"]
+    assert listener.events[0][1]["role"] == "publish"
 
 
 def test_figures_are_told_twice_a_second_to_everybody(audience: Audience) -> None:
@@ -98,7 +130,7 @@ def test_figures_are_told_twice_a_second_to_everybody(audience: Audience) -> Non
 def test_nobody_is_told_figures_that_nobody_measured(audience: Audience) -> None:
     client = viewer(audience)
     audience.state_changed = False
-    audience.tick(lambda: view(stats=None), 0.0)
+    audience.tick(without_figures, 0.0)
     assert client.messages == []
 
 
@@ -107,7 +139,7 @@ def test_a_new_listener_is_told_how_things_are(audience: Audience, phase: Phase,
     viewer(audience)
     heard = Heard()
 
-    audience.greet(heard, view(phase))
+    audience.greet(heard, view(phase=phase))
 
     assert heard.kinds == ["state", word, "viewercount"]
     assert heard.events[2] == ("viewercount", {"viewercount": 1})
@@ -146,7 +178,7 @@ def test_the_last_word_is_the_state_without_figures_and_ends_the_listeners(audie
     heard = Heard()
     audience.listeners.add(heard)
 
-    audience.farewell(view(Phase.ENDED))
+    audience.farewell(ended)
 
     (state,) = client.messages
     assert (state["phase"], "stats" in state) == (Phase.ENDED.value, False)

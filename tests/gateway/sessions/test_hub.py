@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from genlock_core.tokens import Role
 from genlock_gateway.access.problems import Problem
 from genlock_gateway.sessions import stream as streams
 from genlock_gateway.sessions.sse import Listener
@@ -94,7 +95,7 @@ async def test_a_session_with_all_its_viewers_turns_away_viewers_and_no_publishe
 async def test_listeners_are_counted_over_all_sessions_and_bounded(room: GatewayRoom) -> None:
     stream = await room.stream()
     room.hub.check_room_for_listener()
-    listener = Listener(["state"])
+    listener = Listener(["state"], Role.VIEW)
     room.hub.listen(stream, listener)
     assert room.hub.listeners == 1
     with pytest.raises(Problem) as refused:
@@ -110,7 +111,7 @@ async def test_listeners_are_counted_over_all_sessions_and_bounded(room: Gateway
 
 async def test_a_stream_that_somebody_still_uses_is_kept(room: GatewayRoom) -> None:
     stream = await room.stream()
-    listener = Listener(["state"])
+    listener = Listener(["state"], Role.VIEW)
     room.hub.listen(stream, listener)
     room.hub.drop_if_unused(stream)
     assert room.hub.find(SESSION) is stream

@@ -26,6 +26,7 @@ async def loops(room: GatewayRoom) -> AsyncIterator[MaintenanceLoops]:
     made = MaintenanceLoops(
         name="g0",
         claims=room.claims,
+        publishers=cast("Any", None),
         slots=cast("Any", None),
         gateways=cast("Any", None),
         board=cast("Any", None),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from genlock_core.tokens import Role
 from genlock_gateway.sessions import sse
 from genlock_gateway.sessions.sse import QUEUE_MESSAGES, Listener, event_stream
 
@@ -14,7 +15,7 @@ async def one_message() -> AsyncIterator[bytes]:
 
 
 async def test_a_listener_gets_what_it_wants_in_the_form_of_the_standard() -> None:
-    listener = Listener(["state"])
+    listener = Listener(["state"], Role.VIEW)
     listener.tell("state", {"phase": "Live", "viewers": 1})
     listener.tell("stats", {"chunk": 7})
     listener.end()
@@ -26,7 +27,7 @@ async def test_a_listener_gets_what_it_wants_in_the_form_of_the_standard() -> No
 
 async def test_a_quiet_stream_has_a_comment_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "COMMENT_EVERY_S", 0.01)
-    listener = Listener(["state"])
+    listener = Listener(["state"], Role.VIEW)
     messages = listener.messages()
     assert [await anext(messages) for _ in range(3)] == [b"retry: 1000\n\n", b": here\n\n", b": here\n\n"]
 
@@ -38,7 +39,7 @@ async def test_a_quiet_stream_has_a_comment_from_time_to_time(monkeypatch: pytes
 
 
 async def test_a_listener_that_does_not_read_loses_the_oldest_and_still_hears_the_end() -> None:
-    listener = Listener(["state"])
+    listener = Listener(["state"], Role.VIEW)
     for number in range(QUEUE_MESSAGES + 5):
         listener.tell("state", number)
     listener.end()

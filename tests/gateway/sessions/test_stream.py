@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from genlock_core.claims.facts import MoveCause
+from genlock_core.claims.facts import MoveCause, Publishing
 from genlock_core.claims.record import ControlValue
+from genlock_core.media import SourcePosition
+from genlock_core.situation.states import SessionState
+from genlock_core.slo.stages import StageTimes
 from genlock_core.spec.session import Phase
+from genlock_core.tokens import Role
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.upstream.mover import MoveStage
 from tests.gateway.installation import until
@@ -129,6 +133,7 @@ async def test_its_phase_is_the_records_until_a_frame_of_the_epoch_was_shown(
     stream.output.shown_epoch = stream.record.epoch
     assert phase(stream) is Phase.ASSIGNED, "nobody watches"
     stream.enter(room.client("viewer")[0])
+    stream.enter(room.client("publisher", "whip")[0])
     assert phase(stream) is Phase.LIVE
     stream.moving(MoveCause.REFUSED)
     assert phase(stream) is Phase.RECOVERING
@@ -142,10 +147,46 @@ async def test_a_session_without_an_owner_is_not_live(room: GatewayRoom) -> None
     assert phase(stream) is Phase.PENDING
 
 
-async def test_it_is_shown_with_its_worker_and_who_is_here(room: GatewayRoom, stream: LiveStream) -> None:
-    assert stream.view().stats is None
+async def test_without_a_publisher_nothing_is_live_whatever_was_shown(room: GatewayRoom, stream: LiveStream) -> None:
+    publisher = room.client("publisher", "whip")[0]
     stream.enter(room.client("viewer")[0])
-    view = stream.view(gpus=4)
+    stream.enter(publisher)
+    stream.output.shown_epoch = stream.record.epoch
+    stream.record = replace(stream.record, phase=Phase.LIVE)
+    assert stream.publishing is Publishing.NOW
+    stream.leave(publisher)
+    assert (phase(stream), stream.publishing) == (Phase.ASSIGNED, Publishing.GONE)
+    assert stream.view(Role.VIEW).state is SessionState.NOBODY_PUBLISHES
+    # Somebody publishes at another gateway.
+    stream.surroundings = replace(stream.surroundings, publishing=Publishing.NOW)
+    assert phase(stream) is Phase.LIVE
+
+
+async def test_what_time_alone_changes_is_told(room: GatewayRoom, stream: LiveStream) -> None:
+    publisher, peer = room.client("publisher", "whip")
+    stream.enter(publisher)
+    stream.output.shown_epoch = stream.record.epoch
+
+    def states_after(seconds: float) -> list[str]:
+        room.clock.advance(seconds)
+        stream.tick()
+        told, peer.said = [message["state"] for message in peer.said if message["type"] == "state"], []
+        return told
+
+    stream.stats.source_frame(1, watched=True)
+    stream.stats.shown(SourcePosition(1, 0), StageTimes(), arrived_us=0, own_run=None)
+    assert states_after(1.0) == ["live"]
+    assert states_after(0.6) == []
+    stream.stats.source_frame(1, watched=True)
+    assert states_after(1.0) == ["stalled"], "the source moves, and no picture comes"
+    assert states_after(2.0) == ["source-still"]
+
+
+async def test_it_is_shown_with_its_worker_and_who_is_here(room: GatewayRoom, stream: LiveStream) -> None:
+    assert stream.view(Role.VIEW).stats is None
+    stream.enter(room.client("viewer")[0])
+    stream.surroundings = replace(stream.surroundings, gpus=4)
+    view = stream.view(Role.VIEW)
     assert (view.name, view.worker, view.epoch, view.gpus) == ("demo", "w0", stream.record.epoch, 4)
     assert (view.viewers, view.publisher) == (1, False)
     assert view.stats is not None

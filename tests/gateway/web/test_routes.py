@@ -13,6 +13,8 @@ TAKE_NO_TOKEN = {
     "/": "a page, the same for everybody",
     "/docs": "a page, the same for everybody",
     "/studio/{namespace}/{name}": "a page, the same for everybody",
+    "/model": "a page, the same for everybody",
+    "/situations.js": "what the pages say, the same for everybody",
     "/watch/{namespace}/{name}": "a page, the same for everybody",
     "/healthz": "the kubelet asks",
     "/readyz": "the kubelet asks",

@@ -132,6 +132,8 @@ class LiveSession:
             output=self.output,
             control=self.control,
             engine=services.engine,
+            clock=services.clock,
+            has_source=self._has_source,
         )
 
     # -- the beginning ------------------------------------------------------------------------------------------------
@@ -239,6 +241,12 @@ class LiveSession:
         if not self.output.channels:
             self.alone.set()
             self.intake.set_linked(linked=False)
+
+    def _has_source(self) -> bool:
+        """Somebody publishes; a source of the worker's own is there while a gateway is."""
+        if self.intake.publisher is None:
+            return bool(self.output.channels)
+        return any(channel.publisher for channel in self.output.channels)
 
     @property
     def is_owned(self) -> bool:

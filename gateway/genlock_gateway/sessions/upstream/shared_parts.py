@@ -19,3 +19,5 @@ class SharedParts:
     clock: Clock
     metrics: GatewayMetrics
     jitter: random.Random
+    may_start_again: bool
+    """Gateways bring an ended session back; on a cluster its resource decides."""

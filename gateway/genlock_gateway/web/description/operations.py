@@ -183,6 +183,12 @@ def _sessions() -> Mapping[tuple[str, str], Operation]:
             (400, 401, 403, 404, 410, 413, 415, 422, 429, STORE),
             body=dict.fromkeys(("application/json", "application/merge-patch+json"), ref("ControlRequest")),
         ),
+        ("POST", f"{_SESSION}/start"): Operation(
+            "startSessionAgain",
+            "publish",
+            {200: Success("It, as it runs now.")},
+            (401, 403, 404, 422, 429, STORE),
+        ),
         ("POST", f"{_SESSION}/move"): Operation(
             "moveSession",
             "admin",

@@ -2,9 +2,9 @@
 
 /** An error that the gateway explained (RFC 9457), or `status` 0 when it could not be reached. */
 export class Problem extends Error {
-  constructor(status, title, detail, { retryAfterS = 0, tokenNeeded = true } = {}) {
+  constructor(status, title, detail, { reason = "", retryAfterS = 0, tokenNeeded = true } = {}) {
     super(detail || title);
-    Object.assign(this, { status, title, detail, retryAfterS, tokenNeeded });
+    Object.assign(this, { status, title, detail, reason, retryAfterS, tokenNeeded });
   }
 }
 
@@ -33,13 +33,6 @@ export function keepToken(session, token) {
 /** Whether the gateway wants a token, or refuses the one it was given. */
 export const isAboutToken = (error) => error.status === 401 || error.status === 403;
 
-/** Such an error as `[title, text]`, for people who have a page before them and no command line. */
-export function refusal(problem) {
-  if (problem.status === 401) return ["A token is needed here", `${problem.message}.`];
-  const why = "It was not issued by this installation, is no longer valid, or is for another session or role.";
-  return ["This token is refused", problem.tokenNeeded ? why : `${why} You need none here: go on without it.`];
-}
-
 /** A random name of this browser as a publisher: the same name may take its own session over. */
 export function publisherId() {
   let id = localStorage.getItem("genlock-publisher");
@@ -66,12 +59,15 @@ export async function request(path, { method = "GET", token = "", headers = {}, 
   const problem = await response.json().catch(() => ({}));
   const detail = [problem.detail, ...(problem.errors ?? []).map(({ path, message }) => `${path}: ${message}`)].filter(Boolean).join("; ");
   const retryAfterS = Number(response.headers.get("Retry-After")) || 0;
-  throw new Problem(response.status, problem.title || response.statusText, detail, { retryAfterS, tokenNeeded: problem.tokenNeeded });
+  throw new Problem(response.status, problem.title || response.statusText, detail, { reason: problem.reason, retryAfterS, tokenNeeded: problem.tokenNeeded });
 }
 
 export const getSession = async (session, token) => (await request(`/api/v1/sessions/${session.path}`, { token })).json();
 
 export const listSessions = async (token = "") => (await request("/api/v1/sessions", { token })).json();
+
+/** Brings an ended session back; the view of the one that runs then. */
+export const startAgain = async (session, token) => (await request(`/api/v1/sessions/${session.path}/start`, { method: "POST", token })).json();
 
 export function control(session, token, change) {
   return request(`/api/v1/sessions/${session.path}/control`, {

@@ -29,6 +29,6 @@ export function showReport(figures, report, info) {
     ["steps", report.requestedSteps && report.requestedSteps !== report.steps ? `${report.steps} of ${report.requestedSteps} (load)` : report.steps],
     ["rows per micro-step", report.batchRows?.toFixed?.(1)], ["codec", report.encoder ? `${report.encoder.codec} ${Math.round(report.encoder.kbps ?? 0)} kbit/s` : null],
     ["snapshot", report.snapshot ? (report.snapshot.error || `chunk ${report.snapshot.chunk}, ${Math.round((report.snapshot.bytes ?? 0) / 1024)} KiB`) : null],
-    ["sinks", report.sinkDigest ? report.sinkDigest.slice(0, 12) : null], ["restored", report.restored ? "yes, sinks intact" : null],
+    ["sinks", report.sinkDigest ? report.sinkDigest.slice(0, 12) : null], ["restored from a snapshot", report.restored ? "yes" : null],
   ]);
 }

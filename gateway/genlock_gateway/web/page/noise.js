@@ -18,13 +18,16 @@ export class NoiseSlider {
     addEventListener("pointerup", () => this.#settle());
   }
 
-  /** @param noiseScale what is in force; @param sourceType that of the session: without a picture there is nothing to repaint. */
-  show(noiseScale, sourceType) {
-    const idle = sourceType === "none";
+  /**
+   * @param noiseScale what is in force; @param sourceType that of the session: without a picture there is nothing to
+   * repaint; @param idle nobody may move it.
+   */
+  show(noiseScale, sourceType, { idle = false } = {}) {
+    const sourceless = sourceType === "none";
     this.inForce = noiseScale;
-    this.input.disabled = idle;
-    this.why.hidden = !idle;
-    this.value.hidden = idle;
+    this.input.disabled = sourceless || idle;
+    this.why.hidden = !sourceless;
+    this.value.hidden = sourceless;
     if (!this.held) this.#draw(noiseScale);
   }
 

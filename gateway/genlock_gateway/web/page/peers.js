@@ -90,7 +90,10 @@ function isFinal(error, beganMs) {
   return [401, 403, 410].includes(error.status);
 }
 
-/** Keeps `video` showing the session. Events: `message` (detail: JSON), `state` (detail: connecting|playing|lost|failed). */
+/**
+ * Keeps `video` showing the session. Events: `message` (detail: JSON), `state` (detail: offering, connecting, connected,
+ * playing, lost or failed).
+ */
 export class WhepPlayer extends EventTarget {
   constructor(video, session) {
     super();
@@ -120,7 +123,7 @@ export class WhepPlayer extends EventTarget {
   }
 
   async #connect() {
-    this.#say("connecting");
+    this.#say("offering");
     const next = new Viewing(this.path, this.token, (message, from) => this.#heard(message, from));
     try {
       await next.ready;
@@ -128,6 +131,10 @@ export class WhepPlayer extends EventTarget {
       next.close();
       throw error;
     }
+    this.#say("connecting");
+    next.peer.addEventListener("connectionstatechange", () => {
+      if (next === this.current && next.peer.connectionState === "connected" && !this.playing) this.#say("connected");
+    });
     next.control.alive();
     const previous = this.current;
     this.current = next;
@@ -204,19 +211,20 @@ export class WhepPlayer extends EventTarget {
   #say(state, error = null) { this.dispatchEvent(new CustomEvent("state", { detail: { state, error } })); }
 }
 
-/** Publishes a MediaStream by WHIP and comes back by itself. Events: `state` (connecting|publishing|lost|failed|stopped). */
+/** Publishes a MediaStream by WHIP and comes back by itself. Events: `state` (offering|connecting|publishing|lost|failed). */
 export class WhipPublisher extends EventTarget {
   constructor(session) {
     super();
     this.path = `/whip/${session.path}`;
   }
 
-  async start(stream, token) {
+  /** `takeOver`: take the place of another publisher that is still there. */
+  async start(stream, token, { takeOver = false } = {}) {
     this.stop();
     this.stream = stream;
     this.token = token;
     this.running = true;
-    await this.#connect();
+    await this.#connect(takeOver ? "?takeover=true" : "");
     this.watching = setInterval(() => { if (this.control?.silent) this.#again(); }, 250);
   }
 
@@ -228,8 +236,16 @@ export class WhipPublisher extends EventTarget {
     this.peer = this.resource = null;
   }
 
-  async #connect() {
-    this.#say("connecting");
+  /** Send another picture from now on, over the same connection. */
+  async use(stream) {
+    this.stream = stream;
+    const [track] = stream.getVideoTracks();
+    track.contentHint = "motion";
+    await this.peer?.getSenders().find((sender) => sender.track)?.replaceTrack(track);
+  }
+
+  async #connect(query = "") {
+    this.#say("offering");
     const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     const [track] = this.stream.getVideoTracks();
     track.contentHint = "motion";
@@ -238,7 +254,9 @@ export class WhipPublisher extends EventTarget {
     const order = (codec) => ({ "video/h264": 0, "video/vp8": 1 })[codec.mimeType.toLowerCase()] ?? 2;
     transceiver.setCodecPreferences?.([...codecs].sort((a, b) => order(a) - order(b)));
     const control = new ControlChannel(peer, (message) => {
-      if (message.type === "reconnect" && peer === this.peer) this.#again({ leaving: true });
+      if (peer !== this.peer) return;
+      if (message.type === "reconnect") this.#again({ leaving: true });
+      if (message.type === "replaced") this.#giveWay(message.reason);
     });
     peer.onconnectionstatechange = () => {
       if (peer !== this.peer || !this.running) return;
@@ -247,12 +265,13 @@ export class WhipPublisher extends EventTarget {
     };
     let resource;
     try {
-      resource = await negotiate(peer, this.path, this.token, { "Genlock-Publisher": publisherId() });
+      resource = await negotiate(peer, this.path + query, this.token, { "Genlock-Publisher": publisherId() });
     } catch (error) {
       control.close();
       peer.close();
       throw error;
     }
+    this.#say("connecting");
     const previous = this.peer;
     this.control?.close();
     this.peer = peer;
@@ -260,6 +279,12 @@ export class WhipPublisher extends EventTarget {
     this.resource = resource;
     control.alive();
     previous?.close();
+  }
+
+  /** Another publisher has this one's place: to come back would be a fight. */
+  #giveWay(reason) {
+    this.running = false;
+    this.#say("failed", new Problem(409, "Conflict", reason, { reason: "replaced" }));
   }
 
   async #again({ leaving = false } = {}) {

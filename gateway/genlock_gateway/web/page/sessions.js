@@ -1,8 +1,11 @@
 // The list of sessions, refreshed while the page is open. A card stays while its session does: its picture goes on.
 
 import { listSessions, readToken } from "./api.js";
-import { facts, hush, say } from "./shell.js";
+import { say, solve } from "./messages.js";
+import { facts } from "./shell.js";
+import { engineWords } from "./situation.js";
 import { Thumbnail } from "./thumbnails.js";
+import { showPill } from "./told.js";
 
 const list = document.getElementById("sessions");
 const template = document.getElementById("card");
@@ -26,12 +29,15 @@ function makeCard(session) {
 }
 
 function fill(item, session) {
-  const phase = item.querySelector(".phase");
-  phase.textContent = session.phase;
-  phase.dataset.phase = session.phase;
-  item.querySelector(".prompt").textContent = `“${session.prompt}”`;
+  const { state, situation } = session;
+  showPill(item.querySelector(".phase"), { state, ...situation });
+  const prompt = item.querySelector(".prompt");
+  prompt.textContent = `“${session.prompt}”`;
+  prompt.title = session.prompt;
+  item.querySelector(".detail").textContent = situation.tone === "good" ? "" : situation.detail;
+  item.querySelector(".studio").textContent = session.role === "view" ? "Watch it in the studio" : "Open the studio";
   facts(item.querySelector(".facts"), [
-    ["model", session.model], ["steps", session.steps], ["size", `${session.resolution.width}×${session.resolution.height}`],
+    ["model", session.model], ["engine", session.engine], ["steps", session.steps], ["size", `${session.resolution.width}×${session.resolution.height}`],
     ["fps", session.frameRate], ["source", session.source.type], ["viewers", session.viewers],
   ]);
 }
@@ -64,16 +70,21 @@ function show(sessions) {
     if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
     index += 1;
   }
+  const mocked = [...sessions.values()].some((session) => session.engine === "mock");
+  document.getElementById("engine").hidden = !mocked;
+  document.getElementById("engine-words").textContent = engineWords("mock");
 }
 
 async function refresh() {
   try {
     const sessions = await visibleSessions();
     show(sessions);
-    if (sessions.size) hush();
-    else say("No session yet", "Start one with a manifest: genlock up examples/demo.yaml, on a cluster kubectl apply -f examples/demo.yaml");
+    solve("gateway", "token");
+    if (sessions.size) solve("none");
+    else say("none", "No session yet", " Start one with a manifest: genlock up examples/demo.yaml, on a cluster kubectl apply -f examples/demo.yaml", { dismissable: false });
   } catch (error) {
-    say(error.title || "Gateway out of reach", error.message, { tone: "bad" });
+    const key = error.status === 401 || error.status === 403 ? "token" : "gateway";
+    say(key, error.title || "Gateway out of reach", ` ${error.message}`, { tone: "bad", dismissable: false });
   }
 }
 

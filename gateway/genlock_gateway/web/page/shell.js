@@ -1,21 +1,4 @@
-// What every page has: the message line, the light/dark switch, facts as term and value.
-
-const element = document.getElementById("message");
-
-/** Say something that the person must know; `tone` is "", "good", "warn" or "bad"; `action` is {label, run}. */
-export function say(title, text = "", { tone = "", action = null } = {}) {
-  element.replaceChildren();
-  element.append(Object.assign(document.createElement("strong"), { textContent: title }), text);
-  if (action) {
-    const button = Object.assign(document.createElement("button"), { className: "button small", type: "button", textContent: action.label });
-    button.addEventListener("click", action.run);
-    element.append(document.createElement("br"), button);
-  }
-  element.dataset.tone = tone;
-  element.hidden = false;
-}
-
-export function hush() { element.hidden = true; }
+// What every page has: the light/dark switch, facts as term and value.
 
 export function facts(list, entries) {
   list.replaceChildren(...entries.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([term, value]) => {

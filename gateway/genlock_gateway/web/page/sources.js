@@ -1,23 +1,33 @@
-// Where the publisher's pictures come from: the camera, or a video file played in this browser.
+// Where the publisher's pictures come from: a camera of this device, or a video file played in this browser.
 
-class SourceError extends Error {
-  constructor(title, message) { super(message); this.title = title; }
+/** A source that did not open. `state`: that of the situation which it puts the page in; "" for any other reason. */
+export class SourceError extends Error {
+  constructor(title, message, state = "") { super(message); Object.assign(this, { title, state }); }
 }
 
-/** The camera as `{stream, close}`. Throws a SourceError that says what to do. */
-export async function openCamera() {
-  if (!navigator.mediaDevices?.getUserMedia) throw new SourceError("No camera access here", "Browsers give the camera only to https pages and to this machine's own address (127.0.0.1 or localhost).");
+const REFUSALS = { NotAllowedError: "camera-refused", SecurityError: "camera-refused", NotFoundError: "no-camera", OverconstrainedError: "no-camera", NotReadableError: "camera-busy" };
+
+/**
+ * A camera as `{stream, close}`. `size`: {width, height} that the session makes; `deviceId` or `facingMode` ("user",
+ * "environment") choose one. Throws a SourceError.
+ */
+export async function openCamera(size, { deviceId, facingMode } = {}) {
+  if (!navigator.mediaDevices?.getUserMedia) throw new SourceError("", "", "camera-insecure");
+  const video = { width: { ideal: size.width }, height: { ideal: size.height }, aspectRatio: { ideal: size.width / size.height }, frameRate: { ideal: 30, max: 30 } };
+  if (deviceId) video.deviceId = { exact: deviceId };
+  if (facingMode) video.facingMode = { ideal: facingMode };
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { width: { ideal: 832 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } } });
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: false, video });
     return { stream, close: () => stream.getTracks().forEach((track) => track.stop()) };
   } catch (error) {
-    const words = {
-      NotAllowedError: ["The camera was refused", "Allow the camera for this page in the browser's address bar, then try again."],
-      NotFoundError: ["No camera found", "Plug one in, or play a video file instead."],
-      NotReadableError: ["The camera is busy", "Another program is using it. Close that, then try again."],
-    }[error.name] ?? ["The camera did not start", error.message];
-    throw new SourceError(...words);
+    throw new SourceError("The camera did not start", error.message, REFUSALS[error.name]);
   }
+}
+
+/** The cameras of this device, with names once one of them was allowed. */
+export async function cameras() {
+  const devices = await navigator.mediaDevices?.enumerateDevices?.() ?? [];
+  return devices.filter((device) => device.kind === "videoinput");
 }
 
 /** A file, looped, as `{stream, close}`. */

@@ -1,244 +1,156 @@
-// The studio: publish, watch the result beside it, steer it, and see how it does.
+// The studio: publish, watch the result beside it, steer it, and see how it does. Who may only watch gets no desk.
 
-import { control, getSession, isAboutToken, keepToken, readToken, refusal, sessionFromLocation } from "./api.js";
+import { Access } from "./access.js";
+import { isAboutToken, sessionFromLocation, startAgain } from "./api.js";
 import { figuresOf, showReport } from "./figures.js";
-import { NoiseSlider } from "./noise.js";
-import { WhepPlayer, WhipPublisher } from "./peers.js";
-import { hush, say } from "./shell.js";
-import { openCamera, openFile } from "./sources.js";
+import { say } from "./messages.js";
+import { Publishing } from "./publishing.js";
+import { copyViewerLink } from "./share.js";
+import "./shell.js";
+import { listen } from "./shortcuts.js";
+import { engineWords, Situation } from "./situation.js";
+import { Steering } from "./steering.js";
+import { leaveWhenDismissed, overThePicture, showMessages, showOver, showPill } from "./told.js";
+import { Watching } from "./watching.js";
 
 const $ = (id) => document.getElementById(id);
 const session = sessionFromLocation();
-const player = new WhepPlayer($("result"), session);
-const publisher = new WhipPublisher(session);
+const name = `${session.namespace}/${session.name}`;
+const situation = new Situation({ session: name });
+const access = new Access(session);
+const watching = new Watching(session, { video: $("result"), situation, access });
+const publishing = new Publishing(session, { access, situation, size });
+const steering = new Steering(session, { access, situation });
 const figures = figuresOf($("figures"));
-const LOOKS = ["a watercolour city at dusk", "sumi-e ink on rice paper", "neon lights in the rain", "thick oil paint, impressionist", "charcoal sketch", "soft pastel morning", "comic book pop art", "cyanotype blueprint"];
-// What the mode low-latency takes; the server refuses more.
-const LOW_LATENCY_STEPS = 2;
-// Answers that were under way when a change was accepted still tell the old value.
-const UNDER_WAY_MS = 2000;
-let token = readToken(session);
-let info = null;
-let source = null;
-let promptTouched = false;
-let asking = null;
-let accepted = {};
-let forgetting = 0;
 
-// --- access ---------------------------------------------------------------
-
-function useToken(next) {
-  token = next;
-  keepToken(session, next);
-  hush();
+/** What to ask a camera for: the size that the session makes; where its first picture turns it, as this screen is held. */
+function size() {
+  const { resolution, orientation, publishing: turned } = watching.view ?? { resolution: { width: 832, height: 480 } };
+  if (orientation !== "auto" || turned) return resolution;
+  const [short, long] = [resolution.width, resolution.height].sort((one, other) => one - other);
+  return matchMedia("(orientation: portrait)").matches ? { width: short, height: long } : { width: long, height: short };
 }
 
-/** Shows why the gateway said no; resolves to whether the person chose how to go on. */
-function askForToken(problem, role) {
-  const [title, why] = refusal(problem);
-  $("token-title").textContent = title;
-  $("token-why").textContent = why;
-  $("token-without").hidden = problem.tokenNeeded;
-  $("token-command").textContent = `genlock session token ${session.namespace}/${session.name} --role ${role}`;
-  $("token").value = "";
-  const dialog = $("token-dialog");
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((done) => {
-    dialog.addEventListener("close", () => {
-      if (dialog.returnValue === "ok") useToken($("token").value.trim());
-      if (dialog.returnValue === "without") useToken("");
-      done(["ok", "without"].includes(dialog.returnValue));
-    }, { once: true });
-  });
-}
+const OWN_SOURCES = { file: "This session plays a file of its worker", testPattern: "This session paints a test pattern", none: "This session paints from the prompt alone" };
 
-/** Runs `act`; when the gateway refuses the token, or wants one, asks what to do and runs it again. */
-async function withAccess(act, role) {
-  for (;;) {
-    try {
-      return await act();
-    } catch (error) {
-      if (!isAboutToken(error)) throw error;
-      // The player and the publisher may be refused at once; the person is asked once.
-      asking ??= askForToken(error, role).finally(() => { asking = null; });
-      if (!await asking) throw error;
-    }
-  }
-}
+// --- what a person can do ---------------------------------------------------
 
-function explain(error) {
-  const words = isAboutToken(error) ? refusal(error) : {
-    404: ["There is no such session", `${session.namespace}/${session.name} does not exist on this gateway.`],
-    409: ["Somebody else is publishing", "This session has a publisher already. You can watch and steer it meanwhile."],
-    410: ["This session has ended", error.message],
-    503: ["No worker is free", `${error.message} ${error.retryAfterS ? `Try again in ${error.retryAfterS} s.` : ""}`],
-  }[error.status] ?? [error.title || "That did not work", error.message];
-  const action = error.tokenNeeded === false ? { label: "Go on without it", run: () => { useToken(""); begin(); } } : null;
-  say(words[0], words[1], { tone: error.status === 503 ? "warn" : "bad", action });
-}
+const acts = {
+  "turn-camera-on": () => publishing.camera(),
+  "play-file": () => $("file").click(),
+  "try-again": () => publishing.again(),
+  "take-over": () => publishing.again({ takeOver: true }),
+  "go-on": () => steering.pause(false),
+  "lower-steps": () => steering.fewerSteps(),
+  "start-again": begin,
+  "use-token": () => askForToken("view"),
+  "get-publisher-link": () => askForToken("publish"),
+  "all-sessions": () => { location.href = "/"; },
+};
 
-// --- publishing -----------------------------------------------------------
-
-async function publish(open) {
-  let opened;
+async function begin() {
   try {
-    opened = await open();
+    await startAgain(session, access.token);
+    await watching.begin();
   } catch (error) {
-    say(error.title, error.message, { tone: "bad" });
-    return;
-  }
-  source?.close();
-  source = opened;
-  $("source").srcObject = opened.stream;
-  $("source").play().catch(() => {});
-  $("source-empty").hidden = true;
-  $("stop").hidden = false;
-  try {
-    await withAccess(() => publisher.start(opened.stream, token), "publish");
-    hush();
-  } catch (error) {
-    stopPublishing();
-    explain(error);
+    say("start", error.title || "It did not start", ` ${error.message}`, { tone: "bad" });
   }
 }
 
-function stopPublishing() {
-  publisher.stop();
-  source?.close();
-  source = null;
-  $("source").srcObject = null;
-  $("source-empty").hidden = false;
-  $("stop").hidden = true;
+function askForToken(role) {
+  const why = role === "publish" ? "Ask whoever made this session for its publisher's link, or for a token to publish." : "Open the link that you were given, or give its token here.";
+  return access.ask(role === "publish" ? "A publisher's token" : "This session needs a token", why, { role, optional: false });
 }
 
-publisher.addEventListener("state", ({ detail: { state, error } }) => {
-  if (state === "lost") say("The gateway went away", "Publishing again …", { tone: "warn" });
-  if (state === "publishing") hush();
-  if (state === "failed") { stopPublishing(); explain(error); }
+/** A token that is refused where none is needed can be left behind. */
+function goOnWithout(told) {
+  if (told.state !== "token-refused" || !tokenIsOptional) return [];
+  const button = Object.assign(document.createElement("button"), { className: "button small", type: "button", textContent: "Go on without it" });
+  button.addEventListener("click", () => access.use(""));
+  return [button];
+}
+let tokenIsOptional = false;
+
+watching.addEventListener("refused", ({ detail: error }) => {
+  tokenIsOptional = error.tokenNeeded === false;
+  show();
+  access.askFor(error, "view");
 });
+access.addEventListener("change", () => watching.begin());
+publishing.addEventListener("refused", ({ detail: error }) => { if (isAboutToken(error)) tokenIsOptional = error.tokenNeeded === false; });
 
-// --- watching -------------------------------------------------------------
+// --- what is shown ----------------------------------------------------------
 
-player.addEventListener("state", ({ detail: { state, error } }) => {
-  if (state === "playing") { $("result-empty").hidden = true; hush(); }
-  if (state === "lost") say("Connection lost", "Connecting again …", { tone: "warn" });
-  if (state === "failed" && isAboutToken(error)) begin();
-  else if (state === "failed") explain(error);
-});
-player.addEventListener("message", ({ detail: message }) => {
-  if (message.type === "state") showSession({ ...info, ...message });
-  if (message.type === "stats") showReport(figures, message, info);
-});
+function show() {
+  const { view } = watching;
+  const told = situation.now;
+  document.body.dataset.role = view?.role ?? "";
+  document.body.toggleAttribute("data-closed", watching.over);
+  showPill($("phase"), told);
+  showMessages(situation, { acts, extra: goOnWithout });
+  // Camera and file have their buttons beside the picture.
+  const { "turn-camera-on": _camera, "play-file": _file, ...others } = acts;
+  // Nobody takes over from himself.
+  if (publishing.active) delete others["take-over"];
+  const over = overThePicture(situation);
+  showOver($("result-empty"), over.told, { hasPicture: watching.hasPicture, acts: others, brief: over.brief });
+  if (view) showView(view);
+}
 
-function showSession(next) {
-  info = { ...next, ...accepted };
-  $("phase").textContent = info.phase ?? "";
-  $("phase").dataset.phase = info.phase ?? "";
-  $("viewers").textContent = Number.isFinite(info.viewers) ? `${info.viewers} watching` : "";
-  if (!promptTouched && info.prompt) $("prompt").value = info.prompt;
-  $("pause").textContent = info.paused ? "Go on" : "Pause";
-  $("pause").setAttribute("aria-pressed", String(Boolean(info.paused)));
-  for (const input of $("steps").querySelectorAll("input")) {
-    input.disabled = info.qualityMode === "low-latency" && Number(input.value) > LOW_LATENCY_STEPS;
+function showView(view) {
+  steering.show(view, { closed: watching.over });
+  if (watching.over && publishing.active) publishing.stop();
+  // Who watches by a link of its own has none to give away.
+  $("share").hidden = view.role === "view" && view.access.view !== "Public";
+  $("viewers").textContent = `${view.viewers} watching`;
+  for (const screen of document.querySelectorAll(".screen")) {
+    screen.style.aspectRatio = `${view.resolution.width} / ${view.resolution.height}`;
+    screen.classList.toggle("portrait", view.resolution.height > view.resolution.width);
   }
-  if (info.source) noise.show(info.noiseScale, info.source.type);
-  const step = $("steps").querySelector(`input[value="${info.steps}"]`);
-  if (step) step.checked = true;
-  if (info.resolution) for (const screen of document.querySelectorAll(".screen")) screen.style.aspectRatio = `${info.resolution.width} / ${info.resolution.height}`;
-  const own = info.source && info.source.type !== "webrtc";
-  for (const id of ["camera", "file-label"]) $(id).hidden = own;
-  if (own) {
-    $("source-empty").querySelector(".empty-title").textContent = { file: "This session plays a file of its worker", testPattern: "This session paints a test pattern", none: "This session paints from the prompt alone" }[info.source.type];
-    $("source-empty").querySelector(".hint").textContent = "Nothing to publish here: watch the result and steer it.";
-  }
-  $("result-hint").textContent = own ? "Waiting for its first frame …" : "Turn the camera on, or play a file.";
-  if (info.phase === "Recovering") say("A worker went away", "The stream is moving to another one; this connection stays.", { tone: "warn" });
-  else if (info.phase === "Live" && player.playing) hush();
+  // As the worker brings it into its picture.
+  $("source").style.objectFit = { fit: "contain", fill: "fill", crop: "cover" }[view.fit] ?? "cover";
+  showEngine(view.engine);
+  const own = OWN_SOURCES[view.source.type];
+  const idle = Boolean(own) || watching.over;
+  for (const id of ["camera", "file-label"]) $(id).hidden = idle;
+  $("source-title").textContent = own ?? "Put something in front of the model";
+  $("source-hint").textContent = own ? "Nothing to publish here: watch the result and steer it." : "Nothing leaves this browser before you choose.";
 }
 
-// --- steering -------------------------------------------------------------
-
-async function steer(change, words) {
-  $("steer-state").textContent = "…";
-  try {
-    await withAccess(() => control(session, token, change), "publish");
-    $("steer-state").textContent = words;
-    accepted = { ...accepted, ...change };
-    clearTimeout(forgetting);
-    forgetting = setTimeout(() => { accepted = {}; }, UNDER_WAY_MS);
-    showSession(info);
-  } catch (error) {
-    $("steer-state").textContent = "";
-    explain(error);
-  }
+/** Whoever sees the mock's picture must not take it for the model's. */
+function showEngine(engine) {
+  $("engine").hidden = !engine;
+  $("engine-words").textContent = engineWords(engine);
+  $("engine-link").hidden = engine !== "mock";
 }
 
-function applyPrompt() {
-  const prompt = $("prompt").value.trim();
-  if (!prompt) { say("The prompt is empty", "Say what the picture should become.", { tone: "warn" }); return; }
-  promptTouched = false;
-  steer({ prompt }, "Prompt changed");
-}
+situation.addEventListener("change", show);
+watching.addEventListener("view", show);
+watching.addEventListener("stats", ({ detail }) => showReport(figures, detail, watching.view));
+publishing.addEventListener("change", show);
+leaveWhenDismissed(situation);
 
-for (const look of LOOKS) {
-  const chip = Object.assign(document.createElement("button"), { className: "chip", type: "button", textContent: look });
-  chip.addEventListener("click", () => { $("prompt").value = look; applyPrompt(); });
-  $("chips").append(chip);
-}
-for (const count of [1, 2, 3, 4]) {
-  const label = document.createElement("label");
-  const input = Object.assign(document.createElement("input"), { type: "radio", name: "steps", value: String(count) });
-  input.setAttribute("aria-label", `${count} step${count > 1 ? "s" : ""}`);
-  input.addEventListener("change", () => steer({ steps: count }, `${count} step${count > 1 ? "s" : ""} from the next chunk on`));
-  label.append(input, Object.assign(document.createElement("span"), { textContent: count }));
-  $("steps").append(label);
-}
+// --- buttons and keys -------------------------------------------------------
 
-const noise = new NoiseSlider(
-  { input: $("noise"), value: $("noise-value"), why: $("noise-why") },
-  (noiseScale) => steer({ noiseScale }, `${noiseScale.toFixed(2)} repainted from the next chunk on`),
-);
+const click = (id) => () => { if (!$(id).disabled && !$(id).hidden && document.body.dataset.role !== "view") $(id).click(); };
 
-$("prompt").addEventListener("input", () => { promptTouched = true; });
-$("prompt").addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); applyPrompt(); } });
-$("prompt-form").addEventListener("submit", (event) => { event.preventDefault(); applyPrompt(); });
-$("pause").addEventListener("click", () => steer({ paused: !info?.paused }, info?.paused ? "Going on" : "Paused"));
-$("reset").addEventListener("click", () => steer({ reset: true }, "The picture begins afresh"));
-$("camera").addEventListener("click", () => publish(openCamera));
-$("file").addEventListener("change", () => { const [file] = $("file").files; if (file) publish(() => openFile(file)); $("file").value = ""; });
-$("file-label").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); $("file").click(); } });
-$("stop").addEventListener("click", stopPublishing);
-for (const button of $("token-dialog").querySelectorAll("[data-answer]")) button.addEventListener("click", () => $("token-dialog").close(button.dataset.answer));
+$("camera").addEventListener("click", acts["turn-camera-on"]);
+$("file").addEventListener("change", () => { const [file] = $("file").files; if (file) publishing.file(file); $("file").value = ""; });
+$("file-label").addEventListener("click", acts["play-file"]);
+$("stop").addEventListener("click", () => publishing.stop());
+$("steer-link").addEventListener("click", acts["get-publisher-link"]);
+$("share").addEventListener("click", () => copyViewerLink($("share"), { session, view: watching.view, token: access.token }));
 $("fullscreen").addEventListener("click", () => { if (document.fullscreenElement) document.exitFullscreen(); else $("result-screen").requestFullscreen?.(); });
 $("help-open").addEventListener("click", () => $("help").showModal());
-$("share").addEventListener("click", async () => {
-  const link = `${location.origin}/watch/${session.path}`;
-  try { await navigator.clipboard.writeText(link); $("share").textContent = "Copied"; } catch { prompt("Viewer link", link); }
-  setTimeout(() => { $("share").textContent = "Copy viewer link"; }, 1500);
+const step = (count) => () => $("steps").querySelector(`input[value="${count}"]`).click();
+listen({
+  c: click("camera"), o: click("file-label"), s: () => publishing.stop(), p: click("pause"), r: click("reset"), f: () => $("fullscreen").click(),
+  n: () => $("noise").focus(), "?": () => $("help").showModal(), "/": () => $("prompt").focus(), 1: step(1), 2: step(2), 3: step(3), 4: step(4),
 });
-addEventListener("keydown", (event) => {
-  if (event.target.closest("input, textarea, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const act = { c: () => $("camera").click(), o: () => $("file").click(), s: stopPublishing, p: () => $("pause").click(), r: () => $("reset").click(), n: () => $("noise").focus(), f: () => $("fullscreen").click(), "?": () => $("help").showModal(), "/": () => $("prompt").focus() }[event.key]
-    ?? (/^[1-4]$/.test(event.key) ? () => $("steps").querySelector(`input[value="${event.key}"]`).click() : null);
-  if (act) { event.preventDefault(); act(); }
-});
-addEventListener("pagehide", () => { publisher.stop(); player.stop(); });
+addEventListener("pagehide", () => { publishing.publisher.stop(); watching.stop(); });
 // The buttons are dead in the HTML, so that no click is lost before somebody listens.
 for (const button of document.querySelectorAll("button:disabled")) button.disabled = false;
 
-// --- begin ----------------------------------------------------------------
-
-async function begin() {
-  $("session-name").textContent = `${session.namespace}/${session.name}`;
-  document.title = `${session.name} · Genlock studio`;
-  try {
-    showSession(await withAccess(() => getSession(session, token), "view"));
-    await withAccess(() => player.start(token), "view");
-  } catch (error) {
-    explain(error);
-    if (![401, 403, 404, 410].includes(error.status)) setTimeout(begin, Math.max(1500, (error.retryAfterS || 0) * 1000));
-  }
-}
-begin();
-setInterval(async () => { if (!document.hidden && info) getSession(session, token).then(showSession).catch(() => {}); }, 3000);
+$("session-name").textContent = name;
+document.title = `${session.name} · Genlock studio`;
+watching.begin();

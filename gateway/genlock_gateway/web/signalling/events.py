@@ -44,10 +44,10 @@ def router(gateway: Gateway) -> APIRouter:
         """The stream of events."""
         if host != gateway.name:
             return await forward(gateway, request, host)
-        stream, _ = await find(gateway, request, "whep", namespace, name, resource)
+        stream, watching = await find(gateway, request, "whep", namespace, name, resource)
         gateway.hub.check_room_for_listener()
         wanted = [event for event in events.split(",") if event in EVENTS] if events else list(EVENTS)
-        return event_stream(heard(gateway, stream, Listener(wanted)))
+        return event_stream(heard(gateway, stream, Listener(wanted, watching.role)))
 
     return routes
 

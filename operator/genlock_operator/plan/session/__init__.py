@@ -9,6 +9,7 @@
 | `steps` | what changes the stream next | the facts |
 | `why_not` | what keeps it from a worker | the facts |
 | `status` | the status as it should be | the facts and what hinders |
+| `telling` | the words of its pages, for the same facts | the facts |
 | `report` | whether that status is written, and what is told of it | the facts and the status |
 
 The calls that make it so are in `reconcile`; the number of workers is for `plan.pool`. Nothing here needs a cluster,

@@ -11,53 +11,27 @@ from typing import Final
 from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
+from genlock_core.situation.words import TROUBLES
 from genlock_core.spec.session import Phase, Resolution, ResolvedSession
 from genlock_core.spec.status import ConditionType, Endpoints, Figures, SessionStatus
 from genlock_core.stream_state.control import ControlChange
 from genlock_operator.plan.conditions import ConditionVerdict, conditions, find, no, shortened, timestamp, yes
 from genlock_operator.plan.session.facts import SessionFacts
+from genlock_operator.plan.session.telling import told_of, why_over
 from genlock_operator.plan.session.why_not import Hindrances
 from genlock_operator.reasons import Reason
 
 MAX_UNPROFILED: Final = 16
 """What the schema lets the list have."""
 
-_WHY: Final = {
-    "Idle": "nobody published or watched for its idleTimeout",
-    "Deleted": "it was deleted",
-    "LeaseExpired": "its worker stopped renewing its lease",
-    "WorkerRestarted": "its worker started again",
-    "refused": "its worker's process is gone",
-    "silent": "its worker fell silent",
-    "expired": "its worker stopped renewing its lease",
-    "drain": "its worker is leaving",
-    "requested": "a move was asked for",
+_TROUBLES: Final[Mapping[str, Reason]] = {
+    Trouble.NO_KEY_FRAME: Reason.NO_KEY_FRAME,
+    Trouble.NO_PARAMETER_SETS: Reason.NO_PARAMETER_SETS,
+    Trouble.UNSUPPORTED_PROFILE: Reason.UNSUPPORTED_PROFILE,
+    Trouble.ENCRYPTED: Reason.ENCRYPTED,
+    Trouble.UNDECODABLE: Reason.UNDECODABLE,
 }
-"""The record's reasons of one word, as half a sentence; others are sentences already."""
-
-_TROUBLES: Final[Mapping[str, tuple[Reason, str]]] = {
-    Trouble.NO_KEY_FRAME: (
-        Reason.NO_KEY_FRAME,
-        "the publisher has sent no key frame for 5 s; its encoder should send one every 1 or 2 s, or when asked",
-    ),
-    Trouble.NO_PARAMETER_SETS: (
-        Reason.NO_PARAMETER_SETS,
-        "the publisher's H264 lacks the SPS or PPS that it refers to; its encoder should send them with key frames",
-    ),
-    Trouble.UNSUPPORTED_PROFILE: (
-        Reason.UNSUPPORTED_PROFILE,
-        "the publisher's H264 has a profile that is not decoded here, or pictures of more than 4096 pixels a side",
-    ),
-    Trouble.ENCRYPTED: (
-        Reason.ENCRYPTED,
-        "the publisher's packets cannot be decrypted with the keys of its connection",
-    ),
-    Trouble.UNDECODABLE: (
-        Reason.UNDECODABLE,
-        "the publisher's pictures arrive and cannot be decoded; they are broken, or encrypted end to end",
-    ),
-}
-"""What a gateway posts, as a reason and in words."""
+"""What a gateway posts, as a reason."""
 
 
 def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> SessionStatus:
@@ -107,7 +81,7 @@ def _made(session: ResolvedSession, record: SessionRecord | None) -> Resolution:
 def final_status(facts: SessionFacts, record: SessionRecord, now_ms: int) -> SessionStatus:
     """The status of a session whose record has finished: its figures stay, its worker and pool do not."""
     before = facts.stored
-    why = _in_words(record) or "it ended"
+    why = why_over(record)
     verdicts = [
         no(ConditionType.ASSIGNED, Reason.FINISHED, why),
         no(ConditionType.LIVE, Reason.FINISHED, why),
@@ -171,15 +145,17 @@ def _assigned(facts: SessionFacts, hindrances: Hindrances) -> ConditionVerdict:
 def _live(facts: SessionFacts, phase: Phase) -> ConditionVerdict:
     stored = find(facts.stored.conditions, ConditionType.LIVE)
     lived = stored is not None and stored.status == "True"
+    if facts.owner is None and phase is not Phase.RECOVERING:
+        return no(ConditionType.LIVE, Reason.NOT_CLAIMED, "no worker has it yet")
+    if phase is Phase.RECOVERING and facts.record is None:
+        return no(ConditionType.LIVE, Reason.RECOVERING, "Recovering. Redis lost its record.")
+
+    told = told_of(facts, phase, lived=lived)
     # A session that leaves its worker by a drain streams on until the next worker has it.
     if phase is Phase.LIVE or (phase is Phase.DRAINING and lived):
-        return yes(ConditionType.LIVE, Reason.STREAMING, "generated frames reach the gateways")
-    if phase is Phase.RECOVERING:
-        why = _in_words(facts.record) if facts.record is not None else "Redis lost its record"
-        return no(ConditionType.LIVE, Reason.RECOVERING, f"it goes on elsewhere: {why or 'it moves'}")
-    if facts.owner is not None:
-        return no(ConditionType.LIVE, Reason.NO_SOURCE, "a worker has it, and no picture comes in yet")
-    return no(ConditionType.LIVE, Reason.NOT_CLAIMED, "no worker has it yet")
+        return yes(ConditionType.LIVE, Reason.STREAMING, told.sentence)
+    reason = Reason.RECOVERING if phase is Phase.RECOVERING else Reason.NO_SOURCE
+    return no(ConditionType.LIVE, reason, told.sentence)
 
 
 def _source_usable(facts: SessionFacts) -> ConditionVerdict | None:
@@ -188,8 +164,8 @@ def _source_usable(facts: SessionFacts) -> ConditionVerdict | None:
     if figures is None:
         return None
     if figures.trouble in _TROUBLES:
-        reason, why = _TROUBLES[figures.trouble]
-        return no(ConditionType.SOURCE_USABLE, reason, why)
+        trouble = Trouble(figures.trouble)
+        return no(ConditionType.SOURCE_USABLE, _TROUBLES[trouble], TROUBLES[trouble])
 
     if find(facts.stored.conditions, ConditionType.SOURCE_USABLE) is None:
         return None
@@ -210,11 +186,6 @@ def _slo_met(facts: SessionFacts) -> ConditionVerdict | None:
     if figures.miss_share <= session.miss_budget:
         return yes(ConditionType.SLO_MET, Reason.IN_BUDGET, f"no more than {budget} of the frames are late")
     return no(ConditionType.SLO_MET, Reason.TOO_LATE, f"more than {budget} of the frames are late")
-
-
-def _in_words(record: SessionRecord) -> str:
-    """The record's reason in words, "" if it gives none."""
-    return _WHY.get(record.reason, record.reason)
 
 
 # -- figures and shape -------------------------------------------------------------------------------------------------

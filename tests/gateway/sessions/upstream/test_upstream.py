@@ -108,6 +108,7 @@ def upstream(links: Links, stream: Stream) -> Upstream:
         clock=ManualClock(),
         metrics=GatewayMetrics(CollectorRegistry()),
         jitter=random.Random(1),
+        may_start_again=True,
     )
     return Upstream("default/demo", stream=stream, output=stream, shared=shared)
 

@@ -269,7 +269,7 @@ def test_an_end_tells_when_and_why(phase: Phase) -> None:
     assert (world.status.phase, world.status.finished, world.status.reason, world.status.worker) == (
         phase,
         timestamp(NOW_MS + 5_000),
-        "the engine gave it up",
+        "The engine gave it up.",
         None,
     )
 
@@ -287,14 +287,15 @@ def test_a_word_of_the_record_is_a_sentence_in_the_status() -> None:
     world.end(reason="Idle")
     world.settle()
 
-    assert world.status.reason == "nobody published or watched for its idleTimeout"
+    assert world.status.reason == "Nobody published or watched for a while."
 
 
 @pytest.mark.parametrize(
     ("reason", "sentence"),
     [
-        ("drain", "it goes on elsewhere: its worker is leaving"),
-        ("", "it goes on elsewhere: it moves"),
+        ("refused", "A worker went away: its process is gone."),
+        ("silent", "A worker does not answer in time; it may be gone, or too busy."),
+        ("", "Its worker does not serve it any more."),
     ],
 )
 def test_a_session_that_recovers_says_why_it_moves(reason: str, sentence: str) -> None:
@@ -303,8 +304,9 @@ def test_a_session_that_recovers_says_why_it_moves(reason: str, sentence: str) -
     world.record = replace(world.record, phase=Phase.RECOVERING, reason=reason)
     world.settle()
 
-    assert condition(world, ConditionType.LIVE).message == sentence
-    assert world.status.reason == sentence
+    told = f"Recovering. {sentence} The stream goes on at another worker, and this connection stays."
+    assert condition(world, ConditionType.LIVE).message == told
+    assert world.status.reason == told
 
 
 def test_a_session_whose_record_was_lost_says_so() -> None:
@@ -312,7 +314,7 @@ def test_a_session_whose_record_was_lost_says_so() -> None:
     world.lose_record()
     world.settle()
 
-    assert condition(world, ConditionType.LIVE).message == "it goes on elsewhere: Redis lost its record"
+    assert condition(world, ConditionType.LIVE).message == "Recovering. Redis lost its record."
 
 
 def test_the_reason_of_a_pending_session_is_that_of_its_assignment_and_later_that_of_its_stream() -> None:

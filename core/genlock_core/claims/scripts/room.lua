@@ -1,0 +1,25 @@
+-- room(session) -> {workers that could serve it, 1 if one has room, ms until an idle session gives its place back or ''}
+-- Nothing changes. A session in use is touched every few seconds, so one that is not is idle.
+local IN_USE_MS = 15000
+local r = read(ARGV[2])
+if not r then return {} end
+
+local pools, workers = {}, 0
+for _, choice in ipairs(cjson.decode(r.pools)) do
+  pools[choice.pool] = true
+  for _, name in ipairs(redis.call('ZRANGE', free_key(choice.pool), 0, -1)) do
+    if is_fresh(redis.call('HGET', worker_key(name), 'heartbeat_ms')) then workers = workers + 1 end
+  end
+end
+
+local worker = choose(r, {}, false)
+if worker then return {workers, 1, ''} end
+
+local due = redis.call('ZRANGE', IDLE, 0, SCANNED_AT_ONCE - 1, 'WITHSCORES')
+for i = 1, #due, 2 do
+  local other = read(due[i])
+  if other and other.owner and pools[other.pool] and now - other.active_ms > IN_USE_MS then
+    return {workers, 0, text(math.max(0, tonumber(due[i + 1]) - now))}
+  end
+end
+return {workers, 0, ''}

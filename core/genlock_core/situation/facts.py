@@ -1,0 +1,74 @@
+"""What a situation is decided by. Each fact comes from whoever owns it; nothing here is looked up."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from genlock_core.claims.facts import Publishing
+from genlock_core.media import Trouble
+from genlock_core.situation.states import SessionState
+from genlock_core.spec.session import Phase, SourceType
+from genlock_core.tokens import Role
+
+
+class Pictures(StrEnum):
+    """Whether generated pictures come."""
+
+    NONE = "none"
+    """None of this publication yet."""
+    MOVING = "moving"
+    STOPPED = "stopped"
+    """The last one is some time old."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SituationFacts:
+    """One session at one moment, as somebody with `role` may see it."""
+
+    session: str
+    """`namespace/name`."""
+    phase: Phase
+    reason: str = ""
+    """The record's: why the phase is what it is."""
+    role: Role = Role.VIEW
+    """What the person who is told may do."""
+
+    # What it paints from.
+    source: SourceType = SourceType.WEBRTC
+    publishing: Publishing = Publishing.NEVER
+    source_moves: bool = True
+    """New source pictures arrive; False also where that is not known."""
+    trouble: Trouble | None = None
+    """Why the publication cannot be used."""
+    paused: bool = False
+
+    # What comes out.
+    pictures: Pictures = Pictures.NONE
+    viewers: int = 0
+    frame_rate: int = 16
+    output_fps: float | None = None
+    """None where nobody measures."""
+    late_share: float = 0.0
+    """Of the last pictures, 0 to 1."""
+    steps_asked: int = 0
+    steps_running: int = 0
+    """0: not known."""
+    strained: bool = False
+    """The worker's machine is too busy for its engine, which paints more plainly to keep its pace."""
+
+    # Who serves it.
+    busy_workers: int | None = None
+    """How many workers could serve it and have no room; None while it has one, or a worker with room is there."""
+    next_room_s: float | None = None
+    """When an idle session gives its room back, at the latest; None if none is idle."""
+
+    # The end.
+    may_start_again: bool = False
+    """A gateway may bring the ended session back; on a cluster its resource decides."""
+
+    # What only the page of one person knows.
+    at_page: frozenset[SessionState] = field(default_factory=frozenset)
+    """States of `table.AT_PAGE` that hold in that browser."""
+
+    @property
+    def takes_publisher(self) -> bool:
+        return self.source is SourceType.WEBRTC

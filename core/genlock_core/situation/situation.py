@@ -1,0 +1,124 @@
+"""What is told of a session: pure, facts in and words out."""
+
+from dataclasses import dataclass
+
+from genlock_core.situation.facts import SituationFacts
+from genlock_core.situation.states import OfferedAct, SessionState, Tone, WaitingFor
+from genlock_core.situation.table import PUBLISHERS, TABLE, StateRow
+from genlock_core.situation.words import ENDS, MOVES, TROUBLES
+from genlock_core.spec.session import Phase
+from genlock_core.tokens import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is going on, for programs (`state`, `waiting_for`), and for people."""
+
+    state: SessionState
+    headline: str
+    """A few words."""
+    detail: str
+    """A sentence or two that say what it means and what to do; "" where that is plain."""
+    tone: Tone
+    offers: tuple[OfferedAct, ...]
+    """What the person who is told can do, and may."""
+    waiting_for: WaitingFor | None
+
+    @property
+    def sentence(self) -> str:
+        """Both in one line, for a terminal."""
+        return f"{self.headline}. {self.detail}" if self.detail else self.headline
+
+
+def situation_of(facts: SituationFacts) -> Told:
+    """Of all states that hold, the one that stands first in the table."""
+    row = next(row for row in TABLE if _holds(row, facts))
+    detail = row.to_viewers if row.to_viewers and not facts.role.implies(Role.PUBLISH) else row.detail
+    words = _words(facts)
+    return Told(
+        state=row.state,
+        headline=row.headline.format_map(words),
+        detail=detail.format_map(words).strip(),
+        tone=row.tone,
+        offers=_offers(row, facts),
+        waiting_for=row.waiting_for,
+    )
+
+
+def _holds(row: StateRow, facts: SituationFacts) -> bool:
+    return row.state in facts.at_page if row.holds is None else row.holds(facts)
+
+
+# -- what is offered ---------------------------------------------------------------------------------------------------
+
+
+def _offers(row: StateRow, facts: SituationFacts) -> tuple[OfferedAct, ...]:
+    """What can be done now, as far as the role allows; who may not do it learns whom to ask."""
+    possible = [offer for offer in row.offers if _is_possible(offer, facts)]
+    if facts.role.implies(Role.PUBLISH):
+        return tuple(possible)
+    allowed = [offer for offer in possible if offer not in PUBLISHERS]
+    if len(allowed) < len(possible):
+        allowed.insert(0, OfferedAct.GET_PUBLISHER_LINK)
+    return tuple(allowed)
+
+
+def _is_possible(offer: OfferedAct, facts: SituationFacts) -> bool:
+    match offer:
+        case OfferedAct.START_AGAIN:
+            return facts.may_start_again
+        case OfferedAct.LOWER_STEPS:
+            return facts.steps_asked > 1
+        case OfferedAct.TURN_CAMERA_ON | OfferedAct.PLAY_FILE | OfferedAct.TAKE_OVER:
+            return facts.takes_publisher
+        case _:
+            return True
+
+
+# -- the words that the facts fill in ----------------------------------------------------------------------------------
+
+
+def _words(facts: SituationFacts) -> dict[str, str]:
+    return {
+        "session": facts.session,
+        "why": _why(facts),
+        "all_workers": _all_workers(facts.busy_workers or 0),
+        "expect": _expect(facts.next_room_s),
+        "trouble": "" if facts.trouble is None else TROUBLES[facts.trouble],
+        "frame_rate": str(facts.frame_rate),
+        "machine": "This machine is busy" if facts.strained else "This machine is too slow or busy",
+        "late": f"{facts.late_share:.0%}",
+        "slow_advice": _slow_advice(facts),
+        "steps_running": str(facts.steps_running),
+        "steps_asked": str(facts.steps_asked),
+        # Only a page knows it.
+        "progress": "",
+    }
+
+
+def _why(facts: SituationFacts) -> str:
+    if facts.phase is Phase.RECOVERING:
+        return MOVES.get(facts.reason, "Its worker does not serve it any more.")
+    return ENDS.get(facts.reason) or _as_sentence(facts.reason)
+
+
+def _as_sentence(words: str) -> str:
+    text = words[0].upper() + words[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _all_workers(count: int) -> str:
+    return "The one worker is" if count == 1 else f"All {count} workers are"
+
+
+def _expect(seconds: float | None) -> str:
+    """When room is expected. An idle session may wake up, so nothing is promised."""
+    if seconds is None:
+        return "Every session is in use: nobody knows when one ends."
+    if seconds < 90:
+        return f"An idle session gives its place back in about {max(1, round(seconds))} s."
+    return f"An idle session gives its place back in about {round(seconds / 60)} min."
+
+
+def _slow_advice(facts: SituationFacts) -> str:
+    return "Fewer denoising steps help." if facts.steps_asked > 1 else "A smaller picture or a faster machine helps."
