@@ -1,6 +1,8 @@
 """What people meet on the pages besides the states: messages that stay, a viewer's studio, a new beginning."""
 
 import asyncio
+import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from genlock_core.situation.states import SessionState
 from genlock_core.situation.words import ENGINES
 from genlock_core.stream_state.control import ControlChange
 from genlock_core.tokens import Role
+from tests.gateway.installation import until
 from tests.gateway.page.pictures import take
 from tests.gateway.page.stage import DEMO, PRIVATE, Stage, eventually, shows, staged
 
@@ -206,3 +209,24 @@ async def test_a_long_prompt_takes_three_lines_of_its_card(stage: Stage) -> None
         await take(page, "sessions")
         await page.get_by_role("link", name="How to get the model").click()
         await expect(page.get_by_role("heading", name="How to get the model")).to_be_visible()
+
+
+async def test_a_page_publishes_on_until_its_next_connection_stands(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "genlock_gateway")
+    async with stage.page(stage.url("studio", role=Role.PUBLISH)) as page:
+        await page.get_by_role("button", name="Turn the camera on").first.click()
+        hub = stage.gateway.gateway.hub
+        await until(lambda: any(each.kind == "whip" for _, each in hub.resources()), timeout_s=PATIENCE_MS / 1_000)
+        stream = hub.find(DEMO)
+        assert stream is not None
+        await until(lambda: stream.audience.publisher is not None, timeout_s=PATIENCE_MS / 1_000)
+        before = stream.audience.publisher
+        assert before is not None
+        hello = json.dumps({"type": "hello"})
+        await until(lambda: before.peer.send(hello), timeout_s=PATIENCE_MS / 1_000)  # the channel is open
+        stream.audience.tell("reconnect", {"afterMs": 0})
+        await until(lambda: before.peer.state == "closed", timeout_s=PATIENCE_MS / 1_000)
+        assert stream.audience.publisher is not before, "the gateway took the new one before the old one went"
+    assert "gone: another publication took over" in caplog.text

@@ -7,6 +7,8 @@ import { gathered, iceServers, restartIce } from "./ice.js";
 const PING_EVERY_MS = 500;
 const SILENT_AFTER_MS = 1500;
 const BACK_WITHIN_MS = 1000;
+// The gateway of an older connection hears within a second that there is a newer one.
+const LEAVE_AFTER_MS = 2000;
 
 /** Offer, POST, answer (RFC 9725 section 4.2). Returns the session URL that DELETE takes. */
 async function negotiate(peer, path, token, headers = {}) {
@@ -216,6 +218,8 @@ export class WhipPublisher extends EventTarget {
   constructor(session) {
     super();
     this.path = `/whip/${session.path}`;
+    // The gateway takes their picture until the next connection stands there, and closes them then.
+    this.leaving = [];
   }
 
   /** `takeOver`: take the place of another publisher that is still there. */
@@ -232,9 +236,12 @@ export class WhipPublisher extends EventTarget {
     this.running = false;
     clearInterval(this.watching);
     this.control?.close();
+    this.#leave();
     hangUp(this.peer, this.resource, this.token);
     this.peer = this.resource = null;
   }
+
+  #leave() { for (const peer of this.leaving.splice(0)) peer.close(); }
 
   /** Send another picture from now on, over the same connection. */
   async use(stream) {
@@ -260,7 +267,10 @@ export class WhipPublisher extends EventTarget {
     });
     peer.onconnectionstatechange = () => {
       if (peer !== this.peer || !this.running) return;
-      if (peer.connectionState === "connected") this.#say("publishing");
+      if (peer.connectionState === "connected") {
+        setTimeout(() => { if (peer === this.peer) this.#leave(); }, LEAVE_AFTER_MS);
+        this.#say("publishing");
+      }
       if (["failed", "disconnected"].includes(peer.connectionState)) this.#again();
     };
     let resource;
@@ -272,13 +282,12 @@ export class WhipPublisher extends EventTarget {
       throw error;
     }
     this.#say("connecting");
-    const previous = this.peer;
     this.control?.close();
+    if (this.peer) this.leaving.push(this.peer);
     this.peer = peer;
     this.control = control;
     this.resource = resource;
     control.alive();
-    previous?.close();
   }
 
   /** Another publisher has this one's place: to come back would be a fight. */
