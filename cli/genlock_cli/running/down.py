@@ -87,6 +87,6 @@ def _still_there(up: Up) -> str:
 
 def _speaker(console: Console) -> Callable[[str], None]:
     def say(words: str) -> None:
-        console.print(f"genlock down: {words}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"genlock down: {words}", highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     return say

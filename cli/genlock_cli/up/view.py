@@ -62,10 +62,10 @@ class UpView:
             self.live.start()
             return
         for url in genlock.gateway_urls:
-            self.console.print(f"Genlock is up at {url}", highlight=False)
-        self.console.print(self._media, highlight=False, soft_wrap=True)
+            self._say(f"Genlock is up at {url}")
+        self._say(self._media)
         for note in self.notes:
-            self.console.print(plain(note), highlight=False, markup=False, soft_wrap=True)
+            self._say(note)
 
     def _show_lan(self, genlock: LocalGenlock) -> None:
         """How a phone comes in: a code where a person sees it, else where the link stands."""
@@ -76,23 +76,23 @@ class UpView:
             # White on black whatever the terminal's own colours are: a scanner needs the light ones light.
             self.console.print(Text(qr_code(genlock.lan_links[0]), style="bright_white on black"), soft_wrap=True)
             for link in genlock.lan_links:
-                self.console.print(f"On a phone of this network: {link}", highlight=False, soft_wrap=True)
+                self._say(f"On a phone of this network: {link}")
             for link in genlock.own_links:
-                self.console.print(f"On this machine: {link}", highlight=False, soft_wrap=True)
+                self._say(f"On this machine: {link}")
         else:
-            self.console.print(
+            self._say(
                 f"Phones of this network are served at {lan.url}; the links, which let in whoever has them, "
-                f"stand in {genlock.links_file}",
-                highlight=False,
-                soft_wrap=True,
+                f"stand in {genlock.links_file}"
             )
-        self.console.print(
+        self._say(
             f"The browser warns of a certificate that this machine made; its SHA-256 is {lan.files.fingerprint}"
             if lan.files.own
-            else f"The certificate's SHA-256 is {lan.files.fingerprint}",
-            highlight=False,
-            soft_wrap=True,
+            else f"The certificate's SHA-256 is {lan.files.fingerprint}"
         )
+
+    def _say(self, words: str) -> None:
+        """As Text: in a string rich would take `:AB:` of a fingerprint for a picture."""
+        self.console.print(Text(plain(words)), soft_wrap=True)
 
     def show(self, genlock: LocalGenlock, sessions: list[dict[str, Any]]) -> None:
         if self.as_json:
@@ -121,4 +121,4 @@ class UpView:
             state = (state_of(session), session.get("worker"))
             if self._seen.get(name) != state:
                 self._seen[name] = state
-                self.console.print(f"{name}: {state[0]} on {state[1] or 'no worker'}", highlight=False)
+                self._say(f"{name}: {state[0]} on {state[1] or 'no worker'}")

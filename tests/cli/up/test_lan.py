@@ -1,5 +1,6 @@
 import json
 import stat
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -140,6 +141,15 @@ def test_a_person_at_a_terminal_sees_the_code_and_the_links(genlock: LocalGenloc
     assert own in text
     assert genlock.options.lan is not None
     assert genlock.options.lan.files.fingerprint in text
+
+
+def test_a_fingerprint_is_shown_letter_by_letter(genlock: LocalGenlock) -> None:
+    lan = genlock.options.lan
+    assert lan is not None
+    files = replace(lan.files, fingerprint="AB:A1:AB:00")
+    genlock.options = replace(genlock.options, lan=replace(lan, files=files))
+    for terminal in (True, False):
+        assert "is AB:A1:AB:00" in said(genlock, terminal=terminal)
 
 
 def test_output_that_is_kept_has_no_token_in_it(genlock: LocalGenlock, capsys: pytest.CaptureFixture[str]) -> None:
