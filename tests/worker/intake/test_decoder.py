@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from genlock_core.media import AccessUnit, Codec
+from genlock_worker.intake import decode
 from genlock_worker.intake.decode import MAX_PICTURELESS, MAX_REORDERED, Decoder, fit_frame
 from tests.bitstreams import bits, clips
 from tests.bitstreams.clips import FRAME_US, HEIGHT, WIDTH, CodedPicture
@@ -47,6 +48,49 @@ def test_b_frames_come_out_in_order_and_two_pictures_later() -> None:
     decoder = Decoder(Codec.H264)
     assert shown(decoder, units(made)) == [[], []] + [[number] for number in range(28)]
     assert decoder.failures == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 13, 14, 15])
+def test_what_is_held_back_comes_out_of_a_stream_that_stands_still_and_it_goes_on_afterwards(count: int) -> None:
+    made = units(clips.b_frames(30))
+    decoder = Decoder(Codec.H264)
+    before = flat(shown(decoder, made[:count]))
+    assert decoder.holds
+    held = [read_index(fit_frame(frame, width=WIDTH, height=HEIGHT)) for frame in decoder.drain()]
+    assert sorted([*before, *held]) == sorted(unit.capture_us // FRAME_US for unit in made[:count])
+    assert decoder.drain() == []
+
+    # Some come out a second time; that is for the caller to know.
+    after = flat(shown(decoder, made[count:]))
+    assert after == list(range(after[0], 28))
+    assert after[0] <= len(before) + len(held)
+    assert decoder.failures == 0
+
+
+def test_a_key_frame_after_a_stand_still_begins_anew() -> None:
+    made = units([*clips.b_frames(8), *clips.b_frames(8)], keys=(0, 8))
+    decoder = Decoder(Codec.H264)
+    shown(decoder, made[:8])
+    decoder.drain()
+    decoder.gap()
+    assert flat(shown(decoder, made[8:])) == list(range(6))
+
+
+def test_nothing_is_kept_of_a_stream_without_reordering() -> None:
+    decoder = Decoder(Codec.H264)
+    shown(decoder, units(clips.h264(4)))
+    assert not decoder.holds
+    assert decoder.drain() == []
+
+
+def test_a_group_that_is_too_long_to_decode_once_more_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MAX_KEPT_UNITS", 5)
+    made = units(clips.b_frames(12))
+    decoder = Decoder(Codec.H264)
+    shown(decoder, made[:5])
+    assert decoder.drain()
+    shown(decoder, made[5:])
+    assert decoder.drain() == []
 
 
 def test_a_stream_that_does_not_state_its_reordering_is_learned_from_its_pictures() -> None:

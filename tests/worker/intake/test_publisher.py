@@ -136,6 +136,27 @@ async def test_b_frames_are_used_in_the_order_in_which_they_are_shown(rig: Rig) 
     assert not rig.asked
 
 
+@pytest.mark.parametrize("sent", [1, 13])
+async def test_the_last_pictures_before_a_stand_still_are_used_also_where_the_decoder_holds_them_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, sent: int
+) -> None:
+    monkeypatch.setattr(publisher, "STILL_S", 0.01)
+    made = [
+        SourceUnit(AccessUnit(Codec.H264, picture.data, place == 0, picture.number * FRAME_US), 1, "a", place, 0.0)
+        for place, picture in enumerate(clips.b_frames(20))
+    ]
+    await rig.push(made[:sent])
+    while len(rig.seen) < sent:
+        await asyncio.sleep(0.001)
+    assert rig.seen == [(1, number) for number in range(sent)]
+
+    await rig.push(made[sent:])
+    while len(rig.seen) < 20:
+        await asyncio.sleep(0.001)
+    assert rig.seen == [(1, number) for number in range(20)]
+    assert not rig.asked
+
+
 async def test_units_that_give_no_picture_for_a_while_are_trouble_and_a_picture_ends_it(rig: Rig) -> None:
     good = units(2)
     torn = AccessUnit(Codec.H264, b"\0\0\0\1\x65" + b"\xff" * 50, key_frame=True, capture_us=1)

@@ -7,6 +7,7 @@ only a key frame can help. There is one decoder per session and publication, cal
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import cv2
@@ -29,6 +30,9 @@ MAX_REORDERED = 16
 """H264 may hold back so many pictures to put them in order (ITU-T H.264 section A.3.1)."""
 MAX_PICTURELESS = 150
 """Units in a row without a picture, after which the decoder is given up: a refresh by recovery point takes seconds."""
+MAX_KEPT_UNITS = 128
+MAX_KEPT_BYTES = 8 * 1024 * 1024
+"""What is kept since the last key frame of a stream whose pictures are reordered: it may go on after `drain`."""
 _H264_IDR = 5
 _DECODERS = {Codec.H264: "h264", Codec.VP8: "vp8"}
 
@@ -37,7 +41,8 @@ class Decoder:
     """Decodes access units in decoding order; the pictures come out in the order in which they are shown.
 
     A stream without reordered pictures has no delay here (one thread, no frame threads). The others are delayed by as
-    many pictures as they state, or as they turn out to need, at most `MAX_REORDERED`.
+    many pictures as they state, or as they turn out to need, at most `MAX_REORDERED`. Whoever sees that such a stream
+    stands still calls `drain`, else its last pictures would stay inside.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -51,6 +56,9 @@ class Decoder:
         self._first_us: int | None = None
         self._pictureless = 0
         self._most_pictureless = 0
+        self._kept: list[AccessUnit] = []
+        """Everything since the last key frame; empty where pictures are not reordered, and after too much."""
+        self._is_drained = False
 
     def _open(self) -> VideoCodecContext:
         context = av.CodecContext.create(_DECODERS[self.codec], "r")
@@ -72,19 +80,55 @@ class Decoder:
             self._start(unit)
 
         try:
-            packet = av.Packet(unit.data)
-            packet.pts = unit.capture_us
-            packet.dts = unit.capture_us
-            frames = self._context.decode(packet)
+            if self._is_drained:
+                self._resume()
+            frames = self._context.decode(_packet(unit))
         except FFmpegError as error:
             self._broken(f"{type(error).__name__}: {error}")
             return []
 
+        self._keep(unit)
         self._pictureless = 0 if frames else self._pictureless + 1
         if self._pictureless > self._patience:
             self._broken(f"{self._pictureless} units without a picture")
             return []
+        return self._shown(frames)
 
+    @property
+    def holds(self) -> bool:
+        """Pictures may be held back, and `drain` gives them."""
+        return bool(self._kept) and not self._is_drained and not self.needs_key_frame
+
+    def drain(self) -> list[VideoFrame]:
+        """The pictures that are held back, for a stream that stands still. It may go on afterwards."""
+        if not self.holds:
+            return []
+        self._is_drained = True
+        try:
+            return self._shown(self._context.decode(None))
+        except FFmpegError as error:
+            self._broken(f"{type(error).__name__}: {error}")
+            return []
+
+    def _resume(self) -> None:
+        """Raises FFmpegError."""
+        # FFmpeg takes nothing after the end that drains it: a new decoder sees what the old one saw.
+        self._is_drained = False
+        self._context = self._open()
+        for unit in self._kept:
+            self._context.decode(_packet(unit))
+
+    def _keep(self, unit: AccessUnit) -> None:
+        if unit.key_frame:
+            self._kept.clear()
+        elif not self._kept:
+            return
+        self._kept.append(unit)
+        too_much = len(self._kept) > MAX_KEPT_UNITS or sum(len(kept.data) for kept in self._kept) > MAX_KEPT_BYTES
+        if too_much or not self._context.has_b_frames:
+            self._kept.clear()
+
+    def _shown(self, frames: list[VideoFrame]) -> list[VideoFrame]:
         # Pictures that are shown before an open group's first one may refer to what was before it.
         shown = [frame for frame in frames if self._first_us is None or (frame.pts or 0) >= self._first_us]
         for frame in shown:
@@ -104,6 +148,7 @@ class Decoder:
         self._first_us = None if is_clean else unit.capture_us
         self._most_pictureless = 1 if is_clean else MAX_PICTURELESS
         self._pictureless = 0
+        self._kept.clear()
         self.needs_key_frame = False
 
     @property
@@ -120,7 +165,16 @@ class Decoder:
         self.failures += 1
         self.trouble = Trouble.UNDECODABLE
         self.needs_key_frame = True
+        self._kept.clear()
+        self._is_drained = False
         self._context = self._open()
+
+
+def _packet(unit: AccessUnit) -> "av.Packet[Any]":
+    packet = av.Packet(unit.data)
+    packet.pts = unit.capture_us
+    packet.dts = unit.capture_us
+    return packet
 
 
 def _has_idr(data: bytes) -> bool:

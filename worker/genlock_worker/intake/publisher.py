@@ -6,6 +6,7 @@ need not be the order of their units.
 """
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -30,6 +31,10 @@ MAX_HELD_UNITS = 64
 """Units whose pictures may still come out of the decoder; one that holds back more has lost them."""
 TROUBLE_AFTER_S = 5.0
 """Of units without a picture: a key frame that was asked for has come by then."""
+STILL_S = 0.25
+"""Pictures that the decoder holds back to put them in order come out when no other unit came for so long. It costs the
+decoding of all since the last key frame when the stream goes on: longer than a network's jitter, sooner than anybody
+misses a picture."""
 ASK_SPACING_S = 0.5
 """The publisher is asked for a key frame at most this often."""
 
@@ -153,7 +158,8 @@ class PublisherSource:
         while True:
             if not self._units:
                 self._arrived.clear()
-                await self._arrived.wait()
+                for frame in await self._until_more():
+                    yield frame
                 continue
 
             unit = self._units.popleft()
@@ -165,7 +171,7 @@ class PublisherSource:
 
             was_waiting = decoder.needs_key_frame
             self._decoding = True
-            frames = await self._frames_of(unit, decoder)
+            frames = await self._frames_of(unit.run, functools.partial(self._decode, decoder, unit))
             self._decoding = False
             if decoder.needs_key_frame:
                 reason = "before-key-frame" if was_waiting else "undecodable"
@@ -175,17 +181,30 @@ class PublisherSource:
             for frame in frames:
                 yield frame
 
-    async def _frames_of(self, unit: SourceUnit, decoder: Decoder) -> list[SourceFrame]:
-        loop = asyncio.get_running_loop()
-        if self._settle is None or unit.run <= self._settled_run:
-            return await loop.run_in_executor(self._executor, lambda: self._fitted(self._decode(decoder, unit)))
+    async def _until_more(self) -> list[SourceFrame]:
+        """Wait for the next unit. If the stream stands still before it comes: what its decoder held back."""
+        decoder = self._decoder
+        if decoder is None or not decoder.holds:
+            await self._arrived.wait()
+            return []
+        try:
+            async with asyncio.timeout(STILL_S):
+                await self._arrived.wait()
+        except TimeoutError:
+            return await self._frames_of(self._run, lambda: self._owned(decoder.drain()))
+        return []
 
-        decoded = await loop.run_in_executor(self._executor, self._decode, decoder, unit)
+    async def _frames_of(self, run: int, decode: "Callable[[], list[_Decoded]]") -> list[SourceFrame]:
+        loop = asyncio.get_running_loop()
+        if self._settle is None or run <= self._settled_run:
+            return await loop.run_in_executor(self._executor, lambda: self._fitted(decode()))
+
+        decoded = await loop.run_in_executor(self._executor, decode)
         if not decoded:
             return []
         first = decoded[0].decoded
-        self._resolution = await self._settle(unit.run, first.width, first.height)
-        self._settled_run = unit.run
+        self._resolution = await self._settle(run, first.width, first.height)
+        self._settled_run = run
         return await loop.run_in_executor(self._executor, self._fitted, decoded)
 
     def _decoder_for(self, unit: SourceUnit) -> Decoder | None:
@@ -214,7 +233,10 @@ class PublisherSource:
             self._undecoded_since_s = None
         elif self._undecoded_since_s is None:
             self._undecoded_since_s = started_s
+        return self._owned(frames)
 
+    def _owned(self, frames: Sequence[VideoFrame]) -> "list[_Decoded]":
+        """Those that are next, each with its unit; what a decoder that began anew gives once more has none."""
         decoded: list[_Decoded] = []
         for frame in frames:
             own = None if frame.pts is None else self._held.pop(frame.pts, None)
