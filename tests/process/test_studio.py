@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tests.process.pages import browser, playing, until
 pytestmark = [pytest.mark.process, pytest.mark.browser, pytest.mark.timeout(240)]
 
 PATIENCE_MS = 60_000
+PICTURES_COME = re.compile("live|approximated|machine-busy|too-slow")
+"""The page says how busy this machine is."""
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 # The mean colour of the result, from a canvas: what a prompt change must change.
 MEAN_COLOUR = """() => {
@@ -77,7 +80,7 @@ async def test_a_creator_publishes_the_camera_steers_and_is_watched(tmp_path: Pa
             "['videoWidth', 'videoHeight'].map((side) => document.getElementById('result')[side])"
         )
         assert size == [832, 480]
-        await expect(page.locator("#phase")).to_have_text("Live", timeout=PATIENCE_MS)
+        await expect(page.locator("#phase")).to_have_attribute("data-state", PICTURES_COME, timeout=PATIENCE_MS)
         await expect(page.locator("#figure-first-frame .value")).to_contain_text("ms", timeout=PATIENCE_MS)
         await expect(page.locator("#figure-fps .value")).to_contain_text("fps", timeout=PATIENCE_MS)
 

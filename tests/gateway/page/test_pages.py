@@ -113,7 +113,7 @@ async def test_the_camera_is_published_repainted_and_turned_off(stage: Stage) ->
         await expect(page.get_by_role("button", name="Stop publishing")).to_be_visible()
         await page.get_by_role("button", name="Stop publishing").click()
         await shows(page, SessionState.NOBODY_PUBLISHES)
-        await expect(page.get_by_text("what you see is the last picture")).to_be_visible()
+        await expect(page.get_by_text("The publisher has gone.")).to_be_visible()
         await expect(page.get_by_role("button", name="Turn the camera on")).to_be_visible()
 
 

@@ -35,7 +35,7 @@ function fill(item, session) {
   prompt.textContent = `“${session.prompt}”`;
   prompt.title = session.prompt;
   item.querySelector(".detail").textContent = situation.tone === "good" ? "" : situation.detail;
-  item.querySelector(".studio").textContent = session.role === "view" ? "Watch it in the studio" : "Open the studio";
+  item.querySelector(".studio").textContent = session.role === "view" ? "Studio" : "Open the studio";
   facts(item.querySelector(".facts"), [
     ["model", session.model], ["engine", session.engine], ["steps", session.steps], ["size", `${session.resolution.width}×${session.resolution.height}`],
     ["fps", session.frameRate], ["source", session.source.type], ["viewers", session.viewers],
