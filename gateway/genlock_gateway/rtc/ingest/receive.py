@@ -219,17 +219,31 @@ class IngestPeer(Peer):
         unit = source.depacketiser.access_unit(frame, any_start=not is_chosen or self._key_frames.wanted)
         if unit is None:
             return
+        is_wanted = is_chosen or self._choice.chosen is None
         if isinstance(unit, Trouble):
             self._trouble.refused(unit)
-        if isinstance(unit, Trouble) or not (is_chosen or unit.key_frame):
-            if is_chosen or self._choice.chosen is None:
+            if is_wanted:
                 self.request_key_frame()
             return
 
+        now_s = self._clock.monotonic()
+        begins = unit.key_frame and self._choice.key_frame(source.ssrc, source.depacketiser.pixels, now_s)
+        if begins or is_chosen:
+            self._use(unit)
+        elif is_wanted:
+            self.request_key_frame()
+        else:
+            self._succeed(source, unit, now_s)
+
+    def _succeed(self, source: RtpSource, unit: AccessUnit, now_s: float) -> None:
+        """A stream that began after the chosen one: its pictures wait until that one has surely ended."""
+        if source.wait(unit) and self._choice.succeed(source.ssrc, source.depacketiser.pixels, now_s):
+            self._forget_sources()
+            for waited in source.take_waiting():
+                self._use(waited)
+
+    def _use(self, unit: AccessUnit) -> None:
         if unit.key_frame:
-            now_s = self._clock.monotonic()
-            if not self._choice.key_frame(source.ssrc, source.depacketiser.pixels, now_s):
-                return
             self._key_frames.arrived()
         self._trouble.used()
         self.figures.access_units += 1

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 from aiortc.rtp import RtcpReceiverInfo
 
-from genlock_core.media import VIDEO_CLOCK_HZ
+from genlock_core.media import VIDEO_CLOCK_HZ, AccessUnit
 from genlock_gateway.rtc.ingest.depacketise import Depacketiser
 from genlock_gateway.rtc.ingest.jitter import FrameAssembler, NackSchedule
 from genlock_gateway.rtc.ingest.reception import ReceptionStatistics
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
+
+MAX_WAITING_UNITS = 64
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""What is kept of a stream that perhaps takes the place of the chosen one: more than a quarter of a second."""
 
 
 @dataclass(slots=True)
@@ -38,6 +42,28 @@ class RtpSource:
         self.nack = NackSchedule()
         self.statistics = ReceptionStatistics(VIDEO_CLOCK_HZ)
         self.reports = SenderReports()
+        self._waiting: list[AccessUnit] = []
+        self._waiting_bytes = 0
+
+    def wait(self, unit: AccessUnit) -> bool:
+        """Keep a unit while another SSRC may still go on. True if a decoder can start with what is kept."""
+        if unit.key_frame:
+            self.take_waiting()
+        elif not self._waiting:
+            return False
+
+        self._waiting.append(unit)
+        self._waiting_bytes += len(unit.data)
+        if len(self._waiting) > MAX_WAITING_UNITS or self._waiting_bytes > MAX_WAITING_BYTES:
+            self.take_waiting()
+        return bool(self._waiting)
+
+    def take_waiting(self) -> list[AccessUnit]:
+        """What is kept, from a key frame on."""
+        waiting = self._waiting
+        self._waiting = []
+        self._waiting_bytes = 0
+        return waiting
 
     def report(self, now_s: float) -> RtcpReceiverInfo:
         """What has arrived since the last report."""

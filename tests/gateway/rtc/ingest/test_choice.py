@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_gateway.rtc.ingest.choice import MAX_CANDIDATES, SETTLE_S, SILENT_S, SourceChoice
+from genlock_gateway.rtc.ingest.choice import MAX_CANDIDATES, SETTLE_S, SILENT_S, SUCCEED_S, SourceChoice
 
-HIGH, LOW = 1, 2
+HIGH, LOW, NEW = 1, 2, 3
 
 
 @pytest.fixture
@@ -51,6 +51,30 @@ def test_a_pause_of_the_only_one_costs_nothing(choice: SourceChoice) -> None:
     assert choice.chosen == LOW
 
 
+def test_a_stream_that_begins_after_the_last_packet_succeeds_soon(choice: SourceChoice) -> None:
+    choice.hear(LOW, 5.0)
+    assert choice.hear(NEW, 5.03)
+    assert not choice.key_frame(NEW, 400, 5.03)
+    assert not choice.succeed(NEW, 400, 5.0 + SUCCEED_S * 0.9)
+    assert choice.succeed(NEW, 400, 5.0 + SUCCEED_S)
+    assert choice.chosen == NEW
+
+
+def test_a_layer_that_begins_later_does_not(choice: SourceChoice) -> None:
+    choice.hear(LOW, 5.0)
+    assert choice.hear(NEW, 5.03)
+    choice.hear(LOW, 5.06)
+    assert not choice.hear(NEW, 5.09)
+    assert choice.candidates == {LOW}
+
+
+def test_a_layer_that_was_there_does_not_succeed_while_the_choice_settles(choice: SourceChoice) -> None:
+    choice.hear(LOW, 0.1)
+    assert choice.hear(HIGH, 0.9)
+    assert not choice.succeed(HIGH, 100, 0.9)
+    assert choice.chosen == LOW
+
+
 def test_one_that_says_goodbye_makes_room_at_once(choice: SourceChoice) -> None:
     choice.hear(LOW, 5.0)
     choice.leave(LOW)
@@ -75,5 +99,7 @@ def test_only_what_is_looked_at_is_chosen_and_never_more_than_a_few(
         now_s += elapsed_s
         if choice.hear(ssrc, now_s) and is_key:
             choice.key_frame(ssrc, pixels, now_s)
+            if ssrc != choice.chosen:
+                choice.succeed(ssrc, pixels, now_s)
         assert len(choice.candidates) <= MAX_CANDIDATES
         assert choice.chosen is None or choice.chosen in choice.candidates

@@ -25,6 +25,7 @@ from genlock_gateway.rtc.h264 import nal_type, split_annex_b
 from genlock_gateway.rtc.ingest.choice import SILENT_S
 from genlock_gateway.rtc.ingest.jitter import END_WAIT_S
 from genlock_gateway.rtc.ingest.receive import PLI_MIN_INTERVAL_S, IngestPeer
+from genlock_gateway.rtc.ingest.rtp_source import MAX_WAITING_BYTES, MAX_WAITING_UNITS, RtpSource
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.rtc.transport.peer import PeerTransport
 from tests.bitstreams import clips
@@ -166,6 +167,31 @@ async def test_another_ssrc_is_a_new_stream_when_the_first_says_goodbye() -> Non
     rig.feed(rig.packets(units, first=9, ssrc=SSRC + 1))
     assert len(rig.heard.units) == 4
     rig.close()
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+async def test_a_publisher_that_begins_anew_with_another_ssrc_loses_no_picture(codec: Codec) -> None:
+    rig, units = Rig(codec), encode(codec, 40)
+    for life in range(3):
+        packets = rig.packets(units, ssrc=SSRC + life)
+        for number in range(40):
+            rig.feed([packet for packet in packets if packet.timestamp == number * 3000])
+            rig.clock.advance(1 / 30)
+    assert [unit.data for unit in rig.heard.units] == [unit.data for unit in units] * 3
+    assert rig.peer._sources.keys() == {SSRC + 2}
+    rig.close()
+
+
+async def test_what_waits_for_the_end_of_another_ssrc_is_bounded() -> None:
+    source = RtpSource(SSRC, Rig(Codec.VP8).peer.video)
+    assert not source.wait(AccessUnit(Codec.VP8, b"p", key_frame=False, capture_us=0))
+    assert source.wait(AccessUnit(Codec.VP8, b"k", key_frame=True, capture_us=0))
+    for number in range(1, MAX_WAITING_UNITS):
+        assert source.wait(AccessUnit(Codec.VP8, b"p", key_frame=False, capture_us=number))
+    assert not source.wait(AccessUnit(Codec.VP8, b"p", key_frame=False, capture_us=99))
+    large = AccessUnit(Codec.VP8, bytes(MAX_WAITING_BYTES + 1), key_frame=True, capture_us=0)
+    assert not source.wait(large)
+    assert source.take_waiting() == []
 
 
 @pytest.mark.parametrize("codec", list(Codec))
