@@ -65,7 +65,8 @@ def main() -> None:
         note=(
             "The publisher's first frame in to the first generated frame out, balanced mode (2 steps, 832x480, 16 "
             "frames per second), mock engine with the timing of four H100s, everything started afresh each time. The "
-            f"first chunk needs five frames, so {4 / 16 * 1000:.0f} ms of it is the camera's own time."
+            f"first chunk begins two frame periods after the first frame, so {2 / 16 * 1000:.0f} ms of it is the "
+            "camera's own time."
         ),
     )
     budget = Table(
