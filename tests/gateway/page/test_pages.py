@@ -195,6 +195,12 @@ async def test_a_viewers_page_says_in_its_title_and_over_the_picture_what_is_goi
         await expect(page.get_by_text("Nobody publishes")).to_be_visible(timeout=PATIENCE_MS)
 
 
+async def test_a_watch_page_invites_nobody_to_what_it_has_not(stage: Stage) -> None:
+    async with stage.page(stage.url("watch", role=Role.PUBLISH)) as page:
+        await expect(page.locator("#told")).to_contain_text("when somebody publishes", timeout=PATIENCE_MS)
+        await expect(page.locator("#told")).not_to_contain_text("Turn the camera on")
+
+
 async def test_a_long_prompt_takes_three_lines_of_its_card(stage: Stage) -> None:
     request = ControlChange(prompt=LONG).to_fields()
     await stage.installation.claims.remember_control(DEMO, request, "1-1")

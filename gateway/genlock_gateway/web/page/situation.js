@@ -11,10 +11,14 @@ const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[
 
 /** Fires `change` whenever what is told may be another thing. */
 export class Situation extends EventTarget {
-  /** @param values words that the table's rows leave open: {session}. */
-  constructor(values) {
+  /**
+   * @param values words that the table's rows leave open: {session}.
+   * @param toViewers this page only shows the picture: nobody is told to do here what their token would allow elsewhere.
+   */
+  constructor(values, { toViewers = false } = {}) {
     super();
     this.values = values;
+    this.toViewers = toViewers;
     this.role = "view";
     this.session = null;
     this.here = new Map();
@@ -26,6 +30,8 @@ export class Situation extends EventTarget {
     this.role = view.role ?? this.role;
     // A gateway of a later release may have a state that this page does not know.
     this.session = { state: view.state, strength: row?.strength ?? ROWS.size, ...view.situation };
+    // Words that the gateway has filled in stay as they are.
+    if (this.toViewers && row && !row.toViewers.includes("{")) this.session.detail = row.toViewers;
     this.#changed();
   }
 

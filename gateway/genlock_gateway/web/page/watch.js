@@ -7,7 +7,7 @@ import { showOver } from "./told.js";
 import { Watching } from "./watching.js";
 
 const session = sessionFromLocation();
-const situation = new Situation({ session: `${session.namespace}/${session.name}` });
+const situation = new Situation({ session: `${session.namespace}/${session.name}` }, { toViewers: true });
 const video = document.getElementById("result");
 const access = { token: readToken(session) };
 const watching = new Watching(session, { video, situation, access });
