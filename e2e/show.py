@@ -68,6 +68,9 @@ class Show:
 
     async def live(self, *, after_epoch: int = 0) -> Object:
         """The gateway's view as soon as the stream is live (under a newer epoch), with its figures."""
+        assert self.publisher.returncode is None, (
+            f"`genlock publish` has ended, with status {self.publisher.returncode}"
+        )
         return await eventually(
             self.view,
             lambda seen: (

@@ -97,6 +97,12 @@ class _Screen:
             raise
         return cls(viewer)
 
+    def __str__(self) -> str:
+        peer, viewer = self.viewer.connection, self.viewer
+        told = {"lost": viewer.lost, "asked to leave": viewer.asked_to_leave}
+        words = [peer.connectionState, *(word for word, event in told.items() if event.is_set())]
+        return f"{', '.join(words)}, {viewer.received} frames came"
+
     @property
     def behind(self) -> bool:
         """Frames have come that were not looked at yet."""
@@ -143,6 +149,7 @@ class Watcher:
         self._screen: _Screen | None = None
         # The screen, and while it changes over the next one.
         self._open: set[_Screen] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._last_s: float | None = None
         self._last_counter: int | None = None
         self._told_s: float | None = None
@@ -159,11 +166,14 @@ class Watcher:
         begins at 0 again."""
         watcher = cls(url, token, numbered)
         watcher._screen = await watcher._connect()
-        tasks = [asyncio.create_task(watcher._look()), asyncio.create_task(watcher._mind_the_time())]
+        watcher._tasks = [
+            asyncio.create_task(watcher._look(), name="watcher looks"),
+            asyncio.create_task(watcher._mind_the_time(), name="watcher minds the time"),
+        ]
         try:
             yield watcher
         finally:
-            await end_tasks(tasks)
+            await end_tasks(watcher._tasks)
             for screen in list(watcher._open):
                 await watcher._leave(screen)
 
@@ -187,11 +197,23 @@ class Watcher:
             self._excused -= 1
 
     async def frames(self, count: int, *, within_s: float = 60.0) -> None:
-        """Wait for more pictures."""
+        """Wait for more pictures. Raises TimeoutError, which says how the watcher's connections are."""
         wanted = self.total.frames + count
-        async with asyncio.timeout(within_s):
-            while self.total.frames < wanted:
-                await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout(within_s):
+                while self.total.frames < wanted:
+                    await wait_first(*self._tasks, timeout_s=0.05)
+                    for task in self._tasks:
+                        if task.done():
+                            task.result()
+        except TimeoutError as error:
+            came = count - (wanted - self.total.frames)
+            raise TimeoutError(f"{came} of {count} pictures within {within_s:g} s; {self._told()}") from error
+
+    def _told(self) -> str:
+        """How its connections are, for whoever has to find out why there is no picture."""
+        told = [f"{'shown' if one is self._screen else 'next'}: {one}" for one in self._open]
+        return "; ".join(told) or "not connected"
 
     @property
     def colour(self) -> tuple[float, ...]:
@@ -225,7 +247,10 @@ class Watcher:
                 await end_tasks([picture, asked, lost])
 
     async def _change_over(self, old: _Screen) -> None:
-        """The gateway drains: watch the old screen until the new one shows a picture."""
+        """The gateway drains: watch the old screen until the new one shows a picture.
+
+        The old one may end before that: its gateway waits for nobody for ever.
+        """
         arriving = asyncio.create_task(self._first_picture())
         picture = asyncio.create_task(old.pictures.get())
         try:
@@ -242,8 +267,17 @@ class Watcher:
         await self._leave(old)
 
     async def _first_picture(self) -> tuple[_Screen, Picture]:
-        screen = await self._connect()
-        return screen, await screen.pictures.get()
+        """Of a connection that works: one that ends, or that its gateway asks to leave, shows nothing any more."""
+        while True:
+            screen = await self._connect()
+            picture = asyncio.create_task(screen.pictures.get())
+            try:
+                await wait_first(picture, screen.viewer.lost, screen.viewer.asked_to_leave)
+                if picture.done():
+                    return screen, picture.result()
+            finally:
+                await end_tasks([picture])
+            await self._leave(screen)
 
     async def _connect(self) -> _Screen:
         """A new connection, tried until it is there."""

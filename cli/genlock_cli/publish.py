@@ -160,10 +160,12 @@ class _Publisher:
         A gateway that drains is used until another one answers; without one that works, the source waits. Whoever lost
         the session to another publisher does not fight for it: raises GatewayProblem.
         """
-        if current.replaced:
-            raise GatewayProblem(409, "the session was lost", f"{current.replaced}; `--take-over` takes it back")
-        if self._successor is None and (current.lost.is_set() or current.asked_to_leave.is_set()):
-            self._successor = asyncio.create_task(self._reconnect(), name="reconnect")
+        if self._successor is None:
+            # While it reconnects, its own next connection may be what replaced this one.
+            if current.replaced:
+                raise GatewayProblem(409, "the session was lost", f"{current.replaced}; `--take-over` takes it back")
+            if current.lost.is_set() or current.asked_to_leave.is_set():
+                self._successor = asyncio.create_task(self._reconnect(), name="reconnect")
         if self._successor is None or not (self._successor.done() or current.lost.is_set()):
             return current
         successor = await self._successor

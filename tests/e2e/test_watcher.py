@@ -1,7 +1,9 @@
 import asyncio
 
-from e2e.watcher import Watcher
-from tests.cli.whep_gateway import whep_gateway
+import pytest
+
+from e2e.watcher import Watcher, _Screen
+from tests.cli.whep_gateway import WhepGateway, whep_gateway
 
 
 async def test_a_watcher_that_ends_while_it_changes_over_leaves_both_connections() -> None:
@@ -14,3 +16,49 @@ async def test_a_watcher_that_ends_while_it_changes_over_leaves_both_connections
                     await asyncio.sleep(0.01)
         assert sorted(gateway.deleted) == ["0", "1"]
     assert watcher.total.reconnects == 0
+
+
+async def test_a_watcher_whose_next_connection_shows_nothing_makes_another() -> None:
+    async with whep_gateway() as gateway, Watcher.watching(gateway.url, numbered=1024) as watcher:
+        (screen,) = watcher._open
+        screen.viewer.asked_to_leave.set()
+        for connection in (1, 2, 3):  # each is lost, or asked to leave, before its first picture
+            following = await another(watcher, screen, number=connection, gateway=gateway)
+            (following.viewer.lost if connection % 2 else following.viewer.asked_to_leave).set()
+            await gone(watcher, following)
+        await another(watcher, screen, number=4, gateway=gateway)
+        assert gateway.deleted == ["1", "2", "3"]
+
+
+async def test_a_watcher_that_sees_nothing_says_how_its_connections_are() -> None:
+    async with whep_gateway() as gateway, Watcher.watching(gateway.url, numbered=1024) as watcher:
+        with pytest.raises(TimeoutError, match=r"0 of 3 pictures within 0.1 s; shown: connected, 0 frames came"):
+            await watcher.frames(3, within_s=0.1)
+
+
+async def test_what_ends_a_watcher_is_told_to_whoever_waits_for_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with whep_gateway() as gateway, Watcher.watching(gateway.url, numbered=1024) as watcher:
+        (screen,) = watcher._open
+        monkeypatch.setattr(watcher, "_connect", broken)
+        screen.viewer.lost.set()
+        with pytest.raises(RuntimeError, match="nobody thought of this"):
+            await watcher.frames(1, within_s=20)
+
+
+async def broken() -> None:
+    raise RuntimeError("nobody thought of this")
+
+
+async def another(watcher: Watcher, screen: _Screen, *, number: int, gateway: WhepGateway) -> _Screen:
+    """The one that is open beside `screen`, the gateway's connection of that number."""
+    async with asyncio.timeout(20):
+        while str(number) not in gateway.peers or len(watcher._open) < 2:
+            await asyncio.sleep(0.01)
+    (found,) = watcher._open - {screen}
+    return found
+
+
+async def gone(watcher: Watcher, screen: _Screen) -> None:
+    async with asyncio.timeout(20):
+        while screen in watcher._open:
+            await asyncio.sleep(0.01)

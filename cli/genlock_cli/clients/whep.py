@@ -33,6 +33,8 @@ class WhepViewer(SignallingClient):
     def __init__(self, url: str, *, token: str | None = None) -> None:
         super().__init__(url, token=token)
         self.frames: asyncio.Queue[ReceivedFrame] = asyncio.Queue(_QUEUE_FRAMES)
+        self.received = 0
+        """Frames that arrived, taken or not."""
         self._unwrapped: int | None = None
         self._first = 0
         self._loop = asyncio.get_running_loop()
@@ -56,6 +58,7 @@ class WhepViewer(SignallingClient):
         received = ReceivedFrame(
             codec, data, is_key_frame(codec, data), self._media_s(frame.timestamp), self._loop.time()
         )
+        self.received += 1
         if not self.frames.full():
             self.frames.put_nowait(received)
 

@@ -230,9 +230,15 @@ class TooManyCandidates(GenlockError):
 class LostSlot(StrEnum):
     """Why a publisher that has connected does not get the slot."""
 
-    OVERTAKEN = "overtaken"  # the slot went to somebody else, or Redis lost it, since this publisher asked
+    OVERTAKEN = "overtaken"  # the slot went to somebody else since this publisher asked
+    GONE = "gone"  # so did it, and it is free again; or Redis lost it
     REPLACED = "replaced"  # it was too slow, or asked again meanwhile
     ANSWERED = "answered"  # the holder that was silent is there again
+
+    @property
+    def to_another(self) -> bool:
+        """Another publisher has the session: to come back would be a fight. Otherwise who asks again may get it."""
+        return self in {LostSlot.OVERTAKEN, LostSlot.ANSWERED}
 
 
 class PublicationLost(GenlockError):
@@ -246,6 +252,7 @@ class PublicationLost(GenlockError):
 
 _WHY_LOST = {
     LostSlot.OVERTAKEN: "another publication came first",
+    LostSlot.GONE: "another publication came and went meanwhile, or the session store lost its data",
     LostSlot.REPLACED: "a newer offer of the same publisher took this one's place, or it came too late",
     LostSlot.ANSWERED: "the publisher that was silent is there again",
 }

@@ -127,14 +127,18 @@ class PublisherSlots:
     async def promote(self, stream: LiveStream, resource: PeerResource, admission: Admission) -> None:
         """The candidate is connected: it becomes the publisher, or is told why not and closed. Raises nothing.
 
-        While Redis is away it waits for as long as a candidate may.
+        While Redis is away it waits for as long as a candidate may. Whoever may get the session at the next attempt is
+        told to connect again.
         """
         try:
             slot = await self._promoted(stream.session, admission)
         except (PublicationLost, RedisError, OSError) as error:
             reason = str(error) if isinstance(error, PublicationLost) else "the session store does not answer"
             logger.info("%s: a publisher connected and did not get the session: %s", stream.session, reason)
-            await stream.dismiss(resource, reason)
+            if isinstance(error, PublicationLost) and error.why.to_another:
+                await stream.dismiss(resource, reason)
+            else:
+                await stream.send_away(resource, reason)
             return
 
         if self._hub.resource(resource.id) is None:

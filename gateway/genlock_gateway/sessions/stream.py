@@ -206,10 +206,17 @@ class LiveStream:
         self.changed()
 
     async def dismiss(self, publisher: PeerResource, reason: str) -> None:
-        """Tell a publisher, or one that wanted to be, why it goes, and close it."""
+        """Another publisher has the session: tell this one, or one that wanted to be, and close it."""
+        await self._farewell(publisher, reason, {"type": "replaced", "reason": reason})
+
+    async def send_away(self, candidate: PeerResource, reason: str) -> None:
+        """Nobody is in its way, and yet it did not become the publisher: ask it to connect again, and close it."""
+        await self._farewell(candidate, reason, {"type": "reconnect", "afterMs": 0})
+
+    async def _farewell(self, publisher: PeerResource, reason: str, message: dict[str, str | int]) -> None:
         # Whoever has just connected opens its channel in a moment.
         for _ in range(DISMISSALS):
-            if publisher.peer.send(json.dumps({"type": "replaced", "reason": reason})):
+            if publisher.peer.send(json.dumps(message)):
                 break
             await asyncio.sleep(FAREWELL_S / 2)
         await asyncio.sleep(FAREWELL_S)

@@ -248,7 +248,7 @@ async def test_what_redis_lost_its_holder_takes_again_and_who_had_asked_before_a
     await redis_store.flushall()
     for name in ("g0", "g1"):
         await gateways.announce(name, f"http://{name}", ttl_s=60)
-    assert await lost(publishers, AGAIN, run_seen) is LostSlot.OVERTAKEN
+    assert await lost(publishers, AGAIN, run_seen) is LostSlot.GONE
     assert (await keep(publishers)).run >= first.run
     assert (await hold(publishers, AGAIN)).previous is not None
 

@@ -66,7 +66,7 @@ class Slot:
         if self.holder is not None and (self.holder.gateway, self.holder.resource) == (one.gateway, one.resource):
             return self.run, self.previous
         if self.run != run_seen:
-            return LostSlot.OVERTAKEN
+            return LostSlot.OVERTAKEN if self.held else LostSlot.GONE
         resource, until = self.candidates.get(one.key, ("", 0))
         if resource != one.resource or until <= self.now:
             return LostSlot.REPLACED

@@ -38,8 +38,9 @@ class FakePeer:
     said: list[dict[str, Any]] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
 
-    def send(self, text: str) -> None:
+    def send(self, text: str) -> bool:
         self.said.append(json.loads(text))
+        return True
 
     async def close(self, reason: str) -> None:
         self.closed.append(reason)

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core import store as stores
+from genlock_core.claims import keys
 from genlock_core.claims.facts import PublisherConflict
 from genlock_core.claims.publisher import Contender, Gateways, Publishers
 from genlock_gateway.sessions import publisher_slot
@@ -19,9 +21,8 @@ HOLDER = Contender("camera", "elsewhere", "r1")
 @pytest.fixture
 async def slots(room: GatewayRoom) -> PublisherSlots:
     """Of a gateway where nobody publishes; the holder is at another one, which says nothing."""
-    gateways, publishers = Gateways(room.store), Publishers(room.store)
-    for name in ("g0", "elsewhere"):
-        await gateways.announce(name, f"http://{name}", ttl_s=60)
+    publishers = Publishers(room.store)
+    await announced(room)
     run_seen = await publishers.enter(SESSION, HOLDER)
     await publishers.promote(SESSION, HOLDER, run_seen=run_seen)
     return PublisherSlots(publishers, room.hub, gateway="g0", clock=room.clock, store_timeout_s=5.0)
@@ -100,3 +101,55 @@ async def test_few_strangers_wait_and_the_publisher_itself_never_does(room: Gate
     room.clock.advance(publisher_slot.WAIT_S)
     told = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(one) for one in told] == [PublisherConflict] * WAITING
+
+
+# -- who connected and did not get it ----------------------------------------------------------------------------------
+
+
+async def announced(room: GatewayRoom) -> None:
+    for name in ("g0", "elsewhere"):
+        await Gateways(room.store).announce(name, f"http://{name}", ttl_s=60)
+
+
+async def test_who_connected_and_lost_to_another_publisher_is_told_and_does_not_come_back(
+    room: GatewayRoom, slots: PublisherSlots
+) -> None:
+    stream = await room.stream()
+    candidate, peer = room.client("r2", "whip")
+    admission = await slots.enter(SESSION, Contender("a", "g0", "r2", take_over=True))
+    first = Contender("b", "elsewhere", "r3", take_over=True)
+    run_seen = await Publishers(room.store).enter(SESSION, first)
+    await Publishers(room.store).promote(SESSION, first, run_seen=run_seen)
+    await slots.promote(stream, candidate, admission)
+    assert peer.said == [{"type": "replaced", "reason": f"{SESSION}: another publication came first"}]
+    assert peer.closed == [f"{SESSION}: another publication came first"]
+
+
+@pytest.mark.parametrize("too_late", [False, True])
+async def test_who_connected_and_found_the_slot_gone_is_asked_to_connect_again(
+    room: GatewayRoom, slots: PublisherSlots, *, too_late: bool
+) -> None:
+    stream = await room.stream()
+    candidate, peer = room.client("r2", "whip")
+    admission = await slots.enter(SESSION, Contender("camera", "g0", "r2"))
+    if too_late:
+        await room.store.delete(f"{keys.PREFIX}publisher:{SESSION}:candidates")
+    else:
+        await room.store.flushall()
+        await announced(room)
+    await slots.promote(stream, candidate, admission)
+    assert peer.said == [{"type": "reconnect", "afterMs": 0}]
+    assert len(peer.closed) == 1
+
+
+async def test_who_connected_while_the_store_does_not_answer_is_asked_to_connect_again(
+    room: GatewayRoom, slots: PublisherSlots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = await room.stream()
+    candidate, peer = room.client("r2", "whip")
+    admission = await slots.enter(SESSION, Contender("camera", "g0", "r2"))
+    monkeypatch.setattr(publisher_slot, "CANDIDATE_S", 0.0)
+    monkeypatch.setattr(slots, "_publishers", Publishers(stores.connect("redis://127.0.0.1:1")))
+    await slots.promote(stream, candidate, admission)
+    assert peer.said == [{"type": "reconnect", "afterMs": 0}]
+    assert peer.closed == ["the session store does not answer"]

@@ -5,7 +5,7 @@ local session, key, gateway, resource, take_over, run_seen = ARGV[2], ARGV[3], A
 local slot = slot_of(session)
 local run, previous = slot.run, slot.previous
 if not (slot.gateway == gateway and slot.resource == resource) then
-  if slot.run ~= run_seen then return {'lost', 'overtaken'} end
+  if slot.run ~= run_seen then return {'lost', slot.held and 'overtaken' or 'gone'} end
   if candidates_of(session)[key] ~= resource then return {'lost', 'replaced'} end
   if not may_have(slot, key, take_over) then return {'lost', 'answered'} end
   run, previous = hand_over(session, slot, key, gateway, resource)

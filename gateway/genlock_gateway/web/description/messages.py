@@ -53,7 +53,10 @@ SCHEMAS: Final[dict[str, Json]] = {
     "StateMessage": _typed("state", "How the session is; on each change.", "SessionView"),
     "StatsMessage": _typed("stats", "Live figures; twice a second.", "StreamReport"),
     "ReconnectMessage": _message(
-        "reconnect", "This gateway goes: connect anew.", ("afterMs",), afterMs={"type": "integer", "minimum": 0}
+        "reconnect", "This connection ends soon: make another.", ("afterMs",), afterMs={"type": "integer", "minimum": 0}
+    ),
+    "ReplacedMessage": _message(
+        "replaced", "Another publisher has the session.", ("reason",), reason={"type": "string"}
     ),
     "ReconnectEvent": {
         "type": "object",
@@ -78,6 +81,7 @@ SCHEMAS: Final[dict[str, Json]] = {
             ref(name)
             for name in (
                 "AckMessage", "ErrorMessage", "PongMessage", "StateMessage", "StatsMessage", "ReconnectMessage",
+                "ReplacedMessage",
             )
         ],
     },
