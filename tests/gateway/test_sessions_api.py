@@ -196,7 +196,9 @@ async def test_a_session_without_room_says_so_and_when_there_may_be_some(install
     full = await shown(gateway, "default/second")
     assert (full["state"], full["reason"], full["waitingFor"]) == ("capacity-full", "no-capacity", "worker")
     assert full["situation"]["headline"] == "The one worker is busy"
-    assert full["situation"]["detail"].startswith("You are next; the page tries again by itself.")
+    assert full["situation"]["detail"].startswith(
+        "It starts as soon as there is room; this page tries again by itself."
+    )
 
 
 async def test_publishing_is_known_at_every_gateway(installation: Installation) -> None:

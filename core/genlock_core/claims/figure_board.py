@@ -35,6 +35,8 @@ class PostedFigures:
     """Denoising steps in use; 0: not known."""
     output_fps: float = 0.0
     miss_share: float = 0.0
+    late_share: float | None = None
+    """Of the last pictures, while the session is too slow (`slo.slowness`); None while it is not, or nobody says."""
     first_frame_ms: float | None = None
     latency_ms: float | None = None
     """Median."""

@@ -45,10 +45,8 @@ class SituationFacts:
     pictures: Pictures = Pictures.NONE
     viewers: int = 0
     frame_rate: int = 16
-    output_fps: float | None = None
-    """None where nobody measures."""
-    late_share: float = 0.0
-    """Of the last pictures, 0 to 1."""
+    late_share: float | None = None
+    """Of the last pictures, 0 to 1, while the session is too slow (`slo.slowness`); None while it is not."""
     steps_asked: int = 0
     steps_running: int = 0
     """0: not known."""

@@ -87,7 +87,7 @@ def _words(facts: SituationFacts) -> dict[str, str]:
         "trouble": "" if facts.trouble is None else TROUBLES[facts.trouble],
         "frame_rate": str(facts.frame_rate),
         "machine": "This machine is busy" if facts.strained else "This machine is too slow or busy",
-        "late": f"{facts.late_share:.0%}",
+        "late": f"{facts.late_share or 0.0:.0%}",
         "slow_advice": _slow_advice(facts),
         "steps_running": str(facts.steps_running),
         "steps_asked": str(facts.steps_asked),

@@ -12,11 +12,6 @@ from genlock_core.situation.facts import Pictures, SituationFacts
 from genlock_core.situation.states import OfferedAct, SessionState, Tone, WaitingFor
 from genlock_core.spec.session import Phase
 
-SLOW_FPS_SHARE: Final = 0.8
-"""Below this share of its frame rate a session is too slow."""
-LATE_SHARE: Final = 0.1
-"""With more late pictures than this, too: people see it. (The service level speaks of far fewer.)"""
-
 PUBLISHERS: Final = frozenset(
     {
         OfferedAct.TURN_CAMERA_ON,
@@ -55,14 +50,6 @@ def _rests(facts: SituationFacts) -> bool:
 
 def _is_stopped(facts: SituationFacts) -> bool:
     return facts.pictures is Pictures.STOPPED
-
-
-def _is_too_slow(facts: SituationFacts) -> bool:
-    if facts.pictures is not Pictures.MOVING:
-        return False
-    slow = facts.output_fps is not None and facts.output_fps < SLOW_FPS_SHARE * facts.frame_rate
-    # A source that crawls makes few pictures, and each of them in time.
-    return facts.late_share > LATE_SHARE or (slow and facts.source_moves and facts.late_share > 0)
 
 
 _CAMERA = (OfferedAct.TRY_AGAIN, OfferedAct.PLAY_FILE)
@@ -136,7 +123,7 @@ TABLE: Final[tuple[StateRow, ...]] = (
         SessionState.CAPACITY_FULL,
         lambda facts: facts.busy_workers is not None,
         "{all_workers} busy",
-        "You are next; the page tries again by itself. {expect}",
+        "It starts as soon as there is room; this page tries again by itself. {expect}",
         Tone.WARN,
         waiting_for=WaitingFor.WORKER,
     ),
@@ -285,7 +272,7 @@ TABLE: Final[tuple[StateRow, ...]] = (
     ),
     StateRow(
         SessionState.TOO_SLOW,
-        _is_too_slow,
+        lambda facts: facts.late_share is not None,
         "Too slow for {frame_rate} pictures a second",
         "{machine}: {late} of the pictures come late. {slow_advice}",
         Tone.WARN,

@@ -228,7 +228,10 @@ class MaintenanceLoops:
             self._name,
             {
                 stream.session: posted_figures(
-                    stream.report(), publisher=stream.audience.publisher is not None, trouble=stream.source.trouble
+                    stream.report(),
+                    publisher=stream.audience.publisher is not None,
+                    trouble=stream.source.trouble,
+                    late_share=stream.stats.late_share,
                 )
                 for stream in self._hub.streams
                 if stream.wanted

@@ -28,6 +28,8 @@ class SeenHere:
     pictures: Pictures
     source_moves: bool
     trouble: Trouble | None
+    late_share: float | None
+    """As `SituationFacts` has it."""
     stats: StreamReport | None
 
 
@@ -39,6 +41,7 @@ NOT_HERE: Final = SeenHere(
     pictures=Pictures.NONE,
     source_moves=False,
     trouble=None,
+    late_share=None,
     stats=None,
 )
 
@@ -142,8 +145,7 @@ def _facts(
         pictures=seen.pictures,
         viewers=seen.viewers,
         frame_rate=session.frame_rate,
-        output_fps=None if seen.stats is None else report.output_fps,
-        late_share=report.miss_share,
+        late_share=seen.late_share,
         # What the worker has not read yet is not missing.
         steps_asked=report.requested_steps or steps,
         steps_running=report.steps,

@@ -18,6 +18,7 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.situation.facts import Pictures
 from genlock_core.slo.deadlines import FreezeMeter, Quantiles, time_to_first_frame_s
 from genlock_core.slo.report import Percentiles, StreamReport, leg_ms
+from genlock_core.slo.slowness import Slowness, comes_late
 from genlock_core.slo.stages import Leg, Stage, StageTimes, latency_budget
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
@@ -40,7 +41,9 @@ class SessionStats:
         self.session = session
         self._clock = clock
         self._metrics = metrics
+        self._frame_rate = frame_rate
         self._freezes = FreezeMeter(frame_rate)
+        self._slowness = Slowness()
         self.cause = MoveCause.REFUSED
         """Why the worker was lost, the last time that one was."""
         self._recovering = False
@@ -100,13 +103,20 @@ class SessionStats:
     def rest(self) -> None:
         """Frames stop on purpose."""
         self._freezes.rest()
+        self._slowness.restart()
         self._recovering = False
 
     def fault(self, cause: MoveCause) -> None:
         """The worker was lost: the gap up to the next frame is a recovery gap."""
         self._freezes.fault()
+        self._slowness.restart()
         self.cause = cause
         self._recovering = True
+
+    def moved(self) -> None:
+        """Another worker serves the session from now on, and makes its own pace."""
+        self.moves += 1
+        self._slowness.restart()
 
     def shown(
         self,
@@ -203,6 +213,13 @@ class SessionStats:
         reported = self._fresh_report(now_s)
         return self._is_recent(self._source_s, now_s) or (reported is not None and reported.input_fps > 0)
 
+    @property
+    def late_share(self) -> float | None:
+        """Of the last pictures, while the session is too slow; None while it is not."""
+        if self.pictures is not Pictures.MOVING:
+            return None
+        return self._slowness.late_share(self._clock.monotonic())
+
     def _is_recent(self, at_s: float | None, now_s: float) -> bool:
         return at_s is not None and now_s - at_s <= self._quiet_s
 
@@ -215,13 +232,25 @@ class SessionStats:
         """The worker's report came; one that is none is left out."""
         try:
             self._report = StreamReport.model_validate(dict(report))
-            self._reported_s = self._clock.monotonic()
         except ValidationError as error:
             logger.warning("%s: a report was refused: %d mistakes", self.session, error.error_count())
+            return
+        self._reported_s = self._clock.monotonic()
+        self._judge_pace(self._report)
+
+    def _judge_pace(self, report: StreamReport) -> None:
+        late = comes_late(
+            late_share=report.miss_share,
+            output_fps=report.output_fps,
+            frame_rate=self._frame_rate,
+            source_moves=self.source_moves,
+        )
+        self._slowness.reported(self._reported_s, late=late, late_share=report.miss_share)
 
     def forget_report(self) -> None:
         """Nobody serves the session: old figures would lie."""
         self._report = None
+        self._slowness.restart()
 
     def report(self, *, viewers: int, worker: str | None, epoch: int) -> StreamReport:
         """The worker's last report with this gateway's figures; without one, this gateway's alone."""
@@ -241,10 +270,13 @@ class SessionStats:
         )
 
 
-def posted_figures(report: StreamReport, *, publisher: bool, trouble: Trouble | None) -> PostedFigures:
+def posted_figures(
+    report: StreamReport, *, publisher: bool, trouble: Trouble | None, late_share: float | None
+) -> PostedFigures:
     """The short form of a report, which the gateway posts for the whole installation.
 
-    `publisher`: the session is published through this gateway. `trouble`: why that makes no picture.
+    `publisher`: the session is published through this gateway. `trouble`: why that makes no picture. `late_share` is
+    that of `SessionStats`.
     """
     return PostedFigures(
         viewers=report.viewers or 0,
@@ -252,6 +284,7 @@ def posted_figures(report: StreamReport, *, publisher: bool, trouble: Trouble | 
         steps=report.steps,
         output_fps=report.output_fps,
         miss_share=report.miss_share,
+        late_share=late_share,
         first_frame_ms=report.first_frame_ms,
         latency_ms=None if report.latency_ms is None else report.latency_ms.p50,
         freezes=report.freezes or 0,

@@ -131,6 +131,7 @@ class LiveStream:
                 pictures=self.stats.pictures,
                 source_moves=self.stats.source_moves,
                 trouble=self.source.trouble,
+                late_share=self.stats.late_share,
                 stats=self.report() if self.wanted else None,
             ),
         )
@@ -315,7 +316,8 @@ class LiveStream:
         return Open.of(subscription, publisher=self.audience.publisher is not None, after=self.output.last_shown)
 
     def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
-        self.stats.moves += moved
+        if moved:
+            self.stats.moved()
         channel.connection.send_codecs(channel.number, self.audience.codecs)
         self.source.replay(channel)
         self.changed()

@@ -25,7 +25,6 @@ LIVE = SituationFacts(
     publishing=Publishing.NOW,
     pictures=Pictures.MOVING,
     viewers=1,
-    output_fps=16.0,
     steps_asked=2,
     steps_running=2,
 )
@@ -44,8 +43,7 @@ FACTS = st.builds(
     pictures=st.sampled_from(Pictures),
     viewers=st.integers(0, 3),
     frame_rate=st.integers(1, 60),
-    output_fps=st.none() | st.floats(0, 60),
-    late_share=st.floats(0, 1),
+    late_share=st.none() | st.floats(0, 1),
     steps_asked=st.integers(0, 4),
     steps_running=st.integers(0, 4),
     strained=st.booleans(),
@@ -89,8 +87,8 @@ def test_the_table_has_every_state_once_and_every_offer_has_words() -> None:
         ({"steps_running": 1}, SessionState.APPROXIMATED),
         ({"strained": True}, SessionState.MACHINE_BUSY),
         ({"late_share": 0.3}, SessionState.TOO_SLOW),
-        ({"output_fps": 8.0, "late_share": 0.01}, SessionState.TOO_SLOW),
-        ({"output_fps": 3.0}, SessionState.LIVE),
+        ({"late_share": 0.3, "pictures": Pictures.STOPPED}, SessionState.STALLED),
+        ({"late_share": 0.3, "strained": True}, SessionState.TOO_SLOW),
         ({"steps_running": 1, "late_share": 0.3}, SessionState.TOO_SLOW),
         ({"phase": Phase.RECOVERING, "reason": "silent"}, SessionState.RECOVERING),
         ({"phase": Phase.PENDING, "busy_workers": 2}, SessionState.CAPACITY_FULL),
@@ -175,7 +173,8 @@ def test_whoever_waits_for_room_hears_when_there_may_be_some() -> None:
     full = {"phase": Phase.PENDING, "busy_workers": 2}
     assert told(**full).headline == "All 2 workers are busy"
     assert told(phase=Phase.PENDING, busy_workers=1).headline == "The one worker is busy"
-    assert "You are next; the page tries again by itself" in told(**full).detail
+    assert "It starts as soon as there is room; this page tries again by itself" in told(**full).detail
+    assert "next" not in told(**full).detail, "who waits stands in no order"
     assert "in about 40 s" in told(**full, next_room_s=40.2).detail
     assert "in about 10 min" in told(**full, next_room_s=601.0).detail
     assert "nobody knows" in told(**full).detail

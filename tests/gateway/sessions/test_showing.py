@@ -63,7 +63,8 @@ def test_figures_and_controls_make_the_state() -> None:
     asked = replace(SEEN, stats=StreamReport(steps=2, requested_steps=2, output_fps=16.0))
     assert view(here=asked).state is SessionState.LIVE
     late = replace(SEEN, stats=StreamReport(steps=4, requested_steps=4, output_fps=15.0, miss_share=0.4))
-    assert view(here=late).situation.offers == [OfferedAct.LOWER_STEPS]
+    assert view(here=late).state is SessionState.LIVE, "one report makes no state"
+    assert view(here=replace(late, late_share=0.4)).situation.offers == [OfferedAct.LOWER_STEPS]
     strained = replace(SEEN, stats=StreamReport(steps=4, requested_steps=4, output_fps=16.0, strained=True))
     assert view(here=strained).state is SessionState.MACHINE_BUSY
     useless = replace(SEEN, pictures=Pictures.NONE, trouble=Trouble.ENCRYPTED)

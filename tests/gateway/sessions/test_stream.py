@@ -290,3 +290,30 @@ async def test_a_closed_stream_leaves_no_series(room: GatewayRoom, stream: LiveS
     stream.enter(room.client("viewer")[0])
     stream.close()
     assert room.figure("genlock_gateway_viewers", session=SESSION) is None
+
+
+async def test_figures_that_tremble_round_the_bound_change_the_state_at_most_once(
+    room: GatewayRoom, stream: LiveStream
+) -> None:
+    publisher, peer = room.client("publisher", "whip")
+    stream.enter(publisher)
+    stream.output.shown_epoch = stream.record.epoch
+    stream.tick()
+
+    def states_of(shares: list[float]) -> list[str]:
+        """What the publisher is told while its worker reports these shares of late pictures, one a second."""
+        peer.said.clear()
+        for share in shares:
+            room.clock.advance(1.0)
+            stream.stats.source_frame(1, watched=True)
+            stream.stats.shown(SourcePosition(1, 0), StageTimes(), arrived_us=0, own_run=None)
+            stream.stats.reported({"outputFps": 16.0, "missShare": share, "strained": True})
+            stream.tick()
+        return [message["state"] for message in peer.said if message["type"] == "state"]
+
+    assert states_of([0.09, 0.11] * 20) == ["machine-busy"]
+    assert states_of([0.12] * 6 + [0.09, 0.11] * 20) == ["too-slow"]
+    stream.stats.moved()
+    assert states_of([0.12]) == ["machine-busy"], "its next worker keeps a pace of its own"
+    assert states_of([0.12] * 6) == ["too-slow"]
+    assert states_of([0.0] * 20) == ["machine-busy"]

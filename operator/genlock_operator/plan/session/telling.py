@@ -30,7 +30,7 @@ def told_of(facts: SessionFacts, phase: Phase, *, lived: bool) -> Told:
             pictures=Pictures.MOVING if live else Pictures.NONE,
             viewers=0 if figures is None else figures.viewers,
             frame_rate=16 if session is None else session.frame_rate,
-            late_share=0.0 if figures is None else figures.miss_share,
+            late_share=None if figures is None else figures.late_share,
             steps_asked=steps,
             steps_running=steps if figures is None else figures.steps,
         )
