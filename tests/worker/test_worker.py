@@ -372,18 +372,18 @@ async def test_a_stuck_engine_stops_the_progress_and_nothing_else(home: House, g
     viewer = await gateway.open(worker.address, SESSION, claim.epoch)
     await until(lambda: len(viewer.media) > 4, "frames")
     faults.hang.set()
-    await until(lambda: gateway.link_of(viewer).silent_s > 0.6, "silence on the link")
+    await until(lambda: gateway.link_of(viewer).silence.quiet_s > 0.6, "silence on the link")
     stuck = worker.engine_loop.progress
     view = await home.claims.worker("w0")
     assert view is not None
-    await until(lambda: gateway.link_of(viewer).silent_s > 1.2, "more silence")
+    await until(lambda: gateway.link_of(viewer).silence.quiet_s > 1.2, "more silence")
     assert worker.engine_loop.progress == stuck
     later = await home.claims.worker("w0")
     assert later is not None
     assert later.heartbeat_age_ms > 500
     faults.hang.clear()
     faults.go_on.set()
-    await until(lambda: gateway.link_of(viewer).silent_s < 0.3, "progress again")
+    await until(lambda: gateway.link_of(viewer).silence.quiet_s < 0.3, "progress again")
 
 
 async def test_a_failed_row_resets_its_session_alone(home: House, gateway: FakeGateway) -> None:

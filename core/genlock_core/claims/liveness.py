@@ -12,7 +12,7 @@ from genlock_core.claims.facts import MoveCause, WorkerView
 LEASE_MS: Final = 2_000
 RENEW_EVERY_S: Final = 0.5
 SILENCE_MS: Final = 1_000
-"""A worker whose progress stood still on the link for this long is silent."""
+"""A worker whose progress stood still on the link for this long is silent, unless that is normal for it."""
 HEARTBEAT_STALE_MS: Final = 1_000
 """A worker whose heartbeat in Redis is older than this is stale: not chosen, and movable when silent."""
 HOLD_MS: Final = 5_000
@@ -36,6 +36,8 @@ class LinkView:
     """Connecting was refused: no process listens there."""
     silent_ms: int
     """For how long the worker's progress counter stood still on this link, or the link could not be opened."""
+    patience_ms: int = SILENCE_MS
+    """For how long that is normal for this worker (`silence.Rhythm`)."""
 
 
 def should_move(
@@ -50,7 +52,7 @@ def should_move(
         return MoveCause.REFUSED
     if lease_expired:
         return MoveCause.EXPIRED
-    if link.silent_ms < SILENCE_MS or worker is None:
+    if link.silent_ms < link.patience_ms or worker is None:
         return None
 
     # Silent for us. Another gateway that has a link could prove us wrong, unless Redis hears nothing either.

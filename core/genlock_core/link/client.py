@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from genlock_core.claims.silence import Rhythm
 from genlock_core.clock import Clock
 from genlock_core.link.closure import CloseCause, Closure, LinkDown
 from genlock_core.link.connection import READ_BYTES, LinkConnection, Meter
@@ -19,6 +20,7 @@ async def connect(
     secrets: Sequence[bytes],
     clock: Clock,
     expect: LinkIdentity | None = None,
+    rhythm: Rhythm | None = None,
     timings: LinkTimings | None = None,
     limits: OutboxLimits | None = None,
     meter: Meter | None = None,
@@ -26,6 +28,7 @@ async def connect(
     """Connect a gateway to the worker at `host:port` and prove both sides.
 
     `expect`: the worker process that the claim names; another one at its address means that it is gone (REFUSED).
+    `rhythm`: what is normal for that process; the link learns more of it.
     Raises LinkDown, at the latest after `timings.handshake_s`.
     """
     timings = timings or LinkTimings()
@@ -42,7 +45,14 @@ async def connect(
 
     def make_protocol(on_drop: Callable[[MediaDropped], None]) -> LinkProtocol:
         return LinkProtocol(
-            identity, secrets, clock=clock, on_drop=on_drop, expect=expect, timings=timings, limits=limits
+            identity,
+            secrets,
+            clock=clock,
+            on_drop=on_drop,
+            expect=expect,
+            rhythm=rhythm,
+            timings=timings,
+            limits=limits,
         )
 
     connection = LinkConnection(reader, writer, address=address, clock=clock, make_protocol=make_protocol, meter=meter)

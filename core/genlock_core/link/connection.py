@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
+from genlock_core.claims.silence import Silence
 from genlock_core.clock import Clock
 from genlock_core.errors import LinkProtocolError
 from genlock_core.link.closure import CloseCause, Closure, LinkDown, cause_of
@@ -125,9 +126,9 @@ class LinkConnection:
         return self._proven.is_set()
 
     @property
-    def silent_s(self) -> float:
-        """Seconds since the peer last made progress (a worker: its engine's counter moved)."""
-        return self._protocol.silent_s
+    def silence(self) -> Silence:
+        """For how long the peer has made no progress (a worker: its engine's counter moved), and what is normal."""
+        return self._protocol.silence
 
     async def connected(self) -> None:
         """Wait until both sides are proven. Raises LinkDown."""

@@ -1,11 +1,13 @@
 """When a heartbeat is due, and whether the peer makes progress.
 
 A worker that is connected may still be stuck: its heartbeats carry its engine's counter, and only a counter that moved
-is a sign of life. A gateway's heartbeats are a sign by themselves.
+is progress. A gateway's heartbeats are progress by themselves. What is a normal gap for the peer, its `Rhythm` learns
+here, because here it is known which part of a gap was this side's own.
 """
 
 from dataclasses import dataclass
 
+from genlock_core.claims.silence import EnginePhase, Rhythm, Silence
 from genlock_core.errors import LinkProtocolError
 from genlock_core.link.events import PeerProgressing, PeerSilent
 
@@ -29,8 +31,9 @@ class LinkSilent(LinkProtocolError):
 class Liveness:
     """The timing of one link that is connected. Call `tick` at `next_at` or earlier, `progressed` when the peer did."""
 
-    def __init__(self, timings: LinkTimings, *, now: float) -> None:
+    def __init__(self, timings: LinkTimings, *, now: float, rhythm: Rhythm | None = None) -> None:
         self.last_progress_at = now
+        self._rhythm = rhythm or Rhythm()
         self._timings = timings
         self._heartbeat_at = now
         self._ticked_at = now
@@ -42,7 +45,12 @@ class Liveness:
         bound = self._timings.give_up_s if self._silent else self._timings.silence_s
         return min(self._heartbeat_at, self.last_progress_at + bound)
 
+    def silence(self, now: float) -> Silence:
+        """For how long the peer has made no progress, and for how long that is normal for it."""
+        return Silence(now - self.last_progress_at, self._rhythm.patience_s(EnginePhase.STEPPING))
+
     def progressed(self, now: float) -> list[PeerProgressing]:
+        self._rhythm.progressed(EnginePhase.STEPPING, now - self.last_progress_at)
         self.last_progress_at = now
         was_silent = self._silent
         self._silent = False

@@ -14,6 +14,7 @@ from enum import Enum, auto
 from struct import Struct
 from typing import Literal
 
+from genlock_core.claims.silence import Rhythm, Silence
 from genlock_core.clock import Clock
 from genlock_core.errors import LinkAuthError, LinkProtocolError
 from genlock_core.link import messages
@@ -49,7 +50,7 @@ class LinkProtocol(Transmission):
 
     `expect` is the process that must be at the other end. `progress` is the engine's counter, which every heartbeat
     carries. `on_drop` is called when the outbox had to drop media: the owner makes an IDR then. `nonce` gives as many
-    random bytes as it is asked for.
+    random bytes as it is asked for. `rhythm` is what is known of the peer's signs of life, and learns here.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LinkProtocol(Transmission):
         on_drop: Callable[[MediaDropped], None],
         expect: LinkIdentity | None = None,
         progress: Callable[[], int] = int,
+        rhythm: Rhythm | None = None,
         timings: LinkTimings | None = None,
         limits: OutboxLimits | None = None,
         nonce: Callable[[int], bytes] = random_source.token_bytes,
@@ -75,12 +77,13 @@ class LinkProtocol(Transmission):
         self.timings = timings or LinkTimings()
         self._clock = clock
         self._progress = progress
+        self._rhythm = rhythm or Rhythm()
 
         self._parser = FrameParser(max_frame_bytes=MAX_FRAME_BYTES_BEFORE_AUTH)
         self._reception = Reception(identity.role, self._channels)
         self._handshake = Handshake(identity, secrets, nonce=nonce, expect=expect)
         self._handshake_until = clock.monotonic() + self.timings.handshake_s
-        self._liveness = Liveness(self.timings, now=clock.monotonic())
+        self._liveness = Liveness(self.timings, now=clock.monotonic(), rhythm=self._rhythm)
         self._their_counter = -1  # the peer's engine counter, as it last told it
 
         for frame in self._handshake.start():
@@ -105,9 +108,9 @@ class LinkProtocol(Transmission):
         return self.state is LinkState.CLOSED
 
     @property
-    def silent_s(self) -> float:
-        """Seconds since the peer last made progress."""
-        return self._clock.monotonic() - self._liveness.last_progress_at
+    def silence(self) -> Silence:
+        """For how long the peer has made no progress, and for how long that is normal for it."""
+        return self._liveness.silence(self._clock.monotonic())
 
     @property
     def stale_frames(self) -> int:
@@ -239,7 +242,7 @@ class LinkProtocol(Transmission):
         self.state = LinkState.CONNECTED
         self._reception.minor = self._handshake.minor
         self._parser.max_frame_bytes = MAX_FRAME_BYTES
-        self._liveness = Liveness(self.timings, now=self._clock.monotonic())
+        self._liveness = Liveness(self.timings, now=self._clock.monotonic(), rhythm=self._rhythm)
         return [Connected(self._handshake.peer, self._handshake.minor)]
 
     def _heard(self, frame: LinkFrame) -> list[Event]:

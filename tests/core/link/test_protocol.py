@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlock_core.claims.silence import Silence
 from genlock_core.errors import LinkAuthError, LinkProtocolError
 from genlock_core.link import channels, handshake
 from genlock_core.link.events import (
@@ -418,7 +419,7 @@ def test_heartbeats_are_due_and_keep_an_idle_link_up() -> None:
     assert peers.gateway.next_tick_at <= peers.clock.monotonic()
     beat(peers, 30.0, progress=1)
     assert peers.told(peers.gateway) == peers.told(peers.worker) == []
-    assert peers.gateway.silent_s < 0.3
+    assert peers.gateway.silence.quiet_s < 0.3
     assert peers.gateway.next_tick_at <= peers.clock.monotonic() + TIMINGS.heartbeat_s
 
 
@@ -436,6 +437,23 @@ def test_a_worker_whose_counter_stands_still_is_silent_whatever_else_arrives() -
     assert peers.told(peers.worker) == []
     with pytest.raises(LinkSilent, match="no progress for 10"):
         beat(peers, 11.0)
+
+
+def test_what_was_normal_for_a_worker_lately_is_waited_for_and_a_pause_of_this_side_teaches_nothing() -> None:
+    peers = connected()
+    beat(peers, 0.5, progress=1)
+    peers.clock.advance(30.0)
+    beat(peers, 0.5, progress=1)
+    assert peers.gateway.silence == Silence(0.0, 1.0)
+
+    for _ in range(2):
+        beat(peers, 1.75)
+        beat(peers, 0.25, progress=1)
+    assert peers.gateway.silence == Silence(0.0, 3.0)
+    beat(peers, 2.75)
+    assert peers.gateway.silence.is_normal
+    beat(peers, 0.25)
+    assert not peers.gateway.silence.is_normal
 
 
 def test_time_in_which_this_side_slept_or_did_not_read_is_not_the_peers_silence() -> None:

@@ -12,6 +12,7 @@ from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.identity import FormatRange, WorkerIdentity, WorkerOffer
 from genlock_core.claims.record import PoolChoice, SessionRecord
+from genlock_core.claims.silence import Rhythm, Silence
 from genlock_core.clock import ManualClock
 from genlock_core.link.messages import Open
 from genlock_core.media import Codec
@@ -58,13 +59,16 @@ class NoLinks:
         self.opens[claim.epoch] = request
         return _Silent(claim)
 
+    def rhythm(self, worker: WorkerIdentity) -> Rhythm:
+        return Rhythm()
+
 
 @dataclass(eq=False)
 class _Silent:
     """A channel whose worker has not answered."""
 
     claim: Claim
-    quiet_s: float = 0.0
+    silence: Silence = field(default_factory=lambda: Silence(0.0))
 
     @property
     def epoch(self) -> int:

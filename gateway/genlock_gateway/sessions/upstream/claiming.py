@@ -8,6 +8,7 @@ from typing import TypeVar
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.liveness import LinkView, should_move
 from genlock_core.claims.record import SessionRecord
+from genlock_core.claims.silence import Silence
 from genlock_core.errors import NoCapacity
 from genlock_gateway.sessions.upstream import mover
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
@@ -30,8 +31,8 @@ class Claiming:
         """Raises NoCapacity."""
         return mover.Claimed(await self._timed("claim", self._shared.claims.claim(self._session)))
 
-    async def examine(self, claim: Claim, *, quiet_s: Callable[[], float]) -> mover.Event | None:
-        """Whether the session must leave the claim's worker, of which nothing was heard for `quiet_s`.
+    async def examine(self, claim: Claim, *, silence: Callable[[], Silence]) -> mover.Event | None:
+        """Whether the session must leave the claim's worker, which has been silent for so long.
 
         None if there is nothing to go by: Redis has lost the record, and `maintenance` writes it back.
         """
@@ -49,7 +50,13 @@ class Claiming:
         if view is not None and view.identity != claim.worker:
             view = None
 
-        link = LinkView(gateway=self._shared.gateway, refused=False, silent_ms=round(1000 * quiet_s()))
+        heard = silence()
+        link = LinkView(
+            gateway=self._shared.gateway,
+            refused=False,
+            silent_ms=round(1000 * heard.quiet_s),
+            patience_ms=round(1000 * heard.patience_s),
+        )
         cause = should_move(self._session, link, view, lease_expired=record.owner is None)
         return mover.Examined(claim.epoch, cause)
 

@@ -8,12 +8,14 @@ named when the channel is opened. Its listener gets the other events of the link
 import asyncio
 import functools
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.claims.silence import Rhythm, Silence
 from genlock_core.clock import Clock
 from genlock_core.link.client import connect
 from genlock_core.link.closure import LinkDown
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 IDLE_S: Final = 10.0
 """A link without a channel is closed after this long."""
+RHYTHMS_KEPT: Final = 1_000
+"""What is normal for a worker is remembered for this many workers, those that were asked last."""
 
 ChannelEvent: TypeAlias = Event | LinkDown
 ChannelListener: TypeAlias = "Callable[[WorkerChannel, ChannelEvent], None]"
@@ -55,9 +59,9 @@ class WorkerChannel:
         return self.claim.epoch
 
     @property
-    def quiet_s(self) -> float:
-        """For how long the worker's progress counter has stood still."""
-        return self.connection.silent_s
+    def silence(self) -> Silence:
+        """For how long the worker's progress counter has stood still, and for how long that is normal for it."""
+        return self.connection.silence
 
     def close(self, reason: str) -> None:
         """Tell the worker, and hear nothing more of it."""
@@ -84,6 +88,8 @@ class Links:
         self._metrics = metrics
         self._links: dict[WorkerIdentity, _Link] = {}
         self._connecting: dict[WorkerIdentity, asyncio.Task[_Link]] = {}
+        self._rhythms: OrderedDict[str, tuple[str, Rhythm]] = OrderedDict()
+        """By the worker's name: the incarnation that it is about, and what was learned. The one heard last is last."""
 
     async def open(
         self, claim: Claim, request: Open, listener: ChannelListener, *, frames: FrameReceiver
@@ -98,6 +104,18 @@ class Links:
         """Ask the claim's worker for pictures; an answer follows as for `open`. Raises LinkDown, PeerTooOld."""
         link = self._links.get(claim.worker) or await self._connect(claim)
         return link.add(claim, link.connection.subscribe(request), listener)
+
+    def rhythm(self, worker: WorkerIdentity) -> Rhythm:
+        """What is normal for that worker process. It outlives a link, and is forgotten with the process."""
+        incarnation, rhythm = self._rhythms.get(worker.name, ("", Rhythm()))
+        if incarnation != worker.incarnation:
+            rhythm = Rhythm()
+
+        self._rhythms[worker.name] = worker.incarnation, rhythm
+        self._rhythms.move_to_end(worker.name)
+        if len(self._rhythms) > RHYTHMS_KEPT:
+            self._rhythms.popitem(last=False)
+        return rhythm
 
     async def close(self, reason: str) -> None:
         """Say goodbye on every link."""
@@ -128,6 +146,7 @@ class Links:
             secrets=self._secrets,
             clock=self._clock,
             expect=LinkIdentity(LinkRole.WORKER, worker.name, worker.incarnation),
+            rhythm=self.rhythm(worker),
             meter=Meter(received=traffic.labels("in").inc, sent=traffic.labels("out").inc),
         )
         logger.info("linked to worker %s at %s", worker.name, claim.address)
@@ -188,7 +207,7 @@ class _Link:
     async def _read(self) -> None:
         try:
             async for event in self.connection.events():
-                # These are of the whole link. Upstreams read silence from `quiet_s`, and `LinkDown` tells how it ended.
+                # These are of the whole link. Upstreams read it from `silence`, and `LinkDown` tells how it ended.
                 if isinstance(event, Connected | PeerSilent | PeerProgressing | PeerLeft):
                     continue
                 if isinstance(event, MediaDropped):

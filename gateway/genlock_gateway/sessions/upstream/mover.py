@@ -8,17 +8,19 @@ is told with each frame (`Epochs`).
 
 A claim that somebody else made is followed when its epoch is higher, and never when it is lower. A session leaves its
 worker for three reasons only: the link is refused (the process is gone), the worker refused the session, or it made no
-progress for 1 s and `claims.liveness` allows the move. While there is no capacity, the session waits and asks again,
-more and more rarely.
+progress for longer than is normal for it (`claims.silence`) and `claims.liveness` allows the move. The last of these
+waits longer each time (`backoff`). While there is no capacity, the session waits and asks again, more and more rarely.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.liveness import SILENCE_MS
+from genlock_core.claims.silence import Silence
+from genlock_gateway.sessions.upstream.backoff import MoveBackoff
 
 FIRST_RETRY_S: Final = 0.1
 LONGEST_RETRY_S: Final = 2.0
@@ -62,7 +64,9 @@ class Situation:
     due_s: float = 0.0
     """When a tick has something to do again."""
     failures: int = 0
-    """Refusals and misses in a row; sets the backoff."""
+    """Refusals and misses in a row; sets how long it waits for capacity."""
+    backoff: MoveBackoff = field(default_factory=MoveBackoff)
+    """How soon silence may move it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +143,9 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passes; `quiet_s` is how long the worker's progress counter has stood still, infinite without a link."""
+    """Time passes; of a worker without a link nothing was ever heard."""
 
-    quiet_s: float
+    silence: Silence
 
 
 Event = (
@@ -191,8 +195,8 @@ def decide(situation: Situation, event: Event, now_s: float) -> Decision:
             return replace(waiting, stage=MoveStage.WAITING, since_s=now_s), None
         case Lapsed() if situation.stage is MoveStage.MOVING:
             return _claim(situation, now_s)
-        case Tick(quiet_s):
-            return _tick(situation, quiet_s, now_s)
+        case Tick(silence):
+            return _tick(situation, silence, now_s)
         case WorkerAccepted() | WorkerRefused() | LinkLost() | Examined():
             if situation.claim is not None and event.epoch == situation.claim.epoch:
                 return _of_this_claim(situation, event, now_s)
@@ -224,8 +228,11 @@ def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
     if held is not None and claim.epoch == held.epoch and situation.stage is not MoveStage.CLAIMING:
         return situation, None
 
+    # Whoever moved it, silence did if this worker looked silent here as well.
+    by_silence = situation.stage is MoveStage.EXAMINING or situation.cause is MoveCause.SILENT
+    backoff = situation.backoff.moved(now_s) if by_silence else situation.backoff
     opening = _enter(situation, MoveStage.OPENING, now_s, due_s=now_s + SILENCE_S)
-    return replace(opening, claim=claim, cause=None, opened=False), Action.OPEN
+    return replace(opening, claim=claim, cause=None, opened=False, backoff=backoff), Action.OPEN
 
 
 def _of_this_claim(
@@ -247,6 +254,8 @@ def _of_this_claim(
                 opening = _enter(situation, MoveStage.OPENING, now_s, due_s=now_s + SILENCE_S)
                 return replace(opening, opened=False), Action.OPEN
             return _examine(situation, now_s)
+        case Examined(_, MoveCause.SILENT) if situation.backoff.holds(now_s):
+            return situation, None  # it was moved a moment ago; until then the worker may come back
         case Examined(_, cause) if situation.stage is MoveStage.EXAMINING and cause is not None:
             return _move(situation, cause)
     return situation, None
@@ -285,20 +294,20 @@ def _examine(situation: Situation, now_s: float) -> Decision:
     return replace(situation, stage=MoveStage.EXAMINING, due_s=now_s + EXAMINE_EVERY_S), Action.EXAMINE
 
 
-def _tick(situation: Situation, quiet_s: float, now_s: float) -> Decision:
+def _tick(situation: Situation, silence: Silence, now_s: float) -> Decision:
     due = now_s >= situation.due_s
     match situation.stage:
-        case MoveStage.SERVING if quiet_s >= SILENCE_S:
+        case MoveStage.SERVING if not silence.is_normal:
             return _examine(situation, now_s)
         case MoveStage.SERVING if situation.failures and now_s - situation.since_s >= SETTLED_S:
             return replace(situation, failures=0), None
-        case MoveStage.OPENING | MoveStage.EXAMINING if quiet_s < SILENCE_S:
+        case MoveStage.OPENING | MoveStage.EXAMINING if silence.is_normal:
             # It progresses: a worker that restores a session takes its time to open.
             stage = MoveStage.SERVING if situation.opened else MoveStage.OPENING
             return replace(situation, stage=stage, due_s=now_s + SILENCE_S), None
         case MoveStage.OPENING if due:
             return _examine(situation, now_s)
-        case MoveStage.EXAMINING if due and quiet_s == math.inf:
+        case MoveStage.EXAMINING if due and silence.quiet_s == math.inf:
             return _open(situation, now_s)  # the network may be well again
         case MoveStage.EXAMINING if due:
             return _examine(situation, now_s)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.record import SessionRecord
+from genlock_core.claims.silence import Silence
 from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
 from genlock_core.link.closure import CloseCause, LinkDown
 from genlock_core.link.events import (
@@ -115,8 +116,7 @@ class Upstream:
     def tick(self) -> None:
         """Time passes; several times a second."""
         if self.situation.stage is not MoveStage.IDLE:
-            quiet_s = math.inf if self.channel is None else self.channel.quiet_s
-            self._decide(mover.Tick(quiet_s))
+            self._decide(mover.Tick(self._silence(without_link_s=math.inf)))
 
     def close_leaving(self) -> None:
         """The leaving worker is not needed any more."""
@@ -213,7 +213,7 @@ class Upstream:
             return
 
         # Only a worker that makes progress can go on being shown until its successor's picture is there.
-        alive = before.quiet_s < mover.SILENCE_S and not before.connection.closed.done()
+        alive = before.silence.is_normal and not before.connection.closed.done()
         if alive and before.epoch < claim.epoch and self.leaving is None:
             self.leaving = before
         else:
@@ -221,15 +221,22 @@ class Upstream:
 
     async def _examine(self, situation: Situation) -> None:
         if situation.claim is not None:
-            event = await self._claiming.examine(situation.claim, quiet_s=self._quiet_s)
+            event = await self._claiming.examine(situation.claim, silence=self._silence_since_asked)
             if event is not None:
                 self._decide(event)
 
-    def _quiet_s(self) -> float:
+    def _silence_since_asked(self) -> Silence:
         """For how long the worker has shown no progress; until it has opened, since it was asked to."""
+        return self._silence(without_link_s=self._shared.clock.monotonic() - self.situation.since_s)
+
+    def _silence(self, *, without_link_s: float) -> Silence:
+        """Of the worker: `without_link_s` where there is no channel to hear it through."""
         if self.channel is not None:
-            return self.channel.quiet_s
-        return self._shared.clock.monotonic() - self.situation.since_s
+            return self.channel.silence
+        if self.situation.claim is None:
+            return Silence(without_link_s)
+        # A process that was slow to give a sign of life is slow to answer a new link, too.
+        return Silence(without_link_s, self._shared.links.rhythm(self.situation.claim.worker).alive_patience_s)
 
     async def _move(self, situation: Situation) -> None:
         if situation.claim is None or situation.cause is None:

@@ -7,6 +7,7 @@ import pytest
 
 from genlock_core.claims.facts import Claim, MoveCause, WorkerState
 from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.claims.silence import Silence
 from genlock_core.errors import NoCapacity, StaleEpoch
 from genlock_gateway.sessions.upstream import mover
 from genlock_gateway.sessions.upstream.claiming import Claiming, claim_of
@@ -117,14 +118,14 @@ async def test_a_move_without_room_or_of_an_old_epoch_is_counted_as_what_it_was(
 async def test_there_is_nothing_to_go_by_without_a_record(room: GatewayRoom, claiming: Claiming) -> None:
     claim = await claimed(claiming)
     await room.store.flushall()
-    assert await claiming.examine(claim, quiet_s=lambda: 9.0) is None
+    assert await claiming.examine(claim, silence=lambda: Silence(9.0)) is None
 
 
 async def test_a_session_that_somebody_else_has_moved_is_followed(room: GatewayRoom, claiming: Claiming) -> None:
     claim = await claimed(claiming)
     await room.worker("w1")
     move = await room.claims.move(SESSION, expected_epoch=claim.epoch, suspect="w0", cause=MoveCause.REFUSED)
-    assert await claiming.examine(claim, quiet_s=lambda: 9.0) == mover.Claimed(move.claim)
+    assert await claiming.examine(claim, silence=lambda: Silence(9.0)) == mover.Claimed(move.claim)
     assert room.figure("genlock_gateway_claim_seconds_count", operation="record") == 1
 
 
@@ -132,7 +133,7 @@ async def test_a_worker_whose_heart_beats_is_not_left_for_a_moments_silence(
     room: GatewayRoom, claiming: Claiming
 ) -> None:
     claim = await claimed(claiming)
-    assert await claiming.examine(claim, quiet_s=lambda: 0.0) == mover.Examined(claim.epoch, None)
+    assert await claiming.examine(claim, silence=lambda: Silence(0.0)) == mover.Examined(claim.epoch, None)
 
 
 async def test_a_silent_worker_is_left_and_what_redis_says_of_its_successor_by_name_says_nothing_of_it(
@@ -143,8 +144,8 @@ async def test_a_silent_worker_is_left_and_what_redis_says_of_its_successor_by_n
     assert view is not None
     assert view.state is WorkerState.READY
     stranger = replace(claim, worker=WorkerIdentity("w0", "another"))
-    known = await claiming.examine(claim, quiet_s=lambda: 3.0)
-    unknown = await claiming.examine(stranger, quiet_s=lambda: 3.0)
+    known = await claiming.examine(claim, silence=lambda: Silence(3.0))
+    unknown = await claiming.examine(stranger, silence=lambda: Silence(3.0))
     assert isinstance(known, mover.Examined)
     assert isinstance(unknown, mover.Examined)
     assert (known.cause, unknown.cause) == (MoveCause.SILENT, None)

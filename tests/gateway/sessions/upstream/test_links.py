@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from genlock_core.claims.facts import Claim
+from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.claims.silence import EnginePhase
 from genlock_core.link.closure import LinkDown
 from genlock_core.link.events import ChannelOpened, LinkIdentity, MediaReceived
 from genlock_core.link.messages import LinkRole, Open, Subscribe
@@ -124,3 +126,29 @@ async def test_everybody_on_a_link_hears_once_that_it_is_down(
     assert room.figure("genlock_gateway_links") == 0
     with pytest.raises(LinkDown):
         await links.open(claim, request(claim), told, frames=told)
+
+
+async def test_what_is_normal_for_a_worker_outlives_its_link_and_ends_with_its_process(
+    monkeypatch: pytest.MonkeyPatch, links: Links
+) -> None:
+    first = links.rhythm(WorkerIdentity("w0", "1"))
+    assert links.rhythm(WorkerIdentity("w0", "1")) is first
+    assert links.rhythm(WorkerIdentity("w1", "1")) is not first
+    assert links.rhythm(WorkerIdentity("w0", "2")) is not first
+
+    monkeypatch.setattr(module, "RHYTHMS_KEPT", 2)
+    kept = links.rhythm(WorkerIdentity("w1", "1"))
+    for name in ("w2", "w3", "w4"):
+        links.rhythm(WorkerIdentity(name, "1"))
+        assert links.rhythm(WorkerIdentity("w1", "1")) is kept, "it was asked for a moment ago"
+
+
+async def test_a_link_teaches_what_is_normal_for_its_worker(
+    room: GatewayRoom, worker: FakeWorker, links: Links
+) -> None:
+    claim, told = await claimed(room), Told()
+    channel = await links.open(claim, request(claim), told, frames=told)
+    rhythm = links.rhythm(claim.worker)
+    for _ in range(2):
+        rhythm.progressed(EnginePhase.STEPPING, 2.0)
+    assert channel.silence.patience_s == 3.0

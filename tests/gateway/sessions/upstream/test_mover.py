@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.claims.silence import Silence
 from genlock_gateway.sessions.upstream import mover
 from genlock_gateway.sessions.upstream.mover import Action, MoveStage, Situation, decide
 
 
 def claim(epoch: int, worker: str = "w0") -> Claim:
     return Claim("default/demo", epoch, WorkerIdentity(worker, f"{worker}-1"), "127.0.0.1:1", "local", 500)
+
+
+def tick(quiet_s: float, patience_s: float = 1.0) -> mover.Tick:
+    return mover.Tick(Silence(quiet_s, patience_s))
 
 
 def play(*events: mover.Event | float, situation: Situation | None = None) -> tuple[Situation, list[Action]]:
@@ -52,7 +57,7 @@ def test_a_broken_link_is_tried_again_before_anything_moves() -> None:
 
 
 def test_silence_is_examined_and_moves_only_with_a_cause() -> None:
-    silent, actions = play(*SERVING, mover.Tick(0.9), mover.Tick(1.0))
+    silent, actions = play(*SERVING, tick(0.9), tick(1.0))
     assert actions[-1] is Action.EXAMINE
     assert silent.opened, "the channel stays, as long as nothing is decided"
     stays, _ = play(mover.Examined(7, None), situation=silent)
@@ -61,42 +66,80 @@ def test_silence_is_examined_and_moves_only_with_a_cause() -> None:
     assert (actions, moves.cause) == ([Action.MOVE], MoveCause.SILENT)
 
 
+def test_what_is_normal_for_a_worker_is_no_silence() -> None:
+    _, actions = play(*SERVING, tick(3.9, 4.0))
+    assert actions == [Action.OPEN]
+    _, actions = play(*SERVING, tick(3.9, 4.0), tick(4.0, 4.0))
+    assert actions == [Action.OPEN, Action.EXAMINE]
+
+
+def silent_move(epoch: int) -> list[mover.Event | float]:
+    """The worker of `epoch` falls silent, and the next one opens."""
+    return [
+        tick(1.2),
+        mover.Examined(epoch, MoveCause.SILENT),
+        mover.Claimed(claim(epoch + 1, f"w{epoch}")),
+        mover.WorkerAccepted(epoch + 1),
+    ]
+
+
+def test_silence_after_a_move_by_silence_is_waited_out_for_longer_each_time() -> None:
+    moved, _ = play(*SERVING, *silent_move(7))
+    soon, actions = play(1.9, tick(1.2), mover.Examined(8, MoveCause.SILENT), situation=moved)
+    assert (actions, soon.stage) == ([Action.EXAMINE], MoveStage.EXAMINING)
+    later, actions = play(2.0, *silent_move(8), situation=moved)
+    assert actions == [Action.EXAMINE, Action.MOVE, Action.OPEN]
+    assert later.backoff.level == 2
+
+
+def test_a_dead_process_is_left_at_once_however_often_it_was_moved_by_silence() -> None:
+    moved, _ = play(*SERVING, *silent_move(7))
+    _, actions = play(0.1, mover.LinkLost(8, gone=True), situation=moved)
+    assert actions == [Action.MOVE]
+    assert play(0.1, mover.LinkLost(8, gone=True), mover.Claimed(claim(9)), situation=moved)[0].backoff.level == 1
+
+
+def test_a_move_by_silence_that_another_gateway_made_counts_as_well() -> None:
+    adopted, _ = play(*SERVING, tick(1.2), mover.Claimed(claim(8, "w1")))
+    assert adopted.backoff.level == 1
+    asked_for, _ = play(*SERVING, mover.Claimed(claim(8, "w1")))
+    assert asked_for.backoff.level == 0
+
+
 def test_a_silent_worker_that_cannot_be_left_yet_is_looked_at_anew_and_may_come_back() -> None:
-    held, actions = play(*SERVING, mover.Tick(1.2), mover.Examined(7, MoveCause.SILENT), mover.Unclaimed(0.5))
+    held, actions = play(*SERVING, tick(1.2), mover.Examined(7, MoveCause.SILENT), mover.Unclaimed(0.5))
     assert actions[-1] is Action.MOVE
     assert held.opened
-    back, actions = play(0.1, mover.Tick(0.0), situation=held)
+    back, actions = play(0.1, tick(0.0), situation=held)
     assert (back.stage, actions) == (MoveStage.SERVING, [])
-    still, actions = play(0.6, mover.Tick(2.0), mover.Examined(7, MoveCause.SILENT), situation=held)
+    still, actions = play(0.6, tick(2.0), mover.Examined(7, MoveCause.SILENT), situation=held)
     assert (still.stage, actions) == (MoveStage.MOVING, [Action.EXAMINE, Action.MOVE])
 
 
 def test_a_worker_that_progresses_again_is_served_on_without_opening_anew() -> None:
-    situation, actions = play(*SERVING, mover.Tick(1.2), mover.Tick(0.0))
+    situation, actions = play(*SERVING, tick(1.2), tick(0.0))
     assert situation.stage is MoveStage.SERVING
     assert actions == [Action.OPEN, Action.EXAMINE]
 
 
 def test_a_worker_that_restores_for_long_is_waited_for() -> None:
-    waiting: list[mover.Event | float] = [3.0, mover.Tick(0.1)]
+    waiting: list[mover.Event | float] = [3.0, tick(0.1)]
     situation, actions = play(mover.SessionWanted(claim(7)), *waiting * 3, mover.WorkerAccepted(7))
     assert actions == [Action.OPEN]
     assert situation.stage is MoveStage.SERVING
 
 
 def test_a_link_that_cannot_be_opened_is_examined_and_tried_again() -> None:
-    _, actions = play(
-        mover.SessionWanted(claim(7)), 1.0, mover.Tick(math.inf), mover.Examined(7, None), 0.3, mover.Tick(math.inf)
-    )
+    _, actions = play(mover.SessionWanted(claim(7)), 1.0, tick(math.inf), mover.Examined(7, None), 0.3, tick(math.inf))
     assert actions == [Action.OPEN, Action.EXAMINE, Action.OPEN]
 
 
 def test_a_worker_that_has_not_read_its_assignment_is_asked_again_for_a_while() -> None:
     refused = mover.WorkerRefused(7, "not-owner")
-    asked, actions = play(mover.SessionWanted(claim(7)), refused, 0.06, mover.Tick(math.inf), mover.WorkerAccepted(7))
+    asked, actions = play(mover.SessionWanted(claim(7)), refused, 0.06, tick(math.inf), mover.WorkerAccepted(7))
     assert actions == [Action.OPEN, Action.OPEN]
     assert asked.stage is MoveStage.SERVING
-    again: list[mover.Event | float] = [refused, 0.06, mover.Tick(math.inf)]
+    again: list[mover.Event | float] = [refused, 0.06, tick(math.inf)]
     _, actions = play(mover.SessionWanted(claim(7)), *again * 40)
     assert actions.index(Action.MOVE) > 20
 
@@ -112,7 +155,7 @@ def test_without_capacity_it_waits_longer_and_longer_and_asks_the_old_worker_bet
     waits = []
     for _ in range(6):
         waits.append(situation.due_s - situation.since_s)
-        situation, action = decide(situation, mover.Tick(math.inf), situation.due_s)
+        situation, action = decide(situation, tick(math.inf), situation.due_s)
         assert action is not None
         actions.append(action)
         answer = mover.Unclaimed() if action is Action.MOVE else mover.WorkerRefused(7, "engine")
@@ -157,7 +200,7 @@ def test_nobody_left_closes_and_forgets() -> None:
     situation, actions = play(*SERVING, mover.SessionUnwanted())
     assert actions[-1] is Action.CLOSE
     assert (situation.stage, situation.claim) == (MoveStage.IDLE, None)
-    assert play(mover.Claimed(claim(9)), mover.Tick(math.inf), situation=situation)[1] == []
+    assert play(mover.Claimed(claim(9)), tick(math.inf), situation=situation)[1] == []
 
 
 EVENTS = st.one_of(
@@ -170,7 +213,7 @@ EVENTS = st.one_of(
     st.builds(mover.WorkerRefused, st.integers(1, 6), st.sampled_from(["not-owner", "draining", "no-slot", "engine"])),
     st.builds(mover.LinkLost, st.integers(1, 6), st.booleans()),
     st.builds(mover.Examined, st.integers(1, 6), st.sampled_from([None, *MoveCause])),
-    st.builds(mover.Tick, st.sampled_from([0.0, 0.5, 1.5, math.inf])),
+    st.builds(tick, st.sampled_from([0.0, 0.5, 1.5, math.inf])),
 )
 
 
@@ -194,7 +237,7 @@ def test_whatever_happens_epochs_grow_and_nothing_is_forgotten(steps: list[tuple
             assert situation.stage in (MoveStage.SERVING, MoveStage.EXAMINING, MoveStage.MOVING)
         if situation.stage in (MoveStage.OPENING, MoveStage.REFUSED, MoveStage.EXAMINING, MoveStage.WAITING):
             later = max(situation.due_s, now_s) + 0.001
-            assert decide(situation, mover.Tick(math.inf), later)[1] is not None
+            assert decide(situation, tick(math.inf), later)[1] is not None
         if situation.stage in (MoveStage.CLAIMING, MoveStage.MOVING):
             assert action is not None or before.stage is situation.stage
 
@@ -206,5 +249,5 @@ def test_the_backoff_grows_and_is_bounded(failures: int) -> None:
 
 def test_a_settled_worker_clears_the_failures() -> None:
     shaky = replace(play(*SERVING)[0], failures=3)
-    assert play(4.0, mover.Tick(0.0), situation=shaky)[0].failures == 3
-    assert play(6.0, mover.Tick(0.0), situation=shaky)[0].failures == 0
+    assert play(4.0, tick(0.0), situation=shaky)[0].failures == 3
+    assert play(6.0, tick(0.0), situation=shaky)[0].failures == 0

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from genlock_core.claims.facts import Claim, MoveCause
 from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.claims.silence import Rhythm, Silence
 from genlock_core.clock import ManualClock
 from genlock_core.link.events import ChannelClosed, ChannelOpened, ChannelRefused, MediaReceived, StatsReceived
 from genlock_core.link.messages import Open, RefusalReason
@@ -29,12 +30,12 @@ def claim(epoch: int) -> Claim:
 
 @dataclass(eq=False)
 class Channel:
-    """A channel that opens when the test says so; `quiet_s` is how long its worker has made no progress."""
+    """A channel that opens when the test says so; `silence` is what is heard of its worker."""
 
     claim: Claim
     listener: ChannelListener
     frames: FrameReceiver
-    quiet_s: float = 0.0
+    silence: Silence = field(default_factory=lambda: Silence(0.0))
     closed: list[str] = field(default_factory=list)
     connection: Any = field(default_factory=lambda: SimpleNamespace(closed=SimpleNamespace(done=lambda: False)))
 
@@ -64,6 +65,9 @@ class Links:
     async def open(self, claim: Claim, request: Open, listener: ChannelListener, *, frames: FrameReceiver) -> Channel:
         channel = self.channels[claim.epoch] = Channel(claim, listener, frames)
         return channel
+
+    def rhythm(self, worker: WorkerIdentity) -> Rhythm:
+        return Rhythm()
 
 
 class Stream:
@@ -153,7 +157,7 @@ async def test_frames_of_a_worker_that_was_left_in_silence_are_stale(
 ) -> None:
     first = await wanted(upstream, links, 7)
     first.accept()
-    first.quiet_s = SILENCE_S
+    first.silence = Silence(SILENCE_S)
     second = await wanted(upstream, links, 8)
     assert upstream.epochs == Epochs(8)
     assert first.closed
