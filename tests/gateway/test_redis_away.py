@@ -5,7 +5,7 @@ import pytest
 from genlock_cli.redis_server import RedisProcess
 from genlock_core.claims import keys
 from genlock_core.claims.facts import EventKind
-from genlock_gateway.sessions.session_view import ControlRequest
+from genlock_core.stream_state.control import ControlRequest
 from tests.gateway.installation import Installation, more_pictures, until
 
 

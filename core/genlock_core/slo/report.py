@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from genlock_core.errors import GenlockError
 from genlock_core.slo.sink_digests import SinkDigests
 from genlock_core.slo.stages import Leg
-from genlock_core.spec.session import MAX_PROMPT_CHARS
+from genlock_core.spec.fields import MAX_PROMPT_CHARS
 
 MAX_REPORT_BYTES = 32 * 1024
 """A larger report is refused unread."""

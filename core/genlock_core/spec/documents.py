@@ -62,6 +62,7 @@ def read_documents(text: str, *, origin: str) -> list[Document]:
 
     # JSON first: YAML does not read all of it.
     if (value := _json(text)) is not None:
+        _check_characters([value], origin)
         return [Document(value, 1, 1)]
 
     # The bounds are checked on the parser's events, before anything is built.
@@ -80,6 +81,7 @@ def read_documents(text: str, *, origin: str) -> list[Document]:
     values = [_value(node, problems) for node in nodes]
     if problems:
         raise InvalidManifest(problems, origin=origin)
+    _check_characters(values, origin)
     return [Document(value, number, len(values)) for number, value in enumerate(values, start=1)]
 
 
@@ -116,6 +118,14 @@ def _depth(value: Any) -> int:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     return depth
+
+
+def _check_characters(values: list[Any], origin: str) -> None:
+    """Refuse half characters (surrogates), which an escape can name and nobody can store. Two halves are one."""
+    try:
+        json.dumps(values, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        _refuse("manifest", "has an escape that is half a character, such as \\ud800", origin)
 
 
 def _check_bounds(text: str, origin: str) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from genlock_core.durations import MAX_DURATION_MS
+from genlock_core.spec.fields import NoiseScale, Prompt, Seed, Steps
 from genlock_core.spec.origins import MAX_ORIGINS, Origin
 from genlock_core.spec.quantities import Bitrate, Duration, Share
 from genlock_core.spec.rules import DEFAULT_STEPS, RULES, Rule, broken
@@ -22,12 +23,10 @@ KIND: Final = "StreamSession"
 RULE_BROKEN = "rule_broken"
 """The pydantic error type of a broken rule across fields."""
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-MAX_PROMPT_CHARS = 2_000
 MODEL_NAME = r"^[a-z0-9][a-z0-9.\-]{0,62}$"
 """A model has the name of its ModelProfile."""
 SHORT: JsonDict = {"maxLength": 63}
 """The pattern bounds the length already, but the API server estimates the cost of a rule by `maxLength`."""
-_PROMPT = r"^[^\x00-\x08\x0b-\x1f]*[^\x00-\x20][^\x00-\x08\x0b-\x1f]*$"
 
 SloDuration = Annotated[int, Duration(at_least_ms=50, at_most_ms=60_000)]
 
@@ -117,13 +116,6 @@ def checked(model: M, scope: tuple[str, ...], rules: Sequence[Rule] = RULES) -> 
     return model
 
 
-def checked_prompt(prompt: str) -> str:
-    """The prompt, if it says something: of a manifest, or of a change of a live session. Raises ValueError."""
-    if not prompt.strip() or any(ord(char) < 32 and char not in "\n\t" for char in prompt):
-        raise ValueError("must contain a visible character and no control characters")
-    return prompt
-
-
 class Resolution(Model):
     """Size of the generated picture in pixels; both sides are multiples of 16 (the model's patch and VAE stride)."""
 
@@ -191,7 +183,7 @@ class Approximation(Model):
     policy: ApproximationPolicy = Field(
         ApproximationPolicy.ADAPTIVE, description="Adaptive: under load the system may lower the steps."
     )
-    min_steps: int = Field(1, ge=1, le=4, description="Never lower than this many steps.")
+    min_steps: Steps = Field(1, description="Never lower than this many steps.")
 
 
 class Recovery(Model):
@@ -225,10 +217,8 @@ class StreamSessionSpec(Model):
         QualityMode.BALANCED,
         description="What it trades, latency against picture: sets the defaults of steps, resolution and slo.",
     )
-    steps: int | None = Field(
+    steps: Steps | None = Field(
         None,
-        ge=1,
-        le=4,
         description="Denoising steps, 1 to 4 (low-latency: 1 or 2); more steps, a better picture, more GPU.",
     )
     resolution: Resolution | None = Field(None, description="Size of the generated picture.")
@@ -243,15 +233,12 @@ class StreamSessionSpec(Model):
         "cuts off what is too much.",
     )
     frame_rate: int = Field(16, ge=1, le=60, description="Frames per second of the generated stream.")
-    prompt: str = Field(
+    prompt: Prompt = Field(
         "a watercolour painting",
-        min_length=1,
-        max_length=MAX_PROMPT_CHARS,
         description="What the picture becomes; a change reaches a live session with its next chunk.",
-        json_schema_extra={"pattern": _PROMPT},
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of all noise: same seed and input, same picture.")
-    noise_scale: float = Field(0.8, ge=0.1, le=1.0, description="Upper bound of the motion-aware noise controller.")
+    seed: Seed = Field(0, description="Seed of all noise: same seed and input, same picture.")
+    noise_scale: NoiseScale = Field(0.8, description="Upper bound of the motion-aware noise controller.")
     source: SourceSpec = Field(default_factory=SourceSpec, description="Where the input pictures come from.")
     output: OutputSpec = Field(default_factory=OutputSpec, description="The stream that viewers get.")
     slo: Slo = Field(default_factory=Slo, description="What the session promises its viewers.")
@@ -264,11 +251,6 @@ class StreamSessionSpec(Model):
     ttl_seconds_after_finished: int = Field(
         3_600, ge=0, le=MAX_DURATION_MS // 1_000, description="How long the ended session's record is kept."
     )
-
-    @field_validator("prompt")
-    @classmethod
-    def _prompt_says_something(cls, prompt: str) -> str:
-        return checked_prompt(prompt)
 
     @model_validator(mode="after")
     def _keeps_the_rules(self) -> Self:
@@ -328,15 +310,15 @@ class ResolvedSession(Model):
     key: SessionKey
     model: str
     quality_mode: QualityMode
-    steps: Annotated[int, Field(ge=1, le=4)]
+    steps: Steps
     resolution: Resolution
     """Turned as `orientation` wants it; for auto that of before the first publication."""
     orientation: Orientation | None = None
     fit: PictureFit = PictureFit.CROP
     frame_rate: int
-    prompt: str
-    seed: int
-    noise_scale: float
+    prompt: Prompt
+    seed: Seed
+    noise_scale: NoiseScale
     source: SourceSpec
     output: OutputSpec
     time_to_first_frame_ms: int

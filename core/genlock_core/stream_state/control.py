@@ -5,14 +5,14 @@ it applied, which its snapshot carries. The stream is capped; the record keeps t
 """
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from genlock_core.spec.session import MAX_PROMPT_CHARS, Model, checked_prompt
+from genlock_core.spec.fields import ClientName, NoiseScale, OnlyTrue, Prompt, RequestNumber, Steps, Switch
+from genlock_core.spec.session import Model
 from genlock_core.store import MAX_BLOCK_MS, Store
 from genlock_core.stream_state import keys, lua
 
@@ -24,38 +24,30 @@ REMEMBERED_REQUESTS = 1_024
 """So many requests per session are known again when they are repeated ..."""
 REMEMBERED_MS = 600_000
 """... for this long."""
-MAX_NUMBER = 2**53
 FIRST_ID = "0-0"
 """The id before every entry."""
-
-_CLIENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_OWN_FIELDS = frozenset({"client", "number"})
 
 
 class ControlChange(Model):
     """What a client wants changed; None leaves a field as it is, and at least one is not None."""
 
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)] | None = None
-    steps: Annotated[int, Field(ge=1, le=4, strict=True)] | None = None
-    noise_scale: Annotated[float, Field(ge=0.1, le=1.0)] | None = None
-    paused: Annotated[bool, Field(strict=True)] | None = None
-    reset: Literal[True] | None = None
-    """Begin the picture anew: nothing of the frames so far counts any more, everything else stays as it is."""
-
-    @field_validator("prompt")
-    @classmethod
-    def _prompt_says_something(cls, prompt: str | None) -> str | None:
-        return None if prompt is None else checked_prompt(prompt)
+    prompt: Prompt | None = None
+    steps: Steps | None = None
+    noise_scale: NoiseScale | None = None
+    paused: Switch | None = None
+    reset: OnlyTrue | None = Field(
+        None, description="Begin the picture anew: nothing of the frames so far counts any more."
+    )
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
-        if all(getattr(self, name) is None for name in type(self).model_fields):
-            raise ValueError("give at least one of prompt, steps, noiseScale, paused, reset")
+        if all(getattr(self, name) is None for name in ControlChange.model_fields):
+            raise ValueError("nothing to change: give prompt, steps, noiseScale, paused or reset")
         return self
 
     def to_fields(self) -> dict[str, str]:
         """As strings by camelCase name: the form of the stream, and of the record's last values."""
-        values = self.model_dump(by_alias=True, exclude_none=True)
+        values = self.model_dump(by_alias=True, exclude_none=True, include=set(ControlChange.model_fields))
         return {name: _to_text(value) for name, value in values.items()}
 
     @classmethod
@@ -65,6 +57,34 @@ class ControlChange(Model):
         return cls.model_validate(
             {name: _read(readers[name], text) for name, text in fields.items() if name in readers}
         )
+
+
+class ControlRequest(ControlChange):
+    """A change to the picture; at least one of prompt, steps, noiseScale, paused and reset.
+
+    `client` and `number` name it: the same pair again changes nothing, so a client may repeat what it is not sure of.
+    """
+
+    client: ClientName | None = None
+    number: RequestNumber | None = None
+
+    @model_validator(mode="after")
+    def _client_counts(self) -> Self:
+        if self.client is not None and self.number is None:
+            raise ValueError("client goes with number")
+        return self
+
+    @property
+    def change(self) -> ControlChange:
+        """The change alone."""
+        return ControlChange(**{name: getattr(self, name) for name in ControlChange.model_fields})
+
+
+class _RequestName(Model):
+    """The name of a request in the stream."""
+
+    client: ClientName
+    number: RequestNumber
 
 
 def _to_text(value: object) -> str:
@@ -112,10 +132,9 @@ class ControlStream:
     async def append(self, session: str, *, client: str, number: int, change: ControlChange) -> str:
         """Add a change and give its id; the same (client, number) again gives the first one's id and adds nothing.
 
-        `client` has at most 64 letters, digits, `.`, `_`, `-`. Raises ValueError for another one or a bad number.
+        Raises pydantic.ValidationError for what is no `ClientName` or `RequestNumber`.
         """
-        if not _CLIENT.fullmatch(client) or not 0 <= number <= MAX_NUMBER:
-            raise ValueError(f"client {client[:64]!r}, number {number}: not a client's request")
+        _RequestName(client=client, number=number)
         fields = {"client": client, "number": str(number), **change.to_fields()}
         reply = await lua.run(
             self._redis,

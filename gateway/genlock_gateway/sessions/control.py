@@ -6,6 +6,7 @@ with a link. The record keeps the last values for those who ask.
 
 import json
 import logging
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +17,9 @@ from redis.exceptions import RedisError
 from genlock_core.claims.claims import Claims
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.rules import steps_mistake
-from genlock_core.stream_state.control import ControlStream
+from genlock_core.stream_state.control import ControlRequest, ControlStream
 from genlock_gateway.sessions.audience import PeerResource
 from genlock_gateway.sessions.hub import Hub
-from genlock_gateway.sessions.session_view import ControlRequest
 from genlock_gateway.sessions.stream import LiveStream
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,10 @@ class Controls:
 
 
 def _number(value: object) -> int | float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number that JSON can say; Python reads `NaN` and `1e999` as numbers too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, int) or math.isfinite(value) else None
 
 
 def _answer(resource: PeerResource, message: Mapping[str, Any]) -> None:

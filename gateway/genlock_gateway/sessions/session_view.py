@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from genlock_core.media import Trouble
@@ -11,7 +11,6 @@ from genlock_core.slo.report import StreamReport
 from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.quantities import Duration
 from genlock_core.spec.session import (
-    MAX_PROMPT_CHARS,
     AccessSpec,
     Orientation,
     Phase,
@@ -20,7 +19,6 @@ from genlock_core.spec.session import (
     Resolution,
     SourceSpec,
 )
-from genlock_core.stream_state.control import ControlChange
 
 
 class _Shown(BaseModel):
@@ -87,44 +85,6 @@ class SessionView(_Shown):
     trouble: Trouble | None = Field(None, description="Why what is published makes no picture; null if it does.")
     endpoints: EndpointsView
     stats: StreamReport | None = None
-
-
-class ControlRequest(_Shown):
-    """A change to the picture; at least one of prompt, steps, noiseScale, paused and reset.
-
-    `client` and `number` name it: the same pair again changes nothing, so a client may repeat what it is not sure of.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)] | None = None
-    steps: Annotated[int, Field(ge=1, le=4)] | None = None
-    noise_scale: Annotated[float, Field(ge=0.1, le=1.0)] | None = None
-    paused: bool | None = None
-    reset: Literal[True] | None = Field(
-        None, description="Begin the picture anew: nothing of the frames so far counts any more."
-    )
-    client: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")] | None = None
-    number: Annotated[int, Field(ge=0, lt=2**53)] | None = None
-
-    @field_validator("prompt")
-    @classmethod
-    def _prompt_says_something(cls, prompt: str | None) -> str | None:
-        if prompt is not None and (not prompt.strip() or any(ord(char) < 32 and char not in "\n\t" for char in prompt)):
-            raise ValueError("must contain a visible character and no control characters")
-        return prompt
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> "ControlRequest":
-        if all(getattr(self, name) is None for name in ControlChange.model_fields):
-            raise ValueError("nothing to change: give prompt, steps, noiseScale, paused or reset")
-        if self.client is not None and self.number is None:
-            raise ValueError("client goes with number")
-        return self
-
-    @property
-    def change(self) -> ControlChange:
-        return ControlChange(**{name: getattr(self, name) for name in ControlChange.model_fields})
 
 
 class ControlAccepted(_Shown):

@@ -18,13 +18,13 @@ from genlock_core.spec.engines import engine_kind
 from genlock_core.spec.manifest import load_manifest
 from genlock_core.spec.rules import changed, steps_mistake
 from genlock_core.spec.session import Phase, ResolvedSession, resolve
+from genlock_core.stream_state.control import ControlRequest
 from genlock_core.tokens import Role
 from genlock_gateway.access.limits import MAX_JSON_BYTES, read_body, require_media_type
 from genlock_gateway.access.problems import Problem, mistaken, with_mistakes
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
 from genlock_gateway.sessions.session_view import (
     ControlAccepted,
-    ControlRequest,
     Moved,
     SessionView,
 )

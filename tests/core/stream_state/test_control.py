@@ -115,7 +115,7 @@ async def test_it_works_on_a_cluster(redis_cluster: list[str]) -> None:
 
 @pytest.mark.parametrize(("client", "number"), [("", 1), ("a:b", 1), ("x" * 65, 1), ("c", -1), ("c", 2**60)])
 async def test_a_bad_client_or_number_is_refused(stream: ControlStream, client: str, number: int) -> None:
-    with pytest.raises(ValueError, match="not a client's request"):
+    with pytest.raises(ValidationError):
         await stream.append(SESSION, client=client, number=number, change=ControlChange(steps=1))
 
 

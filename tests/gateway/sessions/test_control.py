@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
-from genlock_core.stream_state.control import ControlChange
+from genlock_core.stream_state.control import ControlChange, ControlRequest
 from genlock_gateway.sessions.control import Controls
 from genlock_gateway.sessions.hub import MESSAGE_BURST, MESSAGES_PER_S
-from genlock_gateway.sessions.session_view import ControlRequest
 from genlock_gateway.sessions.stream import LiveStream
 from tests.gateway.installation import until
 from tests.gateway.sessions.gateway_room import SESSION, GatewayRoom
@@ -47,6 +46,13 @@ async def test_a_ping_is_answered_with_its_time(desk: Desk) -> None:
     assert desk.say({"type": "ping", "sentAt": "noon"}) == {"type": "pong"}
 
 
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
+async def test_an_answer_is_json_whatever_a_client_calls_a_number(desk: Desk, number: str) -> None:
+    assert desk.say(f'{{"type": "ping", "sentAt": {number}}}') == {"type": "pong"}
+    answer = desk.say(f'{{"type": "control", "number": {number}, "prompt": "ink"}}')
+    assert (answer["type"], answer["detail"].partition(":")[0]) == ("error", "number")
+
+
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "[" * 100_000])
 async def test_what_is_no_object_is_answered_with_what_a_message_is(desk: Desk, text: str) -> None:
     assert desk.say(text) == {"type": "error", "detail": "a message is a JSON object with a type"}
@@ -69,6 +75,9 @@ async def test_who_may_not_control_is_told_what_it_takes(room: GatewayRoom) -> N
     ("wish", "detail"),
     [
         ({"steps": 9}, "steps: Input should be less than or equal to 4"),
+        ({"steps": True}, "steps: Input should be a valid integer"),
+        ({"prompt": "ink", "client": "a:b"}, "client: String should match pattern '^[A-Za-z0-9._-]{1,64}$'"),
+        ({"prompt": "\ud800"}, "prompt: Input should be a valid string, unable to parse raw data as a unicode string"),
         ({"mood": "blue"}, "mood: Extra inputs are not permitted"),
         ({}, "Value error, nothing to change: give prompt, steps, noiseScale, paused or reset"),
     ],

@@ -7,8 +7,8 @@ import pytest
 from playwright.async_api import expect
 
 from genlock_core.spec.session import StreamSessionSpec
+from genlock_core.stream_state.control import ControlRequest
 from genlock_core.tokens import Role
-from genlock_gateway.sessions.session_view import ControlRequest
 from genlock_gateway.web.pages import PAGES, POLICY, policy_of_frames
 from tests.gateway.installation import Installation
 from tests.process.pages import browser

@@ -3,7 +3,8 @@
 from typing import Any, Final, Literal
 
 from genlock_core.slo.report import StreamReport
-from genlock_gateway.sessions.session_view import ControlRequest, ProblemDocument, SessionView, ViewerLinkRequest
+from genlock_core.stream_state.control import ControlRequest
+from genlock_gateway.sessions.session_view import ProblemDocument, SessionView, ViewerLinkRequest
 from genlock_gateway.web.description.operations import Json, ref
 
 
