@@ -4,9 +4,11 @@
 scripts is named at once and not found out by a session that is gone.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis, RedisCluster
@@ -33,6 +35,8 @@ MAX_BLOCK_MS = 2_000
 """The longest that one read may block: below the socket's timeout, so that a quiet stream is not taken for a fault."""
 HEALTH_CHECK_S = 10
 RETRIES = 3
+COMMANDS_AT_ONCE: Final = 100
+"""Commands of one client that are under way at a time, unless it is made with fewer; each takes a connection."""
 _CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 
 
@@ -40,15 +44,23 @@ class StoreUnusable(GenlockError):
     """A Redis that Genlock cannot run on, or an address that is none."""
 
 
-def connect(url: str) -> Store:
+class StoreBusy(GenlockError):
+    """This client has as many commands under way as it may; nothing is said of Redis, which was not asked."""
+
+
+def connect(url: str, *, at_once: int = COMMANDS_AT_ONCE, wait_s: float | None = None) -> Store:
     """A client for `redis://`, `rediss://`, `unix://`, or `redis+cluster://host:port,host:port` (`rediss+cluster://`).
+
+    At most `at_once` commands are under way: the next ones wait their turn, and raise StoreBusy where that takes longer
+    than `wait_s` (None: they wait as long as their caller does). So a burst is never taken for a Redis that is away.
 
     A command is tried again (at most `RETRIES` times, with backoff) when the connection breaks, so it may run twice:
     every script of Genlock is written to allow that. Raises StoreUnusable for an address that cannot be read.
     """
     scheme = url.partition("://")[0]
+    turns = _Turns(at_once, wait_s)
     try:
-        return _connect_cluster(url) if scheme in _CLUSTER_SCHEMES else _connect_single(url)
+        return _connect_cluster(url, turns) if scheme in _CLUSTER_SCHEMES else _connect_single(url, turns)
     except ValueError as error:
         raise StoreUnusable(f"not the address of a Redis: {_without_password(url)} ({error})") from error
 
@@ -72,50 +84,89 @@ async def check(store: Store) -> None:
 # it sends from tasks of its own.
 
 
+class _Turns:
+    """Who may send a command now, in the order in which they asked."""
+
+    def __init__(self, at_once: int, wait_s: float | None) -> None:
+        self.at_once = at_once
+        self._wait_s = wait_s
+        self._free = asyncio.Semaphore(at_once)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Raises StoreBusy."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise StoreBusy(f"{self.at_once} commands to Redis have been under way for {self._wait_s:g} s") from None
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
 class _SingleClient(Redis):
+    turns: _Turns
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        command: Awaitable[Any] = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        return await cancellable(command)
+        async with self.turns.turn():
+            command: Awaitable[Any] = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            return await cancellable(command)
 
     def pipeline(
         self,
         transaction: bool = True,  # noqa: FBT001, FBT002 - redis-py's signature
         shard_hint: str | None = None,
     ) -> Pipeline:
-        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        made = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        made.turns = self.turns
+        return made
 
 
 class _Pipeline(Pipeline):
+    turns: _Turns
+
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's signature
-        return await cancellable(super().execute(raise_on_error))
+        async with self.turns.turn():
+            return await cancellable(super().execute(raise_on_error))
 
 
 class _ClusterClient(RedisCluster):
+    turns: _Turns
+
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        return await cancellable(super().execute_command(*args, **kwargs))
+        async with self.turns.turn():
+            return await cancellable(super().execute_command(*args, **kwargs))
 
 
-def _connect_single(url: str) -> Redis:
-    return _SingleClient.from_url(
-        url,
-        protocol=2,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_keepalive=True,
-        health_check_interval=HEALTH_CHECK_S,
-        retry=_retry(),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+def _connect_single(url: str, turns: _Turns) -> Redis:
+    client = cast(
+        "_SingleClient",
+        _SingleClient.from_url(
+            url,
+            max_connections=turns.at_once,
+            protocol=2,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_keepalive=True,
+            health_check_interval=HEALTH_CHECK_S,
+            retry=_retry(),
+            retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        ),
     )
+    client.turns = turns
+    return client
 
 
-def _connect_cluster(url: str) -> RedisCluster:
+def _connect_cluster(url: str, turns: _Turns) -> RedisCluster:
     scheme, _, rest = url.partition("://")
     credentials, _, hosts = rest.rstrip("/").rpartition("@")
     parts = [urlsplit(f"//{host}") for host in hosts.split(",")]
     if not all(part.hostname for part in parts):
         raise ValueError("a host is missing")
     user = urlsplit(f"//{credentials}@host") if credentials else None
-    return _ClusterClient(
+    client = _ClusterClient(
         startup_nodes=[ClusterNode(str(part.hostname), part.port or 6_379) for part in parts],
         username=unquote(user.username) if user and user.username else None,
         password=unquote(user.password) if user and user.password else None,
@@ -127,6 +178,8 @@ def _connect_cluster(url: str) -> RedisCluster:
         health_check_interval=HEALTH_CHECK_S,
         retry=_retry(),
     )
+    client.turns = turns
+    return client
 
 
 def _retry() -> Retry:

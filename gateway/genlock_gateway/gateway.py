@@ -7,7 +7,8 @@ import asyncio
 import logging
 import random
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
@@ -41,7 +42,10 @@ from genlock_gateway.sessions.control import Controls
 from genlock_gateway.sessions.hub import Hub
 from genlock_gateway.sessions.maintenance import MaintenanceLoops
 from genlock_gateway.sessions.publisher_slot import PublisherSlots
+from genlock_gateway.sessions.record_cache import RecordCache
 from genlock_gateway.sessions.session_data import SessionDataCleaner
+from genlock_gateway.sessions.shared_reads import SharedReads
+from genlock_gateway.sessions.surroundings import RecentSurroundings
 from genlock_gateway.sessions.upstream.links import Links
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 from genlock_gateway.settings import GatewaySettings, JwtSettings, SessionsFrom
@@ -50,10 +54,39 @@ logger = logging.getLogger(__name__)
 
 STORE_TIMEOUT_S: Final = 3.0
 """A request waits no longer than this for Redis."""
+DOOR_AT_ONCE: Final = 8
+"""Commands to Redis that strangers' requests may have under way together."""
+DOOR_WAIT_S: Final = 2.0
+"""So long does such a request wait for its turn; less than `STORE_TIMEOUT_S`, which says that Redis is away."""
 REDIS_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
 RECONNECT_SPREAD_MS: Final = 1_000
 """Clients of a draining gateway come back within this time, not all at once."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Door:
+    """What requests over HTTP read from Redis before anybody is let in: over connections of their own.
+
+    Anybody may ask, as often as they like. So none of these questions is made over the connections by which claims,
+    moves and duties go.
+    """
+
+    store: stores.Store
+    claims: Claims
+    gateways: Gateways
+    records: RecordCache
+    surroundings: RecentSurroundings
+
+    def changed(self, session: str) -> None:
+        """This gateway has just done something to the session: whoever asks next sees it."""
+        self.records.drop(session)
+        self.surroundings.drop(session)
+
+    async def close(self) -> None:
+        await self.records.end()
+        await self.surroundings.end()
+        await self.store.aclose()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +96,7 @@ class Gateway:
     settings: GatewaySettings
     clock: Clock
     store: stores.Store
+    door: Door
     claims: Claims
     publishers: Publishers
     slots: PublisherSlots
@@ -82,6 +116,7 @@ class Gateway:
     http: httpx.AsyncClient  # to the other gateways
     address: "OwnAddress"
     draining: bool = False
+    readiness: SharedReads[Mapping[str, str]] = field(default_factory=SharedReads)
 
     @property
     def name(self) -> str:
@@ -138,6 +173,8 @@ class Gateway:
         if self.maintenance.started:
             await self._sign_off()
         await self.http.aclose()
+        await self.readiness.end()
+        await self.door.close()
         await self.store.aclose()
 
     async def _sign_off(self) -> None:
@@ -155,10 +192,11 @@ class Gateway:
                 "this gateway is draining; try another one", retry_after_s=DRAIN_RETRY_S, reason="draining"
             )
 
-    async def session(self, namespace: str, name: str) -> SessionRecord:
+    async def session(self, namespace: str, name: str, *, fresh: bool = False) -> SessionRecord:
         """The session's record; while Redis is away, that of a live session is enough.
 
-        Raises UnknownSession, RedisError, TimeoutError.
+        `fresh`: as it is now, to let somebody in or to change something. Else as it was a moment ago, to be shown.
+        Raises UnknownSession, RedisError, StoreBusy, TimeoutError.
         """
         try:
             key = str(SessionKey(namespace=namespace, name=name))
@@ -167,7 +205,7 @@ class Gateway:
 
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
-                record = await self.claims.record(key)
+                record = await (self.door.records.fresh(key) if fresh else self.door.records.recent(key))
         except (RedisError, OSError):
             stream = self.hub.find(key)
             if stream is None or not stream.wanted:
@@ -178,13 +216,15 @@ class Gateway:
             raise UnknownSession(key)
         return record
 
-    async def session_for(self, request: HTTPConnection, namespace: str, name: str, role: Role) -> SessionRecord:
+    async def session_for(
+        self, request: HTTPConnection, namespace: str, name: str, role: Role, *, fresh: bool = True
+    ) -> SessionRecord:
         """The record of a session on which the request may act as `role`.
 
         Raises as `session` and `Access.require` do. A wrong token is refused also where there is no such session.
         """
         try:
-            record = await self.session(namespace, name)
+            record = await self.session(namespace, name, fresh=fresh)
         except UnknownSession:
             self.access.refuse_wrong(request, f"{namespace}/{name}", role, needed=True)
             raise
@@ -197,7 +237,8 @@ class Gateway:
             return "draining"
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
-                await self.gateways.all()
+                # Not at the door: a gateway that strangers keep busy is ready. Shared, as anybody may ask for this.
+                await self.readiness.get("gateways", self.gateways.all)
         except (RedisError, OSError):
             return "Redis does not answer"
         return ""
@@ -223,6 +264,18 @@ def _platform_key(jwt: JwtSettings) -> PlatformKey | None:
     if jwt.public_key is None:
         return None
     return PlatformKey.load(jwt.public_key, issuer=jwt.issuer, audience=jwt.audience)
+
+
+def _door(redis_url: str, clock: Clock, metrics: GatewayMetrics) -> Door:
+    store = stores.connect(redis_url, at_once=DOOR_AT_ONCE, wait_s=DOOR_WAIT_S)
+    claims = Claims(store)
+    return Door(
+        store=store,
+        claims=claims,
+        gateways=Gateways(store),
+        records=RecordCache(claims, clock, metrics),
+        surroundings=RecentSurroundings(claims, Publishers(store), clock),
+    )
 
 
 def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = None) -> Gateway:
@@ -252,7 +305,15 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
     )
     hub = Hub(shared, settings.limits)
     publishers = Publishers(store)
-    slots = PublisherSlots(publishers, hub, gateway=settings.name, clock=time, store_timeout_s=STORE_TIMEOUT_S)
+    door = _door(settings.redis_url, time, metrics)
+    slots = PublisherSlots(
+        publishers,
+        hub,
+        at_the_door=Publishers(door.store),
+        gateway=settings.name,
+        clock=time,
+        store_timeout_s=STORE_TIMEOUT_S,
+    )
     session_data = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
     address = OwnAddress(settings)
 
@@ -260,6 +321,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         settings=settings,
         clock=time,
         store=store,
+        door=door,
         claims=claims,
         publishers=publishers,
         slots=slots,
@@ -288,6 +350,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
             board=board,
             session_data=session_data,
             hub=hub,
+            records=door.records,
             address=address,
         ),
         limiter=AddressLimiter(time, rate_per_s=settings.limits.requests_per_s, burst=settings.limits.request_burst),

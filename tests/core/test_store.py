@@ -75,6 +75,43 @@ async def test_a_task_that_is_cancelled_in_a_command_never_goes_on_after_it(
         await client.aclose()
 
 
+@pytest.mark.parametrize("servers", ["redis_url", "redis_cluster"])
+@pytest.mark.parametrize("pipeline", [False, True])
+async def test_a_burst_of_commands_waits_its_turn(servers: str, pipeline: bool, request: pytest.FixtureRequest) -> None:
+    urls = request.getfixturevalue(servers)
+    client = store.connect(
+        urls if isinstance(urls, str) else urls[0].replace("redis://", "redis+cluster://"), at_once=2
+    )
+
+    async def ask() -> Any:
+        if not pipeline:
+            return await client.get("{a}1")
+        async with client.pipeline(transaction=False) as commands:
+            commands.get("{a}1")
+            return (await cast("Any", commands.execute()))[0]
+
+    try:
+        await client.set("{a}1", "there")
+        assert set(await asyncio.gather(*(ask() for _ in range(300)))) == {b"there"}
+    finally:
+        await client.aclose()
+
+
+async def test_whose_turn_does_not_come_is_told_so_and_not_that_redis_is_away(redis_url: str) -> None:
+    client = store.connect(redis_url, at_once=1, wait_s=0.0)
+    try:
+        holder = asyncio.create_task(cast("Any", client.blpop(["nothing"], timeout=1.0)))
+        while not cast("Any", client).connection_pool._in_use_connections:
+            await asyncio.sleep(0.001)
+        with pytest.raises(store.StoreBusy):
+            await client.get("1")
+        holder.cancel()
+        await asyncio.wait([holder])
+        assert await client.get("1") is None, "a cancelled command gives its turn back"
+    finally:
+        await client.aclose()
+
+
 async def test_a_server_that_evicts_keys_is_warned_about(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     client = store.connect(redis_url)
     try:

@@ -191,8 +191,9 @@ async def test_a_session_without_room_says_so_and_when_there_may_be_some(install
     assert (nobody["state"], nobody["reason"], nobody["situation"]["tone"]) == ("no-worker", "no-capacity", "bad")
 
     await installation.worker()
-    assert (await shown(gateway, "default/second"))["reason"] == ""
+    await until_shown(gateway, lambda now: now["reason"] == "", "default/second")
     await installation.claims.claim("default/first")
+    await until_shown(gateway, lambda now: now["reason"] == "no-capacity", "default/second")
     full = await shown(gateway, "default/second")
     assert (full["state"], full["reason"], full["waitingFor"]) == ("capacity-full", "no-capacity", "worker")
     assert full["situation"]["headline"] == "The one worker is busy"
@@ -212,9 +213,9 @@ async def test_publishing_is_known_at_every_gateway(installation: Installation) 
     await until_shown(other, lambda now: now["state"] == "nobody-publishes")
 
 
-async def until_shown(gateway: Running, holds: Callable[[dict[str, Any]], bool]) -> None:
+async def until_shown(gateway: Running, holds: Callable[[dict[str, Any]], bool], session: str = "default/demo") -> None:
     async with asyncio.timeout(15):
-        while not holds(await shown(gateway)):
+        while not holds(await shown(gateway, session)):
             await asyncio.sleep(0.02)
 
 

@@ -53,7 +53,8 @@ __all__ = [
     "WorkerView",
 ]
 
-_READ_COUNT = 256
+EVENTS_AT_ONCE = 256
+"""As many entries of a stream are read at a time: who gets fewer has seen all that there were."""
 _RECORDS_AT_ONCE = 100
 
 
@@ -287,7 +288,7 @@ class Claims:
 
     async def _read(self, stream: str, after: str, block_ms: int) -> list[tuple[str, dict[str, str]]]:
         block = min(block_ms, MAX_BLOCK_MS) or None
-        reply = await cast("Any", self._store.xread({stream: after}, count=_READ_COUNT, block=block))
+        reply = await cast("Any", self._store.xread({stream: after}, count=EVENTS_AT_ONCE, block=block))
         entries = reply[0][1] if reply else []
         return [
             (decoded(entry), {decoded(key): decoded(value) for key, value in fields.items()})

@@ -134,6 +134,14 @@ class GatewayMetrics(Bundle):
     preview_watches: Annotated[
         Gauge, about("genlock_preview_watches", "Sessions whose preview somebody asks this gateway for")
     ]
+    record_reads: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_record_reads",
+            "Sessions' records that requests over HTTP asked for; result: kept (no question to Redis) or read",
+            "result",
+        ),
+    ]
     preview_requests: Annotated[
         Counter,
         about(

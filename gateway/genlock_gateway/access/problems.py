@@ -17,11 +17,13 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from genlock_core.errors import AccessDenied, FieldProblem, GenlockError, InvalidManifest, NoCapacity, UnknownSession
+from genlock_core.store import StoreBusy
 
 logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 REDIS_RETRY_AFTER_S = 2.0
+BUSY_RETRY_AFTER_S = 1.0
 
 
 class Problem(GenlockError):
@@ -114,6 +116,12 @@ def problem_of(error: Exception) -> Problem | None:
             return unavailable(str(error), retry_after_s=error.retry_after_s, reason="no-capacity")
         case InvalidManifest():
             return with_mistakes(HTTPStatus.UNPROCESSABLE_ENTITY, str(error).splitlines()[0], error.problems)
+        case StoreBusy():
+            return unavailable(
+                "this gateway asks the session store as much as it may for requests like this one; ask again",
+                retry_after_s=BUSY_RETRY_AFTER_S,
+                reason="busy",
+            )
         case RedisError() | ConnectionError() | TimeoutError():
             return unavailable(
                 "the session store does not answer; live sessions carry on, new ones must wait",

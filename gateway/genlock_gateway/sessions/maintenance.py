@@ -11,7 +11,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from genlock_core.claims.claims import Claims
+from genlock_core.claims.claims import EVENTS_AT_ONCE, Claims
 from genlock_core.claims.facts import Event, EventKind
 from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.claims.publisher import Gateways, Publishers
@@ -20,6 +20,7 @@ from genlock_core.process.tasks import end_tasks
 from genlock_core.spec.session import Phase
 from genlock_gateway.sessions.hub import Hub
 from genlock_gateway.sessions.publisher_slot import PublisherSlots
+from genlock_gateway.sessions.record_cache import RecordCache
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.stats import posted_figures
 from genlock_gateway.sessions.surroundings import look_around
@@ -55,6 +56,7 @@ class MaintenanceLoops:
         board: FigureBoard,
         session_data: SessionDataCleaner,
         hub: Hub,
+        records: RecordCache,
         address: Callable[[], str],
     ) -> None:
         self._name = name
@@ -65,6 +67,7 @@ class MaintenanceLoops:
         self._board = board
         self._session_data = session_data
         self._hub = hub
+        self._records = records
         self._address = address
         self._clock = hub.shared.clock
         self._metrics = hub.shared.metrics
@@ -133,6 +136,7 @@ class MaintenanceLoops:
 
     def _redis_gone(self) -> None:
         self._redis_was_gone = True
+        self._records.lost_track()
         self._metrics.redis_up.set(0)
 
     async def _redis_answers(self) -> None:
@@ -146,6 +150,7 @@ class MaintenanceLoops:
         if _position(newest) < _position(self._after):
             # Redis came back empty before anybody noticed that it was away.
             self._redis_was_gone = True
+            self._records.lost_track()
             self._after = newest
 
         # A record that is missing for a moment only may be between a deletion and its event.
@@ -244,7 +249,13 @@ class MaintenanceLoops:
         if not self._following:
             self._after = await self._claims.last_event()
             self._following = True
-        for event in await self._claims.events(self._after, BLOCK_MS):
+        events = await self._claims.events(self._after, BLOCK_MS)
+        # What is kept is dropped before anything takes time.
+        for event in events:
+            self._records.happened(event)
+        if len(events) < EVENTS_AT_ONCE:
+            self._records.followed()
+        for event in events:
             self._after = event.id
             await self._heard(event)
 

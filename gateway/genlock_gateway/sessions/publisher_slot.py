@@ -74,9 +74,20 @@ class Admission:
 class PublisherSlots:
     """This gateway's part in who publishes. Methods raise RedisError and TimeoutError unless they say otherwise."""
 
-    def __init__(self, publishers: Publishers, hub: Hub, *, gateway: str, clock: Clock, store_timeout_s: float) -> None:
-        """`store_timeout_s`: how long each question to Redis may take."""
+    def __init__(
+        self,
+        publishers: Publishers,
+        hub: Hub,
+        *,
+        at_the_door: Publishers,
+        gateway: str,
+        clock: Clock,
+        store_timeout_s: float,
+    ) -> None:
+        """`at_the_door`: for who only asks for a slot; as many as like do. `store_timeout_s`: how long each question to
+        Redis may take."""
         self._publishers = publishers
+        self._at_the_door = at_the_door
         self._hub = hub
         self._gateway = gateway
         self._clock = clock
@@ -121,7 +132,7 @@ class PublisherSlots:
                     raise
 
     async def _ask(self, session: str, contender: Contender, *, since_ms: int | None = None) -> Admission:
-        run_seen = await self._in_time(self._publishers.enter(session, contender, since_ms=since_ms))
+        run_seen = await self._in_time(self._at_the_door.enter(session, contender, since_ms=since_ms))
         return Admission(contender, run_seen, next(self._admissions))
 
     async def promote(self, stream: LiveStream, resource: PeerResource, admission: Admission) -> None:

@@ -261,8 +261,10 @@ class LiveStream:
 
     def updated(self, record: SessionRecord) -> None:
         """Redis has this record now."""
-        # Two reads may overtake each other.
-        if record.epoch < self.record.epoch:
+        # Two reads may overtake each other, and one that was kept for a moment may come after a newer one.
+        before = self.record
+        same = record.created_ms == before.created_ms
+        if record.epoch < before.epoch or (same and record.orientation_run < before.orientation_run):
             return
 
         moved = record.epoch > self.record.epoch and record.owner != self.record.owner

@@ -1,16 +1,23 @@
 """What Redis knows of a session besides its record: who publishes, which engine paints, whether there is room for it.
 
-It is read for a request, and once a second for each live session. Nothing is decided by it: people are told.
+It is read once a second for each live session, and not more often for the sessions that people ask about over HTTP.
+Nothing is decided by it: people are told.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import Publishing, Room, WorkerView
 from genlock_core.claims.publisher import Publishers
 from genlock_core.claims.record import PoolChoice, SessionRecord
+from genlock_core.clock import Clock
 from genlock_core.spec.engines import EngineKind, engine_kind
+from genlock_gateway.sessions.shared_reads import SharedReads
+
+MAX_AGE_S: Final = 1.0
+MAX_SESSIONS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,51 @@ class Surroundings:
     """GPUs of its worker; None without one."""
     room: Room | None = None
     """What a claim would find; None while a worker has the session, or it has finished."""
+
+
+class RecentSurroundings:
+    """Surroundings for whoever asks over HTTP, a second old at most: strangers who ask often cost nothing."""
+
+    def __init__(self, claims: Claims, publishers: Publishers, clock: Clock) -> None:
+        self._claims = claims
+        self._publishers = publishers
+        self._clock = clock
+        # Each with the time at which it was asked for, and for which record; the oldest first.
+        self._known: dict[str, tuple[Surroundings, float, SessionRecord]] = {}
+        self._reads: SharedReads[dict[str, Surroundings]] = SharedReads()
+
+    async def of(self, records: Sequence[SessionRecord]) -> dict[str, Surroundings]:
+        """The surroundings of each session, by its name. Raises RedisError, StoreBusy."""
+        found = {record.name: surroundings for record in records if (surroundings := self._of(record)) is not None}
+        missing = [record for record in records if record.name not in found]
+        if missing:
+            key = " ".join(record.name for record in missing)
+            found |= await self._reads.get(key, lambda: self._read(missing))
+        return found
+
+    def drop(self, session: str) -> None:
+        """Something was done to the session."""
+        self._known.pop(session, None)
+
+    async def end(self) -> None:
+        """Nobody asks any more."""
+        await self._reads.end()
+
+    def _of(self, record: SessionRecord) -> Surroundings | None:
+        surroundings, read_s, then = self._known.get(record.name, (None, 0.0, record))
+        old = self._clock.monotonic() - read_s > MAX_AGE_S
+        moved = (then.epoch, then.owner, then.phase) != (record.epoch, record.owner, record.phase)
+        return None if old or moved else surroundings
+
+    async def _read(self, records: Sequence[SessionRecord]) -> dict[str, Surroundings]:
+        began_s = self._clock.monotonic()
+        found = await look_around(self._claims, self._publishers, records)
+        for record in records:
+            self._known.pop(record.name, None)
+            self._known[record.name] = found[record.name], began_s, record
+        while len(self._known) > MAX_SESSIONS:
+            del self._known[next(iter(self._known))]
+        return found
 
 
 async def look_around(

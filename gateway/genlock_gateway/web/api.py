@@ -30,7 +30,6 @@ from genlock_gateway.sessions.session_view import (
 )
 from genlock_gateway.sessions.showing import view_of
 from genlock_gateway.sessions.sse import Listener, event_stream
-from genlock_gateway.sessions.surroundings import look_around
 from genlock_gateway.settings import SessionsFrom
 from genlock_gateway.web.signalling.events import heard
 
@@ -52,13 +51,13 @@ def _add_reading(routes: APIRouter, gateway: Gateway) -> None:
     async def list_sessions(request: Request) -> list[SessionView]:
         """The sessions that the caller may watch."""
         async with asyncio.timeout(STORE_TIMEOUT_S):
-            records = await gateway.claims.records()
+            records = await gateway.door.records.all()
         return await _shown(gateway, request, gateway.access.viewable(request, records))
 
     @routes.get("/{namespace}/{name}")
     async def show_session(request: Request, namespace: str, name: str) -> SessionView:
         """One session."""
-        record = await gateway.session_for(request, namespace, name, Role.VIEW)
+        record = await gateway.session_for(request, namespace, name, Role.VIEW, fresh=False)
         (view,) = await _shown(gateway, request, [record])
         return view
 
@@ -89,7 +88,9 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
             raise with_mistakes(422, "the change has mistakes", (FieldProblem("steps", mistake),))
 
         async with asyncio.timeout(STORE_TIMEOUT_S):
-            return ControlAccepted(id=await gateway.controls.change(record.name, change))
+            accepted = ControlAccepted(id=await gateway.controls.change(record.name, change))
+        gateway.door.changed(record.name)
+        return accepted
 
 
 def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
@@ -116,6 +117,8 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
             _check_updates(records, known)
             new = [await _store(gateway, *pair) for pair in zip(records, known, strict=True)]
             stored = [await gateway.claims.record(record.name) for record in records]
+        for record in records:
+            gateway.door.changed(record.name)
 
         response.status_code = 201 if any(new) else 200
         return await _shown(gateway, request, [record for record in stored if record is not None])
@@ -125,7 +128,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
         """End the session: its clients are told, its record stays for a while. Once more: the record goes too."""
         gateway.limiter.admit(request)
         gateway.access.require_admin(request)
-        record = await gateway.session(namespace, name)
+        record = await gateway.session(namespace, name, fresh=True)
         _check_sessions_are_ours(
             gateway, f"kubectl delete streamsession {record.session.key.name} -n {record.session.key.namespace} ends it"
         )
@@ -134,6 +137,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
                 await gateway.session_data.forget(record.name)
             else:
                 await _end(gateway, record)
+        gateway.door.changed(record.name)
         return Response(status_code=204)
 
     @routes.post("/{namespace}/{name}/start")
@@ -151,6 +155,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
                 (again,) = _placed(gateway, [record.session], await gateway.claims.workers())
                 await _store(gateway, again, record)
             current = await gateway.claims.record(record.name)
+        gateway.door.changed(record.name)
         (view,) = await _shown(gateway, request, [current or record])
         return view
 
@@ -159,7 +164,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
         """Move the session to another worker, politely: no freeze. 503 if no other one has room."""
         gateway.limiter.admit(request)
         gateway.access.require_admin(request)
-        record = await gateway.session(namespace, name)
+        record = await gateway.session(namespace, name, fresh=True)
         _check_running(record)
         if record.owner is None:
             raise Problem(409, f"{record.name}: no worker has it, so there is nothing to move")
@@ -168,6 +173,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
             moved = await gateway.claims.move(
                 record.name, expected_epoch=record.epoch, suspect=record.owner.name, cause=MoveCause.REQUESTED
             )
+        gateway.door.changed(record.name)
         result = "won" if moved.won else "adopted"
         gateway.metrics.moves.labels(cause=MoveCause.REQUESTED.value, result=result).inc()
         return Moved(worker=moved.claim.worker.name, epoch=moved.claim.epoch)
@@ -176,7 +182,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
 async def _shown(gateway: Gateway, request: Request, records: Sequence[SessionRecord]) -> list[SessionView]:
     """The sessions as the caller may see them, with what this gateway knows of them."""
     async with asyncio.timeout(STORE_TIMEOUT_S):
-        surroundings = await look_around(gateway.claims, gateway.publishers, records)
+        surroundings = await gateway.door.surroundings.of(records)
 
     views: list[SessionView] = []
     for record in records:

@@ -32,7 +32,7 @@ def router(gateway: Gateway) -> APIRouter:
         """One picture, at most 448 pixels long, a new one each second. 503 with Retry-After while there is none."""
         limiter.admit(request)
         gateway.check_open()
-        record = await gateway.session_for(request, namespace, name, Role.VIEW)
+        record = await gateway.session_for(request, namespace, name, Role.VIEW, fresh=False)
         if record.finished:
             raise Problem(410, f"{record.name}: the session has ended")
 

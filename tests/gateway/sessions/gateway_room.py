@@ -22,6 +22,7 @@ from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_gateway.sessions.audience import Kind, PeerResource
 from genlock_gateway.sessions.hub import Hub
+from genlock_gateway.sessions.record_cache import RecordCache
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
 from genlock_gateway.settings import Limits
@@ -88,12 +89,14 @@ class GatewayRoom:
         self.clock = ManualClock()
         self.registry = CollectorRegistry()
         self.links = NoLinks()
+        metrics = GatewayMetrics(self.registry)
+        self.records = RecordCache(self.claims, self.clock, metrics)
         shared = SharedParts(
             gateway="g0",
             claims=self.claims,
             links=cast("Any", self.links),
             clock=self.clock,
-            metrics=GatewayMetrics(self.registry),
+            metrics=metrics,
             jitter=random.Random(1),
             may_start_again=True,
         )

@@ -32,6 +32,7 @@ async def loops(room: GatewayRoom) -> AsyncIterator[MaintenanceLoops]:
         board=cast("Any", None),
         session_data=cleaner,
         hub=room.hub,
+        records=room.records,
         address=lambda: "http://g0",
     )
     yield made

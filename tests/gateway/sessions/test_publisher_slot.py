@@ -25,7 +25,9 @@ async def slots(room: GatewayRoom) -> PublisherSlots:
     await announced(room)
     run_seen = await publishers.enter(SESSION, HOLDER)
     await publishers.promote(SESSION, HOLDER, run_seen=run_seen)
-    return PublisherSlots(publishers, room.hub, gateway="g0", clock=room.clock, store_timeout_s=5.0)
+    return PublisherSlots(
+        publishers, room.hub, at_the_door=publishers, gateway="g0", clock=room.clock, store_timeout_s=5.0
+    )
 
 
 async def keep(room: GatewayRoom, *, heard_ms: int = 60_000, silent: bool = False) -> None:

@@ -2,6 +2,7 @@
 local session, fields = ARGV[2], cjson.decode(ARGV[3])
 local r = read(session)
 if r then
+  local before = redis.call('HMGET', record_key(session), 'spec', 'origins', 'shape')
   redis.call('HSET', record_key(session), 'spec', fields.spec, 'pools', fields.pools, 'key_ids', fields.key_ids,
     'origins', fields.origins, 'shape', fields.shape,
     'idle_timeout_ms', fields.idle_timeout_ms, 'ttl_ms', fields.ttl_ms)
@@ -9,6 +10,10 @@ if r then
     redis.call('ZADD', FINISHED, text(r.finished_ms + tonumber(fields.ttl_ms)), session)
   else
     redis.call('ZADD', IDLE, text(r.active_ms + tonumber(fields.idle_timeout_ms)), session)
+  end
+  -- Whoever keeps the record reads it anew: who may watch is part of the spec.
+  if before[1] ~= fields.spec or before[2] ~= fields.origins or before[3] ~= fields.shape then
+    event('phase', session, r.epoch, r.phase)
   end
   return {0}
 end

@@ -65,7 +65,7 @@ async def claim_for(gateway: Gateway, record: SessionRecord, kind: Kind) -> Clai
         return None
     try:
         async with asyncio.timeout(STORE_TIMEOUT_S):
-            return await gateway.claims.claim(record.name)
+            return await gateway.door.claims.claim(record.name)
     except NoCapacity:
         gateway.hub.count_blocked(kind)
         raise
