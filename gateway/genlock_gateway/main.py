@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
@@ -18,10 +19,13 @@ from genlock_core.process.address import Address
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, end_tasks, wait_first
 from genlock_core.tokens import Keyring
+from genlock_gateway.edge.door import Door
+from genlock_gateway.edge.forwarded import NamedProxies
+from genlock_gateway.edge.names import OwnNames
 from genlock_gateway.gateway import Gateway, build
 from genlock_gateway.settings import GatewaySettings, parse_settings
 from genlock_gateway.web.app import create_app
-from genlock_gateway.web.serving import HttpServers, listen, tls_context
+from genlock_gateway.web.serving import HttpServers, certificate_names, listen, tls_context
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run until a signal comes. Exits with 1 and a message if it cannot serve."""
     settings = parse_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
     logs.configure(settings.log, fields={"gateway": settings.name}, quiet=CHATTY)
+    if "FORWARDED_ALLOW_IPS" in os.environ:
+        logger.warning("FORWARDED_ALLOW_IPS is not read any more: name your proxies with GENLOCK_GATEWAY_PROXY")
     try:
         asyncio.run(serve(settings, Keyring.from_environment(os.environ)))
     except (GenlockError, RedisError, OSError, ValueError) as error:
@@ -49,7 +55,7 @@ async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
         https = [sockets.enter_context(listen(address)) for address in settings.tls.listen]
         gateway = build(settings, keyring)
         gateway.address.port = http.getsockname()[1]
-        server = HttpServers(create_app(gateway), http=http, https=https, context=context)
+        server = HttpServers(door(gateway), http=http, https=https, context=context)
         serving: asyncio.Task[None] | None = None
         try:
             if not await done_before(signals.stopping, gateway.start()):
@@ -66,6 +72,18 @@ async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
             if serving is not None:
                 server.end()
                 await serving
+
+
+def door(gateway: Gateway) -> Door:
+    """The gateway's application, and before it what every request passes. Raises ValueError for a bad certificate."""
+    settings = gateway.settings
+    advertised = urlsplit(settings.advertise_http or "").hostname or ""
+    return Door(
+        create_app(gateway),
+        names=OwnNames.of([advertised, *settings.edge.names, *certificate_names(settings.tls.certificate)]),
+        proxies=NamedProxies(settings.edge.proxies),
+        refused=lambda reason: gateway.metrics.misdirected.labels(reason=reason).inc(),
+    )
 
 
 async def _drain(gateway: Gateway, serving: "asyncio.Task[None]", signals: StopSignals) -> None:

@@ -19,6 +19,9 @@ from genlock_core.process.address import Address
 from genlock_core.process.logs import LogSettings
 from genlock_core.process.options import Clash, Computed, Program, option, read, section
 from genlock_core.process.values import Kind
+from genlock_gateway.edge.addresses import IpNetwork
+from genlock_gateway.edge.forwarded import PROXY
+from genlock_gateway.edge.names import SERVER_NAME
 from genlock_gateway.ice_servers import ICE_SERVER_SHAPE, IceServer, TurnSecret
 
 PROGRAM: Final = Program("genlock-gateway", "GENLOCK_GATEWAY_", "The gateway of Genlock: WHIP, WHEP, control, pages.")
@@ -83,6 +86,25 @@ class TlsSettings:
     )
     key: Path | None = option(
         values.optional(values.path()), "", "PEM file with the key of that certificate", name="https-key"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """What a request and a connection have to be before this gateway looks at them."""
+
+    names: tuple[str, ...] = option(
+        values.several(SERVER_NAME),
+        "",
+        "name that this gateway has for clients (*.example.org: each name one label longer), beside its IP addresses, "
+        "localhost and the names in --advertise-http and --https-certificate; requests under other names are refused",
+        name="server-name",
+    )
+    proxies: tuple[IpNetwork, ...] = option(
+        values.several(PROXY),
+        "",
+        "proxy whose X-Forwarded-For and X-Forwarded-Proto count; left out: nobody's do, also not this machine's",
+        name="proxy",
     )
 
 
@@ -169,6 +191,7 @@ class GatewaySettings:
     )
     jwt: JwtSettings = section(JwtSettings, "access tokens that the platform signs itself")
     tls: TlsSettings = section(TlsSettings, "HTTPS beside HTTP")
+    edge: EdgeSettings = section(EdgeSettings, "who may ask, and under which name")
     limits: Limits = section(Limits, "limits, beyond which it says 503 or 429")
     log: LogSettings = section(LogSettings, "logs")
 

@@ -49,6 +49,7 @@ MATRIX: dict[str, tuple[str, ...]] = {
         "gateway.ingress.enabled=true",
         "gateway.ingress.host=genlock.example.org",
         "gateway.ingress.tlsSecret=certificate",
+        'gateway.proxies=["10.42.0.0/16","fd00:42::/48"]',
         'gateway.jwt.publicKey={"configMap":"jwt","key":"key.pem"}',
         'gateway.iceServers=["stun:stun.example.org:3478"]',
     ),
@@ -106,6 +107,8 @@ def test_helm_finds_nothing_to_say() -> None:
         ("gateway.logLevel=verbose", "/gateway/logLevel"),
         ("gateway.drainTimeoutSeconds=-1", "/gateway/drainTimeoutSeconds"),
         ("operator.logFormat=xml", "/operator/logFormat"),
+        ("gateway.names[0]=https://live.example.org", "/gateway/names/0"),
+        ("gateway.proxies[0]=ingress-nginx", "/gateway/proxies/0"),
         ("weights.fetch.files[0].url=https://example.org/x", "/weights/fetch/files/0"),
     ],
 )
@@ -115,6 +118,41 @@ def test_a_mistake_in_the_values_is_named(value: str, where: str) -> None:
 
 def test_a_load_balancer_stands_before_one_gateway() -> None:
     assert "gateway.replicas=1" in refusal("gateway.exposure.mode=loadBalancer", "gateway.exposure.address=192.0.2.1")
+
+
+def test_an_ingress_needs_its_proxies_and_a_name() -> None:
+    assert "gateway.proxies" in refusal("gateway.ingress.enabled=true", "gateway.ingress.host=live.example.org")
+    assert "gateway.names" in refusal("gateway.ingress.enabled=true", "gateway.proxies[0]=10.42.0.0/16")
+
+
+INSIDE = {
+    "genlock-gateway",
+    "genlock-gateway.live",
+    "genlock-gateway.live.svc",
+    "genlock-gateway.live.svc.cluster.local",
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "outside"),
+    [
+        ((), set()),
+        (("gateway.publicUrl=https://Live.example.org:8443/base",), {"live.example.org"}),
+        (("gateway.publicUrl=http://192.0.2.1:30080",), set()),
+        (("gateway.publicUrl=http://[2001:db8::1]:30080",), set()),
+        (MATRIX["ingress and JWT"], {"genlock.example.org"}),
+        (('gateway.names=["one.example.org","*.example.com"]',), {"one.example.org", "*.example.com"}),
+    ],
+)
+def test_gateways_know_the_names_that_clients_have_for_them(values: tuple[str, ...], outside: set[str]) -> None:
+    spec = one(render(*values), "Deployment", "genlock-gateway")["spec"]["template"]["spec"]
+    settings = gateway_settings(
+        ["--name", "g0"], {name: value for name, value in environment(spec).items() if name.endswith(("NAME", "PROXY"))}
+    )
+    assert set(settings.edge.names) == INSIDE | outside
+    assert [str(network) for network in settings.edge.proxies] == (
+        ["10.42.0.0/16", "fd00:42::/48"] if values == MATRIX["ingress and JWT"] else []
+    )
 
 
 def test_there_must_be_a_redis() -> None:

@@ -69,6 +69,18 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- else }}http://{{ include "genlock.fullname" . }}-gateway.{{ .Release.Namespace }}{{ if ne (int .Values.gateway.service.port) 80 }}:{{ .Values.gateway.service.port }}{{ end }}{{ end -}}
 {{- end }}
 
+{{/* The names of the gateways for clients, with blanks between. */}}
+{{- define "genlock.gatewayNames" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $service := printf "%s-gateway" (include "genlock.fullname" .) -}}
+{{- $inside := printf "%s.%s" $service .Release.Namespace -}}
+{{- $names := list $service $inside (printf "%s.svc" $inside) (printf "%s.svc.cluster.local" $inside) -}}
+{{- if $gateway.ingress.enabled }}{{ $names = append $names $gateway.ingress.host }}{{ end -}}
+{{- $public := (urlParse $gateway.publicUrl).hostname -}}
+{{- if not (regexMatch "^[0-9.]*$|:" $public) }}{{ $names = append $names $public }}{{ end -}}
+{{ concat $names $gateway.names | compact | uniq | join " " }}
+{{- end }}
+
 {{- define "genlock.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001

@@ -16,6 +16,8 @@ MIRRORS: Final[tuple[tuple[str, type[Any], str], ...]] = (
     ("operator.logFormat", OperatorSettings, "log-format"),
     ("operator.logLevel", OperatorSettings, "log-level"),
     ("gateway.publicUrl", OperatorSettings, "public-url"),
+    ("gateway.names", GatewaySettings, "server-name"),
+    ("gateway.proxies", GatewaySettings, "proxy"),
     ("gateway.iceServers", GatewaySettings, "ice-server"),
     ("gateway.jwt.issuer", GatewaySettings, "jwt-issuer"),
     ("gateway.jwt.audience", GatewaySettings, "jwt-audience"),

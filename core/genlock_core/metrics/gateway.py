@@ -90,6 +90,14 @@ class GatewayMetrics(Bundle):
         ),
     ]
     blocked: Annotated[Counter, about("genlock_blocked", "Requests turned away for want of capacity", "role")]
+    misdirected: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_misdirected",
+            "Requests that are not for this gateway; reason: unknown-name (--server-name), no-name or bad-target",
+            "reason",
+        ),
+    ]
     claim_seconds: Annotated[
         Histogram,
         about(

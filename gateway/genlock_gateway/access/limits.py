@@ -10,6 +10,7 @@ from fastapi import Request
 
 from genlock_core.clock import Clock
 from genlock_gateway.access.problems import Problem, too_many
+from genlock_gateway.edge.addresses import client_address
 
 MAX_SDP_BYTES = 64 * 1024
 MAX_JSON_BYTES = 256 * 1024
@@ -51,7 +52,7 @@ class AddressLimiter:
     def admit(self, request: Request) -> None:
         """Count a request of this client. Raises Problem (429) when it asks too often."""
         now_s = self._clock.monotonic()
-        address = request.client.host if request.client else "?"
+        address = client_address(request)
         bucket = self._buckets.pop(address, None)
         if bucket is None:
             bucket = TokenBucket(rate_per_s=self._rate_per_s, burst=self._burst, now_s=now_s)

@@ -5,9 +5,11 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import uvicorn
+from cryptography import x509
 from starlette.types import ASGIApp
 
 from genlock_core.process.address import Address
@@ -32,7 +34,7 @@ class HttpServers:
     def __init__(
         self, app: ASGIApp, *, http: socket.socket, https: Sequence[socket.socket], context: ssl.SSLContext | None
     ) -> None:
-        """`context`: the certificate of `https`."""
+        """`app`: behind its `Door`. `context`: the certificate of `https`."""
         self._servers = [(_server(app), [http])]
         if https:
             self._servers.append((_server(app, context), list(https)))
@@ -61,6 +63,9 @@ def _server(app: ASGIApp, context: ssl.SSLContext | None = None) -> uvicorn.Serv
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
             lifespan="off",
+            # Whose word counts is the door's to say, and nobody speaks WebSocket here.
+            proxy_headers=False,
+            ws="none",
             ssl_context_factory=None if context is None else lambda _config, _default: context,
         )
     )
@@ -73,6 +78,22 @@ def listen(address: Address) -> socket.socket:
         return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise OSError(f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+def certificate_names(certificate: Path | None) -> tuple[str, ...]:
+    """The names in the file's first certificate: who has its key is called so. Raises ValueError for what is none."""
+    if certificate is None:
+        return ()
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    except OSError as error:
+        raise ValueError(f"cannot read the certificate {certificate}: {error.strerror or error}") from None
+    except ValueError:
+        raise ValueError(f"{certificate} holds no certificate in PEM form") from None
+    return tuple(names.get_values_for_type(x509.DNSName))
 
 
 def tls_context(tls: TlsSettings) -> ssl.SSLContext | None:

@@ -1,11 +1,13 @@
 """How often and how much."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
 from genlock_core.clock import ManualClock
 from genlock_gateway.access.limits import MAX_ADDRESSES, AddressLimiter, TokenBucket
+from genlock_gateway.access.problems import Problem
 
 
 @given(st.lists(st.floats(0, 3), max_size=60), st.floats(0.5, 20), st.integers(1, 10))
@@ -28,6 +30,20 @@ def test_a_refusal_says_how_long_to_wait_and_is_right() -> None:
 def test_addresses_are_told_apart_and_forgotten_in_time() -> None:
     limiter = AddressLimiter(ManualClock(), rate_per_s=1.0, burst=1)
     for number in range(MAX_ADDRESSES + 10):
-        scope = {"type": "http", "headers": [], "client": (f"a{number}", 1), "method": "POST", "path": "/"}
+        scope = {
+            "type": "http",
+            "headers": [],
+            "client": (f"10.0.{number >> 8}.{number & 255}", 1),
+            "method": "POST",
+            "path": "/",
+        }
         limiter.admit(Request(scope))
     assert len(limiter._buckets) == MAX_ADDRESSES
+
+
+def test_a_whole_ipv6_network_is_one_client() -> None:
+    limiter = AddressLimiter(ManualClock(), rate_per_s=1.0, burst=1)
+    asked = [Request({"type": "http", "headers": [], "client": (f"2001:db8::{number}", 1)}) for number in (1, 2)]
+    limiter.admit(asked[0])
+    with pytest.raises(Problem):
+        limiter.admit(asked[1])

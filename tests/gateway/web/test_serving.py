@@ -15,7 +15,7 @@ from genlock_core.process.address import Address
 from genlock_core.tokens import Keyring, generate_secrets
 from genlock_gateway import main
 from genlock_gateway.settings import TlsSettings, parse_settings
-from genlock_gateway.web.serving import tls_context
+from genlock_gateway.web.serving import certificate_names, tls_context
 
 
 async def test_one_gateway_answers_over_both_under_a_certificate_that_fits(
@@ -49,6 +49,11 @@ async def test_one_gateway_answers_over_both_under_a_certificate_that_fits(
         with pytest.raises(httpx.HTTPError):
             await http.get(f"http://{secure[0]}/readyz")
 
+        # Who has the key of a certificate is called what it says.
+        for name in certificate_names(files.certificate):
+            assert (await http.get(f"{plain}/readyz", headers={"Host": name})).status_code == 200
+        assert (await http.get(f"{plain}/readyz", headers={"Host": "evil.example"})).status_code == 421
+
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving
@@ -56,6 +61,7 @@ async def test_one_gateway_answers_over_both_under_a_certificate_that_fits(
 
 def test_files_that_hold_no_certificate_are_told(tmp_path: Path) -> None:
     assert tls_context(TlsSettings()) is None
+    assert certificate_names(None) == ()
     files = own_certificate(tmp_path, [])
     another = own_certificate(tmp_path / "another", [])
     locked = tmp_path / "locked.pem"
@@ -64,6 +70,9 @@ def test_files_that_hold_no_certificate_are_told(tmp_path: Path) -> None:
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
         )
     )
+    for nothing in (tmp_path / "nothing", files.key):
+        with pytest.raises(ValueError, match=re.escape(str(nothing))):
+            certificate_names(nothing)
     for certificate, key in (
         (tmp_path / "nothing", files.key),
         (files.key, files.key),
