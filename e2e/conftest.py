@@ -56,7 +56,7 @@ async def show(cluster: Cluster, keyring: Keyring) -> AsyncIterator[Show]:
 
 @pytest_asyncio.fixture
 async def undisturbed(show: Show, request: pytest.FixtureRequest) -> AsyncIterator[Suffered]:
-    """The stream is live before; who watches sees no cut during the test, and until it is live again after it."""
+    """The stream is live before; who watches sees no cut and nothing older than before, until it is live again."""
     before = await show.live()
     await show.watcher.frames(10)
     with show.watcher.since() as suffered:
@@ -64,9 +64,10 @@ async def undisturbed(show: Show, request: pytest.FixtureRequest) -> AsyncIterat
         await show.live()
         await show.watcher.frames(20)
     say(request, f"{suffered}; epoch {before['epoch']} -> {(await show.view())['epoch']}")
-    if suffered.cuts:
+    if suffered.cuts or suffered.steps_back:
         install.keep(Path(ARTIFACTS, request.node.name), await install.evidence())
     assert not suffered.cuts, (suffered.cuts, suffered.gaps)
+    assert suffered.steps_back == 0
 
 
 def say(request: pytest.FixtureRequest, line: str) -> None:

@@ -139,7 +139,8 @@ def _now() -> str:
 class Watcher:
     """Watches `url` from `watching` on. `total` is what it suffered, `since()` what it suffers from now on.
 
-    It watches one screen; while the gateway asks to leave it opens a second one and changes over at its first picture.
+    It watches one screen. While the gateway asks to leave it opens a second one, and changes over at its first picture.
+    What that one shows up to the last picture of the first one is no step back: no gateway can know it.
     """
 
     def __init__(self, url: str, token: str | None, numbered: int) -> None:
@@ -151,6 +152,8 @@ class Watcher:
         self._open: set[_Screen] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._last_s: float | None = None
+        # Another connection is shown, and it has not come as far as the one before it.
+        self._catches_up = False
         self._last_counter: int | None = None
         self._told_s: float | None = None
         self._colours: deque[tuple[float, float, float]] = deque(maxlen=COLOURS_KEPT)
@@ -243,6 +246,7 @@ class Watcher:
                     self._cut("the connection ended without a reconnect to follow")
                     await self._leave(screen)
                     self._screen = await self._connect()
+                    self._catches_up = True
             finally:
                 await end_tasks([picture, asked, lost])
 
@@ -263,7 +267,8 @@ class Watcher:
         finally:
             await end_tasks([arriving, picture])
         self._each(lambda one: setattr(one, "reconnects", one.reconnects + 1))
-        self._show(first, newer_only=True)
+        self._catches_up = True
+        self._show(first)
         await self._leave(old)
 
     async def _first_picture(self) -> tuple[_Screen, Picture]:
@@ -320,10 +325,12 @@ class Watcher:
 
     # -- what it saw ------------------------------------------------------------------------------------------------
 
-    def _show(self, picture: Picture, *, newer_only: bool = False) -> None:
+    def _show(self, picture: Picture) -> None:
         back = self._is_back(picture.counter)
-        if back and newer_only:
+        if back and self._catches_up:
             return
+        if picture.counter is not None:
+            self._catches_up = False
         self._wake()
         gap_s = self._gap_s(picture.received_s)
 

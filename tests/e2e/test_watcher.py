@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from e2e.watcher import Watcher, _Screen
+from e2e.watcher import Picture, Watcher, _Screen
 from tests.cli.whep_gateway import WhepGateway, whep_gateway
 
 
@@ -43,6 +43,29 @@ async def test_what_ends_a_watcher_is_told_to_whoever_waits_for_pictures(monkeyp
         screen.viewer.lost.set()
         with pytest.raises(RuntimeError, match="nobody thought of this"):
             await watcher.frames(1, within_s=20)
+
+
+async def test_a_connection_that_is_behind_steps_back_only_once_it_has_caught_up() -> None:
+    async with whep_gateway() as gateway, Watcher.watching(gateway.url, numbered=1024) as watcher:
+        (screen,) = watcher._open
+        screen.pictures.put_nowait(picture(7))
+        await watcher.frames(1, within_s=20)
+
+        screen.viewer.asked_to_leave.set()
+        following = await another(watcher, screen, number=1, gateway=gateway)
+        for counter in (5, 6, 7, 8):
+            following.pictures.put_nowait(picture(counter))
+        await watcher.frames(2, within_s=20)
+        assert (watcher.total.frames, watcher.total.steps_back) == (3, 0), "7 and 8 are no step back from 7"
+
+        for counter in (6, 9):
+            following.pictures.put_nowait(picture(counter))
+        await watcher.frames(2, within_s=20)
+        assert watcher.total.steps_back == 1
+
+
+def picture(counter: int) -> Picture:
+    return Picture(0.0, counter, (0.0, 0.0, 0.0))
 
 
 async def broken() -> None:

@@ -89,6 +89,18 @@ class OutputGate:
         self, codec: Codec, *, epoch: int, epochs: Epochs, position: SourcePosition, key_frame: bool, now_s: float
     ) -> FrameVerdict:
         """Judge the next frame of `epoch` in `codec`. A frame that is to be shown counts as shown from now on."""
+        verdict = self._judge(codec, epoch, epochs, position, key_frame=key_frame, now_s=now_s)
+        if verdict is FrameVerdict.SHOW:
+            self._chain[codec] = epoch
+            self._shown[codec] = position
+        elif self._chain.get(codec) == epoch:
+            # The frames after it refer to it: a decoder would show a mixture of old and new ones.
+            del self._chain[codec]
+        return verdict
+
+    def _judge(
+        self, codec: Codec, epoch: int, epochs: Epochs, position: SourcePosition, *, key_frame: bool, now_s: float
+    ) -> FrameVerdict:
         if epoch != epochs.current:
             replaced = self._chain.get(codec) == epochs.current
             if epoch != epochs.leaving or replaced or self.may_leave(epochs, now_s):
@@ -97,18 +109,11 @@ class OutputGate:
             self._joined = epoch, now_s
             self._overlap_s = OVERLAP_S if position.run == OWN_SOURCE_RUN else CATCH_UP_S
 
-        # A refused frame breaks the chain of its own encoder: the frames after it refer to it.
         shown = self._shown.get(codec)
         if shown is not None and position < shown:
-            if self._chain.get(codec) == epoch:
-                del self._chain[codec]
             return FrameVerdict.OLDER
-
-        if self._chain.get(codec) != epoch:
-            if not key_frame:
-                return FrameVerdict.NEEDS_KEY
-            self._chain[codec] = epoch
-        self._shown[codec] = position
+        if self._chain.get(codec) != epoch and not key_frame:
+            return FrameVerdict.NEEDS_KEY
         return FrameVerdict.SHOW
 
 

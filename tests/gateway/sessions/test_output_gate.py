@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -62,6 +62,14 @@ def test_frames_of_a_stale_epoch_are_refused() -> None:
     assert admit(gate, FIVE, 5, 1, key=True) is FrameVerdict.SHOW
     assert admit(gate, SIX, 5, 2) is FrameVerdict.STALE
     assert admit(gate, SIX, 4, 2, key=True) is FrameVerdict.STALE
+
+
+def test_a_worker_of_which_a_frame_was_refused_goes_on_with_a_key_frame() -> None:
+    gate = OutputGate()
+    assert admit(gate, FIVE, 5, 1, key=True) is FrameVerdict.SHOW
+    assert admit(gate, SIX, 5, 2) is FrameVerdict.STALE
+    assert admit(gate, SIX_AFTER_FIVE, 5, 3) is FrameVerdict.NEEDS_KEY
+    assert admit(gate, SIX_AFTER_FIVE, 5, 4, key=True) is FrameVerdict.SHOW
 
 
 def test_frames_of_an_epoch_that_is_not_known_yet_are_refused() -> None:
@@ -134,28 +142,44 @@ def test_a_leaving_worker_is_replaced_in_each_codec_by_itself() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["switch", "handover", "frame"]), st.integers(1, 6), st.integers(0, 60), st.booleans()
+            st.sampled_from(["switch", "handover", "late handover", "old frame", "old frame", "frame", "frame"]),
+            st.integers(-3, 3),
+            st.booleans(),
         ),
         max_size=80,
     )
 )
-@settings(max_examples=100)
-def test_whatever_comes_what_is_shown_never_goes_back_and_always_decodes(
-    steps: list[tuple[str, int, int, bool]],
-) -> None:
+@example(
+    [
+        ("frame", 0, True),
+        ("switch", 0, False),
+        ("old frame", 0, False),
+        ("late handover", 0, False),
+        ("old frame", 0, False),
+    ]
+)
+@settings(max_examples=200)
+def test_whatever_comes_what_is_shown_never_goes_back_and_always_decodes(steps: list[tuple[str, int, bool]]) -> None:
     gate, epochs, last_epoch = OutputGate(), Epochs(0), 0
     shown: list[SourcePosition] = []
-    for now, (what, epoch, at_us, key) in enumerate(steps):
-        if what == "frame":
-            position = SourcePosition(1, at_us)
-            if admit(gate, epochs, epoch, at_us, key=key, now_s=now / 10) is FrameVerdict.SHOW:
+    was_shown: dict[int, bool] = {}
+    for now, (what, off_us, key) in enumerate(steps):
+        if what == "late handover":
+            epochs = Epochs(epochs.current, leaving=epochs.current - 1)
+        elif what in ("switch", "handover"):
+            epochs = Epochs(epochs.current + 1, leaving=epochs.current if what == "handover" else None)
+        else:
+            epoch = epochs.current - (what == "old frame")
+            position = SourcePosition(1, now + off_us)
+            is_shown = admit(gate, epochs, epoch, now + off_us, key=key, now_s=now / 10) is FrameVerdict.SHOW
+            before, was_shown[epoch] = was_shown.get(epoch, False), is_shown
+            if is_shown:
                 assert not shown or position >= shown[-1]
                 assert epoch in (epochs.current, epochs.leaving)
                 assert epoch == last_epoch or key, "another encoder's pictures start with a key frame"
+                assert key or before, "it refers to the one before it of its encoder, which decoders have not got"
                 shown.append(position)
                 last_epoch = epoch
-        elif epoch > epochs.current:
-            epochs = Epochs(epoch, leaving=epochs.current if what == "handover" and epochs.current else None)
 
 
 def frame(at_us: int, *, epoch: int, key: bool = True) -> MediaReceived:

@@ -160,6 +160,11 @@ class Upstream:
         overtaken = self._actions.pop(action, None)
         if overtaken is not None:
             overtaken.cancel()
+
+        # At once: a frame of the worker before would be refused in between, and with it all that refer to it.
+        if action is Action.OPEN and situation.claim is not None:
+            self._replace_channel(situation.claim)
+
         work = self._carry_out(effects[action], situation)
         self._actions[action] = self._tasks.start(work, name=f"{action} {self.session}")
 
@@ -190,7 +195,6 @@ class Upstream:
         claim = situation.claim
         if claim is None:
             return
-        self._replace_channel(claim)
 
         try:
             request = self._stream.open_request(claim)

@@ -152,6 +152,14 @@ async def test_a_worker_that_makes_progress_is_the_leaving_one_of_a_newer_epoch(
     assert stream.frames == [7, 8], "the epoch that was left is stale"
 
 
+async def test_no_frame_of_the_leaving_worker_is_refused_between_the_claim_and_the_opening(
+    upstream: Upstream, links: Links
+) -> None:
+    (await wanted(upstream, links, 7)).accept()
+    upstream.want(claim(8))
+    assert upstream.epochs == Epochs(8, leaving=7), "frames may come before anything else runs"
+
+
 async def test_frames_of_a_worker_that_was_left_in_silence_are_stale(
     upstream: Upstream, links: Links, stream: Stream
 ) -> None:
