@@ -35,16 +35,26 @@ class BitWriter:
 
 
 def sequence_set(
-    number: int = 0, *, profile_idc: int = 66, width: int = 320, height: int = 192, progressive: bool = True
+    number: int = 0,
+    *,
+    profile_idc: int = 66,
+    width: int = 320,
+    height: int = 192,
+    progressive: bool = True,
+    references: int = 1,
+    bit_depth: int = 8,
 ) -> bytes:
-    """An SPS of a simple stream; the sides are multiples of 16 (32 for a height of fields)."""
+    """An SPS of a simple stream; the sides are multiples of 16 (32 for a height of fields).
+
+    Profiles from 100 on state a bit depth; 244 is 4:4:4 here, the others are 4:2:0.
+    """
     writer = BitWriter().bits(profile_idc, 8).bits(0, 8).bits(30, 8).unsigned(number)
     if profile_idc in (100, 110, 122, 244):
         writer.unsigned(3 if profile_idc == 244 else 1)
         if profile_idc == 244:
             writer.bits(0, 1)
-        writer.unsigned(0, 0).bits(0, 2)
-    writer.unsigned(0, 2, 1).bits(0, 1)
+        writer.unsigned(bit_depth - 8, bit_depth - 8).bits(0, 2)
+    writer.unsigned(0, 2, references).bits(0, 1)
     rows = height // 16 if progressive else height // 32
     writer.unsigned(width // 16 - 1, rows - 1).bits(int(progressive), 1)
     if not progressive:

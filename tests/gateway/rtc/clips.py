@@ -6,8 +6,8 @@ from typing import cast
 import av
 import numpy as np
 
+from genlock_core.bitstreams.h264 import join_annex_b, split_annex_b
 from genlock_core.media import AccessUnit, Codec
-from genlock_gateway.rtc.h264 import join_annex_b, split_annex_b
 
 ENCODERS = {Codec.H264: "libx264", Codec.VP8: "libvpx"}
 OPTIONS = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from genlock_core.media import AccessUnit, Codec
+from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_worker.intake import decode
 from genlock_worker.intake.decode import MAX_PICTURELESS, MAX_REORDERED, Decoder, fit_frame
 from tests.bitstreams import bits, clips
@@ -156,3 +156,45 @@ def test_a_start_without_a_picture_is_given_up(*, is_idr: bool) -> None:
         assert given <= (MAX_REORDERED if is_idr else MAX_PICTURELESS)
     assert decoder.failures == 1
     assert flat(shown(decoder, units(good))) == [0, 1]
+
+
+# -- pictures that are too large ---------------------------------------------------------------------------------------
+
+
+class _Untouched:
+    """A decoder that must not be asked."""
+
+    def decode(self, _packet: object) -> None:
+        raise AssertionError("the decoder got a picture that is too large")
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_picture_that_is_too_large_never_reaches_the_decoder(monkeypatch: pytest.MonkeyPatch, is_first: bool) -> None:
+    decoder = Decoder(Codec.H264)
+    good = units(clips.h264(2), keys=(0, 1))
+    if not is_first:
+        assert decoder.decode(good[0])
+    monkeypatch.setattr(decoder, "_context", _Untouched())
+    large = bits.annex_b(bits.sequence_set(width=16_384, height=8_192), bits.picture_set(), bits.slice_start(5))
+    assert decoder.decode(AccessUnit(Codec.H264, large, key_frame=is_first, capture_us=1)) == []
+    assert decoder.trouble is Trouble.UNSUPPORTED_PROFILE
+
+    assert decoder.needs_key_frame
+    assert flat(shown(decoder, good)) == [0, 1], "the next key frame is shown"
+    assert decoder.trouble is None
+
+
+def test_what_the_header_hides_the_decoder_refuses_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MAX_SIDE", 64)
+    decoder = Decoder(Codec.H264)
+    assert decoder.decode(units(clips.h264(1))[0]) == []
+    assert decoder.needs_key_frame
+
+
+def test_a_stream_that_holds_back_more_than_fits_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = units(clips.b_frames(12))
+    assert flat(shown(Decoder(Codec.H264), given))
+    monkeypatch.setattr(decode, "MAX_PICTURES_BYTES", WIDTH * HEIGHT * 3 // 2)
+    decoder = Decoder(Codec.H264)
+    assert flat(shown(decoder, given)) == []
+    assert decoder.trouble is Trouble.UNSUPPORTED_PROFILE

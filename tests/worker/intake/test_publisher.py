@@ -12,11 +12,11 @@ from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import PictureFit, Resolution
-from genlock_worker.intake import decode, publisher
+from genlock_worker.intake import publisher
 from genlock_worker.intake.pattern import draw
 from genlock_worker.intake.publisher import TROUBLE_AFTER_S, PublisherSource, SourceUnit
 from genlock_worker.output.encode import EncoderSettings, open_encoder
-from tests.bitstreams import clips
+from tests.bitstreams import bits, clips
 from tests.bitstreams.clips import FRAME_US
 from tests.worker.pattern_numbers import read_index
 
@@ -186,9 +186,10 @@ async def test_trouble_ends_with_what_arrives_and_with_the_publication(rig: Rig)
     assert told == [Trouble.UNDECODABLE, None, None], "nothing arrives any more; another publication has its own time"
 
 
-async def test_pictures_that_are_too_large_are_trouble_of_their_own(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "MAX_SIDE", 100)
+async def test_pictures_that_are_too_large_are_trouble_of_their_own(rig: Rig) -> None:
+    good = units(1)[0]
+    large = AccessUnit(Codec.H264, bits.annex_b(bits.sequence_set(width=16_384)) + good.unit.data, True, 0)
     for sequence in range(2):
-        await rig.push([replace(units(1)[0], sequence=sequence)])
+        await rig.push([replace(good, unit=large, sequence=sequence)])
         rig.clock.advance(TROUBLE_AFTER_S * 0.6)
     assert rig.source.trouble is Trouble.UNSUPPORTED_PROFILE

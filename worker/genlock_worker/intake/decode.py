@@ -18,14 +18,13 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from genlock_core.bitstreams.picture_size import MAX_PICTURES_BYTES, MAX_SIDE, size_mistake
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_core.spec.session import PictureFit
 from genlock_worker.intake.chunks import Picture
 
 logger = logging.getLogger(__name__)
 
-MAX_SIDE = 4_096
-"""Pictures larger than this are refused: they would cost more memory and time than any camera is worth."""
 MAX_REORDERED = 16
 """H264 may hold back so many pictures to put them in order (ITU-T H.264 section A.3.1)."""
 MAX_PICTURELESS = 150
@@ -67,6 +66,8 @@ class Decoder:
         context.thread_count = 1
         context.thread_type = ThreadType.SLICE
         context.flags |= Flags.low_delay
+        # What `size_mistake` has not seen, FFmpeg refuses by itself before it takes memory.
+        context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
         return context
 
     def decode(self, unit: AccessUnit) -> list[VideoFrame]:
@@ -74,9 +75,12 @@ class Decoder:
 
         Empty: not decodable without a key frame, corrupt, held back, or no picture in it.
         """
+        if self.needs_key_frame and not unit.key_frame:
+            return []
+        if mistake := size_mistake(unit.codec, unit.data):
+            self._too_large(mistake)
+            return []
         if self.needs_key_frame:
-            if not unit.key_frame:
-                return []
             self._start(unit)
 
         try:
@@ -87,6 +91,9 @@ class Decoder:
             self._broken(f"{type(error).__name__}: {error}")
             return []
 
+        if mistake := self._held_back_mistake():
+            self._too_large(mistake)
+            return []
         self._keep(unit)
         self._pictureless = 0 if frames else self._pictureless + 1
         if self._pictureless > self._patience:
@@ -132,15 +139,30 @@ class Decoder:
         # Pictures that are shown before an open group's first one may refer to what was before it.
         shown = [frame for frame in frames if self._first_us is None or (frame.pts or 0) >= self._first_us]
         for frame in shown:
-            if frame.is_corrupt or max(frame.width, frame.height) > MAX_SIDE:
-                self._broken("corrupt picture" if frame.is_corrupt else f"picture of {frame.width}x{frame.height}")
-                self.trouble = Trouble.UNDECODABLE if frame.is_corrupt else Trouble.UNSUPPORTED_PROFILE
+            if frame.is_corrupt:
+                self._broken("corrupt picture")
                 return []
 
         if shown:
             self.trouble = None
             self._most_pictureless = MAX_PICTURELESS
         return shown
+
+    def _held_back_mistake(self) -> str:
+        """Why this stream's pictures are too large to be held back until it is their turn; "" if they are not.
+
+        The decoder learns how many it must hold, and takes their memory one by one.
+        """
+        context = self._context
+        if context.format is None:
+            return ""
+        picture_bytes = context.width * context.height * context.format.padded_bits_per_pixel // 8
+        held_bytes = (context.has_b_frames + 1) * picture_bytes
+        return f"{held_bytes} bytes of pictures held back" if held_bytes > MAX_PICTURES_BYTES else ""
+
+    def _too_large(self, mistake: str) -> None:
+        self._broken(f"too large: {mistake}")
+        self.trouble = Trouble.UNSUPPORTED_PROFILE
 
     def _start(self, unit: AccessUnit) -> None:
         """With an IDR the picture is there at once; a recovery point may take a while to refresh it."""

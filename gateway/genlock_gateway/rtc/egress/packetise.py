@@ -11,8 +11,9 @@ one buffer (UDP_SEGMENT) after each viewer's encryption.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from genlock_core.bitstreams.h264 import split_annex_b
 from genlock_core.media import VIDEO_CLOCK_HZ, AccessUnit, Codec
-from genlock_gateway.rtc.h264 import FU_A, STAP_A, split_annex_b
+from genlock_gateway.rtc.h264 import FU_A, STAP_A
 
 MAX_PAYLOAD_BYTES = 1200
 """Fits, with RTP header, tag, UDP and IPv6, into the 1280 bytes that every path carries."""

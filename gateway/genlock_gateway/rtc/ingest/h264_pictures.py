@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from genlock_core.media import Trouble
-from genlock_gateway.rtc.h264 import (
+from genlock_core.bitstreams.h264 import (
     ACCESS_UNIT_DELIMITER,
     IDR_SLICE,
     PPS,
@@ -13,7 +12,8 @@ from genlock_gateway.rtc.h264 import (
     nal_type,
     split_annex_b,
 )
-from genlock_gateway.rtc.ingest.h264_headers import read_recovery_point, read_slice
+from genlock_core.bitstreams.h264_headers import read_recovery_point, read_slice
+from genlock_core.media import Trouble
 from genlock_gateway.rtc.ingest.parameter_sets import ParameterSets
 from genlock_gateway.rtc.ingest.picture import Picture
 from genlock_gateway.rtc.transport.aiortc_private import h264_depayload

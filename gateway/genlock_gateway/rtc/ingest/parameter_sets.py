@@ -8,15 +8,16 @@ import base64
 import binascii
 import itertools
 
-from genlock_core.media import Trouble
-from genlock_gateway.rtc.h264 import PPS, SPS, nal_type
-from genlock_gateway.rtc.ingest.h264_headers import (
+from genlock_core.bitstreams.h264 import PPS, SPS, nal_type
+from genlock_core.bitstreams.h264_headers import (
     PictureHeader,
     SequenceHeader,
     SliceHeader,
     read_picture_set,
     read_sequence_set,
 )
+from genlock_core.bitstreams.picture_size import sequence_mistake
+from genlock_core.media import Trouble
 
 MAX_SET_BYTES = 4_096
 """Scaling matrices and timing of 32 coded picture buffers fit."""
@@ -70,7 +71,8 @@ class ParameterSets:
         if sequence is None:
             return Trouble.NO_PARAMETER_SETS
         picture, _ = self._picture[header.picture_set_id]
-        if sequence.profile_idc not in DECODABLE_PROFILES or picture.slice_groups > 1:
+        is_decodable = sequence.profile_idc in DECODABLE_PROFILES and picture.slice_groups == 1
+        if not is_decodable or sequence_mistake(sequence):
             return Trouble.UNSUPPORTED_PROFILE
         return None
 

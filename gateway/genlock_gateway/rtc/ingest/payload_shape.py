@@ -6,15 +6,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from genlock_gateway.rtc.h264 import (
-    ACCESS_UNIT_DELIMITER,
-    FU_A,
-    IDR_SLICE,
-    SLICE,
-    SLICES,
-    STAP_A,
-    starts_picture,
-)
+from genlock_core.bitstreams.h264 import ACCESS_UNIT_DELIMITER, IDR_SLICE, SLICE, SLICES
+from genlock_gateway.rtc.h264 import FU_A, STAP_A, starts_picture
 from genlock_gateway.rtc.ingest.vp8_pictures import starts_vp8_frame
 
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable
 
-from genlock_core.media import Trouble
+from genlock_core.bitstreams.picture_size import size_mistake, vp8_size
+from genlock_core.media import Codec, Trouble
 from genlock_gateway.rtc.ingest.picture import Picture
 from genlock_gateway.rtc.transport.aiortc_private import vp8_depayload
-
-_START_CODE = b"\x9d\x01\x2a"
-_KEY_FRAME_HEADER_BYTES = 10
-_SIDE_BITS = 0x3FFF
 
 
 def starts_vp8_frame(payload: bytes) -> bool:
@@ -25,8 +22,9 @@ def vp8_picture(payloads: Iterable[bytes]) -> Picture | Trouble | None:
         return Picture(data, key_frame=False, pixels=0)
 
     # A key frame without its start code is no VP8, or encrypted.
-    if len(data) < _KEY_FRAME_HEADER_BYTES or data[3:6] != _START_CODE:
+    size = vp8_size(data)
+    if size is None:
         return Trouble.UNDECODABLE
-    width = int.from_bytes(data[6:8], "little") & _SIDE_BITS
-    height = int.from_bytes(data[8:10], "little") & _SIDE_BITS
-    return Picture(data, key_frame=True, pixels=width * height)
+    if size_mistake(Codec.VP8, data):
+        return Trouble.UNSUPPORTED_PROFILE
+    return Picture(data, key_frame=True, pixels=size[0] * size[1])

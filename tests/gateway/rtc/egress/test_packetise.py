@@ -5,8 +5,8 @@ from aiortc.codecs.vpx import VpxPayloadDescriptor, vp8_depayload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlock_core.bitstreams.h264 import join_annex_b, split_annex_b
 from genlock_gateway.rtc.egress.packetise import MAX_PAYLOAD_BYTES, packetise_h264, packetise_vp8, segment_runs
-from genlock_gateway.rtc.h264 import join_annex_b, split_annex_b
 
 
 @st.composite

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core.bitstreams.h264_headers import SequenceHeader, SliceHeader
 from genlock_core.media import Trouble
-from genlock_gateway.rtc.ingest.h264_headers import SequenceHeader, SliceHeader
 from genlock_gateway.rtc.ingest.parameter_sets import MAX_BYTES, MAX_SET_BYTES, ParameterSets
 from tests.bitstreams.bits import picture_set, sequence_set
 
@@ -50,8 +50,13 @@ def test_a_slice_is_decodable_once_the_sets_that_it_refers_to_are_known() -> Non
 
 @pytest.mark.parametrize(
     ("sequence", "picture"),
-    [(sequence_set(profile_idc=88), picture_set()), (sequence_set(), picture_set(slice_groups=2))],
-    ids=["Extended", "FMO"],
+    [
+        (sequence_set(profile_idc=88), picture_set()),
+        (sequence_set(), picture_set(slice_groups=2)),
+        (sequence_set(width=16_384, height=8_192), picture_set()),
+        (sequence_set(width=4_096, height=4_096, references=16), picture_set()),
+    ],
+    ids=["Extended", "FMO", "too large", "too many references"],
 )
 def test_what_workers_do_not_decode_is_said(sequence: bytes, picture: bytes) -> None:
     assert offered(sequence, picture).trouble_with(IDR) is Trouble.UNSUPPORTED_PROFILE

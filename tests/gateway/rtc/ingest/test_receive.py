@@ -18,10 +18,10 @@ from aiortc.rtp import (
     wrap_rtx,
 )
 
+from genlock_core.bitstreams.h264 import nal_type, split_annex_b
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_gateway.rtc.egress.packetise import packetise
-from genlock_gateway.rtc.h264 import nal_type, split_annex_b
 from genlock_gateway.rtc.ingest.choice import SILENT_S
 from genlock_gateway.rtc.ingest.jitter import END_WAIT_S
 from genlock_gateway.rtc.ingest.receive import PLI_MIN_INTERVAL_S, IngestPeer

@@ -12,6 +12,11 @@ def test_a_key_frame_tells_its_size_whatever_it_is_scaled_by() -> None:
     assert vp8_picture([b"\x10" + KEY[:15], b"\x00" + KEY[15:]]) == Picture(KEY, key_frame=True, pixels=129 * 67)
 
 
+def test_a_key_frame_that_is_too_large_is_not_handed_on() -> None:
+    large = KEY[:6] + (4_097).to_bytes(2, "little") + KEY[8:]
+    assert vp8_picture([b"\x10" + large]) is Trouble.UNSUPPORTED_PROFILE
+
+
 def test_other_frames_are_handed_on_as_they_are() -> None:
     assert vp8_picture([b"\x10\x11rest"]) == Picture(b"\x11rest", key_frame=False, pixels=0)
     assert vp8_picture([b"\x10"]) is None

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_core.media import Codec
-from genlock_gateway.rtc.h264 import nal_type, split_annex_b
-from genlock_gateway.rtc.ingest.h264_headers import (
+from genlock_core.bitstreams.h264 import nal_type, split_annex_b
+from genlock_core.bitstreams.h264_headers import (
     PictureHeader,
     SequenceHeader,
     SliceHeader,
@@ -15,6 +14,7 @@ from genlock_gateway.rtc.ingest.h264_headers import (
     read_sequence_set,
     read_slice,
 )
+from genlock_core.media import Codec
 from tests.bitstreams import bits
 from tests.gateway.rtc.clips import encode
 
@@ -23,7 +23,18 @@ from tests.gateway.rtc.clips import encode
 @pytest.mark.parametrize("progressive", [True, False])
 def test_a_sequence_set_tells_its_number_profile_and_size(profile_idc: int, progressive: bool) -> None:
     nal = bits.sequence_set(7, profile_idc=profile_idc, width=640, height=384, progressive=progressive)
-    assert read_sequence_set(nal) == SequenceHeader(7, profile_idc, 640, 384)
+    chroma_format = 3 if profile_idc == 244 else 1
+    assert read_sequence_set(nal) == SequenceHeader(7, profile_idc, 640, 384, chroma_format=chroma_format)
+
+
+@given(references=st.integers(0, 2**31), bit_depth=st.integers(8, 14), profile_idc=st.sampled_from([100, 110, 244]))
+def test_a_sequence_set_tells_what_its_pictures_take(references: int, bit_depth: int, profile_idc: int) -> None:
+    nal = bits.sequence_set(profile_idc=profile_idc, references=references, bit_depth=bit_depth)
+    header = read_sequence_set(nal)
+    assert header is not None
+    assert (header.reference_frames, header.bit_depth) == (references, bit_depth)
+    samples = 320 * 192 * (3 if profile_idc == 244 else 1.5)
+    assert header.picture_bytes == samples * (2 if bit_depth > 8 else 1)
 
 
 def test_an_encoders_sets_are_read() -> None:

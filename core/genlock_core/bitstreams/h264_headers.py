@@ -5,7 +5,7 @@ Pure. Everything here comes from a publisher and may be broken: each function gi
 
 from dataclasses import dataclass
 
-from genlock_gateway.rtc.h264 import IDR_SLICE, PPS, SEI, SLICE, SPS, nal_type
+from genlock_core.bitstreams.h264 import IDR_SLICE, PPS, SEI, SLICE, SPS, nal_type
 
 MAX_SPS_ID = 31
 MAX_PPS_ID = 255
@@ -18,6 +18,8 @@ _RECOVERY_POINT = 6
 _HAS_CHROMA_FORMAT = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 _INTRA_SLICE_TYPES = frozenset({2, 4, 7, 9})
 _MACROBLOCK = 16
+_SAMPLES_PER_TWO_PIXELS = (2, 3, 4, 6)
+"""By chroma format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,18 @@ class SequenceHeader:
     profile_idc: int
     width: int
     height: int
+    reference_frames: int = 1
+    """How many pictures a picture may refer to."""
+    chroma_format: int = 1
+    """0: grey, 1: 4:2:0, 2: 4:2:2, 3: 4:4:4."""
+    bit_depth: int = 8
+    """Of luma or chroma, whichever is more."""
+
+    @property
+    def picture_bytes(self) -> int:
+        """What one decoded picture takes."""
+        samples = self.width * self.height * _SAMPLES_PER_TWO_PIXELS[self.chroma_format] // 2
+        return samples * (1 if self.bit_depth <= 8 else 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,32 +167,43 @@ def _sequence(reader: BitReader) -> SequenceHeader | None:
     profile_idc = reader.bits(8)
     reader.bits(16)  # constraints and level
     number = reader.unsigned()
-    if profile_idc in _HAS_CHROMA_FORMAT:
-        _skip_chroma_format(reader)
+    chroma_format, bit_depth = _chroma_format(reader) if profile_idc in _HAS_CHROMA_FORMAT else (1, 8)
 
     reader.unsigned()  # log2_max_frame_num
     _skip_picture_order(reader)
-    reader.unsigned()  # max_num_ref_frames
+    references = reader.unsigned()
     reader.bits(1)  # gaps_in_frame_num
 
     columns = reader.unsigned() + 1
     map_rows = reader.unsigned() + 1
     is_progressive = reader.flag()
-    if number > MAX_SPS_ID:
+    if number > MAX_SPS_ID or chroma_format >= len(_SAMPLES_PER_TWO_PIXELS):
         return None
     rows = map_rows if is_progressive else 2 * map_rows
-    return SequenceHeader(number, profile_idc, columns * _MACROBLOCK, rows * _MACROBLOCK)
+    return SequenceHeader(
+        id=number,
+        profile_idc=profile_idc,
+        width=columns * _MACROBLOCK,
+        height=rows * _MACROBLOCK,
+        reference_frames=references,
+        chroma_format=chroma_format,
+        bit_depth=bit_depth,
+    )
 
 
-def _skip_chroma_format(reader: BitReader) -> None:
+def _chroma_format(reader: BitReader) -> tuple[int, int]:
+    """The chroma format, and the greater bit depth."""
     chroma_format = reader.unsigned()
     if chroma_format == 3:
         reader.bits(1)
-    reader.unsigned()  # bit depths
-    reader.unsigned()
+    bit_depth = 8 + max(reader.unsigned(), reader.unsigned())
     reader.bits(1)
-    if not reader.flag():
-        return
+    if reader.flag():
+        _skip_scaling_matrix(reader, chroma_format)
+    return chroma_format, bit_depth
+
+
+def _skip_scaling_matrix(reader: BitReader, chroma_format: int) -> None:
     for number in range(12 if chroma_format == 3 else 8):
         if reader.flag():
             _skip_scaling_list(reader, 16 if number < 6 else 64)
