@@ -114,5 +114,5 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "cli/test_options.py": _in("cli", "worker_options"),
     "process/test_live.py": _in("cli", "clients/whip", "publish"),
     "cli/test_reference.py": _in("cli/reference", "command_page", "page", "values_schema"),
-    "cli/up/test_command.py": _in("cli/up", "table", "view"),
+    "cli/up/test_command.py": _in("cli/up", "command_options", "table", "view"),
 }

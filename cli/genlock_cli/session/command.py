@@ -110,10 +110,8 @@ def set_fields(
     target = Target.find(gateway=gateway, token=token, state_dir=state_dir)
     with GatewayApi(target.gateway, target.token_for(key, Role.PUBLISH)) as api:
         answer = api.control(key, change)
-    if as_json:
-        print_json(answer)
-    else:
-        typer.echo(plain(f"{key}: " + ", ".join(f"{name} = {value}" for name, value in change.items())))
+    said = ", ".join(f"{name} = {value}" for name, value in change.items())
+    _tell(f"{key}: {said}", answer, as_json=as_json)
 
 
 @app.command()
@@ -130,10 +128,7 @@ def reset(
     key = parse_session(session, namespace)
     with GatewayApi(target.gateway, target.token_for(key, Role.PUBLISH)) as api:
         answer = api.control(key, {"reset": True})
-    if as_json:
-        print_json(answer)
-    else:
-        typer.echo(f"{key}: begins anew")
+    _tell(f"{key}: begins anew", answer, as_json=as_json)
 
 
 @app.command()
@@ -150,10 +145,7 @@ def move(
     key = parse_session(session, namespace)
     with GatewayApi(target.gateway, target.admin_token()) as api:
         answer = api.move(key)
-    if as_json:
-        print_json(answer)
-    else:
-        typer.echo(plain(f"{key}: now on {answer.get('worker')} (epoch {answer.get('epoch')})"))
+    _tell(f"{key}: now on {answer.get('worker')} (epoch {answer.get('epoch')})", answer, as_json=as_json)
 
 
 @app.command()
@@ -170,10 +162,7 @@ def end(
     key = parse_session(session, namespace)
     with GatewayApi(target.gateway, target.admin_token()) as api:
         api.end(key)
-    if as_json:
-        print_json({"session": str(key), "ended": True})
-    else:
-        typer.echo(f"{key}: ended")
+    _tell(f"{key}: ended", {"session": str(key), "ended": True}, as_json=as_json)
 
 
 @app.command()
@@ -193,10 +182,15 @@ def token(
         raise BadInput("an admin token is for the whole installation: genlock session token '*' --role admin")
     subject = "*" if role is Role.ADMIN else str(parse_session(session, namespace))
     made = target.keyring().token(subject, role)
+    _tell(made, {"session": subject, "role": role.value, "token": made}, as_json=as_json)
+
+
+def _tell(words: str, document: object, *, as_json: bool) -> None:
+    """What came of it: in a line for people, or as JSON."""
     if as_json:
-        print_json({"session": subject, "role": role.value, "token": made})
+        print_json(document)
     else:
-        typer.echo(made)
+        typer.echo(plain(words))
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
