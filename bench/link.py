@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.result import Series, Table, percentile, save
+from genlock_core.claims.pulse import Pulse
 from genlock_core.clock import SystemClock
 from genlock_core.link.client import connect
 from genlock_core.link.connection import LinkConnection
@@ -77,7 +78,7 @@ async def receive_link(report: "Report") -> None:
         identity=WORKER,
         secrets=SECRETS,
         clock=SystemClock(),
-        progress=lambda: next(ticks),
+        pulse=lambda: Pulse(next(ticks)),
     )
     print(server.address, flush=True)
     await report.done.wait()

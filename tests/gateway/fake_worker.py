@@ -7,6 +7,7 @@ from typing import Any
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import Held, MoveCause
 from genlock_core.claims.identity import FormatRange, WorkerIdentity, WorkerOffer
+from genlock_core.claims.pulse import Pulse
 from genlock_core.clock import Clock
 from genlock_core.link.connection import LinkConnection
 from genlock_core.link.events import (
@@ -74,7 +75,7 @@ class FakeWorker:
             identity=LinkIdentity(LinkRole.WORKER, self.identity.name, self.identity.incarnation),
             secrets=[self._secret],
             clock=self._clock,
-            progress=lambda: self._progress,
+            pulse=lambda: Pulse(self._progress),
         )
         await self._claims.register(self._offer())
         self._beating = asyncio.create_task(self._beat())

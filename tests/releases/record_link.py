@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from genlock_core.claims.pulse import Pulse
 from genlock_core.clock import ManualClock
 from genlock_core.link import messages
 from genlock_core.link.events import LinkIdentity
@@ -87,7 +88,7 @@ def steps(gateway: LinkProtocol, worker: LinkProtocol) -> list[tuple[str, Any]]:
 def make_ends() -> tuple[LinkProtocol, LinkProtocol, ManualClock]:
     clock, nonce = ManualClock(), nonces()
     gateway = LinkProtocol(GATEWAY, [SECRET], clock=clock, on_drop=print, expect=WORKER, nonce=nonce)
-    worker = LinkProtocol(WORKER, [SECRET], clock=clock, on_drop=print, progress=lambda: 41, nonce=nonce)
+    worker = LinkProtocol(WORKER, [SECRET], clock=clock, on_drop=print, pulse=lambda: Pulse(41), nonce=nonce)
     return gateway, worker, clock
 
 

@@ -29,6 +29,7 @@ from genlock_worker.engines.contract import Engine
 from genlock_worker.output.encode import choose_h264
 from genlock_worker.ownership.agent import Agent
 from genlock_worker.ownership.link_server import GatewayLink
+from genlock_worker.ownership.vital_signs import VitalSigns
 from genlock_worker.preview.taps import PreviewTaps
 from genlock_worker.probes.health import Serving, WorkerHealth
 from genlock_worker.probes.start_up import StartPhase
@@ -86,10 +87,11 @@ class Worker:
     async def start(self) -> None:
         """Warm up, listen, register, serve. Raises OSError if the address cannot be listened on, WorkerStopped."""
         await self._start_engine()
+        self.vital_signs = VitalSigns(self.engine_client, clock=self._clock, metrics=self._metrics)
         await self._listen()
 
         # Nobody is sent here before the worker is registered, and by then it can answer.
-        self.agent = Agent(self._offer(), await self._services())
+        self.agent = Agent(self._offer(), await self._services(), self.vital_signs)
         self._ending.push_async_callback(self.agent.close)
         await self.agent.register()
 
@@ -97,6 +99,7 @@ class Worker:
             "heartbeat": self.agent.beat(),
             "inbox": self.agent.follow_inbox(),
             "snapshot format": self._snapshot_format.run(),
+            "vital signs": self.vital_signs.run(),
         }
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         self._ending.push_async_callback(end_tasks, self._tasks)
@@ -139,7 +142,7 @@ class Worker:
             identity=LinkIdentity(LinkRole.WORKER, settings.name, self.identity.incarnation),
             secrets=self._secrets,
             clock=self._clock,
-            progress=lambda: self.engine_loop.progress,
+            pulse=lambda: self.vital_signs.pulse,
             meter=Meter(received=traffic.labels("in").inc, sent=traffic.labels("out").inc),
         )
         self._ending.push_async_callback(self._close_server)

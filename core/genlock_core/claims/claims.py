@@ -29,6 +29,7 @@ from genlock_core.claims.facts import (
 )
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.lua import Scripts, decoded
+from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import SessionRecord, to_fields
 from genlock_core.errors import StaleEpoch, UnknownSession
 from genlock_core.spec.session import Orientation, Phase
@@ -150,14 +151,24 @@ class Claims:
         """
         return tuple(await self._scripts.run("register", _offer(offer)))
 
-    async def renew(self, identity: WorkerIdentity, *, progress: int, links: Mapping[str, Sequence[str]]) -> Renewal:
+    async def renew(
+        self,
+        identity: WorkerIdentity,
+        *,
+        progress: int,
+        links: Mapping[str, Sequence[str]],
+        vitals: Vitals | None = None,
+    ) -> Renewal:
         """The worker's heartbeat, every 0.5 s. It renews all leases of the worker if its engine has made progress.
 
         `progress` is the engine loop's own counter: it must be above that of the last heartbeat. `links` says for each
-        session which gateways are linked for it.
+        session which gateways are linked for it. With `vitals` the leases of a worker whose engine stands still, no
+        longer than is normal for it, are renewed as well; and they last longer where the process was late.
         """
         linked = json.dumps({session: list(gateways) for session, gateways in links.items()})
-        reply = await self._scripts.run("renew", identity.name, identity.incarnation, progress, linked)
+        reply = await self._scripts.run(
+            "renew", identity.name, identity.incarnation, progress, linked, *_vitals(vitals)
+        )
         status, holding, closed, owned = reply
         return Renewal(
             known=status == "known",
@@ -294,6 +305,11 @@ class Claims:
             (decoded(entry), {decoded(key): decoded(value) for key, value in fields.items()})
             for entry, fields in entries
         ]
+
+
+def _vitals(vitals: Vitals | None) -> tuple[int | str, ...]:
+    """The arguments of `renew` that a worker of the release before does not give."""
+    return () if vitals is None else (vitals.alive, vitals.phase, vitals.late_ms, int(vitals.patient))
 
 
 def _offer(offer: WorkerOffer) -> str:

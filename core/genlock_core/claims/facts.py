@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
+from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import SessionRecord
 from genlock_core.errors import GenlockError, NoCapacity, UnknownSession
 
@@ -134,6 +135,8 @@ class WorkerView:
     gpus: int = 0
     engine: str = ""
     """Empty for a worker from before workers named their engine."""
+    vitals: Vitals | None = None
+    """None for a worker of the release before, and before its first heartbeat."""
 
 
 class Publishing(StrEnum):

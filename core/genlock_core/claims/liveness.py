@@ -10,6 +10,10 @@ from typing import Final
 from genlock_core.claims.facts import MoveCause, WorkerView
 
 LEASE_MS: Final = 2_000
+LEASE_PER_LATENESS: Final = 2
+"""The leases of a process that was late by so much lately last so many times as long,"""
+LONGEST_LEASE_MS: Final = 10_000
+"""and no longer than this."""
 RENEW_EVERY_S: Final = 0.5
 SILENCE_MS: Final = 1_000
 """A worker whose progress stood still on the link for this long is silent, unless that is normal for it."""

@@ -17,6 +17,8 @@ from genlock_core.store import Store
 
 _FIGURES = (
     "LEASE_MS",
+    "LEASE_PER_LATENESS",
+    "LONGEST_LEASE_MS",
     "HEARTBEAT_STALE_MS",
     "HOLD_MS",
     "WORKER_GONE_MS",

@@ -15,6 +15,7 @@ from genlock_core.claims.facts import (
 )
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
 from genlock_core.claims.lua import decoded
+from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import SessionRecord, from_fields
 from genlock_core.errors import NoCapacity, UnknownSession
 
@@ -58,6 +59,18 @@ def view(reply: Sequence[Any]) -> WorkerView:
         gpu_product=fields["gpu_product"],
         gpus=int(fields["gpus"]),
         engine=fields.get("engine", ""),
+        vitals=_vitals(fields),
+    )
+
+
+def _vitals(fields: Mapping[str, str]) -> Vitals | None:
+    if "alive" not in fields:
+        return None
+    return Vitals(
+        alive=int(fields["alive"]),
+        phase=fields["phase"],
+        late_ms=int(fields["late_ms"]),
+        patient=fields["patient"] == "1",
     )
 
 

@@ -4,16 +4,17 @@ A bound that fits every machine does not exist. A worker on a quiet machine show
 busy machine, or one that restores a large model, may show none for seconds and is well. A session that is moved off
 such a worker costs the next one a restore, which makes the next silence. So the bound follows what was seen.
 
-`Rhythm` belongs to who listens: a gateway keeps one for each worker process, and forgets it with the process. It holds
-no time and no clock: it is told of gaps when they end, so a worker that hangs teaches nothing while it hangs.
+`Rhythm` belongs to who listens: a gateway keeps one for each worker process, and forgets it with the process. A worker
+keeps one of itself, for its leases. It holds no time and no clock: it is told of gaps when they end, so a worker that
+hangs teaches nothing while it hangs.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
 from genlock_core.claims.liveness import SILENCE_MS
+from genlock_core.claims.pulse import EnginePhase
 
 SHORTEST_PATIENCE_S: Final = SILENCE_MS / 1_000
 LONGEST_PATIENCE_S: Final = 10.0
@@ -22,15 +23,6 @@ MARGIN: Final = 1.5
 GAPS_REMEMBERED: Final = 120
 """A gap counts until that many newer ones of its phase have ended, twice that many at most: half a minute to a minute
 of a worker that is well, and longer of one that is slow."""
-
-
-class EnginePhase(IntEnum):
-    """What a worker's engine is doing; the number is its byte on the link."""
-
-    STEPPING = 0
-    OPENING = 1
-    RESTORING = 2
-    WARMING_UP = 3
 
 
 FIRST_PATIENCE_S: Final = MappingProxyType(

@@ -19,16 +19,19 @@ from genlock_core.link.messages import Auth, Close, Hello, LinkRole, parse
 
 VERSION = 1
 """Major version: peers of different ones do not understand each other."""
-MINOR = 3
+MINOR = 4
 """Minor version: both sides speak the smaller of theirs.
 
-1: subscriptions to pictures. 2: digests by row in reports. 3: trouble with the source in reports."""
+1: subscriptions to pictures. 2: digests by row in reports. 3: trouble with the source in reports. 4: heartbeats
+with two counters and a phase."""
 SUBSCRIPTIONS_SINCE = 1
 """The minor version that brought SUBSCRIBE, RENEW and PICTURE. An older peer would end the link over one of them."""
 SINK_DIGESTS_SINCE = 2
 """The minor version whose reports (STATS) have `sinkDigests`. An older peer is told nothing that it has no word for."""
 TROUBLE_SINCE = 3
 """The minor version whose reports have `trouble`."""
+PULSE_SINCE = 4
+"""The minor version whose heartbeats tell a process that is alive from an engine that progresses."""
 NONCE_BYTES = 32
 
 

@@ -11,13 +11,13 @@ mistake.
 import secrets as random_source
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
-from struct import Struct
 from typing import Literal
 
+from genlock_core.claims.pulse import Pulse
 from genlock_core.claims.silence import Rhythm, Silence
 from genlock_core.clock import Clock
 from genlock_core.errors import LinkAuthError, LinkProtocolError
-from genlock_core.link import messages
+from genlock_core.link import heartbeat, messages
 from genlock_core.link.channels import Channels
 from genlock_core.link.events import ChannelClosed, Connected, Event, LinkIdentity, MediaDropped, PeerLeft
 from genlock_core.link.frames import (
@@ -34,8 +34,6 @@ from genlock_core.link.outbox import LinkOverflow, Outbox, OutboxLimits
 from genlock_core.link.reception import Reception
 from genlock_core.link.transmission import Transmission
 
-_COUNTER = Struct("!Q")
-
 
 class LinkState(Enum):
     HANDSHAKE = auto()
@@ -48,9 +46,9 @@ class LinkProtocol(Transmission):
 
     What it says on channels that are open, or to be opened by its answer, is `Transmission`'s part.
 
-    `expect` is the process that must be at the other end. `progress` is the engine's counter, which every heartbeat
-    carries. `on_drop` is called when the outbox had to drop media: the owner makes an IDR then. `nonce` gives as many
-    random bytes as it is asked for. `rhythm` is what is known of the peer's signs of life, and learns here.
+    `expect` is the process that must be at the other end. `pulse` is what every heartbeat says of this process.
+    `on_drop` is called when the outbox had to drop media: the owner makes an IDR then. `nonce` gives as many random
+    bytes as it is asked for. `rhythm` is what is known of the peer's signs of life, and learns here.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class LinkProtocol(Transmission):
         clock: Clock,
         on_drop: Callable[[MediaDropped], None],
         expect: LinkIdentity | None = None,
-        progress: Callable[[], int] = int,
+        pulse: Callable[[], Pulse] = Pulse,
         rhythm: Rhythm | None = None,
         timings: LinkTimings | None = None,
         limits: OutboxLimits | None = None,
@@ -76,7 +74,7 @@ class LinkProtocol(Transmission):
         self.state = LinkState.HANDSHAKE
         self.timings = timings or LinkTimings()
         self._clock = clock
-        self._progress = progress
+        self._pulse = pulse
         self._rhythm = rhythm or Rhythm()
 
         self._parser = FrameParser(max_frame_bytes=MAX_FRAME_BYTES_BEFORE_AUTH)
@@ -84,7 +82,6 @@ class LinkProtocol(Transmission):
         self._handshake = Handshake(identity, secrets, nonce=nonce, expect=expect)
         self._handshake_until = clock.monotonic() + self.timings.handshake_s
         self._liveness = Liveness(self.timings, now=clock.monotonic(), rhythm=self._rhythm)
-        self._their_counter = -1  # the peer's engine counter, as it last told it
 
         for frame in self._handshake.start():
             self._outbox.push_control(frame)
@@ -166,8 +163,9 @@ class LinkProtocol(Transmission):
                 return []
 
             if self._liveness.heartbeat_due(now):
-                heartbeat = LinkFrame(FrameType.HEARTBEAT, payload=_COUNTER.pack(self._progress()))
-                self._outbox.push_control(heartbeat, replaces=FrameType.HEARTBEAT)
+                payload = heartbeat.encode(self._pulse(), minor=self.minor)
+                frame = LinkFrame(FrameType.HEARTBEAT, payload=payload)
+                self._outbox.push_control(frame, replaces=FrameType.HEARTBEAT)
 
             return list(self._liveness.tick(now, reading=reading))
         except LinkProtocolError as mistake:
@@ -247,13 +245,9 @@ class LinkProtocol(Transmission):
 
     def _heard(self, frame: LinkFrame) -> list[Event]:
         """A heartbeat came. A gateway's is progress by itself, a worker's only if its engine's counter moved."""
-        if len(frame.payload) != _COUNTER.size:
-            raise LinkProtocolError(f"a heartbeat of {len(frame.payload)} bytes, {_COUNTER.size} are one")
-        (counter,) = _COUNTER.unpack(frame.payload)
-        if self.peer.role is LinkRole.WORKER and counter == self._their_counter:
-            return []
-        self._their_counter = counter
-        return list(self._liveness.progressed(self._clock.monotonic()))
+        pulse = heartbeat.decode(frame.payload, minor=self.minor)
+        counts = self.peer.role is LinkRole.WORKER
+        return list(self._liveness.heard(pulse, self._clock.monotonic(), counts=counts))
 
     def _fail(self, mistake: LinkProtocolError) -> None:
         """Tell the peer why, and close. Nothing of what waited is sent any more."""

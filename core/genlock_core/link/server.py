@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from genlock_core.claims.pulse import Pulse
 from genlock_core.clock import Clock
 from genlock_core.link.closure import LinkDown
 from genlock_core.link.connection import FAREWELL_S, READ_BYTES, LinkConnection, Meter
@@ -116,17 +117,17 @@ async def serve(
     identity: LinkIdentity,
     secrets: Sequence[bytes],
     clock: Clock,
-    progress: Callable[[], int],
+    pulse: Callable[[], Pulse],
     timings: LinkTimings | None = None,
     limits: OutboxLimits | None = None,
     meter: Meter | None = None,
 ) -> LinkServer:
     """Listen for gateways; port 0 takes a free one. `on_connection` runs once per proven gateway, and its link closes
-    when it returns. `progress` is the engine's counter: it must move while the engine thread is well, idle or not."""
+    when it returns. `pulse` is what heartbeats say of this worker."""
 
     def make_protocol(on_drop: Callable[[MediaDropped], None]) -> LinkProtocol:
         return LinkProtocol(
-            identity, secrets, clock=clock, on_drop=on_drop, progress=progress, timings=timings, limits=limits
+            identity, secrets, clock=clock, on_drop=on_drop, pulse=pulse, timings=timings, limits=limits
         )
 
     server = LinkServer(on_connection, clock=clock, make_protocol=make_protocol, meter=meter)

@@ -87,6 +87,13 @@ class WorkerMetrics(Bundle):
             "The engine loop's counter, as in the heartbeat; stands still if the engine hangs",
         ),
     ]
+    late_seconds: Annotated[
+        Gauge,
+        about(
+            "genlock_worker_late_seconds",
+            "The longest time, of the last five to ten seconds, for which the event loop or the engine stood still",
+        ),
+    ]
     strained: Annotated[
         Gauge,
         about(

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core.claims.pulse import EnginePhase
 from genlock_core.claims.silence import (
     FIRST_PATIENCE_S,
     GAPS_REMEMBERED,
     LONGEST_PATIENCE_S,
     MARGIN,
     SHORTEST_PATIENCE_S,
-    EnginePhase,
     Rhythm,
 )
 

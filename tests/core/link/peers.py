@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import count
 
+from genlock_core.claims.pulse import EnginePhase, Pulse
 from genlock_core.clock import ManualClock
 from genlock_core.link.events import ChannelOpened, Event, LinkIdentity, MediaDropped, OpenRequested
 from genlock_core.link.liveness import LinkTimings
@@ -30,6 +31,8 @@ class Peers:
     ) -> None:
         self.clock = ManualClock()
         self.progress = 0
+        self.alive = 0
+        self.phase = EnginePhase.STEPPING
         self.drops: list[MediaDropped] = []
         nonces = count(1)
 
@@ -51,7 +54,7 @@ class Peers:
             worker_secrets,
             clock=self.clock,
             on_drop=self.drops.append,
-            progress=lambda: self.progress,
+            pulse=lambda: Pulse(self.progress, self.alive, self.phase),
             limits=limits,
             timings=timings,
             nonce=nonce,

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from genlock_core.claims.pulse import Pulse
 from genlock_core.clock import SystemClock
 from genlock_core.link import server as link_server
 from genlock_core.link.client import connect
@@ -47,9 +48,9 @@ class Engine:
         self.count = 0
         self.stuck = False
 
-    def __call__(self) -> int:
+    def __call__(self) -> Pulse:
         self.count += not self.stuck
-        return self.count
+        return Pulse(self.count)
 
 
 @asynccontextmanager
@@ -63,7 +64,7 @@ async def worker(
         identity=WORKER,
         secrets=SECRETS,
         clock=SystemClock(),
-        progress=engine or Engine(),
+        pulse=engine or Engine(),
         timings=timings,
     )
     try:

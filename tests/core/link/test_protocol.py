@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlock_core.claims.pulse import EnginePhase
 from genlock_core.claims.silence import Silence
 from genlock_core.errors import LinkAuthError, LinkProtocolError
 from genlock_core.link import channels, handshake
@@ -47,6 +48,7 @@ from genlock_core.link.protocol import LinkProtocol, LinkState
 from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_core.subscriptions.preview import preview_of
+from tests.core.link.old_peers import make_old
 from tests.core.link.peers import GATEWAY, SESSION, WORKER, Peers, connected, opened
 from tests.core.link.test_frames import frames, pieces
 
@@ -327,6 +329,7 @@ def at_gateway(kind: FrameType, payload: bytes = b"", *, channel: int = 1, **fie
         (at_gateway(FrameType.HANDOVER, b'{"epoch": "1", "address": "x"}'), "epoch"),
         (at_gateway(FrameType.KEY_FRAME, codec=0), "unknown codec 0"),
         (at_gateway(FrameType.HEARTBEAT, b"1234", channel=0), "heartbeat of 4 bytes"),
+        (at_gateway(FrameType.HEARTBEAT, bytes(16), channel=0), "heartbeat of 16 bytes"),
     ],
 )
 def test_a_peer_that_breaks_the_rules_is_told_which(frame: LinkFrame, complaint: str) -> None:
@@ -404,14 +407,19 @@ def test_a_goodbye_is_heard_and_ends_both_sides() -> None:
         peers.gateway.open(Open(session=SESSION, epoch=7, gateway="g0"))
 
 
-def beat(peers: Peers, seconds: float, *, progress: int = 0) -> None:
-    """Let time pass in steps of a heartbeat, both sides awake, the worker's counter moving by `progress` each."""
+def beat(peers: Peers, seconds: float, *, progress: int = 0, alive: int = 0) -> None:
+    """Let time pass in steps of a heartbeat, both sides awake, the worker's counters moving by so much each."""
     for _ in range(round(seconds / TIMINGS.heartbeat_s)):
         peers.clock.advance(TIMINGS.heartbeat_s)
         peers.progress += progress
+        peers.alive += alive
         for end in (peers.worker, peers.gateway):
             peers.events[end] += end.tick()
         peers.settle()
+
+
+def is_normal(peers: Peers) -> bool:
+    return peers.gateway.silence.is_normal
 
 
 def test_heartbeats_are_due_and_keep_an_idle_link_up() -> None:
@@ -451,9 +459,57 @@ def test_what_was_normal_for_a_worker_lately_is_waited_for_and_a_pause_of_this_s
         beat(peers, 0.25, progress=1)
     assert peers.gateway.silence == Silence(0.0, 3.0)
     beat(peers, 2.75)
-    assert peers.gateway.silence.is_normal
+    assert is_normal(peers)
     beat(peers, 0.25)
-    assert not peers.gateway.silence.is_normal
+    assert not is_normal(peers)
+
+
+def restored(peers: Peers, seconds: float) -> None:
+    """The worker restores a session for so long: its process is alive, its engine makes no progress."""
+    peers.phase = EnginePhase.RESTORING
+    beat(peers, seconds, alive=1)
+    peers.phase = EnginePhase.STEPPING
+    beat(peers, 0.25, progress=1, alive=1)
+
+
+def test_a_worker_that_says_it_restores_is_waited_for_longer_and_as_long_as_it_took_before() -> None:
+    peers = connected()
+    beat(peers, 0.5, progress=1, alive=1)
+    peers.phase = EnginePhase.RESTORING
+    beat(peers, 1.75, alive=1)
+    assert is_normal(peers)
+    beat(peers, 0.25, alive=1)
+    assert not is_normal(peers), "nothing is known of its restorations"
+
+    restored(peers, 3.75)
+    peers.phase = EnginePhase.RESTORING
+    beat(peers, 5.75, alive=1)
+    assert is_normal(peers)
+    peers.phase = EnginePhase.STEPPING
+    beat(peers, 0.25, alive=1)
+    assert peers.gateway.silence == Silence(6.0, 1.0), "it does not restore any more"
+
+
+def test_a_process_that_stopped_is_left_after_its_own_patience_whatever_its_engine_did() -> None:
+    peers = connected()
+    restored(peers, 6.0)
+    peers.phase = EnginePhase.RESTORING
+    beat(peers, 0.5, progress=1, alive=1)
+    beat(peers, 0.75)
+    assert is_normal(peers)
+    beat(peers, 0.25)
+    assert not is_normal(peers)
+
+
+def test_a_worker_of_the_release_before_is_judged_by_its_one_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_old(monkeypatch, LinkRole.WORKER)
+    peers = connected()
+    peers.phase = EnginePhase.RESTORING
+    beat(peers, 0.5, progress=1, alive=1)
+    beat(peers, 0.75, alive=1)
+    assert is_normal(peers)
+    beat(peers, 0.25, alive=1)
+    assert peers.gateway.silence == Silence(1.0, 1.0)
 
 
 def test_time_in_which_this_side_slept_or_did_not_read_is_not_the_peers_silence() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from genlock_core.claims.pulse import EnginePhase
 from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
@@ -462,6 +463,39 @@ async def test_a_session_goes_on_from_its_checkpoint_before_another_prompt_is_pr
     await rig.generate("a", 1)
     rig.engine.encoding.set()
     await until(lambda: ("a", Change(prompt="neon")) in rig.engine.wanted, "the prompt that was wanted")
+
+
+async def test_the_phase_says_why_the_engine_may_show_no_progress(rig: Rig) -> None:
+    await rig.open("a", steps=1)
+    rig.engine.running.clear()
+    rig.offer("a", 0)
+    await until(lambda: rig.client.phase is EnginePhase.WARMING_UP, "its first chunk, which is under way")
+    rig.engine.running.set()
+    await until(lambda: rig.told["a"].chunks, "the first chunk")
+    await until(lambda: rig.client.phase is EnginePhase.STEPPING, "the end of the warm-up")
+
+    rig.engine.running.clear()
+    rig.offer("a", 1)
+    phases: set[EnginePhase] = set()
+
+    def look() -> bool:
+        phases.add(rig.client.phase)
+        return True
+
+    await until(lambda: look() and rig.loop._under_way.sessions, "the second chunk, under way")
+    rig.engine.running.set()
+    await until(lambda: look() and len(rig.told["a"].chunks) == 2, "the second chunk")
+    assert phases == {EnginePhase.STEPPING}, "it has shown a chunk: this one is like any other"
+
+    checkpoint = rig.told["a"].chunks[-1].checkpoint
+    rig.client.close("a")
+    rig.engine.running.clear()
+    plan = SessionPlan("a", "tiny", StreamSettings("oil", 1, 64, 64, 16, seed=1, noise_scale=0.7), 0.5, None)
+    opening = asyncio.create_task(rig.client.open(plan, rig.told["a"], checkpoint=checkpoint))
+    await until(lambda: rig.client.phase is EnginePhase.RESTORING, "the restoration")
+    rig.engine.running.set()
+    assert await opening
+    await until(lambda: rig.client.phase is EnginePhase.STEPPING, "the end of the restoration")
 
 
 async def test_a_session_cannot_be_open_twice(rig: Rig) -> None:

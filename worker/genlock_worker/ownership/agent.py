@@ -18,6 +18,7 @@ from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.session import Phase
 from genlock_worker.output.gateway_channel import ChannelRefusal
 from genlock_worker.ownership.drain import SessionDrain
+from genlock_worker.ownership.vital_signs import VitalSigns
 from genlock_worker.session.live_session import LiveSession
 from genlock_worker.session.opening import Services
 
@@ -37,7 +38,7 @@ class Agent:
     It is the one owner of the table of live sessions; `drain.SessionDrain` shares it, to take sessions out.
     """
 
-    def __init__(self, offer: WorkerOffer, services: Services) -> None:
+    def __init__(self, offer: WorkerOffer, services: Services, vital_signs: VitalSigns) -> None:
         self.offer = offer
         self.draining = False
         """Whether this worker moves its sessions away itself."""
@@ -50,6 +51,7 @@ class Agent:
         self.sessions: dict[str, LiveSession] = {}
         """The sessions that are served, by name."""
         self._services = services
+        self._vital_signs = vital_signs
         self._claims = services.claims
         self._metrics = services.metrics
         self._errands = OwnedTasks()
@@ -77,7 +79,11 @@ class Agent:
             logger.warning("sessions of an older process of this name are void: %s", ", ".join(voided))
 
     async def beat(self) -> None:
-        """The heartbeat: progress is the engine's own, so that a stuck engine stops it."""
+        """The heartbeat: progress is the engine's own, so that a stuck engine stops it.
+
+        The leases live on while the engine stands still no longer than is normal for it: a worker that restores a
+        large model must not lose the sessions that it serves beside.
+        """
         clock = self._services.clock
         while True:
             known = {name: live.epoch for name, live in self.sessions.items()}
@@ -87,7 +93,12 @@ class Agent:
 
             try:
                 async with asyncio.timeout(ROUND_S):
-                    renewal = await self._claims.renew(self.offer.identity, progress=progress, links=self._links())
+                    renewal = await self._claims.renew(
+                        self.offer.identity,
+                        progress=progress,
+                        links=self._links(),
+                        vitals=self._vital_signs.vitals,
+                    )
                     await self._apply(renewal, known)
                 self._metrics.heartbeats.labels("ok").inc()
                 self._metrics.renew_seconds.observe(clock.monotonic() - started_s)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from genlock_core.claims.pulse import EnginePhase
 from genlock_worker.engines.contract import Change, EngineFailure
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.rows.engine_loop import EngineLoop
@@ -40,6 +41,11 @@ class EngineClient:
     def progress(self) -> int:
         """What heartbeats report: it stands still while the engine is stuck."""
         return self._loop.progress
+
+    @property
+    def phase(self) -> EnginePhase:
+        """What the engine is doing."""
+        return self._loop.phase
 
     @property
     def strained(self) -> bool:

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from genlock_core.claims.pulse import EnginePhase
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
 from genlock_worker.engines.contract import (
@@ -71,6 +72,8 @@ class EngineLoop:
         self._suspects = Suspects()
         self._load = EngineLoad(cost=cost, metrics=metrics, now_s=clock.monotonic())
         self._turns = 0
+        self.phase = EnginePhase.STEPPING
+        """What the engine is doing; written on its thread, read on any."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.crashed: asyncio.Future[str] = loop.create_future()
         """Done, with the reason, if the thread ended by a fault of its own."""
@@ -238,6 +241,7 @@ class EngineLoop:
 
         `began` is told once it can go on, or why its checkpoint cannot be used. Raises EngineFailure, ValueError.
         """
+        self.phase = EnginePhase.OPENING if checkpoint is None else EnginePhase.RESTORING
         self._engine.close(session.name)
         with self._lock:
             session.begin_generation(checkpoint, self._clock.monotonic(), began)
@@ -274,6 +278,7 @@ class EngineLoop:
                 self._take_restoration(answer)
         self._show_memory()
 
+        self.phase = self._phase_now()
         if not self._is_busy:
             self._turns += 1
         if batch is None and not answers:
@@ -319,6 +324,17 @@ class EngineLoop:
             if not (self._commands or self._stopping or self._woken):
                 self._lock.wait(min(IDLE_TICK_S, seconds))
             self._woken = False
+
+    def _phase_now(self) -> EnginePhase:
+        """Of several sessions the one for which the engine may take longest without showing progress decides."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        if any(session.is_restoring for session in sessions):
+            return EnginePhase.RESTORING
+        working = self._under_way.sessions
+        if any(session.is_new and session.plan.session in working for session in sessions):
+            return EnginePhase.WARMING_UP
+        return EnginePhase.STEPPING
 
     @property
     def _is_busy(self) -> bool:

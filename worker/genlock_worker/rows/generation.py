@@ -94,6 +94,11 @@ class OpenSession:
         return f"{self.plan.session}#{self.generation}"
 
     @property
+    def is_new(self) -> bool:
+        """No chunk of it was ever finished: what the engine does once for it, it does now."""
+        return self.checkpoint is None and not self.is_restoring
+
+    @property
     def settings(self) -> StreamSettings:
         """What it is opened with now: its plan, and what users have changed since."""
         planned = self.plan.settings

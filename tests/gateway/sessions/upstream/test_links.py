@@ -6,7 +6,7 @@ import pytest
 
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.identity import WorkerIdentity
-from genlock_core.claims.silence import EnginePhase
+from genlock_core.claims.pulse import EnginePhase
 from genlock_core.link.closure import LinkDown
 from genlock_core.link.events import ChannelOpened, LinkIdentity, MediaReceived
 from genlock_core.link.messages import LinkRole, Open, Subscribe
