@@ -1,9 +1,11 @@
 """When a session moves: a pure decision, and the figures that it shares with the scripts.
 
 One gateway's bad network must steal nothing: silence alone moves a session only if the worker has stopped for
-everybody, or if nobody else could miss it.
+everybody, or if nobody else could miss it. And a move must be worth its cost: where all workers are slow, a session
+stays.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +21,10 @@ SILENCE_MS: Final = 1_000
 """A worker whose progress stood still on the link for this long is silent, unless that is normal for it."""
 HEARTBEAT_STALE_MS: Final = 1_000
 """A worker whose heartbeat in Redis is older than this is stale: not chosen, and movable when silent."""
+LATE_MS: Final = 750
+"""A worker that stood still for this long lately is overloaded: chosen only if no other one has room."""
+WELL_AT_SHARE: Final = 2
+"""A worker is better off than a silent one if it stood still for no more than one part in so many of that silence."""
 HOLD_MS: Final = 5_000
 """After Redis came back with another run id, nothing expires or moves by lease for this long."""
 WORKER_GONE_MS: Final = 30_000
@@ -44,13 +50,28 @@ class LinkView:
     """For how long that is normal for this worker (`silence.Rhythm`)."""
 
 
+def is_better_off(candidate: WorkerView, *, silent_ms: int) -> bool:
+    """Whether a session gains by a move to `candidate`, off a worker that has been silent for so long.
+
+    A worker of the release before does not say how late it was: there its heartbeat must do.
+    """
+    late_ms = 0 if candidate.vitals is None else candidate.vitals.late_ms
+    return candidate.heartbeat_age_ms <= HEARTBEAT_STALE_MS and WELL_AT_SHARE * late_ms <= silent_ms
+
+
 def should_move(
-    session: str, link: LinkView, worker: WorkerView | None, *, lease_expired: bool = False
+    session: str,
+    link: LinkView,
+    worker: WorkerView | None,
+    *,
+    candidates: Collection[WorkerView] = (),
+    lease_expired: bool = False,
 ) -> MoveCause | None:
     """Whether the gateway with `link` moves `session` off `worker`, and why; None: it waits, or goes through another.
 
     `worker` is what Redis says of the session's owner now, None if it is not there (Redis lost it, or the owner's
-    incarnation is another one). `lease_expired`: the session has lost its owner by `expire`, or its lease is over.
+    incarnation is another one). `candidates` are the others that have room for it; where there is none, a move is
+    tried all the same, and says so. `lease_expired`: the session has lost its owner by `expire`, or its lease is over.
     """
     if link.refused:
         return MoveCause.REFUSED
@@ -61,6 +82,10 @@ def should_move(
 
     # Silent for us. Another gateway that has a link could prove us wrong, unless Redis hears nothing either.
     others = set(worker.links.get(session, ())) - {link.gateway}
-    if worker.heartbeat_age_ms > HEARTBEAT_STALE_MS or not others:
-        return MoveCause.SILENT
-    return None
+    if others and worker.heartbeat_age_ms <= HEARTBEAT_STALE_MS:
+        return None
+
+    # All that could take it may be as slow. Each move costs them a restore, which makes the next silence.
+    if candidates and not any(is_better_off(one, silent_ms=link.silent_ms) for one in candidates):
+        return None
+    return MoveCause.SILENT

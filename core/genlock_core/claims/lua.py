@@ -19,6 +19,7 @@ _FIGURES = (
     "LEASE_MS",
     "LEASE_PER_LATENESS",
     "LONGEST_LEASE_MS",
+    "LATE_MS",
     "HEARTBEAT_STALE_MS",
     "HOLD_MS",
     "WORKER_GONE_MS",

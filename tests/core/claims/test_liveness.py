@@ -1,6 +1,7 @@
 """When a session moves."""
 
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from genlock_core.claims.claims import MoveCause, WorkerState, WorkerView
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
 from genlock_core.claims.liveness import LinkView, should_move
 from genlock_core.claims.lua import load
+from genlock_core.claims.pulse import Vitals
 
 SESSION = "default/demo"
 
@@ -55,6 +57,45 @@ def test_silence_moves_if_the_worker_is_stale_or_nobody_else_is_linked(link: Lin
         assert should_move(SESSION, link, view) is MoveCause.SILENT
 
 
+def candidate(age_ms: int = 300, late_ms: int | None = 100) -> WorkerView:
+    vitals = None if late_ms is None else Vitals(alive=1, phase="stepping", late_ms=late_ms, patient=True)
+    return replace(worker(age_ms, ()), identity=WorkerIdentity("w1", "1"), vitals=vitals)
+
+
+def leaves(silent_ms: int, *candidates: WorkerView) -> bool:
+    """Whether a worker that has been silent for so long is left, where these have room."""
+    cause = should_move(SESSION, LinkView("g0", False, silent_ms), worker(5_000, ()), candidates=candidates)
+    return cause is MoveCause.SILENT
+
+
+def test_a_silent_worker_is_left_for_one_that_is_well_or_of_which_nothing_bad_is_known() -> None:
+    assert leaves(1_000, candidate())
+    assert leaves(1_000, candidate(late_ms=None)), "a worker of the release before"
+    assert leaves(1_000), "where nobody has room the move is tried, so that people are told"
+
+
+def test_a_silent_worker_is_not_left_for_one_that_is_as_slow() -> None:
+    assert not leaves(1_300, candidate(late_ms=1_300))
+    assert not leaves(9_000, candidate(age_ms=2_000)), "its own heartbeat is stale"
+    assert leaves(1_300, candidate(late_ms=1_300), candidate())
+
+
+def test_who_hangs_for_long_is_left_even_for_a_slow_one() -> None:
+    assert leaves(2_600, candidate(late_ms=1_300))
+
+
+@given(st.integers(0, 20_000), st.lists(st.builds(candidate, st.integers(0, 3_000), st.integers(0, 9_000))))
+def test_no_silence_moves_to_where_it_is_not_better(silent_ms: int, candidates: list[WorkerView]) -> None:
+    better = [one for one in candidates if one.heartbeat_age_ms <= 1_000 and one.vitals is not None]
+    if candidates and leaves(silent_ms, *candidates):
+        assert min(one.vitals.late_ms for one in better if one.vitals is not None) <= silent_ms / 2
+
+
+def test_a_dead_process_is_left_for_any_worker() -> None:
+    cause = should_move(SESSION, LinkView("g0", True, 0), worker(0, ()), candidates=[candidate(late_ms=9_000)])
+    assert cause is MoveCause.REFUSED
+
+
 @given(links, workers | st.none())
 def test_a_link_that_makes_progress_never_moves(link: LinkView, view: WorkerView | None) -> None:
     if not link.refused and link.silent_ms < liveness.SILENCE_MS:
@@ -76,3 +117,4 @@ def test_the_scripts_hold_the_same_figures() -> None:
     figures = dict(re.findall(r"^local (\w+_MS) = (\d+)$", source, re.MULTILINE))
     assert int(figures["LEASE_MS"]) == liveness.LEASE_MS
     assert int(figures["HOLD_MS"]) == liveness.HOLD_MS
+    assert int(figures["LATE_MS"]) == liveness.LATE_MS

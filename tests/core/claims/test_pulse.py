@@ -2,7 +2,7 @@
 
 from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claims
-from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.pulse import Vitals
 from genlock_core.clock import ManualClock
 from tests.core.claims.samples import offer, record
@@ -90,3 +90,38 @@ async def test_no_lease_is_longer_than_the_longest_patience(claims: Claims, cloc
     await beats(claims, clock, 0.5, said=vitals(late_ms=60_000), progresses=True)
     assert await silence(claims, clock, 9.0) == set()
     assert await silence(claims, clock, 2.0) == {DEMO}
+
+
+# -- who is chosen -----------------------------------------------------------------------------------------------------
+
+
+async def beat(claims: Claims, worker: WorkerOffer, clock: ManualClock, said: Vitals | None) -> None:
+    await claims.renew(worker.identity, progress=clock.wall_ms(), links={}, vitals=said)
+
+
+async def test_an_overloaded_worker_is_chosen_only_if_no_other_one_has_room(claims: Claims, clock: ManualClock) -> None:
+    slow, well = offer("w0"), offer("w1")
+    for worker, said in ((slow, vitals(late_ms=liveness.LATE_MS)), (well, vitals(late_ms=liveness.LATE_MS - 1))):
+        await claims.register(worker)
+        await beat(claims, worker, clock, said)
+    owners = []
+    for name in ("one", "two", "three"):
+        await claims.create(record(name, ("a", 500)))
+        owners.append((await claims.claim(f"default/{name}")).worker.name)
+    assert owners == ["w1", "w1", "w0"]
+
+
+async def test_a_well_worker_of_a_later_pool_comes_before_an_overloaded_one_of_the_first(
+    claims: Claims, clock: ManualClock
+) -> None:
+    slow, well = offer("w0", "cheap"), offer("w1", "dear")
+    await claims.register(slow)
+    await claims.register(well)
+    await beat(claims, slow, clock, vitals(late_ms=2_000))
+    await claims.create(record("one", ("cheap", 300), ("dear", 300)))
+    assert (await claims.claim("default/one")).worker.name == "w1"
+    await beat(claims, slow, clock, vitals())
+    await claims.create(record("two", ("cheap", 300), ("dear", 300)))
+    clock.advance(0.1)
+    await beat(claims, slow, clock, vitals())
+    assert (await claims.claim("default/two")).worker.name == "w0"

@@ -1,5 +1,6 @@
 """What a worker measures of itself, by a clock that the test moves."""
 
+import asyncio
 from dataclasses import dataclass
 
 import pytest
@@ -8,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from genlock_core.claims.pulse import EnginePhase, Pulse
 from genlock_core.clock import ManualClock
 from genlock_core.metrics import WorkerMetrics
+from genlock_core.process.tasks import end_tasks
 from genlock_worker.ownership.vital_signs import LATE_REMEMBERED_S, LOOK_EVERY_S, VitalSigns
 
 
@@ -87,3 +89,12 @@ def test_an_engine_that_restores_keeps_the_leases_for_as_long_as_it_took_before(
     room.run(5.0, progress=0)
     assert room.signs.vitals.patient, "it took 3.9 s twice"
     assert room.signs.vitals.phase == "restoring"
+
+
+async def test_the_time_that_a_worker_takes_to_start_is_no_lateness(room: Room) -> None:
+    room.clock.advance(5.0)
+    looking = asyncio.create_task(room.signs.run())
+    await asyncio.sleep(2 * LOOK_EVERY_S)
+    assert (room.signs.pulse.alive or 0) >= 1
+    assert room.signs.late_s < LOOK_EVERY_S
+    await end_tasks([looking])

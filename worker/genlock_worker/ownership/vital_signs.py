@@ -50,7 +50,11 @@ class VitalSigns:
         self._spell_since_s = now_s
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Look for ever; the time before is the start's, and no lateness."""
+        now_s = self._clock.monotonic()
+        self._looked_s = now_s
+        self._progressed_s = now_s
+        self._spell_since_s = now_s
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self.look()

@@ -114,30 +114,39 @@ local function breaks_reserve(pool, cost)
   return free - cost < reserve
 end
 
--- Packed order: of the workers with room the one with the least; by name among equals.
-local function fullest(pool, cost, format, excluded)
+-- Packed order: of the workers with room the one with the least; by name among equals. `late_too`: also one that was
+-- late lately. A worker of the release before does not say how late it was.
+local function fullest(pool, cost, format, excluded, late_too)
   local offset = 0
   while true do
     local names = redis.call('ZRANGEBYSCORE', free_key(pool), text(cost), '+inf', 'LIMIT', offset, SCANNED_AT_ONCE)
     for _, name in ipairs(names) do
-      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest')
-      if not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3]) then return name end
+      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms')
+      local may_serve = not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3])
+      if may_serve and (late_too or tonumber(w[4] or 0) < LATE_MS) then return name end
     end
     if #names < SCANNED_AT_ONCE then return nil end
     offset = offset + SCANNED_AT_ONCE
   end
 end
 
--- The worker and the cost for a session, or nil and the reason why there is none.
-local function choose(r, excluded, may_use_reserve)
+-- The worker and the cost for a session among those that were not late, or all of them; nil and the reason if none.
+local function choose_among(r, excluded, may_use_reserve, late_too)
   local reasons = {}
   for _, choice in ipairs(cjson.decode(r.pools)) do
-    local worker = fullest(choice.pool, choice.cost, r.format, excluded)
+    local worker = fullest(choice.pool, choice.cost, r.format, excluded, late_too)
     if worker and (may_use_reserve or not breaks_reserve(choice.pool, choice.cost)) then return worker, choice.cost end
     reasons[#reasons + 1] = worker and 'what pool ' .. choice.pool .. ' has left is kept for moves'
       or 'no worker of pool ' .. choice.pool .. ' has ' .. text(choice.cost) .. ' thousandths free'
   end
   return nil, #reasons > 0 and table.concat(reasons, '; ') or 'the session has no pool'
+end
+
+-- A worker that is overloaded gets a session only if no other one has room, of whatever pool.
+local function choose(r, excluded, may_use_reserve)
+  local worker, cost = choose_among(r, excluded, may_use_reserve, false)
+  if worker then return worker, cost end
+  return choose_among(r, excluded, may_use_reserve, true)
 end
 
 -- Nobody owns it any more, and somebody should.

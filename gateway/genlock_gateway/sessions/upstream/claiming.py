@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.facts import Claim, MoveCause, WorkerState, WorkerView
 from genlock_core.claims.liveness import LinkView, should_move
 from genlock_core.claims.record import SessionRecord
 from genlock_core.claims.silence import Silence
@@ -46,9 +46,8 @@ class Claiming:
             return None if newer is None else mover.Claimed(newer)
 
         # What Redis says of a worker of the same name that was started anew says nothing about this one.
-        view = await self._shared.claims.worker(claim.worker.name)
-        if view is not None and view.identity != claim.worker:
-            view = None
+        workers = await self._shared.claims.workers()
+        view = next((worker for worker in workers if worker.identity == claim.worker), None)
 
         heard = silence()
         link = LinkView(
@@ -57,7 +56,13 @@ class Claiming:
             silent_ms=round(1000 * heard.quiet_s),
             patience_ms=round(1000 * heard.patience_s),
         )
-        cause = should_move(self._session, link, view, lease_expired=record.owner is None)
+        cause = should_move(
+            self._session,
+            link,
+            view,
+            candidates=with_room(record, workers),
+            lease_expired=record.owner is None,
+        )
         return mover.Examined(claim.epoch, cause)
 
     async def move(self, claim: Claim, cause: MoveCause) -> mover.Event:
@@ -91,6 +96,19 @@ class Claiming:
             return await call
         finally:
             self._shared.metrics.claim_seconds.labels(operation=operation).observe(time.perf_counter() - began_s)
+
+
+def with_room(record: SessionRecord, workers: Sequence[WorkerView]) -> list[WorkerView]:
+    """The workers besides its owner that a move could give the session to."""
+    costs = {choice.pool: choice.cost for choice in record.pools}
+    return [
+        worker
+        for worker in workers
+        if worker.identity != record.owner
+        and worker.state is WorkerState.READY
+        and worker.pool in costs
+        and worker.free >= costs[worker.pool]
+    ]
 
 
 def claim_of(record: SessionRecord) -> Claim | None:

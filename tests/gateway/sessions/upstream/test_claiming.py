@@ -7,6 +7,7 @@ import pytest
 
 from genlock_core.claims.facts import Claim, MoveCause, WorkerState
 from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.silence import Silence
 from genlock_core.errors import NoCapacity, StaleEpoch
 from genlock_gateway.sessions.upstream import mover
@@ -159,3 +160,21 @@ async def test_a_record_tells_its_claim_if_somebody_owns_it(room: GatewayRoom, c
     record = await room.claims.record(SESSION)
     assert record is not None
     assert claim_of(record) == claim
+
+
+async def test_a_silent_worker_is_left_only_for_one_that_has_room_and_was_not_as_late(
+    room: GatewayRoom, claiming: Claiming
+) -> None:
+    claim = await claimed(claiming)
+
+    async def cause(late_ms: int) -> MoveCause | None:
+        said = Vitals(alive=1, phase="stepping", late_ms=late_ms, patient=True)
+        room.clock.advance(0.1)
+        await room.claims.renew(WorkerIdentity("w1", "1"), progress=room.clock.wall_ms(), links={}, vitals=said)
+        event = await claiming.examine(claim, silence=lambda: Silence(2.0))
+        assert isinstance(event, mover.Examined)
+        return event.cause
+
+    await room.worker("w1")
+    assert await cause(1_500) is None
+    assert await cause(900) is MoveCause.SILENT

@@ -151,4 +151,5 @@ async def test_a_link_teaches_what_is_normal_for_its_worker(
     rhythm = links.rhythm(claim.worker)
     for _ in range(2):
         rhythm.progressed(EnginePhase.STEPPING, 2.0)
+        rhythm.was_alive(2.0)
     assert channel.silence.patience_s == 3.0
