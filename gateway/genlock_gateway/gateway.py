@@ -34,7 +34,7 @@ from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_core.tokens import Keyring, Role
 from genlock_gateway.access.access import Access, PlatformKey
-from genlock_gateway.access.limits import AddressLimiter
+from genlock_gateway.access.allowances import Allowances
 from genlock_gateway.access.problems import unavailable
 from genlock_gateway.preview.watches import PreviewWatches
 from genlock_gateway.rtc.media_plane import MediaPlane
@@ -54,9 +54,9 @@ logger = logging.getLogger(__name__)
 
 STORE_TIMEOUT_S: Final = 3.0
 """A request waits no longer than this for Redis."""
-DOOR_AT_ONCE: Final = 8
+READS_AT_ONCE: Final = 8
 """Commands to Redis that strangers' requests may have under way together."""
-DOOR_WAIT_S: Final = 2.0
+READS_WAIT_S: Final = 2.0
 """So long does such a request wait for its turn; less than `STORE_TIMEOUT_S`, which says that Redis is away."""
 REDIS_RETRY_S: Final = 0.5
 DRAIN_RETRY_S: Final = 1.0
@@ -65,7 +65,7 @@ RECONNECT_SPREAD_MS: Final = 1_000
 
 
 @dataclass(slots=True, kw_only=True)
-class Door:
+class RequestReads:
     """What requests over HTTP read from Redis before anybody is let in: over connections of their own.
 
     Anybody may ask, as often as they like. So none of these questions is made over the connections by which claims,
@@ -96,7 +96,7 @@ class Gateway:
     settings: GatewaySettings
     clock: Clock
     store: stores.Store
-    door: Door
+    reads: RequestReads
     claims: Claims
     publishers: Publishers
     slots: PublisherSlots
@@ -112,7 +112,7 @@ class Gateway:
     controls: Controls
     session_data: SessionDataCleaner
     maintenance: MaintenanceLoops
-    limiter: AddressLimiter
+    allowances: Allowances
     http: httpx.AsyncClient  # to the other gateways
     address: "OwnAddress"
     draining: bool = False
@@ -174,7 +174,7 @@ class Gateway:
             await self._sign_off()
         await self.http.aclose()
         await self.readiness.end()
-        await self.door.close()
+        await self.reads.close()
         await self.store.aclose()
 
     async def _sign_off(self) -> None:
@@ -205,7 +205,7 @@ class Gateway:
 
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
-                record = await (self.door.records.fresh(key) if fresh else self.door.records.recent(key))
+                record = await (self.reads.records.fresh(key) if fresh else self.reads.records.recent(key))
         except (RedisError, OSError):
             stream = self.hub.find(key)
             if stream is None or not stream.wanted:
@@ -237,7 +237,7 @@ class Gateway:
             return "draining"
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
-                # Not at the door: a gateway that strangers keep busy is ready. Shared, as anybody may ask for this.
+                # Not with `reads`: a gateway that strangers keep busy is ready. Shared, as anybody may ask for this.
                 await self.readiness.get("gateways", self.gateways.all)
         except (RedisError, OSError):
             return "Redis does not answer"
@@ -266,10 +266,10 @@ def _platform_key(jwt: JwtSettings) -> PlatformKey | None:
     return PlatformKey.load(jwt.public_key, issuer=jwt.issuer, audience=jwt.audience)
 
 
-def _door(redis_url: str, clock: Clock, metrics: GatewayMetrics) -> Door:
-    store = stores.connect(redis_url, at_once=DOOR_AT_ONCE, wait_s=DOOR_WAIT_S)
+def _reads(redis_url: str, clock: Clock, metrics: GatewayMetrics) -> RequestReads:
+    store = stores.connect(redis_url, at_once=READS_AT_ONCE, wait_s=READS_WAIT_S)
     claims = Claims(store)
-    return Door(
+    return RequestReads(
         store=store,
         claims=claims,
         gateways=Gateways(store),
@@ -305,30 +305,31 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
     )
     hub = Hub(shared, settings.limits)
     publishers = Publishers(store)
-    door = _door(settings.redis_url, time, metrics)
+    reads = _reads(settings.redis_url, time, metrics)
     slots = PublisherSlots(
         publishers,
         hub,
-        at_the_door=Publishers(door.store),
+        for_contenders=Publishers(reads.store),
         gateway=settings.name,
         clock=time,
         store_timeout_s=STORE_TIMEOUT_S,
     )
     session_data = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
     address = OwnAddress(settings)
+    access = Access(keyring, _platform_key(settings.jwt), time)
 
     return Gateway(
         settings=settings,
         clock=time,
         store=store,
-        door=door,
+        reads=reads,
         claims=claims,
         publishers=publishers,
         slots=slots,
         gateways=gateways,
         board=board,
         profiles=profiles_with(settings.profiles),
-        access=Access(keyring, _platform_key(settings.jwt), time),
+        access=access,
         metrics=metrics,
         media=MediaPlane(
             hosts=[address.host for address in settings.udp],
@@ -350,10 +351,10 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
             board=board,
             session_data=session_data,
             hub=hub,
-            records=door.records,
+            records=reads.records,
             address=address,
         ),
-        limiter=AddressLimiter(time, rate_per_s=settings.limits.requests_per_s, burst=settings.limits.request_burst),
+        allowances=Allowances(access, time, settings.limits),
         http=httpx.AsyncClient(timeout=httpx.Timeout(5.0, read=30.0), follow_redirects=False, trust_env=False),
         address=address,
     )

@@ -120,13 +120,21 @@ class Limits:
     requests_per_s: float = option(
         values.rate(0.001),
         "50/s",
-        "POST, PATCH and DELETE of one address, sustained",
+        "POST, PATCH and DELETE of one address, sustained; all who have tokens of a session: ten times as many",
         name="request-rate",
         was="requests-per-s",
     )
     request_burst: float = option(
-        values.number(1.0, 1_000_000.0), "500", "POST, PATCH and DELETE of one address at once"
+        values.number(1.0, 1_000_000.0), "1000", "POST, PATCH and DELETE of one address at once"
     )
+    looks_per_s: float = option(
+        values.rate(0.001),
+        "500/s",
+        "GET of one address, sustained, in sessions shown: a preview counts 2, an event stream 5, the list 10, files "
+        "nothing; all who have tokens of a session: ten times as many",
+        name="look-rate",
+    )
+    look_burst: float = option(values.number(1.0, 1_000_000.0), "5000", "GET of one address at once")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Bounds on what a stranger may send: requests per address, bytes per body, messages per data channel.
 
-The token bucket is pure: it is told the time. `AddressLimiter` remembers a bounded number of addresses.
+The token bucket is pure: it is told the time. `Buckets` remembers a bounded number of them.
 """
 
 from collections import OrderedDict
@@ -9,14 +9,13 @@ from http import HTTPStatus
 from fastapi import Request
 
 from genlock_core.clock import Clock
-from genlock_gateway.access.problems import Problem, too_many
-from genlock_gateway.edge.addresses import client_address
+from genlock_gateway.access.problems import Problem
 
 MAX_SDP_BYTES = 64 * 1024
 MAX_JSON_BYTES = 256 * 1024
 MAX_DISCARDED_BYTES = 8 * 1024 * 1024
 """So much of a body that is too large is read before its connection is closed."""
-MAX_ADDRESSES = 4_096
+MAX_BUCKETS = 4_096
 
 
 class TokenBucket:
@@ -30,18 +29,22 @@ class TokenBucket:
         self._level = burst
         self._updated_s = now_s
 
-    def take(self, now_s: float) -> float:
-        """Take one token if there is one; else the seconds until there is."""
+    def take(self, now_s: float, units: float = 1.0) -> float:
+        """Take so many tokens if they are there; else the seconds until they are.
+
+        Whatever costs more than the burst takes a full bucket.
+        """
+        units = min(units, self._burst)
         self._level = min(self._burst, self._level + (now_s - self._updated_s) * self._rate_per_s)
         self._updated_s = now_s
-        if self._level >= 1:
-            self._level -= 1
+        if self._level >= units:
+            self._level -= units
             return 0.0
-        return (1 - self._level) / self._rate_per_s
+        return (units - self._level) / self._rate_per_s
 
 
-class AddressLimiter:
-    """One bucket per client address; the address that was quiet longest is forgotten first."""
+class Buckets:
+    """One bucket for each key, such as an address; the one that was quiet longest is forgotten first."""
 
     def __init__(self, clock: Clock, *, rate_per_s: float, burst: float) -> None:
         self._clock = clock
@@ -49,22 +52,18 @@ class AddressLimiter:
         self._burst = burst
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
-    def admit(self, request: Request) -> None:
-        """Count a request of this client. Raises Problem (429) when it asks too often."""
+    def take(self, key: str, units: float = 1.0) -> float:
+        """Take from the key's bucket, as `TokenBucket.take` does."""
         now_s = self._clock.monotonic()
-        address = client_address(request)
-        bucket = self._buckets.pop(address, None)
+        bucket = self._buckets.pop(key, None)
         if bucket is None:
             bucket = TokenBucket(rate_per_s=self._rate_per_s, burst=self._burst, now_s=now_s)
-            if len(self._buckets) >= MAX_ADDRESSES:
+            if len(self._buckets) >= MAX_BUCKETS:
                 self._buckets.popitem(last=False)
 
-        # At the end again: the first one is the address that was quiet longest.
-        self._buckets[address] = bucket
-
-        wait_s = bucket.take(now_s)
-        if wait_s > 0:
-            raise too_many("too many requests from this address", retry_after_s=wait_s)
+        # At the end again: the first one is that which was quiet longest.
+        self._buckets[key] = bucket
+        return bucket.take(now_s, units)
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:

@@ -79,15 +79,17 @@ class PublisherSlots:
         publishers: Publishers,
         hub: Hub,
         *,
-        at_the_door: Publishers,
+        for_contenders: Publishers,
         gateway: str,
         clock: Clock,
         store_timeout_s: float,
     ) -> None:
-        """`at_the_door`: for who only asks for a slot; as many as like do. `store_timeout_s`: how long each question to
-        Redis may take."""
+        """`for_contenders`: asks for those who want a slot, as many as like to.
+
+        `store_timeout_s`: how long each question to Redis may take.
+        """
         self._publishers = publishers
-        self._at_the_door = at_the_door
+        self._for_contenders = for_contenders
         self._hub = hub
         self._gateway = gateway
         self._clock = clock
@@ -132,7 +134,7 @@ class PublisherSlots:
                     raise
 
     async def _ask(self, session: str, contender: Contender, *, since_ms: int | None = None) -> Admission:
-        run_seen = await self._in_time(self._at_the_door.enter(session, contender, since_ms=since_ms))
+        run_seen = await self._in_time(self._for_contenders.enter(session, contender, since_ms=since_ms))
         return Admission(contender, run_seen, next(self._admissions))
 
     async def promote(self, stream: LiveStream, resource: PeerResource, admission: Admission) -> None:

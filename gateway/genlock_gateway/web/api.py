@@ -51,7 +51,7 @@ def _add_reading(routes: APIRouter, gateway: Gateway) -> None:
     async def list_sessions(request: Request) -> list[SessionView]:
         """The sessions that the caller may watch."""
         async with asyncio.timeout(STORE_TIMEOUT_S):
-            records = await gateway.door.records.all()
+            records = await gateway.reads.records.all()
         return await _shown(gateway, request, gateway.access.viewable(request, records))
 
     @routes.get("/{namespace}/{name}")
@@ -75,7 +75,6 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
     @routes.patch("/{namespace}/{name}/control", status_code=202)
     async def control(request: Request, namespace: str, name: str) -> ControlAccepted:
         """Change prompt, steps, noise scale or pause; the picture changes without a cut."""
-        gateway.limiter.admit(request)
         record = await gateway.session_for(request, namespace, name, Role.PUBLISH)
         _check_running(record)
 
@@ -89,7 +88,7 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
 
         async with asyncio.timeout(STORE_TIMEOUT_S):
             accepted = ControlAccepted(id=await gateway.controls.change(record.name, change))
-        gateway.door.changed(record.name)
+        gateway.reads.changed(record.name)
         return accepted
 
 
@@ -97,7 +96,6 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
     @routes.post("", status_code=201)
     async def create_sessions(request: Request, response: Response) -> list[SessionView]:
         """Create the sessions of a manifest, or update them (200 if none of them is new). All of them, or none."""
-        gateway.limiter.admit(request)
         gateway.check_open()
         gateway.access.require_admin(request)
         _check_sessions_are_ours(gateway, "kubectl apply -f FILE creates and changes them")
@@ -118,7 +116,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
             new = [await _store(gateway, *pair) for pair in zip(records, known, strict=True)]
             stored = [await gateway.claims.record(record.name) for record in records]
         for record in records:
-            gateway.door.changed(record.name)
+            gateway.reads.changed(record.name)
 
         response.status_code = 201 if any(new) else 200
         return await _shown(gateway, request, [record for record in stored if record is not None])
@@ -126,7 +124,6 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
     @routes.delete("/{namespace}/{name}", status_code=204)
     async def end_session(request: Request, namespace: str, name: str) -> Response:
         """End the session: its clients are told, its record stays for a while. Once more: the record goes too."""
-        gateway.limiter.admit(request)
         gateway.access.require_admin(request)
         record = await gateway.session(namespace, name, fresh=True)
         _check_sessions_are_ours(
@@ -137,14 +134,13 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
                 await gateway.session_data.forget(record.name)
             else:
                 await _end(gateway, record)
-        gateway.door.changed(record.name)
+        gateway.reads.changed(record.name)
         return Response(status_code=204)
 
     @routes.post("/{namespace}/{name}/start")
     async def start_again(request: Request, namespace: str, name: str) -> SessionView:
         """Bring an ended session back as its manifest had it, with nothing of its old pictures; a running one is left
         alone. It takes the right to publish: who may not have it back deletes its record (DELETE once more)."""
-        gateway.limiter.admit(request)
         gateway.check_open()
         record = await gateway.session_for(request, namespace, name, Role.PUBLISH)
         key = record.session.key
@@ -155,14 +151,13 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
                 (again,) = _placed(gateway, [record.session], await gateway.claims.workers())
                 await _store(gateway, again, record)
             current = await gateway.claims.record(record.name)
-        gateway.door.changed(record.name)
+        gateway.reads.changed(record.name)
         (view,) = await _shown(gateway, request, [current or record])
         return view
 
     @routes.post("/{namespace}/{name}/move")
     async def move(request: Request, namespace: str, name: str) -> Moved:
         """Move the session to another worker, politely: no freeze. 503 if no other one has room."""
-        gateway.limiter.admit(request)
         gateway.access.require_admin(request)
         record = await gateway.session(namespace, name, fresh=True)
         _check_running(record)
@@ -173,7 +168,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
             moved = await gateway.claims.move(
                 record.name, expected_epoch=record.epoch, suspect=record.owner.name, cause=MoveCause.REQUESTED
             )
-        gateway.door.changed(record.name)
+        gateway.reads.changed(record.name)
         result = "won" if moved.won else "adopted"
         gateway.metrics.moves.labels(cause=MoveCause.REQUESTED.value, result=result).inc()
         return Moved(worker=moved.claim.worker.name, epoch=moved.claim.epoch)
@@ -182,7 +177,7 @@ def _add_administration(routes: APIRouter, gateway: Gateway) -> None:
 async def _shown(gateway: Gateway, request: Request, records: Sequence[SessionRecord]) -> list[SessionView]:
     """The sessions as the caller may see them, with what this gateway knows of them."""
     async with asyncio.timeout(STORE_TIMEOUT_S):
-        surroundings = await gateway.door.surroundings.of(records)
+        surroundings = await gateway.reads.surroundings.of(records)
 
     views: list[SessionView] = []
     for record in records:

@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter
-from fastapi.responses import FileResponse, Response
+from fastapi import APIRouter, Request, Response
 from redis.exceptions import RedisError
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
 from genlock_core.errors import UnknownSession
 from genlock_core.situation.document import as_document
 from genlock_core.spec.origins import ANY
+from genlock_core.store import StoreBusy
 from genlock_gateway.gateway import Gateway
+from genlock_gateway.web.page_files import PageFiles
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +49,9 @@ HEADERS: Final = {
 SITUATIONS: Final = f"export const SITUATIONS = {json.dumps(as_document(), ensure_ascii=False)};\n"
 
 
-class Assets(StaticFiles):
-    """The pages' files, revalidated on each use: a new release shows at once."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers.update(HEADERS)
-        return response
-
-
-def assets() -> Assets:
-    """What is served below /assets."""
-    return Assets(directory=PAGES)
+def assets() -> PageFiles:
+    """What is served below /assets. Raises OSError."""
+    return PageFiles(PAGES, HEADERS)
 
 
 def policy_of_frames(origins: Sequence[str]) -> str:
@@ -80,7 +70,7 @@ async def _origins(gateway: Gateway, namespace: str, name: str) -> Sequence[str]
         record = await gateway.session(namespace, name)
     except UnknownSession:
         return ()
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, StoreBusy) as error:
         logger.warning("%s/%s: nobody may frame it, as its record cannot be read: %s", namespace, name, error)
         return ()
     return record.session.access.origins
@@ -89,27 +79,28 @@ async def _origins(gateway: Gateway, namespace: str, name: str) -> Sequence[str]
 def router(gateway: Gateway) -> APIRouter:
     """The pages."""
     routes = APIRouter(include_in_schema=False)
+    files = assets()
 
     @routes.get("/")
-    async def index() -> FileResponse:
-        return FileResponse(PAGES / "index.html", headers=HEADERS)
+    async def index(request: Request) -> Response:
+        return files["index.html"].response(request, HEADERS)
 
     @routes.get("/docs")
-    async def docs() -> FileResponse:
-        return FileResponse(PAGES / "docs.html", headers=HEADERS)
+    async def docs(request: Request) -> Response:
+        return files["docs.html"].response(request, HEADERS)
 
     @routes.get("/studio/{namespace}/{name}")
-    async def studio() -> FileResponse:
-        return FileResponse(PAGES / "studio.html", headers=HEADERS)
+    async def studio(request: Request) -> Response:
+        return files["studio.html"].response(request, HEADERS)
 
     @routes.get("/watch/{namespace}/{name}")
-    async def watch(namespace: str, name: str) -> FileResponse:
+    async def watch(request: Request, namespace: str, name: str) -> Response:
         policy = policy_of_frames(await _origins(gateway, namespace, name))
-        return FileResponse(PAGES / "watch.html", headers={**HEADERS, "Content-Security-Policy": policy})
+        return files["watch.html"].response(request, {**HEADERS, "Content-Security-Policy": policy})
 
     @routes.get("/model")
-    async def model() -> FileResponse:
-        return FileResponse(PAGES / "model.html", headers=HEADERS)
+    async def model(request: Request) -> Response:
+        return files["model.html"].response(request, HEADERS)
 
     @routes.get("/situations.js")
     async def situations() -> Response:

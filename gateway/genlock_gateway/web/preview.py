@@ -5,7 +5,6 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from genlock_core.tokens import Role
-from genlock_gateway.access.limits import AddressLimiter
 from genlock_gateway.access.problems import Problem
 from genlock_gateway.gateway import Gateway
 
@@ -20,17 +19,10 @@ HEADERS: Final = {
 def router(gateway: Gateway) -> APIRouter:
     """The preview of each session."""
     routes = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
-    # Its own buckets: whoever only looks must not use up what publishers and viewers need to get in.
-    limiter = AddressLimiter(
-        gateway.clock,
-        rate_per_s=gateway.settings.limits.requests_per_s,
-        burst=gateway.settings.limits.request_burst,
-    )
 
     @routes.get("/{namespace}/{name}/preview.jpg", response_class=Response)
     async def preview(request: Request, namespace: str, name: str) -> Response:
         """One picture, at most 448 pixels long, a new one each second. 503 with Retry-After while there is none."""
-        limiter.admit(request)
         gateway.check_open()
         record = await gateway.session_for(request, namespace, name, Role.VIEW, fresh=False)
         if record.finished:

@@ -23,7 +23,6 @@ def router(gateway: Gateway) -> APIRouter:
     @routes.post("/{namespace}/{name}/viewer-links", status_code=201)
     async def make_viewer_link(request: Request, response: Response, namespace: str, name: str) -> ViewerLink:
         """A link that opens the session for a viewer: for who may publish and view it. An empty body asks for a day."""
-        gateway.limiter.admit(request)
         record = await gateway.session_for(request, namespace, name, Role.PUBLISH)
         if record.finished:
             raise Problem(410, f"{record.name}: the session has ended")

@@ -26,7 +26,7 @@ async def slots(room: GatewayRoom) -> PublisherSlots:
     run_seen = await publishers.enter(SESSION, HOLDER)
     await publishers.promote(SESSION, HOLDER, run_seen=run_seen)
     return PublisherSlots(
-        publishers, room.hub, at_the_door=publishers, gateway="g0", clock=room.clock, store_timeout_s=5.0
+        publishers, room.hub, for_contenders=publishers, gateway="g0", clock=room.clock, store_timeout_s=5.0
     )
 
 

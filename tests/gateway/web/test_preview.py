@@ -210,7 +210,7 @@ async def test_what_a_gateway_shows_is_bounded(installation: Installation, monke
 async def test_whoever_looks_too_often_is_slowed_and_takes_nothing_from_who_wants_in(
     installation: Installation,
 ) -> None:
-    gateway = await installation.gateway("g0", "--request-burst", "3", "--requests-per-s", "0.001")
+    gateway = await installation.gateway("g0", "--look-burst", "6", "--look-rate", "0.001/s")
     await installation.worker()
     await installation.session(access=PUBLIC)
     codes = [(await look(gateway)).status_code for _ in range(5)]

@@ -16,6 +16,7 @@ from genlock_core.errors import AccessDenied
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_core.tokens import Keyring, Role, generate_secrets
 from genlock_gateway.access.access import Access, PlatformKey
+from genlock_gateway.access.allowances import SESSION_TIMES
 from tests.gateway.installation import Installation, Running
 
 DAY_S = 24 * 3_600
@@ -81,10 +82,10 @@ async def test_an_ended_session_has_no_links(installation: Installation) -> None
 
 
 async def test_many_links_are_too_many(installation: Installation) -> None:
-    gateway = await installation.gateway("g0", "--request-burst", "2", "--request-rate", "0.1/s")
+    gateway = await installation.gateway("g0", "--request-burst", "1", "--request-rate", "0.01/s")
     await installation.session(access=PRIVATE)
-    answers = [(await ask(gateway, installation.token())).status_code for _ in range(3)]
-    assert answers == [201, 201, 429]
+    answers = [(await ask(gateway, installation.token())).status_code for _ in range(SESSION_TIMES + 1)]
+    assert answers == [201] * SESSION_TIMES + [429]
 
 
 async def test_where_everybody_may_watch_the_link_has_no_token(installation: Installation) -> None:

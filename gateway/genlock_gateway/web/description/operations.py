@@ -98,7 +98,7 @@ def _signalling(kind: Kind) -> Iterator[tuple[tuple[str, str], Operation]]:
         """GET, HEAD and OPTIONS: whether it is there, and what may be sent."""
         name = f"{kind}{'Endpoint' if path == endpoint else 'Session'}{'' if method == 'GET' else method.capitalize()}"
         about = "What may be sent." if method == "OPTIONS" else "It is there."
-        problems = (401, 403) if method == "OPTIONS" else (401, 403, 404, STORE)
+        problems = (401, 403) if method == "OPTIONS" else (401, 403, 404, 429, STORE)
         answers = {status: Success(about, headers=headers)}
         return (method, path), Operation(name, role, answers, problems, token=token)
 
@@ -142,7 +142,7 @@ def _whep_events() -> Mapping[tuple[str, str], Operation]:
             "viewerEvents",
             "view",
             {200: Success("The events, until either side goes.", {EVENT_STREAM: {**TEXT, "x-events": "viewer"}})},
-            (401, 403, 404, STORE),
+            (401, 403, 404, 429, STORE),
         ),
     }
 
@@ -153,7 +153,7 @@ def _sessions() -> Mapping[tuple[str, str], Operation]:
     sessions = {"type": "array", "items": ref("SessionView")}
     return {
         ("GET", "/api/v1/sessions"): Operation(
-            "listSessions", "view", {200: Success("Those that the caller may watch.")}, (401, 403, STORE)
+            "listSessions", "view", {200: Success("Those that the caller may watch.")}, (401, 403, 429, STORE)
         ),
         ("POST", "/api/v1/sessions"): Operation(
             "createSessions",
@@ -166,7 +166,7 @@ def _sessions() -> Mapping[tuple[str, str], Operation]:
             body={**dict.fromkeys(MANIFEST_TYPES, TEXT), "application/json": manifest},
             token=Token.ALWAYS,
         ),
-        ("GET", _SESSION): Operation("showSession", "view", {200: Success("It.")}, (401, 403, 404, STORE)),
+        ("GET", _SESSION): Operation("showSession", "view", {200: Success("It.")}, (401, 403, 404, 429, STORE)),
         ("DELETE", _SESSION): Operation(
             "endSession", "admin", {204: Success("It ends.")}, (401, 403, 404, 429, STORE), token=Token.ALWAYS
         ),
@@ -174,7 +174,7 @@ def _sessions() -> Mapping[tuple[str, str], Operation]:
             "sessionEvents",
             "view",
             {200: Success("The events, until either side goes.", {EVENT_STREAM: {**TEXT, "x-events": "session"}})},
-            (401, 403, 404, STORE),
+            (401, 403, 404, 429, STORE),
         ),
         ("PATCH", f"{_SESSION}/control"): Operation(
             "control",
@@ -219,5 +219,5 @@ def _health() -> Mapping[tuple[str, str], Operation]:
     return {
         ("GET", "/healthz"): Operation("alive", "", {200: Success("It is.", plain), 503: stuck}),
         ("GET", "/readyz"): Operation("ready", "", {200: Success("It is.", plain), 503: not_ready}),
-        ("GET", "/metrics"): Operation("metrics", "", {200: Success("Prometheus' text format.", plain)}),
+        ("GET", "/metrics"): Operation("metrics", "", {200: Success("Prometheus' text format.", plain)}, (429,)),
     }

@@ -29,7 +29,6 @@ def router(gateway: Gateway) -> APIRouter:
     @routes.post(URL, status_code=201)
     async def subscribe(request: Request, namespace: str, name: str, host: str, resource: str) -> Response:
         """A JSON list of events in, the URL of their stream out."""
-        gateway.limiter.admit(request)
         if host != gateway.name:
             return await forward(gateway, request, host)
         await find(gateway, request, "whep", namespace, name, resource)

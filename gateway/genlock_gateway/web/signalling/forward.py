@@ -29,7 +29,7 @@ _RETURNED: Final = (
 
 async def forward(gateway: Gateway, request: Request, target: str) -> Response:
     """The answer of gateway `target`. Raises Problem: 404 if there is no such gateway (any more), 503 if it is mute."""
-    base = None if FORWARDED in request.headers else await gateway.door.gateways.find(target)
+    base = None if FORWARDED in request.headers else await gateway.reads.gateways.find(target)
     if base is None:
         path = request.path_params
         role = Role.PUBLISH if request.url.path.startswith("/whip/") else Role.VIEW

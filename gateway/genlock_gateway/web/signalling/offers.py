@@ -41,9 +41,8 @@ class Admitted:
 async def admit(gateway: Gateway, request: Request, namespace: str, name: str, kind: Kind) -> Admitted:
     """Check a POST as far as it can be without its SDP.
 
-    Raises Problem (410, 413, 415, 400, 429, 503), AccessDenied, UnknownSession, RedisError.
+    Raises Problem (410, 413, 415, 400, 503), AccessDenied, UnknownSession, RedisError.
     """
-    gateway.limiter.admit(request)
     gateway.check_open()
     record = await gateway.session_for(request, namespace, name, ROLES[kind])
     if record.finished:
@@ -65,7 +64,7 @@ async def claim_for(gateway: Gateway, record: SessionRecord, kind: Kind) -> Clai
         return None
     try:
         async with asyncio.timeout(STORE_TIMEOUT_S):
-            return await gateway.door.claims.claim(record.name)
+            return await gateway.reads.claims.claim(record.name)
     except NoCapacity:
         gateway.hub.count_blocked(kind)
         raise

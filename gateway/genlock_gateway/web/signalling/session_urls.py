@@ -82,7 +82,6 @@ def _add_session(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
     @routes.patch(url, status_code=204, tags=[kind.upper()])
     async def trickle(request: Request, host: str, resource: str) -> Response:
         """More candidates: 204; or an ICE restart: 200 with the new credentials (section 4.3)."""
-        gateway.limiter.admit(request)
         if host != gateway.name:
             return await forward(gateway, request, host)
         _, session = await found(request, resource)
@@ -108,7 +107,6 @@ def _add_session(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
     @routes.delete(url, tags=[kind.upper()])
     async def end(request: Request, host: str, resource: str) -> Response:
         """Goodbye (section 4.4)."""
-        gateway.limiter.admit(request)
         if host != gateway.name:
             return await forward(gateway, request, host)
         _, session = await found(request, resource)
