@@ -215,12 +215,17 @@ class Claims:
 
     # -- claims -----------------------------------------------------------------------------------------------------
 
-    async def claim(self, session: str) -> Claim:
+    async def claim(self, session: str, *, seen_epoch: int = 0) -> Claim:
         """Give the session to the fullest worker with room, in the order of its pools; or answer the claim it has.
 
-        Raises UnknownSession, SessionEnded, NoCapacity.
+        `seen_epoch` is the highest epoch that the caller has seen: a claim of a lower one, which an older replica may
+        tell of, is over. Raises UnknownSession, SessionEnded, NoCapacity, MoveHeld (while the owner of that higher
+        epoch may be about to reassert it).
         """
-        return replies.claim(session, await self._scripts.run("claim", session))
+        reply = await self._scripts.run("claim", session, seen_epoch)
+        if reply[0] == "held":
+            raise MoveHeld(session)
+        return replies.claim(session, reply)
 
     async def room(self, session: str) -> Room | None:
         """Whether a claim would find a worker now, for people who wait; None for a session without a record."""
@@ -233,13 +238,14 @@ class Claims:
     async def move(self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause) -> Move:
         """Give the session to another worker than `suspect` and its owner, if its epoch is still `expected_epoch`.
 
-        It is a compare-and-set. Who comes second gets the winner's claim, with `won` False; so does EXPIRED when the
+        It is a compare-and-set; the new epoch is above `expected_epoch` even where Redis went back to an older replica.
+        Who comes second gets the winner's claim, with `won` False; so does EXPIRED when the
         lease was renewed meanwhile. A move may use the pool's reserve. After DRAIN and REQUESTED the old worker serves
         on until the handover. A session whose owner went with its incarnation may go back to the same name: leave
         `suspect` None.
 
         Raises UnknownSession, SessionEnded, NoCapacity (nothing has changed), MoveHeld (SILENT and EXPIRED, while Redis
-        is newly back), StaleEpoch (another epoch, and nobody owns it now: read the record again).
+        is newly back or takes no writes), StaleEpoch (another epoch, and nobody owns it now: read the record again).
         """
         reply = await self._scripts.run("move", session, expected_epoch, suspect or "", cause.value)
         if reply[0] == "held":
@@ -270,7 +276,7 @@ class Claims:
 
         Returns the sessions whose lease ran out: they have no owner now and are Recovering. Also ends idle sessions,
         forgets finished ones after their time, and drops workers that are long silent and own nothing. () while Redis
-        is newly back.
+        is newly back or takes no writes.
         """
         return tuple(await self._scripts.run("expire", limit))
 

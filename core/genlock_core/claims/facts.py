@@ -81,7 +81,7 @@ class Renewal:
     known: bool
     """False: Redis has lost its data and knows no such worker. The worker reasserts itself."""
     holding: bool
-    """Redis is newly back, and nothing expires yet."""
+    """Redis is newly back, or takes no writes, and nothing expires yet."""
     owned: Mapping[str, int]
     """Session -> epoch of everything that the worker owns. Whatever else it serves is not its own any more."""
     closed: bool
@@ -120,7 +120,7 @@ class WorkerView:
     address: str
     state: WorkerState
     heartbeat_age_ms: int
-    """Since its engine last made progress, by Redis' clock."""
+    """Since its engine last made progress, in proven time: it stands still while Redis takes no writes."""
     progress: int
     """The engine loop's counter."""
     links: Mapping[str, tuple[str, ...]]
@@ -193,10 +193,10 @@ class Event:
 
 
 class MoveHeld(NoCapacity):
-    """A move by lease was asked for while Redis is newly back: workers get time to renew their leases first."""
+    """A move by lease was asked for while Redis is newly back or takes no writes: no lease can be renewed."""
 
     def __init__(self, session: str) -> None:
-        super().__init__(session, "Redis is newly back, nothing moves by lease yet", retry_after_s=1.0)
+        super().__init__(session, "Redis is newly back or takes no writes; nothing moves by lease", retry_after_s=1.0)
 
 
 class SessionEnded(UnknownSession):

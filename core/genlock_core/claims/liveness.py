@@ -27,6 +27,16 @@ WELL_AT_SHARE: Final = 2
 """A worker is better off than a silent one if it stood still for no more than one part in so many of that silence."""
 HOLD_MS: Final = 5_000
 """After Redis came back with another run id, nothing expires or moves by lease for this long."""
+PROOF_MS: Final = 600
+"""So much time at most one write proves. A gateway's sweep alone writes more often than that."""
+PROOF_EVERY_MS: Final = 100
+"""Scripts within this time share one write."""
+CATCHES_UP_IN: Final = 10
+"""Proven time comes back to Redis' own by one part in so many."""
+STALLED_MS: Final = 2_000
+"""Where nobody wrote for this long, Redis could not be reached, or its clock stepped."""
+SETTLE_MS: Final = 2_500
+"""Then nothing expires or moves by lease for this long: a worker connects again within 2 s."""
 WORKER_GONE_MS: Final = 30_000
 """A worker that has been silent for this long and owns nothing is dropped."""
 PUBLISHER_TTL_MS: Final = 3_000

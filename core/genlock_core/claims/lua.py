@@ -1,7 +1,8 @@
 """How the scripts get to Redis: `scripts/<verb>.lua` behind a shared prelude, run by digest, with Redis' own time.
 
 The figures of `rules` are written in front of the prelude, so that Lua and Python cannot differ. Every script takes the
-key prefix as its only key and the time as its first argument ("" = Redis' TIME); the reply is an array.
+key prefix as its only key and the time as its first argument ("" = Redis' TIME); the reply is an array. What runs out
+does so by proven time (`scripts/proven_time.lua`), never by that clock.
 """
 
 import hashlib
@@ -22,6 +23,11 @@ _FIGURES = (
     "LATE_MS",
     "HEARTBEAT_STALE_MS",
     "HOLD_MS",
+    "PROOF_MS",
+    "PROOF_EVERY_MS",
+    "CATCHES_UP_IN",
+    "STALLED_MS",
+    "SETTLE_MS",
     "WORKER_GONE_MS",
     "PUBLISHER_TTL_MS",
     "PUBLISHER_CANDIDATE_MS",
@@ -41,7 +47,8 @@ def load(verb: str) -> Script:
     """Read `scripts/<verb>.lua` and put in front of it the figures, the prelude, and what it has in common with others
     of its kind."""
     folder = resources.files("genlock_core.claims") / "scripts"
-    parts = ("prelude", "publisher_slot", verb) if verb.startswith("publisher_") else ("prelude", verb)
+    before = ("proven_time", "prelude")
+    parts = (*before, "publisher_slot", verb) if verb.startswith("publisher_") else (*before, verb)
     figures = "".join(f"local {name} = {getattr(liveness, name)}\n" for name in _FIGURES)
     source = figures + "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

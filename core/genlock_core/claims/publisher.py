@@ -76,27 +76,38 @@ class Publishers:
                 raise TooManyCandidates(session)
         return int(reply[1])
 
-    async def promote(self, session: str, contender: Contender, *, run_seen: int) -> PublisherSlot:
+    async def promote(
+        self, session: str, contender: Contender, *, run_seen: int, highest_run: int = 0
+    ) -> PublisherSlot:
         """The contender is connected: give it the slot, if that is still as it was at `enter`.
 
-        Asking again after a lost reply gives the same slot. Raises PublicationLost.
+        The new run is above `highest_run`, the highest that the caller has seen. Asking again after a lost reply gives
+        the same slot. Raises PublicationLost.
         """
-        reply = await self._scripts.run("publisher_promote", session, *_words(contender), run_seen)
+        reply = await self._scripts.run("publisher_promote", session, *_words(contender), run_seen, highest_run)
         if reply[0] == "lost":
             raise PublicationLost(session, LostSlot(reply[1]))
         _, run, *previous = reply
         return PublisherSlot(int(run), Publication(previous[0], previous[1], int(previous[2])) if previous else None)
 
     async def keep(
-        self, session: str, *, key: str, gateway: str, resource: str, heard_ms: int = 0, silent: bool = False
+        self,
+        session: str,
+        *,
+        key: str,
+        gateway: str,
+        resource: str,
+        heard_ms: int = 0,
+        silent: bool = False,
+        run: int = 0,
     ) -> KeptSlot | None:
         """Keep the slot for another 3 s; once a second. None if it is not `resource`'s any more: close it.
 
         `heard_ms` is how long ago its publisher gave a sign of life; `silent` lets anybody have its place. A slot that
-        Redis lost is taken again.
+        Redis lost is taken again, under a run above `run`, the one that the caller knows.
         """
         reply = await self._scripts.run(
-            "publisher_keep", session, key, gateway, resource, heard_ms, "1" if silent else ""
+            "publisher_keep", session, key, gateway, resource, heard_ms, "1" if silent else "", run
         )
         return KeptSlot(int(reply[1]), bool(reply[2])) if reply[0] else None
 

@@ -25,6 +25,7 @@ from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.record import FINISHED, PoolChoice, SessionRecord
 from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
 from genlock_core.spec.session import Phase
+from tests.core.claims.passing import ProvenTime
 
 
 @dataclass
@@ -55,7 +56,9 @@ class ModelSession:
     claim: Claim | None = None
     lease_ms: int = 0
     format: int = 0
-    finished_ms: int = 0
+    over_ms: int = 0
+    """When a finished one is forgotten."""
+    seen_epoch: int = 0
     uid: str = ""
 
 
@@ -67,15 +70,29 @@ class ModelData:
     sessions: dict[str, ModelSession] = field(default_factory=dict)
     reserve: dict[str, int] = field(default_factory=dict)
     guard: tuple[str, int] | None = None
+    time: ProvenTime = field(default_factory=ProvenTime)
 
 
 class Model:
-    """The rules of the claims, one method per verb. `run` stands for Redis' run id, `now` for its time."""
+    """The rules of the claims, one method per verb. `run` stands for Redis' run id, `wall` for its clock."""
 
-    def __init__(self, *, now: int) -> None:
-        self.now = now
+    def __init__(self, *, wall: int) -> None:
+        self.wall = wall
         self.run = "run 0"
         self.data = ModelData()
+
+    def prove(self) -> None:
+        """A script runs, and Redis takes its writes."""
+        stalled = self.data.time.prove(self.wall)
+        if stalled and self.data.guard is not None:
+            run, since_ms = self.data.guard
+            self.data.guard = run, max(since_ms, self.now - liveness.HOLD_MS + liveness.SETTLE_MS)
+
+    @property
+    def now(self) -> int:
+        """Proven time, in ms."""
+        proven_ms = self.data.time.proven_ms
+        return self.wall if proven_ms is None else proven_ms
 
     def copy_of_data(self) -> ModelData:
         return copy.deepcopy(self.data)
@@ -144,7 +161,7 @@ class Model:
     def _release(self, found: ModelSession, phase: Phase, reason: str) -> None:
         found.claim, found.phase, found.reason = None, phase, reason
         if phase in FINISHED:
-            found.finished_ms = self.now
+            found.over_ms = self.now + found.ttl_ms
 
     # -- the verbs --------------------------------------------------------------------------------------------------
 
@@ -152,6 +169,7 @@ class Model:
         found = self.data.sessions.get(record.name)
         ttl_ms = record.session.ttl_seconds_after_finished * 1_000
         if found is not None:
+            found.over_ms += ttl_ms - found.ttl_ms
             found.pools, found.idle_timeout_ms, found.ttl_ms = record.pools, record.session.idle_timeout_ms, ttl_ms
             return False
         phase = Phase.RECOVERING if record.epoch else Phase.PENDING
@@ -249,32 +267,49 @@ class Model:
         found.phase, found.reason = one.record.phase, ""
         return True
 
-    def claim(self, session: str) -> Claim:
+    def claim(self, session: str, seen: int = 0) -> Claim:
         found = self._active(session)
-        if found.claim and found.lease_ms <= self.now and not self.holding():
+        went_back = found.epoch < seen
+        if found.claim and went_back and self.holding():
+            raise MoveHeld(session)
+        if went_back:
+            found.seen_epoch = max(found.seen_epoch, seen)
+        if found.claim and went_back:
+            self._orphan(found, "StoreWentBack")
+        elif found.claim and found.lease_ms <= self.now and not self.holding():
             self._orphan(found, "LeaseExpired")
         if found.claim:
             return found.claim
         worker, choice = self._choose(session, found, excluded=(), reserve=True)
         if found.phase is Phase.PENDING:
             found.phase, found.reason = Phase.ASSIGNED, ""
-        return self._give(session, found, worker, choice.cost, max(found.epoch + 1, self.now))
+        return self._give(session, found, worker, choice.cost, self._next_epoch(found))
+
+    def _next_epoch(self, found: ModelSession) -> int:
+        return max(found.epoch + 1, found.seen_epoch + 1, self.wall)
 
     def move(self, session: str, expected: int, suspect: str | None, cause: MoveCause) -> Move:
         found = self._active(session)
-        if found.epoch != expected:
+        if found.epoch > expected:
             if found.claim:
                 return Move(found.claim, won=False)
             raise StaleEpoch(session, epoch=expected, current=found.epoch)
-        if cause in (MoveCause.SILENT, MoveCause.EXPIRED) and self.holding():
+        restarted = found.claim is None and found.reason == "WorkerRestarted"
+        if cause in (MoveCause.SILENT, MoveCause.EXPIRED) and not restarted and self.holding():
             raise MoveHeld(session)
-        if cause is MoveCause.EXPIRED and found.claim and found.lease_ms > self.now:
+        went_back = found.epoch < expected
+        if cause is MoveCause.EXPIRED and found.claim and not went_back and found.lease_ms > self.now:
             return Move(found.claim, won=False)
         owner = found.claim.worker.name if found.claim else None
-        worker, choice = self._choose(session, found, excluded=(suspect, owner), reserve=False)
+        if found.claim and went_back and owner != suspect and self._fresh(self.data.workers[found.claim.worker.name]):
+            worker, cost = self.data.workers[found.claim.worker.name], found.claim.cost
+        else:
+            worker, choice = self._choose(session, found, excluded=(suspect, owner), reserve=False)
+            cost = choice.cost
         polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
         found.phase, found.reason = Phase.DRAINING if polite else Phase.RECOVERING, cause.value
-        return Move(self._give(session, found, worker, choice.cost, max(expected + 1, self.now)), won=True)
+        epoch = max(self._next_epoch(found), expected + 1)
+        return Move(self._give(session, found, worker, cost, epoch), won=True)
 
     def fit(self, session: str, expected: int) -> Fit:
         found = self._active(session)
@@ -307,7 +342,7 @@ class Model:
         for found in sessions.values():
             if found.phase not in FINISHED and found.active_ms + found.idle_timeout_ms <= self.now:
                 self._release(found, Phase.ENDED, "Idle")
-        over = [n for n, f in sessions.items() if f.phase in FINISHED and f.finished_ms + f.ttl_ms <= self.now]
+        over = [n for n, f in sessions.items() if f.phase in FINISHED and f.over_ms <= self.now]
         for name in over:
             del sessions[name]
         gone = [n for n, w in self.data.workers.items() if w.heartbeat_ms + liveness.WORKER_GONE_MS <= self.now]

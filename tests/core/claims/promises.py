@@ -45,7 +45,7 @@ def indices_agree(found: probes.Look, model: Model) -> None:
     active = {name: s for name, s in held if s.phase not in FINISHED}
     assert found.indices["leases"] == {name: s.lease_ms for name, s in held if s.claim}
     assert found.indices["idle"] == {name: s.active_ms + s.idle_timeout_ms for name, s in active.items()}
-    assert found.indices["finished"] == {n: s.finished_ms + s.ttl_ms for n, s in held if n not in active}
+    assert found.indices["finished"] == {n: s.over_ms for n, s in held if n not in active}
     assert found.indices["heartbeats"] == {w.name: w.heartbeat_ms for w in workers}
     for pool in ("a", "b"):
         ready = [w for w in workers if w.offer.pool == pool and not w.draining]

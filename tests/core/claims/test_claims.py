@@ -13,6 +13,7 @@ from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import ManualClock
 from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
 from genlock_core.spec.session import Orientation, Phase, PictureFit
+from tests.core.claims.passing import time_passes
 from tests.core.claims.samples import IDLE_TIMEOUT_MS, TTL_S, offer, record
 
 DEMO = "default/demo"
@@ -26,7 +27,7 @@ async def workers(claims: Claims, *offers: WorkerOffer) -> None:
 async def hold_is_over(claims: Claims, clock: ManualClock) -> None:
     """Redis has been up for longer than the time in which nothing moves by lease."""
     assert await claims.expire() == ()
-    clock.advance(liveness.HOLD_MS / 1_000)
+    await time_passes(claims, clock, liveness.HOLD_MS / 1_000)
 
 
 async def heartbeat(claims: Claims, identity: WorkerIdentity, progress: int) -> None:
@@ -64,13 +65,13 @@ async def test_room_is_what_a_claim_would_find(claims: Claims, clock: ManualCloc
         await claims.claim(f"default/{name}")
     assert await claims.room(DEMO) == Room(workers=2, fits=False, next_ms=None), "both are in use"
 
-    clock.advance(16)
+    await time_passes(claims, clock, 16)
     await claims.touch("default/one")
     for one in here:
         await heartbeat(claims, one.identity, 1)
     room = await claims.room(DEMO)
     assert room == Room(workers=2, fits=False, next_ms=IDLE_TIMEOUT_MS - 16_000), "nobody uses the other"
-    clock.advance(2)
+    await time_passes(claims, clock, 2)
     assert (await claims.room(DEMO)) == Room(workers=0, fits=False, next_ms=IDLE_TIMEOUT_MS - 18_000), "both are silent"
 
 
@@ -113,7 +114,7 @@ async def test_a_stale_worker_does_not_count_as_reserve(claims: Claims, clock: M
     await workers(claims, fresh, stale)
     await claims.set_reserve("a", 1_000)
     await claims.create(record())
-    clock.advance(liveness.HEARTBEAT_STALE_MS / 1_000 + 0.1)
+    await time_passes(claims, clock, liveness.HEARTBEAT_STALE_MS / 1_000 + 0.1)
     await heartbeat(claims, fresh.identity, 1)
     with pytest.raises(NoCapacity, match="kept for moves"):
         await claims.claim(DEMO)
@@ -128,7 +129,7 @@ async def test_a_worker_without_progress_gets_no_claims_and_keeps_no_lease(claim
     await heartbeat(claims, stuck.identity, 5)
     await claims.claim(DEMO)
     for _ in range(5):
-        clock.advance(liveness.RENEW_EVERY_S)
+        await time_passes(claims, clock, liveness.RENEW_EVERY_S)
         renewal = await claims.renew(stuck.identity, progress=5, links={})
     assert set(renewal.owned) == {DEMO}
     view = await claims.worker("w0")
@@ -148,7 +149,7 @@ async def test_progress_renews_every_lease_of_the_worker(claims: Claims, clock: 
         await claims.create(record(name))
         await claims.claim(f"default/{name}")
     for progress in range(1, 12):
-        clock.advance(liveness.RENEW_EVERY_S)
+        await time_passes(claims, clock, liveness.RENEW_EVERY_S)
         await heartbeat(claims, worker.identity, progress)
         assert await claims.expire() == ()
 
@@ -158,7 +159,7 @@ async def test_an_expired_lease_leaves_the_session_without_owner(claims: Claims,
     await workers(claims, offer("w0"))
     await claims.create(record())
     claim = await claims.claim(DEMO)
-    clock.advance(liveness.LEASE_MS / 1_000)
+    await time_passes(claims, clock, liveness.LEASE_MS / 1_000)
     assert await claims.expire() == (DEMO,)
     found = await claims.record(DEMO)
     assert found is not None
@@ -263,11 +264,11 @@ async def test_moves_by_lease_are_held_while_redis_is_newly_back(
 
     with pytest.raises(MoveHeld):
         await move()
-    clock.advance(liveness.HOLD_MS / 1_000 - 0.1)
+    await time_passes(claims, clock, liveness.HOLD_MS / 1_000 - 0.1)
     assert await claims.expire() == ()
     with pytest.raises(MoveHeld):
         await move()
-    clock.advance(0.1)
+    await time_passes(claims, clock, 0.1)
     await workers(claims, offer("w2"))
     assert (await move()).won
 
@@ -370,19 +371,19 @@ async def test_an_idle_session_ends_and_is_forgotten_after_its_time(claims: Clai
     await claims.create(record())
     await heartbeat(claims, worker.identity, 1)
     await claims.claim(DEMO)
-    clock.advance(IDLE_TIMEOUT_MS / 1_000 - 1)
+    await time_passes(claims, clock, IDLE_TIMEOUT_MS / 1_000 - 1)
     await heartbeat(claims, worker.identity, 2)
     await claims.touch(DEMO)
-    clock.advance(1)
+    await time_passes(claims, clock, 1)
     await claims.expire()
     assert await phase_of(claims) is Phase.ASSIGNED
-    clock.advance(IDLE_TIMEOUT_MS / 1_000 - 1)
+    await time_passes(claims, clock, IDLE_TIMEOUT_MS / 1_000 - 1)
     await heartbeat(claims, worker.identity, 3)
     assert await claims.expire() == ()
     found = await claims.record(DEMO)
     assert found is not None
     assert (found.phase, found.reason, found.owner) == (Phase.ENDED, "Idle", None)
-    clock.advance(TTL_S)
+    await time_passes(claims, clock, TTL_S)
     await claims.expire()
     assert await claims.record(DEMO) is None
     assert await claims.records() == []
@@ -412,10 +413,10 @@ async def phase_of(claims: Claims) -> Phase:
 async def test_a_long_silent_worker_that_owns_nothing_is_dropped(claims: Claims, clock: ManualClock) -> None:
     await workers(claims, offer("w0"))
     await hold_is_over(claims, clock)
-    clock.advance(liveness.WORKER_GONE_MS / 1_000 - liveness.HOLD_MS / 1_000 - 1)
+    await time_passes(claims, clock, liveness.WORKER_GONE_MS / 1_000 - liveness.HOLD_MS / 1_000 - 1)
     await claims.expire()
     assert len(await claims.workers()) == 1
-    clock.advance(1)
+    await time_passes(claims, clock, 1)
     await claims.expire()
     assert await claims.workers() == []
 
@@ -426,7 +427,7 @@ async def test_a_sweep_is_bounded(claims: Claims, clock: ManualClock) -> None:
     for name in ("one", "two"):
         await claims.create(record(name))
         await claims.claim(f"default/{name}")
-    clock.advance(liveness.LEASE_MS / 1_000)
+    await time_passes(claims, clock, liveness.LEASE_MS / 1_000)
     assert len(await claims.expire(limit=1)) == 1
     assert len(await claims.expire(limit=1)) == 1
 

@@ -10,6 +10,7 @@ from genlock_core.claims.claims import Claims, Fit, Held, SessionEnded
 from genlock_core.clock import ManualClock
 from genlock_core.errors import UnknownSession
 from genlock_core.spec.session import Phase
+from tests.core.claims.passing import time_passes
 from tests.core.claims.samples import offer, record
 
 DEMO = "default/demo"
@@ -116,7 +117,7 @@ async def test_the_uid_comes_back_with_what_a_worker_reasserts(
     known = await claims.record(DEMO)
     assert known is not None
     await cast("Any", redis_store.flushall())
-    clock.advance(0.5)
+    await time_passes(claims, clock, 0.5)
     held = Held(DEMO, claim.epoch, claim.cost, replace(known, phase=Phase.LIVE))
     assert (await claims.reassert(worker, [held])).kept == (DEMO,)
     found = await claims.record(DEMO)
@@ -134,7 +135,7 @@ async def test_what_is_reasserted_does_not_take_a_newer_objects_record(
     claim = await claims.claim(DEMO)
     await cast("Any", redis_store.flushall())
     await claims.create(record(uid="two"))
-    clock.advance(0.5)
+    await time_passes(claims, clock, 0.5)
     await claims.reassert(worker, [Held(DEMO, claim.epoch, claim.cost, record(uid="one"))])
     found = await claims.record(DEMO)
     assert found is not None

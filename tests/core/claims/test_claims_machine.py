@@ -91,8 +91,8 @@ class ClaimsMachine(RuleBasedStateMachine):
     def __init__(self, setting: Setting) -> None:
         super().__init__()
         self.setting = setting
-        self.model = Model(now=START_MS)
-        self.claims = Claims(setting.store, now_ms=lambda: self.model.now)
+        self.model = Model(wall=START_MS)
+        self.claims = Claims(setting.store, now_ms=lambda: self.model.wall)
         self.processes: list[Process] = []
         self.highest: dict[str, int] = {}  # session -> the highest epoch ever granted, by Redis' answers alone
         self.replica: tuple[ModelData, dict[bytes, bytes]] | None = None
@@ -103,9 +103,10 @@ class ClaimsMachine(RuleBasedStateMachine):
 
     def both(self, real: Callable[[], Awaitable[T]], expected: Callable[[], T]) -> T | type[GenlockError]:
         """One call on Redis and on the model: the same answer. It may be repeated later, as after a lost reply."""
-        self.model.now += 1
+        self.model.wall += 1
 
         def once() -> T | type[GenlockError]:
+            self.model.prove()
             told = self.setting.wait(answer(real()))
             assert told == expected_answer(expected)
             return told
@@ -131,6 +132,11 @@ class ClaimsMachine(RuleBasedStateMachine):
         found = self.model.data.sessions.get(session)
         return max(found.epoch + error, 0) if found else 7
 
+    def seen_epoch(self, session: str, error: int) -> int:
+        """What a gateway goes by that has seen every claim: more than Redis knows where that went back."""
+        highest = self.highest.get(session, 0)
+        return highest if highest > self.epoch_of(session, 0) else self.epoch_of(session, error)
+
     @initialize()
     def begin(self) -> None:
         """Redis has been up for a while, and workers and claims are there."""
@@ -139,7 +145,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         for name in POOLS:
             self.create(f"default/{name}")
         self.expire()
-        self.model.now += liveness.HOLD_MS
+        self.time_passes(liveness.HOLD_MS)
         for name in ("w0", "w1", "w2"):
             self.start_process(name)
         for name in POOLS:
@@ -174,7 +180,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         pools: Sequence[tuple[str, int]] | None = None,
     ) -> None:
         """Each time for another object of that name: the record keeps the uid that it was made with."""
-        name, uid = session.removeprefix("default/"), f"uid {self.model.now}"
+        name, uid = session.removeprefix("default/"), f"uid {self.model.wall}"
         record = samples.record(name, *(pools or POOLS[name]), idle_timeout_ms=idle_timeout_ms, uid=uid)
         self.both(lambda: self.claims.create(record), lambda: self.model.create(record))
 
@@ -197,10 +203,8 @@ class ClaimsMachine(RuleBasedStateMachine):
     def set_reserve(self, pool: str) -> None:
         """On, or off again."""
         reserve = 1_000 - self.model.data.reserve.get(pool, 0)
-        self.both(
-            lambda: self.claims.set_reserve(pool, reserve),
-            lambda: self.model.data.reserve.__setitem__(pool, reserve),
-        )
+        self.setting.wait(self.claims.set_reserve(pool, reserve))  # it is no script: no time passes
+        self.model.data.reserve[pool] = reserve
 
     @rule(session=sessions)
     def claim_anew(self, session: str) -> None:
@@ -217,7 +221,9 @@ class ClaimsMachine(RuleBasedStateMachine):
         before = self.highest.get(session, 0)
         found = self.model.data.sessions.get(session)
         owned = found.claim if found else None
-        told = self.both(lambda: self.claims.claim(session), lambda: self.model.claim(session))
+        told = self.both(
+            lambda: self.claims.claim(session, seen_epoch=before), lambda: self.model.claim(session, before)
+        )
         assert not isinstance(told, Claim) or told == owned or told.epoch > before
 
     @rule(
@@ -232,7 +238,7 @@ class ClaimsMachine(RuleBasedStateMachine):
         self.all_renew(waits_ms=100)
         if version is not None:
             self.note_snapshot_format(session, self.epoch_of(session, 0), version)
-        epoch = self.epoch_of(session, error)
+        epoch = self.seen_epoch(session, error)
         self.both(
             lambda: self.claims.move(session, expected_epoch=epoch, suspect=suspect, cause=cause),
             lambda: self.model.move(session, epoch, suspect, cause),
@@ -244,8 +250,9 @@ class ClaimsMachine(RuleBasedStateMachine):
     ) -> None:
         """Two gateways at once, on two connections: one winner, and both know the same claim."""
         self.all_renew(waits_ms=0)
-        self.model.now += 1
-        epoch = self.epoch_of(session, 0)
+        self.model.wall += 1
+        self.model.prove()
+        epoch = self.seen_epoch(session, 0)
 
         async def race() -> list[Move | type[GenlockError]]:
             pairs = zip(who, why, strict=True)
@@ -324,7 +331,7 @@ class ClaimsMachine(RuleBasedStateMachine):
 
     def all_renew(self, waits_ms: int) -> None:
         """Time goes by with every process healthy."""
-        self.model.now += waits_ms
+        self.time_passes(waits_ms)
         for index in range(len(self.processes)):
             self.renew(index, stuck=False)
 
@@ -361,8 +368,17 @@ class ClaimsMachine(RuleBasedStateMachine):
         self.both(lambda: self.claims.expire(), lambda: self.model.expire())
 
     @rule(ms=st.sampled_from([10, 600, 1_100, 2_100, 5_000, 31_000]))
-    def time_goes_by(self, ms: int) -> None:
-        self.model.now += ms
+    def time_passes(self, ms: int) -> None:
+        """Redis takes writes all the while: somebody asks it twice a second, as a gateway does."""
+        for until_ms in range(ms, 0, -500):
+            self.model.wall += min(until_ms, 500)
+            self.model.prove()
+            self.setting.wait(self.claims.worker("nobody"))
+
+    @rule(ms=st.sampled_from([900, 3_000, 8_000, 60_000, 7_200_000]), back=st.booleans())
+    def redis_stalls_or_its_clock_steps(self, ms: int, back: bool) -> None:
+        """Nobody can tell the one from the other."""
+        self.model.wall += -ms if back else ms
 
     @precondition(lambda self: self.last is not None)
     @rule()

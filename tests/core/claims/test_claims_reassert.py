@@ -10,6 +10,7 @@ from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.record import ControlValue
 from genlock_core.clock import ManualClock
 from genlock_core.spec.session import Phase
+from tests.core.claims.passing import time_passes
 from tests.core.claims.samples import offer, record
 
 DEMO = "default/demo"
@@ -39,7 +40,7 @@ async def test_what_is_served_comes_back_under_its_epoch(
     worker = offer("w0")
     claim = await owned(claims, worker)
     await lose_everything(redis_store)
-    clock.advance(0.5)
+    await time_passes(claims, clock, 0.5)
     assert not (await claims.renew(worker.identity, progress=1, links={})).known
     assert (await claims.reassert(worker, [held(claim)])).kept == (DEMO,)
     found = await claims.record(DEMO)
@@ -58,9 +59,9 @@ async def test_nobody_expires_until_the_hold_is_over(
     claim = await owned(claims, worker)
     await lose_everything(redis_store)
     await claims.reassert(worker, [held(claim)])
-    clock.advance(liveness.HOLD_MS / 1_000 - 0.1)
+    await time_passes(claims, clock, liveness.HOLD_MS / 1_000 - 0.1)
     assert await claims.expire() == ()
-    clock.advance(0.1)
+    await time_passes(claims, clock, 0.1)
     assert await claims.expire() == (DEMO,)
 
 
@@ -70,7 +71,7 @@ async def test_a_higher_epoch_of_another_worker_stands(
     old, new = offer("w0"), offer("w1")
     claim = await owned(claims, old)
     await lose_everything(redis_store)
-    clock.advance(1)
+    await time_passes(claims, clock, 1)
     newer = await owned(claims, new)
     assert (await claims.reassert(old, [held(claim)])).refused == (DEMO,)
     assert await claims.claim(DEMO) == newer
@@ -81,7 +82,7 @@ async def test_the_higher_epoch_wins_over_a_lagging_replica(claims: Claims, cloc
     """Redis went back to before the move: it still names the old owner, but the new one serves under a higher epoch."""
     old, new = offer("w0"), offer("w1")
     claim = await owned(claims, old)
-    clock.advance(0.5)
+    await time_passes(claims, clock, 0.5)
     newer = replace(claim, epoch=clock.wall_ms(), worker=new.identity)
     assert (await claims.reassert(new, [held(newer)])).kept == (DEMO,)
     views = {view.identity.name: (view.free, dict(view.sessions)) for view in await claims.workers()}
@@ -95,7 +96,7 @@ async def test_what_does_not_fit_any_more_is_refused_but_its_record_is_back(
     worker = offer("w0")
     claim = await owned(claims, worker)
     await lose_everything(redis_store)
-    clock.advance(0.5)
+    await time_passes(claims, clock, 0.5)
     await claims.reassert(worker, [])
     await claims.create(record("big", ("a", 900)))
     await claims.claim("default/big")
@@ -112,9 +113,9 @@ async def test_an_owner_whose_lease_was_swept_gets_it_back_if_nobody_took_it(
 ) -> None:
     worker = offer("w0")
     await claims.expire()
-    clock.advance(liveness.HOLD_MS / 1_000)
+    await time_passes(claims, clock, liveness.HOLD_MS / 1_000)
     claim = await owned(claims, worker)
-    clock.advance(liveness.LEASE_MS / 1_000)
+    await time_passes(claims, clock, liveness.LEASE_MS / 1_000)
     assert await claims.expire() == (DEMO,)
     assert (await claims.reassert(worker, [held(claim)])).kept == (DEMO,)
     assert await claims.claim(DEMO) == claim
@@ -155,7 +156,7 @@ async def test_a_gateway_writes_a_lost_record_back_without_owner(
     known = await claims.record(DEMO)
     assert known is not None
     await lose_everything(redis_store)
-    clock.advance(1)
+    await time_passes(claims, clock, 1)
     assert await claims.create(known)
     found = await claims.record(DEMO)
     assert found is not None

@@ -6,10 +6,12 @@ import pytest
 
 from genlock_core import store
 from genlock_core.claims import keys, liveness
+from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, Publishing, TooManyCandidates
 from genlock_core.claims.lua import decoded
 from genlock_core.claims.publisher import Contender, Gateways, KeptSlot, Publication, Publishers, PublisherSlot
 from genlock_core.clock import ManualClock
+from tests.core.claims.passing import time_passes
 
 DEMO = "default/demo"
 
@@ -82,7 +84,7 @@ async def test_another_key_gets_a_conflict_that_names_the_gateway(publishers: Pu
 
 
 async def test_the_holder_learns_that_somebody_else_waits_and_the_other_hears_of_its_answer(
-    publishers: Publishers, clock: ManualClock
+    publishers: Publishers, claims: Claims, clock: ManualClock
 ) -> None:
     await hold(publishers)
     with pytest.raises(PublisherConflict) as first:
@@ -94,13 +96,13 @@ async def test_the_holder_learns_that_somebody_else_waits_and_the_other_hears_of
     assert not second.value.heard, "that was before it asked"
     assert second.value.asked_ms == first.value.asked_ms
 
-    clock.advance(0.5)
+    await time_passes(claims, clock, 0.5)
     await keep(publishers, heard_ms=100)
     with pytest.raises(PublisherConflict) as third:
         await publishers.enter(DEMO, STRANGER, since_ms=first.value.asked_ms)
     assert third.value.heard
 
-    clock.advance(liveness.PUBLISHER_CANDIDATE_MS / 1_000)
+    await time_passes(claims, clock, liveness.PUBLISHER_CANDIDATE_MS / 1_000)
     assert not (await keep(publishers)).contended
 
 
@@ -145,18 +147,20 @@ async def test_a_newer_offer_of_the_same_publisher_is_the_one_that_counts(publis
     await publishers.promote(DEMO, AGAIN, run_seen=run_seen)
 
 
-async def test_who_connects_too_late_asks_again(publishers: Publishers, clock: ManualClock) -> None:
+async def test_who_connects_too_late_asks_again(publishers: Publishers, claims: Claims, clock: ManualClock) -> None:
     run_seen = await publishers.enter(DEMO, CAMERA)
-    clock.advance(liveness.PUBLISHER_CANDIDATE_MS / 1_000)
+    await time_passes(claims, clock, liveness.PUBLISHER_CANDIDATE_MS / 1_000)
     assert await lost(publishers, CAMERA, run_seen) is LostSlot.REPLACED
 
 
-async def test_asking_again_after_a_lost_reply_changes_nothing(publishers: Publishers, clock: ManualClock) -> None:
+async def test_asking_again_after_a_lost_reply_changes_nothing(
+    publishers: Publishers, claims: Claims, clock: ManualClock
+) -> None:
     await hold(publishers)
     run_seen = await publishers.enter(DEMO, AGAIN)
     assert await publishers.enter(DEMO, AGAIN) == run_seen
     slot = await publishers.promote(DEMO, AGAIN, run_seen=run_seen)
-    clock.advance(0.5)
+    await time_passes(claims, clock, 0.5)
     assert await publishers.promote(DEMO, AGAIN, run_seen=run_seen) == slot
 
 
@@ -164,7 +168,7 @@ async def test_asking_again_after_a_lost_reply_changes_nothing(publishers: Publi
 
 
 async def test_strangers_fill_their_own_places_and_never_that_of_the_publisher_itself(
-    publishers: Publishers, clock: ManualClock
+    publishers: Publishers, claims: Claims, clock: ManualClock
 ) -> None:
     await hold(publishers)
     await publishers.leave(DEMO, resource="r1")
@@ -175,7 +179,7 @@ async def test_strangers_fill_their_own_places_and_never_that_of_the_publisher_i
     run_seen = await publishers.enter(DEMO, AGAIN)
     await publishers.promote(DEMO, AGAIN, run_seen=run_seen)
 
-    clock.advance(liveness.PUBLISHER_CANDIDATE_MS / 1_000)
+    await time_passes(claims, clock, liveness.PUBLISHER_CANDIDATE_MS / 1_000)
     await publishers.enter(DEMO, contender("late", "g1", "l1", take_over=True))
 
 
@@ -205,14 +209,16 @@ async def test_a_flood_of_offers_leaves_two_names_in_redis_and_the_slot_where_it
 # -- the slot's life ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_slot_that_is_not_kept_is_free_after_three_seconds(publishers: Publishers, clock: ManualClock) -> None:
+async def test_a_slot_that_is_not_kept_is_free_after_three_seconds(
+    publishers: Publishers, claims: Claims, clock: ManualClock
+) -> None:
     first = await hold(publishers)
-    clock.advance(2)
+    await time_passes(claims, clock, 2)
     await keep(publishers)
-    clock.advance(2.9)
+    await time_passes(claims, clock, 2.9)
     with pytest.raises(PublisherConflict):
         await publishers.enter(DEMO, STRANGER)
-    clock.advance(0.1)
+    await time_passes(claims, clock, 0.1)
     slot = await hold(publishers, STRANGER)
     assert slot.previous is None
     assert slot.run > first.run
@@ -294,11 +300,13 @@ async def test_a_gateway_of_the_release_before_finds_what_it_reads(
 # -- gateways ----------------------------------------------------------------------------------------------------------
 
 
-async def test_gateways_are_found_while_they_announce_themselves(gateways: Gateways, clock: ManualClock) -> None:
+async def test_gateways_are_found_while_they_announce_themselves(
+    gateways: Gateways, claims: Claims, clock: ManualClock
+) -> None:
     assert await gateways.all() == {"g0": "http://g0", "g1": "http://g1"}
-    clock.advance(59)
+    await time_passes(claims, clock, 59)
     await gateways.announce("g0", "http://elsewhere", ttl_s=3)
-    clock.advance(1)
+    await time_passes(claims, clock, 1)
     assert await gateways.all() == {"g0": "http://elsewhere"}
     assert await gateways.find("g0") == "http://elsewhere"
     assert await gateways.find("g1") is None
@@ -316,7 +324,7 @@ async def test_of_many_at_once_one_wins(publishers: Publishers) -> None:
 
 
 async def test_whether_somebody_publishes_is_known_for_many_sessions_at_once(
-    publishers: Publishers, clock: ManualClock, gateways: Gateways
+    publishers: Publishers, claims: Claims, clock: ManualClock, gateways: Gateways
 ) -> None:
     names = dict.fromkeys([DEMO, "default/other", "default/third"], 0)
     assert await publishers.publications({}) == {}
@@ -333,10 +341,10 @@ async def test_whether_somebody_publishes_is_known_for_many_sessions_at_once(
     await publishers.leave(DEMO, resource=CAMERA.resource)
     over = await publishers.publications(names)
     assert (over[DEMO], over["default/other"]) == (Publishing.GONE, Publishing.GONE)
-    clock.advance(1)
+    await time_passes(claims, clock, 1)
     assert (await publishers.publications({DEMO: clock.wall_ms()}))[DEMO] is Publishing.NEVER, (
         "another one of that name"
     )
     await hold(publishers, STRANGER)
-    clock.advance(3.1)
+    await time_passes(claims, clock, 3.1)
     assert (await publishers.publications({DEMO: 0})) == {DEMO: Publishing.GONE}, "nobody has kept the slot"

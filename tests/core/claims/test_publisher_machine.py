@@ -18,6 +18,7 @@ from genlock_core import store
 from genlock_core.claims.facts import LostSlot, PublicationLost, PublisherConflict, TooManyCandidates
 from genlock_core.claims.liveness import PUBLISHER_CANDIDATE_MS, PUBLISHER_CANDIDATES, PUBLISHER_TTL_MS
 from genlock_core.claims.publisher import Contender, Gateways, Publication, Publishers
+from tests.core.claims.passing import ProvenTime
 
 SESSION = "default/demo"
 START_MS = 1_700_000_000_000
@@ -27,14 +28,17 @@ LATELY = 3
 """What gateways do, they mostly do for those who came last."""
 
 # Quiet most of the time, or nothing would ever get far.
-failures = st.sampled_from(["a moment"] * 8 + ["slot", "candidates", "gateway", "redis"])
+failures = st.sampled_from(
+    ["a moment"] * 8 + ["slot", "candidates", "gateway", "redis"] + ["stall", "clock forward", "clock back"]
+)
 
 
 @dataclass
 class Slot:
     """The rules, in Python. Times in ms."""
 
-    now: int = START_MS
+    wall: int = START_MS
+    time: ProvenTime = field(default_factory=ProvenTime)
     up: set[str] = field(default_factory=lambda: set(GATEWAYS))
     key: str = ""
     holder: Publication | None = None
@@ -44,6 +48,10 @@ class Slot:
     previous: Publication | None = None
     candidates: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Key -> its resource, and when its time is over."""
+
+    @property
+    def now(self) -> int:
+        return self.wall if self.time.proven_ms is None else self.time.proven_ms
 
     @property
     def held(self) -> bool:
@@ -62,7 +70,7 @@ class Slot:
         self.candidates[one.key] = one.resource, self.now + PUBLISHER_CANDIDATE_MS
         return self.run
 
-    def promote(self, one: Contender, run_seen: int) -> object:
+    def promote(self, one: Contender, run_seen: int, highest: int) -> object:
         if self.holder is not None and (self.holder.gateway, self.holder.resource) == (one.gateway, one.resource):
             return self.run, self.previous
         if self.run != run_seen:
@@ -73,20 +81,20 @@ class Slot:
         if not self.may_have(one):
             return LostSlot.ANSWERED
         del self.candidates[one.key]
-        self.take(one)
+        self.take(one, highest)
         return self.run, self.previous
 
-    def take(self, one: Contender) -> None:
+    def take(self, one: Contender, highest: int) -> None:
         self.previous = self.holder if self.held else None
-        self.run = max(self.run + 1, self.now)
+        self.run = max(self.run + 1, highest + 1, self.now, self.wall)
         self.key, self.holder, self.silent = one.key, Publication(one.gateway, one.resource, self.run), False
         self.expires = self.now + PUBLISHER_TTL_MS
 
-    def keep(self, one: Contender, *, silent: bool) -> int | None:
+    def keep(self, one: Contender, *, silent: bool, highest: int) -> int | None:
         if self.holder is None or self.holder.resource != one.resource:
             if self.held:
                 return None
-            self.take(one)
+            self.take(one, highest)
         self.silent, self.expires = silent, self.now + PUBLISHER_TTL_MS
         return self.run
 
@@ -109,8 +117,8 @@ class PublisherMachine(RuleBasedStateMachine):
         super().__init__()
         self.setting = setting
         self.slot = Slot()
-        self.publishers = Publishers(setting.store, now_ms=lambda: self.slot.now)
-        self.gateways = Gateways(setting.store, now_ms=lambda: self.slot.now)
+        self.publishers = Publishers(setting.store, now_ms=lambda: self.slot.wall)
+        self.gateways = Gateways(setting.store, now_ms=lambda: self.slot.wall)
         self.admitted: list[tuple[Contender, int]] = []
         self.promoted: list[Contender] = []
         self.highest = 0  # run ever granted, by Redis' answers alone
@@ -120,10 +128,12 @@ class PublisherMachine(RuleBasedStateMachine):
     async def _begin(self) -> None:
         await self.setting.store.flushall()
         for name in self.slot.up:
+            self.slot.time.prove(self.slot.wall)
             await self.gateways.announce(name, f"http://{name}", ttl_s=10_000)
 
     def ask(self, call: Any) -> Any:
-        self.slot.now += 1
+        self.slot.wall += 1
+        self.slot.time.prove(self.slot.wall)
         return self.setting.runner.run(call())
 
     # -- what gateways do ---------------------------------------------------------------------------------------------
@@ -152,14 +162,14 @@ class PublisherMachine(RuleBasedStateMachine):
 
         async def promote() -> object:
             try:
-                slot = await self.publishers.promote(SESSION, one, run_seen=run_seen)
+                slot = await self.publishers.promote(SESSION, one, run_seen=run_seen, highest_run=before)
             except PublicationLost as lost:
                 return lost.why
             return slot.run, slot.previous
 
         for _ in range(1 + repeat):  # a reply may be lost
             told = self.ask(promote)
-            assert told == self.slot.promote(one, run_seen)
+            assert told == self.slot.promote(one, run_seen, before)
             if isinstance(told, tuple):
                 run = told[0]
                 assert run > before or one in self.promoted, "a new publication has a higher run than any before"
@@ -174,12 +184,12 @@ class PublisherMachine(RuleBasedStateMachine):
 
         async def kept() -> int | None:
             kept = await self.publishers.keep(
-                SESSION, key=one.key, gateway=one.gateway, resource=one.resource, silent=silent
+                SESSION, key=one.key, gateway=one.gateway, resource=one.resource, silent=silent, run=self.highest
             )
             return None if kept is None else kept.run
 
         told = self.ask(kept)
-        assert told == self.slot.keep(one, silent=silent)
+        assert told == self.slot.keep(one, silent=silent, highest=self.highest)
         if told is None:
             self.promoted.remove(one)  # its gateway closes it
         else:
@@ -199,11 +209,17 @@ class PublisherMachine(RuleBasedStateMachine):
     def something_happens(self, what: str) -> None:
         match what:
             case "a moment":
-                self.slot.now += 900
+                self.time_passes(900)
             case "slot":
-                self.slot.now += PUBLISHER_TTL_MS
+                self.time_passes(PUBLISHER_TTL_MS)
             case "candidates":
-                self.slot.now += PUBLISHER_CANDIDATE_MS
+                self.time_passes(PUBLISHER_CANDIDATE_MS)
+            case "stall":
+                self.slot.wall += 8_000
+            case "clock forward":
+                self.slot.wall += 3_600_000
+            case "clock back":
+                self.slot.wall -= 60_000
             case "gateway" if len(self.slot.up) == len(GATEWAYS):
                 self.slot.up.discard(GATEWAYS[0])
                 self.ask(lambda: self.gateways.withdraw(GATEWAYS[0]))
@@ -211,8 +227,14 @@ class PublisherMachine(RuleBasedStateMachine):
                 self.slot.up.add(GATEWAYS[0])
                 self.ask(lambda: self.gateways.announce(GATEWAYS[0], "http://g0", ttl_s=10_000))
             case "redis":
-                self.slot = Slot(now=self.slot.now, up=self.slot.up)
+                self.slot = Slot(wall=self.slot.wall, up=self.slot.up)
                 self.setting.runner.run(self._begin())
+
+    def time_passes(self, ms: int) -> None:
+        """While Redis takes writes."""
+        for _ in range(ms // 450):
+            self.slot.wall += 449
+            self.ask(self.gateways.all)
 
     # -- what is always true ------------------------------------------------------------------------------------------
 

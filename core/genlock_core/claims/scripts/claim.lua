@@ -1,9 +1,17 @@
--- claim(session) -> {'claimed' | 'live', claim ...} | {'unknown' | 'ended'} | {'full', reason}
-local session = ARGV[2]
+-- claim(session, highest epoch that the caller has seen)
+--   -> {'claimed' | 'live', claim ...} | {'unknown' | 'ended' | 'held'} | {'full', reason}
+local session, seen = ARGV[2], tonumber(ARGV[3])
 local r = read(session)
 if not r then return {'unknown'} end
 if is_finished(r.phase) then return {'ended'} end
-if r.owner and tonumber(redis.call('ZSCORE', LEASES, session)) <= now and not holding() then
+
+-- An owner that an older replica tells of has lost the session to somebody who may be about to reassert it.
+local went_back = r.epoch < seen
+if r.owner and went_back and holding() then return {'held'} end
+note_epoch(session, r, seen)
+if r.owner and went_back then
+  orphan(session, r, 'StoreWentBack')
+elseif r.owner and tonumber(redis.call('ZSCORE', LEASES, session)) <= now and not holding() then
   orphan(session, r, 'LeaseExpired')
 end
 if r.owner then return {'live', claim_of(r)} end

@@ -7,7 +7,7 @@ if r then
     'origins', fields.origins, 'shape', fields.shape,
     'idle_timeout_ms', fields.idle_timeout_ms, 'ttl_ms', fields.ttl_ms)
   if is_finished(r.phase) then
-    redis.call('ZADD', FINISHED, text(r.finished_ms + tonumber(fields.ttl_ms)), session)
+    redis.call('ZINCRBY', FINISHED, text(tonumber(fields.ttl_ms) - r.ttl_ms), session)
   else
     redis.call('ZADD', IDLE, text(r.active_ms + tonumber(fields.idle_timeout_ms)), session)
   end

@@ -4,20 +4,31 @@ local session, expected, suspect, cause = ARGV[2], tonumber(ARGV[3]), ARGV[4], A
 local r = read(session)
 if not r then return {'unknown'} end
 if is_finished(r.phase) then return {'ended'} end
-if r.epoch ~= expected then
+if r.epoch > expected then
   if r.owner then return {'lost', claim_of(r)} end
   return {'stale', text(r.epoch)}
 end
-if (cause == 'silent' or cause == 'expired') and holding() then return {'held'} end
-if cause == 'expired' and r.owner and tonumber(redis.call('ZSCORE', LEASES, session)) > now then
+
+-- A new incarnation proves that the old one is dead, as a refused link does.
+local by_lease = (cause == 'silent' or cause == 'expired') and (r.owner or r.reason ~= 'WorkerRestarted')
+if by_lease and holding() then return {'held'} end
+local went_back = r.epoch < expected
+if cause == 'expired' and r.owner and not went_back and tonumber(redis.call('ZSCORE', LEASES, session)) > now then
   return {'lost', claim_of(r)}
 end
 
-local excluded = {[suspect] = true}
-if r.owner then excluded[r.owner] = true end
-local worker, cost = choose(r, excluded, true)
+-- The owner that an older replica tells of had the session before the caller's claim, and may have it again.
+local worker, cost
+if went_back and r.owner and r.owner ~= suspect and is_fresh(redis.call('HGET', worker_key(r.owner), 'heartbeat_ms')) then
+  worker, cost = r.owner, r.cost
+else
+  local excluded = {[suspect] = true}
+  if r.owner then excluded[r.owner] = true end
+  worker, cost = choose(r, excluded, true)
+end
 if not worker then return {'full', cost} end
-local epoch = next_epoch(r)
+
+local epoch = math.max(next_epoch(r), expected + 1)
 take_away(session, r, cause, epoch, redis.call('HGET', worker_key(worker), 'address'))
 give(session, r, worker, cost, epoch, cause)
 event('moved', session, epoch, worker)

@@ -1,22 +1,12 @@
--- What every script shares: names, time, events, and the steps by which a session changes hands.
--- KEYS[1] is the key prefix with the tag {genlock}: every name below starts with it, so all lie in one slot.
--- ARGV[1] is the time in ms, or '' for Redis' own. The figures (LEASE_MS ...) stand in front of this file.
+-- What every script shares: names, events, and the steps by which a session changes hands.
 -- Always true: for every worker, free + sum(cost of its sessions) == capacity; a worker's `:sessions` and its sessions'
 -- records agree; a worker is in its pool's `:free` exactly while it is ready.
 
-local P = KEYS[1]
 local SESSIONS, WORKERS, LEASES = P .. 'sessions', P .. 'workers', P .. 'leases'
 local IDLE, FINISHED, HEARTBEATS, GATEWAYS = P .. 'idle', P .. 'finished', P .. 'heartbeats', P .. 'gateways'
 local EVENTS_KEPT, INBOX_KEPT, SCANNED_AT_ONCE = 10000, 1000, 50
 local CLAIM_FIELDS = {'owner', 'incarnation', 'address', 'pool', 'cost'}
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
-local function text(number) return string.format('%.0f', number + 0) end  -- + 0: never '-0'
 local function record_key(session) return P .. 'session:' .. session end
 local function worker_key(worker) return P .. 'worker:' .. worker end
 local function owned_key(worker) return P .. 'worker:' .. worker .. ':sessions' end
@@ -34,12 +24,14 @@ local function post(worker, incarnation, kind, session, epoch, cause, successor_
     'successor_epoch', text(successor_epoch), 'successor_address', successor_address)
 end
 
--- Is Redis newly back? Its run id changes when it restarts and when a replica takes over; lost data lost the guard too.
+-- Does nothing move by lease? So it is while Redis takes no writes, and while it is newly back. Its run id changes when
+-- it restarts and when a replica takes over; lost data lost the guard too.
 local function holding()
+  if not takes_writes then return true end
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-  local guard = redis.call('HMGET', P .. 'guard', 'run_id', 'since_ms')
+  local guard = redis.call('HMGET', GUARD, 'run_id', 'since_ms')
   if guard[1] ~= run then
-    redis.call('HSET', P .. 'guard', 'run_id', run, 'since_ms', text(now))
+    redis.call('HSET', GUARD, 'run_id', run, 'since_ms', text(now))
     return true
   end
   return now - tonumber(guard[2]) < HOLD_MS
@@ -48,11 +40,11 @@ end
 -- The parts of a record that decide anything, or nil.
 local function read(session)
   local r = redis.call('HMGET', record_key(session), 'phase', 'epoch', 'owner', 'incarnation', 'address', 'pool', 'cost',
-    'snapshot_format', 'pools', 'idle_timeout_ms', 'ttl_ms', 'reason', 'active_ms', 'finished_ms')
+    'snapshot_format', 'pools', 'idle_timeout_ms', 'ttl_ms', 'reason', 'active_ms', 'seen_epoch')
   if not r[1] then return nil end
   return {phase = r[1], epoch = tonumber(r[2]), owner = r[3], incarnation = r[4], address = r[5], pool = r[6],
     cost = tonumber(r[7] or 0), format = tonumber(r[8]), pools = r[9], idle_timeout_ms = tonumber(r[10]),
-    ttl_ms = tonumber(r[11]), reason = r[12], active_ms = tonumber(r[13]), finished_ms = tonumber(r[14])}
+    ttl_ms = tonumber(r[11]), reason = r[12], active_ms = tonumber(r[13]), seen_epoch = tonumber(r[14] or 0)}
 end
 
 local function is_finished(phase) return phase == 'Ended' or phase == 'Failed' end
@@ -94,7 +86,14 @@ local function give(session, r, worker, cost, epoch, cause)
   post(worker, w[1], 'assign', session, epoch, cause, 0, '')
 end
 
-local function next_epoch(r) return math.max(r.epoch + 1, now) end
+-- Somebody has seen that epoch. A record that is behind it comes from a replica that knew less.
+local function note_epoch(session, r, seen)
+  if seen <= math.max(r.epoch, r.seen_epoch) then return end
+  r.seen_epoch = seen
+  redis.call('HSET', record_key(session), 'seen_epoch', text(seen))
+end
+
+local function next_epoch(r) return math.max(r.epoch + 1, r.seen_epoch + 1, wall) end
 
 local function is_fresh(heartbeat_ms) return now - tonumber(heartbeat_ms) <= HEARTBEAT_STALE_MS end
 
@@ -165,7 +164,7 @@ local function release(session, r, phase, reason)
   end
   set_phase(session, r, phase, reason)
   if is_finished(phase) then
-    redis.call('HSET', record_key(session), 'finished_ms', text(now))
+    redis.call('HSET', record_key(session), 'finished_ms', text(wall))
     redis.call('ZREM', IDLE, session)
     redis.call('ZADD', FINISHED, text(now + r.ttl_ms), session)
   end

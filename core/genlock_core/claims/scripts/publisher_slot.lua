@@ -25,9 +25,10 @@ local function contend(session)
   redis.call('HSET', slot_key(session), 'contended_ms', text(now + PUBLISHER_CANDIDATE_MS))
 end
 
--- The slot is that resource's from now on, under a new run.
-local function hand_over(session, slot, key, gateway, resource)
-  local run = text(math.max(tonumber(slot.run) + 1, now))
+-- The slot is that resource's from now on, under a new run: above any that the caller has seen, too, as Redis may have
+-- lost the last one while its clock went back.
+local function hand_over(session, slot, key, gateway, resource, highest_run)
+  local run = text(math.max(tonumber(slot.run) + 1, tonumber(highest_run) + 1, now, wall))
   local previous = slot.held and cjson.encode({slot.gateway, slot.resource, slot.run}) or ''
   redis.call('HDEL', slot_key(session), 'silent', 'contended_ms')
   redis.call('HSET', slot_key(session), 'key', key, 'gateway', gateway, 'resource', resource, 'run', run,
