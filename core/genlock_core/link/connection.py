@@ -121,6 +121,11 @@ class LinkConnection:
         return self._protocol.peer
 
     @property
+    def greeted(self) -> bool:
+        """Whether the peer has said HELLO with a key of the installation."""
+        return self._protocol.greeted
+
+    @property
     def is_proven(self) -> bool:
         """Whether both sides have shown that they know the secret."""
         return self._proven.is_set()
@@ -179,6 +184,10 @@ class LinkConnection:
         self._protocol.leave(reason)
         self._wake.set()
         return await asyncio.shield(self.closed)
+
+    def cut(self) -> None:
+        """End the connection at once and without a goodbye."""
+        self._writer.transport.abort()
 
     # Senders; see LinkProtocol for what each means.
 

@@ -73,6 +73,11 @@ class Handshake:
         )
         self._theirs: Hello | None = None
 
+    @property
+    def greeted(self) -> bool:
+        """The peer has said HELLO, with a key that this side has: strangers do not know its name."""
+        return self._theirs is not None and (self._role is LinkRole.GATEWAY or self._own.key is not None)
+
     def start(self) -> list[LinkFrame]:
         return [LinkFrame(FrameType.HELLO, payload=self._own.to_json())] if self._role is LinkRole.GATEWAY else []
 

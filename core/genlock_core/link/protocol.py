@@ -96,6 +96,11 @@ class LinkProtocol(Transmission):
         return self._handshake.peer
 
     @property
+    def greeted(self) -> bool:
+        """The peer knows the name of a key of the installation, which is no proof yet."""
+        return self._handshake.greeted
+
+    @property
     def minor(self) -> int:
         """The minor version that both sides speak, 0 before the handshake is done."""
         return self._handshake.minor

@@ -12,14 +12,22 @@ from genlock_core.link.events import LinkIdentity, MediaDropped
 from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.outbox import OutboxLimits
 from genlock_core.link.protocol import LinkProtocol
+from genlock_core.link.unproven import UnprovenPlaces
+from genlock_core.process.address import Address
+from genlock_core.process.address_groups import group_of
 from genlock_core.process.tasks import OwnedTasks
 
 logger = logging.getLogger(__name__)
 
 MAX_UNPROVEN = 64
-"""Connections whose handshake is not done, at a time; further ones are closed at once."""
-MAX_CONNECTIONS = 512
-"""Connections at a time, proven or not: one per gateway process."""
+"""Connections whose handshake is not done, at a time; a further one takes the place of one of them."""
+MAX_UNPROVEN_OF_ADDRESS = 16
+MAX_PROVEN = 512
+"""Proven connections at a time: one per gateway process."""
+BACKLOG = 1_024
+"""Connections that wait to be accepted."""
+LOG_EVERY_S = 1.0
+"""Whoever is turned away is logged, but not more often than this: strangers come as often as they like."""
 
 OnConnection = Callable[[LinkConnection], Awaitable[None]]
 
@@ -41,8 +49,14 @@ class LinkServer:
         self._meter = meter
         self._server: asyncio.Server | None = None
         self._tasks = OwnedTasks()
-        self._unproven = 0
         self._connections: set[LinkConnection] = set()  # proven or not
+        self._unproven: UnprovenPlaces[LinkConnection] = UnprovenPlaces(
+            places=MAX_UNPROVEN,
+            per_address=MAX_UNPROVEN_OF_ADDRESS,
+            greeted=lambda connection: connection.greeted,
+        )
+        self._logged_s = float("-inf")
+        self._not_logged = 0
 
     @property
     def address(self) -> str:
@@ -58,7 +72,7 @@ class LinkServer:
         return frozenset(connection for connection in self._connections if connection.is_proven)
 
     async def listen(self, host: str, port: int) -> None:
-        self._server = await asyncio.start_server(self._accept, host, port, limit=READ_BYTES)
+        self._server = await asyncio.start_server(self._accept, host, port, limit=READ_BYTES, backlog=BACKLOG)
 
     async def close(self, reason: str = "") -> None:
         """Listen no more, say goodbye to every gateway, and wait until all are gone.
@@ -74,32 +88,44 @@ class LinkServer:
         await self._tasks.end()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._unproven >= MAX_UNPROVEN or len(self._tasks) >= MAX_CONNECTIONS:
-            logger.warning("too many link connections, one was closed", extra={"unproven": self._unproven})
-            writer.transport.abort()
+        peer = writer.get_extra_info("peername")
+        if peer is None:
+            writer.transport.abort()  # it has gone before it was looked at
             return
-        self._tasks.start(self._attend(reader, writer), name="serves a link connection")
-
-    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, port = writer.get_extra_info("peername")[:2]
         connection = LinkConnection(
             reader,
             writer,
-            address=f"{host}:{port}",
+            address=str(Address(*peer[:2])),
             clock=self._clock,
             make_protocol=self._make_protocol,
             meter=self._meter,
         )
         self._connections.add(connection)
-        self._unproven += 1
+        self._tasks.start(self._attend(connection), name="serves a link connection")
+
+        outgoing = self._unproven.enter(connection, group_of(peer[0]))
+        if outgoing is not None:
+            outgoing.cut()
+
+    async def _attend(self, connection: LinkConnection) -> None:
         try:
             await connection.connected()
         except LinkDown as down:
-            logger.warning("link refused", extra={"address": down.address, "cause": down.cause, "detail": down.detail})
+            self._log_refused(down)
             self._connections.discard(connection)
             return
         finally:
-            self._unproven -= 1
+            # Whoever is proven takes no place from those who are not.
+            if connection.is_proven:
+                self._unproven.proved(connection)
+            else:
+                self._unproven.leave(connection)
+
+        if len(self.connections) > MAX_PROVEN:
+            logger.error("more than %d gateways have linked; one was sent away", MAX_PROVEN)
+            self._connections.discard(connection)
+            await connection.close("too many gateways")
+            return
         try:
             await self._on_connection(connection)
         except Exception:
@@ -107,6 +133,18 @@ class LinkServer:
         finally:
             self._connections.discard(connection)
             await connection.close("the worker ended this link")
+
+    def _log_refused(self, down: LinkDown) -> None:
+        now_s = self._clock.monotonic()
+        if now_s - self._logged_s < LOG_EVERY_S:
+            self._not_logged += 1
+            return
+        logger.warning(
+            "link refused",
+            extra={"address": down.address, "cause": down.cause, "detail": down.detail, "others": self._not_logged},
+        )
+        self._logged_s = now_s
+        self._not_logged = 0
 
 
 async def serve(

@@ -2,6 +2,6 @@
 
 | owns | does not own | needs |
 |---|---|---|
-| how options are declared, written and checked; the shape of a log line; how an address is written | which options a part has | nothing but Python |
+| how options are declared, written and checked; the shape of a log line; how an address is written, which addresses are one client | which options a part has | nothing but Python |
 | how tasks end; what a signal means; probes over HTTP | who is alive, who is ready | nothing but Python |
 """  # noqa: E501 - a table

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from genlock_core.process.address_groups import parse_address
 from genlock_core.process.values import Kind
-from genlock_gateway.edge.addresses import IpNetwork, parse_address
+from genlock_gateway.edge.addresses import IpNetwork
 
 MAX_HOPS: Final = 32
 """No way to a gateway has so many proxies; the rest of a longer list is not read."""

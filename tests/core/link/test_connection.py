@@ -1,6 +1,7 @@
 """Links over real sockets: what reaches the other side, and how each kind of end is told."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -313,15 +314,49 @@ async def test_a_stranger_who_says_nothing_is_cut_off() -> None:
         writer.close()
 
 
-async def test_strangers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def connected(server: LinkServer, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connections that say nothing."""
+    host, _, port = server.address.rpartition(":")
+    return [await asyncio.open_connection(host, int(port)) for _ in range(count)]
+
+
+async def test_strangers_are_bounded_and_the_newest_of_them_have_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_server, "MAX_UNPROVEN", 2)
     async with worker(echo) as server:
-        host, _, port = server.address.rpartition(":")
-        strangers = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
-        assert await strangers[2][0].read() == b""
-        assert [reader.at_eof() for reader, _ in strangers] == [False, False, True]
+        strangers = await connected(server, 3)
+        with contextlib.suppress(ConnectionResetError):
+            assert await strangers[0][0].read() == b""
+        assert [reader.at_eof() for reader, _ in strangers[1:]] == [False, False]
         for _, writer in strangers:
             writer.close()
+
+
+async def test_a_gateway_gets_in_whatever_silent_connections_there_are() -> None:
+    strangers: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    try:
+        async with worker(echo) as server:
+            for number in range(1, 4):
+                strangers += await connected(server, 2 * link_server.MAX_UNPROVEN)
+                assert (await link(server)).is_proven
+                async with asyncio.timeout(5):
+                    while len(server.connections) < number:
+                        await asyncio.sleep(0.01)
+            assert len(server._unproven) <= link_server.MAX_UNPROVEN_OF_ADDRESS
+    finally:
+        for _, writer in strangers:
+            writer.transport.abort()
+
+
+async def test_whoever_is_turned_away_again_and_again_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with worker(echo) as server:
+        host, _, port = server.address.rpartition(":")
+        for _ in range(50):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"x" * 64)
+            await reader.read()
+            writer.close()
+        refused = [record for record in caplog.records if record.getMessage() == "link refused"]
+        assert 1 <= len(refused) < 25
 
 
 async def test_a_peer_that_does_not_read_costs_bounded_memory_and_asks_for_an_idr() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_gateway.edge.addresses import parse_address
+from genlock_core.process.address_groups import parse_address
 from genlock_gateway.edge.forwarded import MAX_HOPS, PROXY, NamedProxies, parse_element
 
 PROXIES = NamedProxies(tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "fd00::/8"))))
