@@ -35,7 +35,7 @@ from genlock_core.link.events import (
 from genlock_core.link.messages import Open, RefusalReason, Subscribe
 from genlock_core.link.outbox import MediaLane
 from genlock_core.link.protocol import LinkProtocol
-from genlock_core.media import AccessUnit, Codec, StillPicture
+from genlock_core.media import AccessUnit, Codec, SourcePosition, StillPicture
 from genlock_core.process.tasks import end_tasks, wait_first
 from genlock_core.slo.stages import StageTimes
 
@@ -234,9 +234,9 @@ class LinkConnection:
         """Gateway: a source unit; worker: an output unit. A MediaDropped event says when an IDR is needed."""
         return self._sent(self._protocol.send_media(channel, unit, run=run, replay=replay, late=late, stages=stages))
 
-    def request_key_frame(self, channel: int, codec: Codec) -> bool:
-        """Both: ask for an IDR of what the peer sends in `codec`."""
-        return self._sent(self._protocol.request_key_frame(channel, codec))
+    def request_key_frame(self, channel: int, codec: Codec, *, after: SourcePosition | None = None) -> bool:
+        """Both: ask for an IDR of what the peer sends in `codec`: at once, or as the first picture `after` a place."""
+        return self._sent(self._protocol.request_key_frame(channel, codec, after=after))
 
     def send_codecs(self, channel: int, codecs: frozenset[Codec]) -> bool:
         """Gateway: the output codecs that it has viewers for."""

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from genlock_core.link.frames import Track
 from genlock_core.link.messages import LinkRole, Open, RefusalReason, Subscribe
-from genlock_core.media import AccessUnit, Codec, StillPicture
+from genlock_core.media import AccessUnit, Codec, SourcePosition, StillPicture
 from genlock_core.slo.stages import StageTimes
 
 
@@ -113,11 +113,15 @@ class MediaReceived:
 
 @dataclass(frozen=True, slots=True)
 class KeyFrameWanted:
-    """The peer asks for an IDR of what this side sends in `codec`."""
+    """The peer asks for an IDR of what this side sends in `codec`.
+
+    `after`: it is to be the first picture after this place, and what stands before it need not come.
+    """
 
     channel: int
     session: str
     codec: Codec
+    after: SourcePosition | None = None
 
 
 @dataclass(frozen=True, slots=True)

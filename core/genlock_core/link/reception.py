@@ -160,7 +160,9 @@ def _codec(frame: LinkFrame) -> Codec:
 
 
 def _key_frame(frame: LinkFrame, channel: Channel) -> KeyFrameWanted:
-    return KeyFrameWanted(channel.number, channel.session, _codec(frame))
+    is_placed = (frame.run, frame.capture_us) != (0, 0)
+    after = SourcePosition(frame.run, frame.capture_us) if is_placed else None
+    return KeyFrameWanted(channel.number, channel.session, _codec(frame), after)
 
 
 def _codecs(frame: LinkFrame, channel: Channel) -> CodecsWanted:

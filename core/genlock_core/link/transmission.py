@@ -12,7 +12,7 @@ from genlock_core.link.frames import Flag, FrameType, LinkFrame, Track
 from genlock_core.link.handshake import SINK_DIGESTS_SINCE, TROUBLE_SINCE
 from genlock_core.link.messages import LinkRole, RefusalReason
 from genlock_core.link.outbox import LinkOverflow, Outbox
-from genlock_core.media import AccessUnit, Codec, StillPicture
+from genlock_core.media import AccessUnit, Codec, SourcePosition, StillPicture
 from genlock_core.slo.stages import StageTimes
 
 _NO_STAGES = StageTimes()
@@ -103,9 +103,12 @@ class Transmission(ABC):
         )
         return True
 
-    def request_key_frame(self, number: int, codec: Codec) -> bool:
-        """Ask the peer for an IDR of what it sends in `codec`; requests that wait are one."""
-        return self._tell(number, FrameType.KEY_FRAME, codec=codec, replaces=codec)
+    def request_key_frame(self, number: int, codec: Codec, *, after: SourcePosition | None = None) -> bool:
+        """Ask the peer for an IDR of what it sends in `codec`; requests that wait are one.
+
+        `after`: the IDR is to be the first picture after this place, and what stands before it need not come.
+        """
+        return self._tell(number, FrameType.KEY_FRAME, codec=codec, at=after, replaces=codec)
 
     def send_codecs(self, number: int, codecs: frozenset[Codec]) -> bool:
         payload = messages.CodecNames.dump_json(messages.names_of(codecs))
@@ -150,18 +153,40 @@ class Transmission(ABC):
         return True
 
     def _tell(
-        self, number: int, kind: FrameType, payload: bytes = b"", *, codec: int = 0, replaces: int | None = None
+        self,
+        number: int,
+        kind: FrameType,
+        payload: bytes = b"",
+        *,
+        codec: int = 0,
+        at: SourcePosition | None = None,
+        replaces: int | None = None,
     ) -> bool:
         channel = self._channels.opened(number)
         if channel is None:
             return False
-        self._say(kind, channel, payload, codec=codec, replaces=replaces)
+        self._say(kind, channel, payload, codec=codec, at=at, replaces=replaces)
         return True
 
     def _say(
-        self, kind: FrameType, channel: Channel, payload: bytes, *, codec: int = 0, replaces: int | None = None
+        self,
+        kind: FrameType,
+        channel: Channel,
+        payload: bytes,
+        *,
+        codec: int = 0,
+        at: SourcePosition | None = None,
+        replaces: int | None = None,
     ) -> None:
-        frame = LinkFrame(kind, codec=codec, channel=channel.number, epoch=channel.epoch, payload=payload)
+        frame = LinkFrame(
+            kind,
+            codec=codec,
+            channel=channel.number,
+            epoch=channel.epoch,
+            run=0 if at is None else at.run,
+            capture_us=0 if at is None else at.capture_us,
+            payload=payload,
+        )
         place: Hashable = None if replaces is None else (kind, channel.number, replaces)
         try:
             self._outbox.push_control(frame, replaces=place)

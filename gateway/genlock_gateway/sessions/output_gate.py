@@ -6,15 +6,16 @@ and gives them to one fan-out per codec. Neither keeps the current epoch: it is 
 The rules while workers change:
 
 - A frame of a stale epoch is refused. The worker of the epoch before the current one is shown only during a polite
-  move (it is alive and makes progress), until its successor's picture is there.
+  move (it is alive and makes progress), up to the seam (`overlap`).
 - In each codec, no frame is shown whose place in the source, (run, capture time), is before that of a shown one.
 - The first frame of an epoch is a key frame, and so is the first frame after a refused one. Decoders never see a broken
   chain.
 """
 
 import functools
+from collections import deque
 from collections.abc import Mapping
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from genlock_core.clock import Clock
@@ -22,27 +23,14 @@ from genlock_core.link.events import MediaReceived
 from genlock_core.media import Codec, SourcePosition
 from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.sessions.audience import Audience
+from genlock_gateway.sessions.overlap import FrameVerdict, Overlap
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.mover import Epochs
 
-OVERLAP_S: Final = 0.5
-"""How long a leaving worker is shown after its successor's first frame arrived, where workers make the source
-themselves. Both go on at the same pace then, so that the successor would stay behind for ever."""
-CATCH_UP_S: Final = 2.5
-"""The same where a publisher feeds both workers: a successor that first decodes a long group of pictures catches up."""
-OWN_SOURCE_RUN: Final = 0
-"""The run of frames whose source is the worker's own."""
 KEY_FRAME_EVERY_S: Final = 0.1
-
-
-class FrameVerdict(StrEnum):
-    SHOW = "show"
-    STALE = "stale"  # of an epoch that is over
-    OLDER = "older"  # before what was shown
-    NEEDS_KEY = "needs-key"  # newer, but no decoder could start with it: ask for a key frame
-
-
+MAX_HELD: Final = 64
+"""Frames that wait at the seam."""
 DROPPED: Final = {
     FrameVerdict.STALE: "stale-epoch",
     FrameVerdict.OLDER: "old",
@@ -54,15 +42,13 @@ DROPPED: Final = {
 class OutputGate:
     """Judges frames by what was shown before them. `epochs` tells each time which epochs count."""
 
-    __slots__ = ("_chain", "_joined", "_overlap_s", "_shown")
+    __slots__ = ("_chain", "_overlap", "_shown")
 
     def __init__(self) -> None:
         # The place of the newest frame that was shown, and the epoch whose unbroken pictures are being shown.
         self._shown: dict[Codec, SourcePosition] = {}
         self._chain: dict[Codec, int] = {}
-        # The epoch that was current when its first frame arrived, and when that was.
-        self._joined: tuple[int, float] | None = None
-        self._overlap_s = OVERLAP_S
+        self._overlap: Overlap | None = None
 
     @property
     def last_shown(self) -> SourcePosition | None:
@@ -75,10 +61,22 @@ class OutputGate:
 
     def may_leave(self, epochs: Epochs, now_s: float) -> bool:
         """The leaving worker is not needed any more."""
-        joined = self._joined
-        overlapped = joined is not None and joined[0] == epochs.current and now_s - joined[1] > self._overlap_s
-        replaced = all(self._chain.get(codec) == epochs.current for codec in self._shown)
-        return overlapped or (bool(self._shown) and replaced)
+        overlap = self._overlap_of(epochs)
+        if overlap is not None and overlap.is_over(now_s):
+            return True
+        return bool(self._shown) and all(self._chain.get(codec) == epochs.current for codec in self._shown)
+
+    def resumes_after(self, codec: Codec, epochs: Epochs, now_s: float) -> SourcePosition | None:
+        """Where a successor is to go on; None where no worker is leaving: at once."""
+        if epochs.leaving is None or self._chain.get(codec) == epochs.current:
+            return None
+        overlap = self._overlap_of(epochs)
+        seam = None if overlap is None or overlap.is_stalled(now_s) else overlap.seam
+        return self._shown.get(codec) if seam is None else seam
+
+    def _overlap_of(self, epochs: Epochs) -> Overlap | None:
+        overlap = self._overlap
+        return overlap if overlap is not None and overlap.epoch == epochs.current else None
 
     def restart(self, codec: Codec) -> None:
         """Nobody watches `codec` any more: the next frame in it has to be a key frame."""
@@ -93,7 +91,7 @@ class OutputGate:
         if verdict is FrameVerdict.SHOW:
             self._chain[codec] = epoch
             self._shown[codec] = position
-        elif self._chain.get(codec) == epoch:
+        elif self._chain.get(codec) == epoch and verdict is not FrameVerdict.HOLD:
             # The frames after it refer to it: a decoder would show a mixture of old and new ones.
             del self._chain[codec]
         return verdict
@@ -101,20 +99,34 @@ class OutputGate:
     def _judge(
         self, codec: Codec, epoch: int, epochs: Epochs, position: SourcePosition, *, key_frame: bool, now_s: float
     ) -> FrameVerdict:
-        if epoch != epochs.current:
-            replaced = self._chain.get(codec) == epochs.current
-            if epoch != epochs.leaving or replaced or self.may_leave(epochs, now_s):
-                return FrameVerdict.STALE
-        elif self._joined is None or self._joined[0] != epoch:
-            self._joined = epoch, now_s
-            self._overlap_s = OVERLAP_S if position.run == OWN_SOURCE_RUN else CATCH_UP_S
-
         shown = self._shown.get(codec)
+        verdict = None
+        if epoch != epochs.current:
+            verdict = self._judge_leaving(codec, epoch, epochs, position, now_s)
+        else:
+            overlap = self._overlap_of(epochs)
+            if overlap is None:
+                overlap = self._overlap = Overlap.begun(epoch, run=position.run, now_s=now_s)
+            if epochs.leaving is not None and shown is not None and self._chain.get(codec) != epoch:
+                verdict = overlap.judge_successor(codec, position, shown, key_frame=key_frame, now_s=now_s)
+
+        if verdict is not None:
+            return verdict
         if shown is not None and position < shown:
             return FrameVerdict.OLDER
         if self._chain.get(codec) != epoch and not key_frame:
             return FrameVerdict.NEEDS_KEY
         return FrameVerdict.SHOW
+
+    def _judge_leaving(
+        self, codec: Codec, epoch: int, epochs: Epochs, position: SourcePosition, now_s: float
+    ) -> FrameVerdict | None:
+        """A frame of another epoch than the current one; None if it counts like any other."""
+        is_replaced = self._chain.get(codec) == epochs.current
+        if epoch != epochs.leaving or is_replaced or self.may_leave(epochs, now_s):
+            return FrameVerdict.STALE
+        overlap = self._overlap_of(epochs)
+        return None if overlap is None else overlap.judge_leaving(codec, position, now_s=now_s)
 
 
 class OutputOwner(Protocol):
@@ -127,8 +139,17 @@ class OutputOwner(Protocol):
     def live(self, epoch: int) -> None:
         """Viewers see the first frame of `epoch`."""
 
-    def ask_key_frame(self, codec: Codec) -> None:
-        """Ask the worker for a key frame in `codec`."""
+    def ask_key_frame(self, codec: Codec, *, after: SourcePosition | None = None) -> None:
+        """Ask the worker for a key frame in `codec`: at once, or as the first frame `after` a place."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A frame, the epoch of the channel that it came through, and when (the clock of capture times)."""
+
+    media: MediaReceived
+    channel_epoch: int
+    arrived_us: int
 
 
 class SessionOutput:
@@ -156,6 +177,8 @@ class SessionOutput:
             for codec in sorted(Codec, key=lambda codec: codec is not preferred)
         }
         self._key_frame_due_s = 0.0
+        # The successor's frames that wait at the seam, oldest first.
+        self._held: dict[Codec, deque[_Arrived]] = {}
         self.shown_epoch = 0
         """The newest epoch of which a frame was shown since somebody was there; 0 for none."""
         self.lost = False
@@ -187,15 +210,42 @@ class SessionOutput:
 
     def receive(self, channel: WorkerChannel, media: MediaReceived) -> None:
         """Take a frame that came through `channel`, and tell the owner if it is the first of a newer epoch."""
-        arrived_us = self._stats.now_us()
         if not self._audience.viewers:
+            self._held.clear()
             return
 
+        frame = _Arrived(media, channel.epoch, self._stats.now_us())
+        codec = media.unit.codec
+        held = self._held.get(codec)
+        if held and channel.epoch == self._owner.epochs.current:
+            # It refers to those that wait already.
+            held.append(frame)
+            if len(held) > MAX_HELD:
+                held.clear()
+        elif self._take(frame) is FrameVerdict.HOLD:
+            self._held.setdefault(codec, deque()).append(frame)
+        self._release(codec)
+
+    def tick(self) -> None:
+        """Time passes: what waits for a leaving worker that has gone waits no more."""
+        for codec in list(self._held):
+            self._release(codec)
+
+    def _release(self, codec: Codec) -> None:
+        """Show what waits at the seam, once the leaving worker has come there."""
+        held = self._held.get(codec)
+        while held and self._take(held[0]) is not FrameVerdict.HOLD:
+            held.popleft()
+
+    def _take(self, frame: "_Arrived") -> FrameVerdict:
+        media = frame.media
         before = self.shown_epoch
-        verdict = self.show(media, channel_epoch=channel.epoch, epochs=self._owner.epochs)
+        verdict = self.show(media, channel_epoch=frame.channel_epoch, epochs=self._owner.epochs)
+        if verdict is FrameVerdict.HOLD:
+            return verdict
         if verdict is not FrameVerdict.SHOW:
             self._stats.dropped(DROPPED[verdict])
-            return
+            return verdict
 
         # A frame that is sent in two codecs is measured once.
         if media.unit.codec is self._measured():
@@ -203,12 +253,13 @@ class SessionOutput:
             self._stats.shown(
                 SourcePosition(media.run, media.unit.capture_us),
                 media.stages,
-                arrived_us=arrived_us,
+                arrived_us=frame.arrived_us,
                 own_run=None if publisher is None else publisher.run,
                 at_rest=media.replay,
             )
         if self.shown_epoch > before:
-            self._owner.live(channel.epoch)
+            self._owner.live(frame.channel_epoch)
+        return verdict
 
     def show(self, media: MediaReceived, *, channel_epoch: int, epochs: Epochs) -> FrameVerdict:
         """Judge a frame from the channel of `channel_epoch`, and send it to the viewers of its codec if it is to be
@@ -231,11 +282,26 @@ class SessionOutput:
             self.shown_epoch = max(self.shown_epoch, channel_epoch)
             if channel_epoch == epochs.current:
                 self.lost = False
-        elif verdict is FrameVerdict.NEEDS_KEY and now_s >= self._key_frame_due_s:
-            # The last key frame may have been refused as older, and the fan-out waits a second before it asks again.
-            self._key_frame_due_s = now_s + KEY_FRAME_EVERY_S
-            self._owner.ask_key_frame(unit.codec)
+        elif verdict in (FrameVerdict.NEEDS_KEY, FrameVerdict.OLDER) and channel_epoch == epochs.current:
+            self._ask_key_frame(unit.codec, self._gate.resumes_after(unit.codec, epochs, now_s), verdict, now_s)
         return verdict
+
+    def _ask_key_frame(self, codec: Codec, after: SourcePosition | None, verdict: FrameVerdict, now_s: float) -> None:
+        """Ask the worker for a key frame where none is under way.
+
+        The last one may have been refused as older, and the fan-out waits a second before it asks again. A successor
+        that is behind is told where it is to go on, so that it makes nothing that viewers see from another worker.
+        """
+        is_needed = verdict is FrameVerdict.NEEDS_KEY or after is not None
+        if is_needed and now_s >= self._key_frame_due_s:
+            self._key_frame_due_s = now_s + KEY_FRAME_EVERY_S
+            self._owner.ask_key_frame(codec, after=after)
+
+    def left(self, epochs: Epochs) -> None:
+        """The leaving worker is let go: a successor that was not shown yet begins where it is."""
+        if not self._gate.successor_arrived(epochs):
+            for codec in self._audience.codecs:
+                self._owner.ask_key_frame(codec)
 
     def lose(self) -> bool:
         """The worker that is shown was lost. False if nothing was shown since the last time, or ever."""

@@ -17,7 +17,7 @@ from genlock_core.claims.facts import Claim, MoveCause, Publishing
 from genlock_core.claims.record import SessionRecord
 from genlock_core.link.events import StatsReceived
 from genlock_core.link.messages import Open
-from genlock_core.media import Codec
+from genlock_core.media import Codec, SourcePosition
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.situation.states import SessionState
 from genlock_core.slo.report import StreamReport
@@ -245,6 +245,8 @@ class LiveStream:
         self.source.tick()
         if self.upstream.leaving is not None and self.output.may_leave(self.upstream.epochs):
             self.upstream.close_leaving()
+            self.output.left(self.upstream.epochs)
+        self.output.tick()
         self._judge()
         self.audience.tick(self.view, self._shared.clock.monotonic())
 
@@ -328,11 +330,11 @@ class LiveStream:
     def epochs(self) -> Epochs:
         return self.upstream.epochs
 
-    def ask_key_frame(self, codec: Codec) -> None:
+    def ask_key_frame(self, codec: Codec, *, after: SourcePosition | None = None) -> None:
         channel = self.upstream.serving
         if channel is not None:
             self._shared.metrics.key_frame_requests.labels(to="worker").inc()
-            channel.connection.request_key_frame(channel.number, codec)
+            channel.connection.request_key_frame(channel.number, codec, after=after)
 
     def live(self, epoch: int) -> None:
         self._chore(self._set_live(epoch), name=f"live phase of {self.session}")

@@ -173,6 +173,20 @@ def test_a_stranger_may_not_announce_long_frames() -> None:
 # Channels and what is said on them.
 
 
+def test_a_key_frame_is_asked_for_at_once_or_as_the_first_picture_after_a_place() -> None:
+    peers = connected()
+    number = opened(peers)
+    place = SourcePosition(3, 4_000_000)
+    peers.gateway.request_key_frame(number, Codec.H264, after=place)
+    peers.settle()
+    peers.gateway.request_key_frame(number, Codec.H264)
+    peers.settle()
+    assert peers.told(peers.worker) == [
+        KeyFrameWanted(number, SESSION, Codec.H264, place),
+        KeyFrameWanted(number, SESSION, Codec.H264, None),
+    ]
+
+
 def test_every_message_arrives_as_its_event() -> None:
     peers = connected()
     request = Open(

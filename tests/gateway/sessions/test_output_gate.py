@@ -16,14 +16,16 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import StageTimes
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.sessions.audience import Audience, PeerResource
-from genlock_gateway.sessions.output_gate import (
+from genlock_gateway.sessions.output_gate import KEY_FRAME_EVERY_S, OutputGate, SessionOutput
+from genlock_gateway.sessions.overlap import (
     CATCH_UP_S,
-    KEY_FRAME_EVERY_S,
+    CLOSE_S,
+    HOLD_S,
     OVERLAP_S,
     OWN_SOURCE_RUN,
+    SEAM_AHEAD_S,
+    STALLED_S,
     FrameVerdict,
-    OutputGate,
-    SessionOutput,
 )
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
@@ -91,29 +93,89 @@ def test_a_later_publication_comes_after_an_earlier_one_whatever_its_clock() -> 
     assert admit(gate, FIVE, 5, 5, run=2) is FrameVerdict.SHOW
 
 
-def test_a_polite_move_shows_the_leaving_worker_until_its_successor_is_there() -> None:
-    gate = OutputGate()
+SEAM_US = round(SEAM_AHEAD_S * 1e6)
+
+
+def test_a_polite_move_shows_the_leaving_worker_up_to_the_seam_and_its_successor_after_it() -> None:
+    gate, epochs = OutputGate(), SIX_AFTER_FIVE
     admit(gate, FIVE, 5, 100, key=True)
-    assert admit(gate, SIX_AFTER_FIVE, 5, 110) is FrameVerdict.SHOW
-    assert admit(gate, SIX_AFTER_FIVE, 6, 105, key=True) is FrameVerdict.OLDER
-    before = gate.successor_arrived(SIX_AFTER_FIVE)
-    assert not before
-    assert admit(gate, SIX_AFTER_FIVE, 5, 120) is FrameVerdict.SHOW
-    assert not gate.may_leave(SIX_AFTER_FIVE, 0.0)
-    assert admit(gate, SIX_AFTER_FIVE, 6, 130, key=True) is FrameVerdict.SHOW
-    assert gate.successor_arrived(SIX_AFTER_FIVE)
-    assert gate.may_leave(SIX_AFTER_FIVE, 0.0)
-    assert admit(gate, SIX_AFTER_FIVE, 5, 140) is FrameVerdict.STALE
+    assert admit(gate, epochs, 6, 50, key=True) is FrameVerdict.OLDER
+    seam = 100 + SEAM_US
+    assert gate.resumes_after(Codec.H264, epochs, 0.0) == SourcePosition(1, seam)
+    assert admit(gate, epochs, 5, seam) is FrameVerdict.SHOW
+    assert not gate.successor_arrived(epochs)
+    assert not gate.may_leave(epochs, 0.0)
+
+    assert admit(gate, epochs, 5, seam + 1) is FrameVerdict.STALE
+    assert admit(gate, epochs, 6, seam + 1, key=True) is FrameVerdict.SHOW
+    assert gate.successor_arrived(epochs)
+    assert gate.may_leave(epochs, 0.0)
+    assert gate.resumes_after(Codec.H264, epochs, 0.0) is None
+
+
+def test_a_successor_that_is_ahead_waits_at_the_seam_for_the_leaving_worker() -> None:
+    gate, epochs = OutputGate(), SIX_AFTER_FIVE
+    admit(gate, FIVE, 5, 0, key=True)
+    assert admit(gate, epochs, 6, 500_000, key=True) is FrameVerdict.OLDER
+    seam = 500_000 + SEAM_US
+    assert admit(gate, epochs, 6, seam + 1, key=True) is FrameVerdict.HOLD
+    assert admit(gate, epochs, 5, seam - 1) is FrameVerdict.SHOW
+    assert admit(gate, epochs, 6, seam + 1, key=True) is FrameVerdict.HOLD
+    assert admit(gate, epochs, 5, seam + 2) is FrameVerdict.STALE
+    assert admit(gate, epochs, 6, seam + 1, key=True) is FrameVerdict.SHOW
+
+
+def test_a_successor_waits_at_the_seam_no_longer_than_it_may() -> None:
+    gate, epochs = OutputGate(), SIX_AFTER_FIVE
+    admit(gate, FIVE, 5, 0, key=True)
+    admit(gate, epochs, 6, 0, key=True)
+    assert admit(gate, epochs, 6, SEAM_US + 1, key=True) is FrameVerdict.HOLD
+    assert admit(gate, epochs, 5, 1, now_s=HOLD_S - 0.01) is FrameVerdict.SHOW
+    assert admit(gate, epochs, 6, SEAM_US + 1, key=True, now_s=HOLD_S - 0.01) is FrameVerdict.HOLD
+    assert admit(gate, epochs, 6, SEAM_US + 1, key=True, now_s=HOLD_S) is FrameVerdict.SHOW
+
+
+def test_nobody_waits_for_a_leaving_worker_that_brings_nothing() -> None:
+    gate, epochs = OutputGate(), SIX_AFTER_FIVE
+    admit(gate, FIVE, 5, 0, key=True)
+    admit(gate, epochs, 6, 0, key=True)
+    assert admit(gate, epochs, 5, 2) is FrameVerdict.SHOW
+    assert admit(gate, epochs, 6, 3, key=True, now_s=STALLED_S) is FrameVerdict.OLDER
+    assert admit(gate, epochs, 6, 4, now_s=STALLED_S + 0.01) is FrameVerdict.NEEDS_KEY
+    assert gate.resumes_after(Codec.H264, epochs, STALLED_S + 0.01) == SourcePosition(1, 2)
+    assert admit(gate, epochs, 6, 5, key=True, now_s=STALLED_S + 0.02) is FrameVerdict.SHOW
+
+
+def test_while_the_successor_is_far_behind_the_leaving_worker_is_shown_and_the_successor_told_how_far() -> None:
+    gate, epochs = OutputGate(), SIX_AFTER_FIVE
+    far_us = round(CLOSE_S * 1e6) + 10
+    admit(gate, FIVE, 5, far_us, key=True)
+    for step in range(1, 5):
+        assert admit(gate, epochs, 6, step, key=True) is FrameVerdict.OLDER
+        assert admit(gate, epochs, 5, far_us + step) is FrameVerdict.SHOW
+        assert gate.resumes_after(Codec.H264, epochs, 0.0) == SourcePosition(1, far_us + step)
 
 
 @pytest.mark.parametrize(("run", "limit_s"), [(OWN_SOURCE_RUN, OVERLAP_S), (1, CATCH_UP_S)])
 def test_a_leaving_worker_does_not_win_for_ever(run: int, limit_s: float) -> None:
-    gate, epochs = OutputGate(), SIX_AFTER_FIVE
-    admit(gate, FIVE, 5, 100, key=True, run=run)
+    gate, epochs, far_us = OutputGate(), SIX_AFTER_FIVE, 10**7
+    admit(gate, FIVE, 5, far_us, key=True, run=run)
     admit(gate, epochs, 6, 50, key=True, now_s=1.0, run=run)
-    assert admit(gate, epochs, 5, 110, now_s=1.0 + limit_s - 0.01, run=run) is FrameVerdict.SHOW
-    assert admit(gate, epochs, 5, 111, now_s=1.0 + limit_s + 0.01, run=run) is FrameVerdict.STALE
-    assert admit(gate, epochs, 6, 112, key=True, now_s=4.0, run=run) is FrameVerdict.SHOW
+    assert admit(gate, epochs, 5, far_us + SEAM_US + 1, now_s=1.0 + limit_s, run=run) is FrameVerdict.SHOW
+    admit(gate, epochs, 6, 60, key=True, now_s=1.0 + limit_s, run=run)
+    admit(gate, epochs, 6, 70, key=True, now_s=1.0 + limit_s + 0.01, run=run)
+    seam = far_us + 2 * SEAM_US + 1
+    assert admit(gate, epochs, 5, seam + 1, now_s=1.1 + limit_s, run=run) is FrameVerdict.STALE
+    assert admit(gate, epochs, 6, seam + 1, key=True, now_s=1.2 + limit_s, run=run) is FrameVerdict.SHOW
+
+
+def test_a_leaving_worker_whose_successor_shows_nothing_goes_in_the_end() -> None:
+    gate, epochs = OutputGate(), SIX_AFTER_FIVE
+    admit(gate, FIVE, 5, 100, key=True)
+    admit(gate, epochs, 6, 50)
+    longest_s = CATCH_UP_S + SEAM_AHEAD_S + HOLD_S
+    assert not gate.may_leave(epochs, longest_s - 0.01)
+    assert gate.may_leave(epochs, longest_s + 0.01)
 
 
 def test_a_leaving_worker_is_not_late_before_its_successor_has_sent_anything() -> None:
@@ -134,9 +196,12 @@ def test_a_leaving_worker_is_replaced_in_each_codec_by_itself() -> None:
     gate, epochs = OutputGate(), SIX_AFTER_FIVE
     for codec in (Codec.H264, Codec.VP8):
         admit(gate, FIVE, 5, 100, key=True, codec=codec)
-    assert admit(gate, epochs, 6, 110, key=True, codec=Codec.H264) is FrameVerdict.SHOW
-    assert admit(gate, epochs, 5, 120, codec=Codec.H264) is FrameVerdict.STALE
-    assert admit(gate, epochs, 5, 120, codec=Codec.VP8) is FrameVerdict.SHOW
+    admit(gate, epochs, 6, 100, codec=Codec.H264)
+    after = 101 + SEAM_US
+    assert admit(gate, epochs, 5, after, codec=Codec.H264) is FrameVerdict.STALE
+    assert admit(gate, epochs, 6, after, key=True, codec=Codec.H264) is FrameVerdict.SHOW
+    assert admit(gate, epochs, 5, after - 1, codec=Codec.VP8) is FrameVerdict.SHOW
+    assert not gate.may_leave(epochs, 0.0)
 
 
 @given(
@@ -200,13 +265,15 @@ class Owner:
 
     epochs: Epochs = FIVE
     asked: list[Codec] = field(default_factory=list)
+    places: list[SourcePosition | None] = field(default_factory=list)
     shown: list[int] = field(default_factory=list)
 
     def live(self, epoch: int) -> None:
         self.shown.append(epoch)
 
-    def ask_key_frame(self, codec: Codec) -> None:
+    def ask_key_frame(self, codec: Codec, *, after: SourcePosition | None = None) -> None:
         self.asked.append(codec)
+        self.places.append(after)
 
 
 @pytest.fixture
@@ -234,6 +301,13 @@ def show(output: SessionOutput, at_us: int, epochs: Epochs, *, epoch: int, key: 
     return output.show(frame(at_us, epoch=epoch, key=key), channel_epoch=epoch, epochs=epochs)
 
 
+def cross_over(output: SessionOutput, at_us: int) -> None:
+    """From the fifth epoch, which was shown up to there, to the sixth one."""
+    show(output, at_us, SIX_AFTER_FIVE, epoch=6)
+    show(output, at_us + SEAM_US + 1, SIX_AFTER_FIVE, epoch=5)
+    assert show(output, at_us + SEAM_US + 1, SIX_AFTER_FIVE, epoch=6) is FrameVerdict.SHOW
+
+
 async def test_the_newest_epoch_that_was_shown_is_known_and_a_leaving_worker_does_not_lower_it(
     output: SessionOutput,
 ) -> None:
@@ -242,7 +316,7 @@ async def test_the_newest_epoch_that_was_shown_is_known_and_a_leaving_worker_doe
     assert output.shown_epoch == 5
     assert show(output, 2, SIX_AFTER_FIVE, epoch=5) is FrameVerdict.SHOW
     assert output.shown_epoch == 5, "nothing of the successor was shown yet"
-    show(output, 3, SIX_AFTER_FIVE, epoch=6)
+    cross_over(output, 2)
     show(output, 4, SIX_AFTER_FIVE, epoch=5)
     assert output.shown_epoch == 6
 
@@ -269,7 +343,7 @@ async def test_a_frame_of_the_leaving_worker_in_another_codec_does_not_lower_the
     h264 = AccessUnit(Codec.H264, b"\x00\x00\x01\x65\x80", key_frame=True, capture_us=1)
     for unit in (h264, replace(h264, codec=Codec.VP8)):
         output.show(replace(frame(1, epoch=5), unit=unit), channel_epoch=5, epochs=FIVE)
-    show(output, 2, SIX_AFTER_FIVE, epoch=6)
+    cross_over(output, 2)
     late = replace(frame(2, epoch=5), unit=replace(h264, capture_us=2))
     assert output.show(late, channel_epoch=5, epochs=SIX_AFTER_FIVE) is FrameVerdict.SHOW
     assert output.shown_epoch == 6
@@ -296,9 +370,48 @@ async def test_the_leaving_worker_is_fed_and_kept_until_its_successors_picture_i
     show(output, 1, FIVE, epoch=5)
     assert output.feeds_leaving(SIX_AFTER_FIVE)
     assert not output.may_leave(SIX_AFTER_FIVE)
-    show(output, 2, SIX_AFTER_FIVE, epoch=6)
+    cross_over(output, 1)
     assert not output.feeds_leaving(SIX_AFTER_FIVE)
     assert output.may_leave(SIX_AFTER_FIVE)
+
+
+async def test_what_waits_at_the_seam_is_shown_in_order_once_the_leaving_worker_is_there(
+    output: SessionOutput, owner: Owner, audience: Audience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(output.fanouts[Codec.VP8], "push", lambda unit: sent.append(unit.capture_us))
+    audience.viewers.add(viewer(Codec.VP8))
+
+    def receive(at_us: int, *, epoch: int, key: bool = False) -> None:
+        channel = cast(WorkerChannel, SimpleNamespace(epoch=epoch))
+        output.receive(channel, frame(at_us, epoch=epoch, key=key))
+
+    receive(1, epoch=5, key=True)
+    owner.epochs = SIX_AFTER_FIVE
+    receive(1, epoch=6, key=True)
+    seam = 1 + SEAM_US
+    assert owner.places == [SourcePosition(1, seam)]
+    receive(seam + 1, epoch=6, key=True)
+    receive(seam + 2, epoch=6)
+    receive(seam, epoch=5)
+    assert sent == [1, seam]
+    receive(seam + 1, epoch=5)
+    assert sent == [1, seam, seam + 1, seam + 2]
+    receive(seam + 3, epoch=6)
+    assert sent[-1] == seam + 3
+
+
+async def test_what_waits_at_the_seam_waits_for_no_worker_that_has_gone(
+    output: SessionOutput, owner: Owner, audience: Audience
+) -> None:
+    audience.viewers.add(viewer(Codec.VP8))
+    for at_us, epoch in ((1, 5), (1, 6), (2 + SEAM_US, 6)):
+        output.receive(cast(WorkerChannel, SimpleNamespace(epoch=epoch)), frame(at_us, epoch=epoch))
+        owner.epochs = SIX_AFTER_FIVE
+    assert output.shown_epoch == 5
+    owner.epochs = SIX
+    output.tick()
+    assert output.shown_epoch == 6
 
 
 def viewer(codec: Codec) -> PeerResource:

@@ -16,7 +16,8 @@ from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
 from genlock_gateway.sessions.audience import Audience
-from genlock_gateway.sessions.output_gate import FrameVerdict, OutputOwner, SessionOutput
+from genlock_gateway.sessions.output_gate import OutputOwner, SessionOutput
+from genlock_gateway.sessions.overlap import FrameVerdict
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 
@@ -189,11 +190,11 @@ def test_a_handover_whose_frames_go_on_is_no_freeze_and_one_that_leaves_a_hole_i
             audience=Audience(),
             stats=stream.stats,
             clock=stream.clock,
-            owner=cast(OutputOwner, SimpleNamespace(ask_key_frame=lambda _: None)),
+            owner=cast(OutputOwner, SimpleNamespace(ask_key_frame=lambda _, after: None)),
         )
 
-        def frame(epoch: int, epochs: Epochs) -> None:
-            stream.clock.advance(FRAME_S)
+        def frame(epoch: int, epochs: Epochs, *, later_s: float = FRAME_S) -> None:
+            stream.clock.advance(later_s)
             unit = AccessUnit(Codec.H264, b"x", key_frame=True, capture_us=stream.stats.now_us())
             media = MediaReceived(1, "default/demo", epoch, unit, run=1, sequence=0)
             if output.show(media, channel_epoch=epoch, epochs=epochs) is FrameVerdict.SHOW:
@@ -207,7 +208,10 @@ def test_a_handover_whose_frames_go_on_is_no_freeze_and_one_that_leaves_a_hole_i
         for _ in range(silent_frames):
             frame(7, Epochs(8))
         for _ in range(20):
-            frame(8, Epochs(8, leaving=7))
+            if silent_frames == 0:
+                frame(7, Epochs(8, leaving=7))
+            frame(8, Epochs(8, leaving=None if silent_frames else 7), later_s=FRAME_S if silent_frames else 0.0)
+        assert output.shown_epoch == 8
         return stream.stats.report(viewers=1, worker="w1", epoch=8).freezes or 0
 
     assert asyncio.run(freezes(silent_frames=0)) == 0

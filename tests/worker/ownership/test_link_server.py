@@ -88,6 +88,9 @@ class FakeSession:
     def detach(self, channel: GatewayChannel) -> None:
         self.attached.remove(channel)
 
+    def resume(self, channel: GatewayChannel, codec: Codec, *, after: SourcePosition) -> None:
+        self.heard.append(("resume", channel.number, codec, after))
+
     def ask_idr(self, codec: Codec) -> None:
         self.heard.append(("key frame", codec))
 
@@ -296,6 +299,15 @@ async def test_each_word_reaches_the_part_that_it_is_for(room: Room) -> None:
     ]
     assert channel.publisher is False
     assert room.count("genlock_worker_link_drops_total") == 4
+
+
+async def test_a_place_to_resume_at_holds_until_a_key_frame_is_wanted_at_once(room: Room) -> None:
+    channel = await room.open()
+    await room.say(said.KeyFrameWanted(5, SESSION, Codec.VP8, SourcePosition(1, 2)))
+    assert room.session.heard == [("resume", 5, Codec.VP8, SourcePosition(1, 2))]
+    channel.resumes[Codec.VP8] = SourcePosition(1, 2)
+    await room.say(said.KeyFrameWanted(5, SESSION, Codec.VP8))
+    assert channel.resumes == {}
 
 
 async def test_what_is_about_another_channel_reaches_nobody(room: Room) -> None:

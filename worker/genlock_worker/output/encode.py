@@ -154,6 +154,11 @@ class IdrRequests:
     def ask(self) -> None:
         self._wanted = True
 
+    def insist(self) -> None:
+        """The next frame is one, however short a time ago the last one was."""
+        self._wanted = True
+        self._last_s = None
+
     def is_wanted(self, now_s: float) -> bool:
         """Whether a frame that were encoded now would be an IDR."""
         return self._wanted and (self._last_s is None or now_s - self._last_s >= self._spacing_s)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from genlock_core.link.connection import LinkConnection
 from genlock_core.link.messages import RefusalReason
-from genlock_core.media import Codec
+from genlock_core.media import Codec, SourcePosition
 from genlock_core.subscriptions.subscription import Subscription
 
 
@@ -31,6 +31,15 @@ class GatewayChannel:
 
     synced: set[Codec] = field(default_factory=set)
     """The codecs in which the gateway has had its first IDR."""
+
+    resumes: dict[Codec, SourcePosition] = field(default_factory=dict)
+    """Until the worker before has been shown up to there: the first unit after this place is an IDR, none before it is
+    sent."""
+
+    def takes(self, codec: Codec, position: SourcePosition) -> bool:
+        """Whether the gateway can use what stands there."""
+        after = self.resumes.get(codec)
+        return codec in self.subscription.codecs and (after is None or position > after)
 
 
 class ChannelRefusal(Exception):

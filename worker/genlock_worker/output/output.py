@@ -120,6 +120,7 @@ class Output:
         for codec in codecs - channel.synced:
             self.ask_idr(codec)
         channel.synced &= codecs
+        channel.resumes = {codec: after for codec, after in channel.resumes.items() if codec in codecs}
 
         # What nobody watches any more is encoded no more.
         wanted = self._wanted_codecs()
@@ -135,6 +136,25 @@ class Output:
     def skip_until(self, position: SourcePosition | None) -> None:
         """Viewers have seen everything up to here already, of another worker."""
         self._shown = later(self._shown, position)
+
+    def resume(self, channel: GatewayChannel, codec: Codec, after: SourcePosition) -> SourcePosition | None:
+        """A gateway shows the worker before up to `after`: its next unit in `codec` is an IDR after that place.
+
+        Returns up to where no gateway needs anything any more; None if one has not said how far it is.
+        """
+        channel.resumes[codec] = after
+        waits = [one.resumes.get(codec) for one in self.channels for codec in one.subscription.codecs]
+        covered = min((place for place in waits if place is not None), default=None)
+        if covered is None or None in waits:
+            return None
+
+        self.skip_until(covered)
+        left = [frame for frame in self._waiting if frame.position > covered]
+        if len(left) < len(self._waiting):
+            # What waited behind them goes out as if they had never been there.
+            self._waiting = deque(self._pacer.again(left))
+            self._changed.set()
+        return covered
 
     def gap(self, channel: GatewayChannel, codec: Codec) -> None:
         """The link to a gateway was too slow and dropped units: it needs an IDR before anything else."""
@@ -239,6 +259,11 @@ class Output:
         replay = not frame.stages_s and self._is_at_rest
 
         for codec in sorted(self._wanted_codecs()):
+            takers = [channel for channel in self.channels if channel.takes(codec, frame.position)]
+            if not takers:
+                continue
+            if any(codec in channel.resumes for channel in takers):
+                self._encoding_begins(codec)
             unit = await loop.run_in_executor(self._executor, self._encode, codec, frame, now_s)
             if unit is None:
                 continue
@@ -248,6 +273,11 @@ class Output:
             self._send(unit, run=frame.position.run, late=late, replay=replay, stages=stages)
 
         return size, encoded_s
+
+    def _encoding_begins(self, codec: Codec) -> None:
+        """A gateway goes on with the next unit, so it is an IDR, however lately there was one."""
+        if (encoding := self._encodings.get(codec)) is not None:
+            encoding.idr.insist()
 
     def _encode(self, codec: Codec, frame: OutputFrame, now_s: float) -> AccessUnit | None:
         """On a media thread. None where the codec failed: its encoder is opened anew for the next frame."""
@@ -274,10 +304,13 @@ class Output:
 
     def _send(self, unit: AccessUnit, *, run: int, late: bool, replay: bool, stages: StageTimes) -> None:
         for channel in self.channels:
-            if unit.codec not in channel.subscription.codecs:
+            if not channel.takes(unit.codec, SourcePosition(run, unit.capture_us)):
                 continue
             if unit.key_frame:
                 channel.synced.add(unit.codec)
+                channel.resumes.pop(unit.codec, None)
+            elif unit.codec in channel.resumes:
+                channel.synced.discard(unit.codec)  # it asked while this one was encoded: the next one is an IDR
             # A gateway that has had no IDR in this codec could do nothing with anything else.
             if unit.codec in channel.synced:
                 channel.connection.send_media(channel.number, unit, run=run, late=late, replay=replay, stages=stages)

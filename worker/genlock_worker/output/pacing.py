@@ -6,7 +6,8 @@ output sleeps until the times that it names.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from genlock_core.media import SourcePosition
 from genlock_core.slo.deadlines import due_times
@@ -32,6 +33,9 @@ class PacedFrame:
 
     send_s: float
     due_s: float
+
+    earliest_s: float
+    """When it would have gone out had no frame before it been in the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +104,25 @@ class Pacer:
 
         paced = []
         for k, due_s in enumerate(due):
-            send_s = start_s + k * self._period_s
-            if self._last_send_s is not None:
-                send_s = max(send_s, self._last_send_s + MIN_SPACING * self._period_s)
-            self._last_send_s = send_s
-            paced.append(PacedFrame(send_s, due_s))
+            earliest_s = start_s + k * self._period_s
+            paced.append(PacedFrame(self._next_send_s(earliest_s), due_s, earliest_s))
 
         return paced
+
+    def again(self, waiting: Sequence[OutputFrame]) -> list[OutputFrame]:
+        """The frames that still wait, as nothing that stood before them is sent any more."""
+        self._last_send_s = None
+        return [
+            replace(frame, pace=replace(frame.pace, send_s=self._next_send_s(frame.pace.earliest_s)))
+            for frame in waiting
+        ]
+
+    def _next_send_s(self, earliest_s: float) -> float:
+        send_s = earliest_s
+        if self._last_send_s is not None:
+            send_s = max(send_s, self._last_send_s + MIN_SPACING * self._period_s)
+        self._last_send_s = send_s
+        return send_s
 
     def _adapt(self, now_s: float, *, needed_s: float) -> None:
         # The slowest chunk of the window stands first.

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 RETRY_S = 0.25
 WITHDRAWAL_S = 0.3
 """How much later than the loss itself the inbox may say that it was a polite move."""
-HANDOVER_S = 3.0
+HANDOVER_S = 8.0
 """How long a session that was handed over goes on for gateways that have not seen the new worker's first frame."""
 
 

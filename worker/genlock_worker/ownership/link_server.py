@@ -27,7 +27,7 @@ from genlock_core.link.events import (
     SubscriptionRequested,
 )
 from genlock_core.link.messages import RefusalReason
-from genlock_core.media import Codec
+from genlock_core.media import Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process.tasks import OwnedTasks
 from genlock_worker.engines.contract import EngineFailure
@@ -116,8 +116,11 @@ class GatewayLink:
     def _hand_on(self, event: ChannelEvent, session: LiveSession, channel: GatewayChannel) -> None:
         """Give what came over a channel to the part of its session that it is for."""
         match event:
-            case KeyFrameWanted():
+            case KeyFrameWanted(after=None):
+                channel.resumes.pop(event.codec, None)
                 session.output.ask_idr(event.codec)
+            case KeyFrameWanted(after=SourcePosition() as after):
+                session.resume(channel, event.codec, after=after)
             case CodecsWanted():
                 session.output.set_codecs(channel, event.codecs)
             case ControlNudged():

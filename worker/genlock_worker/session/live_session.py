@@ -242,6 +242,12 @@ class LiveSession:
             self.alone.set()
             self.intake.set_linked(linked=False)
 
+    def resume(self, channel: GatewayChannel, codec: Codec, *, after: SourcePosition) -> None:
+        """The worker before is shown up to there at that gateway: what comes next begins after it, with an IDR."""
+        covered = self.output.resume(channel, codec, after)
+        if covered is not None:
+            self.intake.skip_until(covered)
+
     def _has_source(self) -> bool:
         """Somebody publishes; a source of the worker's own is there while a gateway is."""
         if self.intake.publisher is None:
