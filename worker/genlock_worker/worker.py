@@ -40,6 +40,7 @@ from genlock_worker.rows.prior import mock_timing, prior_cost, warm_up_settings
 from genlock_worker.session.opening import Services
 from genlock_worker.settings import WorkerSettings
 from genlock_worker.snapshots.format import SnapshotFormat
+from genlock_worker.snapshots.room import SnapshotRoom
 from genlock_worker.snapshots.writer import MAX_SNAPSHOT_BYTES
 
 logger = logging.getLogger(__name__)
@@ -168,6 +169,7 @@ class Worker:
             claims=self._claims,
             control=ControlStream(self._store),
             snapshots=SnapshotStore(self._store, max_bytes=MAX_SNAPSHOT_BYTES),
+            snapshot_room=SnapshotRoom(self._clock, self._metrics),
             clock=self._clock,
             metrics=self._metrics,
             h264=await asyncio.to_thread(choose_h264),

@@ -6,6 +6,7 @@ All methods raise `redis.exceptions.RedisError` when Redis is away. A session is
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from genlock_core.claims import keys, replies
@@ -31,6 +32,7 @@ from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.lua import Scripts, decoded
 from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import SessionRecord, to_fields
+from genlock_core.claims.snapshot_budget import SnapshotAsk
 from genlock_core.errors import StaleEpoch, UnknownSession
 from genlock_core.spec.session import Orientation, Phase
 from genlock_core.store import MAX_BLOCK_MS, Store
@@ -157,25 +159,29 @@ class Claims:
         *,
         progress: int,
         links: Mapping[str, Sequence[str]],
+        snapshots: Mapping[str, SnapshotAsk] = MappingProxyType({}),
         vitals: Vitals | None = None,
     ) -> Renewal:
         """The worker's heartbeat, every 0.5 s. It renews all leases of the worker if its engine has made progress.
 
         `progress` is the engine loop's own counter: it must be above that of the last heartbeat. `links` says for each
-        session which gateways are linked for it. With `vitals` the leases of a worker whose engine stands still, no
-        longer than is normal for it, are renewed as well; and they last longer where the process was late.
+        session which gateways are linked for it, `snapshots` which bytes are asked for its snapshot; a session that is
+        not asked for keeps what is booked. With `vitals` the leases of a worker whose engine stands still, no longer
+        than is normal for it, are renewed as well; and they last longer where the process was late.
         """
         linked = json.dumps({session: list(gateways) for session, gateways in links.items()})
+        asked = json.dumps({name: (ask.epoch, ask.holds, ask.needs, ask.wants) for name, ask in snapshots.items()})
         reply = await self._scripts.run(
-            "renew", identity.name, identity.incarnation, progress, linked, *_vitals(vitals)
+            "renew", identity.name, identity.incarnation, progress, linked, asked, *_vitals(vitals)
         )
-        status, holding, closed, owned = reply
+        status, holding, closed, owned, granted = reply
         return Renewal(
             known=status == "known",
             superseded=status == "superseded",
             holding=bool(holding),
             closed=bool(closed),
             owned={session: int(epoch) for session, epoch in replies.pairs(owned)},
+            snapshots={session: int(size) for session, size in replies.pairs(granted)},
         )
 
     async def close(self, identity: WorkerIdentity) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What the claims answer: claims, moves, renewals, workers as seen from outside, assignments and events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
@@ -88,6 +88,8 @@ class Renewal:
     """The worker is draining."""
     superseded: bool = False
     """A newer incarnation has this worker's name. The worker stops."""
+    snapshots: Mapping[str, int] = field(default_factory=dict)
+    """Session -> bytes that its snapshot may hold, of those that were asked for and are owned."""
 
 
 @dataclass(frozen=True, slots=True)

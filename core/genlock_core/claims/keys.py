@@ -8,6 +8,7 @@ PREFIX: Final = "genlock:{genlock}:"
 EVENTS: Final = PREFIX + "events"
 GUARD: Final = PREFIX + "guard"
 SESSIONS: Final = PREFIX + "sessions"
+SNAPSHOT_BUDGET: Final = PREFIX + "snapshots:budget"
 
 
 def inbox(worker: str) -> str:

@@ -6,10 +6,11 @@ does so by proven time (`scripts/proven_time.lua`), never by that clock.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Final, cast
 
 from redis.exceptions import NoScriptError
 
@@ -34,6 +35,14 @@ _FIGURES = (
     "PUBLISHER_CANDIDATES",
 )
 
+_SHARED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "publisher_slot": frozenset(f"publisher_{verb}" for verb in ("enter", "keep", "leave", "many", "promote")),
+        "snapshot_room": frozenset({"renew", "snapshot_bookings", "snapshot_deleted"}),
+    }
+)
+"""What some scripts have in common beside the prelude, and which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -47,8 +56,8 @@ def load(verb: str) -> Script:
     """Read `scripts/<verb>.lua` and put in front of it the figures, the prelude, and what it has in common with others
     of its kind."""
     folder = resources.files("genlock_core.claims") / "scripts"
-    before = ("proven_time", "prelude")
-    parts = (*before, "publisher_slot", verb) if verb.startswith("publisher_") else (*before, verb)
+    shared = (part for part, verbs in _SHARED.items() if verb in verbs)
+    parts = ("proven_time", "prelude", *shared, verb)
     figures = "".join(f"local {name} = {getattr(liveness, name)}\n" for name in _FIGURES)
     source = figures + "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

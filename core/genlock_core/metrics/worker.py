@@ -135,7 +135,24 @@ class WorkerMetrics(Bundle):
     snapshot_failures: Annotated[
         Counter,
         about(
-            "genlock_snapshot_failures", "Snapshots that were not stored: fenced, too-large, redis or engine", "reason"
+            "genlock_snapshot_failures",
+            "Snapshots that were not stored: fenced, too-large, room (the budget has none), redis or engine",
+            "reason",
+        ),
+    ]
+    snapshot_room_bytes: Annotated[
+        Gauge,
+        about(
+            "genlock_snapshot_room_bytes",
+            "Bytes of this worker's snapshots in Redis; part: held (so many are stored) or granted (so many may be)",
+            "part",
+        ),
+    ]
+    snapshot_short_sessions: Annotated[
+        Gauge,
+        about(
+            "genlock_snapshot_short_sessions",
+            "Sessions of this worker whose newest snapshot is not stored, as the budget has no room for it",
         ),
     ]
     restores: Annotated[

@@ -41,12 +41,16 @@ class Percentiles(_Part):
 
 
 class SnapshotReport(_Part):
-    """The last snapshot: the chunk it holds, its size and how long it took; `error` says why the last try failed."""
+    """The last snapshot: the chunk it holds, its size and how long it took; `error` says why the last try failed.
+
+    `short`: it failed for want of room, and so will the next ones until there is some.
+    """
 
     chunk: Annotated[int, Field(ge=-1, lt=2**63)] = -1
     bytes: _Count = 0
     ms: _Figure = 0.0
     error: _Text = ""
+    short: bool = False
 
 
 class EncoderReport(_Part):

@@ -27,9 +27,23 @@ class StoredSnapshot:
     head: bytes
     blocks: Mapping[str, bytes]
 
+    @property
+    def size(self) -> int:
+        """Bytes that are stored."""
+        return len(self.head) + sum(map(len, self.blocks.values()))
+
 
 class FenceLost(SnapshotRefused):
     """The fence is below this epoch: Redis lost its data. Take over again, then write a whole snapshot."""
+
+
+class NoSnapshotRoom(SnapshotRefused):
+    """It is larger than its writer was granted; nothing is wrong with it."""
+
+    def __init__(self, session: str, *, size: int, room: int) -> None:
+        self.size = size
+        self.room = room
+        super().__init__(session, f"{size} bytes are more than the {room} that were granted")
 
 
 class SnapshotStore:
@@ -50,22 +64,34 @@ class SnapshotStore:
         return StoredSnapshot(int(stored_epoch), int(chunk), head, dict(zip(ids, frames[1::2], strict=True)))
 
     async def write(
-        self, session: str, *, epoch: int, chunk: int, head: bytes, blocks: Mapping[str, bytes], keep: Collection[str]
+        self,
+        session: str,
+        *,
+        epoch: int,
+        chunk: int,
+        head: bytes,
+        blocks: Mapping[str, bytes],
+        keep: Collection[str],
+        room: int | None = None,
     ) -> int:
         """Replace the snapshot by one of `head`, the new `blocks` and the stored ones in `keep`; returns its bytes.
 
         Raises StaleEpoch; FenceLost; SnapshotRefused if a kept block is not stored, it is over the bound, or `chunk`
-        is not above the stored one. A refused write changes nothing.
+        is not above the stored one; NoSnapshotRoom if it is within the bound and over `room`, the bytes that its writer
+        was granted. A refused write changes nothing.
         """
+        bound = self._max_bytes if room is None else min(room, self._max_bytes)
         new = [part for item in blocks.items() for part in item]
         kept = sorted(set(keep) - set(blocks))
-        verdict, *rest = await self._run("write", session, epoch, chunk, self._max_bytes, head, len(kept), *kept, *new)
+        verdict, *rest = await self._run("write", session, epoch, chunk, bound, head, len(kept), *kept, *new)
         self._check(session, epoch, verdict, rest)
         told = rest[0].decode()
         if verdict == b"old":
             raise SnapshotRefused(session, f"chunk {chunk} is not above the stored one, {told}")
         if verdict == b"missing":
             raise SnapshotRefused(session, f"block {told} is to be kept but is not stored; write a whole snapshot")
+        if verdict == b"large" and int(told) <= self._max_bytes:
+            raise NoSnapshotRoom(session, size=int(told), room=bound)
         if verdict == b"large":
             raise SnapshotRefused(session, f"{told} bytes are too large, at most {self._max_bytes} may be")
         return int(told)

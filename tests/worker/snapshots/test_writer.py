@@ -17,9 +17,10 @@ from genlock_core.store import connect
 from genlock_core.stream_state.container import PartKind, seal, unseal
 from genlock_core.stream_state.formats import FORMATS
 from genlock_core.stream_state.snapshot import Snapshot, decode, encode_delta
-from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore, StoredSnapshot
+from genlock_core.stream_state.snapshot_store import FenceLost, NoSnapshotRoom, SnapshotStore, StoredSnapshot
 from genlock_worker.engines.contract import ChunkState, EngineState
 from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.snapshots.room import TRY_AGAIN_S, SnapshotRoom
 from genlock_worker.snapshots.writer import ATTRIBUTES, Restored, SnapshotWriter, take_over, to_checkpoint, to_snapshot
 
 SESSION, MODEL = "default/demo", "wan2.1-1.3b"
@@ -54,16 +55,31 @@ class FakeStore:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     takes: int = 0
     discards: int = 0
+    size: int = 10_000
+    """Of every snapshot."""
+    rooms: list[int | None] = field(default_factory=list)
+    """What each write was granted."""
 
     async def write(
-        self, session: str, *, epoch: int, chunk: int, head: bytes, blocks: Mapping[str, bytes], keep: Collection[str]
+        self,
+        session: str,
+        *,
+        epoch: int,
+        chunk: int,
+        head: bytes,
+        blocks: Mapping[str, bytes],
+        keep: Collection[str],
+        room: int | None = None,
     ) -> int:
         await self.gate.wait()
         if self.errors:
             raise self.errors.pop(0)
+        self.rooms.append(room)
+        if room is not None and self.size > room:
+            raise NoSnapshotRoom(session, size=self.size, room=room)
         self.written.append((chunk, frozenset(blocks)))
         self.formats.append(unseal(head, PartKind.HEAD).format)
-        return len(head)
+        return self.size
 
     async def discard(self, session: str, *, epoch: int) -> None:
         if self.errors:
@@ -86,6 +102,9 @@ class Rig:
         self.named_at: list[int] = []
         """How many writes there had been then."""
         self.store.gate.set()
+        self.clock = ManualClock()
+        self.metrics = WorkerMetrics(CollectorRegistry())
+        self.rooms = SnapshotRoom(self.clock, self.metrics)
 
         async def note(version: int) -> bool:
             self.noted.append(version)
@@ -97,14 +116,27 @@ class Rig:
             session=SESSION,
             model=MODEL,
             epoch=5,
-            clock=ManualClock(),
-            metrics=WorkerMetrics(CollectorRegistry()),
+            clock=self.clock,
+            metrics=self.metrics,
+            room=self.rooms,
             version=lambda: self.format,
             note_format=note,
             on_stale=self.stale.append,
             restored=restored,
         )
         self.task = asyncio.create_task(self.writer.run())
+        self.grant(1_000_000)
+
+    def grant(self, size: int) -> None:
+        """A heartbeat comes back."""
+        self.rooms.granted({SESSION: size}, self.rooms.asks())
+
+    async def end(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    def refusals(self) -> float | None:
+        return self.metrics.registry.get_sample_value("genlock_snapshot_failures_total", {"reason": "room"})
 
     async def store_chunk(self, chunk: int) -> None:
         self.writer.offer(checkpoint(chunk), "0-0")
@@ -115,8 +147,7 @@ class Rig:
 async def rig() -> AsyncIterator[Rig]:
     made = Rig()
     yield made
-    made.task.cancel()
-    await asyncio.gather(made.task, return_exceptions=True)
+    await made.end()
 
 
 def test_every_format_that_is_read_says_what_a_checkpoint_is() -> None:
@@ -248,6 +279,104 @@ async def test_an_unusable_snapshot_is_discarded_with_its_reason_and_the_session
     assert told in caplog.text
 
 
+# The budget of all snapshots.
+
+
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5.0):
+        while not what():
+            await asyncio.sleep(0.001)
+
+
+async def test_the_first_snapshot_waits_for_the_first_grant() -> None:
+    rig = Rig()
+    rig.rooms.lost()
+    rig.writer.offer(checkpoint(0), "0-0")
+    assert not await rig.writer.flush(0.02)
+    assert rig.store.rooms == []
+    rig.grant(20_000)
+    assert await rig.writer.flush(5.0)
+    assert rig.store.rooms == [20_000]
+    await rig.end()
+
+
+async def test_a_snapshot_that_outgrew_its_grant_asks_and_is_stored_once_there_is_room(rig: Rig) -> None:
+    await rig.store_chunk(0)
+    rig.store.size = 2_000_000
+    rig.writer.offer(checkpoint(1), "0-0")
+    await until(rig.rooms.asking.is_set)
+    (ask,) = rig.rooms.asks().values()
+    assert (ask.holds, ask.needs) == (10_000, 2_000_000)
+    assert ask.wants > ask.needs
+    rig.rooms.granted({SESSION: ask.wants}, {SESSION: ask})
+    assert await rig.writer.flush(5.0)
+    assert [chunk for chunk, _ in rig.store.written] == [0, 1]
+    assert (rig.writer.report.error, rig.refusals()) == ("", None)
+
+
+async def test_without_room_the_older_snapshot_stays_and_it_is_told(rig: Rig) -> None:
+    await rig.store_chunk(4)
+    rig.store.size = 2_000_000
+    rig.writer.offer(checkpoint(5), "0-0")
+    await until(rig.rooms.asking.is_set)
+    rig.grant(1_000_000)
+    assert await rig.writer.flush(5.0)
+    report = rig.writer.report
+    assert (report.chunk, report.short) == (4, True)
+    assert report.error == "room: no room for 2000000 bytes, that of chunk 4 is kept"
+
+    # Later ones are not even sent: a sick store gets no more work than a well one. Each counts once.
+    for chunk in (6, 7):
+        rig.writer.offer(checkpoint(chunk), "0-0")
+        for _ in range(3):
+            rig.grant(1_000_000)
+            await asyncio.sleep(0)
+        assert await rig.writer.flush(5.0)
+    assert (len(rig.store.rooms), rig.refusals()) == (2, 3)
+    rig.rooms.show()
+    assert rig.metrics.registry.get_sample_value("genlock_snapshot_short_sessions") == 1
+
+
+async def test_when_there_is_room_again_the_newest_is_stored(rig: Rig) -> None:
+    await rig.store_chunk(0)
+    rig.store.size = 2_000_000
+    rig.writer.offer(checkpoint(1), "0-0")
+    await until(rig.rooms.asking.is_set)
+    rig.grant(1_000_000)
+    await rig.store_chunk(2)
+    rig.grant(3_000_000)
+    await until(lambda: not rig.writer.report.short)
+    assert rig.store.written[-1] == (2, frozenset({"r0.f1", "r0.f2"}))
+    assert (rig.writer.report.chunk, rig.writer.report.error) == (2, "")
+
+
+async def test_smaller_snapshots_find_their_way_without_a_larger_grant(rig: Rig) -> None:
+    await rig.store_chunk(0)
+    rig.store.size = 2_000_000
+    rig.writer.offer(checkpoint(1), "0-0")
+    await until(rig.rooms.asking.is_set)
+    rig.grant(1_000_000)
+    await rig.store_chunk(2)
+    rig.store.size = 10_000
+    await rig.store_chunk(3)
+    assert rig.writer.report.short
+    rig.clock.advance(TRY_AGAIN_S)
+    await rig.store_chunk(4)
+    assert (rig.writer.report.chunk, rig.writer.report.short) == (4, False)
+
+
+async def test_a_session_that_begins_anew_does_not_wait_for_what_its_old_snapshot_needed(rig: Rig) -> None:
+    await rig.store_chunk(4)
+    rig.store.size = 2_000_000
+    rig.writer.offer(checkpoint(5), "0-0")
+    await until(rig.rooms.asking.is_set)
+    rig.grant(1_000_000)
+    rig.writer.start_over()
+    rig.store.size = 10_000
+    await rig.store_chunk(0)
+    assert rig.writer.report.chunk == 0
+
+
 # A rollout and its rollback.
 
 
@@ -291,8 +420,7 @@ async def test_what_the_last_owner_stored_stays_named_until_something_older_is_s
     rig = Rig(Restored(checkpoint(3), "0-0", format=2, written={}))
     await rig.store_chunk(4)
     assert (rig.store.formats, rig.noted, rig.named_at) == ([1], [1], [1])
-    rig.task.cancel()
-    await asyncio.gather(rig.task, return_exceptions=True)
+    await rig.end()
 
 
 async def test_redis_that_lost_its_data_is_told_the_format_again(rig: Rig) -> None:

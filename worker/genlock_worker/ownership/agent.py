@@ -5,6 +5,7 @@ with what it has. When Redis is back without its data, the worker claims again w
 """
 
 import asyncio
+import contextlib
 import logging
 
 from redis.exceptions import RedisError
@@ -28,6 +29,8 @@ VERIFY_TIMEOUT_S = 0.5
 """How long an OPEN waits for Redis before what the worker serves is taken for the truth."""
 ROUND_S = 8.0
 """No round of a loop takes longer, whatever Redis does: a silent one is no reason to take the worker for stuck."""
+BREATH_S = 0.1
+"""At least so much lies between two heartbeats: by then even an idle engine has made progress."""
 INBOX_BLOCK_MS = 1_000
 RETRY_S = 0.25
 
@@ -90,6 +93,7 @@ class Agent:
             progress = self._services.engine.progress
             started_s = clock.monotonic()
             self.rounds["heartbeat"] = started_s
+            asked = self._services.snapshot_room.asks()
 
             try:
                 async with asyncio.timeout(ROUND_S):
@@ -97,8 +101,10 @@ class Agent:
                         self.offer.identity,
                         progress=progress,
                         links=self._links(),
+                        snapshots=asked,
                         vitals=self._vital_signs.vitals,
                     )
+                    self._services.snapshot_room.granted(renewal.snapshots, asked)
                     await self._apply(renewal, known)
                 self._metrics.heartbeats.labels("ok").inc()
                 self._metrics.renew_seconds.observe(clock.monotonic() - started_s)
@@ -108,7 +114,16 @@ class Agent:
 
             self._metrics.engine_progress.set(progress)
             self._show_capacity()
-            await asyncio.sleep(max(0.05, RENEW_EVERY_S - (clock.monotonic() - started_s)))
+            self._services.snapshot_room.show()
+            await self._until_next_beat(RENEW_EVERY_S - (clock.monotonic() - started_s))
+
+    async def _until_next_beat(self, rest_s: float) -> None:
+        """Wait for the rest of the interval; less where a snapshot waits for room."""
+        await asyncio.sleep(BREATH_S)
+        if rest_s > BREATH_S:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest_s - BREATH_S):
+                    await self._services.snapshot_room.asking.wait()
 
     def _links(self) -> dict[str, list[str]]:
         return {
@@ -152,6 +167,7 @@ class Agent:
 
     async def _reassert(self) -> None:
         """Redis does not know this worker: claim again what it still serves."""
+        self._services.snapshot_room.lost()
         serving = list(self.sessions.values())
         held = [Held(live.name, live.epoch, live.record.cost, live.record_again()) for live in serving]
         outcome = await self._claims.reassert(self.offer, held, closed=self.draining or self.closed)

@@ -24,6 +24,7 @@ from genlock_worker.output.pacing import Pacer
 from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.rows.session_rows import SessionPlan
 from genlock_worker.session.controls import RequestedSettings
+from genlock_worker.snapshots.room import SnapshotRoom
 from genlock_worker.snapshots.writer import Restored, SnapshotWriter, take_over
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Services:
     claims: Claims
     control: ControlStream
     snapshots: SnapshotStore
+    snapshot_room: SnapshotRoom
     clock: Clock
     metrics: WorkerMetrics
     h264: str
@@ -96,6 +98,7 @@ def snapshot_writer(
         epoch=epoch,
         clock=services.clock,
         metrics=services.metrics,
+        room=services.snapshot_room,
         version=services.snapshot_format,
         note_format=lambda version: services.claims.note_snapshot_format(session, epoch=epoch, version=version),
         on_stale=on_stale,

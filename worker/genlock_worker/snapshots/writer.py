@@ -1,7 +1,8 @@
 """Writes a session's checkpoints to Redis and reads the one that the last owner left.
 
 Writing holds nobody up. The newest checkpoint waits until the one before it is stored, and those in between are
-skipped. One that fails is reported, and the next one makes it good. The fence in Redis decides who may write.
+skipped. One that fails is reported, and the next one makes it good. The fence in Redis decides who may write, and the
+budget of all snapshots how much (`room`): where that has no room the one before stays, from which a session can go on.
 """
 
 import asyncio
@@ -20,9 +21,10 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.report import SnapshotReport
 from genlock_core.stream_state.formats import FORMAT_1, FORMAT_2, READABLE
 from genlock_core.stream_state.snapshot import Snapshot, SnapshotDelta, block_digests, decode, encode_delta
-from genlock_core.stream_state.snapshot_store import FenceLost, SnapshotStore
+from genlock_core.stream_state.snapshot_store import FenceLost, NoSnapshotRoom, SnapshotStore
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.snapshots import first_format, second_format
+from genlock_worker.snapshots.room import Room, SnapshotRoom
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,9 @@ class Restored:
 
     written: Mapping[str, str]
     """The digests of the blocks that are stored."""
+
+    size: int = 0
+    """Bytes that are stored."""
 
 
 class _AttributesFormat(Protocol):
@@ -101,7 +106,7 @@ async def take_over(
     try:
         snapshot = await asyncio.to_thread(decode, stored.head, stored.blocks, session=session, model=model)
         written = block_digests(stored.head, session=session)
-        restored = Restored(to_checkpoint(snapshot), snapshot.control_id, snapshot.format, written)
+        restored = Restored(to_checkpoint(snapshot), snapshot.control_id, snapshot.format, written, stored.size)
     except SnapshotRefused as refusal:
         logger.error("%s: %s; starting fresh", session, refusal)
         metrics.restores.labels("refused").inc()
@@ -127,6 +132,7 @@ class SnapshotWriter:
         epoch: int,
         clock: Clock,
         metrics: WorkerMetrics,
+        room: SnapshotRoom,
         version: Callable[[], int],
         note_format: Callable[[int], Awaitable[bool]],
         on_stale: Callable[[StaleEpoch], None],
@@ -138,6 +144,7 @@ class SnapshotWriter:
         self._epoch = epoch
         self._clock = clock
         self._metrics = metrics
+        self._rooms = room
         self._version = version
         self._note_format = note_format
         self._on_stale = on_stale
@@ -146,7 +153,11 @@ class SnapshotWriter:
         self._next: tuple[Checkpoint, str] | None = None
         self._last: tuple[Checkpoint, str] | None = None
         """The one that this worker stored last."""
+        self._without_room: tuple[Checkpoint, str] | None = None
+        """The last one that was found to have no room."""
         self._changed = asyncio.Event()
+        self._room = room.open(session, epoch, holds=restored.size if restored is not None else 0)
+        self._room.on_answer = self._changed.set
         self._stored = asyncio.Event()
         self._stored.set()
         self._noted = restored.format if restored is not None else 0
@@ -173,6 +184,7 @@ class SnapshotWriter:
         self._starts_over = True
         self._next = None
         self._last = None
+        self._room.begin_anew()
 
     async def flush(self, timeout_s: float) -> bool:
         """Wait until the newest checkpoint was stored or has failed; False if that took longer.
@@ -191,12 +203,27 @@ class SnapshotWriter:
 
     async def run(self) -> None:
         """Store what is offered, until the fence says no."""
+        try:
+            await self._run()
+        finally:
+            self._rooms.close(self._session, self._room)
+
+    async def _run(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
             if self._next is None:
                 self._stored.set()
                 continue
+
+            match self._room.room:
+                case Room.AWAITED:
+                    continue
+                case Room.NONE:
+                    self._has_no_room()
+                    continue
+                case Room.OPEN:
+                    pass
 
             checkpoint, control_id = self._next
             self._next = None
@@ -225,6 +252,7 @@ class SnapshotWriter:
 
             if self._starts_over:
                 await self._store.discard(self._session, epoch=self._epoch)
+                self._room.stored(0)
                 self._starts_over = False
                 self._written = {}
 
@@ -239,6 +267,10 @@ class SnapshotWriter:
         except FenceLost as lost:
             self._failed("fenced", lost)
             await self._recover_fence()
+        except NoSnapshotRoom as lack:
+            # It waits for the answer, unless a newer one does.
+            self._room.refused(lack.size)
+            self._next = self._next or (checkpoint, control_id)
         except SnapshotRefused as refusal:
             self._written = {}
             self._failed("too-large", refusal)
@@ -273,7 +305,9 @@ class SnapshotWriter:
             head=delta.head,
             blocks=delta.blocks,
             keep=delta.keep,
+            room=self._room.writing(),
         )
+        self._room.stored(size)
         self._written = delta.digests
         self._stored_chunk = snapshot.chunk
 
@@ -285,11 +319,27 @@ class SnapshotWriter:
         self._stored_chunk = -1
         self._noted = 0
         try:
-            await self._store.take_over(self._session, self._epoch)
+            stored = await self._store.take_over(self._session, self._epoch)
+            self._room.stored(stored.size if stored is not None else 0)
         except RedisError as error:
             logger.warning("%s: the fence cannot be raised: %s", self._session, error)
 
     def _failed(self, reason: str, error: Exception) -> None:
         logger.warning("%s: snapshot not stored (%s): %s", self._session, reason, error)
         self._metrics.snapshot_failures.labels(reason).inc()
-        self.report = self.report.model_copy(update={"error": f"{reason}: {error}"[:ERROR_CHARS]})
+        self._report_error(f"{reason}: {error}", short=False)
+
+    def _has_no_room(self) -> None:
+        """The one that waits is not stored for want of room, nor are the next ones until there is some."""
+        if self._next is not self._without_room:
+            self._without_room = self._next
+            self._metrics.snapshot_failures.labels("room").inc()
+
+        if not self.report.short:
+            logger.warning("%s: no room for %d bytes of snapshot, the stream goes on", self._session, self._room.needs)
+        kept = f"that of chunk {self._stored_chunk} is kept" if self._room.holds else "none is stored"
+        self._report_error(f"room: no room for {self._room.needs} bytes, {kept}", short=True)
+        self._stored.set()
+
+    def _report_error(self, error: str, *, short: bool) -> None:
+        self.report = self.report.model_copy(update={"error": error[:ERROR_CHARS], "short": short})

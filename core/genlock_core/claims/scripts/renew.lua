@@ -1,8 +1,10 @@
--- renew(name, incarnation, progress, links as JSON [, alive, phase, late ms, patient: 1 or 0]) -> {status, holding, closed, {session, epoch, ...}}
+-- renew(name, incarnation, progress, links as JSON, bytes asked for snapshots as JSON
+--       [, alive, phase, late ms, patient: 1 or 0])
+--   -> {status, holding, closed, {session, epoch, ...}, {session, bytes granted, ...}}
 local name, progress = ARGV[2], tonumber(ARGV[4])
 local w = redis.call('HMGET', worker_key(name), 'incarnation', 'progress', 'state')
 local held = holding() and 1 or 0
-if w[1] ~= ARGV[3] then return {w[1] and 'superseded' or 'unknown', held, 0, {}} end
+if w[1] ~= ARGV[3] then return {w[1] and 'superseded' or 'unknown', held, 0, {}, {}} end
 
 local owned = redis.call('HGETALL', owned_key(name))
 redis.call('HSET', worker_key(name), 'links', ARGV[5])
@@ -14,13 +16,16 @@ end
 
 -- A worker of the release before says nothing of itself.
 local lease_ms, patient = LEASE_MS, false
-if ARGV[6] then
-  redis.call('HSET', worker_key(name), 'alive', ARGV[6], 'phase', ARGV[7], 'late_ms', ARGV[8], 'patient', ARGV[9])
-  lease_ms = math.max(LEASE_MS, math.min(LEASE_PER_LATENESS * tonumber(ARGV[8]), LONGEST_LEASE_MS))
-  patient = ARGV[9] == '1'
+if ARGV[7] then
+  redis.call('HSET', worker_key(name), 'alive', ARGV[7], 'phase', ARGV[8], 'late_ms', ARGV[9], 'patient', ARGV[10])
+  lease_ms = math.max(LEASE_MS, math.min(LEASE_PER_LATENESS * tonumber(ARGV[9]), LONGEST_LEASE_MS))
+  patient = ARGV[10] == '1'
 end
 if progressed or patient then
   for i = 1, #owned, 2 do redis.call('ZADD', LEASES, text(now + lease_ms), owned[i]) end
 end
 for i = 2, #owned, 2 do owned[i] = string.match(owned[i], '^%d+') end
-return {'known', held, w[3] == 'draining' and 1 or 0, owned}
+
+-- A heartbeat that comes late, or a second time, asks for what was right then: it books nothing.
+local granted = progressed and book_snapshots(owned, cjson.decode(ARGV[6])) or {}
+return {'known', held, w[3] == 'draining' and 1 or 0, owned, granted}
