@@ -22,6 +22,7 @@ from genlock_core.claims.claims import Claims
 from genlock_core.claims.figure_board import FigureBoard
 from genlock_core.claims.publisher import Gateways, Publishers
 from genlock_core.claims.record import SessionRecord
+from genlock_core.claims.snapshot_budget import SnapshotBudget
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import UnknownSession
 from genlock_core.link.events import LinkIdentity
@@ -314,7 +315,9 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         clock=time,
         store_timeout_s=STORE_TIMEOUT_S,
     )
-    session_data = SessionDataCleaner(claims, snapshots=SnapshotStore(store), control=control)
+    session_data = SessionDataCleaner(
+        claims, snapshots=SnapshotStore(store), budget=SnapshotBudget(store), control=control
+    )
     address = OwnAddress(settings)
     access = Access(keyring, _platform_key(settings.jwt), time)
 

@@ -38,6 +38,9 @@ class Reason(StrEnum):
     ENCRYPTED = "Encrypted"  # packets that their keys do not open
     UNDECODABLE = "Undecodable"  # pictures that are broken, or encrypted end to end
     NOT_PUBLISHED = "NotPublished"  # who was in trouble has gone
+    # SnapshotsStored
+    STORED = "Stored"  # there is room again
+    NO_SNAPSHOT_ROOM = "NoSnapshotRoom"  # the budget of all snapshots has none
     # SloMet
     IN_BUDGET = "InBudget"
     TOO_LATE = "TooLate"  # more late frames than the miss budget

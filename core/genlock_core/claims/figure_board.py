@@ -44,6 +44,8 @@ class PostedFigures:
     last_recovery_gap_ms: float | None = None
     trouble: str = ""
     """A word of `media.Trouble`, or one of a newer release; "" while the publication makes pictures."""
+    snapshot_short: bool = False
+    """Its newest snapshot is not stored for want of room."""
 
 
 class FigureBoard:

@@ -24,6 +24,8 @@ class ConditionType(StrEnum):
     """Generated frames reach the gateways."""
     SOURCE_USABLE = "SourceUsable"
     """Pictures are made of what is published. It stands there from the first trouble on."""
+    SNAPSHOTS_STORED = "SnapshotsStored"
+    """What the session would go on from is kept up to date. It stands there from the first lack of room on."""
     SLO_MET = "SloMet"
     """The share of late frames is within the miss budget."""
 

@@ -105,9 +105,8 @@ class SnapshotStore:
         self._check(session, epoch, verdict, rest)
 
     async def delete(self, session: str) -> None:
-        """Forget the snapshot of a session that is no more; the fence stays for an hour against late writers."""
-        await self._redis.delete(keys.snapshot_meta(session), keys.snapshot_frames(session))
-        await self._redis.pexpire(keys.fence(session), FENCE_KEPT_MS)
+        """Forget the snapshot of a session that is over. The fence stays for an hour, above its last owner's epoch."""
+        await self._run("delete", session, FENCE_KEPT_MS)
 
     async def _run(self, verb: str, session: str, *arguments: str | bytes | int) -> list[Any]:
         names = [keys.fence(session), keys.snapshot_meta(session), keys.snapshot_frames(session)]

@@ -15,6 +15,7 @@ from genlock_core.claims.claims import EVENTS_AT_ONCE, Claims
 from genlock_core.claims.facts import Event, EventKind
 from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.claims.publisher import Gateways, Publishers
+from genlock_core.claims.record import FINISHED
 from genlock_core.errors import NoCapacity, UnknownSession
 from genlock_core.process.tasks import end_tasks
 from genlock_core.spec.session import Phase
@@ -268,6 +269,10 @@ class MaintenanceLoops:
                 if stream is not None and stream.record.created_ms < at_ms:
                     stream.end_reason = "the session was deleted"
                 await self._session_data.clear(event.session)
+            case EventKind.PHASE if event.detail in FINISHED:
+                if stream is not None:
+                    stream.refresh()
+                await self._session_data.ended(event.session)
             case EventKind.CONTROL if stream is not None:
                 stream.nudge()
                 stream.refresh()

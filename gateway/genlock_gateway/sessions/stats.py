@@ -290,4 +290,5 @@ def posted_figures(
         freezes=report.freezes or 0,
         last_recovery_gap_ms=report.last_recovery_gap_ms,
         trouble=trouble or "",
+        snapshot_short=report.snapshot.short,
     )

@@ -14,7 +14,13 @@ from genlock_core import store
 from genlock_core.errors import SnapshotRefused, StaleEpoch
 from genlock_core.store import Store
 from genlock_core.stream_state import keys
-from genlock_core.stream_state.snapshot_store import FENCE_KEPT_MS, FenceLost, SnapshotStore, StoredSnapshot
+from genlock_core.stream_state.snapshot_store import (
+    FENCE_KEPT_MS,
+    FenceLost,
+    NoSnapshotRoom,
+    SnapshotStore,
+    StoredSnapshot,
+)
 
 SESSION = "default/demo"
 MAX_BYTES = 1_000
@@ -99,6 +105,18 @@ async def test_a_refused_write_changes_nothing(snapshots: SnapshotStore) -> None
     assert await snapshots.take_over(SESSION, 5) == StoredSnapshot(5, 0, b"h", {"a": b"A"})
 
 
+async def test_a_snapshot_that_outgrows_what_was_granted_changes_nothing(snapshots: SnapshotStore) -> None:
+    await snapshots.take_over(SESSION, 5)
+    await snapshots.write(SESSION, epoch=5, chunk=0, head=b"h", blocks={"a": b"A"}, keep=(), room=2)
+    with pytest.raises(NoSnapshotRoom) as lack:
+        await snapshots.write(SESSION, epoch=5, chunk=1, head=b"h", blocks={"b": bytes(7)}, keep={"a"}, room=8)
+    assert (lack.value.size, lack.value.room) == (9, 8)
+    with pytest.raises(SnapshotRefused, match="too large") as too_large:
+        await snapshots.write(SESSION, epoch=5, chunk=1, head=b"h", blocks={"b": bytes(1_000)}, keep=(), room=8)
+    assert not isinstance(too_large.value, NoSnapshotRoom), "no grant would help"
+    assert await snapshots.take_over(SESSION, 5) == StoredSnapshot(5, 0, b"h", {"a": b"A"})
+
+
 async def test_a_block_that_is_kept_and_new_is_new(snapshots: SnapshotStore) -> None:
     await snapshots.take_over(SESSION, 5)
     await snapshots.write(SESSION, epoch=5, chunk=0, head=b"h", blocks={"a": b"A"}, keep=())
@@ -123,7 +141,10 @@ async def test_the_fence_of_a_deleted_session_outlives_it(snapshots: SnapshotSto
     assert await redis.keys("*") == [keys.fence(SESSION).encode()]
     assert 0 < await redis.pttl(keys.fence(SESSION)) <= FENCE_KEPT_MS
     with pytest.raises(StaleEpoch):
-        await snapshots.take_over(SESSION, 4)
+        await snapshots.write(SESSION, epoch=5, chunk=1, head=b"late", blocks={}, keep=())
+    await snapshots.delete(SESSION)
+    with pytest.raises(StaleEpoch):
+        await snapshots.take_over(SESSION, 5)
     assert await snapshots.take_over(SESSION, 6) is None
     assert await redis.pttl(keys.fence(SESSION)) == -1
 

@@ -13,6 +13,7 @@ from genlock_core.claims.facts import Claim
 from genlock_core.claims.identity import FormatRange, WorkerIdentity, WorkerOffer
 from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.claims.silence import Rhythm, Silence
+from genlock_core.claims.snapshot_budget import SnapshotBudget
 from genlock_core.clock import ManualClock
 from genlock_core.link.messages import Open
 from genlock_core.media import Codec
@@ -86,6 +87,7 @@ class GatewayRoom:
         self.claims = Claims(self.store)
         self.control = ControlStream(self.store)
         self.snapshots = SnapshotStore(self.store)
+        self.budget = SnapshotBudget(self.store)
         self.clock = ManualClock()
         self.registry = CollectorRegistry()
         self.links = NoLinks()

@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from genlock_core.claims.facts import Event, EventKind
 from genlock_core.errors import NoCapacity, UnknownSession
 from genlock_core.spec.session import Phase
+from genlock_core.stream_state import keys
 from genlock_core.stream_state.control import ControlChange
 from genlock_gateway.sessions import maintenance
 from genlock_gateway.sessions.maintenance import STUCK_S, MaintenanceLoops
@@ -22,7 +23,7 @@ from tests.gateway.sessions.gateway_room import SESSION, GatewayRoom
 
 @pytest.fixture
 async def loops(room: GatewayRoom) -> AsyncIterator[MaintenanceLoops]:
-    cleaner = SessionDataCleaner(room.claims, snapshots=room.snapshots, control=room.control)
+    cleaner = SessionDataCleaner(room.claims, snapshots=room.snapshots, budget=room.budget, control=room.control)
     made = MaintenanceLoops(
         name="g0",
         claims=room.claims,
@@ -235,6 +236,17 @@ async def test_a_session_that_was_deleted_ends_and_its_data_goes(room: GatewayRo
     await loops._heard(event(EventKind.FORGOTTEN, stream.record.created_ms + 1))
     assert stream.end_reason == "the session was deleted"
     assert await room.control.read(SESSION) == []
+
+
+async def test_a_session_that_has_ended_leaves_no_snapshot(room: GatewayRoom, loops: MaintenanceLoops) -> None:
+    stream = await room.stream()
+    await room.snapshots.take_over(SESSION, 1)
+    await room.snapshots.write(SESSION, epoch=1, chunk=3, head=b"head", blocks={}, keep=())
+    for phase, stays in ((Phase.LIVE, True), (Phase.ENDED, False)):
+        await room.claims.set_phase(SESSION, 0, phase)
+        id_ = f"{stream.record.created_ms}-0"
+        await loops._heard(Event(id_, EventKind.PHASE, SESSION, 0, phase.value))
+        assert bool(await room.store.exists(keys.snapshot_meta(SESSION))) == stays
 
 
 async def test_events_are_followed_from_where_they_stood_at_the_start(

@@ -114,7 +114,7 @@ def _phase(facts: SessionFacts) -> Phase:
 
 def _verdicts(facts: SessionFacts, hindrances: Hindrances, phase: Phase) -> list[ConditionVerdict]:
     verdicts = [_placed(facts, hindrances), _assigned(facts, hindrances), _live(facts, phase)]
-    more = (_source_usable(facts), _slo_met(facts))
+    more = (_source_usable(facts), _snapshots_stored(facts), _slo_met(facts))
     return [*verdicts, *(verdict for verdict in more if verdict is not None)]
 
 
@@ -172,6 +172,19 @@ def _source_usable(facts: SessionFacts) -> ConditionVerdict | None:
     if not figures.publisher:
         return ConditionVerdict(ConditionType.SOURCE_USABLE, None, Reason.NOT_PUBLISHED, "nobody publishes")
     return yes(ConditionType.SOURCE_USABLE, Reason.USABLE, "pictures are made of what is published")
+
+
+def _snapshots_stored(facts: SessionFacts) -> ConditionVerdict | None:
+    """None: what is stored stands. A session whose snapshots always had room has no such condition."""
+    figures = facts.seen.figures
+    if figures is None:
+        return None
+    if figures.snapshot_short:
+        message = "the budget of snapshots is used up: it streams on, and would go on from an older snapshot, or anew"
+        return no(ConditionType.SNAPSHOTS_STORED, Reason.NO_SNAPSHOT_ROOM, message)
+    if find(facts.stored.conditions, ConditionType.SNAPSHOTS_STORED) is None:
+        return None
+    return yes(ConditionType.SNAPSHOTS_STORED, Reason.STORED, "its newest snapshot is stored")
 
 
 def _slo_met(facts: SessionFacts) -> ConditionVerdict | None:

@@ -133,6 +133,25 @@ def test_a_publication_that_makes_no_picture_has_a_condition_which_ends_with_it(
     assert condition(world, ConditionType.SOURCE_USABLE).status == "Unknown"
 
 
+def test_a_session_without_room_for_its_snapshots_has_a_condition_which_ends_with_it() -> None:
+    world = live()
+    assert find(world.status.conditions, ConditionType.SNAPSHOTS_STORED) is None, "there was always room"
+
+    world.figures = replace(FIGURES, snapshot_short=True)
+    world.settle()
+    found = condition(world, ConditionType.SNAPSHOTS_STORED)
+    assert (found.status, found.reason) == ("False", "NoSnapshotRoom")
+    assert condition(world, ConditionType.LIVE).status == "True", "the stream goes on"
+
+    world.figures = None
+    world.settle()
+    assert condition(world, ConditionType.SNAPSHOTS_STORED).status == "False", "nobody has said anything else"
+
+    world.figures = FIGURES
+    world.settle()
+    assert condition(world, ConditionType.SNAPSHOTS_STORED).status == "True"
+
+
 def test_a_trouble_of_a_newer_release_is_left_out() -> None:
     world = live()
     world.figures = replace(FIGURES, trouble="a new word")
