@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
@@ -77,6 +78,31 @@ async def check(store: Store) -> None:
             "Redis has maxmemory-policy %s and may drop claims and snapshots when it is full; set it to noeviction",
             policy,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of one server, in bytes."""
+
+    used: int
+    limit: int
+    """Its maxmemory; 0: it has none."""
+
+    @property
+    def fullness(self) -> float:
+        """0 to 1, or a little above; 0 for a server without a limit."""
+        return self.used / self.limit if self.limit else 0.0
+
+
+async def fullest(store: Store) -> Memory:
+    """The memory of the server, or of that master of a cluster which is the fullest. Raises RedisError."""
+    if isinstance(store, RedisCluster):
+        await store.initialize()  # it knows its masters only then
+        told = [await store.info("memory", target_nodes=node) for node in store.get_primaries()]
+    else:
+        told = [await store.info("memory")]
+    each = [Memory(int(one["used_memory"]), int(one.get("maxmemory", 0))) for one in told]
+    return max(each, key=lambda memory: (memory.fullness, memory.used))
 
 
 # redis-py may swallow a cancellation (see `process.tasks`), and a loop over Redis would then go on for ever. With these

@@ -40,6 +40,7 @@ from genlock_operator.reconcile.store_state import StoreState
 from genlock_operator.reconcile.store_watch import StoreWatch
 from genlock_operator.reconcile.tables import FigureTable, WorkerTable
 from genlock_operator.settings import OperatorSettings
+from genlock_operator.store_room import StoreRoom
 from genlock_operator.watch.caches import Caches
 from genlock_operator.watch.watcher import Watcher
 
@@ -79,7 +80,8 @@ class Operator:
 
         # What is told of it: metrics, health, Events.
         self.registry = CollectorRegistry()
-        self.measures = Measures(OperatorMetrics(self.registry), clock, self.caches)
+        metrics = OperatorMetrics(self.registry)
+        self.measures = Measures(metrics, clock, self.caches)
         self.api = KubeClient(configuration, measure=self.measures.request)
         self.leader = Election(self._make_leader)
         router = Router(self.caches, pending, self.queue, heard=self.measures.heard)
@@ -105,6 +107,12 @@ class Operator:
             clock=clock,
             scope=scope,
             beat=self.health.beat,
+        )
+        self.store_room = StoreRoom(
+            store,
+            budget_bytes=settings.snapshot_budget_bytes,
+            metrics=metrics,
+            leads=self.leader.leading.is_set,
         )
         self.executor = Executor(
             claims=claims,
@@ -221,6 +229,7 @@ class Operator:
             "events of Redis": self.store_watch.follow_events(),
             "workers of Redis": self.store_watch.poll_workers(),
             "figures of Redis": self.store_watch.poll_figures(),
+            "room in Redis": self.store_room.run(),
             "Events": self.recorder.run(),
             "timers": self.queue.run_timers(),
             "measures": self.measures.run(self._standing),

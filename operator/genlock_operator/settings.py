@@ -79,6 +79,11 @@ class OperatorSettings:
     kubeconfig: Path | None = option(
         values.optional(values.path()), "", "a kubeconfig file; left out: the pod's service account"
     )
+    snapshot_budget_bytes: int | None = option(
+        values.optional(values.size()),
+        "",
+        "memory of Redis that all snapshots together may take; left out: half of its maxmemory, and 1Gi without one",
+    )
     log: LogSettings = section(LogSettings)
     workers: WorkerDefaults = section(WorkerDefaults, "workers of every pool")
 

@@ -1,11 +1,14 @@
 """The chart: what it refuses, what it renders, and that every pod of it is one that a restricted namespace takes."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from genlock_core.metrics import GatewayMetrics, WorkerMetrics
+from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_gateway.settings import parse_settings as gateway_settings
 from genlock_operator.settings import parse_settings as operator_settings
@@ -58,7 +61,13 @@ MATRIX: dict[str, tuple[str, ...]] = {
         "gateway.turnSecret.name=turn",
         "gateway.turnSecret.key=shared",
     ),
-    "monitored": ("podMonitor.enabled=true", 'networkPolicies.scrapeNamespaces=["monitoring"]'),
+    "monitored": (
+        "podMonitor.enabled=true",
+        'networkPolicies.scrapeNamespaces=["monitoring"]',
+        "alerts.enabled=true",
+        'alerts.labels={"prometheus":"ours"}',
+    ),
+    "a budget for snapshots": ("redis.snapshotBudget=300Mi",),
     "bare": (
         "networkPolicies.enabled=false",
         "priorityClasses.create=false",
@@ -107,6 +116,7 @@ def test_helm_finds_nothing_to_say() -> None:
         ("gateway.logLevel=verbose", "/gateway/logLevel"),
         ("gateway.drainTimeoutSeconds=-1", "/gateway/drainTimeoutSeconds"),
         ("operator.logFormat=xml", "/operator/logFormat"),
+        ("redis.snapshotBudget=half", "/redis/snapshotBudget"),
         ("gateway.names[0]=https://live.example.org", "/gateway/names/0"),
         ("gateway.proxies[0]=ingress-nginx", "/gateway/proxies/0"),
         ("weights.fetch.files[0].url=https://example.org/x", "/weights/fetch/files/0"),
@@ -336,3 +346,24 @@ def test_the_plain_manifests_are_those_of_the_chart() -> None:
 def test_the_plain_manifests_hold_no_secret() -> None:
     manifests = [each for each in yaml.safe_load_all((ROOT / "manifests/install.yaml").read_text()) if each]
     assert not [each for each in manifests if each["kind"] == "Secret"]
+
+
+def test_the_budget_of_snapshots_reaches_the_operator() -> None:
+    for values, told in (((), None), (("redis.snapshotBudget=300Mi",), 300 * 1024**2)):
+        spec = one(render(*values), "Deployment", "genlock-operator")["spec"]["template"]["spec"]
+        settings = operator_settings(spec["containers"][0]["args"], environment(spec) | {"POD_NAMESPACE": "live"})
+        assert settings.snapshot_budget_bytes == told
+
+
+def test_alerts_speak_of_metrics_that_there_are() -> None:
+    rule = one(render("alerts.enabled=true"), "PrometheusRule", "genlock")
+    bundles = (GatewayMetrics, WorkerMetrics, OperatorMetrics)
+    known = {definition.name for bundle in bundles for _, _, definition in bundle.definitions()}
+    told = {
+        name.removesuffix("_total")
+        for group in rule["spec"]["groups"]
+        for alert in group["rules"]
+        for name in re.findall(r"genlock_\w+", alert["expr"])
+    }
+    assert told
+    assert told <= known

@@ -146,6 +146,22 @@ class OperatorMetrics(Bundle):
         ),
     ]
     store_up: Annotated[Gauge, about("genlock_operator_store_up", "1 while Redis answers, else 0")]
+    store_bytes: Annotated[
+        Gauge,
+        about(
+            "genlock_operator_store_bytes",
+            "Memory of Redis, of a cluster's fullest master; part: used, or limit (its maxmemory; 0: it has none)",
+            "part",
+        ),
+    ]
+    snapshot_bytes: Annotated[
+        Gauge,
+        about(
+            "genlock_operator_snapshot_bytes",
+            "What all snapshots may take of Redis; part: budget, or booked (what sessions hold and are granted of it)",
+            "part",
+        ),
+    ]
 
     def drop_pool(self, pool: str) -> None:
         """Take away every series of a pool (`namespace/name`) that is no more."""
