@@ -32,7 +32,7 @@ from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec import session as spec
 from genlock_core.stream_state.snapshot_store import NoSnapshotRoom, SnapshotStore
-from genlock_worker.snapshots.room import Room, SessionRoom, SnapshotRoom
+from genlock_worker.snapshots.room import RoomState, SessionRoom, SnapshotRoom
 from tests.core.claims import samples
 
 BUDGET = 1_000
@@ -377,7 +377,7 @@ class BudgetMachine(RuleBasedStateMachine):
             writer
             for process in self.processes
             for writer in process.writers.values()
-            if (writer.under_way is not None) == writing and (writing or writer.room.room is Room.OPEN)
+            if (writer.under_way is not None) == writing and (writing or writer.room.state is RoomState.OPEN)
         ]
         return ready[number % len(ready)] if ready else None
 

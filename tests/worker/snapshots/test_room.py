@@ -12,7 +12,7 @@ from genlock_worker.snapshots.room import (
     FIRST_ASK_BYTES,
     LEAST_GROWTH_BYTES,
     TRY_AGAIN_S,
-    Room,
+    RoomState,
     SessionRoom,
     SnapshotRoom,
 )
@@ -44,9 +44,9 @@ def beat(rooms: SnapshotRoom, size: int) -> SnapshotAsk:
 
 
 def test_a_session_waits_for_its_first_grant(rooms: SnapshotRoom, room: SessionRoom) -> None:
-    assert room.room is Room.AWAITED
+    assert room.state is RoomState.AWAITED
     assert beat(rooms, MB) == SnapshotAsk(7, 0, 0, FIRST_ASK_BYTES)
-    assert (room.room, room.limit) == (Room.OPEN, MB)
+    assert (room.state, room.limit) == (RoomState.OPEN, MB)
 
 
 def test_what_a_session_came_with_is_asked_for_with_room_to_grow(rooms: SnapshotRoom) -> None:
@@ -102,19 +102,19 @@ def test_a_refused_one_asks_at_once_and_waits_for_the_answer(
 
     # The answer to a question of before says nothing of this.
     rooms.granted({SESSION: MB}, asked_before)
-    assert room.room is Room.AWAITED
+    assert room.state is RoomState.AWAITED
     assert beat(rooms, MB).needs == 3 * MB
-    assert (room.room, room.is_short) == (Room.NONE, True)
+    assert (room.state, room.is_short) == (RoomState.NONE, True)
     clock.advance(TRY_AGAIN_S)
-    assert (room.room, room.is_short) == (Room.OPEN, True)
+    assert (room.state, room.is_short) == (RoomState.OPEN, True)
     beat(rooms, 4 * MB)
-    assert (room.room, room.is_short) == (Room.OPEN, False)
+    assert (room.state, room.is_short) == (RoomState.OPEN, False)
 
 
 def test_a_redis_that_lost_its_data_has_granted_nothing(rooms: SnapshotRoom, room: SessionRoom) -> None:
     beat(rooms, MB)
     rooms.lost()
-    assert (room.room, room.limit) == (Room.AWAITED, 0)
+    assert (room.state, room.limit) == (RoomState.AWAITED, 0)
     assert rooms.asking.is_set()
 
 

@@ -21,7 +21,7 @@ TRY_AGAIN_S: Final = 10.0
 """A snapshot that had no room is tried again after this long: the session's next ones may be smaller."""
 
 
-class Room(Enum):
+class RoomState(Enum):
     """Whether a snapshot may be written now."""
 
     OPEN = auto()
@@ -56,13 +56,13 @@ class SessionRoom:
         asking()
 
     @property
-    def room(self) -> Room:
+    def state(self) -> RoomState:
         """Whether to write now."""
         if not self._answered:
-            return Room.AWAITED
+            return RoomState.AWAITED
         if not self.is_short or self._clock.monotonic() - self._tried_s >= TRY_AGAIN_S:
-            return Room.OPEN
-        return Room.NONE
+            return RoomState.OPEN
+        return RoomState.NONE
 
     @property
     def is_short(self) -> bool:

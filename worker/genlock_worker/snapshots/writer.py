@@ -24,7 +24,7 @@ from genlock_core.stream_state.snapshot import Snapshot, SnapshotDelta, block_di
 from genlock_core.stream_state.snapshot_store import FenceLost, NoSnapshotRoom, SnapshotStore
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.snapshots import first_format, second_format
-from genlock_worker.snapshots.room import Room, SnapshotRoom
+from genlock_worker.snapshots.room import RoomState, SnapshotRoom
 
 logger = logging.getLogger(__name__)
 
@@ -216,13 +216,13 @@ class SnapshotWriter:
                 self._stored.set()
                 continue
 
-            match self._room.room:
-                case Room.AWAITED:
+            match self._room.state:
+                case RoomState.AWAITED:
                     continue
-                case Room.NONE:
+                case RoomState.NONE:
                     self._has_no_room()
                     continue
-                case Room.OPEN:
+                case RoomState.OPEN:
                     pass
 
             checkpoint, control_id = self._next
