@@ -468,6 +468,7 @@ class BudgetMachine(RuleBasedStateMachine):
         }
         assert sum(self.stored.values()) <= BUDGET
         assert sum(booked.values()) <= BUDGET
+        assert sum(booked.values()) == self.wait(self.budget.bookings()).booked
         for session, size in self.stored.items():
             assert booked.get(session, 0) >= size, f"{session} holds {size} bytes that nobody has booked"
 

@@ -131,6 +131,12 @@ def test_an_older_writer_of_the_session_is_granted_nothing_of_a_newer_one(
     assert rooms.asks() == {}
 
 
+def test_a_session_that_is_never_stored_asks_for_nothing(rooms: SnapshotRoom) -> None:
+    never = rooms.open(SESSION, 7, holds=0, asks=False)
+    assert rooms.asks() == {}
+    rooms.close(SESSION, never)
+
+
 async def test_the_heartbeat_hears_who_waits(rooms: SnapshotRoom) -> None:
     waiting = asyncio.create_task(rooms.asking.wait())
     await asyncio.sleep(0)

@@ -119,6 +119,7 @@ class Rig:
             clock=self.clock,
             metrics=self.metrics,
             room=self.rooms,
+            wants_room=True,
             version=lambda: self.format,
             note_format=note,
             on_stale=self.stale.append,

@@ -182,7 +182,12 @@ class LiveSession:
     def _start_parts(self, restored: Restored | None, *, kept: bool) -> None:
         """Let frames in and out. `kept`: the engine goes on from what was restored."""
         writer = snapshot_writer(
-            self.name, epoch=self.epoch, services=self._services, restored=restored, on_stale=self._lost
+            self.name,
+            epoch=self.epoch,
+            services=self._services,
+            restored=restored,
+            policy=self._spec.recovery.snapshot,
+            on_stale=self._lost,
         )
 
         if restored is not None:

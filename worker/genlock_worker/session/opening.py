@@ -14,7 +14,7 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.errors import StaleEpoch
 from genlock_core.metrics import WorkerMetrics
-from genlock_core.spec.session import ApproximationPolicy, Phase, ResolvedSession, SourceType
+from genlock_core.spec.session import ApproximationPolicy, Phase, ResolvedSession, SnapshotPolicy, SourceType
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.engines.contract import StreamSettings
@@ -88,6 +88,7 @@ def snapshot_writer(
     epoch: int,
     services: Services,
     restored: Restored | None,
+    policy: SnapshotPolicy,
     on_stale: Callable[[StaleEpoch], None],
 ) -> SnapshotWriter:
     """Who goes on with the session's stored state, from where the last owner left it."""
@@ -99,6 +100,7 @@ def snapshot_writer(
         clock=services.clock,
         metrics=services.metrics,
         room=services.snapshot_room,
+        wants_room=policy is not SnapshotPolicy.NEVER,
         version=services.snapshot_format,
         note_format=lambda version: services.claims.note_snapshot_format(session, epoch=epoch, version=version),
         on_stale=on_stale,

@@ -132,10 +132,14 @@ class SnapshotRoom:
         self._metrics = metrics
         self._sessions: dict[str, SessionRoom] = {}
 
-    def open(self, session: str, epoch: int, *, holds: int) -> SessionRoom:
-        """A session whose snapshot this worker writes from now on, and of which `holds` bytes are stored."""
+    def open(self, session: str, epoch: int, *, holds: int, asks: bool = True) -> SessionRoom:
+        """A session whose snapshot this worker writes from now on, and of which `holds` bytes are stored.
+
+        One that is never to be stored does not ask: what was booked for it stays as it is.
+        """
         room = SessionRoom(epoch, holds=holds, clock=self._clock, asking=self.asking.set)
-        self._sessions[session] = room
+        if asks:
+            self._sessions[session] = room
         return room
 
     def close(self, session: str, room: SessionRoom) -> None:

@@ -133,6 +133,7 @@ class SnapshotWriter:
         clock: Clock,
         metrics: WorkerMetrics,
         room: SnapshotRoom,
+        wants_room: bool,
         version: Callable[[], int],
         note_format: Callable[[int], Awaitable[bool]],
         on_stale: Callable[[StaleEpoch], None],
@@ -156,7 +157,7 @@ class SnapshotWriter:
         self._without_room: tuple[Checkpoint, str] | None = None
         """The last one that was found to have no room."""
         self._changed = asyncio.Event()
-        self._room = room.open(session, epoch, holds=restored.size if restored is not None else 0)
+        self._room = room.open(session, epoch, holds=restored.size if restored is not None else 0, asks=wants_room)
         self._room.on_answer = self._changed.set
         self._stored = asyncio.Event()
         self._stored.set()

@@ -1,9 +1,10 @@
 -- How many bytes the snapshot of each session may hold. They are booked in one hash (session -> bytes), as the snapshots
 -- themselves lie in other slots. A booking is the session's and not its worker's: it stays when the worker dies, goes with
 -- the session to the next one, and ends when the snapshot has been deleted.
--- Always true: a booking is at least what is stored, and none is raised beyond the budget for what is not stored yet.
+-- Always true: a booking is at least what is stored, and none is raised beyond the budget for what is not stored yet;
+-- `:booked` is their sum, so that nobody has to add up thousands of sessions.
 
-local SNAPSHOTS, SNAPSHOT_BUDGET = P .. 'snapshots', P .. 'snapshots:budget'
+local SNAPSHOTS, BOOKED, SNAPSHOT_BUDGET = P .. 'snapshots', P .. 'snapshots:booked', P .. 'snapshots:budget'
 local SHARE_OF_STORE = 0.5
 local BYTES_WITHOUT_LIMIT = 1073741824
 local LOOKED_AT_ONCE = 3
@@ -16,16 +17,21 @@ local function snapshot_budget()
   return room > 0 and math.floor(room * SHARE_OF_STORE) or BYTES_WITHOUT_LIMIT
 end
 
-local function booked_in_all()
-  local sum = 0
-  for _, bytes in ipairs(redis.call('HVALS', SNAPSHOTS)) do sum = sum + tonumber(bytes) end
-  return sum
+local function booked_for(session) return tonumber(redis.call('HGET', SNAPSHOTS, session) or 0) end
+
+local function booked_in_all() return tonumber(redis.call('GET', BOOKED) or 0) end
+
+-- The only step that changes a booking.
+local function book(session, bytes)
+  local more = bytes - booked_for(session)
+  if bytes > 0 then redis.call('HSET', SNAPSHOTS, session, text(bytes)) else redis.call('HDEL', SNAPSHOTS, session) end
+  redis.call('INCRBY', BOOKED, text(more))
 end
 
 -- Who deletes a snapshot ends its booking. This finds those that a gateway of an older release deleted, a few at a time.
 local function end_lost_bookings()
   for _, session in ipairs(redis.call('HRANDFIELD', SNAPSHOTS, LOOKED_AT_ONCE)) do
-    if redis.call('EXISTS', record_key(session)) == 0 then redis.call('HDEL', SNAPSHOTS, session) end
+    if redis.call('EXISTS', record_key(session)) == 0 then book(session, 0) end
   end
 end
 
@@ -40,19 +46,19 @@ end
 -- Books what a worker asks for ({session: [epoch, holds, needs, wants]}), for those that it owns ({session, epoch, ...}).
 -- Returns {session, bytes, ...}.
 local function book_snapshots(owned, asked)
-  local granted, sum, budget = {}, nil, nil
+  local granted, budget = {}, nil
   for i = 1, #owned, 2 do
     local session, ask = owned[i], asked[owned[i]]
     if ask and text(ask[1]) == owned[i + 1] then
-      local has = tonumber(redis.call('HGET', SNAPSHOTS, session) or 0)
-      if has ~= ask[4] then
-        sum, budget = sum or booked_in_all(), budget or snapshot_budget()
-        local bytes = grant(has, sum - has, budget, ask[2], ask[3], ask[4])
-        redis.call('HSET', SNAPSHOTS, session, text(bytes))
-        sum, has = sum + bytes - has, bytes
+      local has = booked_for(session)
+      local bytes = has
+      if ask[4] ~= has then
+        budget = budget or snapshot_budget()
+        bytes = grant(has, booked_in_all() - has, budget, ask[2], ask[3], ask[4])
       end
+      if bytes ~= has then book(session, bytes) end
       granted[#granted + 1] = session
-      granted[#granted + 1] = text(has)
+      granted[#granted + 1] = text(bytes)
     end
   end
   end_lost_bookings()
