@@ -14,6 +14,7 @@ def _in(room: str, *names: str) -> tuple[str, ...]:
 
 
 SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
+    "test_bounds.py": (*_in("core", "bounds"), *_in("gateway/rtc/transport", "sctp")),
     # -- core ---------------------------------------------------------------------------------------------------------
     "core/claims/test_claims.py": _in("core/claims", "facts", "identity", "keys", "replies"),
     "core/claims/test_claims_machine.py": _in("core/claims", "lua"),
@@ -113,6 +114,6 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "cli/test_main.py": _in("cli/session", "command"),
     "cli/test_options.py": _in("cli", "worker_options"),
     "process/test_live.py": _in("cli", "clients/whip", "publish"),
-    "cli/test_reference.py": _in("cli/reference", "command_page", "page", "values_schema"),
+    "cli/test_reference.py": _in("cli/reference", "bounds_page", "command_page", "page", "values_schema"),
     "cli/up/test_command.py": _in("cli/up", "command_options", "table", "view"),
 }

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from aiortc.rtp import RtpPacket
 
+from genlock_core.bounds import OBJECT_BYTES
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_gateway.rtc.ingest.receive import IngestPeer
@@ -91,9 +92,11 @@ class Publication:
         held = 0
         for source in self.peer._sources.values():
             assembler, pictures = source.assembler, source.depacketiser._h264
-            held += sum(len(packet.payload) for packet in assembler._packets.values())
-            held += assembler._open.size + assembler._last.size
-            held += sum(map(len, pictures._front)) + sum(map(len, pictures._sets.nals))
+            packets = [*assembler._packets.values(), *assembler._open.packets, *assembler._last.packets]
+            held += sum(packet.cost for packet in packets)
+            held += sum(len(nal) + OBJECT_BYTES for nal in (*pictures._front, *pictures._sets.nals))
+            held += sum(len(unit.data) + OBJECT_BYTES for unit in source._waiting)
+        assert held == self.peer.holdings.held_bytes, "what it says that it holds is what it holds"
         return held
 
     def close(self) -> None:

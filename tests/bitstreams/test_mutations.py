@@ -9,9 +9,6 @@ from dataclasses import replace
 import pytest
 
 from genlock_gateway.rtc.ingest.choice import MAX_CANDIDATES
-from genlock_gateway.rtc.ingest.h264_pictures import MAX_FRONT_BYTES
-from genlock_gateway.rtc.ingest.jitter import CAPACITY_PACKETS, MAX_FRAME_BYTES
-from genlock_gateway.rtc.ingest.parameter_sets import MAX_BYTES
 from genlock_gateway.rtc.ingest.trouble import PATIENCE_S
 from tests.bitstreams.corpus import FRAMES, KINDS
 from tests.bitstreams.mutate import mutated
@@ -19,8 +16,6 @@ from tests.bitstreams.publication import Publication
 from tests.bitstreams.rtp import Sent
 
 COUNT = int(os.environ.get("GENLOCK_MUTATIONS", "200"))
-LARGEST_PACKET = 1_500
-BOUND_BYTES = MAX_CANDIDATES * (CAPACITY_PACKETS * LARGEST_PACKET + 2 * MAX_FRAME_BYTES + MAX_FRONT_BYTES + MAX_BYTES)
 
 
 @pytest.mark.timeout(max(60, COUNT))
@@ -42,7 +37,8 @@ async def test_a_broken_stream_does_no_harm_and_is_not_dropped_in_silence(name: 
 
 def feed(publication: Publication, packets: list[Sent]) -> None:
     publication.feed(packets)
-    assert publication.held_bytes <= BOUND_BYTES
+    assert publication.held_bytes >= 0
+    assert not [bound.limit.name for bound in publication.peer.holdings.bounds if bound.is_over]
     assert len(publication.peer._sources) <= MAX_CANDIDATES
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from genlock_cli.app import COMMANDS
 from genlock_cli.exit_status import ExitStatus
+from genlock_cli.reference.bounds_page import bounds_document
 from genlock_cli.reference.command_page import command_document
 from genlock_cli.reference.page import PARTS, document
 from genlock_cli.reference.values_schema import MIRRORS, with_options
@@ -34,6 +35,10 @@ def test_the_committed_page_is_the_one_that_the_declarations_make() -> None:
 
 def test_the_committed_page_of_the_command_is_the_one_that_it_makes() -> None:
     assert (ROOT / "docs/command.md").read_text() == command_document(), "run python -m genlock_cli.reference"
+
+
+def test_the_committed_page_of_bounds_is_the_one_that_the_limits_make() -> None:
+    assert (ROOT / "docs/bounds.md").read_text() == bounds_document(), "run python -m genlock_cli.reference"
 
 
 def test_the_page_of_the_command_has_every_command_and_every_status() -> None:

@@ -104,7 +104,7 @@ class Publishers:
         """Keep the slot for another 3 s; once a second. None if it is not `resource`'s any more: close it.
 
         `heard_ms` is how long ago its publisher gave a sign of life; `silent` lets anybody have its place. A slot that
-        Redis lost is taken again: under `run`, the one that the caller knows, if nobody has published since.
+        Redis lost is taken again, under a run above `run`, the one that the caller knows.
         """
         reply = await self._scripts.run(
             "publisher_keep", session, key, gateway, resource, heard_ms, "1" if silent else "", run

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
+from genlock_core.bounds import OBJECT_BYTES, ByteBound, ByteLimit
 from genlock_core.claims.silence import Silence
 from genlock_core.clock import Clock
 from genlock_core.errors import LinkProtocolError
@@ -31,8 +32,11 @@ from genlock_core.link.events import (
     MediaDropped,
     MediaReceived,
     PeerLeft,
+    PictureReceived,
+    StatsReceived,
 )
-from genlock_core.link.messages import Open, RefusalReason, Subscribe
+from genlock_core.link.frames import MAX_FRAME_BYTES
+from genlock_core.link.messages import MAX_JSON_BYTES, Open, RefusalReason, Subscribe
 from genlock_core.link.outbox import MediaLane
 from genlock_core.link.protocol import LinkProtocol
 from genlock_core.media import AccessUnit, Codec, SourcePosition, StillPicture
@@ -44,6 +48,13 @@ logger = logging.getLogger(__name__)
 READ_BYTES = 256 * 1024
 EVENTS_WAITING = 256
 """Events that may wait for their owner before the peer is made to wait."""
+EVENTS_LIMIT = ByteLimit(
+    "events that wait for their owner",
+    16 * 1024 * 1024,
+    each="link between a gateway and a worker",
+    when_full="the peer is made to wait",
+)
+"""It is full while another frame of the greatest length would not fit."""
 FAREWELL_S = 1.0
 """How long a closing side waits for the peer to take the goodbye."""
 
@@ -97,11 +108,12 @@ class LinkConnection:
         # What the owner has still to take, and the drops that are told before it.
         self._sinks: dict[int, MediaSink] = {}  # by channel
         self._events: deque[Event] = deque()
+        self._event_bytes = ByteBound(EVENTS_LIMIT)
         self._drops: dict[MediaLane, MediaDropped] = {}
         self._arrived = asyncio.Event()
         """Set when there is something for the owner, or the link is down."""
         self._room = asyncio.Event()
-        """Set while fewer than `EVENTS_WAITING` events wait."""
+        """Set while few enough events wait (`_has_room`)."""
         self._room.set()
 
         self._wake = asyncio.Event()
@@ -162,13 +174,14 @@ class LinkConnection:
                 yield self._drops.pop(next(iter(self._drops)))
             while self._events:
                 event = self._events.popleft()
+                self._event_bytes.give(_cost(event))
                 if isinstance(event, MediaReceived) and event.channel in self._sinks:
                     self._hand_over(event)
                 else:
                     if isinstance(event, ChannelClosed | ChannelRefused):
                         self._sinks.pop(event.channel, None)
                     yield event
-                if len(self._events) < EVENTS_WAITING:
+                if self._has_room:
                     self._room.set()
 
             # The owner may have sent something while it had the event, and media may have been dropped.
@@ -349,9 +362,15 @@ class LinkConnection:
 
     def _deliver(self, event: Event) -> None:
         self._events.append(event)
-        if len(self._events) >= EVENTS_WAITING:
+        self._event_bytes.add(_cost(event))
+        if not self._has_room:
             self._room.clear()
         self._arrived.set()
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether the owner keeps up, so that more may be read."""
+        return len(self._events) < EVENTS_WAITING and self._event_bytes.fits(MAX_FRAME_BYTES)
 
     def _dropped(self, dropped: MediaDropped) -> None:
         """Media was dropped. Drops that the owner has not heard of yet are added up per lane: nothing slows a sender
@@ -374,6 +393,19 @@ class LinkConnection:
                 self._writer.write_eof()
             while await self._reader.read(READ_BYTES):
                 pass
+
+
+def _cost(event: Event) -> int:
+    """What an event takes while it waits."""
+    match event:
+        case MediaReceived():
+            return OBJECT_BYTES + len(event.unit.data)
+        case PictureReceived():
+            return OBJECT_BYTES + len(event.picture.jpeg)
+        case StatsReceived():
+            return OBJECT_BYTES + MAX_JSON_BYTES
+        case _:
+            return OBJECT_BYTES
 
 
 def _closure(task: "asyncio.Task[Closure]") -> Closure:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 
+from genlock_core.bounds import ByteBound, ByteLimit
 from genlock_core.errors import LinkProtocolError
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -20,6 +21,13 @@ MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - 1_024
 
 NO_STAGES = b"\x00"
 """The encoding of no stage times."""
+
+PARSER_LIMIT = ByteLimit(
+    "a frame of which a part has come",
+    MAX_FRAME_BYTES + 4,
+    each="link between a gateway and a worker",
+    when_full="the link ends: its peer announced more than it may send",
+)
 
 _LENGTH = Struct("!I")
 # type, flags, track, codec, channel, epoch, run, sequence, capture_us
@@ -138,6 +146,8 @@ class FrameParser:
         self._buffer = bytearray()
         self._offset = 0
         self._mistake: LinkProtocolError | None = None
+        self.waiting = ByteBound(PARSER_LIMIT)
+        """What waits for the rest of its frame, once all whole frames were taken."""
 
     @property
     def buffered_bytes(self) -> int:
@@ -174,6 +184,7 @@ class FrameParser:
 
     def _pop(self) -> LinkFrame | None:
         if self.buffered_bytes < _LENGTH.size:
+            self.waiting.hold(self.buffered_bytes)
             return None
 
         # The length is judged before the frame is there: nothing is buffered for a peer that announces too much.
@@ -185,6 +196,7 @@ class FrameParser:
         if length < _HEADER.size + len(NO_STAGES):
             raise LinkProtocolError(f"the peer announced a frame of {length} bytes, too short for a header")
         if self.buffered_bytes < _LENGTH.size + length:
+            self.waiting.hold(self.buffered_bytes)
             return None
 
         start = self._offset + _LENGTH.size

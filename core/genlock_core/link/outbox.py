@@ -12,10 +12,30 @@ room for one picture, and a newer one takes its place.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from genlock_core.bounds import ByteBound, ByteLimit
 from genlock_core.errors import LinkProtocolError
 from genlock_core.link.frames import MAX_PAYLOAD_BYTES, Flag, LinkFrame, Track, encode
+
+MEDIA_LIMIT = ByteLimit(
+    "pictures that wait to be sent",
+    64 * 1024 * 1024,
+    each="link between a gateway and a worker",
+    when_full="the longest queue is cut to its newest key frame, or emptied",
+)
+PICTURE_LIMIT = ByteLimit(
+    "previews that wait to be sent",
+    4 * 1024 * 1024,
+    each="link between a gateway and a worker",
+    when_full="the one that has waited longest is dropped",
+)
+CONTROL_LIMIT = ByteLimit(
+    "control frames that wait to be sent",
+    8 * 1024 * 1024,
+    each="link between a gateway and a worker",
+    when_full="the link ends: its peer does not read",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +48,12 @@ class OutboxLimits:
     replay_frames: int = 1_800
     """Frames of a kept group of pictures per lane: it is sent in one go, and is worth nothing if cut."""
     replay_bytes: int = 16 * 1024 * 1024
-    media_bytes: int = 64 * 1024 * 1024
+    media_bytes: int = MEDIA_LIMIT.at_most
     """All lanes together; beyond it the longest lane is emptied."""
-    picture_bytes: int = 4 * 1024 * 1024
+    picture_bytes: int = PICTURE_LIMIT.at_most
     """All pictures together; beyond it the one that has waited longest is dropped."""
     control_frames: int = 4_096
-    control_bytes: int = 8 * 1024 * 1024
+    control_bytes: int = CONTROL_LIMIT.at_most
 
 
 class LinkOverflow(LinkProtocolError):
@@ -114,15 +134,15 @@ class Outbox:
         self._on_drop = on_drop
 
         self._control: OrderedDict[Hashable, LinkFrame] = OrderedDict()
-        self._control_bytes = 0
+        self._control_bytes = ByteBound(replace(CONTROL_LIMIT, at_most=self._limits.control_bytes))
         self._unreplaceable = 0  # how many control frames have come without a key; the number is their key
 
         self._lanes: dict[MediaLane, _Queue] = {}
         self._turns: deque[MediaLane] = deque()  # lanes that have frames, each once
-        self._media_bytes = 0
+        self._media_bytes = ByteBound(replace(MEDIA_LIMIT, at_most=self._limits.media_bytes))
 
         self._pictures: OrderedDict[int, LinkFrame] = OrderedDict()  # by channel, the one that waits longest first
-        self._picture_bytes = 0
+        self._picture_bytes = ByteBound(replace(PICTURE_LIMIT, at_most=self._limits.picture_bytes))
 
     def __bool__(self) -> bool:
         return bool(self._control or self._turns or self._pictures)
@@ -135,7 +155,7 @@ class Outbox:
     @property
     def pending_bytes(self) -> int:
         """Payload bytes that wait."""
-        return self._control_bytes + self._media_bytes + self._picture_bytes
+        return self._control_bytes.held + self._media_bytes.held + self._picture_bytes.held
 
     def push_control(self, frame: LinkFrame, *, replaces: Hashable = None) -> None:
         """Queue a control frame; one that waits under the same `replaces` key gives its place to this one.
@@ -146,9 +166,9 @@ class Outbox:
             self._unreplaceable += 1
             replaces = self._unreplaceable
         waiting = self._control.get(replaces)
-        self._control_bytes += len(frame.payload) - (len(waiting.payload) if waiting else 0)
+        self._control_bytes.add(len(frame.payload) - (len(waiting.payload) if waiting else 0))
         self._control[replaces] = frame
-        if len(self._control) > self._limits.control_frames or self._control_bytes > self._limits.control_bytes:
+        if len(self._control) > self._limits.control_frames or self._control_bytes.is_over:
             raise LinkOverflow(f"the peer does not read: {len(self._control)} control frames wait")
 
     def push_media(self, frame: LinkFrame) -> None:
@@ -166,7 +186,7 @@ class Outbox:
             return
 
         queue.append(frame)
-        self._media_bytes += len(frame.payload)
+        self._media_bytes.add(len(frame.payload))
         if len(queue.frames) == 1:
             self._turns.append(lane)
 
@@ -176,18 +196,18 @@ class Outbox:
             dropped += self._shrink(lane, queue)
         if dropped:
             self._on_drop(lane, dropped)
-        while self._media_bytes > self._limits.media_bytes:
+        while self._media_bytes.is_over:
             longest = max(self._lanes, key=lambda each: self._lanes[each].size)
             self._on_drop(longest, self._shrink(longest, self._lanes[longest]))
 
     def push_picture(self, frame: LinkFrame) -> None:
         """Queue a picture, in the place of one that still waits on its channel."""
-        self._picture_bytes += len(frame.payload) - self._waiting_picture_bytes(frame.channel)
+        self._picture_bytes.add(len(frame.payload) - self._waiting_picture_bytes(frame.channel))
         self._pictures[frame.channel] = frame
 
-        while self._picture_bytes > self._limits.picture_bytes:
+        while self._picture_bytes.is_over:
             _, longest = self._pictures.popitem(last=False)
-            self._picture_bytes -= len(longest.payload)
+            self._picture_bytes.give(len(longest.payload))
 
     def _waiting_picture_bytes(self, channel: int) -> int:
         waiting = self._pictures.get(channel)
@@ -196,18 +216,18 @@ class Outbox:
     def _shrink(self, lane: MediaLane, queue: _Queue) -> int:
         before = queue.size
         dropped = queue.drop_to_latest_key()
-        self._media_bytes -= before - queue.size
+        self._media_bytes.give(before - queue.size)
         if not queue.frames:
             self._turns.remove(lane)
         return dropped
 
     def forget(self, channel: int) -> None:
         """A channel ended: drop its media and its picture without a report."""
-        self._picture_bytes -= self._waiting_picture_bytes(channel)
+        self._picture_bytes.give(self._waiting_picture_bytes(channel))
         self._pictures.pop(channel, None)
         for lane in [lane for lane in self._lanes if lane.channel == channel]:
             queue = self._lanes.pop(lane)
-            self._media_bytes -= queue.size
+            self._media_bytes.give(queue.size)
             if queue.frames:
                 self._turns.remove(lane)
 
@@ -220,13 +240,13 @@ class Outbox:
         """Drop everything."""
         self.forget_all()
         self._control.clear()
-        self._control_bytes = 0
+        self._control_bytes.clear()
 
     def pop(self) -> LinkFrame | None:
         """The next frame to send: control first, then the lanes in turn, then pictures. None when nothing waits."""
         if self._control:
             _, frame = self._control.popitem(last=False)
-            self._control_bytes -= len(frame.payload)
+            self._control_bytes.give(len(frame.payload))
             return frame
 
         if not self._turns:
@@ -236,7 +256,7 @@ class Outbox:
         lane = self._turns.popleft()
         queue = self._lanes[lane]
         frame = queue.popleft()
-        self._media_bytes -= len(frame.payload)
+        self._media_bytes.give(len(frame.payload))
         if queue.frames:
             self._turns.append(lane)
         return frame
@@ -245,7 +265,7 @@ class Outbox:
         if not self._pictures:
             return None
         _, frame = self._pictures.popitem(last=False)
-        self._picture_bytes -= len(frame.payload)
+        self._picture_bytes.give(len(frame.payload))
         return frame
 
     def take(self, max_bytes: int) -> list[bytes]:

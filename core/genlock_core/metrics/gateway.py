@@ -56,6 +56,14 @@ class GatewayMetrics(Bundle):
             "reason",
         ),
     ]
+    publisher_bytes: Annotated[
+        Gauge,
+        about(
+            "genlock_gateway_publisher_bytes",
+            "What a session's publisher holds in buffers of this gateway (bounds.md)",
+            "session",
+        ),
+    ]
     unusable_publications: Annotated[
         Counter,
         about(

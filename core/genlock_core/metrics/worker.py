@@ -57,6 +57,14 @@ class WorkerMetrics(Bundle):
         Gauge,
         about("genlock_deadline_miss_ratio", "Share of the last window's frames that missed their deadline", "session"),
     ]
+    publisher_bytes: Annotated[
+        Gauge,
+        about(
+            "genlock_worker_publisher_bytes",
+            "What a session's publisher holds in buffers of this worker (bounds.md)",
+            "session",
+        ),
+    ]
     output_fps: Annotated[Gauge, about("genlock_worker_output_fps", "Generated frames per second", "session")]
     steps: Annotated[Gauge, about("genlock_worker_steps", "Denoising steps in use", "session")]
     chunk_latency: Annotated[

@@ -116,11 +116,19 @@ def checked(model: M, scope: tuple[str, ...], rules: Sequence[Rule] = RULES) -> 
     return model
 
 
+MAX_GENERATED_SIDE: Final = 1_920
+MAX_PICTURE_BYTES: Final = MAX_GENERATED_SIDE * MAX_GENERATED_SIDE * 3
+"""Of the largest picture that a session makes, in RGB."""
+
+
+_Side = Annotated[int, Field(ge=64, le=MAX_GENERATED_SIDE, multiple_of=16)]
+
+
 class Resolution(Model):
     """Size of the generated picture in pixels; both sides are multiples of 16 (the model's patch and VAE stride)."""
 
-    width: Annotated[int, Field(ge=64, le=1920, multiple_of=16, description="Width in pixels, a multiple of 16.")]
-    height: Annotated[int, Field(ge=64, le=1920, multiple_of=16, description="Height in pixels, a multiple of 16.")]
+    width: _Side = Field(description="Width in pixels, a multiple of 16.")
+    height: _Side = Field(description="Height in pixels, a multiple of 16.")
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"

@@ -6,6 +6,7 @@ import functools
 import secrets
 from collections.abc import Mapping, Sequence
 
+from genlock_core.bounds import Holdings
 from genlock_core.clock import Clock
 from genlock_core.media import Codec
 from genlock_gateway.rtc.egress.fanout import Fanout
@@ -71,14 +72,16 @@ class MediaPlane:
         """
         offer = parse_offer(offer_sdp, role="publisher")
         video = self._choose(offer, PUBLISHER_CODECS)
+        holdings = Holdings()
         peer = IngestPeer(
-            transport=self._transport(offer, connect_within_s),
+            transport=self._transport(offer, connect_within_s, holdings=holdings),
             video=video,
             ssrc=_random_ssrc(),
             listener=listener,
             sink=sink,
             clock=self._clock,
             rtx_ssrcs=dict(offer.rtx_ssrcs),
+            holdings=holdings,
         )
         return peer, self._begin(peer, video, None)
 
@@ -126,13 +129,16 @@ class MediaPlane:
         served = " or ".join(codec.name for codec in codecs)
         raise unsupported(f"the offer has {offered}; this stream is {served or 'not being sent'}")
 
-    def _transport(self, offer: Offer, connect_within_s: float | None = None) -> PeerTransport:
+    def _transport(
+        self, offer: Offer, connect_within_s: float | None = None, *, holdings: Holdings | None = None
+    ) -> PeerTransport:
         return PeerTransport(
             offer,
             port=self.udp_port,
             certificate=self._valid_certificate(),
             clock=self._clock,
             connect_timeout_s=connect_within_s or self._connect_timeout_s,
+            holdings=holdings,
         )
 
     def _begin(self, peer: Peer, video: VideoFormat, sent: SentStream | None) -> str:

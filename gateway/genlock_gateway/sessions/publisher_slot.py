@@ -231,7 +231,6 @@ class PublisherSlots:
                 resource=holder.id,
                 heard_ms=round(heard_s * 1_000),
                 silent=silent,
-                run=holder.run,
             )
         )
         if kept is None:

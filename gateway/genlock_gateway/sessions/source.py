@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from typing import Final
 
+from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
 from genlock_core.media import MAX_REORDER_S, AccessUnit, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
@@ -21,6 +22,13 @@ from genlock_gateway.sessions.upstream.upstream import Upstream
 logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 8 * 1024 * 1024
+GROUP_LIMIT: Final = ByteLimit(
+    "pictures since the last key frame",
+    MAX_BYTES,
+    each="session with its publisher here, and each of two that are connecting",
+    when_full="the group is dropped, and a key frame asked for",
+    times=3,
+)
 MAX_SECONDS: Final = 30.0
 MAX_UNITS: Final = 1_800
 """The link takes no more in one replay."""
@@ -33,13 +41,14 @@ class GroupOfPictures:
     frame starts another one; until then `wants_key_frame` says to ask the publisher. Time is the media's own.
     """
 
-    __slots__ = ("_bytes", "_max_bytes", "_max_us", "_units")
+    __slots__ = ("_bytes", "_max_us", "_units")
 
-    def __init__(self, *, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> None:
-        self._max_bytes = max_bytes
+    def __init__(
+        self, *, limit: ByteLimit = GROUP_LIMIT, max_seconds: float = MAX_SECONDS, holdings: Holdings | None = None
+    ) -> None:
         self._max_us = round(max_seconds * 1e6)
         self._units: deque[AccessUnit] = deque()
-        self._bytes = 0
+        self._bytes = (holdings or Holdings()).bound(limit)
 
     @property
     def units(self) -> tuple[AccessUnit, ...]:
@@ -62,11 +71,12 @@ class GroupOfPictures:
             self.clear()
             return
 
-        self._units.append(unit)
-        self._bytes += len(unit.data)
-        too_long = unit.capture_us - self._units[0].capture_us > self._max_us or len(self._units) > MAX_UNITS
-        if too_long or self._bytes > self._max_bytes:
+        first_us = self._units[0].capture_us if self._units else unit.capture_us
+        too_long = unit.capture_us - first_us > self._max_us or len(self._units) >= MAX_UNITS
+        if too_long or not self._bytes.take(len(unit.data) + OBJECT_BYTES):
             self.clear()
+        else:
+            self._units.append(unit)
 
     def _is_before(self, unit: AccessUnit) -> bool:
         """Whether it goes back in time further than pictures are reordered."""
@@ -75,7 +85,7 @@ class GroupOfPictures:
     def clear(self) -> None:
         """Hold nothing: the publisher has gone or changed."""
         self._units.clear()
-        self._bytes = 0
+        self._bytes.clear()
 
 
 class SessionSource:
@@ -98,15 +108,18 @@ class SessionSource:
         self._upstream = upstream
         self._stats = stats
         self._metrics = metrics
-        self._group = GroupOfPictures()
+        self._holdings = Holdings()
+        self._group = GroupOfPictures(holdings=self._holdings)
         # What candidates have sent since they connected; they get the slot, or not, in a moment.
         self._early: dict[IngestPeer, GroupOfPictures] = {}
         self.trouble: Trouble | None = None
         """Why the publication makes no picture, as far as this gateway or the worker knows; `tick` keeps it."""
 
     def tick(self) -> None:
-        """Look whether the publication can be used."""
+        """Look whether the publication can be used, and what it holds here."""
         peer = self._peer
+        held_bytes = self._holdings.held_bytes + (0 if peer is None else peer.holdings.held_bytes)
+        self._metrics.publisher_bytes.labels(session=self._stats.session).set(held_bytes)
         trouble = (None if peer is None else peer.trouble) or self._stats.source_trouble
         if trouble is self.trouble:
             return
@@ -137,7 +150,7 @@ class SessionSource:
         publisher = self._audience.publisher
         if publisher is None or publisher.peer is not peer:
             if any(candidate.peer is peer for candidate in self._audience.candidates):
-                self._early.setdefault(peer, GroupOfPictures()).add(unit)
+                self._early.setdefault(peer, GroupOfPictures(holdings=self._holdings)).add(unit)
             return
 
         self._group.add(unit)

@@ -259,34 +259,6 @@ async def test_what_redis_lost_its_holder_takes_again_and_who_had_asked_before_a
     assert (await hold(publishers, AGAIN)).previous is not None
 
 
-async def test_a_publication_whose_slot_redis_lost_keeps_its_number(
-    publishers: Publishers, gateways: Gateways, redis_store: store.Store, clock: ManualClock
-) -> None:
-    first = await hold(publishers)
-    clock.advance(5)
-    await redis_store.flushall()
-    for name in ("g0", "g1"):
-        await gateways.announce(name, f"http://{name}", ttl_s=60)
-    kept = await publishers.keep(DEMO, key=CAMERA.key, gateway="g0", resource=CAMERA.resource, run=first.run)
-    assert kept == KeptSlot(first.run, contended=False), "decoders go on"
-    assert (await hold(publishers, AGAIN)).run > first.run
-
-
-async def test_a_publication_comes_after_one_that_began_after_its_slot_was_lost(
-    publishers: Publishers, gateways: Gateways, redis_store: store.Store, clock: ManualClock
-) -> None:
-    first = await hold(publishers)
-    clock.advance(5)
-    await redis_store.flushall()
-    for name in ("g0", "g1"):
-        await gateways.announce(name, f"http://{name}", ttl_s=60)
-    between = await hold(publishers, STRANGER)
-    await publishers.leave(DEMO, resource=STRANGER.resource)
-    kept = await publishers.keep(DEMO, key=CAMERA.key, gateway="g0", resource=CAMERA.resource, run=first.run)
-    assert kept is not None
-    assert kept.run > between.run > first.run
-
-
 async def test_a_slot_that_somebody_else_has_is_not_taken_again(publishers: Publishers) -> None:
     await hold(publishers)
     await hold(publishers, AGAIN)

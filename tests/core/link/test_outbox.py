@@ -241,7 +241,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def bounded(self) -> None:
         assert self.outbox.pending_bytes <= SMALL.media_bytes + SMALL.picture_bytes
-        assert self.outbox._picture_bytes == sum(len(frame.payload) for frame in self.outbox._pictures.values())
+        assert self.outbox._picture_bytes.held == sum(len(frame.payload) for frame in self.outbox._pictures.values())
         assert self.outbox.pending_frames <= 6 * (SMALL.lane_frames + SMALL.replay_frames) + 3
 
     def teardown(self) -> None:

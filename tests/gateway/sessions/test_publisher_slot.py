@@ -155,19 +155,3 @@ async def test_who_connected_while_the_store_does_not_answer_is_asked_to_connect
     await slots.promote(stream, candidate, admission)
     assert peer.said == [{"type": "reconnect", "afterMs": 0}]
     assert peer.closed == ["the session store does not answer"]
-
-
-async def test_a_publication_goes_on_under_its_number_when_redis_has_lost_its_slot(
-    room: GatewayRoom, slots: PublisherSlots, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = await room.stream()
-    publisher, _ = room.client("r2", "whip")
-    admission = await slots.enter(SESSION, Contender("camera", "g0", "r2"))
-    monkeypatch.setattr(room.hub, "resource", lambda _: publisher)
-    await slots.promote(stream, publisher, admission)
-    run = publisher.run
-    publisher.key = "camera"
-    await room.store.flushall()
-    await announced(room)
-    await slots.keep(stream)
-    assert publisher.run == run, "another number would have the worker wait for a key frame"

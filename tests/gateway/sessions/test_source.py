@@ -1,7 +1,7 @@
 """The source of a session: whose pictures go to which workers, and the group of pictures that is kept for a new one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from genlock_core.bounds import OBJECT_BYTES, Holdings
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.sessions.audience import Audience, PeerResource
-from genlock_gateway.sessions.source import GroupOfPictures, SessionSource
+from genlock_gateway.sessions.source import GROUP_LIMIT, GroupOfPictures, SessionSource
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 
@@ -32,7 +33,7 @@ def test_it_holds_everything_since_the_last_key_frame() -> None:
 
 
 def test_a_group_that_outgrows_its_bytes_is_dropped_whole_and_a_key_frame_wanted() -> None:
-    group = GroupOfPictures(max_bytes=35)
+    group = GroupOfPictures(limit=replace(GROUP_LIMIT, at_most=3 * (10 + OBJECT_BYTES)))
     for at in range(4):
         group.add(unit(at, key=at == 0))
     assert group.units == ()
@@ -64,17 +65,17 @@ def test_pictures_that_are_shown_before_the_one_decoded_before_them_stay_in_the_
 
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 400), st.integers(-50, 900)), max_size=80),
-    st.integers(0, 1_000),
+    st.integers(0, 10_000),
     st.floats(0.1, 5),
 )
 def test_it_is_empty_or_starts_with_a_key_frame_and_never_over_its_bounds(
     given_units: list[tuple[bool, int, int]], max_bytes: int, max_seconds: float
 ) -> None:
-    group, at_ms = GroupOfPictures(max_bytes=max_bytes, max_seconds=max_seconds), 0
+    group, at_ms = GroupOfPictures(limit=replace(GROUP_LIMIT, at_most=max_bytes), max_seconds=max_seconds), 0
     for key, size, step_ms in given_units:
         at_ms += step_ms
         group.add(unit(at_ms, key=key, size=size))
-        assert sum(len(held.data) for held in group.units) <= max_bytes
+        assert sum(len(held.data) + OBJECT_BYTES for held in group.units) <= max_bytes
         if group.units:
             assert [held.key_frame for held in group.units] == [True] + [False] * (len(group.units) - 1)
             assert group.units[-1].capture_us - group.units[0].capture_us <= max_seconds * 1e6
@@ -85,6 +86,7 @@ class Camera(IngestPeer):
 
     def __init__(self) -> None:
         self.asked = 0
+        self.holdings = Holdings()
         self.in_trouble: Trouble | None = None
 
     @property

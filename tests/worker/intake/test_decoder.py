@@ -1,6 +1,7 @@
 """Any legal stream: pictures come out in the order in which they are shown, no later than the stream needs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -194,7 +195,8 @@ def test_what_the_header_hides_the_decoder_refuses_by_itself(monkeypatch: pytest
 def test_a_stream_that_holds_back_more_than_fits_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     given = units(clips.b_frames(12))
     assert flat(shown(Decoder(Codec.H264), given))
-    monkeypatch.setattr(decode, "MAX_PICTURES_BYTES", WIDTH * HEIGHT * 3 // 2)
+    small = replace(decode.PICTURES_LIMIT, at_most=WIDTH * HEIGHT * 3 // 2)
+    monkeypatch.setattr(decode, "PICTURES_LIMIT", small)
     decoder = Decoder(Codec.H264)
     assert flat(shown(decoder, given)) == []
     assert decoder.trouble is Trouble.UNSUPPORTED_PROFILE

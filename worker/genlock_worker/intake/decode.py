@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from genlock_core.bitstreams.picture_size import MAX_PICTURES_BYTES, MAX_SIDE, size_mistake
+from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_core.spec.session import PictureFit
 from genlock_worker.intake.chunks import Picture
@@ -31,7 +32,19 @@ MAX_PICTURELESS = 150
 """Units in a row without a picture, after which the decoder is given up: a refresh by recovery point takes seconds."""
 MAX_KEPT_UNITS = 128
 MAX_KEPT_BYTES = 8 * 1024 * 1024
-"""What is kept since the last key frame of a stream whose pictures are reordered: it may go on after `drain`."""
+KEPT_LIMIT = ByteLimit(
+    "a publisher's pictures since the last key frame, where they are reordered",
+    MAX_KEPT_BYTES,
+    each="session",
+    when_full="they are dropped: a stream that stood still goes on with its next key frame",
+)
+"""It may go on after `drain`."""
+PICTURES_LIMIT = ByteLimit(
+    "decoded pictures that later ones refer to, or that are held back",
+    MAX_PICTURES_BYTES,
+    each="session",
+    when_full="the stream is refused (unsupported-profile)",
+)
 _H264_IDR = 5
 _DECODERS = {Codec.H264: "h264", Codec.VP8: "vp8"}
 
@@ -44,7 +57,10 @@ class Decoder:
     stands still calls `drain`, else its last pictures would stay inside.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, *, holdings: Holdings | None = None) -> None:
+        holdings = holdings or Holdings()
+        self._picture_bytes = holdings.bound(PICTURES_LIMIT)
+        self._kept_bytes = holdings.bound(KEPT_LIMIT)
         self.codec = codec
         self.needs_key_frame = True
         """Nothing can be decoded until the next key frame: at the start, after a gap and after corrupt data."""
@@ -127,13 +143,18 @@ class Decoder:
 
     def _keep(self, unit: AccessUnit) -> None:
         if unit.key_frame:
-            self._kept.clear()
+            self._forget_kept()
         elif not self._kept:
             return
-        self._kept.append(unit)
-        too_much = len(self._kept) > MAX_KEPT_UNITS or sum(len(kept.data) for kept in self._kept) > MAX_KEPT_BYTES
-        if too_much or not self._context.has_b_frames:
-            self._kept.clear()
+        fits = len(self._kept) < MAX_KEPT_UNITS and self._kept_bytes.take(len(unit.data) + OBJECT_BYTES)
+        if fits and self._context.has_b_frames:
+            self._kept.append(unit)
+        else:
+            self._forget_kept()
+
+    def _forget_kept(self) -> None:
+        self._kept.clear()
+        self._kept_bytes.clear()
 
     def _shown(self, frames: list[VideoFrame]) -> list[VideoFrame]:
         # Pictures that are shown before an open group's first one may refer to what was before it.
@@ -158,7 +179,7 @@ class Decoder:
             return ""
         picture_bytes = context.width * context.height * context.format.padded_bits_per_pixel // 8
         held_bytes = (context.has_b_frames + 1) * picture_bytes
-        return f"{held_bytes} bytes of pictures held back" if held_bytes > MAX_PICTURES_BYTES else ""
+        return "" if self._picture_bytes.hold(held_bytes) else f"{held_bytes} bytes of pictures held back"
 
     def _too_large(self, mistake: str) -> None:
         self._broken(f"too large: {mistake}")
@@ -170,7 +191,7 @@ class Decoder:
         self._first_us = None if is_clean else unit.capture_us
         self._most_pictureless = 1 if is_clean else MAX_PICTURELESS
         self._pictureless = 0
-        self._kept.clear()
+        self._forget_kept()
         self.needs_key_frame = False
 
     @property
@@ -187,7 +208,7 @@ class Decoder:
         self.failures += 1
         self.trouble = Trouble.UNDECODABLE
         self.needs_key_frame = True
-        self._kept.clear()
+        self._forget_kept()
         self._is_drained = False
         self._context = self._open()
 

@@ -10,11 +10,12 @@ import functools
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from av.video.frame import VideoFrame
 
+from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
 from genlock_core.clock import Clock
 from genlock_core.link.events import MediaReceived
 from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
@@ -27,6 +28,12 @@ from genlock_worker.intake.decode import Decoder, fit_frame
 MAX_UNITS = 1_024
 MAX_BYTES = 24 * 1024 * 1024
 """Bounds of the queue: a kept group of pictures of many seconds fits, a stuck decoder costs no more than this."""
+QUEUE_LIMIT = ByteLimit(
+    "a publisher's pictures that wait for the decoder",
+    MAX_BYTES,
+    each="session",
+    when_full="all of them go, and a key frame is asked for",
+)
 MAX_HELD_UNITS = 64
 """Units whose pictures may still come out of the decoder; one that holds back more has lost them."""
 TROUBLE_AFTER_S = 5.0
@@ -61,6 +68,11 @@ class SourceUnit:
     def position(self) -> SourcePosition:
         return SourcePosition(self.run, self.unit.capture_us)
 
+    @property
+    def cost(self) -> int:
+        """What it takes of memory, about."""
+        return len(self.unit.data) + OBJECT_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
@@ -93,6 +105,8 @@ class PublisherSource:
         ask_key_frame: Callable[[Codec], None],
         after: SourcePosition | None = None,
     ) -> None:
+        self.holdings = holdings = Holdings()
+        """Every buffer that the publisher can fill here."""
         self.after = after
         self._session = session
         self._resolution = resolution
@@ -105,7 +119,7 @@ class PublisherSource:
         self._metrics = metrics
         self._ask = ask_key_frame
         self._units: deque[SourceUnit] = deque()
-        self._bytes = 0
+        self._bytes = holdings.bound(QUEUE_LIMIT)
         self._arrived = asyncio.Event()
         self._decoder: Decoder | None = None
         # By capture time, which the decoder gives back: the units whose pictures have not come out yet.
@@ -144,14 +158,15 @@ class PublisherSource:
     def push(self, unit: SourceUnit) -> None:
         """Take a unit; when too many wait, all of them go and a key frame is asked for."""
         self._arrived_s = self._clock.monotonic()
-        self._units.append(unit)
-        self._bytes += len(unit.unit.data)
-        if len(self._units) > MAX_UNITS or self._bytes > MAX_BYTES:
-            self._metrics.frames_dropped.labels(self._session, "overload").inc(len(self._units))
+        if len(self._units) < MAX_UNITS and self._bytes.take(unit.cost):
+            self._units.append(unit)
+        else:
+            self._metrics.frames_dropped.labels(self._session, "overload").inc(len(self._units) + 1)
             self._units.clear()
-            self._bytes = 0
+            self._bytes.clear()
             self._last = None
             self._ask_for_key_frame(unit.unit.codec)
+        self._metrics.publisher_bytes.labels(self._session).set(self.holdings.held_bytes)
         self._arrived.set()
 
     async def frames(self) -> AsyncIterator[SourceFrame]:
@@ -163,7 +178,7 @@ class PublisherSource:
                 continue
 
             unit = self._units.popleft()
-            self._bytes -= len(unit.unit.data)
+            self._bytes.give(unit.cost)
             decoder = self._decoder_for(unit)
             if decoder is None:
                 self._metrics.frames_dropped.labels(self._session, "stale").inc()
@@ -212,7 +227,7 @@ class PublisherSource:
         if unit.run < self._run:
             return None
         if self._decoder is None or unit.run > self._run or self._decoder.codec is not unit.unit.codec:
-            self._decoder = Decoder(unit.unit.codec)
+            self._decoder = Decoder(unit.unit.codec, holdings=self.holdings)
             self._held.clear()
             self._undecoded_since_s = None
             self._run = unit.run
@@ -223,7 +238,8 @@ class PublisherSource:
 
     def _decode(self, decoder: Decoder, unit: SourceUnit) -> "list[_Decoded]":
         started_s = self._clock.monotonic()
-        self._held[unit.unit.capture_us] = unit
+        # Its bytes are the decoder's now: only when it came is kept.
+        self._held[unit.unit.capture_us] = replace(unit, unit=replace(unit.unit, data=b""))
         while len(self._held) > MAX_HELD_UNITS:
             del self._held[next(iter(self._held))]
         frames = decoder.decode(unit.unit)

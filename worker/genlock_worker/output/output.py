@@ -14,11 +14,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from genlock_core.bounds import ByteBound, ByteLimit
 from genlock_core.clock import Clock
 from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.deadlines import is_miss
 from genlock_core.slo.stages import StageTimes
+from genlock_core.spec.session import MAX_PICTURE_BYTES
 from genlock_worker.intake.intake import later
 from genlock_worker.output.encode import Encoder, EncoderFailure, EncoderSettings, IdrRequests, open_encoder
 from genlock_worker.output.gateway_channel import GatewayChannel
@@ -29,6 +31,12 @@ logger = logging.getLogger(__name__)
 
 MAX_FRAMES = 20
 """Pictures that wait to go out (five chunks); beyond it the oldest are dropped: encoding or the machine is stuck."""
+OUTPUT_LIMIT = ByteLimit(
+    "generated pictures that wait to go out",
+    MAX_FRAMES * MAX_PICTURE_BYTES,
+    each="session",
+    when_full="the oldest are dropped",
+)
 STILL_AFTER_S = 0.3
 """Without a new picture for this long the last one answers an IDR request."""
 IDLE_TICK_S = 0.1
@@ -82,6 +90,7 @@ class Output:
         self._on_sent = on_sent
         self._encodings: dict[Codec, _Encoding] = {}
         self._waiting: deque[OutputFrame] = deque()
+        self._waiting_bytes = ByteBound(OUTPUT_LIMIT)
         self._shown: SourcePosition | None = None
         """The last source frame that viewers of any gateway have seen, perhaps of another worker."""
         self._changed = asyncio.Event()
@@ -174,11 +183,19 @@ class Output:
     def add(self, chunk: GeneratedChunk) -> None:
         """A chunk that the engine has just generated; chunks come in order."""
         frames = self._pacer.frames(chunk)
-        self._waiting.extend(frame for frame in frames if self._shown is None or frame.position > self._shown)
-        while len(self._waiting) > MAX_FRAMES:
-            self._waiting.popleft()
+        for frame in frames:
+            if self._shown is None or frame.position > self._shown:
+                self._waiting.append(frame)
+                self._waiting_bytes.add(frame.picture.nbytes)
+        while len(self._waiting) > MAX_FRAMES or self._waiting_bytes.is_over:
+            self._next_waiting()
             self._metrics.frames_dropped.labels(self._session, "late").inc()
         self._changed.set()
+
+    def _next_waiting(self) -> OutputFrame:
+        frame = self._waiting.popleft()
+        self._waiting_bytes.give(frame.picture.nbytes)
+        return frame
 
     def rest(self, position: SourcePosition) -> None:
         """The source is silent: after this place in it nothing comes until it moves again."""
@@ -198,7 +215,7 @@ class Output:
             now_s = self._clock.monotonic()
             if self._waiting and self._waiting[0].pace.send_s <= now_s:
                 self._emitting = True
-                await self._emit(self._waiting.popleft(), now_s)
+                await self._emit(self._next_waiting(), now_s)
                 self._emitting = False
             elif (still := self._still(now_s)) is not None:
                 await self._encode_and_send(still, now_s)

@@ -6,11 +6,6 @@ local run = slot.run
 if slot.resource ~= resource then
   if slot.held then return {0} end
   run = hand_over(session, slot, key, gateway, resource, highest_run)  -- Redis had lost the slot
-  if tonumber(highest_run) > tonumber(slot.run) then
-    -- Nobody has published since: it is the same publication. Under another number decoders would begin anew.
-    run = highest_run
-    redis.call('HSET', slot_key(session), 'run', run)
-  end
 end
 redis.call('HSET', slot_key(session), 'heard_ms', text(now - tonumber(ARGV[6])),
   'expires_ms', text(now + PUBLISHER_TTL_MS))

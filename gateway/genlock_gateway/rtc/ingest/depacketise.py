@@ -5,6 +5,7 @@ H264 (RFC 6184) becomes Annex B, each key frame with all parameter sets in front
 
 from collections.abc import Callable
 
+from genlock_core.bounds import Holdings
 from genlock_core.media import MAX_REORDER_S, VIDEO_CLOCK_HZ, AccessUnit, Codec, Trouble
 from genlock_gateway.rtc.ingest.h264_pictures import H264Pictures
 from genlock_gateway.rtc.ingest.jitter import BufferedFrame
@@ -20,11 +21,11 @@ WINDOW_FRAMES = 32
 class Depacketiser:
     """Makes the access units of one RTP stream. `sprop_parameter_sets` are those of its offer."""
 
-    def __init__(self, codec: Codec, *, sprop_parameter_sets: str = "") -> None:
+    def __init__(self, codec: Codec, *, sprop_parameter_sets: str = "", holdings: Holdings | None = None) -> None:
         self.pixels = 0
         """Of the last key frame's picture, before cropping; 0 before the first."""
         self._codec = codec
-        self._h264 = H264Pictures(sprop_parameter_sets)
+        self._h264 = H264Pictures(sprop_parameter_sets, holdings=holdings)
         self._capture_clock = CaptureClock()
 
     @property

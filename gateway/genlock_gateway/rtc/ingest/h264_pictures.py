@@ -8,18 +8,29 @@ from genlock_core.bitstreams.h264 import (
     PPS,
     SLICES,
     SPS,
+    START_CODE,
     join_annex_b,
     nal_type,
     split_annex_b,
 )
 from genlock_core.bitstreams.h264_headers import read_recovery_point, read_slice
+from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
 from genlock_core.media import Trouble
+from genlock_gateway.rtc.ingest.choice import MAX_CANDIDATES
 from genlock_gateway.rtc.ingest.parameter_sets import ParameterSets
 from genlock_gateway.rtc.ingest.picture import Picture
 from genlock_gateway.rtc.transport.aiortc_private import h264_depayload
 
 MAX_FRONT_BYTES = 64 * 1024
-"""What may wait for the picture that it stands in front of."""
+FRONT_LIMIT = ByteLimit(
+    "NAL units that wait for the picture that they stand in front of",
+    MAX_FRONT_BYTES,
+    each="SSRC of a publisher that is looked at",
+    when_full="they are dropped",
+    times=MAX_CANDIDATES,
+)
+MAX_NALS = 1_024
+"""In one picture: more slices than packets of it. Each costs some microseconds, and four bytes are one."""
 
 _DATA_PARTITIONS = frozenset({2, 3, 4})
 _WITHOUT_MEANING = frozenset({10, 11, 12})
@@ -29,8 +40,10 @@ _WITHOUT_MEANING = frozenset({10, 11, 12})
 class H264Pictures:
     """Makes the pictures of one stream, in decoding order. `sprop` are the parameter sets of its offer, in base64."""
 
-    def __init__(self, sprop: str = "") -> None:
-        self._sets = ParameterSets(sprop)
+    def __init__(self, sprop: str = "", *, holdings: Holdings | None = None) -> None:
+        holdings = holdings or Holdings()
+        self._sets = ParameterSets(sprop, holdings=holdings)
+        self._front_bytes = holdings.bound(FRONT_LIMIT)
         # NAL units that came alone: delimiters, parameter sets and SEI belong to the next picture.
         self._front: list[bytes] = []
         self._has_entry_points = False
@@ -44,16 +57,21 @@ class H264Pictures:
         """
         # The depayloader refuses units of a single byte.
         useful = (payload for payload in payloads if nal_type(payload) not in _WITHOUT_MEANING)
-        came = split_annex_b(b"".join(map(h264_depayload, useful)))
+        data = b"".join(map(h264_depayload, useful))
+        if data.count(START_CODE[1:]) > MAX_NALS:
+            return Trouble.UNDECODABLE
+        came = split_annex_b(data)
         # They may also come aggregated with others.
         nals = [nal for nal in (*self._front, *came) if nal_type(nal) not in _WITHOUT_MEANING]
         self._front = []
+        self._front_bytes.clear()
         for nal in nals:
             self._sets.keep(nal)
 
         kinds = {nal_type(nal) for nal in nals}
         if not kinds & SLICES:
-            self._front = nals if sum(map(len, nals)) <= MAX_FRONT_BYTES else []
+            if self._front_bytes.hold(sum(map(len, nals)) + OBJECT_BYTES * len(nals)):
+                self._front = nals
             return None
         if kinds & _DATA_PARTITIONS:
             return Trouble.UNSUPPORTED_PROFILE

@@ -13,11 +13,36 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
+from genlock_gateway.rtc.ingest.choice import MAX_CANDIDATES
 from genlock_gateway.rtc.ingest.payload_shape import PayloadShape
 
 CAPACITY_PACKETS = 512
-MAX_FRAME_BYTES = 2 * 1024 * 1024
-"""A longer frame is given up: no camera makes one."""
+MAX_PACKET_BYTES = 1_500
+"""Of a datagram (`transport.demultiplexer`)."""
+MAX_FRAME_BYTES = 2_560 * 1024
+"""A longer frame is given up: no camera makes one. Its packets' own objects count: a picture of crumbs ends, too."""
+JITTER_LIMIT = ByteLimit(
+    "packets that wait for others before them",
+    CAPACITY_PACKETS * (MAX_PACKET_BYTES + OBJECT_BYTES),
+    each="SSRC of a publisher that is looked at",
+    when_full="the hole before them is given up",
+    times=MAX_CANDIDATES,
+)
+OPEN_FRAME_LIMIT = ByteLimit(
+    "the picture that is being put together",
+    MAX_FRAME_BYTES,
+    each="SSRC of a publisher that is looked at",
+    when_full="the picture is given up, and a key frame asked for",
+    times=MAX_CANDIDATES,
+)
+LAST_FRAME_LIMIT = ByteLimit(
+    "the picture that was given out last, which may turn out to go on",
+    MAX_FRAME_BYTES,
+    each="SSRC of a publisher that is looked at",
+    when_full="the next one takes its place",
+    times=MAX_CANDIDATES,
+)
 PATIENCE_S = 0.25
 """How long a hole may keep complete frames waiting for a retransmission before the damaged frame is given up."""
 END_WAIT_S = 0.02
@@ -38,6 +63,11 @@ class MediaPacket:
     marker: bool
     payload: bytes
     arrival_s: float
+
+    @property
+    def cost(self) -> int:
+        """What it takes of memory, about."""
+        return len(self.payload) + OBJECT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +91,21 @@ class FrameAssembler:
     """Reorders the packets of one SSRC and cuts them into frames.
 
     A damaged frame is dropped whole, also when its beginning may be what was lost. `shape_of` reads a payload. Never
-    holds more than `CAPACITY_PACKETS` packets that wait, and two frames of at most `MAX_FRAME_BYTES`.
+    holds more than `CAPACITY_PACKETS` packets that wait, and two frames of at most `MAX_FRAME_BYTES`; what it holds is
+    in `holdings`.
     """
 
-    def __init__(self, *, shape_of: Callable[[bytes], PayloadShape], patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        *,
+        shape_of: Callable[[bytes], PayloadShape],
+        patience_s: float = PATIENCE_S,
+        holdings: Holdings | None = None,
+    ) -> None:
+        holdings = holdings or Holdings()
+        self._waiting_bytes = holdings.bound(JITTER_LIMIT)
+        self._open_bytes = holdings.bound(OPEN_FRAME_LIMIT)
+        self._last_bytes = holdings.bound(LAST_FRAME_LIMIT)
         self._shape_of = shape_of
         self._patience_s = patience_s
         self._packets: dict[int, MediaPacket] = {}
@@ -98,9 +139,14 @@ class FrameAssembler:
             extended, lost = packet.sequence, True
 
         # It came twice, or too late.
-        if extended < self._cursor or extended in self._packets:
+        if extended < self._position() or extended in self._packets:
             return Assembled((), lost=lost)
 
+        # Packets that came by the port are never larger than the room for so many of them.
+        if not self._waiting_bytes.take(packet.cost):
+            self._restart(packet.sequence)
+            extended, lost = packet.sequence, True
+            self._waiting_bytes.add(packet.cost)
         self._packets[extended] = packet
         self._highest = max(self._highest, extended)
         return self._drain(packet.arrival_s, lost=lost)
@@ -132,8 +178,8 @@ class FrameAssembler:
 
     def _restart(self, sequence: int) -> None:
         self._packets.clear()
-        self._open = _OpenFrame()
-        self._last = _OpenFrame()
+        self._waiting_bytes.clear()
+        self._forget_frames()
         self._cursor = sequence
         self._highest = sequence
         self._resync = True
@@ -163,18 +209,24 @@ class FrameAssembler:
         return self._cursor
 
     def _skip_hole(self) -> None:
-        self._open = _OpenFrame()
-        self._last = _OpenFrame()
+        self._forget_frames()
         self._cursor = min(self._packets)
         self._resync = True
         self._skipping = None
         self._hole_since_s = None
+
+    def _forget_frames(self) -> None:
+        self._open = _OpenFrame()
+        self._open_bytes.clear()
+        self._last = _OpenFrame()
+        self._last_bytes.clear()
 
     def _take_contiguous(self, frames: list[BufferedFrame]) -> bool:
         """Take what follows without a hole. True if a frame had to be given up."""
         lost = False
         while (packet := self._packets.pop(self._position(), None)) is not None:
             self._cursor = self._position() + 1
+            self._waiting_bytes.give(packet.cost)
 
             # A packet without payload is padding.
             if not packet.payload:
@@ -189,14 +241,19 @@ class FrameAssembler:
             if not self._open.packets and self._last.goes_on_with(packet, shape):
                 self._endings.was_wrong()
                 self._open = self._last
+                self._open_bytes.hold(self._last_bytes.held)
+                self._last = _OpenFrame()
+                self._last_bytes.clear()
 
             self._endings.look_at(self._open, shape)
-            self._open.add(packet, shape)
-            if self._open.size > MAX_FRAME_BYTES:
+            if not self._open_bytes.take(packet.cost):
                 self._open = _OpenFrame()
+                self._open_bytes.clear()
                 self._skipping = packet.timestamp
                 lost = True
-            elif self._endings.marker_ends(self._open):
+                continue
+            self._open.add(packet, shape)
+            if self._endings.marker_ends(self._open):
                 self._emit(frames)
         return lost
 
@@ -217,7 +274,9 @@ class FrameAssembler:
             frames.append(BufferedFrame(first.timestamp, payloads, first.arrival_s))
         self._endings.given_out(self._open, waited=waited)
         self._last = self._open
+        self._last_bytes.hold(self._open_bytes.held)
         self._open = _OpenFrame()
+        self._open_bytes.clear()
 
 
 class _OpenFrame:
@@ -225,7 +284,6 @@ class _OpenFrame:
 
     def __init__(self) -> None:
         self.packets: list[MediaPacket] = []
-        self.size = 0
         self.has_slice = False
         self.ends_slice = False
 
@@ -241,7 +299,6 @@ class _OpenFrame:
 
     def add(self, packet: MediaPacket, shape: PayloadShape) -> None:
         self.packets.append(packet)
-        self.size += len(packet.payload)
         if shape.has_slice:
             self.has_slice = True
             self.ends_slice = shape.ends_slice or packet.marker

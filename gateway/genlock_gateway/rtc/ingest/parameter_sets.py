@@ -17,12 +17,20 @@ from genlock_core.bitstreams.h264_headers import (
     read_sequence_set,
 )
 from genlock_core.bitstreams.picture_size import sequence_mistake
+from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
 from genlock_core.media import Trouble
+from genlock_gateway.rtc.ingest.choice import MAX_CANDIDATES
 
 MAX_SET_BYTES = 4_096
 """Scaling matrices and timing of 32 coded picture buffers fit."""
 MAX_BYTES = 32 * 1024
-"""Of all sets together; when a stream sends more, the ones that it has not sent for longest are forgotten."""
+SETS_LIMIT = ByteLimit(
+    "parameter sets",
+    MAX_BYTES,
+    each="SSRC of a publisher that is looked at",
+    when_full="those that were not sent for longest are forgotten",
+    times=MAX_CANDIDATES,
+)
 MAX_SPROP_WORDS = 64
 
 DECODABLE_PROFILES = frozenset({44, 66, 77, 100, 110, 122, 244})
@@ -34,7 +42,8 @@ Not Extended (88), nor the enhancement layers of scalable and multiview streams.
 class ParameterSets:
     """All that are known. `sprop` is the offer's list, in base64."""
 
-    def __init__(self, sprop: str = "") -> None:
+    def __init__(self, sprop: str = "", *, holdings: Holdings | None = None) -> None:
+        self._bytes = (holdings or Holdings()).bound(SETS_LIMIT)
         self._sequence: dict[int, tuple[SequenceHeader, bytes]] = {}
         self._picture: dict[int, tuple[PictureHeader, bytes]] = {}
         for word in sprop.split(",")[:MAX_SPROP_WORDS]:
@@ -83,12 +92,16 @@ class ParameterSets:
         return None if sequence is None else sequence[0]
 
     def _forget_the_oldest(self) -> None:
-        size = sum(map(len, self.nals))
-        while size > MAX_BYTES:
+        size = sum(map(_cost, self.nals))
+        while not self._bytes.hold(size):
             kept = itertools.chain(self._picture.items(), self._sequence.items())
             number, (header, nal) = next(kept)
-            size -= len(nal)
+            size -= _cost(nal)
             if isinstance(header, PictureHeader):
                 del self._picture[number]
             else:
                 del self._sequence[number]
+
+
+def _cost(nal: bytes) -> int:
+    return len(nal) + OBJECT_BYTES

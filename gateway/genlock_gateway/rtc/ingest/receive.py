@@ -26,6 +26,7 @@ from aiortc.rtp import (
     unwrap_rtx,
 )
 
+from genlock_core.bounds import Holdings
 from genlock_core.clock import Clock
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_gateway.rtc.ingest.choice import SourceChoice
@@ -80,8 +81,11 @@ class IngestPeer(Peer):
         sink: AccessUnitSink,
         clock: Clock,
         rtx_ssrcs: Mapping[int, int],
+        holdings: Holdings | None = None,
     ) -> None:
         super().__init__(transport, listener)
+        self.holdings = holdings or Holdings()
+        """Every buffer that it can fill here, those of its transport included."""
         self.video = video
         self.figures = IngestFigures()
         self._ssrc = ssrc
@@ -180,7 +184,7 @@ class IngestPeer(Peer):
 
         source = self._sources.get(packet.ssrc)
         if source is None:
-            source = self._sources[packet.ssrc] = RtpSource(packet.ssrc, self.video)
+            source = self._sources[packet.ssrc] = RtpSource(packet.ssrc, self.video, holdings=self.holdings)
             self._ask_for_key_frame()
         if packet.extensions.rtp_stream_id is not None:
             source.rid = packet.extensions.rtp_stream_id
@@ -205,6 +209,9 @@ class IngestPeer(Peer):
         """Keep those that the choice looks at."""
         for ssrc in self._sources.keys() - self._choice.candidates:
             del self._sources[ssrc]
+            # Its timer would keep all that it holds.
+            if (timer := self._timers.pop(_end_of(ssrc), None)) is not None:
+                timer.cancel()
 
     def _take(self, source: RtpSource, assembled: Assembled) -> None:
         if assembled.lost and source.ssrc == self._choice.chosen:
@@ -271,7 +278,7 @@ class IngestPeer(Peer):
         ends_at_s = source.assembler.ends_at_s
         if ends_at_s is not None:
             delay_s = max(0.0, ends_at_s - self._clock.monotonic())
-            self._later(f"end of {source.ssrc}", delay_s, functools.partial(self._end_frame, source))
+            self._later(_end_of(source.ssrc), delay_s, functools.partial(self._end_frame, source))
 
     def _end_frame(self, source: RtpSource) -> None:
         if self._sources.get(source.ssrc) is source:
@@ -318,3 +325,8 @@ class IngestPeer(Peer):
             before.cancel()
         if self.state != "closed":
             self._timers[name] = asyncio.get_running_loop().call_later(delay_s, fire)
+
+
+def _end_of(ssrc: int) -> str:
+    """The name of the timer that ends a frame of this SSRC."""
+    return f"end of {ssrc}"

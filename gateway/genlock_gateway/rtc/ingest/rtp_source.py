@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from aiortc.rtp import RtcpReceiverInfo
 
+from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
 from genlock_core.media import VIDEO_CLOCK_HZ, AccessUnit
+from genlock_gateway.rtc.ingest.choice import MAX_CANDIDATES
 from genlock_gateway.rtc.ingest.depacketise import Depacketiser
 from genlock_gateway.rtc.ingest.jitter import FrameAssembler, NackSchedule
 from genlock_gateway.rtc.ingest.reception import ReceptionStatistics
@@ -12,7 +14,14 @@ from genlock_gateway.rtc.sdp.video_format import VideoFormat
 
 MAX_WAITING_UNITS = 64
 MAX_WAITING_BYTES = 4 * 1024 * 1024
-"""What is kept of a stream that perhaps takes the place of the chosen one: more than a quarter of a second."""
+WAITING_LIMIT = ByteLimit(
+    "pictures of a stream that perhaps takes the place of the chosen one",
+    MAX_WAITING_BYTES,
+    each="SSRC of a publisher that is looked at",
+    when_full="they are dropped, and kept again from the next key frame on",
+    times=MAX_CANDIDATES,
+)
+"""More than a quarter of a second."""
 
 
 @dataclass(slots=True)
@@ -33,17 +42,20 @@ class SenderReports:
 class RtpSource:
     """From its first packet to the last: it is never used for another SSRC."""
 
-    def __init__(self, ssrc: int, video: VideoFormat) -> None:
+    def __init__(self, ssrc: int, video: VideoFormat, *, holdings: Holdings | None = None) -> None:
+        holdings = holdings or Holdings()
         self.ssrc = ssrc
         self.rid = ""
         """What its packets call it (RFC 8852); empty without a name."""
-        self.depacketiser = Depacketiser(video.codec, sprop_parameter_sets=video.sprop_parameter_sets)
-        self.assembler = FrameAssembler(shape_of=self.depacketiser.shape_of)
+        self.depacketiser = Depacketiser(
+            video.codec, sprop_parameter_sets=video.sprop_parameter_sets, holdings=holdings
+        )
+        self.assembler = FrameAssembler(shape_of=self.depacketiser.shape_of, holdings=holdings)
         self.nack = NackSchedule()
         self.statistics = ReceptionStatistics(VIDEO_CLOCK_HZ)
         self.reports = SenderReports()
         self._waiting: list[AccessUnit] = []
-        self._waiting_bytes = 0
+        self._waiting_bytes = holdings.bound(WAITING_LIMIT)
 
     def wait(self, unit: AccessUnit) -> bool:
         """Keep a unit while another SSRC may still go on. True if a decoder can start with what is kept."""
@@ -52,9 +64,10 @@ class RtpSource:
         elif not self._waiting:
             return False
 
-        self._waiting.append(unit)
-        self._waiting_bytes += len(unit.data)
-        if len(self._waiting) > MAX_WAITING_UNITS or self._waiting_bytes > MAX_WAITING_BYTES:
+        fits = len(self._waiting) < MAX_WAITING_UNITS and self._waiting_bytes.take(len(unit.data) + OBJECT_BYTES)
+        if fits:
+            self._waiting.append(unit)
+        else:
             self.take_waiting()
         return bool(self._waiting)
 
@@ -62,7 +75,7 @@ class RtpSource:
         """What is kept, from a key frame on."""
         waiting = self._waiting
         self._waiting = []
-        self._waiting_bytes = 0
+        self._waiting_bytes.clear()
         return waiting
 
     def report(self, now_s: float) -> RtcpReceiverInfo:

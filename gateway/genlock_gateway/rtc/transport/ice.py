@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from genlock_core.bounds import OBJECT_BYTES, ByteBound, ByteLimit, Holdings
 from genlock_core.clock import Clock
 from genlock_core.process.tasks import OwnedTasks
 from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES, RemoteCandidate
 from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.transport.aiortc_private import SharedPortConnection
-from genlock_gateway.rtc.transport.demultiplexer import Route
+from genlock_gateway.rtc.transport.demultiplexer import MAX_DATAGRAM_BYTES, Route
 from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,12 @@ RESTART_WINDOW_S: Final = 10.0
 REMEMBERED_GENERATIONS: Final = 16
 """Whose late candidates are known as such; older ones would look like a restart."""
 MAX_QUEUED_DATAGRAMS: Final = 2048
+INBOX_LIMIT: Final = ByteLimit(
+    "datagrams that were not read yet",
+    MAX_QUEUED_DATAGRAMS * (MAX_DATAGRAM_BYTES + OBJECT_BYTES),
+    each="peer, publisher or viewer",
+    when_full="the newest ones are dropped, as by a network",
+)
 
 IceState = Literal["new", "checking", "completed", "closed"]
 
@@ -60,23 +67,38 @@ class _Generation:
 class _Inbox:
     """What came in and was not read yet; None stands for the end."""
 
+    held: ByteBound
     queue: "asyncio.Queue[bytes | None]" = field(default_factory=asyncio.Queue)
     heard: bool = False
 
     def put(self, data: bytes) -> None:
         self.heard = True
-        if self.queue.qsize() < MAX_QUEUED_DATAGRAMS:
+        if self.held.take(len(data) + OBJECT_BYTES):
             self.queue.put_nowait(data)
+
+    async def get(self) -> bytes | None:
+        data = await self.queue.get()
+        if data is not None:
+            self.held.give(len(data) + OBJECT_BYTES)
+        return data
 
 
 class IceTransport:
     """The gateway's end; see the module for its states. `on_lost` is called once, when the client has gone."""
 
-    def __init__(self, port: UdpPort, remote: IceCredentials, *, clock: Clock, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        port: UdpPort,
+        remote: IceCredentials,
+        *,
+        clock: Clock,
+        on_lost: Callable[[], None],
+        holdings: Holdings | None = None,
+    ) -> None:
         self._port = port
         self._clock = clock
         self._on_lost = on_lost
-        self._inbox = _Inbox()
+        self._inbox = _Inbox((holdings or Holdings()).bound(INBOX_LIMIT))
         self._state: IceState = "new"
         self._completed = asyncio.Event()
         self._current = self._generation(remote)
@@ -161,7 +183,7 @@ class IceTransport:
 
     async def receive(self) -> bytes:
         """The next datagram that is not STUN. Raises ConnectionError once closed."""
-        data = await self._inbox.queue.get()
+        data = await self._inbox.get()
         if data is None:
             self._inbox.queue.put_nowait(None)
             raise ConnectionError("the ICE transport is closed")

@@ -11,10 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
-from aiortc import RTCDataChannel, RTCSctpCapabilities, RTCSctpTransport
+from aiortc import RTCDataChannel, RTCSctpCapabilities
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtp import AnyRtcpPacket, RtpPacket
 
+from genlock_core.bounds import ByteLimit, Holdings
 from genlock_core.clock import Clock
 from genlock_core.process.tasks import end_tasks
 from genlock_gateway.rtc.sdp.answer import DATA_CHANNEL_PORT, LocalTransport, setup_for
@@ -23,6 +24,7 @@ from genlock_gateway.rtc.sdp.trickle import Asked, TrickleFragment
 from genlock_gateway.rtc.transport.aiortc_private import DtlsTransport, GatewayCertificate
 from genlock_gateway.rtc.transport.demultiplexer import Route
 from genlock_gateway.rtc.transport.ice import IceTransport
+from genlock_gateway.rtc.transport.sctp import SctpTransport
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
 from genlock_gateway.rtc.transport.udp_port import UdpPort
 
@@ -31,6 +33,12 @@ logger = logging.getLogger(__name__)
 CONTROL_CHANNEL = "control"
 MAX_INBOUND_CHARS = 64 * 1024
 MAX_BUFFERED_BYTES = 256 * 1024
+MESSAGES_LIMIT = ByteLimit(
+    "messages to a client over its data channel",
+    MAX_BUFFERED_BYTES,
+    each="peer, publisher or viewer",
+    when_full="the message is not sent",
+)
 
 PeerState = Literal["new", "connecting", "connected", "closed"]
 
@@ -54,8 +62,10 @@ class PeerTransport:
         certificate: GatewayCertificate,
         clock: Clock,
         connect_timeout_s: float,
+        holdings: Holdings | None = None,
     ) -> None:
         self.offer = offer
+        self._holdings = holdings or Holdings()
         self._port = port
         self._certificate = certificate
         self._owner: Peer | None = None
@@ -67,10 +77,11 @@ class PeerTransport:
             offer.ice,
             clock=clock,
             on_lost=lambda: self._failed("ICE failed"),
+            holdings=self._holdings,
         )
         self._dtls = DtlsTransport(self._ice, certificate, client=setup_for(offer) == "active")
         self._dtls.know_extensions(offer.extensions)
-        self._sctp: RTCSctpTransport | None = None
+        self._sctp: SctpTransport | None = None
         self._channel: RTCDataChannel | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -155,7 +166,7 @@ class PeerTransport:
         size = len(text.encode())
         if channel is None or channel.readyState != "open":
             return False
-        if size > self.offer.max_message_bytes > 0 or channel.bufferedAmount + size > MAX_BUFFERED_BYTES:
+        if size > self.offer.max_message_bytes > 0 or channel.bufferedAmount + size > MESSAGES_LIMIT.at_most:
             return False
         channel.send(text)
         return True
@@ -219,7 +230,7 @@ class PeerTransport:
             await self._open_sctp()
 
     async def _open_sctp(self) -> None:
-        self._sctp = RTCSctpTransport(self._dtls, port=DATA_CHANNEL_PORT)
+        self._sctp = SctpTransport(self._dtls, port=DATA_CHANNEL_PORT, holdings=self._holdings)
         self._sctp.on("datachannel", self._channel_opened)
         limit = min(self.offer.max_message_bytes, 2**31) or 2**31
         await self._sctp.start(RTCSctpCapabilities(maxMessageSize=limit), self.offer.sctp_port)

@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlock_core.bounds import OBJECT_BYTES, Holdings
 from genlock_gateway.rtc.ingest.jitter import (
     CAPACITY_PACKETS,
     END_WAIT_S,
@@ -17,7 +18,7 @@ from genlock_gateway.rtc.ingest.jitter import (
     NackSchedule,
     split_at_wrap,
 )
-from genlock_gateway.rtc.ingest.payload_shape import PayloadShape
+from genlock_gateway.rtc.ingest.payload_shape import PayloadShape, h264_shape, vp8_shape
 
 
 def stream(sizes: list[int], *, first: int = 0) -> list[MediaPacket]:
@@ -204,9 +205,29 @@ def test_a_frame_without_end_is_given_up() -> None:
             number, 7, marker=False, payload=b"S" * 60_000 if not number else b"a" * 60_000, arrival_s=0
         )
         lost += target.add(packet).lost
-        assert target._open.size <= MAX_FRAME_BYTES
+        assert target._open_bytes.held <= MAX_FRAME_BYTES
     assert lost == 1
     assert feed_at(target, "Sa!", timestamp=8, first=2 * MAX_FRAME_BYTES // 60_000) == ["Sa"]
+
+
+@given(size=st.integers(1, 1_200), is_vp8=st.booleans())
+@settings(max_examples=10)
+def test_a_picture_that_never_ends_is_given_up_whatever_its_packets_are(size: int, is_vp8: bool) -> None:
+    """One timestamp, no marker, no hole: twice as much as may be held comes, and no more than that is."""
+    holdings = Holdings()
+    shape = vp8_shape if is_vp8 else h264_shape
+    target = FrameAssembler(shape_of=shape, holdings=holdings)
+    most, lost = 0, 0
+    for number in range(2 * MAX_FRAME_BYTES // (size + OBJECT_BYTES)):
+        first = (b"\x10" if is_vp8 else b"\x65\x88") if number == 0 else (b"\x00" if is_vp8 else b"\x65\x08")
+        payload = (first + bytes(size))[: max(2, size)]
+        lost += target.add(MediaPacket(number & 0xFFFF, 7, False, payload, number / 1_000)).lost
+        if number % 500 == 0:
+            most = max(most, holdings.held_bytes)
+    assert lost >= 1
+    assert len(target._open.packets) * OBJECT_BYTES <= MAX_FRAME_BYTES
+    assert most <= 2 * MAX_FRAME_BYTES
+    assert all(not bound.is_over for bound in holdings.bounds)
 
 
 packets_of_noise = st.tuples(st.integers(0, 65535), st.integers(0, 9), st.booleans(), st.sampled_from("SFa~"))
@@ -219,6 +240,9 @@ def test_noise_neither_crashes_nor_grows(noise: list[tuple[int, int, bool, str]]
     for sequence, timestamp, marker, kind in noise:
         target.add(MediaPacket(sequence, timestamp, marker, kind.encode(), 0.0))
         assert len(target._packets) <= CAPACITY_PACKETS
+        assert target._waiting_bytes.held == sum(waiting.cost for waiting in target._packets.values())
+        assert target._open_bytes.held == sum(packet.cost for packet in target._open.packets)
+        assert target._last_bytes.held == sum(packet.cost for packet in target._last.packets)
         assert len(target.missing()) <= CAPACITY_PACKETS
 
 
