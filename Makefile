@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation clients clients-install nightly check bench bench-operator gpu gpu-dry screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -131,6 +131,9 @@ bench: $(VENV)/.dev ## Measure, and write docs/benchmarks.md; ARGS="..." goes to
 
 bench-operator: $(VENV)/.dev ## Measure the operator against a real kube-apiserver, with up to 10,000 sessions; needs make envtest
 	@$(BIN)/python -m bench operator
+
+chaos: $(VENV)/.dev ## Hurt a running Genlock in every way, and say what it cost the viewers; ARGS="--kills 100 --engine diffusion"
+	@$(BIN)/python -m bench.chaos $(ARGS)
 
 gpu: $(VENV)/.dev ## Measure the diffusion engine on a GPU; without one here, pack build/gpu to be carried to one
 	@$(BIN)/python -m bench.gpu.pack build/gpu $(PACK)

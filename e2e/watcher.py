@@ -61,6 +61,8 @@ class Suffered:
     """What the watcher saw over a stretch of time."""
 
     frames: int = 0
+    longest_s: float = 0.0
+    """The longest time between two pictures."""
     cuts: list[Cut] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     """Pauses between two pictures of more than half a second."""
@@ -69,7 +71,7 @@ class Suffered:
     """Connections that were left because the gateway asked to."""
 
     def __str__(self) -> str:
-        longest = f", longest {max(gap.seconds for gap in self.gaps):.2f} s" if self.gaps else ""
+        longest = f", longest {self.longest_s:.2f} s" if self.gaps else ""
         return (
             f"{self.frames} frames, {len(self.cuts)} cuts, {len(self.gaps)} gaps over {GAP_S:g} s{longest}, "
             f"{self.steps_back} steps back, {self.reconnects} reconnects"
@@ -336,6 +338,7 @@ class Watcher:
 
         def count(one: Suffered) -> None:
             one.frames += 1
+            one.longest_s = max(one.longest_s, gap_s)
             one.steps_back += back
             if gap_s > GAP_S:
                 one.gaps.append(Gap(_now(), round(gap_s, 2)))

@@ -1,0 +1,274 @@
+"""A running Genlock to do harm to: its own Redis, workers, gateways, and streams that are published and watched."""
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+
+from bench.chaos.toll import Toll, mistakes
+from bench.running import MOCK, TINY
+from e2e.watcher import Suffered, Watcher
+from genlock_cli.encoded_source import COUNTER_BITS
+from genlock_cli.redis_server import RedisProcess
+from genlock_cli.state_dir import StateDir
+from genlock_cli.up.children import Child, ChildState
+from genlock_cli.up.local import LocalGenlock
+from genlock_cli.up.plan import UpOptions
+from genlock_cli.up.ports import choose_ports
+from genlock_core.claims.claims import Claims
+from genlock_core.clock import SystemClock
+from genlock_core.spec.engines import EngineKind
+from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_core.store import connect
+
+PATIENCE_S = 60.0
+"""All has to be well so long after the harm is over: a machine that is busy starts processes slowly."""
+LOOK_EVERY_S = 0.1
+FRAME_RATE = 8
+SICK_S = 6.0
+"""For so long a store, a machine or a client is not as it should be: longer than a lease."""
+SINKS_AFTER = 6
+"""Chunks after which a ring has all its sinks."""
+STEADY_FRAMES = 2 * FRAME_RATE
+STATE = "state"
+NUMBERED = 2**COUNTER_BITS
+ENGINES = {"mock": MOCK, "diffusion": TINY}
+SPEC = {
+    "qualityMode": "balanced",
+    "steps": 1,
+    "prompt": "thick oil paint",
+    "seed": 7,
+    "frameRate": FRAME_RATE,
+    "source": {"type": "webrtc"},
+    "access": {"publish": "Public", "view": "Public"},
+    "slo": {"frameDeadline": "2s"},
+}
+SIZES = {"mock": {"width": 256, "height": 144}, "diffusion": {"width": 128, "height": 128}}
+
+
+class NotWell(Exception):
+    """All was not well again in time; the message says what was missing."""
+
+
+@dataclass(eq=False)
+class Stream:
+    """One session, its publisher's process and its watcher. `sinks` is the digest that has to stay."""
+
+    name: str
+    gateway: str
+    state: Path
+    """Where its Genlock keeps its secrets."""
+    watcher: Watcher
+    publisher: asyncio.subprocess.Process
+    sinks: str = ""
+
+    async def view(self) -> dict[str, Any]:
+        """The session as its gateway tells it; {} while that does not answer."""
+        with contextlib.suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(timeout=5.0) as http:
+                answer = await http.get(f"{self.gateway}/api/v1/sessions/{self.name}")
+            if answer.is_success:
+                return dict(answer.json())
+        return {}
+
+    async def publish_again(self) -> None:
+        """Another publisher, as the one before has gone without a word."""
+        await self.leave()
+        self.publisher = await publisher_of(self.name, self.gateway, self.state)
+
+    async def leave(self) -> None:
+        """End the publisher, whatever state it is in."""
+        with contextlib.suppress(ProcessLookupError):
+            self.publisher.kill()
+        await self.publisher.wait()
+
+
+@dataclass(eq=False)
+class Stage:
+    """What harm can be done to. Everything on it comes back by itself; Redis is started again by who killed it."""
+
+    genlock: LocalGenlock
+    redis: RedisProcess
+    redis_folder: Path
+    """What Redis keeps lies there."""
+    folder: Path
+    """For files that are of no use afterwards."""
+    claims: Claims
+    random: Random
+    """Chooses what is hit."""
+    sick_s: float = SICK_S
+    streams: list[Stream] = field(default_factory=list)
+
+    @classmethod
+    @asynccontextmanager
+    async def up(
+        cls,
+        engine: EngineKind,
+        *,
+        sessions: int,
+        workers: int,
+        gateways: int = 2,
+        seed: int = 0,
+        sick_s: float = SICK_S,
+    ) -> AsyncIterator["Stage"]:
+        """All of it, with each stream steady, until the block ends. Raises NotWell."""
+        kind = ENGINES[engine]
+        names = [f"default/chaos-{number}" for number in range(sessions)]
+        with tempfile.TemporaryDirectory() as folder:
+            async with AsyncExitStack() as stack:
+                redis_folder = Path(folder) / "redis"
+                redis = stack.enter_context(RedisProcess(redis_folder, append_only=True))
+                options = UpOptions(
+                    workers=workers,
+                    gateways=gateways,
+                    engine=kind.engine,
+                    host="127.0.0.1",
+                    port=choose_ports("127.0.0.1", gateways, media=["127.0.0.1"]),
+                    media_hosts=("127.0.0.1",),
+                    gpu_product=kind.gpu_product,
+                    gpus=kind.gpus,
+                    engine_arguments=kind.arguments,
+                    media_root=Path(folder),
+                    drain_timeout_s=10.0,
+                )
+                genlock = LocalGenlock(
+                    options,
+                    [_session(name, engine) for name in names],
+                    state=StateDir(Path(folder) / STATE),
+                    redis_url=redis.url,
+                    clock=SystemClock(),
+                    progress=lambda _words: None,
+                    on_change=lambda _child: None,
+                )
+                stack.push_async_callback(genlock.stop)
+                await genlock.start()
+                if genlock.refused:
+                    raise NotWell("; ".join(f"{one.session}: {one.reason}" for one in genlock.refused))
+                store = connect(redis.url)
+                stack.push_async_callback(store.aclose)
+                stage = cls(genlock, redis, redis_folder, Path(folder), Claims(store), Random(seed), sick_s)
+                for number, name in enumerate(names):
+                    await stage._go_live(stack, name, genlock.gateway_urls[number % gateways])
+                await stage.well()
+                yield stage
+
+    async def _go_live(self, stack: AsyncExitStack, name: str, gateway: str) -> None:
+        state = self.folder / STATE
+        publisher = await publisher_of(name, gateway, state)
+        watching = Watcher.watching(f"{gateway}/whep/{name}", numbered=NUMBERED)
+        try:
+            watcher = await stack.enter_async_context(watching)
+        except BaseException:
+            publisher.kill()
+            raise
+        stream = Stream(name, gateway, state, watcher, publisher)
+        stack.push_async_callback(stream.leave)
+        self.streams.append(stream)
+
+    def children(self, role: str) -> list[Child]:
+        return [child for child in self.genlock.children if child.plan.role == role]
+
+    async def worker_of(self, stream: Stream) -> Child:
+        """The worker that makes this stream."""
+        record = await self.claims.record(stream.name)
+        owner = record.owner.name if record is not None and record.owner is not None else ""
+        return next(
+            (child for child in self.children("worker") if child.plan.name == owner), self.children("worker")[0]
+        )
+
+    # -- whether all is well ----------------------------------------------------------------------------------------
+
+    async def well(self) -> None:
+        """Wait until every process is up, every stream is live and moves, and the books are right. Raises NotWell."""
+        await until(self._missing, f"within {PATIENCE_S:g} s")
+        for stream in self.streams:
+            try:
+                await stream.watcher.frames(STEADY_FRAMES, within_s=PATIENCE_S)
+            except TimeoutError as error:
+                raise NotWell(f"{stream.name}: {error}") from error
+
+    async def _missing(self) -> str:
+        """What is not well, "" if all is."""
+        late = [child.plan.name for child in self.genlock.children if child.state is not ChildState.READY]
+        if late:
+            return f"{', '.join(late)} not ready"
+        for stream in self.streams:
+            view = await stream.view()
+            told = view.get("stats") or {}
+            if view.get("phase") != "Live" or told.get("chunk", 0) < SINKS_AFTER or not told.get("sinkDigest"):
+                return f"{stream.name} is {view.get('phase', 'not told of')}, {view.get('state', '')}"
+            stream.sinks = stream.sinks or told["sinkDigest"]
+            if told["sinkDigest"] != stream.sinks:
+                raise NotWell(f"{stream.name}: its sinks changed")
+        return "; ".join(await self.mistakes())
+
+    async def mistakes(self) -> list[str]:
+        """What is wrong in the books."""
+        records, workers = await self.claims.records(), await self.claims.workers()
+        return mistakes(records, workers, [stream.name for stream in self.streams])
+
+    # -- harm -------------------------------------------------------------------------------------------------------
+
+    async def suffer(
+        self, harm: str, strike: Callable[["Stage"], Awaitable[None]], *, moves: bool = True
+    ) -> list[Toll]:
+        """Do it, wait until all is well again, and say what it cost each stream.
+
+        Raises NotWell, also if a session changed its worker without `moves`.
+        """
+        before = await self._owners()
+        with contextlib.ExitStack() as stack:
+            suffered = [stack.enter_context(stream.watcher.since()) for stream in self.streams]
+            await strike(self)
+            try:
+                await self.well()
+            except NotWell as error:
+                raise NotWell(f"{harm}: {error}") from error
+        after = await self._owners()
+        moved = [name for name in after if after[name] != before.get(name)]
+        if moved and not moves:
+            raise NotWell(f"{harm}: {', '.join(moved)} moved, though no worker was hurt")
+        return [_toll(harm, stream, one) for stream, one in zip(self.streams, suffered, strict=True)]
+
+    async def _owners(self) -> dict[str, tuple[str, int]]:
+        """Session -> worker and epoch."""
+        records = await self.claims.records()
+        return {one.name: (one.owner.name if one.owner else "", one.epoch) for one in records}
+
+
+def _toll(harm: str, stream: Stream, suffered: Suffered) -> Toll:
+    return Toll(harm, stream.name, suffered.longest_s, suffered.steps_back, len(suffered.cuts))
+
+
+def _session(name: str, engine: EngineKind) -> ResolvedSession:
+    own = ENGINES[engine].spec
+    spec = {**SPEC, **own, "frameRate": FRAME_RATE, "slo": SPEC["slo"], "resolution": SIZES[engine]}
+    return resolve(SessionKey.parse(name), StreamSessionSpec.model_validate(spec))
+
+
+async def publisher_of(name: str, gateway: str, state: Path) -> asyncio.subprocess.Process:
+    """`genlock publish` of the test card, which comes back by itself when its gateway goes."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "genlock_cli.main", "publish", "testsrc", name, "--fps", str(FRAME_RATE)),
+        *("--bitrate", "400", "--gateway", gateway, "--state-dir", str(state), "--json"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+
+async def until(missing: Callable[[], Awaitable[str]], in_time: str, *, patience_s: float = PATIENCE_S) -> None:
+    """Wait until nothing is missing. Raises NotWell with what was missing last."""
+    clock = asyncio.get_running_loop()
+    deadline_s = clock.time() + patience_s
+    while words := await missing():
+        if clock.time() > deadline_s:
+            raise NotWell(f"not {in_time}: {words}")
+        await asyncio.sleep(LOOK_EVERY_S)
