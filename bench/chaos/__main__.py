@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from bench.__main__ import PAGE, section, with_section
 from bench.chaos.harms import HARMS, Harm
 from bench.chaos.memory import Memory
 from bench.chaos.stage import ENGINES, NotWell, Stage
 from bench.chaos.toll import Toll, table
+from bench.page import PAGE, section, with_section
 from bench.result import Table
 
 SESSIONS = 3

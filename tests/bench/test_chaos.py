@@ -1,4 +1,4 @@
-"""What chaos finds wrong in the books, and what it prints of the tolls. The harm itself is done in the process tests."""
+"""What chaos finds wrong in the books, and what it prints of the tolls. The process tests do the harm itself."""
 
 from dataclasses import replace
 from pathlib import Path
