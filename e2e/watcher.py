@@ -160,6 +160,7 @@ class Watcher:
         self._told_s: float | None = None
         self._colours: deque[tuple[float, float, float]] = deque(maxlen=COLOURS_KEPT)
         self._excused = 0
+        self._is_numbered = True
         self._looked_s = self._loop.time()
         self._asleep_s = self._asleep_before_s = 0.0
         self.total = Suffered()
@@ -200,6 +201,16 @@ class Watcher:
             yield
         finally:
             self._excused -= 1
+
+    @contextmanager
+    def another_source(self) -> Iterator[None]:
+        """A block in which another source begins, whose numbers say nothing beside those of the one before."""
+        self._is_numbered = False
+        try:
+            yield
+        finally:
+            self._is_numbered = True
+            self._last_counter = None
 
     async def frames(self, count: int, *, within_s: float = 60.0) -> None:
         """Wait for more pictures. Raises TimeoutError, which says how the watcher's connections are."""
@@ -353,7 +364,7 @@ class Watcher:
 
     def _is_back(self, counter: int | None) -> bool:
         """Whether the counter, which wraps, went back."""
-        if counter is None or self._last_counter is None:
+        if counter is None or self._last_counter is None or not self._is_numbered:
             return False
         return 0 < (self._last_counter - counter) % self._numbered < self._numbered // 2
 

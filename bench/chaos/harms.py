@@ -22,7 +22,6 @@ from genlock_core.store import Store, connect
 BURNERS: Final = 3
 STRANGERS: Final = 300
 """Connections that say half a request."""
-STILL_S: Final = 1.0
 VIEWERS: Final = 2
 """Slow viewers beside the watcher."""
 
@@ -100,21 +99,12 @@ async def gateway_drained(stage: Stage) -> None:
         await stage.well()
 
 
-async def still(stream: Stream) -> None:
-    """Wait until what its publisher sent has been shown."""
-    shown = -1
-    while shown != stream.watcher.total.frames:
-        shown = stream.watcher.total.frames
-        await asyncio.sleep(STILL_S)
-
-
 async def publisher_killed(stage: Stage) -> None:
     """Another one comes, and waits until the slot is free."""
     stream = any_stream(stage)
-    await stream.leave()
-    await still(stream)
-    stream.watcher.rest()  # the next one counts from 0
-    await stream.publish_again()
+    with stream.watcher.another_source():
+        await stream.publish_again()
+        await stage.well()
 
 
 # -- a store that is sick ----------------------------------------------------------------------------------------------
