@@ -1,5 +1,5 @@
-"""Each kind of harm that has no test of its own, once under a live stream: all is well again by itself, nobody moves for
-it, and nothing older is shown. `make chaos` does all kinds, more often, and counts what they cost."""
+"""Each kind of harm that has no test of its own, once under a live stream: all is well again by itself, nobody moves
+for it, and nothing older is shown. `make chaos` does all kinds, more often, and counts what they cost."""
 
 from typing import Final
 
