@@ -1,6 +1,7 @@
 """Fixtures that tests of several parts share; each module below says what it gives."""
 
 import gc
+import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -18,6 +19,11 @@ pytest_plugins = [
     "tests.redis_servers",
     "tests.turn_servers",
 ]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: one process more than there are cores, as each of them waits for a third of its time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:

@@ -39,7 +39,7 @@ def render(*values: str, release: str = "genlock", namespace: str = "live") -> l
     options = [part for value in values for part in ("--set-json" if _is_json(value) else "--set", value)]
     done = template(*options, release=release, namespace=namespace)
     assert done.returncode == 0, done.stderr
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    return [manifest for manifest in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if manifest]
 
 
 def _is_json(value: str) -> bool:

@@ -12,9 +12,7 @@ from genlock_core.sizing.profile import load_profiles
 from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import EngineFailure, Row, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
-from genlock_worker.engines.mock.textures import make_brushes
 
-BRUSHES = make_brushes()
 SMALL = ("--resolution", "64x64", "--duration", "100ms")
 
 
@@ -36,7 +34,7 @@ class Engine(MockEngine):
 
     def __init__(self, *, ends: int | None) -> None:
         self.clock = ManualClock()
-        super().__init__("tiny", StepTiming(StepTime(0.05, 0.01)), self.clock, self.clock.advance, brushes=BRUSHES)
+        super().__init__("tiny", StepTiming(StepTime(0.05, 0.01)), self.clock, self.clock.advance)
         self.sessions, self.left = set[str](), ends
 
     def open(self, session: str, settings: StreamSettings) -> None:

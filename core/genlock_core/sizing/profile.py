@@ -6,6 +6,7 @@ ones; `genlock profile` adds rows of the user's own machines.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -148,10 +149,19 @@ def parse_profiles(text: str, *, origin: str) -> list[ModelProfile]:
 def load_profiles(paths: Sequence[Path] | None = None) -> tuple[ProfileRow, ...]:
     """The rows of these files, or the seed rows that come with Genlock. Raises InvalidManifest, OSError."""
     if paths is None:
-        folder = resources.files("genlock_core.sizing") / "profiles"
-        texts = {entry.name: entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".yaml")}
-    else:
-        texts = {str(path): path.read_text(encoding="utf-8") for path in paths}
+        return _seed_rows()
+    return _rows({str(path): path.read_text(encoding="utf-8") for path in paths})
+
+
+@cache
+def _seed_rows() -> tuple[ProfileRow, ...]:
+    """They are part of the program, and to read them takes a third of a second of CPU: once for each process."""
+    folder = resources.files("genlock_core.sizing") / "profiles"
+    return _rows({entry.name: entry.read_text() for entry in folder.iterdir() if entry.name.endswith(".yaml")})
+
+
+def _rows(texts: Mapping[str, str]) -> tuple[ProfileRow, ...]:
+    """Those of all texts, by their names in order."""
     return tuple(
         row
         for name in sorted(texts)

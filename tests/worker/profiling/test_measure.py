@@ -7,12 +7,10 @@ from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import Chunk, EngineFailure, Fed, Row, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.device import DeviceLost, Faults
-from genlock_worker.engines.mock.textures import make_brushes
 from genlock_worker.engines.stepwise import BatchLost
 from genlock_worker.profiling.measure import CATCH_UP_S, Effort, Measurement, Skipped, measure, measure_all
 from genlock_worker.profiling.plan import Combination, combinations, parse_resolution
 
-BRUSHES = make_brushes()
 SIZE = 64
 EFFORT = Effort(seconds=0.0, chunks=4)
 BASE_S, ROW_S = 0.1, 0.05
@@ -35,7 +33,7 @@ class SmallEngine(MockEngine):
     """Has a place for so many rows; watches that sessions are closed and that no prompt is used unprepared."""
 
     def __init__(self, clock: ManualClock, *, rows: int = 64) -> None:
-        super().__init__("tiny", StepTiming(StepTime(BASE_S, ROW_S)), clock, clock.advance, brushes=BRUSHES)
+        super().__init__("tiny", StepTiming(StepTime(BASE_S, ROW_S)), clock, clock.advance)
         self.rows_free = rows
         self.open_sessions = dict[str, int]()
         self.prepared = set[str]()
@@ -139,7 +137,7 @@ def test_a_batch_that_the_device_loses_is_not_taken_for_a_lack_of_memory() -> No
             raise DeviceLost("the bus is gone")
 
     clock = ManualClock()
-    engine = MockEngine("tiny", StepTiming.instant(), clock, clock.advance, brushes=BRUSHES, faults=Lost())
+    engine = MockEngine("tiny", StepTiming.instant(), clock, clock.advance, faults=Lost())
     with pytest.raises(BatchLost, match="the bus is gone"):
         list(measure_all(engine, [one(1, 1)], clock=clock, memory=Known(), effort=EFFORT, begins=lambda *_: None))
 

@@ -21,7 +21,6 @@ from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import Change, Chunk, Fed, Frames, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.mock.device import DeviceLost, Faults
 from genlock_worker.engines.mock.engine import MockEngine
-from genlock_worker.engines.mock.textures import make_brushes
 from genlock_worker.engines.mock.timing import StepTiming
 from genlock_worker.intake.chunks import InputChunk, SourceFrame
 from genlock_worker.intake.pattern import draw
@@ -33,7 +32,6 @@ from genlock_worker.rows.session_rows import SessionPlan
 from tests.worker.gateway import PATIENCE_S, until
 
 WIDTH, HEIGHT = 64, 64
-BRUSHES = make_brushes()
 CHUNKS = 5
 
 
@@ -82,9 +80,7 @@ class Worker:
 
     def __init__(self, *, depth: int, faults: Faults | None = None) -> None:
         clock = ManualClock()
-        self.engine = Watched(
-            "m", StepTiming.instant(), clock, clock.advance, depth=depth, brushes=BRUSHES, faults=faults
-        )
+        self.engine = Watched("m", StepTiming.instant(), clock, clock.advance, depth=depth, faults=faults)
         self.engine.fed = {}
         self.told: dict[str, Told] = {}
         self.loop = EngineLoop(

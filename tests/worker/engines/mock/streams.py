@@ -9,18 +9,16 @@ from genlock_core.clock import ManualClock
 from genlock_worker.engines.contract import Change, Chunk, Frames, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.device import Faults
-from genlock_worker.engines.mock.textures import make_brushes
 from tests.worker.engines.driven import Driven
 
 WIDTH, HEIGHT = 128, 80
-BRUSHES = make_brushes()
 
 
 def bare_engine(*, depth: int = 1, faults: Faults | None = None) -> MockEngine:
     """An engine that takes no simulated time."""
     clock = ManualClock()
     timing = StepTiming.instant()
-    return MockEngine("test-model", timing, clock, clock.advance, depth=depth, brushes=BRUSHES, faults=faults)
+    return MockEngine("test-model", timing, clock, clock.advance, depth=depth, faults=faults)
 
 
 def engine() -> Driven:

@@ -12,7 +12,7 @@ from genlock_worker.engines.contract import EngineState
 from genlock_worker.engines.mock import EffortPolicy, MockEngine, StepTiming
 from genlock_worker.engines.mock.effort import CALM_S, OVERRUN, PLAIN_SHARE, TOO_MANY, WATCHED, PaintEffort
 from tests.worker.engines.driven import Driven
-from tests.worker.engines.mock.streams import BRUSHES, difference, play, settings
+from tests.worker.engines.mock.streams import difference, play, settings
 
 AVAILABLE_S = 0.1
 SLOW_S = AVAILABLE_S
@@ -110,7 +110,7 @@ def played(*, slow: bool) -> tuple[MockEngine, list[np.ndarray[tuple[int, ...], 
     clock = SlowMachine()
     clock.step_s = 0.2 if slow else 0.0
     timing = StepTiming(StepTime(base_s=0.1, row_s=0.0))
-    bare = MockEngine("m", timing, clock, lambda _s: None, brushes=BRUSHES, effort=EffortPolicy())
+    bare = MockEngine("m", timing, clock, lambda _s: None, effort=EffortPolicy())
     mock = Driven(bare)
     mock.open("s", settings())
     pictures = play(mock, "s", range(4))
@@ -137,7 +137,7 @@ def test_a_strained_engine_paints_plainer_and_says_so_and_its_state_is_the_same(
 def test_without_a_policy_every_picture_is_worked_in_full() -> None:
     clock = SlowMachine()
     clock.step_s = 0.2
-    bare = MockEngine("m", StepTiming(StepTime(base_s=0.1, row_s=0.0)), clock, lambda _s: None, brushes=BRUSHES)
+    bare = MockEngine("m", StepTiming(StepTime(base_s=0.1, row_s=0.0)), clock, lambda _s: None)
     mock = Driven(bare)
     mock.open("s", settings())
     _, full, _ = played(slow=False)

@@ -15,7 +15,7 @@ from genlock_worker.engines.contract import Change, Chunk, EngineFailure, Engine
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.mock.words import Medium
 from tests.worker.engines.driven import Driven
-from tests.worker.engines.mock.streams import BRUSHES, HEIGHT, WIDTH, chunk, difference, engine, play, settings
+from tests.worker.engines.mock.streams import HEIGHT, WIDTH, chunk, difference, engine, play, settings
 
 
 def test_chunks_come_out_in_their_size_and_only_from_the_last_row() -> None:
@@ -299,7 +299,7 @@ def test_wrong_use_is_refused_with_its_reason() -> None:
 def test_run_waits_for_the_time_the_hardware_would_take() -> None:
     clock = ManualClock()
     timing = StepTiming(StepTime(base_s=0.1, row_s=0.02))
-    mock = Driven(MockEngine("m", timing, clock, clock.advance, brushes=BRUSHES))
+    mock = Driven(MockEngine("m", timing, clock, clock.advance))
     for session in ("a", "b"):
         mock.open(session, settings(steps=1))
         mock.feed(session, chunk(0))
@@ -316,7 +316,7 @@ def test_run_returns_at_once_when_painting_took_longer() -> None:
 
     waits: list[float] = []
     timing = StepTiming(StepTime(base_s=0.5, row_s=0.0))
-    mock = Driven(MockEngine("m", timing, Slow(), waits.append, brushes=BRUSHES))
+    mock = Driven(MockEngine("m", timing, Slow(), waits.append))
     mock.open("a", settings(steps=1))
     mock.feed("a", chunk(0))
     mock.run([Row("a", 0, 0)])

@@ -35,7 +35,7 @@ from genlock_worker.engines.mock import state as states
 from genlock_worker.engines.mock.device import Device, DeviceLost, Faults
 from genlock_worker.engines.mock.effort import EffortPolicy, PaintEffort
 from genlock_worker.engines.mock.session import MockSession, check_steps
-from genlock_worker.engines.mock.textures import Brushes, make_brushes
+from genlock_worker.engines.mock.textures import make_brushes
 from genlock_worker.engines.mock.timing import StepTiming
 from genlock_worker.engines.readiness import ChunkInFlight, Needs, may_run
 
@@ -86,11 +86,10 @@ class MockEngine:
     """An Engine that paints on the CPU, on a thread of its own that stands for the device.
 
     `depth` batches may be under way. `wait` blocks that thread for the given seconds; with the system clock that is
-    `time.sleep`, with a manual one its `advance`. `brushes` never change, so engines of one process may share them;
-    left out, the engine makes its own (0.1 s). OpenCV is held to one thread (for the whole process), so that one engine
-    takes one core. `devices`: how many it stands for; the timing is theirs together. With `effort` pictures are plainer
-    while the machine is too slow; without, each is worked in full. The thread ends with `stop`, or with the engine
-    itself if nobody refers to it any more.
+    `time.sleep`, with a manual one its `advance`. OpenCV is held to one thread (for the whole process), so that one
+    engine takes one core. `devices`: how many it stands for; the timing is theirs together. With `effort` pictures are
+    plainer while the machine is too slow; without, each is worked in full. The thread ends with `stop`, or with the
+    engine itself if nobody refers to it any more.
 
     Raises ValueError for a depth that it cannot have.
     """
@@ -104,7 +103,6 @@ class MockEngine:
         *,
         devices: int = 1,
         depth: int = 1,
-        brushes: Brushes | None = None,
         faults: Faults | None = None,
         effort: EffortPolicy | None = None,
     ) -> None:
@@ -116,7 +114,7 @@ class MockEngine:
         self._clock = clock
         self._wait = wait
         self._depth = depth
-        self._brushes = brushes or make_brushes()
+        self._brushes = make_brushes()
         self.faults = faults or Faults()
         self._effort = effort
         self._sessions: dict[str, _Open] = {}

@@ -1,9 +1,10 @@
-"""Brush marks: square, endlessly repeating tiles of strokes in many directions, made once per engine.
+"""Brush marks: square, endlessly repeating tiles of strokes in many directions, made once per process.
 
 Values are spread evenly over 0-255, so a threshold at t covers t/255 of the paper: tone by hatching is exact.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ _SEED = 20_251_107
 
 @dataclass(frozen=True, slots=True)
 class Brushes:
-    """The tiles, each (DIRECTIONS, TILE, TILE)."""
+    """The tiles, each (DIRECTIONS, TILE, TILE). Nobody can write to them, as all engines paint with the same."""
 
     bristle: Pixels
     """Long soft strokes of a hog-hair brush."""
@@ -28,6 +29,7 @@ class Brushes:
     """Thin long lines of a hard point."""
 
 
+@cache
 def make_brushes() -> Brushes:
     """All brushes; the same on every call."""
     return Brushes(
@@ -68,7 +70,9 @@ def _strokes(*, length: float, width: float, salt: int, ruled: bool = False) -> 
         if ruled:
             smear *= (across * width) ** 4
         tiles.append(_spread_evenly(np.fft.irfft2(spectrum * smear, (TILE, TILE))))
-    return np.stack(tiles + [np.rot90(tile) for tile in tiles])
+    made = np.stack(tiles + [np.rot90(tile) for tile in tiles])
+    made.flags.writeable = False
+    return made
 
 
 def _spread_evenly(values: NDArray[np.float64]) -> Pixels:
