@@ -24,6 +24,7 @@ from genlock_gateway.sessions.publisher_slot import PublisherSlots
 from genlock_gateway.sessions.record_cache import RecordCache
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.stats import posted_figures
+from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.surroundings import look_around
 from genlock_gateway.sessions.upstream.mover import backoff_s
 
@@ -187,8 +188,10 @@ class MaintenanceLoops:
             await self._count_phases()
 
     async def _claim_again(self, session: str, tries: int) -> None:
+        stream = self._hub.find(session)
+        seen_epoch = 0 if stream is None else max(stream.record.epoch, stream.upstream.epochs.current)
         try:
-            await self._claims.claim(session)
+            await self._claims.claim(session, seen_epoch=seen_epoch)
         except NoCapacity:
             wait_s = backoff_s(tries) * self._jitter.uniform(0.75, 1.25)
             self._orphans[session] = self._clock.monotonic() + wait_s, tries + 1
@@ -257,8 +260,8 @@ class MaintenanceLoops:
         if len(events) < EVENTS_AT_ONCE:
             self._records.followed()
         for event in events:
-            self._after = event.id
             await self._heard(event)
+            self._after = event.id  # only now: what Redis could not answer is asked again
 
     async def _heard(self, event: Event) -> None:
         at_ms, _ = _position(event.id)
@@ -266,7 +269,7 @@ class MaintenanceLoops:
         stream = self._hub.find(event.session)
         match event.kind:
             case EventKind.FORGOTTEN:
-                if stream is not None and stream.record.created_ms < at_ms:
+                if stream is not None and await self._is_deleted(stream):
                     stream.end_reason = "the session was deleted"
                 await self._session_data.clear(event.session)
             case EventKind.PHASE if event.detail in FINISHED:
@@ -278,6 +281,11 @@ class MaintenanceLoops:
                 stream.refresh()
             case _ if stream is not None:
                 stream.refresh()
+
+    async def _is_deleted(self, stream: LiveStream) -> bool:
+        """Whether the record is gone, or is that of another session of the name. No clock tells: each may step."""
+        record = await self._claims.record(stream.session)
+        return record is None or record.created_ms != stream.record.created_ms
 
 
 def _position(event: str) -> tuple[int, int]:

@@ -1,7 +1,10 @@
 """Looking into Redis past the scripts: indices and run ids, and the ways in which it loses or rewinds its data."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, cast
 
 from genlock_core import store
@@ -60,6 +63,35 @@ async def run_id(client: store.Store) -> str:
 
 async def set_guard(client: store.Store, run: str) -> None:
     await cast("Any", client.hset(keys.GUARD, "run_id", run))
+
+
+class Refusal(StrEnum):
+    """How Redis is brought to take no writes, while it answers."""
+
+    FULL = "full"
+    READ_ONLY = "read-only"
+    NO_REPLICAS = "no replicas"
+
+
+_REFUSE = {
+    Refusal.FULL: (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+    Refusal.READ_ONLY: (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    Refusal.NO_REPLICAS: (
+        ("CONFIG", "SET", "min-replicas-to-write", "1"),
+        ("CONFIG", "SET", "min-replicas-to-write", "0"),
+    ),
+}
+
+
+@asynccontextmanager
+async def refusing(client: store.Store, refusal: Refusal) -> AsyncIterator[None]:
+    """Redis takes no writes meanwhile."""
+    refuse, accept = _REFUSE[refusal]
+    await cast("Any", client.execute_command(*refuse))
+    try:
+        yield
+    finally:
+        await cast("Any", client.execute_command(*accept))
 
 
 async def dump(client: store.Store) -> dict[bytes, bytes]:

@@ -6,6 +6,7 @@ of another one. After each step all that Redis holds is compared with `model`, w
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from redis.exceptions import RedisError
 
 from genlock_cli.redis_server import RedisProcess
 from genlock_core import store
@@ -379,6 +381,21 @@ class ClaimsMachine(RuleBasedStateMachine):
     def redis_stalls_or_its_clock_steps(self, ms: int, back: bool) -> None:
         """Nobody can tell the one from the other."""
         self.model.wall += -ms if back else ms
+
+    @precondition(lambda self: self.setting.restart is not None)  # nodes of a cluster are told otherwise
+    @rule(ms=st.sampled_from([600, 3_000, 31_000]), refusal=st.sampled_from(probes.Refusal))
+    def redis_takes_no_writes(self, ms: int, refusal: probes.Refusal) -> None:
+        """Whatever is asked meanwhile, nothing changes: the model is not told."""
+
+        async def all_ask() -> None:
+            async with probes.refusing(self.setting.store, refusal):
+                self.model.wall += ms
+                asked = [self.claims.renew(one.offer.identity, progress=10**9, links={}) for one in self.processes]
+                for call in (self.claims.expire(), *asked):
+                    with suppress(RedisError):
+                        await call
+
+        self.setting.wait(all_ask())
 
     @precondition(lambda self: self.last is not None)
     @rule()

@@ -203,7 +203,16 @@ async def test_a_flood_of_offers_leaves_two_names_in_redis_and_the_slot_where_it
         await publishers.enter(DEMO, contender("k", "g1", f"again{number}"))
     assert (await keep(publishers)).run == slot.run
     assert len(await redis_store.hgetall(f"{keys.PREFIX}publisher:{DEMO}:candidates")) == 3
-    assert await redis_store.pttl(f"{keys.PREFIX}publisher:{DEMO}:candidates") > 0
+
+
+async def test_who_never_connected_is_forgotten_after_its_time(
+    publishers: Publishers, claims: Claims, redis_store: store.Store, clock: ManualClock
+) -> None:
+    await publishers.enter(DEMO, STRANGER)
+    await claims.expire()
+    await time_passes(claims, clock, liveness.PUBLISHER_CANDIDATE_MS / 1_000)
+    await claims.expire()
+    assert not await redis_store.exists(f"{keys.PREFIX}publisher:{DEMO}:candidates")
 
 
 # -- the slot's life ---------------------------------------------------------------------------------------------------
@@ -237,13 +246,20 @@ async def test_leaving_frees_the_slot_and_runs_still_grow(publishers: Publishers
     assert (await hold(publishers, STRANGER)).run == first.run + 1
 
 
-async def test_a_slot_that_is_kept_outlives_the_hour_for_which_a_free_ones_run_is_known(
-    publishers: Publishers, redis_store: store.Store
+async def test_a_slot_has_no_time_to_live_and_is_forgotten_an_hour_after_it_was_kept(
+    publishers: Publishers, claims: Claims, redis_store: store.Store, clock: ManualClock
 ) -> None:
     await hold(publishers)
     await redis_store.pexpire(f"{keys.PREFIX}publisher:{DEMO}", 60_000)
     await keep(publishers)
-    assert await redis_store.pttl(f"{keys.PREFIX}publisher:{DEMO}") > 60_000
+    assert await redis_store.pttl(f"{keys.PREFIX}publisher:{DEMO}") == -1, "a step of Redis' clock would end it"
+    await claims.expire()
+    await time_passes(claims, clock, 3_590)
+    await claims.expire()
+    assert await redis_store.exists(f"{keys.PREFIX}publisher:{DEMO}")
+    await time_passes(claims, clock, 10)
+    await claims.expire()
+    assert not await redis_store.exists(f"{keys.PREFIX}publisher:{DEMO}")
 
 
 async def test_what_redis_lost_its_holder_takes_again_and_who_had_asked_before_asks_again(

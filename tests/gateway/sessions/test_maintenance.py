@@ -95,7 +95,7 @@ async def test_an_orphan_is_claimed_again_once_its_time_has_come(
     async def expire() -> tuple[str, ...]:
         return (SESSION,) if not asked and not loops._orphans else ()
 
-    async def claim(session: str) -> None:
+    async def claim(session: str, *, seen_epoch: int) -> None:
         asked.append(session)
         if answers:
             raise answers.pop(0)

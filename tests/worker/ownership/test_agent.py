@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
+from genlock_core.claims import keys
 from genlock_core.claims.claims import MoveCause, WorkerState
 from genlock_core.claims.record import SessionRecord
 from genlock_core.link.messages import RefusalReason
 from genlock_core.spec.session import Phase
 from genlock_worker.output.gateway_channel import ChannelRefusal
 from genlock_worker.ownership import agent as agents
+from genlock_worker.ownership import drain
 from genlock_worker.ownership.agent import Agent
 from genlock_worker.worker import Worker
-from tests.worker.gateway import FakeGateway, until
+from tests.core.claims import probes
+from tests.worker.gateway import PATIENCE_S, FakeGateway, until
 from tests.worker.house import SESSION, House
 
 PATTERN = {"type": "testPattern"}
@@ -104,6 +107,34 @@ async def test_a_heartbeat_that_fails_is_counted_and_the_worker_serves_on(
     frames = len(viewer.media)
     await until(lambda: len(viewer.media) > frames, "the stream to go on")
     assert SESSION in worker.agent.sessions
+
+
+async def test_what_a_lagging_replica_does_not_know_of_is_claimed_again_while_it_holds_back(
+    home: House, gateway: FakeGateway
+) -> None:
+    worker = await home.start_worker("w0")
+    await home.session(source=PATTERN)
+    before = await probes.dump(home.store)
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+    await until(lambda: viewer.media, "frames")
+
+    # The replica that takes over knows the worker, and not its claim.
+    served = worker.agent.sessions[SESSION]
+    async with home.store.pipeline(transaction=True) as at_once:
+        at_once.flushall()
+        for key, value in before.items():
+            at_once.restore(key, 0, value)
+        at_once.hset(keys.GUARD, "run_id", "another run")
+        await at_once.execute()
+    async with asyncio.timeout(PATIENCE_S):
+        while (record := await home.claims.record(SESSION)) is None or record.owner is None:
+            await asyncio.sleep(0.01)
+    assert (record.owner, record.epoch) == (worker.identity, claim.epoch)
+    await asyncio.sleep(drain.WITHDRAWAL_S)
+    frames = len(viewer.media)
+    await until(lambda: len(viewer.media) > frames, "the stream to go on")
+    assert worker.agent.sessions[SESSION] is served
 
 
 async def test_a_worker_says_why_no_session_comes_to_it_any_more(home: House) -> None:

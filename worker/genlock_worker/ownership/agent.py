@@ -7,6 +7,7 @@ with what it has. When Redis is back without its data, the worker claims again w
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
@@ -58,6 +59,9 @@ class Agent:
         self._claims = services.claims
         self._metrics = services.metrics
         self._errands = OwnedTasks()
+        self._held = False
+        """Whether Redis was newly back when it was last asked."""
+        self._read_inbox_after = "0"
         self.session_drain = SessionDrain(offer.identity, self.sessions, services=services, errands=self._errands)
 
     def leaving(self) -> str:
@@ -150,42 +154,51 @@ class Agent:
             return
 
         if not renewal.known:
-            await self._reassert()
+            self._services.snapshot_room.lost()
+            for live in await self._reassert(list(self.sessions.values())):
+                self.session_drain.drop(live, "it belongs to another owner")
             return
 
         self.closed = renewal.closed
 
-        # What was served when Redis was asked, and is not owned, has gone to another worker.
-        for name, epoch in known.items():
-            live = self.sessions.get(name)
-            if live is not None and live.epoch == epoch and renewal.owned.get(name) != epoch:
-                self.session_drain.lost(live)
+        # What was served when Redis was asked, and is not owned, has gone to another worker. Or Redis went back to an
+        # older replica: then it holds back for now, and who has the higher epoch may have the session again.
+        gone = [
+            served
+            for name, served in self.sessions.items()
+            if known.get(name) == served.epoch and renewal.owned.get(name) != served.epoch
+        ]
+        if gone and renewal.holding:
+            gone = await self._reassert(gone)
+        for served in gone:
+            self.session_drain.lost(served)
+
+        if renewal.holding and not self._held:
+            self._read_inbox_after = "0"  # its ids may have gone back, too; what was obeyed is obeyed in vain
+        self._held = renewal.holding
 
         for name, epoch in renewal.owned.items():
             if name not in self.sessions and not self.session_drain.has_finished(name, epoch):
                 await self._take(name, epoch)
 
-    async def _reassert(self) -> None:
-        """Redis does not know this worker: claim again what it still serves."""
-        self._services.snapshot_room.lost()
-        serving = list(self.sessions.values())
+    async def _reassert(self, serving: Sequence[LiveSession]) -> list[LiveSession]:
+        """Redis does not know this worker, or that these sessions are its own: claim them again; those refused."""
         held = [Held(live.name, live.epoch, live.record.cost, live.record_again()) for live in serving]
         outcome = await self._claims.reassert(self.offer, held, closed=self.draining or self.closed)
-        logger.warning("Redis had lost this worker: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
-        for live in serving:
-            if live.name in outcome.refused:
-                self.session_drain.drop(live, "it belongs to another owner")
+        logger.warning("Redis had lost claims: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
+        return [live for live in serving if live.name in outcome.refused]
 
     async def follow_inbox(self) -> None:
         """Take sessions on and let them go as the inbox says, for ever."""
-        after = "0"
         while True:
             self.rounds["inbox"] = self._services.clock.monotonic()
             try:
                 async with asyncio.timeout(ROUND_S):
-                    for assignment in await self._claims.assignments(self.offer.identity, after, INBOX_BLOCK_MS):
+                    for assignment in await self._claims.assignments(
+                        self.offer.identity, self._read_inbox_after, INBOX_BLOCK_MS
+                    ):
                         await self._obey(assignment)
-                        after = assignment.id
+                        self._read_inbox_after = assignment.id
             except (RedisError, TimeoutError) as error:
                 logger.warning("the inbox cannot be read: %s", str(error) or "no answer")
                 await asyncio.sleep(RETRY_S)

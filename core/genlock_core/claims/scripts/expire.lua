@@ -19,6 +19,10 @@ end
 local expired = sweep(LEASES, function(session, r) orphan(session, r, 'LeaseExpired') end)
 sweep(IDLE, function(session, r) release(session, r, 'Ended', 'Idle') end)
 sweep(FINISHED, forget)
+for _, session in ipairs(due(PUBLICATIONS, now)) do
+  redis.call('DEL', slot_key(session), candidates_key(session))
+  redis.call('ZREM', PUBLICATIONS, session)
+end
 for _, worker in ipairs(due(HEARTBEATS, now - WORKER_GONE_MS)) do
   if redis.call('HLEN', owned_key(worker)) == 0 then
     redis.call('ZREM', free_key(redis.call('HGET', worker_key(worker), 'pool')), worker)

@@ -4,6 +4,7 @@
 
 local SESSIONS, WORKERS, LEASES = P .. 'sessions', P .. 'workers', P .. 'leases'
 local IDLE, FINISHED, HEARTBEATS, GATEWAYS = P .. 'idle', P .. 'finished', P .. 'heartbeats', P .. 'gateways'
+local PUBLICATIONS = P .. 'publications'
 local EVENTS_KEPT, INBOX_KEPT, SCANNED_AT_ONCE = 10000, 1000, 50
 local CLAIM_FIELDS = {'owner', 'incarnation', 'address', 'pool', 'cost'}
 
@@ -11,6 +12,9 @@ local function record_key(session) return P .. 'session:' .. session end
 local function worker_key(worker) return P .. 'worker:' .. worker end
 local function owned_key(worker) return P .. 'worker:' .. worker .. ':sessions' end
 local function inbox_key(worker) return P .. 'worker:' .. worker .. ':inbox' end
+local function gateway_key(name) return P .. 'gateway:' .. name end
+local function slot_key(session) return P .. 'publisher:' .. session end
+local function candidates_key(session) return slot_key(session) .. ':candidates' end
 local function free_key(pool) return P .. 'pool:' .. pool .. ':free' end
 
 local function event(kind, session, epoch, detail)

@@ -17,5 +17,5 @@ end
 if key ~= slot.key and strangers >= PUBLISHER_CANDIDATES then return {'full'} end
 
 redis.call('HSET', candidates_key(session), key, resource .. ' ' .. text(now + PUBLISHER_CANDIDATE_MS))
-redis.call('PEXPIRE', candidates_key(session), PUBLISHER_CANDIDATE_MS)
+keep_known(session, PUBLISHER_CANDIDATE_MS)
 return {'candidate', slot.run}

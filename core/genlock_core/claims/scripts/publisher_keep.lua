@@ -9,7 +9,7 @@ if slot.resource ~= resource then
 end
 redis.call('HSET', slot_key(session), 'heard_ms', text(now - tonumber(ARGV[6])),
   'expires_ms', text(now + PUBLISHER_TTL_MS))
-redis.call('PEXPIRE', slot_key(session), SLOT_KEPT_MS)
+keep_known(session, SLOT_KEPT_MS)
 if silent == '1' then
   redis.call('HSET', slot_key(session), 'silent', run)
 else

@@ -1,10 +1,15 @@
 -- The publisher slot of a session, and who wants it; stands before each script named publisher_*.
 -- Slot: hash `publisher:<session>`. `key` outlives the stay (its next connection has a place of its own), `run` only
 -- grows, `silent` is the run of a holder that no longer answers. Candidates: hash key -> 'resource expires_ms'.
+-- No key here has a time to live: that would run by Redis' clock. `expire` forgets slots by the index PUBLICATIONS.
 local SLOT_KEPT_MS = 3600000
 
-local function slot_key(session) return P .. 'publisher:' .. session end
-local function candidates_key(session) return slot_key(session) .. ':candidates' end
+-- The slot is known for so long from now, at least. A gateway of the release before gave it a time to live.
+local function keep_known(session, kept_ms)
+  redis.call('ZADD', PUBLICATIONS, 'GT', text(now + kept_ms), session)
+  redis.call('PERSIST', slot_key(session))
+  redis.call('PERSIST', candidates_key(session))
+end
 
 local function slot_of(session)
   local s = redis.call('HMGET', slot_key(session), 'key', 'gateway', 'resource', 'run', 'expires_ms', 'silent',
@@ -33,7 +38,7 @@ local function hand_over(session, slot, key, gateway, resource, highest_run)
   redis.call('HDEL', slot_key(session), 'silent', 'contended_ms')
   redis.call('HSET', slot_key(session), 'key', key, 'gateway', gateway, 'resource', resource, 'run', run,
     'previous', previous, 'heard_ms', text(now), 'expires_ms', text(now + PUBLISHER_TTL_MS))
-  redis.call('PEXPIRE', slot_key(session), SLOT_KEPT_MS)
+  keep_known(session, SLOT_KEPT_MS)
   return run, previous
 end
 

@@ -27,9 +27,10 @@ class Claiming:
         self._session = session
         self._shared = shared
 
-    async def claim(self) -> mover.Event:
-        """Raises NoCapacity."""
-        return mover.Claimed(await self._timed("claim", self._shared.claims.claim(self._session)))
+    async def claim(self, *, seen_epoch: int) -> mover.Event:
+        """`seen_epoch`: the highest that this gateway has seen. Raises NoCapacity."""
+        claim = self._shared.claims.claim(self._session, seen_epoch=seen_epoch)
+        return mover.Claimed(await self._timed("claim", claim))
 
     async def examine(self, claim: Claim, *, silence: Callable[[], Silence]) -> mover.Event | None:
         """Whether the session must leave the claim's worker, which has been silent for so long.

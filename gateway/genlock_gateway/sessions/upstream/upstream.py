@@ -188,8 +188,9 @@ class Upstream:
 
     # -- effects ----------------------------------------------------------------------------------------------------
 
-    async def _claim(self, _: Situation) -> None:
-        self._decide(await self._claiming.claim())
+    async def _claim(self, situation: Situation) -> None:
+        seen_epoch = 0 if situation.claim is None else situation.claim.epoch
+        self._decide(await self._claiming.claim(seen_epoch=seen_epoch))
 
     async def _open(self, situation: Situation) -> None:
         claim = situation.claim

@@ -47,7 +47,7 @@ def moves(room: GatewayRoom, result: str, cause: MoveCause = MoveCause.REFUSED) 
 
 
 async def claimed(claiming: Claiming) -> Claim:
-    event = await claiming.claim()
+    event = await claiming.claim(seen_epoch=0)
     assert isinstance(event, mover.Claimed)
     return event.claim
 

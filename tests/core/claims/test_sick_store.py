@@ -1,0 +1,204 @@
+"""Nothing is taken away from the healthy by a store that could not have renewed it, and the dead keep nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.exceptions import RedisError
+
+from genlock_cli.redis_server import RedisProcess
+from genlock_core import store
+from genlock_core.claims import liveness
+from genlock_core.claims.claims import Claims, MoveCause, MoveHeld
+from genlock_core.claims.facts import PublisherConflict
+from genlock_core.claims.liveness import HOLD_MS, LEASE_MS, SETTLE_MS
+from genlock_core.claims.publisher import Contender
+from tests.core.claims import samples
+from tests.core.claims.installation import ROUND_MS, SESSIONS, Installation, StoreFault
+
+DEATH_TO_SWEEP_MS = LEASE_MS + ROUND_MS
+"""After so long the sessions of a silent worker have no owner, on a Redis that is well."""
+
+
+@pytest.fixture
+async def home(redis_server: RedisProcess) -> AsyncIterator[Installation]:
+    client = store.connect(redis_server.url)
+    installation = Installation(client)
+    await installation.begin()
+    yield installation
+    await client.aclose()
+
+
+@pytest.mark.parametrize("fault", StoreFault)
+async def test_whatever_befalls_redis_the_healthy_keep_everything(home: Installation, fault: StoreFault) -> None:
+    await home.suffer(fault)
+    await home.healthy(2 * HOLD_MS)
+    assert home.lost == []
+    assert await home.is_as_it_was()
+
+
+@pytest.mark.parametrize("fault", [fault for fault in StoreFault if fault is not StoreFault.LOST])
+async def test_when_redis_takes_writes_again_nothing_has_run_out_before_anybody_could_write(
+    home: Installation, fault: StoreFault
+) -> None:
+    await home.suffer(fault)
+    assert await home.is_as_it_was()
+    assert {view.identity.name for view in await home.claims.workers() if view.heartbeat_age_ms <= 1_000} == {
+        "w0",
+        "w1",
+    }
+    with pytest.raises(PublisherConflict):
+        await home.publishers.enter(SESSIONS[0], Contender("other", "g0", "s1"))
+    await home.claims.create(samples.record("another"))
+    assert (await home.claims.claim("default/another")).worker.name in {"w0", "w1"}
+
+
+@pytest.mark.parametrize("fault", StoreFault)
+async def test_whatever_befalls_redis_a_worker_that_dies_with_it_loses_its_sessions_soon_after(
+    home: Installation, fault: StoreFault
+) -> None:
+    home.silent = {home.claimed[SESSIONS[0]].worker.name}
+    dead = {name for name, claim in home.claimed.items() if claim.worker.name in home.silent}
+    await home.suffer(fault)
+    await home.healthy(HOLD_MS + DEATH_TO_SWEEP_MS)
+    assert not dead & (await home.owners()).keys()
+    assert set(home.lost) <= dead
+
+
+async def test_on_a_redis_that_is_well_a_dead_worker_is_left_as_soon_as_its_lease_is_over(home: Installation) -> None:
+    home.silent = {offer.identity.name for offer in home.workers}
+    await home.healthy(LEASE_MS - ROUND_MS)
+    assert home.lost == []
+    await home.healthy(ROUND_MS)
+    assert set(home.lost) == set(SESSIONS), "though nobody but the gateway writes"
+
+
+async def test_after_a_stall_nothing_is_swept_until_workers_could_connect_again(home: Installation) -> None:
+    home.silent = {offer.identity.name for offer in home.workers}
+    await home.suffer(StoreFault.STALLED)
+    await home.healthy(SETTLE_MS - ROUND_MS)
+    assert home.lost == []
+    home.silent = set()
+    await home.healthy(HOLD_MS)
+    assert await home.is_as_it_was()
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    database=None,
+    phases=[hypothesis.Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    faults=st.lists(st.tuples(st.sampled_from(StoreFault), st.sampled_from([0, ROUND_MS, 4 * ROUND_MS])), max_size=8),
+    dies=st.booleans(),
+)
+def test_any_order_of_faults_takes_nothing_from_the_healthy_and_leaves_nothing_to_the_dead(
+    run: asyncio.Runner, shared_server: RedisProcess, faults: list[tuple[StoreFault, int]], dies: bool
+) -> None:
+    async def live_through() -> None:
+        client = store.connect(shared_server.url)
+        home = Installation(client)
+        await home.begin()
+        for fault, well_ms in faults:
+            await home.suffer(fault)
+            await home.healthy(well_ms)
+        if not faults or faults[-1][1] == 0:
+            await home.healthy(ROUND_MS)
+        assert home.lost == []
+        assert await home.is_as_it_was()
+        if dies:
+            home.silent = {"w0"}
+            await home.healthy(HOLD_MS + DEATH_TO_SWEEP_MS)
+            assert "w0" not in (await home.owners()).values()
+            assert set(home.lost) == {name for name, claim in home.claimed.items() if claim.worker.name == "w0"}
+        await client.aclose()
+
+    run.run(live_through())
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("sick")) as server:
+        yield server
+
+
+# -- proofs of death ---------------------------------------------------------------------------------------------------
+
+
+async def test_in_a_full_redis_nothing_moves_by_lease_and_a_dead_process_is_left_at_once(
+    redis_server: RedisProcess,
+) -> None:
+    client = store.connect(redis_server.url)
+    claims = Claims(client)
+    for name in ("w0", "w1"):
+        await claims.register(samples.offer(name))
+    await claims.create(samples.record("s0"))
+    claim = await claims.claim("default/s0")
+    await asyncio.sleep(liveness.PROOF_EVERY_MS / 1_000)
+    await client.config_set("maxmemory", 1)
+    for cause in (MoveCause.SILENT, MoveCause.EXPIRED):
+        with pytest.raises(MoveHeld):
+            await claims.move("default/s0", expected_epoch=claim.epoch, suspect="w0", cause=cause)
+    with pytest.raises(RedisError):
+        await claims.renew(claim.worker, progress=1, links={})
+    assert await claims.expire() == ()
+    move = await claims.move("default/s0", expected_epoch=claim.epoch, suspect="w0", cause=MoveCause.REFUSED)
+    assert (move.won, move.claim.worker.name) == (True, "w1")
+    await client.aclose()
+
+
+async def test_a_new_incarnation_proves_the_old_ones_death_even_while_redis_is_newly_back(home: Installation) -> None:
+    await home.suffer(StoreFault.PROMOTED_AHEAD)
+    session = SESSIONS[0]
+    old = home.claimed[session]
+    assert session in await home.claims.register(samples.offer(old.worker.name))
+    other = next(claim for claim in home.claimed.values() if claim.worker != old.worker)
+    with pytest.raises(MoveHeld):
+        await home.claims.move(other.session, expected_epoch=other.epoch, suspect=None, cause=MoveCause.EXPIRED)
+    move = await home.claims.move(session, expected_epoch=old.epoch, suspect=None, cause=MoveCause.EXPIRED)
+    assert move.won
+
+
+# -- epochs ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_move_has_a_higher_epoch_than_the_one_that_a_lagging_replica_with_an_early_clock_forgot(
+    home: Installation,
+) -> None:
+    session = SESSIONS[0]
+    older = home.copied
+    moved = await home.claims.move(
+        session, expected_epoch=home.claimed[session].epoch, suspect=None, cause=MoveCause.REQUESTED
+    )
+    home.copied = older
+    await home.suffer(StoreFault.PROMOTED_BEHIND)
+    seen = moved.claim.epoch
+    again = await home.claims.move(
+        session, expected_epoch=seen, suspect=moved.claim.worker.name, cause=MoveCause.REFUSED
+    )
+    assert again.won
+    assert again.claim.epoch > seen
+    assert again.claim.worker == home.claimed[session].worker, "who had it before, as the replica says, has room for it"
+
+
+async def test_a_claim_that_a_lagging_replica_tells_of_is_over_for_who_saw_a_later_one(home: Installation) -> None:
+    session = SESSIONS[0]
+    seen = home.claimed[session].epoch + 500_000
+    await home.suffer(StoreFault.PROMOTED_BEHIND)
+    with pytest.raises(MoveHeld):
+        await home.claims.claim(session, seen_epoch=seen)
+    await home.healthy(2 * HOLD_MS)
+    claim = await home.claims.claim(session, seen_epoch=seen)
+    assert claim.epoch > seen
+    assert await home.claims.claim(session, seen_epoch=seen) == claim
