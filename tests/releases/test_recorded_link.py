@@ -23,6 +23,11 @@ def recorded(path: Path) -> Iterator[tuple[str, bytes, list[Any]]]:
         yield entry["from"], base64.b64decode(entry["bytes"]), entry["told"]
 
 
+def in_words_of(event: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """The event without what the release had no word for; that says nothing, then."""
+    return {name: value for name, value in event.items() if name in told or value is not None}
+
+
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.parent.name)
 def test_what_a_release_said_on_the_link_is_understood_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The proofs cover both versions, so both ends say that they speak the minor version of the recording.
@@ -37,7 +42,7 @@ def test_what_a_release_said_on_the_link_is_understood_as_it_was(path: Path, mon
     for (who, speak), (_, said, told) in zip(speaking, conversation, strict=True):
         speak()
         ours, events = deliver(*ends[who], instead=said)
-        assert events == told
+        assert [in_words_of(event, word) for event, word in zip(events, told, strict=True)] == told
         # What today's end says is what that release said: nothing that it could not read.
         assert ours == said
 

@@ -8,7 +8,7 @@ The layers: `tensors` (a payload), `formats` (which payload), `container` (the e
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -20,11 +20,17 @@ from genlock_core.stream_state.formats import FORMATS, PayloadFormat
 from genlock_core.stream_state.tensors import Tensors
 
 MAX_BLOCKS = 4_096
+MAX_CHUNKS = 1_024
+"""In flight: more than any engine takes."""
+MAX_FRAMES = 255
+"""Of one chunk."""
 
 Formats = Mapping[int, PayloadFormat]
 
 _Text = Annotated[str, Field(max_length=512)]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Index = Annotated[str, Field(pattern=r"^[0-9]{1,19}$")]
+"""The number of a chunk, as JSON has its names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,9 @@ class Snapshot:
 
     source: SourcePosition | None = None
     """The last source frame that was fed; None for a session without a publisher."""
+
+    places: Mapping[int, tuple[SourcePosition, ...]] = field(default_factory=dict)
+    """Where the source frames of each chunk in flight stand, by the chunk's number. The release before wrote none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,10 @@ class _Facts(BaseModel):
     attributes: dict[str, JsonValue]
     source: _Source | None
     blocks: Annotated[dict[_Text, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]], Field(max_length=MAX_BLOCKS)]
+    places: Annotated[
+        dict[_Index, Annotated[list[_Source], Field(max_length=MAX_FRAMES)]], Field(max_length=MAX_CHUNKS)
+    ] = Field(default_factory=dict)
+    """Readers of the release before leave it out."""
 
 
 def encode_delta(snapshot: Snapshot, *, written: Mapping[str, str], formats: Formats = FORMATS) -> SnapshotDelta:
@@ -117,6 +130,10 @@ def encode_head(snapshot: Snapshot, digests: Mapping[str, str], *, formats: Form
             attributes=dict(snapshot.attributes),
             source=_Source(run=snapshot.source.run, capture_us=snapshot.source.capture_us) if snapshot.source else None,
             blocks=dict(sorted(digests.items())),
+            places={
+                str(index): [_Source(run=place.run, capture_us=place.capture_us) for place in places]
+                for index, places in snapshot.places.items()
+            },
         )
         payload = formats[snapshot.format].pack(facts.model_dump(), snapshot.head)
         return seal(snapshot.format, PartKind.HEAD, payload)[0]
@@ -162,6 +179,10 @@ def decode(
             for block_id, digest in facts.blocks.items()
         },
         source=SourcePosition(facts.source.run, facts.source.capture_us) if facts.source else None,
+        places={
+            int(index): tuple(SourcePosition(place.run, place.capture_us) for place in places)
+            for index, places in facts.places.items()
+        },
     )
 
 

@@ -60,7 +60,7 @@ def chunk(index: int, *places: int) -> GeneratedChunk:
     now_s = SystemClock().monotonic()
     picture = np.zeros((SIZE, SIZE, 3), np.uint8)
     source = InputChunk(tuple(SourceFrame(at(place), picture, now_s) for place in places), now_s)
-    fed = SessionChunk(index=index, steps=1, rows=1, complete_s=now_s, last=source.last, source=source)
+    fed = SessionChunk(index=index, steps=1, rows=1, complete_s=now_s, positions=tuple(map(at, places)), source=source)
     return GeneratedChunk(np.stack([picture] * len(places)), fed, now_s, cast("Any", None))
 
 

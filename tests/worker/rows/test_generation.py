@@ -21,7 +21,7 @@ STATE = EngineState(
     attributes={},
     head={},
 )
-CHECKPOINT = Checkpoint(STATE, {8: POSITION}, SourcePosition(3, 120))
+CHECKPOINT = Checkpoint(STATE, {8: (POSITION,)}, SourcePosition(3, 120))
 
 
 def session() -> OpenSession:
@@ -80,15 +80,17 @@ def test_it_goes_back_to_its_checkpoint_then_to_the_start_then_nowhere() -> None
 
 def finishing() -> FinishingChunk:
     one = session()
-    chunk = SessionChunk(index=7, steps=1, rows=1, complete_s=1.0, last=POSITION)
-    other = SessionChunk(index=8, steps=2, rows=2, complete_s=1.0, last=SourcePosition(3, 120))
+    chunk = SessionChunk(index=7, steps=1, rows=1, complete_s=1.0, positions=(POSITION,))
+    other = SessionChunk(
+        index=8, steps=2, rows=2, complete_s=1.0, positions=(SourcePosition(3, 110), SourcePosition(3, 120))
+    )
     one.rows.go_back(next_chunk=9, in_flight=[chunk, other], last_fed=other.last)
     return one.finish(chunk, Future())
 
 
 def test_a_chunk_is_ready_when_verdict_pictures_and_state_are_in() -> None:
     one = finishing()
-    assert one.positions == {8: SourcePosition(3, 120)}, "of the others: it has left by then"
+    assert one.positions == {8: (SourcePosition(3, 110), SourcePosition(3, 120))}, "of the others: it has left by then"
     one.state.set_result(STATE)
     assert not one.is_ready
     with pytest.raises(ValueError, match="chunk 7 is not complete"):
@@ -98,7 +100,9 @@ def test_a_chunk_is_ready_when_verdict_pictures_and_state_are_in() -> None:
     assert one.is_ready is False
     pictures.set_result(np.zeros((4, 8, 8, 3), np.uint8))
     assert (one.is_ready, one.failure) == (True, None)
-    assert one.checkpoint() == Checkpoint(STATE, {8: SourcePosition(3, 120)}, SourcePosition(3, 120))
+    assert one.checkpoint() == Checkpoint(
+        STATE, {8: (SourcePosition(3, 110), SourcePosition(3, 120))}, SourcePosition(3, 120)
+    )
 
 
 @pytest.mark.parametrize(

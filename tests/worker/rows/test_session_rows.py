@@ -152,7 +152,7 @@ def test_losses_fade_as_chunks_are_served() -> None:
 def test_restored_chunks_in_flight_go_on_where_they_were() -> None:
     one = session()
     position = SourcePosition(3, 99)
-    restored = SessionChunk(index=7, steps=2, rows=2, complete_s=1.0, last=position, submitted=1, collected=1)
+    restored = SessionChunk(index=7, steps=2, rows=2, complete_s=1.0, positions=(position,), submitted=1, collected=1)
     one.go_back(next_chunk=8, in_flight=[restored], last_fed=position)
     assert rows(one) == [(1, 7)]
     assert (one.next_chunk, one.last_fed, one.running_steps) == (8, position, 2)

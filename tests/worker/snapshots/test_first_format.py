@@ -25,7 +25,7 @@ def checkpoint(own: dict[str, Any], *, index: int = 8, rows: int = 2, done: int 
         index, rows, rows, done, first_frame=0 if first else index + 1, latents=2 if first else 1,
         pictures=5 if first else 4, attributes={"level": [0.5, 3]},
     )  # fmt: skip
-    return Checkpoint(EngineState(index, (chunk,), own, {}), {index: SourcePosition(3, 99)}, SourcePosition(3, 99))
+    return Checkpoint(EngineState(index, (chunk,), own, {}), {index: (SourcePosition(3, 99),)}, SourcePosition(3, 99))
 
 
 def stored(one: Checkpoint) -> Snapshot:

@@ -31,6 +31,9 @@ json_values = st.recursive(
 objects = st.dictionaries(st.text(max_size=8), json_values, max_size=4)
 
 
+RUNS, CAPTURES_US = st.integers(0, 2**63 - 1), st.integers(-(2**63), 2**63 - 1)
+
+
 @st.composite
 def checkpoints(draw: st.DrawFn) -> Checkpoint:
     count, chunk = draw(st.integers(0, 5)), draw(st.integers(5, 2**40))
@@ -49,14 +52,14 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
                 attributes=draw(objects),
             )
         )
-        positions[index] = SourcePosition(draw(st.integers(0, 2**63 - 1)), draw(st.integers(-(2**63), 2**63 - 1)))
+        positions[index] = tuple(draw(st.lists(st.builds(SourcePosition, RUNS, CAPTURES_US), min_size=1, max_size=5)))
     digests = tuple(draw(st.lists(st.sampled_from(["", DIGEST, "0" * 64]), max_size=5)))
     state = EngineState(chunk, tuple(chunks), draw(objects), {}, sink_digests=digests)
     return Checkpoint(state, positions, SourcePosition(3, 99))
 
 
 def stored(one: Checkpoint) -> Snapshot:
-    return Snapshot("s", "m", 2, 5, one.state.chunk, "0-0", attributes(one), {}, {}, one.source)
+    return Snapshot("s", "m", 2, 5, one.state.chunk, "0-0", attributes(one), {}, {}, one.source, one.positions)
 
 
 def demo() -> Snapshot:
@@ -64,7 +67,9 @@ def demo() -> Snapshot:
         ChunkState(index, 2, 3, 2 - place, index + 1, 1, 4, {"level": [0.5, 3]}) for place, index in enumerate((8, 9))
     )
     state = EngineState(9, chunks, {"format": 1}, {}, sink_digests=(DIGEST, ""))
-    return stored(Checkpoint(state, {8: SourcePosition(3, 99), 9: SourcePosition(3, 133)}, SourcePosition(3, 133)))
+    return stored(
+        Checkpoint(state, {8: (SourcePosition(3, 99),), 9: (SourcePosition(3, 133),)}, SourcePosition(3, 133))
+    )
 
 
 @given(checkpoints())

@@ -42,7 +42,7 @@ def checkpoint(chunk: int) -> Checkpoint:
         chunk, (in_flight,), {"frames": chunk, "look": "neon"}, {"last": np.arange(4, dtype=np.float32)}, blocks
     )
     position = SourcePosition(7, 100 + chunk)
-    return Checkpoint(state, {chunk: position}, position)
+    return Checkpoint(state, {chunk: (SourcePosition(7, 50), position)}, position)
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ def test_a_checkpoint_comes_back_as_it_was(version: int) -> None:
     delta = encode_delta(snapshot, written={})
     again = to_checkpoint(decode(delta.head, delta.blocks, session=SESSION, model=MODEL))
     assert again.state.in_flight == checkpoint(3).state.in_flight
-    assert again.positions == {3: SourcePosition(7, 103)}
+    assert again.positions == {3: (SourcePosition(7, 50), SourcePosition(7, 103))}
     assert again.source == SourcePosition(7, 103)
     assert again.state.attributes == {"frames": 3, "look": "neon"}
     assert set(again.state.blocks) == {f"r0.f{i}" for i in range(4)}

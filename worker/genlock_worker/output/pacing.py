@@ -158,8 +158,10 @@ def _output_frame(
         stages = frame.stages
         if not frame.repeated:
             received = ((Stage.RECEIVED, frame.received_s), (Stage.DECODED, frame.decoded_s or frame.received_s))
+    elif after < len(chunk.positions):
+        position = chunk.positions[-1 - after]
     else:
-        # The chunk was restored from a snapshot, which knows the position of its last source frame alone.
+        # Restored from what an older release has stored, which knows the position of the last source frame alone.
         position = SourcePosition(chunk.last.run, chunk.last.capture_us - round(after * 1_000_000 / frame_rate))
 
     return OutputFrame(

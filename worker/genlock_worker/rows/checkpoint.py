@@ -12,7 +12,8 @@ class Checkpoint:
     """Enough to go on from: the engine's state, which says what was in flight, and where that stood in the source."""
 
     state: EngineState
-    positions: Mapping[int, SourcePosition]
-    """Of the last source frame of each chunk in flight, by the chunk's number."""
+    positions: Mapping[int, tuple[SourcePosition, ...]]
+    """Of the source frames of each chunk in flight, by its number. Of what an older release has stored it is the
+    last one alone."""
     source: SourcePosition | None
     """The last source frame that was fed."""

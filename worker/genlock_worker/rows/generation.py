@@ -29,7 +29,7 @@ class FinishingChunk:
 
     chunk: SessionChunk
     state: Future[EngineState]
-    positions: dict[int, SourcePosition]
+    positions: dict[int, tuple[SourcePosition, ...]]
     source: SourcePosition | None
     pictures: Future[Frames] | None = None
     """None until the verdict of its last row, and of all rows before it, is in."""
@@ -141,7 +141,7 @@ class OpenSession:
                 steps=state.steps,
                 rows=state.rows,
                 complete_s=now_s,
-                last=checkpoint.positions[state.index],
+                positions=checkpoint.positions[state.index],
                 submitted=state.done,
                 collected=state.done,
             )
@@ -151,7 +151,7 @@ class OpenSession:
 
     def finish(self, chunk: SessionChunk, state: Future[EngineState]) -> FinishingChunk:
         """A chunk's last row was submitted; `state` is what the engine will have been then."""
-        positions = {one.index: one.last for one in self.rows.in_flight if one is not chunk}
+        positions = {one.index: one.positions for one in self.rows.in_flight if one is not chunk}
         finishing = FinishingChunk(chunk, state, positions, self.rows.last_fed)
         self.finishing.append(finishing)
         return finishing

@@ -52,12 +52,16 @@ class SessionChunk(ChunkInFlight):
     """The denoising steps that it was fed with: the session's `running` count."""
     complete_s: float
     """When its last source frame was there (monotonic seconds)."""
-    last: SourcePosition
-    """Of that frame."""
+    positions: tuple[SourcePosition, ...]
+    """Of its source frames; where an older release has stored the chunk, of the last one alone."""
     source: InputChunk | None = None
     """None where the chunk was restored from a snapshot."""
     started_s: float = 0.0
     """When its first row was submitted (monotonic seconds); 0 before."""
+
+    @property
+    def last(self) -> SourcePosition:
+        return self.positions[-1]
 
 
 class SessionRows:
@@ -187,7 +191,7 @@ class SessionRows:
                 rows=steps,
                 steps=steps,
                 complete_s=waiting.complete_s,
-                last=waiting.last,
+                positions=tuple(frame.position for frame in waiting.frames),
                 source=waiting,
             )
         ]

@@ -10,6 +10,7 @@ from genlock_core.media import SourcePosition
 from genlock_core.stream_state.snapshot import Snapshot
 from genlock_worker.engines.contract import ChunkState, EngineState, chunk_frames
 from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.snapshots.places import positions_of
 
 _IN_FLIGHT = TypeAdapter(list[tuple[int, int, int, int, int]])
 """(index, rows, done, run, capture_us) of each chunk in flight."""
@@ -22,7 +23,7 @@ def attributes(checkpoint: Checkpoint) -> Mapping[str, JsonValue]:
     state = checkpoint.state
     marks = []
     for chunk in state.in_flight:
-        last = checkpoint.positions[chunk.index]
+        last = checkpoint.positions[chunk.index][-1]
         marks.append([chunk.index, chunk.rows, chunk.done, last.run, last.capture_us])
 
     engine = {**state.attributes, "flights": [_of_the_engine(chunk, state) for chunk in state.in_flight]}
@@ -56,8 +57,8 @@ def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
         head=snapshot.head,
         blocks=snapshot.blocks,
     )
-    positions = {index: SourcePosition(run, us) for index, _, _, run, us in marks}
-    return Checkpoint(state, positions, snapshot.source)
+    last = {index: SourcePosition(run, us) for index, _, _, run, us in marks}
+    return Checkpoint(state, positions_of(snapshot, last), snapshot.source)
 
 
 def _rows_beside_steps(engine: Mapping[str, Any]) -> int:

@@ -16,6 +16,7 @@ from genlock_core.slo.sink_digests import SinkDigests
 from genlock_core.stream_state.snapshot import Snapshot
 from genlock_worker.engines.contract import ChunkState, EngineState
 from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.snapshots.places import positions_of
 
 MAX_IN_FLIGHT = 1_024
 """More chunks than any engine takes. What an engine takes is its own word."""
@@ -77,7 +78,7 @@ def attributes(checkpoint: Checkpoint) -> Mapping[str, JsonValue]:
     state = checkpoint.state
     stored = _Attributes(
         engine=cast("dict[str, JsonValue]", dict(state.attributes)),
-        in_flight=[_stored(chunk, checkpoint.positions[chunk.index]) for chunk in state.in_flight],
+        in_flight=[_stored(chunk, checkpoint.positions[chunk.index][-1]) for chunk in state.in_flight],
         sink_replacement=None,
         sink_digests=SinkDigests(version=sink_digests.VERSION, rows=state.sink_digests),
     )
@@ -109,8 +110,8 @@ def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
         blocks=snapshot.blocks,
         sink_digests=stored.sink_digests.rows if stored.sink_digests.version == sink_digests.VERSION else (),
     )
-    positions = {one.index: SourcePosition(one.source.run, one.source.capture_us) for one in stored.in_flight}
-    return Checkpoint(state, positions, snapshot.source)
+    last = {one.index: SourcePosition(one.source.run, one.source.capture_us) for one in stored.in_flight}
+    return Checkpoint(state, positions_of(snapshot, last), snapshot.source)
 
 
 def _stored(chunk: ChunkState, last: SourcePosition) -> _ChunkInFlight:

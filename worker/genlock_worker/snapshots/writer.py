@@ -82,6 +82,7 @@ def to_snapshot(
         head=checkpoint.state.head,
         blocks=checkpoint.state.blocks,
         source=checkpoint.source,
+        places=checkpoint.positions,
     )
 
 
