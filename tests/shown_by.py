@@ -86,6 +86,8 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/test_worker.py": (*_in("worker", "intake/intake", "output/gateway_channel", "output/output"),),
     "worker/engines/mock/test_submissions.py": _in("worker/engines/mock", "device"),
     # -- gateway ------------------------------------------------------------------------------------------------------
+    "gateway/edge/test_acceptor.py": _in("gateway/edge", "descriptors", "protocol", "watch"),
+    "gateway/edge/test_entrance.py": _in("gateway/web", "ports"),
     "gateway/test_main.py": _in("gateway", "gateway"),
     "gateway/access/test_access.py": _in("gateway", "access/problems"),
     "gateway/preview/test_watches.py": _in("gateway", "preview/absence"),

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
@@ -19,13 +18,10 @@ from genlock_core.process.address import Address
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, end_tasks, wait_first
 from genlock_core.tokens import Keyring
-from genlock_gateway.edge.door import Door
-from genlock_gateway.edge.forwarded import NamedProxies
-from genlock_gateway.edge.names import OwnNames
 from genlock_gateway.gateway import Gateway, build
 from genlock_gateway.settings import GatewaySettings, parse_settings
-from genlock_gateway.web.app import create_app
-from genlock_gateway.web.serving import HttpServers, certificate_names, listen, tls_context
+from genlock_gateway.web.ports import ports
+from genlock_gateway.web.serving import HttpServers, listen, tls_context
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run until a signal comes. Exits with 1 and a message if it cannot serve."""
     settings = parse_settings(sys.argv[1:] if arguments is None else arguments, os.environ)
     logs.configure(settings.log, fields={"gateway": settings.name}, quiet=CHATTY)
+    # A line for each oddity that a stranger sends would be a way to fill a disk; they are counted.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     if "FORWARDED_ALLOW_IPS" in os.environ:
         logger.warning("FORWARDED_ALLOW_IPS is not read any more: name your proxies with GENLOCK_GATEWAY_PROXY")
     try:
@@ -53,16 +51,23 @@ async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
     with ExitStack() as sockets:
         http = sockets.enter_context(listen(settings.http))
         https = [sockets.enter_context(listen(address)) for address in settings.tls.listen]
+        health = [sockets.enter_context(listen(address)) for address in (settings.health,) if address is not None]
         gateway = build(settings, keyring)
         gateway.address.port = http.getsockname()[1]
-        server = HttpServers(door(gateway), http=http, https=https, context=context)
+        server = HttpServers(
+            ports(gateway, http=http, https=https, health=health, context=context), clock=gateway.clock
+        )
         serving: asyncio.Task[None] | None = None
         try:
             if not await done_before(signals.stopping, gateway.start()):
                 return
             serving = asyncio.create_task(server.run(), name="http")
-            secure = "".join(f" https={Address(*one.getsockname()[:2])}" for one in https)
-            sys.stdout.write(f"ready {settings.name} http={gateway.address()} udp={gateway.media.port}{secure}\n")
+            more = "".join(
+                f" {kind}={Address(*one.getsockname()[:2])}"
+                for kind, listening in (("https", https), ("health", health))
+                for one in listening
+            )
+            sys.stdout.write(f"ready {settings.name} http={gateway.address()} udp={gateway.media.port}{more}\n")
             sys.stdout.flush()
             await wait_first(serving, signals.stopping)
             if signals.stopping.is_set():
@@ -72,18 +77,6 @@ async def serve(settings: GatewaySettings, keyring: Keyring) -> None:
             if serving is not None:
                 server.end()
                 await serving
-
-
-def door(gateway: Gateway) -> Door:
-    """The gateway's application, and before it what every request passes. Raises ValueError for a bad certificate."""
-    settings = gateway.settings
-    advertised = urlsplit(settings.advertise_http or "").hostname or ""
-    return Door(
-        create_app(gateway),
-        names=OwnNames.of([advertised, *settings.edge.names, *certificate_names(settings.tls.certificate)]),
-        proxies=NamedProxies(settings.edge.proxies),
-        refused=lambda reason: gateway.metrics.misdirected.labels(reason=reason).inc(),
-    )
 
 
 async def _drain(gateway: Gateway, serving: "asyncio.Task[None]", signals: StopSignals) -> None:

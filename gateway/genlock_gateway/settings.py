@@ -106,6 +106,27 @@ class EdgeSettings:
         "proxy whose X-Forwarded-For and X-Forwarded-Proto count; left out: nobody's do, also not this machine's",
         name="proxy",
     )
+    connections: int = option(
+        values.whole(1, 1_000_000),
+        "8000",
+        "connections over HTTP at once; fewer where the system gives fewer descriptors (ulimit -n)",
+        name="max-connections",
+    )
+    connections_per_address: int = option(
+        values.whole(1, 1_000_000),
+        "2000",
+        "of these from one IPv4 address, or from one IPv6 network of 64 bits; those of a --proxy are not counted",
+        name="max-connections-per-address",
+    )
+    request_timeout_s: float = option(
+        values.duration(0.1, 3_600.0), "10s", "how long a request may take to come, with its body"
+    )
+    idle_timeout_s: float = option(
+        values.duration(0.1, 3_600.0), "5s", "how long a connection is kept open for another request"
+    )
+    stall_timeout_s: float = option(
+        values.duration(0.1, 3_600.0), "30s", "how long a client may take nothing of what it is sent"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +175,11 @@ class GatewaySettings:
         was="redis-wait-s",
     )
     http: Address = option(values.address(), "127.0.0.1:8080", "address to serve HTTP on")
+    health: Address | None = option(
+        values.optional(values.address()),
+        "",
+        "private address of /healthz, /readyz and /metrics, with connections of its own; --http then has no /metrics",
+    )
     advertise_http: str | None = option(
         values.optional(values.web_url()),
         "",

@@ -165,6 +165,28 @@ def test_gateways_know_the_names_that_clients_have_for_them(values: tuple[str, .
     )
 
 
+def test_probes_and_figures_have_a_port_that_no_service_leads_to() -> None:
+    manifests = render("podMonitor.enabled=true", "gateway.exposure.mode=nodePort")
+    (container,) = one(manifests, "Deployment", "genlock-gateway")["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    told = {each["name"]: each.get("value") for each in container["env"]}
+    assert told["GENLOCK_GATEWAY_HEALTH"] == f"0.0.0.0:{ports['metrics']}"
+    assert {container[probe]["httpGet"]["port"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {
+        "metrics"
+    }
+    monitor = one(manifests, "PodMonitor", "genlock-gateway")
+    assert [each["port"] for each in monitor["spec"]["podMetricsEndpoints"]] == ["metrics"]
+
+    services = [each["spec"] for each in manifests if each["kind"] == "Service"]
+    ours = [each for each in services if each["selector"]["app.kubernetes.io/name"] == "genlock-gateway"]
+    led_to = {port["targetPort"] for each in ours for port in each["ports"]}
+    assert led_to == {"http", "media"}
+    assert not {"metrics", ports["metrics"]} & led_to
+    rules = one(manifests, "NetworkPolicy", "genlock-gateway")["spec"]["ingress"]
+    (scraping,) = [rule for rule in rules if {"protocol": "TCP", "port": "metrics"} in rule["ports"]]
+    assert scraping["from"]
+
+
 def test_there_must_be_a_redis() -> None:
     assert "redis.enabled" in refusal("redis.enabled=false")
 

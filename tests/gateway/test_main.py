@@ -54,7 +54,7 @@ async def test_every_task_of_a_gateway_ends_by_one_cancellation_though_redis_py_
         await gateway.stop()
 
 
-def refuse(*_: Any) -> Any:
+def refuse(*_: Any, **__: Any) -> Any:
     raise ValueError("it cannot be made")
 
 
@@ -63,7 +63,7 @@ async def start_and_fail(gateway: Gateway, start: Callable[[Gateway], Awaitable[
     raise ValueError("it cannot be started")
 
 
-@pytest.mark.parametrize("fault", [(main, "create_app", refuse), (Gateway, "start", start_and_fail)])
+@pytest.mark.parametrize("fault", [(main, "ports", refuse), (Gateway, "start", start_and_fail)])
 async def test_a_gateway_that_fails_half_way_leaves_no_task_behind(
     fault: tuple[Any, str, Any], settings: GatewaySettings, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:

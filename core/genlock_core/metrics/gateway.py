@@ -98,6 +98,16 @@ class GatewayMetrics(Bundle):
         ),
     ]
     blocked: Annotated[Counter, about("genlock_blocked", "Requests turned away for want of capacity", "role")]
+    connections: Annotated[Gauge, about("genlock_gateway_connections", "Connections over HTTP that are open")]
+    connections_ended: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_connections_ended",
+            "Connections that this gateway ended, or did not let in; reason: late (a request was not whole in time), "
+            "idle, stalled (nothing was taken of what was sent), gave-way (to a new one), address-full or full",
+            "reason",
+        ),
+    ]
     misdirected: Annotated[
         Counter,
         about(

@@ -26,6 +26,7 @@ from genlock_core.spec.origins import is_among
 from genlock_core.spec.session import AccessMode, ResolvedSession
 from genlock_core.tokens import ALL_SESSIONS, Grant, Keyring, Role, is_ours
 from genlock_gateway.access.problems import Problem, WrongToken
+from genlock_gateway.edge.watch import vouch
 
 PUBLISHER_HEADER: Final = "Genlock-Publisher"
 MAX_JWT_CHARS: Final = 4_096
@@ -110,7 +111,9 @@ class Access:
                 raise AccessDenied(f"{session.key}: a page of another site needs a token", missing=True)
             return None
 
-        return self._check(token, str(session.key), role, needed=not (public and welcome))
+        grant = self._check(token, str(session.key), role, needed=not (public and welcome))
+        vouch(request)
+        return grant
 
     def allows(self, request: HTTPConnection, session: ResolvedSession, role: Role) -> bool:
         """Whether `require` lets it pass."""
@@ -142,6 +145,7 @@ class Access:
         token = bearer(request)
         if token is not None:
             self._check(token, session, role, needed=needed)
+            vouch(request)
 
     def role(self, request: HTTPConnection, session: ResolvedSession) -> Role:
         """What the request may do on a session that it may watch: publish, or no more than that."""
@@ -150,6 +154,7 @@ class Access:
     def require_admin(self, request: HTTPConnection, session: str = ALL_SESSIONS) -> None:
         """Raises AccessDenied unless the request carries an admin token."""
         self._check(bearer(request), session, Role.ADMIN, needed=True)
+        vouch(request)
 
     def viewer_token(
         self, request: HTTPConnection, session: ResolvedSession, *, lifetime_s: float

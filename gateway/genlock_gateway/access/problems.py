@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from genlock_core.errors import AccessDenied, FieldProblem, GenlockError, InvalidManifest, NoCapacity, UnknownSession
 from genlock_core.store import StoreBusy
@@ -134,6 +135,9 @@ def problem_of(error: Exception) -> Problem | None:
                 for mistake in error.errors()
             )
             return with_mistakes(HTTPStatus.UNPROCESSABLE_ENTITY, "the request has mistakes", mistakes)
+        case ClientDisconnect():
+            # Nobody hears of it: the client went before its request was whole, or the edge ended it.
+            return Problem(HTTPStatus.BAD_REQUEST, "the connection ended before the body did")
         case HTTPException():
             return Problem(error.status_code, error.detail, headers=error.headers)
         case _:
@@ -156,6 +160,7 @@ def answer_problems(app: FastAPI) -> None:
         ConnectionError,
         TimeoutError,
         RequestValidationError,
+        ClientDisconnect,
         HTTPException,
         Exception,
     ):

@@ -1,14 +1,27 @@
-"""What probes and Prometheus ask: alive, ready, figures. On the port of everything else, so that an event loop that
-does not turn fails its probes."""
+"""What probes and Prometheus ask: alive, ready, figures. On the event loop of everything else: one that does not turn
+fails its probes.
 
-from fastapi import APIRouter, Response
+With `--health` they have a port and connections of their own, where no stranger takes their place. The public port then
+still says whether the gateway is alive and ready, as load balancers ask there; its figures are nobody's business.
+"""
+
+from fastapi import APIRouter, FastAPI, Response
 
 from genlock_core.process.probes import Answer, exposition, verdict
+from genlock_gateway.access.problems import Problem, answer_problems
 from genlock_gateway.gateway import Gateway
 
 
-def router(gateway: Gateway) -> APIRouter:
-    """/healthz, /readyz, /metrics."""
+def create_health_app(gateway: Gateway) -> FastAPI:
+    """What is answered at `--health`, and nothing else."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(router(gateway, private=True))
+    answer_problems(app)
+    return app
+
+
+def router(gateway: Gateway, *, private: bool = False) -> APIRouter:
+    """/healthz, /readyz, /metrics. `private`: at the port that is theirs alone."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz")
@@ -24,7 +37,9 @@ def router(gateway: Gateway) -> APIRouter:
 
     @routes.get("/metrics")
     async def metrics() -> Response:
-        """Prometheus' text format."""
+        """Prometheus' text format. At `--health` where the gateway has that, and only there."""
+        if gateway.settings.health is not None and not private:
+            raise Problem(404, "figures are told at the private port of this gateway (--health)")
         return _response(exposition(gateway.metrics.registry))
 
     return routes

@@ -1,10 +1,12 @@
-"""One application behind HTTP and, where it is asked for, behind HTTPS: several sockets that begin and end together."""
+"""Servers for HTTP, HTTPS and probes, behind the edge: several sockets that begin and end together."""
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +14,13 @@ import uvicorn
 from cryptography import x509
 from starlette.types import ASGIApp
 
+from genlock_core.clock import Clock
 from genlock_core.process.address import Address
+from genlock_core.process.tasks import end_tasks
+from genlock_gateway.edge.acceptor import Acceptor
+from genlock_gateway.edge.connections import Connection
+from genlock_gateway.edge.protocol import WatchedProtocol
+from genlock_gateway.edge.watch import Watch
 from genlock_gateway.settings import TlsSettings
 
 GRACE_S: Final = 3
@@ -20,33 +28,72 @@ BACKLOG: Final = 1024
 """Connections that wait to be accepted."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """Listening sockets that serve one application under one watch."""
+
+    app: ASGIApp
+    """Behind its `Entrance`."""
+    sockets: Sequence[socket.socket]
+    watch: Watch
+    context: ssl.SSLContext | None = None
+    """The certificate of HTTPS; None: it is HTTP."""
+
+
 class _Server(uvicorn.Server):
-    """uvicorn without its own handling of signals: a drain comes before the end of HTTP."""
+    """uvicorn behind the edge: connections come by `Acceptor`, and a drain comes before the end of HTTP."""
+
+    def __init__(self, port: Port, clock: Clock) -> None:
+        self._port = port
+        self._clock = clock
+        self._listening: list[asyncio.Task[None]] = []
+        super().__init__(_config(port.app, idle_s=port.watch.bounds.idle_s))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """It has no handling of signals of its own."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. uvicorn's own listeners take whatever comes."""
+        for one in sockets or ():
+            acceptor = Acceptor(
+                one,
+                watch=self._port.watch,
+                clock=self._clock,
+                protocol=self._protocol,
+                context=self._port.context,
+            )
+            self._listening.append(asyncio.create_task(acceptor.run(), name="acceptor"))
+        self.servers = []
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nobody new, and answer what is under way."""
+        await end_tasks(self._listening)
+        await super().shutdown(sockets)
+
+    def _protocol(self, connection: Connection) -> WatchedProtocol:
+        return WatchedProtocol(self.config, self.server_state, watch=self._port.watch, connection=connection)
 
 
 class HttpServers:
     """`run` until `end`, or until one of the servers fails; then all of them end."""
 
-    def __init__(
-        self, app: ASGIApp, *, http: socket.socket, https: Sequence[socket.socket], context: ssl.SSLContext | None
-    ) -> None:
-        """`app`: behind its `Door`. `context`: the certificate of `https`."""
-        self._servers = [(_server(app), [http])]
-        if https:
-            self._servers.append((_server(app, context), list(https)))
+    def __init__(self, ports: Sequence[Port], *, clock: Clock) -> None:
+        self._servers = [(_Server(port, clock), list(port.sockets)) for port in ports if port.sockets]
+        self._watches = list({id(port.watch): port.watch for port in ports}.values())
 
     async def run(self) -> None:
         """Raises OSError."""
+        watching = [asyncio.create_task(watch.run(), name="watch over connections") for watch in self._watches]
         tasks = [asyncio.create_task(server.serve(sockets=sockets), name="http") for server, sockets in self._servers]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, *watching], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.end()
             await asyncio.gather(*tasks)
+            await end_tasks(watching)
 
     def end(self) -> None:
         """Answer what is under way, and no more."""
@@ -54,20 +101,19 @@ class HttpServers:
             server.should_exit = True
 
 
-def _server(app: ASGIApp, context: ssl.SSLContext | None = None) -> uvicorn.Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-            lifespan="off",
-            # Whose word counts is the door's to say, and nobody speaks WebSocket here.
-            proxy_headers=False,
-            ws="none",
-            ssl_context_factory=None if context is None else lambda _config, _default: context,
-        )
+def _config(app: ASGIApp, *, idle_s: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        lifespan="off",
+        # Whose word counts is the entrance's to say, and nobody speaks WebSocket here.
+        proxy_headers=False,
+        ws="none",
+        # Later than the watch, which ends what is idle.
+        timeout_keep_alive=math.ceil(idle_s) + 1,
     )
 
 

@@ -28,7 +28,7 @@ class _Refused(Exception):
         super().__init__(detail)
 
 
-class Door:
+class Entrance:
     """Passes on what is for this gateway, with the client's address in `scope["client"]`. Nothing but HTTP comes."""
 
     def __init__(self, app: ASGIApp, *, names: OwnNames, proxies: NamedProxies, refused: Callable[[str], None]) -> None:

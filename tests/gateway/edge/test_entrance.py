@@ -1,9 +1,13 @@
 """What every request passes before the application: the name that it asks for, and whose it is."""
 
+import asyncio
+import contextlib
 import ipaddress
 import itertools
 import json
+import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from starlette.requests import Request
@@ -14,13 +18,15 @@ from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.process.address import Address
 from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
 from genlock_core.tokens import Keyring, generate_secrets
-from genlock_gateway import main
-from genlock_gateway.edge.door import Door
+from genlock_gateway.edge.connections import Why
+from genlock_gateway.edge.entrance import Entrance
 from genlock_gateway.edge.forwarded import NamedProxies
 from genlock_gateway.edge.names import OwnNames
 from genlock_gateway.gateway import Gateway, build
 from genlock_gateway.settings import parse_settings
-from tests.gateway.edge.raw import ask, served
+from genlock_gateway.web.app import create_app
+from genlock_gateway.web.ports import entrance
+from tests.gateway.edge.raw import ROOMY, ask, served, watch
 
 
 async def said(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,8 +49,8 @@ def refusals() -> list[str]:
 
 @pytest.fixture
 async def address(refusals: list[str]) -> AsyncIterator[Address]:
-    door = Door(said, names=OwnNames.of(["live.example.org"]), proxies=NamedProxies(), refused=refusals.append)
-    async with served(door) as address:
+    guarded = Entrance(said, names=OwnNames.of(["live.example.org"]), proxies=NamedProxies(), refused=refusals.append)
+    async with served(guarded) as address:
         yield address
 
 
@@ -120,8 +126,8 @@ async def test_what_names_no_host_or_no_path_is_refused(address: Address) -> Non
 @pytest.mark.parametrize("proxies", [(), ("127.0.0.1/32",)])
 async def test_only_a_named_proxy_speaks_for_its_client(proxies: tuple[str, ...]) -> None:
     named = NamedProxies(tuple(map(ipaddress.ip_network, proxies)))
-    door = Door(said, names=OwnNames(), proxies=named, refused=lambda _: None)
-    async with served(door) as address:
+    guarded = Entrance(said, names=OwnNames(), proxies=named, refused=lambda _: None)
+    async with served(guarded) as address:
         sent = ("X-Forwarded-For: 10.9.8.7, 203.0.113.9", "X-Forwarded-Proto: https")
         _, body = await ask(address, "GET / HTTP/1.1", "Host: localhost", *sent)
     told = json.loads(body)
@@ -155,7 +161,7 @@ async def steer(address: Address, *lines: str) -> int:
 
 
 async def test_a_page_whose_name_was_turned_to_a_gateway_does_not_steer_it(gateway: Gateway) -> None:
-    async with served(main.door(gateway)) as address:
+    async with served(entrance(gateway, create_app(gateway))) as address:
         for own in (str(address), f"localhost:{address.port}", f"box.example:{address.port}"):
             assert await steer(address, f"Host: {own}", f"Origin: http://{own}") == 202, own
         evil = f"evil.example:{address.port}"
@@ -166,6 +172,23 @@ async def test_a_page_whose_name_was_turned_to_a_gateway_does_not_steer_it(gatew
 
 
 async def test_no_client_gets_more_requests_by_saying_that_it_is_many(gateway: Gateway) -> None:
-    async with served(main.door(gateway)) as address:
+    async with served(entrance(gateway, create_app(gateway))) as address:
         answers = [await steer(address, f"Host: {address}", f"X-Forwarded-For: 10.9.8.{one}") for one in range(20)]
     assert answers.count(429) == 10
+
+
+async def test_a_body_that_breaks_off_is_no_fault_of_the_gateway(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A traceback for each would let strangers fill a disk."""
+    ended: list[Why] = []
+    over = watch(replace(ROOMY, request_s=0.2), ended=ended)
+    async with served(entrance(gateway, create_app(gateway)), over) as address:
+        head = "".join(f"{line}\r\n" for line in (*STEER, f"Host: {address}", "Content-Length: 99", ""))
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(head.encode() + b"half of it")
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+    assert ended == [Why.LATE]
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
