@@ -167,7 +167,7 @@ class Claims:
         `progress` is the engine loop's own counter: it must be above that of the last heartbeat. `links` says for each
         session which gateways are linked for it, `snapshots` which bytes are asked for its snapshot; a session that is
         not asked for keeps what is booked. With `vitals` the leases of a worker whose engine stands still, no longer
-        than is normal for it, are renewed as well; and they last longer where the process was late.
+        than is normal for it, are renewed as well; and they last longer where more is normal.
         """
         linked = json.dumps({session: list(gateways) for session, gateways in links.items()})
         asked = json.dumps({name: (ask.epoch, ask.holds, ask.needs, ask.wants) for name, ask in snapshots.items()})
@@ -321,7 +321,9 @@ class Claims:
 
 def _vitals(vitals: Vitals | None) -> tuple[int | str, ...]:
     """The arguments of `renew` that a worker of the release before does not give."""
-    return () if vitals is None else (vitals.alive, vitals.phase, vitals.late_ms, int(vitals.patient))
+    return (
+        () if vitals is None else (vitals.alive, vitals.phase, vitals.late_ms, vitals.patience_ms, int(vitals.patient))
+    )
 
 
 def _offer(offer: WorkerOffer) -> str:

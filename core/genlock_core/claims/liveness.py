@@ -12,8 +12,8 @@ from typing import Final
 from genlock_core.claims.facts import MoveCause, WorkerView
 
 LEASE_MS: Final = 2_000
-LEASE_PER_LATENESS: Final = 2
-"""The leases of a process that was late by so much lately last so many times as long,"""
+LEASE_BEYOND_PATIENCE_MS: Final = 1_000
+"""The leases of a worker last so much longer than it is normal for it to stand still,"""
 LONGEST_LEASE_MS: Final = 10_000
 """and no longer than this."""
 RENEW_EVERY_S: Final = 0.5

@@ -19,7 +19,7 @@ from genlock_core.store import Store
 
 _FIGURES = (
     "LEASE_MS",
-    "LEASE_PER_LATENESS",
+    "LEASE_BEYOND_PATIENCE_MS",
     "LONGEST_LEASE_MS",
     "LATE_MS",
     "HEARTBEAT_STALE_MS",

@@ -42,5 +42,7 @@ class Vitals:
     """The word of an `EnginePhase`, or of one that a later release has."""
     late_ms: int
     """How late the worker was lately: the longest time for which its event loop or its engine stood still."""
+    patience_ms: int
+    """For how long it is normal for this worker that nothing moves, in the phase that it is in."""
     patient: bool
-    """If the engine stands still, it does so no longer than is normal for it in this phase."""
+    """If the engine stands still, it does so no longer than that."""

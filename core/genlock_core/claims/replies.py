@@ -70,6 +70,7 @@ def _vitals(fields: Mapping[str, str]) -> Vitals | None:
         alive=int(fields["alive"]),
         phase=fields["phase"],
         late_ms=int(fields["late_ms"]),
+        patience_ms=int(fields["patience_ms"]),
         patient=fields["patient"] == "1",
     )
 

@@ -11,7 +11,7 @@ hangs teaches nothing while it hangs.
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from genlock_core.claims.liveness import SILENCE_MS
 from genlock_core.claims.pulse import EnginePhase
@@ -51,16 +51,17 @@ class Silence:
 
 @dataclass(slots=True)
 class _LongestGaps:
-    """The two longest gaps of the last `GAPS_REMEMBERED` to twice as many, in two batches of which the older one goes
-    as a whole."""
+    """The two longest gaps of the last `remembered` to twice as many, in two batches of which the older one goes as a
+    whole."""
 
+    remembered: int
     longest_s: float = 0.0
     second_s: float = 0.0
     count: int = 0
     before: tuple[float, float] = (0.0, 0.0)
 
     def add(self, gap_s: float) -> None:
-        if self.count == GAPS_REMEMBERED:
+        if self.count == self.remembered:
             self.before = self.longest_s, self.second_s
             self.longest_s = 0.0
             self.second_s = 0.0
@@ -76,15 +77,22 @@ class _LongestGaps:
 
 class Rhythm:
     """What is normal for one worker process: the gaps between two signs of progress, by phase, and those between two
-    signs that the process is alive. Four numbers for each, whatever is heard."""
+    signs that the process is alive. A few numbers for each, whatever is heard.
 
-    def __init__(self) -> None:
+    `remembered`: for how many newer ones a gap counts, at least; who looks more often than a heartbeat names more.
+    `habit`: so many long gaps are a habit, fewer may be a fault that healed. It is for who decides on moves; a worker
+    that decides on its own leases trusts one.
+    """
+
+    def __init__(self, *, remembered: int = GAPS_REMEMBERED, habit: Literal[1, 2] = 2) -> None:
+        self._remembered = remembered
+        self._habit = habit
         self._progress: dict[EnginePhase, _LongestGaps] = {}
-        self._alive = _LongestGaps()
+        self._alive = _LongestGaps(remembered)
 
     def progressed(self, phase: EnginePhase, gap_s: float) -> None:
         """The engine has made progress after `gap_s` without, in which it was in `phase`."""
-        self._progress.setdefault(phase, _LongestGaps()).add(gap_s)
+        self._progress.setdefault(phase, _LongestGaps(self._remembered)).add(gap_s)
 
     def was_alive(self, gap_s: float) -> None:
         """The process has given a sign of life after `gap_s` without."""
@@ -93,17 +101,16 @@ class Rhythm:
     def patience_s(self, phase: EnginePhase) -> float:
         """How long the engine may show no progress in this phase; 1 to 10 s.
 
-        One long gap while it steps may be a fault that healed, and says nothing: two are a habit. The other phases are
-        one long gap by nature, so there one is enough.
+        The phases in which it does not step are one long gap by nature, so there one is enough.
         """
         gaps = self._progress.get(phase)
-        normal_s = 0.0 if gaps is None else gaps.ranked()[1 if phase is EnginePhase.STEPPING else 0]
+        normal_s = 0.0 if gaps is None else gaps.ranked()[self._habit - 1 if phase is EnginePhase.STEPPING else 0]
         return _clamped(normal_s, shortest_s=FIRST_PATIENCE_S[phase])
 
     @property
     def alive_patience_s(self) -> float:
         """How long the process may give no sign of life, whatever its engine does; 1 to 10 s."""
-        return _clamped(self._alive.ranked()[1], shortest_s=SHORTEST_PATIENCE_S)
+        return _clamped(self._alive.ranked()[self._habit - 1], shortest_s=SHORTEST_PATIENCE_S)
 
 
 def _clamped(normal_s: float, *, shortest_s: float) -> float:

@@ -58,7 +58,9 @@ def test_silence_moves_if_the_worker_is_stale_or_nobody_else_is_linked(link: Lin
 
 
 def candidate(age_ms: int = 300, late_ms: int | None = 100) -> WorkerView:
-    vitals = None if late_ms is None else Vitals(alive=1, phase="stepping", late_ms=late_ms, patient=True)
+    vitals = (
+        None if late_ms is None else Vitals(alive=1, phase="stepping", late_ms=late_ms, patience_ms=1_000, patient=True)
+    )
     return replace(worker(age_ms, ()), identity=WorkerIdentity("w1", "1"), vitals=vitals)
 
 

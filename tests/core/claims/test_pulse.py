@@ -11,8 +11,8 @@ DEMO = "default/demo"
 WORKER = offer("w0")
 
 
-def vitals(*, late_ms: int = 0, patient: bool = True) -> Vitals:
-    return Vitals(alive=7, phase="restoring", late_ms=late_ms, patient=patient)
+def vitals(*, late_ms: int = 0, patience_ms: int = 1_000, patient: bool = True) -> Vitals:
+    return Vitals(alive=7, phase="restoring", late_ms=late_ms, patience_ms=patience_ms, patient=patient)
 
 
 async def owner(claims: Claims, clock: ManualClock) -> WorkerIdentity:
@@ -76,18 +76,18 @@ async def test_a_worker_of_the_release_before_keeps_its_leases_by_progress_alone
     assert await beats(claims, clock, 3.0, said=None) == {DEMO}
 
 
-async def test_the_leases_of_a_process_that_is_often_late_last_longer_and_not_for_ever(
+async def test_the_leases_of_a_worker_that_often_stands_still_last_longer_and_not_for_ever(
     claims: Claims, clock: ManualClock
 ) -> None:
     await owner(claims, clock)
-    await beats(claims, clock, 0.5, said=vitals(late_ms=1_600), progresses=True)
-    assert await silence(claims, clock, 2.5) == set()
+    await beats(claims, clock, 0.5, said=vitals(patience_ms=2_400), progresses=True)
+    assert await silence(claims, clock, 3.0) == set()
     assert await silence(claims, clock, 1.5) == {DEMO}
 
 
 async def test_no_lease_is_longer_than_the_longest_patience(claims: Claims, clock: ManualClock) -> None:
     await owner(claims, clock)
-    await beats(claims, clock, 0.5, said=vitals(late_ms=60_000), progresses=True)
+    await beats(claims, clock, 0.5, said=vitals(patience_ms=10_000), progresses=True)
     assert await silence(claims, clock, 9.0) == set()
     assert await silence(claims, clock, 2.0) == {DEMO}
 

@@ -40,6 +40,14 @@ def test_one_long_gap_while_it_steps_is_a_fault_and_two_are_a_habit() -> None:
     assert told(0.25, 4.0, 0.25, 2.0).patience_s(EnginePhase.STEPPING) == MARGIN * 2.0
 
 
+def test_who_decides_on_its_own_leases_trusts_one_gap() -> None:
+    rhythm = Rhythm(habit=1)
+    rhythm.progressed(EnginePhase.STEPPING, 4.0)
+    rhythm.was_alive(2.0)
+    assert rhythm.patience_s(EnginePhase.STEPPING) == MARGIN * 4.0
+    assert rhythm.alive_patience_s == MARGIN * 2.0
+
+
 def test_one_long_restoration_is_how_long_it_takes_there_and_nowhere_else() -> None:
     rhythm = told(4.0, phase=EnginePhase.RESTORING)
     assert rhythm.patience_s(EnginePhase.RESTORING) == MARGIN * 4.0

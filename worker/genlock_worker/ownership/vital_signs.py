@@ -14,6 +14,8 @@ from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
 
 LOOK_EVERY_S: Final = 0.1
+GAPS_REMEMBERED: Final = 300
+"""A gap is what is normal here for half a minute to a minute, as it is for a gateway that hears every fourth of it."""
 LATE_REMEMBERED_S: Final = 5.0
 """The worst of the last five to ten seconds is what others are told."""
 
@@ -35,7 +37,7 @@ class VitalSigns:
         self._engine = engine
         self._clock = clock
         self._metrics = metrics
-        self._rhythm = Rhythm()
+        self._rhythm = Rhythm(remembered=GAPS_REMEMBERED, habit=1)
         self._alive = 0
 
         now_s = clock.monotonic()
@@ -69,8 +71,10 @@ class VitalSigns:
             self._spell_since_s = now_s
 
         still_s = now_s - self._progressed_s
-        self._late_s = max(self._late_s, now_s - self._looked_s - LOOK_EVERY_S, still_s)
+        turn_s = now_s - self._looked_s
+        self._late_s = max(self._late_s, turn_s - LOOK_EVERY_S, still_s)
         self._looked_s = now_s
+        self._rhythm.was_alive(turn_s)
         if (progress := self._engine.progress) != self._progress:
             self._rhythm.progressed(self._phase, still_s)
             self._progress = progress
@@ -92,9 +96,11 @@ class VitalSigns:
     def vitals(self) -> Vitals:
         """For Redis."""
         still_s = self._clock.monotonic() - self._progressed_s
+        patience_s = self._rhythm.patience_s(self._phase)
         return Vitals(
             alive=self._alive,
             phase=self._phase.word,
             late_ms=round(1_000 * self.late_s),
-            patient=still_s < self._rhythm.patience_s(self._phase),
+            patience_ms=round(1_000 * max(patience_s, self._rhythm.alive_patience_s)),
+            patient=still_s < patience_s,
         )

@@ -79,6 +79,13 @@ local function take_away(session, r, cause, successor_epoch, successor_address)
   r.owner, r.incarnation, r.address, r.pool, r.cost = false, false, false, false, 0
 end
 
+-- For how long a lease of this worker lasts: longer where it is normal that it stands still. One of the release before
+-- does not say what is normal for it.
+local function lease_ms(worker)
+  local patience_ms = tonumber(redis.call('HGET', worker_key(worker), 'patience_ms') or 0)
+  return math.max(LEASE_MS, math.min(patience_ms + LEASE_BEYOND_PATIENCE_MS, LONGEST_LEASE_MS))
+end
+
 local function give(session, r, worker, cost, epoch, cause)
   local w = redis.call('HMGET', worker_key(worker), 'incarnation', 'address', 'pool')
   r.owner, r.incarnation, r.address, r.pool, r.cost, r.epoch = worker, w[1], w[2], w[3], cost, epoch
@@ -86,7 +93,7 @@ local function give(session, r, worker, cost, epoch, cause)
     'cost', text(cost), 'epoch', text(epoch))
   redis.call('HSET', owned_key(worker), session, text(epoch) .. ':' .. text(cost))
   add_free(worker, -cost)
-  redis.call('ZADD', LEASES, text(now + LEASE_MS), session)
+  redis.call('ZADD', LEASES, text(now + lease_ms(worker)), session)
   post(worker, w[1], 'assign', session, epoch, cause, 0, '')
 end
 

@@ -1,5 +1,5 @@
 -- renew(name, incarnation, progress, links as JSON, bytes asked for snapshots as JSON
---       [, alive, phase, late ms, patient: 1 or 0])
+--       [, alive, phase, late ms, patience ms, patient: 1 or 0])
 --   -> {status, holding, closed, {session, epoch, ...}, {session, bytes granted, ...}}
 local name, progress = ARGV[2], tonumber(ARGV[4])
 local w = redis.call('HMGET', worker_key(name), 'incarnation', 'progress', 'state')
@@ -15,14 +15,15 @@ if progressed then
 end
 
 -- A worker of the release before says nothing of itself.
-local lease_ms, patient = LEASE_MS, false
+local patient = false
 if ARGV[7] then
-  redis.call('HSET', worker_key(name), 'alive', ARGV[7], 'phase', ARGV[8], 'late_ms', ARGV[9], 'patient', ARGV[10])
-  lease_ms = math.max(LEASE_MS, math.min(LEASE_PER_LATENESS * tonumber(ARGV[9]), LONGEST_LEASE_MS))
-  patient = ARGV[10] == '1'
+  redis.call('HSET', worker_key(name), 'alive', ARGV[7], 'phase', ARGV[8], 'late_ms', ARGV[9],
+    'patience_ms', ARGV[10], 'patient', ARGV[11])
+  patient = ARGV[11] == '1'
 end
 if progressed or patient then
-  for i = 1, #owned, 2 do redis.call('ZADD', LEASES, text(now + lease_ms), owned[i]) end
+  local until_ms = text(now + lease_ms(name))
+  for i = 1, #owned, 2 do redis.call('ZADD', LEASES, until_ms, owned[i]) end
 end
 for i = 2, #owned, 2 do owned[i] = string.match(owned[i], '^%d+') end
 

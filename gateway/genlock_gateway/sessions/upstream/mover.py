@@ -229,7 +229,7 @@ def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
         return situation, None
 
     # Whoever moved it, silence did if this worker looked silent here as well.
-    by_silence = situation.stage is MoveStage.EXAMINING or situation.cause is MoveCause.SILENT
+    by_silence = situation.stage is MoveStage.EXAMINING or situation.cause in BY_LEASE
     backoff = situation.backoff.moved(now_s) if by_silence else situation.backoff
     opening = _enter(situation, MoveStage.OPENING, now_s, due_s=now_s + SILENCE_S)
     return replace(opening, claim=claim, cause=None, opened=False, backoff=backoff), Action.OPEN

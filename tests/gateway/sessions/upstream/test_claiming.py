@@ -168,7 +168,7 @@ async def test_a_silent_worker_is_left_only_for_one_that_has_room_and_was_not_as
     claim = await claimed(claiming)
 
     async def cause(late_ms: int) -> MoveCause | None:
-        said = Vitals(alive=1, phase="stepping", late_ms=late_ms, patient=True)
+        said = Vitals(alive=1, phase="stepping", late_ms=late_ms, patience_ms=1_000, patient=True)
         room.clock.advance(0.1)
         await room.claims.renew(WorkerIdentity("w1", "1"), progress=room.clock.wall_ms(), links={}, vitals=said)
         event = await claiming.examine(claim, silence=lambda: Silence(2.0))
