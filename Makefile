@@ -114,8 +114,9 @@ coverage: $(VENV)/.dev ## Say how much of each room the tests of one process rea
 mutation: $(VENV)/.dev ## Change the product's decisions one at a time, and say which change no test notices (half an hour)
 	@$(BIN)/python -m tests.mutation $(ARGS)
 
-nightly: $(VENV)/.dev ## Try what takes too long for each change: 5,000 broken streams of each kind
+nightly: $(VENV)/.dev ## Try what takes too long for each change: 5,000 broken streams of each kind, 2,000 lives of the snapshots' budget
 	@GENLOCK_MUTATIONS=5000 $(BIN)/python -m pytest -q -n auto --durations=0 tests/bitstreams/test_mutations.py
+	@GENLOCK_BUDGET_EXAMPLES=2000 $(BIN)/python -m pytest -q --timeout 900 tests/core/claims/test_snapshot_budget.py
 
 check: $(VENV)/.dev ## Lint, formatting, types and the direction of imports
 	@echo "check: ruff"

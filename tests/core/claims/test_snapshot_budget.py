@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from prometheus_client import CollectorRegistry
+from redis.exceptions import OutOfMemoryError
 
 from genlock_cli.redis_server import RedisProcess
 from genlock_core import store
@@ -221,6 +223,34 @@ async def test_snapshots_never_fill_a_redis_whose_room_is_bounded(
     await client.aclose()
 
 
+async def test_a_redis_that_is_full_takes_the_deletions_that_make_room(
+    redis_server: RedisProcess, clock: ManualClock
+) -> None:
+    client = store.connect(redis_server.url)
+    scene = Scene(Claims(client, now_ms=clock.wall_ms), SnapshotBudget(client, now_ms=clock.wall_ms))
+    snapshots = SnapshotStore(client)
+    worker = await scene.worker("w0")
+    session = await scene.claim()
+    epoch = scene.epochs[session]
+    await scene.ask(worker, demo=(0, 0, 600_000))
+    await snapshots.take_over(session, epoch)
+    await snapshots.write(session, epoch=epoch, chunk=0, head=b"", blocks={"a": bytes(500_000)}, keep=())
+    await scene.claims.release(session, epoch=epoch, phase=spec.Phase.ENDED)
+
+    await cast("Any", client.config_set("maxmemory", "100kb"))
+    with pytest.raises(OutOfMemoryError):
+        await cast("Any", client.set("anything", "more"))
+    await snapshots.delete(session)
+    assert await scene.budget.deleted(session)
+
+    await cast("Any", client.config_set("maxmemory", "0"))
+    assert await scene.booked() == 0
+    with pytest.raises(StaleEpoch):
+        await snapshots.take_over(session, epoch)
+    assert await snapshots.take_over(session, epoch + 1) is None
+    await client.aclose()
+
+
 async def test_it_works_on_a_cluster(redis_cluster: list[str], clock: ManualClock) -> None:
     client = store.connect(redis_cluster[0].replace("redis://", "redis+cluster://"))
     scene = Scene(Claims(client, now_ms=clock.wall_ms), SnapshotBudget(client, now_ms=clock.wall_ms))
@@ -238,6 +268,7 @@ async def test_it_works_on_a_cluster(redis_cluster: list[str], clock: ManualCloc
 
 SESSIONS = tuple(f"default/s{i}" for i in range(4))
 WORKERS = ("w0", "w1", "w2")
+EXAMPLES = int(os.environ.get("GENLOCK_BUDGET_EXAMPLES", "15"))
 LARGEST = 500
 """Of one snapshot; the first ask and the least growth are scaled to fit."""
 
@@ -492,7 +523,7 @@ def test_no_order_of_events_stores_more_than_the_budget(
     run_state_machine_as_test(
         cast("Any", lambda: BudgetMachine(runner, redis_url, writes)),
         settings=settings(
-            max_examples=15,
+            max_examples=EXAMPLES,
             stateful_step_count=60,
             deadline=None,
             phases=[Phase.generate],  # a failure is shown as it is: shrinking it would take minutes
