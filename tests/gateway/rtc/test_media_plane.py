@@ -1,13 +1,16 @@
 """Whole paths over loopback with real aiortc clients: publishers in, viewers out."""
 
 import asyncio
+import contextlib
 import re
+import socket
 from itertools import pairwise
 
 import aioice.ice
 import aioice.stun
 import numpy as np
 import pytest
+from aioice import stun
 
 from genlock_core.clock import SystemClock
 from genlock_core.media import Codec
@@ -320,19 +323,51 @@ async def test_a_lost_first_flight_is_sent_again_before_the_timer_of_openssl(
 ) -> None:
     client = clients.publisher(Codec.H264)
     offer = (await client.offer()).replace("a=setup:actpass", "a=setup:passive")
-    send, lost = plane.udp_port.send, list[bytes]()
+    send, flights = plane.udp_port.send, list[bytes]()
 
     def losing(data: bytes, route: Route) -> None:
-        if data[0] == 22 and len(lost) < 3:
-            lost.append(data)
-        else:
+        if data[0] == 22:
+            flights.append(data)
+        if len(flights) != 1:
             send(data, route)
 
     plane.udp_port.send = losing  # type: ignore[method-assign]
     peer, answer = await plane.publish(offer, listener=Heard(), sink=Heard())
     await client.take(answer)
     await until(lambda: peer.state == "connected")
-    assert len(set(lost)) == 1  # OpenSSL would have numbered its records anew
+    assert flights[0] == flights[1]  # OpenSSL would have numbered its records anew
+
+
+async def test_a_small_offer_and_one_check_bring_little_to_whom_they_name(plane: MediaPlane, clients: Clients) -> None:
+    named, asks = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for one in (named, asks):
+        one.bind(("127.0.0.1", 0))
+        one.setblocking(False)
+    lines = (await clients.publisher(Codec.H264).offer()).split("\r\n")
+    kept = [line for line in lines if not line.startswith("a=candidate")]
+    at = next(number for number, line in enumerate(kept) if line.startswith("a=ice-ufrag"))
+    kept[at:at] = [f"a=candidate:{n} 1 udp {n} 127.0.0.1 {named.getsockname()[1]} typ host" for n in range(1, 30)]
+    peer, _ = await plane.publish("\r\n".join(kept), listener=Heard(), sink=Heard())
+
+    message = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+    local = peer.transport._ice.local
+    message.attributes["USERNAME"] = f"{local.ufrag}:x"
+    message.attributes["PRIORITY"] = 1
+    message.add_message_integrity(local.password.encode())
+    asks.sendto(bytes(message), ("127.0.0.1", plane.port))
+    await asyncio.sleep(2.5)  # the check of the address is sent again after 0.5 and 1.5 s
+
+    def came(one: socket.socket) -> int:
+        size = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                size += len(one.recv(2_000))
+        return size
+
+    assert came(named) == 0
+    assert 0 < came(asks) <= 3 * len(bytes(message))
+    for one in (named, asks):
+        one.close()
 
 
 async def test_only_the_fan_out_sends_rtp(plane: MediaPlane, clients: Clients) -> None:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from genlock_core.media import VIDEO_CLOCK_HZ, Codec
-from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
 from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.sdp.offer_error import malformed, unsupported
-from genlock_gateway.rtc.sdp.offered_transport import Fingerprint, OfferedTransport, Setup, candidates_of
+from genlock_gateway.rtc.sdp.offered_transport import Fingerprint, OfferedTransport, Setup
 from genlock_gateway.rtc.sdp.sdp import attributes, split_sections
 from genlock_gateway.rtc.sdp.video_format import VideoFormat, formats_of
 
@@ -62,7 +61,6 @@ class Offer:
     setup: Setup
     ice: IceCredentials
     fingerprints: tuple[Fingerprint, ...]
-    candidates: tuple[RemoteCandidate, ...]
     sctp_port: int
     max_message_bytes: int
     rtx_ssrcs: tuple[tuple[int, int], ...]
@@ -128,7 +126,6 @@ def parse_offer(text: str, *, role: Role) -> Offer:
         setup=transport.setup,
         ice=transport.ice,
         fingerprints=transport.fingerprints,
-        candidates=candidates_of(media),
         sctp_port=_number(sctp.get("sctp-port", "5000"), "sctp-port", 65535),
         max_message_bytes=_number(sctp.get("max-message-size", "65536"), "max-message-size", 2**63),
         rtx_ssrcs=_rtx_ssrcs(media[video_index]),

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES, RemoteCandidate, parse_candidate
 from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
-from genlock_gateway.rtc.sdp.offer_error import OfferError, malformed, unsupported
+from genlock_gateway.rtc.sdp.offer_error import malformed, unsupported
 from genlock_gateway.rtc.sdp.sdp import attributes, first
 
 Setup = Literal["actpass", "active", "passive"]
@@ -77,19 +76,3 @@ class OfferedTransport:
 
 def _fingerprint_values(lines: list[str]) -> Iterator[str]:
     return (value for name, value in attributes(lines) if name == "fingerprint")
-
-
-def candidates_of(media: list[list[str]]) -> tuple[RemoteCandidate, ...]:
-    """Candidates of all sections (they share one transport), each address once; faulty lines are passed over."""
-    found: dict[tuple[str, int], RemoteCandidate] = {}
-    for lines in media:
-        for name, value in attributes(lines):
-            if name != "candidate" or len(found) >= MAX_CANDIDATES:
-                continue
-            try:
-                candidate = parse_candidate(value)
-            except OfferError:
-                continue
-            if candidate is not None:
-                found.setdefault((candidate.ip, candidate.port), candidate)
-    return tuple(found.values())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES, RemoteCandidate, parse_candidate
+from genlock_gateway.rtc.sdp.candidate import check_candidate
 from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.sdp.offer_error import malformed
 from genlock_gateway.rtc.sdp.sdp import lines_of
@@ -16,7 +16,7 @@ class Asked(Enum):
     """What a fragment wants."""
 
     CANDIDATES = auto()
-    """To be reached at more addresses."""
+    """To be reached at more addresses: nothing has to be done for that, as no address is contacted unasked."""
     RESTART = auto()
     """New credentials on both sides."""
     THE_SAME_AGAIN = auto()
@@ -27,11 +27,10 @@ class Asked(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrickleFragment:
-    """New candidates of a client. Both credentials are None when it does not say which generation it is for."""
+    """What a client says of itself. Both credentials are None when it does not say which generation it is for."""
 
     ice_ufrag: str | None
     ice_password: str | None = field(repr=False)
-    candidates: tuple[RemoteCandidate, ...]
 
     @property
     def credentials(self) -> IceCredentials:
@@ -60,13 +59,12 @@ class TrickleFragment:
 def parse_fragment(text: str) -> TrickleFragment:
     """Read a fragment. An empty one is a fragment without candidates (deployed clients send it).
 
-    Candidates of unknown types, TCP and mDNS are dropped. Raises OfferError(malformed) and nothing else.
+    Candidates of any type are taken, and none is used. Raises OfferError(malformed) and nothing else.
     """
     if len(text) > MAX_FRAGMENT_CHARS:
         raise malformed(f"the fragment has {len(text)} characters; at most {MAX_FRAGMENT_CHARS} are taken")
     ufrag: str | None = None
     password: str | None = None
-    found: dict[tuple[str, int], RemoteCandidate] = {}
     for line in lines_of(text, what="fragment"):
         name, _, value = line[2:].partition(":") if line[0] == "a" else ("", "", "")
         match name:
@@ -75,7 +73,5 @@ def parse_fragment(text: str) -> TrickleFragment:
             case "ice-pwd":
                 password = value.strip()
             case "candidate":
-                candidate = parse_candidate(value)
-                if candidate is not None and len(found) < MAX_CANDIDATES:
-                    found.setdefault((candidate.ip, candidate.port), candidate)
-    return TrickleFragment(ufrag, password, tuple(found.values()))
+                check_candidate(value)
+    return TrickleFragment(ufrag, password)

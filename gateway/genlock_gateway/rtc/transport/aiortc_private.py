@@ -6,7 +6,6 @@ peer.py instead, with the subclasses below.
 """
 
 import asyncio
-import ipaddress
 import logging
 import secrets
 import struct
@@ -26,9 +25,9 @@ from OpenSSL import SSL
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Session
 
-from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
 from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.transport.demultiplexer import Route, SocketAddress
+from genlock_gateway.rtc.transport.send_budget import SendBudget
 from genlock_gateway.rtc.transport.srtp import SrtpKeys
 from genlock_gateway.rtc.transport.udp_port import HostAddress, UdpPort
 
@@ -45,9 +44,12 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 MAX_PAIRS: Final = 100
-"""RFC 8445 section 6.1.2.5."""
-FIRST_FLIGHT_RESEND_S = 0.05
-FIRST_FLIGHT_RESENDS = 40
+"""RFC 8445 section 6.1.2.5. Each is an address from which the client has asked."""
+UFRAG_BYTES: Final = 32
+"""As hexadecimal digits. It is long because each check of the client carries it: `SendBudget` takes three times what
+came, and DTLS' flight has to fit in (QUIC pads its first packets for the same reason, RFC 9000 section 14.1)."""
+FIRST_FLIGHT_RESEND_S: Final = 0.2
+FIRST_FLIGHT_RESENDS: Final = 10
 _CIPHERS = b":".join(
     f"ECDHE-{kind}-{cipher}".encode()
     for kind in ("ECDSA", "RSA")
@@ -86,31 +88,37 @@ class PeerProtocol(StunProtocol):
             self.send_stun(request, addr)
 
     async def send_data(self, data: bytes, addr: SocketAddress) -> None:
-        self._port.send(data, Route(self.local, addr))
+        self._agent.send_by(data, Route(self.local, addr))
 
     def send_stun(self, message: stun.Message, addr: SocketAddress) -> None:
-        self._port.send(bytes(message), Route(self.local, addr))
+        self._agent.send_by(bytes(message), Route(self.local, addr))
 
 
 class SharedPortConnection(Connection):
     """An ICE agent whose only host candidates are the shared port's, and an `Endpoint` of its demultiplexer.
 
     One agent is one generation of credentials; ice.py has a client's generations. Between `open` and `close` it has a
-    place on the port. What comes in and is not STUN goes to `deliver`.
+    place on the port. What comes in and is not STUN goes to `deliver`; `budget` bounds what goes out.
+
+    It is told of no candidate of the client. It answers checks where they come from, and checks that address in turn
+    (RFC 8445 section 7.3.1.4): a client that is there opens its own firewall by its first check.
 
     aioice would open a socket on every interface but loopback. Its private lists are filled here because
     `gather_candidates` does both and offers no hook.
     """
 
-    def __init__(self, port: UdpPort, remote: IceCredentials, *, deliver: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, port: UdpPort, remote: IceCredentials, *, budget: SendBudget, deliver: Callable[[bytes, Route], None]
+    ) -> None:
         super().__init__(
             ice_controlling=False,
-            local_username=secrets.token_hex(8),
+            local_username=secrets.token_hex(UFRAG_BYTES),
             local_password=secrets.token_hex(16),
         )
         self.remote_username = remote.ufrag
         self.remote_password = remote.password
         self.shared_port = port
+        self._budget = budget
         self._deliver = deliver
         self._by_local: dict[int, PeerProtocol] = {}
 
@@ -158,6 +166,9 @@ class SharedPortConnection(Connection):
     def ice_password(self) -> str:
         return str(self.local_password)
 
+    def heard(self, route: Route, size: int) -> None:
+        self._budget.heard(route, size)
+
     def stun_received(self, message: stun.Message, route: Route) -> None:
         protocol = self._by_local.get(route.local)
         if protocol is None:
@@ -167,8 +178,8 @@ class SharedPortConnection(Connection):
         elif (transaction := protocol.transactions.get(message.transaction_id)) is not None:
             transaction.response_received(message, route.remote)
 
-    def packet_received(self, data: bytes) -> None:
-        self._deliver(data)
+    def packet_received(self, data: bytes, route: Route) -> None:
+        self._deliver(data, route)
 
     # For ice.py.
 
@@ -201,23 +212,10 @@ class SharedPortConnection(Connection):
             return False
         return True
 
-    async def add_remote(self, candidate: RemoteCandidate) -> None:
-        """Check this candidate too.
-
-        The end of candidates is never signalled: clients behind mDNS names send checks from addresses they did not
-        name, and aioice would give up before those come.
-        """
-        await self.add_remote_candidate(
-            Candidate(
-                foundation=candidate.foundation,
-                component=1,
-                transport="udp",
-                priority=candidate.priority,
-                host=candidate.ip,
-                port=candidate.port,
-                type=candidate.type,
-            )
-        )
+    def send_by(self, data: bytes, route: Route) -> None:
+        """Send, unless the address has had its share: then it is lost, as UDP packets are."""
+        if self._budget.take(route, len(data)):
+            self.shared_port.send(data, route)
 
     # What aioice does otherwise.
 
@@ -228,6 +226,8 @@ class SharedPortConnection(Connection):
         which doubles up to 16 s while a network is away; one whose check was cancelled would wait for ever.
         """
         pair = next((one for one in self._check_list if one.protocol is protocol and one.remote_addr == addr), None)
+        if pair is None and len(self._check_list) >= MAX_PAIRS:
+            return
         if pair is not None and pair.state is CandidatePair.State.IN_PROGRESS:
             if pair.task is None or pair.task.done():
                 pair.task = None
@@ -235,27 +235,6 @@ class SharedPortConnection(Connection):
             elif isinstance(protocol, PeerProtocol):
                 protocol.ask_again(addr)
         super().check_incoming(message, addr, protocol)
-
-    def _pair_remote_candidate(self, remote_candidate: Candidate) -> None:
-        """aioice pairs whatever has the same IP version; what cannot work is left out, and the list has an end.
-
-        Each pair makes the gateway send to an address of the client's choice.
-        """
-        remote_loopback = _is_loopback(remote_candidate.host)
-        for protocol in self._protocols:
-            local = protocol.local_candidate
-            reachable = remote_loopback or not _is_loopback(local.host)
-            if (
-                reachable
-                and len(self._check_list) < MAX_PAIRS
-                and local.can_pair_with(remote_candidate)
-                and not self._find_pair(protocol, remote_candidate)
-            ):
-                self._check_list.append(CandidatePair(protocol, remote_candidate))
-
-
-def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address(address).is_loopback
 
 
 class GatewayCertificate(RTCCertificate):
@@ -332,8 +311,7 @@ class DtlsTransport(RTCDtlsTransport):
     """aiortc's DTLS transport whose RTP and RTCP packets go to a `receiver`.
 
     It bypasses aiortc's router and receivers (they decode), hands out the SRTP keys, sends RTCP at once and refuses
-    RTP. As client it sends its first flight again every 50 ms: the server may not know our answer yet, and OpenSSL
-    would wait 1 s.
+    RTP. As client it sends its first flight again every 0.2 s, while its budget lasts: OpenSSL would wait 1 s.
     """
 
     def __init__(self, ice: Ice, certificate: GatewayCertificate, *, client: bool) -> None:

@@ -38,11 +38,15 @@ class Endpoint(Protocol):
     @property
     def ice_password(self) -> str: ...
 
+    def heard(self, route: Route, size: int) -> None:
+        """A datagram of so many bytes came for this endpoint; what was in it comes next."""
+        ...
+
     def stun_received(self, message: stun.Message, route: Route) -> None:
         """A checked request, or the response to a request of this endpoint."""
         ...
 
-    def packet_received(self, data: bytes) -> None:
+    def packet_received(self, data: bytes, route: Route) -> None:
         """DTLS, SRTP or SRTCP from a bound address."""
         ...
 
@@ -98,7 +102,8 @@ class Demultiplexer:
         elif data[0] < 4:
             self._stun(data, route)
         elif (endpoint := self._by_route.get(route)) is not None:
-            endpoint.packet_received(data)
+            endpoint.heard(route, len(data))
+            endpoint.packet_received(data, route)
         else:
             self.dropped += 1
 
@@ -114,6 +119,7 @@ class Demultiplexer:
         if endpoint is None:
             self.dropped += 1
         else:
+            endpoint.heard(route, len(data))
             endpoint.stun_received(message, route)
 
     def _answered(self, message: stun.Message) -> Endpoint | None:

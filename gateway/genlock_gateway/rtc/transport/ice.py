@@ -12,17 +12,17 @@ to it. A generation that comes to nothing ends without a trace, and a newer one 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from genlock_core.bounds import OBJECT_BYTES, ByteBound, ByteLimit, Holdings
 from genlock_core.clock import Clock
 from genlock_core.process.tasks import OwnedTasks
-from genlock_gateway.rtc.sdp.candidate import MAX_CANDIDATES, RemoteCandidate
 from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.transport.aiortc_private import SharedPortConnection
 from genlock_gateway.rtc.transport.demultiplexer import MAX_DATAGRAM_BYTES, Route
+from genlock_gateway.rtc.transport.send_budget import SendBudget
 from genlock_gateway.rtc.transport.udp_port import UdpPort
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ RESTART_TIMEOUT_S: Final = 30.0
 """As long as consent lasts: whoever has not come by then has lost the old way as well."""
 MAX_RESTARTS: Final = 6
 RESTART_WINDOW_S: Final = 10.0
-"""So many restarts in this time: a phone that walks through doors needs fewer, and each one starts new checks."""
+"""So many restarts in this time: a phone that walks through doors needs fewer, and each one starts a new agent."""
 REMEMBERED_GENERATIONS: Final = 16
 """Whose late candidates are known as such; older ones would look like a restart."""
 MAX_QUEUED_DATAGRAMS: Final = 2048
@@ -59,8 +59,6 @@ class _Generation:
 
     agent: SharedPortConnection
     remote: IceCredentials
-    checked: int = 0
-    """Candidates of the client that were taken."""
 
 
 @dataclass(slots=True)
@@ -101,6 +99,10 @@ class IceTransport:
         self._inbox = _Inbox((holdings or Holdings()).bound(INBOX_LIMIT))
         self._state: IceState = "new"
         self._completed = asyncio.Event()
+        self._budget = SendBudget(lambda: self.route)
+        self._proven = False
+        self._asked_from: Route | None = None
+        """Where the last packet came from, until DTLS is up."""
         self._current = self._generation(remote)
         self._next: _Generation | None = None
         self._past: deque[IceCredentials] = deque(maxlen=REMEMBERED_GENERATIONS)
@@ -140,16 +142,15 @@ class IceTransport:
         """Take a place on the shared port: checks of the client are answered from now on."""
         self._current.agent.open()
 
-    async def start(self, candidates: Iterable[RemoteCandidate]) -> None:
-        """Check the client's addresses until a pair is nominated. Raises ConnectionError if it is closed before."""
+    async def start(self) -> None:
+        """Answer checks until a pair is nominated. Raises ConnectionError if it is closed before."""
         self._state = "checking"
         self._begin(self._current)
-        await self.add_candidates(candidates)
         await self._completed.wait()
         if self.state == "closed":
             raise ConnectionError("ICE failed")
 
-    async def restart(self, remote: IceCredentials, candidates: Iterable[RemoteCandidate]) -> None:
+    async def restart(self, remote: IceCredentials) -> None:
         """Begin another generation for these credentials of the client; one that was begun and not nominated ends.
 
         Raises TooManyRestarts, and ConnectionError once closed; both change nothing.
@@ -164,22 +165,26 @@ class IceTransport:
         self._begin(self._next)
         if superseded is not None:
             await superseded.agent.close()
-        await self.add_candidates(candidates)
 
-    async def add_candidates(self, candidates: Iterable[RemoteCandidate]) -> None:
-        """Check more of the client's addresses for the newest generation, up to `MAX_CANDIDATES` in all."""
-        generation = self._newest
-        for candidate in candidates:
-            if self._state == "closed" or generation.checked >= MAX_CANDIDATES:
-                return
-            generation.checked += 1
-            await generation.agent.add_remote(candidate)
+    def prove(self) -> None:
+        """DTLS is up: by the nominated way anything may be sent (`SendBudget`)."""
+        self._proven = True
+        self._budget.prove()
 
     def send(self, data: bytes) -> None:
-        """Send by the nominated pair; what there is no way for is lost, as UDP packets are."""
+        """Send by the nominated pair; what there is no way for is lost, as UDP packets are.
+
+        Until DTLS is up, it goes where the client's last packet came from: a client that nominates several pairs at
+        once (RFC 5245) may use another one than we do, and only what it sends there pays for the answer.
+        """
         route = self.route
         if route is not None:
-            self._port.send(data, route)
+            self._current.agent.send_by(data, route if self._proven else self._asked_from or route)
+
+    def _deliver(self, data: bytes, route: Route) -> None:
+        if not self._proven:
+            self._asked_from = route
+        self._inbox.put(data)
 
     async def receive(self) -> bytes:
         """The next datagram that is not STUN. Raises ConnectionError once closed."""
@@ -211,7 +216,8 @@ class IceTransport:
         return (self._current,) if self._next is None else (self._current, self._next)
 
     def _generation(self, remote: IceCredentials) -> _Generation:
-        return _Generation(SharedPortConnection(self._port, remote, deliver=self._inbox.put), remote)
+        agent = SharedPortConnection(self._port, remote, budget=self._budget, deliver=self._deliver)
+        return _Generation(agent, remote)
 
     def _count_restart(self) -> None:
         now_s = self._clock.monotonic()

@@ -131,23 +131,19 @@ class PeerTransport:
         self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="rtc-connect")
 
     async def patch(self, fragment: TrickleFragment, *, of_any: bool) -> LocalTransport | None:
-        """Take what a fragment has: more addresses of the client, or an ICE restart.
+        """Take what a fragment has: an ICE restart, or more addresses of the client, which are not contacted.
 
         Returns what the client has to know after a restart, None otherwise. `of_any`: it is for whatever generation
         there is (`TrickleFragment.asks`). Raises OfferError, TooManyRestarts, and ConnectionError once closed; all of
         them leave the transport as it is.
         """
         match fragment.asks(newest=self._ice.newest, past=self._ice.past, of_any=of_any):
-            case Asked.CANDIDATES:
-                await self._ice.add_candidates(fragment.candidates)
-                return None
-            case Asked.NOTHING:
+            case Asked.CANDIDATES | Asked.NOTHING:
                 return None
             case Asked.THE_SAME_AGAIN:
-                await self._ice.add_candidates(fragment.candidates)
                 return self._local()
             case Asked.RESTART:
-                await self._ice.restart(fragment.credentials, fragment.candidates)
+                await self._ice.restart(fragment.credentials)
                 return self._local()
 
     async def answers(self) -> bool:
@@ -216,13 +212,14 @@ class PeerTransport:
 
     async def _handshakes(self) -> None:
         offer = self.offer
-        await self._ice.start(offer.candidates)
+        await self._ice.start()
 
         prints = [RTCDtlsFingerprint(algorithm=item.algorithm, value=item.value) for item in offer.fingerprints]
         await self._dtls.start(RTCDtlsParameters(fingerprints=prints))
         if self._dtls.state != "connected":
             raise ConnectionError("DTLS failed")
 
+        self._ice.prove()
         self._state = "connected"
         if self._owner is not None:
             self._owner.connected()

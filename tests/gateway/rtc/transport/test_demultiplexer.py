@@ -21,11 +21,15 @@ class Peer:
         self.ice_password = password
         self.messages: list[stun.Message] = []
         self.data: list[bytes] = []
+        self.heard_bytes = 0
+
+    def heard(self, route: Route, size: int) -> None:
+        self.heard_bytes += size
 
     def stun_received(self, message: stun.Message, route: Route) -> None:
         self.messages.append(message)
 
-    def packet_received(self, data: bytes) -> None:
+    def packet_received(self, data: bytes, route: Route) -> None:
         self.data.append(data)
 
 

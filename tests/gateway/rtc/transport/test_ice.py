@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from typing import cast
 
+import aioice.stun
 import pytest
 from aioice import stun
 
@@ -11,10 +12,9 @@ from genlock_core.clock import ManualClock, SystemClock
 from genlock_core.media import AccessUnit, Codec
 from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.rtc.media_plane import MediaPlane
-from genlock_gateway.rtc.sdp.candidate import RemoteCandidate
 from genlock_gateway.rtc.sdp.ice_credentials import IceCredentials
 from genlock_gateway.rtc.sdp.offer_error import OfferError
-from genlock_gateway.rtc.transport import ice
+from genlock_gateway.rtc.transport import aiortc_private, ice
 from genlock_gateway.rtc.transport.demultiplexer import Demultiplexer, Route
 from genlock_gateway.rtc.transport.ice import MAX_RESTARTS, RESTART_WINDOW_S, IceTransport, TooManyRestarts
 from genlock_gateway.rtc.transport.peer import Peer
@@ -231,13 +231,23 @@ class CapturingPort:
         self.addresses = (HostAddress("192.0.2.1", 0),)
         self.port = 8189
         self.sent: list[bytes] = []
+        self.routes: list[Route] = []
 
     def send(self, data: bytes, route: Route) -> None:
         self.sent.append(data)
+        self.routes.append(route)
 
 
 CLIENT = IceCredentials("abcd", "p" * 22)
 THERE = Route(0, ("192.0.2.9", 1000))
+
+
+def began() -> tuple[CapturingPort, IceTransport, "asyncio.Task[None]"]:
+    """A transport that waits for its client, and the task that ends when a pair is nominated."""
+    port = CapturingPort()
+    transport = IceTransport(cast(UdpPort, port), CLIENT, clock=ManualClock(), on_lost=lambda: None)
+    transport.open()
+    return port, transport, asyncio.create_task(transport.start())
 
 
 def check(transport: IceTransport, *, nominates: bool = True) -> bytes:
@@ -263,16 +273,15 @@ def response(check: bytes) -> bytes:
     return bytes(message)
 
 
-async def test_a_client_that_asks_is_asked_back_at_once_although_a_check_of_it_is_under_way() -> None:
-    port = CapturingPort()
-    transport = IceTransport(cast(UdpPort, port), CLIENT, clock=ManualClock(), on_lost=lambda: None)
-    transport.open()
-    starting = asyncio.create_task(transport.start([RemoteCandidate("1", 1, *THERE.remote, "host")]))
-    await until(lambda: len(port.sent) == 1)
-    port.demultiplexer.datagram(check(transport), THERE)  # its network is there; our first check was lost
-    answered, asked_again = port.sent[1:]
+async def test_a_client_that_asks_again_is_asked_back_at_once_although_a_check_of_it_is_under_way() -> None:
+    port, transport, starting = began()
+    port.demultiplexer.datagram(check(transport, nominates=False), THERE)
+    await until(lambda: len(port.sent) == 2)
+    first = port.sent[1]
+    port.demultiplexer.datagram(check(transport), THERE)  # our check was lost
+    answered, asked_again = port.sent[2:]
     assert stun.parse_message(answered).message_class == stun.Class.RESPONSE
-    assert asked_again == port.sent[0]
+    assert asked_again == first
     port.demultiplexer.datagram(response(asked_again), THERE)
     await starting
     assert transport.route == THERE
@@ -280,14 +289,12 @@ async def test_a_client_that_asks_is_asked_back_at_once_although_a_check_of_it_i
 
 
 async def test_a_pair_whose_check_ended_with_the_first_connection_can_be_nominated_later() -> None:
-    port = CapturingPort()
+    port, transport, starting = began()
     other = Route(0, ("192.0.2.9", 2000))
-    transport = IceTransport(cast(UdpPort, port), CLIENT, clock=ManualClock(), on_lost=lambda: None)
-    transport.open()
-    candidates = [RemoteCandidate("1", 2, *other.remote, "host"), RemoteCandidate("2", 1, *THERE.remote, "host")]
-    starting = asyncio.create_task(transport.start(candidates))
+    port.demultiplexer.datagram(check(transport, nominates=False), other)
     await until(lambda: len(port.sent) == 2)
     port.demultiplexer.datagram(check(transport), THERE)
+    await until(lambda: len(port.sent) == 4)
     port.demultiplexer.datagram(response(port.sent[-1]), THERE)
     await starting
     assert transport.route == THERE
@@ -299,27 +306,110 @@ async def test_a_pair_whose_check_ended_with_the_first_connection_can_be_nominat
 
 
 async def test_a_restart_in_the_moment_of_the_nomination_wins_and_the_old_way_stays() -> None:
-    port = CapturingPort()
-    transport = IceTransport(cast(UdpPort, port), CLIENT, clock=ManualClock(), on_lost=lambda: None)
-    transport.open()
-    starting = asyncio.create_task(transport.start([RemoteCandidate("1", 1, *THERE.remote, "host")]))
-    await until(lambda: len(port.sent) == 1)
+    port, transport, starting = began()
     port.demultiplexer.datagram(check(transport), THERE)
+    await until(lambda: len(port.sent) == 2)
     port.demultiplexer.datagram(response(port.sent[-1]), THERE)
     await starting
 
     # The first restart is nominated, and before its task hears of that the second one comes.
     there, before = Route(0, ("192.0.2.9", 2000)), len(port.sent)
-    await transport.restart(IceCredentials("wxyz", CLIENT.password), [RemoteCandidate("1", 1, *there.remote, "host")])
-    await until(lambda: len(port.sent) > before)
+    await transport.restart(IceCredentials("wxyz", CLIENT.password))
+    await asyncio.sleep(0.05)
     port.demultiplexer.datagram(check(transport), there)
+    await until(lambda: len(port.sent) > before + 1)
     port.demultiplexer.datagram(response(port.sent[-1]), there)
     nominated = transport._next
     assert nominated is not None
     while nominated.agent.route is None:
         await asyncio.sleep(0)
-    await transport.restart(IceCredentials("last", CLIENT.password), [])
+    await transport.restart(IceCredentials("last", CLIENT.password))
     await until(lambda: len(transport._lives) == 2)  # the one that was nominated has ended
     assert (transport.route, transport.state) == (THERE, "completed")
     await transport.close()
     assert (len(port.demultiplexer._by_ufrag), len(port.demultiplexer._by_route)) == (0, 0)
+
+
+async def test_a_client_that_asks_from_ever_new_addresses_makes_no_list_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aiortc_private, "MAX_PAIRS", 3)
+    port, transport, starting = began()
+    for number in range(10):
+        port.demultiplexer.datagram(check(transport), Route(0, ("192.0.2.9", 3000 + number)))
+    await asyncio.sleep(0.05)
+    assert len(transport._current.agent._check_list) == 3
+    await transport.close()
+    await asyncio.wait([starting])
+
+
+# -- what goes to an address that has not proven itself ---------------------------------------------------------------
+
+
+async def test_nothing_is_sent_before_the_client_asks() -> None:
+    port, transport, starting = began()
+    await asyncio.sleep(0.2)
+    assert port.sent == []
+    await transport.close()
+    await asyncio.wait([starting])
+
+
+@pytest.mark.parametrize("answers", [False, True])
+async def test_an_address_that_says_little_gets_three_times_its_bytes_at_most(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    monkeypatch.setattr(aioice.stun, "RETRY_RTO", 0.01)
+    port, transport, starting = began()
+    asked = check(transport)
+    port.demultiplexer.datagram(asked, THERE)
+    heard = len(asked)
+    if answers:
+        await until(lambda: len(port.sent) == 2)
+        answer = response(port.sent[1])
+        port.demultiplexer.datagram(answer, THERE)
+        heard += len(answer)
+        await starting
+        for _ in range(20):
+            transport.send(b"\x16" * 300)  # DTLS, again and again
+    await asyncio.sleep(0.3)  # all retransmissions of the check
+    assert 0 < sum(map(len, port.sent)) <= 3 * heard
+    before = len(port.sent)
+    transport.prove()
+    for _ in range(20):
+        transport.send(b"\x80" * 1200)
+    assert len(port.sent) - before == (20 if answers else 0), "DTLS is the proof, for the nominated way only"
+    await transport.close()
+    await asyncio.wait([starting])
+
+
+async def test_a_client_that_begins_dtls_by_another_pair_is_answered_there() -> None:
+    port, transport, starting = began()
+    port.demultiplexer.datagram(check(transport), THERE)
+    await until(lambda: len(port.sent) == 2)
+    port.demultiplexer.datagram(response(port.sent[1]), THERE)
+    await starting
+    other = Route(0, ("192.0.2.9", 2000))
+    port.demultiplexer.datagram(check(transport, nominates=False), other)
+    port.demultiplexer.datagram(b"\x16" * 300, other)
+    transport.send(b"\x16" * 800)
+    assert (port.routes[-1], len(port.sent[-1])) == (other, 800), "what it said there pays for the answer"
+    transport.prove()
+    transport.send(b"\x80" * 1200)
+    assert port.routes[-1] == THERE == transport.route
+    await transport.close()
+
+
+async def test_a_proven_client_that_names_another_address_gets_no_more_there() -> None:
+    port, transport, starting = began()
+    port.demultiplexer.datagram(check(transport), THERE)
+    await until(lambda: len(port.sent) == 2)
+    port.demultiplexer.datagram(response(port.sent[1]), THERE)
+    await starting
+    transport.prove()
+    victim, asked = Route(0, ("203.0.113.7", 53)), check(transport)
+    port.routes.clear()
+    port.sent.clear()
+    port.demultiplexer.datagram(asked, victim)
+    await asyncio.sleep(1.0)  # with a retransmission of the check
+    sent = [size for route, size in zip(port.routes, map(len, port.sent), strict=True) if route == victim]
+    assert 0 < sum(sent) <= 3 * len(asked)
+    assert transport.route == THERE
+    await transport.close()
