@@ -12,6 +12,7 @@ from bench.result import load
 BENCHMARKS = (
     "claims",
     "link",
+    "ingest",
     "engine_mock",
     "engine",
     "engine_overlap",
