@@ -14,7 +14,7 @@ from genlock_core.metrics import WorkerMetrics
 
 FIRST_ASK_BYTES: Final = 1024 * 1024
 """Asked for before a session has any snapshot."""
-LEAST_GROWTH_BYTES: Final = 256 * 1024
+LEAST_GROWTH_BYTES: Final = 64 * 1024
 GROWTH: Final = 4
 """A quarter of a snapshot is asked for beyond it, so that one that grows need not wait for the next heartbeat."""
 TRY_AGAIN_S: Final = 10.0
