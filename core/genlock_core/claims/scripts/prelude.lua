@@ -198,6 +198,28 @@ local function write_record(session, fields)
   event('created', session, tonumber(fields.epoch), '')
 end
 
+-- A process of the release before goes by Redis' clock: it finds what is written in proven time run out as soon as that
+-- lags behind. So while one is here the two are the same. Its marks: a worker without `proven`, a gateway whose
+-- heartbeat is not its proven one.
+local function is_mixed()
+  for _, worker in ipairs(redis.call('SMEMBERS', WORKERS)) do
+    local w = redis.call('HMGET', worker_key(worker), 'incarnation', 'proven')
+    if w[1] and not w[2] then return true end
+  end
+  for _, gateway in ipairs(redis.call('ZRANGEBYSCORE', GATEWAYS, '(' .. text(now), '+inf')) do
+    local g = redis.call('HMGET', gateway_key(gateway), 'heartbeat_ms', 'proven_ms')
+    if g[1] and g[1] ~= g[2] then return true end
+  end
+  return false
+end
+
+local function note_releases()
+  local known, mixed = redis.call('HGET', CLOCK, 'mixed'), is_mixed() and '1' or '0'
+  if mixed == known then return end
+  redis.call('HSET', CLOCK, 'mixed', mixed)
+  if mixed == '1' then settle(wall) end  -- proven time is about to jump to Redis' own: all renew before anything ends
+end
+
 -- A worker process comes in; what an older incarnation owned is void. Returns those sessions.
 local function enroll(offer)
   local name, voided = offer.name, redis.call('HKEYS', owned_key(offer.name))
@@ -210,10 +232,12 @@ local function enroll(offer)
     'capacity', text(offer.capacity), 'free', text(offer.capacity), 'address', offer.address, 'state', 'ready',
     'heartbeat_ms', text(now), 'progress', '-1', 'links', '{}',
     'oldest', text(offer.oldest), 'newest', text(offer.newest),
-    'gpu_product', offer.gpu_product, 'gpus', text(offer.gpus), 'engine', offer.engine)
+    'gpu_product', offer.gpu_product, 'gpus', text(offer.gpus), 'engine', offer.engine,
+    'proven', '1')
   redis.call('SADD', WORKERS, name)
   redis.call('ZADD', HEARTBEATS, text(now), name)
   redis.call('ZADD', free_key(offer.pool), text(offer.capacity), name)
+  note_releases()
   return voided
 end
 

@@ -33,7 +33,7 @@ local function settle(proven)
   end
 end
 
--- Proven time now, and whether Redis takes writes. `mixed`: processes of the release before are here (see `mixed`).
+-- Proven time now, and whether Redis takes writes. `mixed`: see `is_mixed`.
 local function prove()
   local known = redis.call('HMGET', CLOCK, 'proven_ms', 'seen_ms', 'mixed')
   local before, seen, mixed = tonumber(known[1]), tonumber(known[2]), known[3] == '1'
