@@ -36,6 +36,7 @@ from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_core.tokens import Keyring, Role
 from genlock_gateway.access.access import Access, PlatformKey
 from genlock_gateway.access.allowances import Allowances
+from genlock_gateway.access.gateway_proof import GatewayProofs
 from genlock_gateway.access.problems import unavailable
 from genlock_gateway.preview.watches import PreviewWatches
 from genlock_gateway.rtc.media_plane import MediaPlane
@@ -114,6 +115,7 @@ class Gateway:
     session_data: SessionDataCleaner
     maintenance: MaintenanceLoops
     allowances: Allowances
+    proofs: GatewayProofs
     http: httpx.AsyncClient  # to the other gateways
     address: "OwnAddress"
     draining: bool = False
@@ -358,6 +360,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
             address=address,
         ),
         allowances=Allowances(access, time, settings.limits),
+        proofs=GatewayProofs(keyring.keys, time),
         http=httpx.AsyncClient(timeout=httpx.Timeout(5.0, read=30.0), follow_redirects=False, trust_env=False),
         address=address,
     )

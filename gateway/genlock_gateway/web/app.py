@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from genlock_gateway.access.access import PUBLISHER_HEADER
 from genlock_gateway.access.allowances import RateLimits
+from genlock_gateway.access.passed_on import OfOtherGateways
 from genlock_gateway.access.problems import answer_problems
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.web import api, health, pages, preview, viewer_links
@@ -43,6 +44,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     answer_problems(app)
     app.add_middleware(Methods, routes=routes)
     app.add_middleware(RateLimits, allowances=gateway.allowances)
+    app.add_middleware(OfOtherGateways, proofs=gateway.proofs)
     app.add_middleware(Cors)
     app.add_middleware(RequestMetrics, gateway=gateway)
     app.add_middleware(CloseOnDrain, gateway=gateway)

@@ -1,7 +1,7 @@
 """Requests for a WHIP or WHEP session that lives at another gateway: passed on to the gateway that its URL names.
 
 Only once: a request that was passed on already is answered here, so a wrong registry makes a 404 and never a loop.
-Access is checked where the session lives; the token travels along.
+Access is checked where the session lives; the token travels along, and with it a proof of whose request it is.
 """
 
 import logging
@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from genlock_core.tokens import Role
+from genlock_gateway.access.gateway_proof import HEADER
 from genlock_gateway.access.limits import MAX_SDP_BYTES, read_body
 from genlock_gateway.access.problems import Problem, unavailable
 from genlock_gateway.gateway import Gateway
@@ -40,12 +41,14 @@ async def forward(gateway: Gateway, request: Request, target: str) -> Response:
     # The other gateway compares Origin with Host: it has to see the host that the client named.
     headers |= {FORWARDED: gateway.name, "host": request.headers.get("host", "")}
     query = f"?{request.url.query}" if request.url.query else ""
+    body = await read_body(request, limit=MAX_SDP_BYTES)
     outgoing = gateway.http.build_request(
-        request.method,
-        f"{base}{request.url.path}{query}",
-        headers=headers,
-        content=await read_body(request, limit=MAX_SDP_BYTES),
+        request.method, f"{base}{request.url.path}{query}", headers=headers, content=body
     )
+    if request.client is not None:
+        # Over there it counts as this client's, not as this gateway's.
+        target = outgoing.url.raw_path.decode("ascii")
+        outgoing.headers[HEADER] = gateway.proofs.sign(request.method, target, body, client=request.client.host)
     try:
         answer = await gateway.http.send(outgoing, stream=True)
     except httpx.HTTPError as error:
