@@ -2,7 +2,7 @@
 
 | owns | does not own | needs |
 |---|---|---|
-| which connections there are, for how long, who gives way (`connections`) | what a request may do (`access`) | nothing |
+| which connections there are, how long, who gives way (`connections`) | what a request may do (`access`) | nothing |
 | how they are taken and ended (`acceptor`, `protocol`, `watch`) | how often an address may ask (`access.limits`) | |
 | the names under which this gateway answers (`names`, `entrance`) | what is served where (`web.ports`) | |
 | whose a request is: peer, named proxies, address groups (`addresses`, `forwarded`) | | |
