@@ -129,7 +129,9 @@ def _https(lan: Lan | None, index: int) -> tuple[str, ...]:
     if lan is None:
         return ()
     files = ("--https-certificate", str(lan.files.certificate), "--https-key", str(lan.files.key))
-    return (*(word for address in lan.listens(index) for word in ("--https", address)), *files)
+    # Figures are not for the network: they get a port on this machine, which the log names.
+    private = ("--health", str(Address("127.0.0.1", 0)))
+    return (*(word for address in lan.listens(index) for word in ("--https", address)), *files, *private)
 
 
 def gateway_url(options: UpOptions, index: int = 0) -> str:

@@ -65,6 +65,7 @@ def test_with_a_network_each_gateway_serves_https_there_and_http_where_it_did(tm
     assert [str(address) for address in settings.tls.listen] == ["192.0.2.7:8444", "[2001:db8::7]:8444"]
     assert (settings.tls.certificate, settings.tls.key) == (lan.files.certificate, lan.files.key)
     assert str(settings.http) == "127.0.0.1:8081"
+    assert str(settings.health) == "127.0.0.1:0", "figures are not for the network"
 
 
 def test_no_secret_is_on_a_command_line() -> None:
