@@ -97,6 +97,16 @@ class GatewayMetrics(Bundle):
             "result",
         ),
     ]
+    session_moves: Annotated[
+        Counter,
+        about(
+            "genlock_session_moves",
+            "Moves of a session that this gateway followed to another worker, by whomever; cause: refused, silent, "
+            "expired, drain, requested or unknown",
+            "session",
+            "cause",
+        ),
+    ]
     blocked: Annotated[Counter, about("genlock_blocked", "Requests turned away for want of capacity", "role")]
     connections: Annotated[Gauge, about("genlock_gateway_connections", "Connections over HTTP that are open")]
     connections_ended: Annotated[

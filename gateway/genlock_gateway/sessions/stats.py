@@ -64,6 +64,8 @@ class SessionStats:
         self._incomplete = 0
         self._fan_out_dropped = 0
         self.moves = 0
+        self._left_for: MoveCause | None = None
+        """Why its worker is being left, until another one serves."""
 
     @property
     def source_trouble(self) -> Trouble | None:
@@ -113,10 +115,17 @@ class SessionStats:
         self.cause = cause
         self._recovering = True
 
+    def leaves(self, cause: MoveCause) -> None:
+        """The session leaves its worker, whether viewers see a gap or not."""
+        self._left_for = cause
+
     def moved(self) -> None:
         """Another worker serves the session from now on, and makes its own pace."""
         self.moves += 1
         self._slowness.restart()
+        cause = "unknown" if self._left_for is None else self._left_for.value
+        self._metrics.session_moves.labels(session=self.session, cause=cause).inc()
+        self._left_for = None
 
     def shown(
         self,

@@ -348,6 +348,7 @@ class LiveStream:
             self.stats.reported(stats.report)
 
     def moving(self, cause: MoveCause) -> None:
+        self.stats.leaves(cause)
         # A polite move shows no gap: its old worker is shown until its new one is.
         if cause not in (MoveCause.DRAIN, MoveCause.REQUESTED) and self.output.lose():
             self.stats.fault(cause)

@@ -229,3 +229,17 @@ def test_a_report_tells_the_epoch_and_median_and_worst_latency() -> None:
     assert (told.epoch, told.worker) == (5, "w0")
     assert told.latency_ms is not None
     assert (told.latency_ms.p50, told.latency_ms.p99) == (400.0, 765.4)
+
+
+def test_each_move_of_a_session_is_counted_by_its_cause_whether_viewers_saw_it_or_not() -> None:
+    stream = Stream()
+
+    def moves(cause: str) -> float | None:
+        return stream.metric("genlock_session_moves_total", session="default/demo", cause=cause)
+
+    for _ in range(2):
+        stream.stats.leaves(MoveCause.SILENT)
+        stream.stats.moved()
+    stream.stats.moved()
+    assert (moves("silent"), moves("unknown")) == (2, 1)
+    assert stream.stats.report(viewers=1, worker="w0", epoch=9).moves == 3
