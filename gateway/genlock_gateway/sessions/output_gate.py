@@ -59,6 +59,11 @@ class OutputGate:
         """The current epoch's picture is shown: the leaving worker needs no more input."""
         return epochs.current in self._chain.values()
 
+    @property
+    def shown_run(self) -> int:
+        """The publication of the newest frame that was shown; 0 before the first one, and of a source without any."""
+        return max((position.run for position in self._shown.values()), default=0)
+
     def may_leave(self, epochs: Epochs, now_s: float) -> bool:
         """The leaving worker is not needed any more."""
         overlap = self._overlap_of(epochs)
@@ -193,6 +198,11 @@ class SessionOutput:
         """Nobody publishes or watches any more."""
         self.shown_epoch = 0
         self.lost = False
+
+    @property
+    def shown_run(self) -> int:
+        """The publication of the newest frame that was shown; 0 where there is none."""
+        return self._gate.shown_run
 
     def restart(self, codecs: frozenset[Codec]) -> None:
         """Viewers use `codecs`: somebody who comes for another one later begins with a key frame."""

@@ -144,7 +144,7 @@ class PublisherSlots:
         told to connect again.
         """
         try:
-            slot = await self._promoted(stream.session, admission)
+            slot = await self._promoted(stream, admission)
         except (PublicationLost, RedisError, OSError) as error:
             reason = str(error) if isinstance(error, PublicationLost) else "the session store does not answer"
             logger.info("%s: a publisher connected and did not get the session: %s", stream.session, reason)
@@ -163,12 +163,15 @@ class PublisherSlots:
         if previous is not None:
             await stream.dismiss(previous, "another publication took over")
 
-    async def _promoted(self, session: str, admission: Admission) -> PublisherSlot:
+    async def _promoted(self, stream: LiveStream, admission: Admission) -> PublisherSlot:
         contender, run_seen = admission.contender, admission.run_seen
         until_s = self._clock.monotonic() + CANDIDATE_S
         while True:
             try:
-                return await self._in_time(self._publishers.promote(session, contender, run_seen=run_seen))
+                asked = self._publishers.promote(
+                    stream.session, contender, run_seen=run_seen, highest_run=_highest_run(stream)
+                )
+                return await self._in_time(asked)
             except (RedisError, OSError):
                 if self._clock.monotonic() >= until_s:
                     raise
@@ -231,6 +234,7 @@ class PublisherSlots:
                 resource=holder.id,
                 heard_ms=round(heard_s * 1_000),
                 silent=silent,
+                run=_highest_run(stream),
             )
         )
         if kept is None:
@@ -245,3 +249,9 @@ class PublisherSlots:
     async def _in_time(self, asked: Awaitable[T]) -> T:
         async with asyncio.timeout(self._store_timeout_s):
             return await asked
+
+
+def _highest_run(stream: LiveStream) -> int:
+    """The newest publication that this gateway knows of: Redis may have lost it, and its clock may have gone back."""
+    publisher = stream.audience.publisher
+    return max(stream.output.shown_run, 0 if publisher is None else publisher.run)

@@ -155,3 +155,19 @@ async def test_who_connected_while_the_store_does_not_answer_is_asked_to_connect
     await slots.promote(stream, candidate, admission)
     assert peer.said == [{"type": "reconnect", "afterMs": 0}]
     assert peer.closed == ["the session store does not answer"]
+
+
+async def test_a_publication_has_a_higher_run_than_those_that_a_store_with_an_early_clock_forgot(
+    room: GatewayRoom, slots: PublisherSlots
+) -> None:
+    stream = await room.stream()
+    before, _ = room.client("r1", "whip")
+    before.run = room.clock.wall_ms() + 10 * 365 * 86_400_000
+    stream.enter(before)
+    await room.store.flushall()
+    await announced(room)
+
+    candidate, _ = room.client("r2", "whip")
+    room.hub.add(stream, candidate)
+    await slots.promote(stream, candidate, await slots.enter(SESSION, Contender("camera", "g0", "r2")))
+    assert candidate.run == before.run + 1

@@ -11,8 +11,10 @@ from redis.exceptions import ConnectionError as RedisAway
 from genlock_core.claims import keys
 from genlock_core.claims.claims import MoveCause, WorkerState
 from genlock_core.claims.record import SessionRecord
+from genlock_core.clock import SystemClock
 from genlock_core.link.messages import RefusalReason
 from genlock_core.spec.session import Phase
+from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.output.gateway_channel import ChannelRefusal
 from genlock_worker.ownership import agent as agents
 from genlock_worker.ownership import drain
@@ -135,6 +137,24 @@ async def test_what_a_lagging_replica_does_not_know_of_is_claimed_again_while_it
     frames = len(viewer.media)
     await until(lambda: len(viewer.media) > frames, "the stream to go on")
     assert worker.agent.sessions[SESSION] is served
+
+
+async def test_a_fence_above_every_epoch_that_redis_would_give_is_told_to_redis(
+    home: House, gateway: FakeGateway
+) -> None:
+    """An older replica with an early clock took over, and nobody who saw the later epoch is left."""
+    worker = await home.start_worker("w0")
+    await until(lambda: (figure(worker, "genlock_worker_heartbeats_total", result="ok") or 0) >= 1, "a heartbeat")
+    await home.store.hset(keys.GUARD, "since_ms", "0")
+    await home.session(source=PATTERN)
+    later = SystemClock().wall_ms() + 3_600_000
+    await SnapshotStore(home.store).take_over(SESSION, later)
+    await home.claims.claim(SESSION)
+    async with asyncio.timeout(PATIENCE_S):
+        while (await owned_record(home)).epoch <= later:
+            await asyncio.sleep(0.01)
+    viewer = await gateway.open(worker.address, SESSION, (await owned_record(home)).epoch)
+    await until(lambda: viewer.media, "frames")
 
 
 async def test_a_worker_says_why_no_session_comes_to_it_any_more(home: House) -> None:

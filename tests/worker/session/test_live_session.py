@@ -61,7 +61,7 @@ async def opened_on(worker: Worker, home: House, ends: list[End]) -> LiveSession
         (TimeoutError("slow"), End(Phase.PENDING, "its state could not be read in time")),
         (
             StaleEpoch(SESSION, epoch=1, current=2),
-            End(None, str(StaleEpoch(SESSION, epoch=1, current=2))),
+            End(None, str(StaleEpoch(SESSION, epoch=1, current=2)), seen_epoch=2),
         ),
     ],
     ids=["engine", "value", "time", "stale"],

@@ -92,7 +92,7 @@ class SessionDrain:
         logger.info("%s: ends here (%s)", live.name, end.reason)
 
         if end.phase is None:
-            self.lost(live)
+            self.lost(live, seen_epoch=end.seen_epoch)
             return
 
         # It may be this worker's fault: another one tries it first, but only once.
@@ -137,15 +137,27 @@ class SessionDrain:
             else:
                 return
 
-    def lost(self, live: LiveSession) -> None:
-        """Another worker owns it. If it was moved politely, the inbox says so in a moment; else it is dropped."""
-        self._errands.start(self._lose(live), name=f"lose {live.name}")
+    def lost(self, live: LiveSession, *, seen_epoch: int = 0) -> None:
+        """Another worker owns it. If it was moved politely, the inbox says so in a moment; else it is dropped.
 
-    async def _lose(self, live: LiveSession) -> None:
+        `seen_epoch`: the fence's, where that is what told so.
+        """
+        self._errands.start(self._lose(live, seen_epoch), name=f"lose {live.name}")
+
+    async def _lose(self, live: LiveSession, seen_epoch: int) -> None:
         await asyncio.sleep(WITHDRAWAL_S)
-        if self._is_served(live):
-            self._metrics.stale_epochs.inc()
-            self.drop(live, "it belongs to another owner")
+        if not self._is_served(live):
+            return
+        self._metrics.stale_epochs.inc()
+        self.drop(live, "it belongs to another owner")
+
+        # Where Redis still says that it is this worker's, it went back to a replica that knows no such epoch, with a
+        # clock that gives none as high. Nobody could ever raise the fence, unless Redis is told.
+        if seen_epoch:
+            try:
+                await self._claims.claim(live.name, seen_epoch=seen_epoch)
+            except (RedisError, GenlockError) as error:
+                logger.warning("%s: no claim above epoch %d yet: %s", live.name, seen_epoch, error)
 
     # -- politely -----------------------------------------------------------------------------------------------------
 

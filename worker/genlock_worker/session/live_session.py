@@ -52,12 +52,14 @@ class State(Enum):
 class End:
     """Why a session leaves this worker by itself. `phase` None: another owner has it, nothing is to be written.
 
-    `elsewhere`: it may be this worker's fault, so another one is to try it first.
+    `elsewhere`: it may be this worker's fault, so another one is to try it first. `seen_epoch`: a higher one than its
+    own is known, that of the fence.
     """
 
     phase: Phase | None
     reason: str
     elsewhere: bool = False
+    seen_epoch: int = 0
 
 
 OnEnd = Callable[["LiveSession", End], None]
@@ -319,7 +321,7 @@ class LiveSession:
         self._end(End(Phase.FAILED, f"the engine gave it up: {reason}", elsewhere=True))
 
     def _lost(self, stale: StaleEpoch) -> None:
-        self._end(End(None, str(stale)))
+        self._end(End(None, str(stale), seen_epoch=stale.current))
 
     def _part_failed(self, task: "asyncio.Task[Any]", error: BaseException) -> None:
         logger.error("%s failed", task.get_name(), exc_info=error)
