@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -113,6 +113,9 @@ coverage: $(VENV)/.dev ## Say how much of each room the tests of one process rea
 
 mutation: $(VENV)/.dev ## Change the product's decisions one at a time, and say which change no test notices (half an hour)
 	@$(BIN)/python -m tests.mutation $(ARGS)
+
+fuzz: $(VENV)/.dev ## Try a million broken inputs on every reader of bytes, 100,000 on those of offers and manifests (hours)
+	@GENLOCK_FUZZ=$${GENLOCK_FUZZ:-1000000} $(BIN)/python -m pytest -q -n auto --dist worksteal --durations=0 tests/fuzz/test_fuzz.py
 
 nightly: $(VENV)/.dev ## Try what takes too long for each change: 5,000 broken streams of each kind, 2,000 lives of the snapshots' budget
 	@GENLOCK_MUTATIONS=5000 $(BIN)/python -m pytest -q -n auto --durations=0 tests/bitstreams/test_mutations.py
