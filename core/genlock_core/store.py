@@ -53,7 +53,8 @@ def connect(url: str, *, at_once: int = COMMANDS_AT_ONCE, wait_s: float | None =
     """A client for `redis://`, `rediss://`, `unix://`, or `redis+cluster://host:port,host:port` (`rediss+cluster://`).
 
     At most `at_once` commands are under way: the next ones wait their turn, and raise StoreBusy where that takes longer
-    than `wait_s` (None: they wait as long as their caller does). So a burst is never taken for a Redis that is away.
+    than `wait_s` (None: they wait as long as their caller does). So a burst is never taken for a Redis that is away,
+    and one that answers nothing meanwhile is never taken for a burst.
 
     A command is tried again (at most `RETRIES` times, with backoff) when the connection breaks, so it may run twice:
     every script of Genlock is written to allow that. Raises StoreUnusable for an address that cannot be read.
@@ -117,17 +118,23 @@ class _Turns:
         self.at_once = at_once
         self._wait_s = wait_s
         self._free = asyncio.Semaphore(at_once)
+        self._answered = 0
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Raises StoreBusy."""
+        """Raises StoreBusy; RedisTimeoutError where nothing was answered while this one waited: Redis is away."""
+        answered = self._answered
         try:
             async with asyncio.timeout(self._wait_s):
                 await self._free.acquire()
         except TimeoutError:
-            raise StoreBusy(f"{self.at_once} commands to Redis have been under way for {self._wait_s:g} s") from None
+            waited = f"{self.at_once} commands to Redis have been under way for {self._wait_s:g} s"
+            if self._answered == answered:
+                raise RedisTimeoutError(f"{waited}, and none was answered") from None
+            raise StoreBusy(waited) from None
         try:
             yield
+            self._answered += 1
         finally:
             self._free.release()
 

@@ -196,7 +196,7 @@ class Gateway:
             )
 
     async def session(self, namespace: str, name: str, *, fresh: bool = False) -> SessionRecord:
-        """The session's record; while Redis is away, that of a live session is enough.
+        """The session's record; while Redis is away, or too much is asked of it, that of a live session is enough.
 
         `fresh`: as it is now, to let somebody in or to change something. Else as it was a moment ago, to be shown.
         Raises UnknownSession, RedisError, StoreBusy, TimeoutError.
@@ -209,7 +209,7 @@ class Gateway:
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 record = await (self.reads.records.fresh(key) if fresh else self.reads.records.recent(key))
-        except (RedisError, OSError):
+        except (RedisError, OSError, stores.StoreBusy):
             stream = self.hub.find(key)
             if stream is None or not stream.wanted:
                 raise

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from genlock_core import store
 
@@ -97,13 +98,25 @@ async def test_a_burst_of_commands_waits_its_turn(servers: str, pipeline: bool, 
         await client.aclose()
 
 
-async def test_whose_turn_does_not_come_is_told_so_and_not_that_redis_is_away(redis_url: str) -> None:
-    client = store.connect(redis_url, at_once=1, wait_s=0.0)
+async def test_whose_turn_does_not_come_is_told_whether_redis_answers(redis_url: str) -> None:
+    client = store.connect(redis_url, at_once=1, wait_s=0.3)
+
+    async def wait(seconds: float) -> None:
+        await cast("Any", client.blpop(["nothing"], timeout=seconds))
+
     try:
-        holder = asyncio.create_task(cast("Any", client.blpop(["nothing"], timeout=1.0)))
-        while not cast("Any", client).connection_pool._in_use_connections:
-            await asyncio.sleep(0.001)
+        await client.get("1")  # connected from here on
+        others = [asyncio.create_task(wait(0.05)) for _ in range(20)]
+        await asyncio.sleep(0)
         with pytest.raises(store.StoreBusy):
+            await client.get("1")
+        for one in others:
+            one.cancel()
+        await asyncio.wait(others)
+
+        holder = asyncio.create_task(wait(5.0))
+        await asyncio.sleep(0)
+        with pytest.raises(RedisTimeoutError):
             await client.get("1")
         holder.cancel()
         await asyncio.wait([holder])

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from genlock_core.store import COMMANDS_AT_ONCE, Store
+from genlock_core.store import COMMANDS_AT_ONCE, Store, StoreBusy
 from genlock_gateway import gateway as gateways
 from genlock_gateway.gateway import READS_AT_ONCE
 from tests.gateway.installation import SDP, Installation, until
@@ -78,7 +78,26 @@ async def test_a_session_that_is_known_is_shown_without_a_question_to_redis(inst
             assert (await gateway.http.get(path)).is_success, path
 
 
-async def test_a_full_door_is_said_to_be_full_and_the_live_path_goes_on(
+@asynccontextmanager
+async def busy(store: Store) -> AsyncIterator[None]:
+    """The store answers, and there is always more to be answered."""
+
+    async def ask() -> None:
+        while True:
+            with contextlib.suppress(StoreBusy):
+                await cast("Any", store.blpop(["never"], timeout=0.05))
+
+    tasks = [asyncio.create_task(ask()) for _ in range(200)]
+    await asyncio.sleep(0.1)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_too_many_questions_are_said_to_be_too_many_and_the_live_path_goes_on(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(gateways, "READS_WAIT_S", 0.2)
@@ -86,7 +105,7 @@ async def test_a_full_door_is_said_to_be_full_and_the_live_path_goes_on(
     session = await installation.session(access=PUBLIC)
     await installation.worker()
     with caplog.at_level(logging.WARNING):
-        async with taken(gateway.gateway.reads.store, READS_AT_ONCE):
+        async with busy(gateway.gateway.reads.store):
             refused = await gateway.http.post(f"/whep/{session}", content="v=0", headers=SDP)
             assert (refused.status_code, refused.json()["reason"]) == (503, "busy")
             assert refused.headers["Retry-After"] == "1"
@@ -94,6 +113,21 @@ async def test_a_full_door_is_said_to_be_full_and_the_live_path_goes_on(
             assert (await gateway.http.get("/readyz")).status_code == 200
             assert (await gateway.gateway.claims.claim(session)).worker.name == "w0"
     assert "Redis" not in caplog.text
+
+
+async def test_questions_that_nobody_answers_say_that_the_store_is_away(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "READS_WAIT_S", 0.2)
+    gateway = await installation.gateway()
+    session = await installation.session(access=PUBLIC)
+    await installation.worker()
+    assert (await installation.view(gateway)).response.status_code == 201
+    await installation.session("other", access=PUBLIC)
+    async with taken(gateway.gateway.reads.store, READS_AT_ONCE):
+        refused = await gateway.http.post("/whep/default/other", content="v=0", headers=SDP)
+        assert (refused.status_code, refused.json()["reason"]) == (503, "store")
+        assert (await installation.view(gateway, session)).response.status_code == 201, "it is live here"
 
 
 async def test_who_asks_is_answered_while_the_live_path_is_busy(installation: Installation) -> None:
