@@ -41,8 +41,10 @@ test-apiserver: $(VENV)/.dev ## Run the tests against a real kube-apiserver
 
 test-process: $(VENV)/.dev ## Run the tests with real processes and a real browser
 	@$(BIN)/python -m tests.browsers
-	@echo "test: real processes and a real browser"
-	@$(BIN)/python -m pytest -m "process or browser" --durations=10 $(call marked,process|browser)
+	@echo "test: a real browser, two files at a time"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser and not process" --durations=10 $(call marked,browser)
+	@echo "test: real processes"
+	@$(BIN)/python -m pytest -m process --durations=10 $(call marked,process)
 
 clients: $(VENV)/.dev clients-install ## Publish and watch with each client that we know; ARGS=--write writes docs/clients.md
 	@$(BIN)/python -m tests.browsers

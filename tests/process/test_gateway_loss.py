@@ -25,8 +25,10 @@ async def restarted(local: Local, name: str, *, pid: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "drained"])
 async def test_page_and_publisher_come_back_to_a_restarted_gateway(
-    tmp_path: Path, browser_executable: Path, number: signal.Signals
+    tmp_path: Path, browser_executable: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # There is no other gateway to go to: the clients stay as long as they may.
+    monkeypatch.setenv("GENLOCK_GATEWAY_DRAIN_TIMEOUT", "4s")
     async with local_genlock(tmp_path) as local, browser(browser_executable) as context:
         async with publishing(local.urls[0], "--publisher-id", "me"):
             page = await context.new_page()
