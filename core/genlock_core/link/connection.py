@@ -221,9 +221,9 @@ class LinkConnection:
         self._wake.set()
         return channel
 
-    def accept(self, channel: int, epoch: int) -> bool:
+    def accept(self, channel: int, epoch: int, *, restore_ms: int | None = None) -> bool:
         """Worker: serve the channel in `epoch`. Raises ValueError for an epoch older than the one asked for."""
-        return self._sent(self._protocol.accept(channel, epoch))
+        return self._sent(self._protocol.accept(channel, epoch, restore_ms=restore_ms))
 
     def refuse(self, channel: int, reason: RefusalReason, message: str = "", *, epoch: int = 0) -> bool:
         """Worker: do not serve it; `epoch` is the one that this worker knows of (0: none)."""

@@ -68,11 +68,15 @@ class PictureReceived:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOpened:
-    """At the gateway: the worker serves the session in this epoch; media, or pictures, may flow."""
+    """At the gateway: the worker serves the session in this epoch; media, or pictures, may flow.
+
+    `restore_ms`: how long it took to take the session over; None if it does not say.
+    """
 
     channel: int
     session: str
     epoch: int
+    restore_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,11 @@ class Opened(Message):
 
     session: Name
     epoch: Epoch
+    restore_ms: Annotated[int, Field(ge=0, le=_U64, strict=True)] | None = None
+    """How long it took to take the session over, its state read and rebuilt; None from the release before."""
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
 class Refused(Message):

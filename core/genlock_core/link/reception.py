@@ -128,7 +128,7 @@ class Reception:
             )
         channel.epoch = opened.epoch
         channel.is_open = True
-        return ChannelOpened(channel.number, channel.session, channel.epoch)
+        return ChannelOpened(channel.number, channel.session, channel.epoch, opened.restore_ms)
 
     def _media(self, frame: LinkFrame, channel: Channel) -> MediaReceived:
         if frame.track is not self._their_track:

@@ -37,8 +37,11 @@ class Transmission(ABC):
     def minor(self) -> int:
         """The minor version that both sides speak, 0 before the handshake is done."""
 
-    def accept(self, number: int, epoch: int) -> bool:
-        """Worker: serve the channel in `epoch`. Raises ValueError for an epoch older than the one asked for."""
+    def accept(self, number: int, epoch: int, *, restore_ms: int | None = None) -> bool:
+        """Worker: serve the channel in `epoch`, which took `restore_ms` to take over.
+
+        Raises ValueError for an epoch older than the one asked for.
+        """
         channel = self._channels.get(number)
         if channel is None or channel.is_open or self._role is not LinkRole.WORKER:
             return False
@@ -46,7 +49,8 @@ class Transmission(ABC):
             raise ValueError(f"{channel.session}: epoch {epoch} cannot serve a channel of epoch {channel.epoch}")
         channel.epoch = epoch
         channel.is_open = True
-        self._say(FrameType.OPENED, channel, messages.Opened(session=channel.session, epoch=epoch).to_json())
+        opened = messages.Opened(session=channel.session, epoch=epoch, restore_ms=restore_ms)
+        self._say(FrameType.OPENED, channel, opened.to_json())
         return True
 
     def refuse(self, number: int, reason: RefusalReason, message: str = "", *, epoch: int = 0) -> bool:

@@ -87,6 +87,16 @@ class GatewayMetrics(Bundle):
             buckets=GAP_BUCKETS_S,
         ),
     ]
+    recovery_leg: Annotated[
+        Histogram,
+        about(
+            "genlock_recovery_leg_seconds",
+            "Where the time of a recovery goes: detect, claim, open, restore, picture, idr",
+            "leg",
+            "cause",
+            buckets=GAP_BUCKETS_S,
+        ),
+    ]
     moves: Annotated[
         Counter,
         about(

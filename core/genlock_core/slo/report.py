@@ -110,6 +110,8 @@ class StreamReport(_Part):
     moves: _Count | None = None
     freezes: _Count | None = None
     last_recovery_gap_ms: _Figure | None = None
+    recovery_legs_ms: Annotated[dict[_Text, _Figure], Field(max_length=16)] | None = None
+    """Where the time of the last recovery went, by leg (the gateway's `RecoveryLeg`)."""
     latency_ms: Percentiles | None = None
     """Capture at the gateway to sent to viewers, where this gateway is also the publisher's."""
 

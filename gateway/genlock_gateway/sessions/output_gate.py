@@ -24,6 +24,7 @@ from genlock_core.media import Codec, SourcePosition
 from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.sessions.audience import Audience
 from genlock_gateway.sessions.overlap import FrameVerdict, Overlap
+from genlock_gateway.sessions.recovery import RecoveryLeg
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.mover import Epochs
@@ -250,6 +251,8 @@ class SessionOutput:
     def _take(self, frame: "_Arrived") -> FrameVerdict:
         media = frame.media
         before = self.shown_epoch
+        if frame.channel_epoch == self._owner.epochs.current:
+            self._stats.recovers(RecoveryLeg.PICTURE, epoch=frame.channel_epoch)
         verdict = self.show(media, channel_epoch=frame.channel_epoch, epochs=self._owner.epochs)
         if verdict is FrameVerdict.HOLD:
             return verdict

@@ -22,6 +22,7 @@ from genlock_core.slo.slowness import Slowness, comes_late
 from genlock_core.slo.stages import Leg, Stage, StageTimes, latency_budget
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
+from genlock_gateway.sessions.recovery import RecoveryLeg, RecoveryTime
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ class SessionStats:
         self._slowness = Slowness()
         self.cause = MoveCause.REFUSED
         """Why the worker was lost, the last time that one was."""
-        self._recovering = False
+        self._recovery: RecoveryTime | None = None
+        self._recovery_legs: Mapping[RecoveryLeg, float] = {}
         self._latency_ms = Quantiles(LATENCIES_KEPT)
         self._legs_us: dict[Leg, float] = {}
         self._first_in_s: float | None = None
@@ -106,14 +108,21 @@ class SessionStats:
         """Frames stop on purpose."""
         self._freezes.rest()
         self._slowness.restart()
-        self._recovering = False
+        self._recovery = None
 
     def fault(self, cause: MoveCause) -> None:
         """The worker was lost: the gap up to the next frame is a recovery gap."""
         self._freezes.fault()
         self._slowness.restart()
         self.cause = cause
-        self._recovering = True
+        now_s = self._clock.monotonic()
+        self._recovery = RecoveryTime(now_s if self._picture_s is None else self._picture_s)
+        self._recovery.reached(RecoveryLeg.DETECT, now_s)
+
+    def recovers(self, leg: RecoveryLeg, *, epoch: int, restore_s: float = 0.0) -> None:
+        """If the session recovers from a fault: this leg of it ends now, under that claim."""
+        if self._recovery is not None:
+            self._recovery.reached(leg, self._clock.monotonic(), epoch=epoch, restore_s=restore_s)
 
     def leaves(self, cause: MoveCause) -> None:
         """The session leaves its worker, whether viewers see a gap or not."""
@@ -190,12 +199,21 @@ class SessionStats:
             self._metrics.freeze_seconds.labels(session=self.session).inc(freeze.duration_s)
 
         # The frame ends the gap that a fault began, be the gap long enough for a freeze or not.
-        if self._recovering:
-            self._recovering = False
-            gap_s = self._freezes.last_recovery_gap_s
-            if gap_s is not None:
-                self._metrics.recovery_gap.labels(cause=self.cause.value).observe(gap_s)
-                logger.info("%s: recovered, gap %.0f ms, cause %s", self.session, gap_s * 1000, self.cause.value)
+        recovery, self._recovery = self._recovery, None
+        gap_s = self._freezes.last_recovery_gap_s
+        if recovery is not None and gap_s is not None:
+            self._recovered(recovery, gap_s, now_s)
+
+    def _recovered(self, recovery: RecoveryTime, gap_s: float, now_s: float) -> None:
+        recovery.reached(RecoveryLeg.IDR, now_s)
+        self._recovery_legs = recovery.legs_s()
+        cause = self.cause.value
+        self._metrics.recovery_gap.labels(cause=cause).observe(gap_s)
+        for leg, seconds in self._recovery_legs.items():
+            self._metrics.recovery_leg.labels(leg=leg.value, cause=cause).observe(seconds)
+
+        legs = ", ".join(f"{leg} {seconds * 1000:.0f}" for leg, seconds in self._recovery_legs.items())
+        logger.info("%s: recovered, gap %.0f ms, cause %s (ms: %s)", self.session, gap_s * 1000, cause, legs)
 
     def _count_legs(self, times: StageTimes, total_us: int | None, fan_out_us: int) -> None:
         here = StageTimes.of({Stage.ARRIVED: 0, Stage.PACKETISED: max(0, fan_out_us)})
@@ -273,6 +291,8 @@ class SessionStats:
             moves=self.moves,
             freezes=self._freezes.count,
             last_recovery_gap_ms=None if gap_s is None else round(gap_s * 1000, 1),
+            recovery_legs_ms={leg.value: round(seconds * 1000, 1) for leg, seconds in self._recovery_legs.items()}
+            or None,
             latency_ms=None if p50 is None or p99 is None else Percentiles(p50=round(p50, 1), p99=round(p99, 1)),
             first_frame_ms=report.first_frame_ms if self._first_frame_ms is None else self._first_frame_ms,
             stages={**report.stages, **leg_ms(self._legs_us)},

@@ -26,6 +26,7 @@ from genlock_core.subscriptions.subscription import FrameKind, Subscription
 from genlock_core.tokens import Role
 from genlock_gateway.sessions.audience import Audience, PeerResource
 from genlock_gateway.sessions.output_gate import SessionOutput
+from genlock_gateway.sessions.recovery import RecoveryLeg
 from genlock_gateway.sessions.session_view import SessionView
 from genlock_gateway.sessions.showing import SeenHere, phase_of, view_of
 from genlock_gateway.sessions.source import SessionSource
@@ -310,6 +311,7 @@ class LiveStream:
     # -- from the upstream and the output -----------------------------------------------------------------------------
 
     def open_request(self, claim: Claim) -> Open:
+        self.stats.recovers(RecoveryLeg.CLAIM, epoch=claim.epoch)
         subscription = Subscription(
             session=self.session,
             epoch=claim.epoch,
@@ -319,7 +321,8 @@ class LiveStream:
         )
         return Open.of(subscription, publisher=self.audience.publisher is not None, after=self.output.last_shown)
 
-    def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
+    def opened(self, channel: WorkerChannel, *, moved: bool, restore_ms: int | None) -> None:
+        self.stats.recovers(RecoveryLeg.OPEN, epoch=channel.epoch, restore_s=(restore_ms or 0) / 1_000)
         if moved:
             self.stats.moved()
         channel.connection.send_codecs(channel.number, self.audience.codecs)

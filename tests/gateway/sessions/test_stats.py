@@ -18,6 +18,7 @@ from genlock_gateway.rtc.ingest.receive import IngestFigures
 from genlock_gateway.sessions.audience import Audience
 from genlock_gateway.sessions.output_gate import OutputOwner, SessionOutput
 from genlock_gateway.sessions.overlap import FrameVerdict
+from genlock_gateway.sessions.recovery import RecoveryLeg
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 
@@ -85,6 +86,26 @@ def test_a_fault_makes_its_gap_a_recovery_gap() -> None:
     assert report.freezes == 1
     assert stream.metric("genlock_recovery_gap_seconds_sum", cause="refused") == pytest.approx(0.8)
     assert stream.metric("genlock_freeze_seconds_total", session="default/demo") == pytest.approx(0.8)
+
+
+def test_a_recovery_is_told_by_its_legs() -> None:
+    stream = Stream()
+    stream.show(3)
+    stream.clock.advance(0.25)
+    stream.stats.fault(MoveCause.SILENT)
+    for leg, after_s in ((RecoveryLeg.CLAIM, 0.125), (RecoveryLeg.OPEN, 0.5), (RecoveryLeg.PICTURE, 0.25)):
+        stream.clock.advance(after_s)
+        stream.stats.recovers(leg, epoch=8, restore_s=0.375)
+    stream.show()
+    legs = {"detect": 250.0, "claim": 125.0, "open": 125.0, "restore": 375.0, "picture": 250.0, "idr": 62.5}
+    assert stream.stats.report(viewers=1, worker="w1", epoch=8).recovery_legs_ms == legs
+    for name, milliseconds in legs.items():
+        sample = stream.metric("genlock_recovery_leg_seconds_sum", leg=name, cause="silent")
+        assert sample == pytest.approx(milliseconds / 1_000)
+
+    stream.stats.recovers(RecoveryLeg.OPEN, epoch=9)
+    stream.show(3)
+    assert stream.stats.report(viewers=1, worker="w1", epoch=8).recovery_legs_ms == legs, "nothing was lost since"
 
 
 def test_a_fault_that_nobody_saw_is_a_gap_of_nothing() -> None:

@@ -47,7 +47,7 @@ class FakeConnection:
         while (event := await self.queue.get()) is not None:
             yield event
 
-    def accept(self, channel: int, epoch: int) -> bool:
+    def accept(self, channel: int, epoch: int, *, restore_ms: int | None = None) -> bool:
         self.accepted.append((channel, epoch))
         return self.is_up
 
@@ -70,6 +70,7 @@ class FakeSession:
     shown_until: list[SourcePosition | None] = field(default_factory=list)
     heard: list[object] = field(default_factory=list)
     has_publisher: bool = True
+    restore_ms: int = 40
 
     @property
     def intake(self) -> "FakeSession":

@@ -138,7 +138,7 @@ class GatewayLink:
             await asyncio.shield(session.opened)
             if session.state is not State.RUNNING:
                 raise ChannelRefusal(RefusalReason.NOT_OWNER, "the session has just left", epoch=session.epoch)
-            if not self._connection.accept(event.channel, session.epoch):
+            if not self._connection.accept(event.channel, session.epoch, restore_ms=session.restore_ms):
                 return
         except ChannelRefusal as refusal:
             logger.info("%s: channel refused to %s: %s", request.session, request.gateway, refusal)

@@ -84,6 +84,8 @@ class LiveSession:
         """Done when it is RUNNING; has the error if it cannot be opened."""
         self.alone = asyncio.Event()
         """Set while no gateway is attached."""
+        self.restore_ms = 0
+        """How long it took to take the session over, once it is open."""
         self.alone.set()
         self._spec = spec
         self._services = services
@@ -171,8 +173,10 @@ class LiveSession:
                 self._services.metrics.snapshot_refusals.labels("engine").inc()
 
         self._start_parts(restored, kept=kept)
+        restore_s = self._services.clock.monotonic() - started_s
+        self.restore_ms = round(restore_s * 1_000)
         self.opened.set_result(None)
-        self._services.metrics.restore_seconds.observe(self._services.clock.monotonic() - started_s)
+        self._services.metrics.restore_seconds.observe(restore_s)
         logger.info("%s: %s, epoch %d", self.name, "restored" if kept else "opened", self.epoch)
 
     def _usable(self, restored: Restored | None) -> Checkpoint | None:

@@ -47,8 +47,11 @@ class UpstreamOwner(Protocol):
     def open_request(self, claim: Claim) -> Open:
         """The message with which a channel under `claim` is opened."""
 
-    def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
-        """The worker serves the session in the channel; `moved`: under a newer claim than the one served before."""
+    def opened(self, channel: WorkerChannel, *, moved: bool, restore_ms: int | None) -> None:
+        """The worker serves the session in the channel; `moved`: under a newer claim than the one served before.
+
+        `restore_ms`: how long the worker took to take it over, if it says so.
+        """
 
     def key_frame_wanted(self) -> None:
         """The worker cannot decode the source without a key frame."""
@@ -274,12 +277,13 @@ class Upstream:
                 self._stream.reported(channel, event)
             case KeyFrameWanted() | MediaDropped():
                 self._stream.key_frame_wanted()
-            case ChannelOpened():
+            case ChannelOpened(restore_ms=restore_ms):
                 self.channel = channel
                 served = self.situation.served
                 self._decide(mover.WorkerAccepted(channel.epoch))
                 if self.situation.stage is MoveStage.SERVING:
-                    self._stream.opened(channel, moved=served is not None and served.epoch < channel.epoch)
+                    moved = served is not None and served.epoch < channel.epoch
+                    self._stream.opened(channel, moved=moved, restore_ms=restore_ms)
             case ChannelRefused():
                 logger.info("%s: %s refused: %s %s", self.session, channel.claim.worker, event.reason, event.message)
                 self._closed(channel, mover.WorkerRefused(channel.epoch, event.reason.value))

@@ -80,7 +80,7 @@ class Stream:
     def open_request(self, claim: Claim) -> Open:
         return Open(session=claim.session, epoch=claim.epoch, gateway="g0")
 
-    def opened(self, channel: WorkerChannel, *, moved: bool) -> None:
+    def opened(self, channel: WorkerChannel, *, moved: bool, restore_ms: int | None) -> None:
         self.moved.append(moved)
 
     def receive(self, channel: WorkerChannel, media: MediaReceived) -> None:
