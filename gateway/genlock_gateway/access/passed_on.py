@@ -1,11 +1,13 @@
 """A request that another gateway passes on counts as its client's: before anything else looks whose it is."""
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from genlock_gateway.access.gateway_proof import HEADER, GatewayProofs
 from genlock_gateway.access.limits import MAX_SDP_BYTES
 from genlock_gateway.access.problems import Problem
+from genlock_gateway.edge.watch import vouch
 
 
 class OfOtherGateways:
@@ -28,6 +30,8 @@ class OfOtherGateways:
             await refusal.response()(scope, receive, send)
             return
         scope["client"] = (passed_on.client, 0)
+        # What gateways ask of each other gives way to no stranger.
+        vouch(HTTPConnection(scope))
         await self._app(scope, _again(body, receive), send)
 
 

@@ -5,6 +5,7 @@ The limits stand here because only the hub sees all of them together.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -36,6 +37,8 @@ class Hub:
         self._streams: dict[str, LiveStream] = {}
         self._resources: dict[str, tuple[LiveStream, PeerResource]] = {}
         self._entering = 0
+        # How many event streams each address has that showed no token.
+        self._strangers: Counter[str] = Counter()
         self.empty = asyncio.Event()
         """Set while there is no WHIP or WHEP session."""
         self.empty.set()
@@ -97,9 +100,18 @@ class Hub:
         """Count a client that was turned away for want of capacity."""
         self.shared.metrics.blocked.labels(role="publish" if kind == "whip" else "view").inc()
 
-    def check_room_for_listener(self) -> None:
-        """Raises Problem (503) when no more SSE streams are taken."""
-        if self.listeners >= self._limits.event_streams:
+    def check_room_for_listener(self, stranger: str | None = None) -> None:
+        """`stranger`: the address of whoever has no token. Raises Problem (503) when no more SSE streams are taken.
+
+        Strangers have three quarters of them, those of one address a quarter: so they keep neither each other out nor
+        anybody who has a token.
+        """
+        most = self._limits.event_streams
+        full = self.listeners >= most
+        if stranger is not None:
+            taken = self._strangers.total() >= max(1, most * 3 // 4)
+            full = full or taken or self._strangers[stranger] >= max(1, most // 4)
+        if full:
             raise unavailable(
                 "this gateway has too many event streams", retry_after_s=FULL_RETRY_S, reason="gateway-full"
             )
@@ -119,10 +131,16 @@ class Hub:
             self.drop_if_unused(known[0])
 
     def listen(self, stream: LiveStream, listener: Listener) -> None:
+        if listener.stranger is not None:
+            self._strangers[listener.stranger] += 1
         stream.audience.greet(listener, stream.view(listener.role))
 
     def unlisten(self, stream: LiveStream, listener: Listener) -> None:
         stream.audience.listeners.discard(listener)
+        if listener.stranger is not None:
+            self._strangers[listener.stranger] -= 1
+            if not self._strangers[listener.stranger]:
+                del self._strangers[listener.stranger]
         self.drop_if_unused(stream)
 
     def message_bucket(self) -> TokenBucket:

@@ -17,11 +17,13 @@ COMMENT_EVERY_S: Final = 10.0
 class Listener:
     """One SSE stream: what it wants, and what waits for it. A listener that does not read loses the oldest.
 
-    `role`: what whoever listens may do; it is told what is offered to them.
+    `role`: what whoever listens may do; it is told what is offered to them. `stranger`: the address of whoever listens
+    without a token; None: it has shown one.
     """
 
-    def __init__(self, wanted: Collection[str], role: Role) -> None:
+    def __init__(self, wanted: Collection[str], role: Role, *, stranger: str | None = None) -> None:
         self.role = role
+        self.stranger = stranger
         self._wanted = frozenset(wanted)
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_MESSAGES)
 

@@ -31,7 +31,7 @@ from genlock_gateway.sessions.session_view import (
 from genlock_gateway.sessions.showing import view_of
 from genlock_gateway.sessions.sse import Listener, event_stream
 from genlock_gateway.settings import SessionsFrom
-from genlock_gateway.web.signalling.events import heard
+from genlock_gateway.web.signalling.events import heard, stranger_of
 
 EVENTS: Final = ("state", "stats", "reconnect")
 MANIFEST_TYPES: Final = ("application/yaml", "application/x-yaml", "text/yaml", "application/json")
@@ -66,8 +66,9 @@ def _add_reading(routes: APIRouter, gateway: Gateway) -> None:
         """Server-sent events: `state` on change, `stats` twice a second while it runs here, `reconnect` on a drain."""
         gateway.check_open()
         record = await gateway.session_for(request, namespace, name, Role.VIEW)
-        gateway.hub.check_room_for_listener()
-        listener = Listener(EVENTS, gateway.access.role(request, record.session))
+        stranger = stranger_of(request)
+        gateway.hub.check_room_for_listener(stranger)
+        listener = Listener(EVENTS, gateway.access.role(request, record.session), stranger=stranger)
         return event_stream(heard(gateway, gateway.hub.stream(record), listener))
 
 

@@ -10,6 +10,7 @@ from genlock_gateway.access.costs import Purpose
 from genlock_gateway.access.gateway_proof import HEADER, GatewayProofs
 from genlock_gateway.access.limits import MAX_SDP_BYTES
 from genlock_gateway.access.passed_on import OfOtherGateways
+from genlock_gateway.edge.watch import VOUCH
 from tests.gateway.installation import Installation
 
 PROOFS = GatewayProofs(Keyring.parse("k1:0123456789abcdef").keys, ManualClock())
@@ -22,6 +23,7 @@ class App:
 
     def __init__(self) -> None:
         self.client = ""
+        self.vouched = 0
         self.body = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +55,8 @@ async def asked(app: App, header: str | None, *chunks: bytes) -> int:
 
     headers = [] if header is None else [(HEADER.lower().encode(), header.encode())]
     scope = {"type": "http", "method": "PATCH", "raw_path": TARGET.encode(), "query_string": b"", "headers": headers}
-    await OfOtherGateways(app, proofs=PROOFS)(scope | {"client": ("10.0.0.1", 1)}, receive, send)
+    state = {VOUCH: lambda: setattr(app, "vouched", app.vouched + 1)}
+    await OfOtherGateways(app, proofs=PROOFS)(scope | {"client": ("10.0.0.1", 1), "state": state}, receive, send)
     return statuses[0]
 
 
@@ -61,13 +64,14 @@ async def test_a_request_with_a_proof_is_its_clients() -> None:
     app = App()
     assert await asked(app, PROOFS.sign("PATCH", TARGET, b"abcd", client="192.0.2.9"), b"ab", b"cd") == 200
     assert (app.client, app.body) == ("192.0.2.9", b"abcd")
+    assert app.vouched == 1, "its connection gives way to no stranger's"
 
 
 @pytest.mark.parametrize("header", [None, "", "nonsense", STRANGERS.sign("PATCH", TARGET, b"", client="192.0.2.9")])
 async def test_a_request_without_a_right_one_is_its_senders(header: str | None) -> None:
     app = App()
     assert await asked(app, header, b"abcd") == 200
-    assert (app.client, app.body) == ("10.0.0.1", b"abcd")
+    assert (app.client, app.body, app.vouched) == ("10.0.0.1", b"abcd", 0)
 
 
 @pytest.mark.parametrize("body", [b"abce", b"", b"x" * (MAX_SDP_BYTES + 1)])

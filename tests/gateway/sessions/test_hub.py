@@ -1,6 +1,7 @@
 """The streams and clients of one gateway: who is let in, who is turned away, and what is left when all have gone."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -107,6 +108,30 @@ async def test_listeners_are_counted_over_all_sessions_and_bounded(room: Gateway
     room.hub.unlisten(stream, listener)
     assert room.hub.listeners == 0
     assert room.hub.find(SESSION) is None
+
+
+async def test_strangers_leave_event_streams_to_each_other_and_to_who_has_a_token(room: GatewayRoom) -> None:
+    room.hub._limits = replace(room.hub._limits, event_streams=8)
+    stream = await room.stream()
+
+    def listens(stranger: str | None) -> Listener | None:
+        try:
+            room.hub.check_room_for_listener(stranger)
+        except Problem:
+            return None
+        listener = Listener(["state"], Role.VIEW, stranger=stranger)
+        room.hub.listen(stream, listener)
+        return listener
+
+    mine = [listens("192.0.2.1") for _ in range(5)]
+    assert [one is not None for one in mine] == [True, True, False, False, False]
+    others = [listens(f"192.0.2.{number // 2 + 2}") for number in range(6)]
+    assert [one is not None for one in others] == [True, True, True, True, False, False]
+    assert [listens(None) is not None for _ in range(3)] == [True, True, False]
+
+    assert mine[0] is not None
+    room.hub.unlisten(stream, mine[0])
+    assert listens("192.0.2.9") is not None
 
 
 async def test_a_stream_that_somebody_still_uses_is_kept(room: GatewayRoom) -> None:

@@ -9,8 +9,10 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from genlock_gateway.access.access import bearer
 from genlock_gateway.access.limits import read_body, require_media_type
 from genlock_gateway.access.problems import Problem
+from genlock_gateway.edge.addresses import client_address
 from genlock_gateway.gateway import Gateway
 from genlock_gateway.sessions.sse import Listener, event_stream
 from genlock_gateway.sessions.stream import LiveStream
@@ -44,9 +46,10 @@ def router(gateway: Gateway) -> APIRouter:
         if host != gateway.name:
             return await forward(gateway, request, host)
         stream, watching = await find(gateway, request, "whep", namespace, name, resource)
-        gateway.hub.check_room_for_listener()
+        stranger = stranger_of(request)
+        gateway.hub.check_room_for_listener(stranger)
         wanted = [event for event in events.split(",") if event in EVENTS] if events else list(EVENTS)
-        return event_stream(heard(gateway, stream, Listener(wanted, watching.role)))
+        return event_stream(heard(gateway, stream, Listener(wanted, watching.role, stranger=stranger)))
 
     return routes
 
@@ -59,6 +62,11 @@ async def heard(gateway: Gateway, stream: LiveStream, listener: Listener) -> Asy
             yield message
     finally:
         gateway.hub.unlisten(stream, listener)
+
+
+def stranger_of(request: Request) -> str | None:
+    """The address of whoever asks without a token; None for who has one, which access has found right."""
+    return client_address(request) if bearer(request) is None else None
 
 
 def _wanted(body: bytes) -> list[str]:
