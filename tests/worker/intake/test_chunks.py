@@ -26,7 +26,8 @@ def test_chunks_have_five_frames_and_then_four() -> None:
 
 
 def test_a_restored_stream_goes_on_with_four() -> None:
-    former = ChunkFormer(frame_rate=16, index=9)
+    former = ChunkFormer(frame_rate=16)
+    former.go_on()
     sizes = [len(c.frames) for i in range(8) for c in former.add(frame(round(i * 62_500)))]
     assert sizes == [4, 4]
 

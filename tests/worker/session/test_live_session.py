@@ -161,6 +161,7 @@ async def test_a_session_goes_on_from_what_is_stored_and_does_not_store_it_again
     assert live._writer._stored_chunk >= 3
     assert live._writer._written, "blocks that need not be written again"
     assert live.figures.restored
+    assert live.intake._former._index >= 1, "no chunk waits for a fifth picture, which the engine would not take"
     assert live.is_owned
 
 

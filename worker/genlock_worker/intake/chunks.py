@@ -103,13 +103,13 @@ class ChunkFormer:
     its first chunk does not wait for all its frames: it is told to `open` at `opens_at_s`.
     """
 
-    def __init__(self, *, frame_rate: int, index: int = 0, opens_early: bool = False) -> None:
+    def __init__(self, *, frame_rate: int, opens_early: bool = False) -> None:
         self.opens_early = opens_early
         self._period_s = 1 / frame_rate
         self._converter = FrameRateConverter(frame_rate)
         self._frames: list[SourceFrame] = []
         self._held: SourceFrame | None = None
-        self._index = index
+        self._index = 0
         self._newest: SourceFrame | None = None
         """The last frame of the source, in a chunk or not."""
         self._is_placed = False
@@ -118,6 +118,10 @@ class ChunkFormer:
         """Whether `rest` was called since that one came."""
         self._interval_s = 0.0
         """Between the capture times of the last two frames; 0 for the first one of a run."""
+
+    def go_on(self) -> None:
+        """The engine goes on from a restored state: it has its first chunk, which is the longer one."""
+        self._index = max(1, self._index)
 
     # -- frames -------------------------------------------------------------------------------------------------------
 

@@ -134,6 +134,10 @@ class Intake:
         if self.publisher is not None:
             self.publisher.after = self._after
 
+    def go_on(self) -> None:
+        """The engine goes on from a restored state: no chunk waits for more frames than it takes."""
+        self._former.go_on()
+
     def set_linked(self, *, linked: bool) -> None:
         """Whether a gateway is linked. While none is, sources that the worker makes itself stand still."""
         if linked:

@@ -140,8 +140,8 @@ class SessionRows:
         self._last_complete_s = chunk.complete_s
         is_burst = last_s is not None and chunk.complete_s - last_s < self.chunk_s / 2
 
-        # After a restore the intake's first chunk has five frames, and the engine's next one takes four. After a fresh
-        # start it is the other way round: the picture that is missing may never come, as the source may stand still.
+        # After a fresh start the engine's first chunk takes five frames, and the intake's next one may have four: the
+        # picture that is missing may never come, as the source may stand still.
         needed = chunk_frames(self.next_chunk)
         if self.waiting is None:
             self.waiting, dropped = chunk.filled(needed).newest(needed)

@@ -199,7 +199,9 @@ class LiveSession:
         if restored is not None:
             # What was fed stays fed, also where the engine starts from nothing: viewers may have seen it.
             self.intake.skip_until(restored.checkpoint.source)
-            if not kept:
+            if kept:
+                self.intake.go_on()
+            else:
                 writer.start_over()
 
         self._from_engine.keep_snapshots(writer)
