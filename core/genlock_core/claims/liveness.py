@@ -16,6 +16,8 @@ LEASE_BEYOND_PATIENCE_MS: Final = 1_000
 """The leases of a worker last so much longer than it is normal for it to stand still,"""
 LONGEST_LEASE_MS: Final = 10_000
 """and no longer than this."""
+LEASE_HEARTBEATS: Final = 3
+"""A lease lasts for so many heartbeats of the worker, at the pace of the last two: a slow Redis is no death."""
 RENEW_EVERY_S: Final = 0.5
 SILENCE_MS: Final = 1_000
 """A worker whose progress stood still on the link for this long is silent, unless that is normal for it."""

@@ -34,6 +34,12 @@ class ModelWorker:
     heartbeat_ms: int
     progress: int = -1
     draining: bool = False
+    renewed_ms: int | None = None
+    every_ms: int = 0
+
+    @property
+    def lease_ms(self) -> int:
+        return max(liveness.LEASE_MS, min(liveness.LEASE_HEARTBEATS * self.every_ms, liveness.LONGEST_LEASE_MS))
 
     @property
     def name(self) -> str:
@@ -151,7 +157,7 @@ class Model:
 
     def _give(self, session: str, found: ModelSession, worker: ModelWorker, cost: int, epoch: int) -> Claim:
         offer = worker.offer
-        found.epoch, found.lease_ms = epoch, self.now + liveness.LEASE_MS
+        found.epoch, found.lease_ms = epoch, self.now + worker.lease_ms
         found.claim = Claim(session, epoch, offer.identity, offer.address, offer.pool, cost)
         return found.claim
 
@@ -224,10 +230,12 @@ class Model:
         if worker is None or worker.offer.identity != identity:
             return Renewal(known=False, holding=holding, owned={}, closed=False, superseded=worker is not None)
         owned = self.owned(identity.name)
+        worker.every_ms = 0 if worker.renewed_ms is None else self.now - worker.renewed_ms
+        worker.renewed_ms = self.now
         if progress > worker.progress:
             worker.progress, worker.heartbeat_ms = progress, self.now
             for session in owned:
-                self.data.sessions[session].lease_ms = self.now + liveness.LEASE_MS
+                self.data.sessions[session].lease_ms = self.now + worker.lease_ms
         epochs = {session: claim.epoch for session, claim in owned.items()}
         return Renewal(known=True, holding=holding, owned=epochs, closed=worker.draining)
 

@@ -76,6 +76,20 @@ async def test_on_a_redis_that_is_well_a_dead_worker_is_left_as_soon_as_its_leas
     assert set(home.lost) == set(SESSIONS), "though nobody but the gateway writes"
 
 
+@pytest.mark.parametrize("answers_after_ms", [1_000, 1_500, 2_500])
+async def test_a_redis_that_becomes_slow_takes_nothing_while_gateways_sweep_as_ever(
+    home: Installation, answers_after_ms: int
+) -> None:
+    """A worker beats again once it was answered; many gateways, each of them as slow, sweep at any time."""
+    for wait_ms in (ROUND_MS + answers_after_ms // 2, *[ROUND_MS + answers_after_ms] * 8):
+        for _ in range(wait_ms // 250):
+            home.wall_ms += 250
+            home.lost += await home.claims.expire()
+        await home.one_round()
+    assert home.lost == []
+    assert await home.is_as_it_was()
+
+
 async def test_after_a_stall_nothing_is_swept_until_workers_could_connect_again(home: Installation) -> None:
     home.silent = {offer.identity.name for offer in home.workers}
     await home.suffer(StoreFault.STALLED)

@@ -79,11 +79,12 @@ local function take_away(session, r, cause, successor_epoch, successor_address)
   r.owner, r.incarnation, r.address, r.pool, r.cost = false, false, false, false, 0
 end
 
--- For how long a lease of this worker lasts: longer where it is normal that it stands still. One of the release before
--- does not say what is normal for it.
+-- For how long a lease of this worker lasts: longer where it is normal that it stands still, and where its heartbeats
+-- come slowly, as they do through a slow Redis. One of the release before does not say what is normal for it.
 local function lease_ms(worker)
-  local patience_ms = tonumber(redis.call('HGET', worker_key(worker), 'patience_ms') or 0)
-  return math.max(LEASE_MS, math.min(patience_ms + LEASE_BEYOND_PATIENCE_MS, LONGEST_LEASE_MS))
+  local w = redis.call('HMGET', worker_key(worker), 'patience_ms', 'every_ms')
+  local normal_ms = math.max(tonumber(w[1] or 0) + LEASE_BEYOND_PATIENCE_MS, LEASE_HEARTBEATS * tonumber(w[2] or 0))
+  return math.max(LEASE_MS, math.min(normal_ms, LONGEST_LEASE_MS))
 end
 
 local function give(session, r, worker, cost, epoch, cause)

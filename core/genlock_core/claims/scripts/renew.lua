@@ -2,12 +2,13 @@
 --       [, alive, phase, late ms, patience ms, patient: 1 or 0])
 --   -> {status, holding, closed, {session, epoch, ...}, {session, bytes granted, ...}}
 local name, progress = ARGV[2], tonumber(ARGV[4])
-local w = redis.call('HMGET', worker_key(name), 'incarnation', 'progress', 'state')
+local w = redis.call('HMGET', worker_key(name), 'incarnation', 'progress', 'state', 'renewed_ms')
 local held = holding() and 1 or 0
 if w[1] ~= ARGV[3] then return {w[1] and 'superseded' or 'unknown', held, 0, {}, {}} end
 
 local owned = redis.call('HGETALL', owned_key(name))
-redis.call('HSET', worker_key(name), 'links', ARGV[5])
+redis.call('HSET', worker_key(name), 'links', ARGV[5], 'renewed_ms', text(now),
+  'every_ms', text(w[4] and now - tonumber(w[4]) or 0))
 local progressed = progress > tonumber(w[2])
 if progressed then
   redis.call('HSET', worker_key(name), 'progress', ARGV[4], 'heartbeat_ms', text(now))
