@@ -57,10 +57,15 @@ class H264Pictures:
         """
         # The depayloader refuses units of a single byte.
         useful = (payload for payload in payloads if nal_type(payload) not in _WITHOUT_MEANING)
-        data = b"".join(map(h264_depayload, useful))
-        if data.count(START_CODE[1:]) > MAX_NALS:
-            return Trouble.UNDECODABLE
-        came = split_annex_b(data)
+        # They are counted as they come: one payload may aggregate hundreds of a byte each.
+        parts: list[bytes] = []
+        count = 0
+        for part in map(h264_depayload, useful):
+            parts.append(part)
+            count += part.count(START_CODE[1:])
+            if count > MAX_NALS:
+                return Trouble.UNDECODABLE
+        came = split_annex_b(b"".join(parts))
         # They may also come aggregated with others.
         nals = [nal for nal in (*self._front, *came) if nal_type(nal) not in _WITHOUT_MEANING]
         self._front = []

@@ -3,12 +3,16 @@
 `jitter` cuts packets into pictures by it: the marker bit alone does not tell (see there).
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genlock_core.bitstreams.h264 import ACCESS_UNIT_DELIMITER, IDR_SLICE, SLICE, SLICES
 from genlock_gateway.rtc.h264 import FU_A, STAP_A, starts_picture
 from genlock_gateway.rtc.ingest.vp8_pictures import starts_vp8_frame
+
+MAX_AGGREGATED = 64
+"""NAL units of one payload that are looked at: parameter sets and SEI in front of a slice are a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def h264_shape(payload: bytes) -> PayloadShape:
         ends_slice = has_slice and bool(payload[1] & 0x40)
         begins_next = is_first and _begins_next(original, payload[2:3])
     elif kind == STAP_A:
-        units = list(_aggregated(payload))
+        units = list(itertools.islice(_aggregated(payload), MAX_AGGREGATED))
         has_slice = ends_slice = any(unit[0] & 0x1F in SLICES for unit in units)
         begins_next = any(_begins_next(unit[0] & 0x1F, unit[1:2]) for unit in units)
     else:

@@ -1,9 +1,11 @@
 """Where a decoder can start, what stands in front of it, and what nobody can decode."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from genlock_core.media import Trouble
-from genlock_gateway.rtc.ingest.h264_pictures import MAX_FRONT_BYTES, H264Pictures
+from genlock_gateway.rtc.ingest.h264_pictures import MAX_FRONT_BYTES, MAX_NALS, H264Pictures
 from genlock_gateway.rtc.ingest.picture import Picture
 from tests.bitstreams.bits import annex_b, picture_set, recovery_point, sequence_set, slice_start, user_data
 
@@ -101,3 +103,25 @@ def test_filler_is_left_out(pictures: H264Pictures) -> None:
 def test_a_broken_payload_is_an_error(pictures: H264Pictures) -> None:
     with pytest.raises(ValueError, match="truncated"):
         take(pictures, b"\x18\xff\xff\x00")
+
+
+class _Counted(list[bytes]):
+    """Payloads, of which it is counted how many were read."""
+
+    read = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for payload in super().__iter__():
+            self.read += 1
+            yield payload
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\x78" + b"\x00\x01\x06" * 490, b"\x65\x88" + b"\x00\x00\x01\x06" * 300],
+    ids=["aggregated", "start codes in a payload"],
+)
+def test_a_picture_of_a_million_units_is_refused_before_they_are_taken_apart(payload: bytes) -> None:
+    payloads = _Counted([payload] * 1_700)
+    assert H264Pictures().picture(payloads, any_start=False) is Trouble.UNDECODABLE
+    assert payloads.read <= MAX_NALS // 300 + 1
