@@ -15,7 +15,7 @@ import av
 from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
 from genlock_core.media import Codec
 from genlock_core.process.tasks import end_tasks
-from tests.process.frame_counter import read_counter, without_cross_fades
+from tests.process.frame_counter import read_counter
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Eyes:
 
     def counters(self) -> list[int]:
         """The frame counters that could be read, in the order in which they were shown."""
-        return without_cross_fades([one.counter for one in self.seen if one.counter is not None])
+        return [one.counter for one in self.seen if one.counter is not None]
 
     async def until(self, count: int) -> None:
         """Wait until `count` pictures were seen in all."""
