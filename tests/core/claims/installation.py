@@ -90,6 +90,7 @@ class Installation:
         for _ in range(ms // ROUND_MS):
             self.wall_ms += ROUND_MS
             await self.one_round()
+        if ms:
             self.copied = await probes.dump(self.client)
 
     async def one_round(self) -> None:
