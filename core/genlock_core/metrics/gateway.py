@@ -52,7 +52,8 @@ class GatewayMetrics(Bundle):
         about(
             "genlock_gateway_frames_dropped",
             "Frames not passed on: incomplete (the publisher's packets were lost), no-worker, stale-epoch, old (not "
-            "newer than what was shown), before-key-frame or fan-out (sending to viewers fell behind)",
+            "newer than what was shown), overlap (of a successor, where the leaving worker is shown), before-key-frame "
+            "or fan-out (sending to viewers fell behind)",
             "reason",
         ),
     ]

@@ -35,9 +35,11 @@ MAX_HELD: Final = 64
 DROPPED: Final = {
     FrameVerdict.STALE: "stale-epoch",
     FrameVerdict.OLDER: "old",
+    FrameVerdict.OVERLAPS: "overlap",
     FrameVerdict.NEEDS_KEY: "before-key-frame",
 }
 """The reason under which a frame that is not shown is counted."""
+ASKS_KEY_FRAME: Final = frozenset({FrameVerdict.NEEDS_KEY, FrameVerdict.OLDER, FrameVerdict.OVERLAPS})
 
 
 class OutputGate:
@@ -295,7 +297,7 @@ class SessionOutput:
             self.shown_epoch = max(self.shown_epoch, channel_epoch)
             if channel_epoch == epochs.current:
                 self.lost = False
-        elif verdict in (FrameVerdict.NEEDS_KEY, FrameVerdict.OLDER) and channel_epoch == epochs.current:
+        elif verdict in ASKS_KEY_FRAME and channel_epoch == epochs.current:
             self._ask_key_frame(unit.codec, self._gate.resumes_after(unit.codec, epochs, now_s), verdict, now_s)
         return verdict
 

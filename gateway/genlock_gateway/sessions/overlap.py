@@ -30,6 +30,7 @@ class FrameVerdict(StrEnum):
     SHOW = "show"
     STALE = "stale"  # of an epoch that is over
     OLDER = "older"  # before what was shown
+    OVERLAPS = "overlaps"  # of a successor, where the worker before it is shown
     NEEDS_KEY = "needs-key"  # newer, but no decoder could start with it: ask for a key frame
     HOLD = "hold"  # the leaving worker has not come so far yet: judge it again later
 
@@ -89,12 +90,12 @@ class Overlap:
         if self.seam is None:
             behind_s = (shown.capture_us - position.capture_us) / 1e6 if position.run == shown.run else 0.0
             if position.run < shown.run or (behind_s > CLOSE_S and now_s - self.began_s <= self.patience_s):
-                return FrameVerdict.OLDER
+                return FrameVerdict.OVERLAPS
             newest = max(shown, position)
             self.seam = SourcePosition(newest.run, newest.capture_us + round(SEAM_AHEAD_S * 1e6))
 
         if position <= self.seam:
-            return FrameVerdict.OLDER
+            return FrameVerdict.OVERLAPS
         if not key_frame or codec in self.crossed:
             return None
 

@@ -99,7 +99,7 @@ SEAM_US = round(SEAM_AHEAD_S * 1e6)
 def test_a_polite_move_shows_the_leaving_worker_up_to_the_seam_and_its_successor_after_it() -> None:
     gate, epochs = OutputGate(), SIX_AFTER_FIVE
     admit(gate, FIVE, 5, 100, key=True)
-    assert admit(gate, epochs, 6, 50, key=True) is FrameVerdict.OLDER
+    assert admit(gate, epochs, 6, 50, key=True) is FrameVerdict.OVERLAPS
     seam = 100 + SEAM_US
     assert gate.resumes_after(Codec.H264, epochs, 0.0) == SourcePosition(1, seam)
     assert admit(gate, epochs, 5, seam) is FrameVerdict.SHOW
@@ -116,7 +116,7 @@ def test_a_polite_move_shows_the_leaving_worker_up_to_the_seam_and_its_successor
 def test_a_successor_that_is_ahead_waits_at_the_seam_for_the_leaving_worker() -> None:
     gate, epochs = OutputGate(), SIX_AFTER_FIVE
     admit(gate, FIVE, 5, 0, key=True)
-    assert admit(gate, epochs, 6, 500_000, key=True) is FrameVerdict.OLDER
+    assert admit(gate, epochs, 6, 500_000, key=True) is FrameVerdict.OVERLAPS
     seam = 500_000 + SEAM_US
     assert admit(gate, epochs, 6, seam + 1, key=True) is FrameVerdict.HOLD
     assert admit(gate, epochs, 5, seam - 1) is FrameVerdict.SHOW
@@ -140,7 +140,7 @@ def test_nobody_waits_for_a_leaving_worker_that_brings_nothing() -> None:
     admit(gate, FIVE, 5, 0, key=True)
     admit(gate, epochs, 6, 0, key=True)
     assert admit(gate, epochs, 5, 2) is FrameVerdict.SHOW
-    assert admit(gate, epochs, 6, 3, key=True, now_s=STALLED_S) is FrameVerdict.OLDER
+    assert admit(gate, epochs, 6, 3, key=True, now_s=STALLED_S) is FrameVerdict.OVERLAPS
     assert admit(gate, epochs, 6, 4, now_s=STALLED_S + 0.01) is FrameVerdict.NEEDS_KEY
     assert gate.resumes_after(Codec.H264, epochs, STALLED_S + 0.01) == SourcePosition(1, 2)
     assert admit(gate, epochs, 6, 5, key=True, now_s=STALLED_S + 0.02) is FrameVerdict.SHOW
@@ -151,7 +151,7 @@ def test_while_the_successor_is_far_behind_the_leaving_worker_is_shown_and_the_s
     far_us = round(CLOSE_S * 1e6) + 10
     admit(gate, FIVE, 5, far_us, key=True)
     for step in range(1, 5):
-        assert admit(gate, epochs, 6, step, key=True) is FrameVerdict.OLDER
+        assert admit(gate, epochs, 6, step, key=True) is FrameVerdict.OVERLAPS
         assert admit(gate, epochs, 5, far_us + step) is FrameVerdict.SHOW
         assert gate.resumes_after(Codec.H264, epochs, 0.0) == SourcePosition(1, far_us + step)
 

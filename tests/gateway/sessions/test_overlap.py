@@ -118,7 +118,7 @@ def test_the_seam_is_set_once_the_successor_is_close_and_ahead_of_both() -> None
     far = SourcePosition(1, 1_000_000 - round(CLOSE_S * 1e6) - 1)
     for position, seam_us in ((far, None), (SourcePosition(1, far.capture_us + 1), 1_000_000)):
         verdict = overlap.judge_successor(Codec.H264, position, shown, key_frame=True, now_s=0.0)
-        assert verdict is FrameVerdict.OLDER
+        assert verdict is FrameVerdict.OVERLAPS
         assert overlap.seam == (seam_us and SourcePosition(1, seam_us + round(SEAM_AHEAD_S * 1e6)))
 
 
