@@ -106,6 +106,24 @@ async def test_the_holder_learns_that_somebody_else_waits_and_the_other_hears_of
     assert not (await keep(publishers)).contended
 
 
+async def test_a_packet_just_before_the_question_is_no_answer_to_it(
+    publishers: Publishers, claims: Claims, clock: ManualClock
+) -> None:
+    await hold(publishers)
+    await time_passes(claims, clock, 0.5)
+    clock.advance((liveness.PROOF_EVERY_MS - 1) / 1_000)  # proven time is told as it was then
+    with pytest.raises(PublisherConflict) as asked:
+        await publishers.enter(DEMO, STRANGER)
+
+    for passed_ms, heard in ((500, False), (1_000, True)):
+        await time_passes(claims, clock, 0.5)
+        # The last packet came 1 ms before the question; later there is one 500 ms after it.
+        await keep(publishers, heard_ms=501 if passed_ms == 500 else 500)
+        with pytest.raises(PublisherConflict) as again:
+            await publishers.enter(DEMO, STRANGER, since_ms=asked.value.asked_ms)
+        assert again.value.heard is heard
+
+
 async def test_the_holder_is_not_asked_for_because_of_its_own_new_connection(publishers: Publishers) -> None:
     await hold(publishers)
     await publishers.enter(DEMO, AGAIN)

@@ -6,7 +6,8 @@ local since_ms = tonumber(ARGV[7]) or now
 local slot = slot_of(session)
 if slot.held and slot.key ~= key then contend(session) end
 if not may_have(slot, key, take_over) then
-  return {'held', slot.gateway, slot.heard_ms > since_ms and 1 or 0, text(now)}
+  -- `since` may be read off a time that is PROOF_EVERY_MS old: a sign of life so near may be from before the question.
+  return {'held', slot.gateway, slot.heard_ms > since_ms + PROOF_EVERY_MS and 1 or 0, text(now)}
 end
 
 -- Whoever had the slot last has a place that nobody else can fill.
