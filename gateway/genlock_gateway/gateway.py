@@ -54,6 +54,8 @@ from genlock_gateway.settings import GatewaySettings, JwtSettings, SessionsFrom
 
 logger = logging.getLogger(__name__)
 
+FORWARDS_AT_ONCE: Final = 100
+"""Changes that wait for an answer of another gateway."""
 STORE_TIMEOUT_S: Final = 3.0
 """A request waits no longer than this for Redis."""
 READS_AT_ONCE: Final = 8
@@ -116,7 +118,10 @@ class Gateway:
     maintenance: MaintenanceLoops
     allowances: Allowances
     proofs: GatewayProofs
-    http: httpx.AsyncClient  # to the other gateways
+    # To the other gateways. What only looks, event streams among it, has connections of its own, as many as it needs:
+    # strangers may hold them, and each is a connection here that is bounded already.
+    http: httpx.AsyncClient
+    http_looks: httpx.AsyncClient
     address: "OwnAddress"
     draining: bool = False
     readiness: SharedReads[Mapping[str, str]] = field(default_factory=SharedReads)
@@ -176,6 +181,7 @@ class Gateway:
         if self.maintenance.started:
             await self._sign_off()
         await self.http.aclose()
+        await self.http_looks.aclose()
         await self.readiness.end()
         await self.reads.close()
         await self.store.aclose()
@@ -361,6 +367,12 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         ),
         allowances=Allowances(access, time, settings.limits),
         proofs=GatewayProofs(keyring.keys, time),
-        http=httpx.AsyncClient(timeout=httpx.Timeout(5.0, read=30.0), follow_redirects=False, trust_env=False),
+        http=_to_gateways(httpx.Limits(max_connections=FORWARDS_AT_ONCE)),
+        http_looks=_to_gateways(httpx.Limits(max_connections=None)),
         address=address,
     )
+
+
+def _to_gateways(limits: httpx.Limits) -> httpx.AsyncClient:
+    timeout = httpx.Timeout(5.0, read=30.0)
+    return httpx.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False, trust_env=False)

@@ -1,11 +1,14 @@
 """The WHIP (RFC 9725) and WHEP (draft-04) checklist, over HTTP."""
 
 import asyncio
+import contextlib
 import re
 
 import httpx
+import pytest
 
 from genlock_core.tokens import Role
+from genlock_gateway import gateway as gateways
 from genlock_gateway.rtc.transport.ice import MAX_RESTARTS, RESTART_WINDOW_S
 from tests.gateway.installation import SDP, Installation, more_pictures, until
 
@@ -157,6 +160,23 @@ async def test_a_player_hears_events_also_through_another_gateway(installation: 
     await draining
     await one.stop()
     await asyncio.wait_for(listening, 10)
+
+
+async def test_who_listens_through_another_gateway_stands_in_nobodys_way(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "FORWARDS_AT_ONCE", 1)
+    one, two = await installation.gateway("g0"), await installation.gateway("g1")
+    await installation.worker()
+    await installation.session()
+    viewer = await installation.view(one)
+    made = await two.http.post(f"{viewer.location}/events", json=["viewercount"])
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(3):
+            http = await stack.enter_async_context(httpx.AsyncClient(base_url=two.url, trust_env=False))
+            listening = http.stream("GET", made.headers["location"], timeout=30)
+            assert (await stack.enter_async_context(listening)).status_code == 200
+        assert (await two.http.delete(viewer.location)).status_code == 200
 
 
 async def test_the_sessions_own_events_tell_state_and_stats(installation: Installation) -> None:

@@ -42,15 +42,14 @@ async def forward(gateway: Gateway, request: Request, target: str) -> Response:
     headers |= {FORWARDED: gateway.name, "host": request.headers.get("host", "")}
     query = f"?{request.url.query}" if request.url.query else ""
     body = await read_body(request, limit=MAX_SDP_BYTES)
-    outgoing = gateway.http.build_request(
-        request.method, f"{base}{request.url.path}{query}", headers=headers, content=body
-    )
+    http = gateway.http_looks if request.method == "GET" else gateway.http
+    outgoing = http.build_request(request.method, f"{base}{request.url.path}{query}", headers=headers, content=body)
     if request.client is not None:
         # Over there it counts as this client's, not as this gateway's.
         target = outgoing.url.raw_path.decode("ascii")
         outgoing.headers[HEADER] = gateway.proofs.sign(request.method, target, body, client=request.client.host)
     try:
-        answer = await gateway.http.send(outgoing, stream=True)
+        answer = await http.send(outgoing, stream=True)
     except httpx.HTTPError as error:
         logger.warning("gateway %s does not answer: %s", target, type(error).__name__)
         raise unavailable(f"gateway {target} does not answer", retry_after_s=1.0, reason="gateway-away") from None
