@@ -58,7 +58,7 @@ async def run(options: argparse.Namespace, tell: Callable[[str], None]) -> list[
             drawn = [stage.random.choice(kinds) for _ in range(options.kills)]
             tolls, quiet_s = await hurt(stage, drawn, tell)
             tables.append(table(f"Chaos: {options.kills} random kills, {options.engine}", tolls, quiet_s, note))
-        tables.append(memory.table(f"Chaos: memory, {options.engine}"))
+        tables += memory.tables(f"Chaos: memory, {options.engine}")
     return tables
 
 

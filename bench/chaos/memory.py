@@ -22,8 +22,8 @@ class Memory:
         self._stage = stage
         self._before = self._look()
 
-    def table(self, title: str) -> Table:
-        """A row for each process that is still the one of the beginning."""
+    def tables(self, title: str) -> list[Table]:
+        """One with a row for each process that is still the one of the beginning; none if there is none."""
         now = self._look()
         rows = [
             (name, _megabytes(start.resident), _megabytes(now[name].resident))
@@ -31,7 +31,7 @@ class Memory:
             if name in now and now[name].pid == start.pid
         ]
         note = "Resident memory of the processes that nobody killed, at the beginning and at the end."
-        return Table(title, ("process", "before", "after"), tuple(rows), note)
+        return [Table(title, ("process", "before", "after"), tuple(rows), note)] if rows else []
 
     def _look(self) -> dict[str, Start]:
         pids = {child.plan.name: child.pid for child in self._stage.genlock.children}

@@ -62,5 +62,5 @@ def table(title: str, tolls: Sequence[Toll], undisturbed_s: Mapping[str, float],
             )
         )
     quiet = ", ".join(f"{name} {gap_s * 1_000:.0f} ms" for name, gap_s in undisturbed_s.items())
-    columns = ("harm", "streams hit", "gap p50", "p99", "worst", "pictures that went back", "cuts")
+    columns = ("harm", "streams watched", "gap p50", "p99", "worst", "pictures that went back", "cuts")
     return Table(title, columns, tuple(rows), f"{note} Longest gap without harm in the same run: {quiet}.")
