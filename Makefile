@@ -116,7 +116,7 @@ coverage: $(VENV)/.dev ## Say how much of each room the tests of one process rea
 mutation: $(VENV)/.dev ## Change the product's decisions one at a time, and say which change no test notices (half an hour)
 	@$(BIN)/python -m tests.mutation $(ARGS)
 
-fuzz: $(VENV)/.dev ## Try a million broken inputs on every reader of bytes, 100,000 on those of offers and manifests (hours)
+fuzz: $(VENV)/.dev ## Try a million broken inputs on every reader of bytes, 300,000 on the two slowest, 100,000 on those of offers and manifests (hours)
 	@GENLOCK_FUZZ=$${GENLOCK_FUZZ:-1000000} $(BIN)/python -m pytest -q -n auto --dist worksteal --durations=0 tests/fuzz/test_fuzz.py
 
 nightly: $(VENV)/.dev ## Try what takes too long for each change: 5,000 broken streams of each kind, 2,000 lives of the snapshots' budget, a machine that is starved

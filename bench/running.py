@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 
 SESSION = SessionKey(name="bench")
+STATE = "state"
 SPEC = {
     "prompt": "thick oil paint",
     "source": {"type": "webrtc"},
@@ -49,33 +50,52 @@ TINY = Workers(
 )
 
 
+def local_genlock(
+    kind: Workers,
+    sessions: Sequence[ResolvedSession],
+    folder: Path,
+    *,
+    workers: int = 2,
+    gateways: int = 1,
+    redis_url: str | None = None,
+) -> LocalGenlock:
+    """A Genlock that is not started yet, on free ports; what it keeps lies in `folder`. Without `redis_url` it starts a
+    Redis of its own."""
+    options = UpOptions(
+        workers=workers,
+        gateways=gateways,
+        engine=kind.engine,
+        host="127.0.0.1",
+        port=choose_ports("127.0.0.1", gateways, media=["127.0.0.1"]),
+        media_hosts=("127.0.0.1",),
+        gpu_product=kind.gpu_product,
+        gpus=kind.gpus,
+        engine_arguments=kind.arguments,
+        media_root=folder,
+        drain_timeout_s=10.0,
+    )
+    return LocalGenlock(
+        options,
+        sessions,
+        state=StateDir(folder / STATE),
+        redis_url=redis_url,
+        clock=SystemClock(),
+        progress=lambda _words: None,
+        on_change=lambda _child: None,
+    )
+
+
+def state_of(genlock: LocalGenlock) -> Path:
+    """Where it keeps its secrets: whoever takes others from the user's own folder has wrong tokens."""
+    return genlock.options.media_root / STATE
+
+
 @asynccontextmanager
 async def running(workers: Workers = MOCK, *, gateways: int = 1) -> AsyncIterator[LocalGenlock]:
     """Two workers, the session `default/bench`."""
     session: ResolvedSession = resolve(SESSION, StreamSessionSpec.model_validate({**SPEC, **workers.spec}))
     with tempfile.TemporaryDirectory() as folder:
-        options = UpOptions(
-            workers=2,
-            gateways=gateways,
-            engine=workers.engine,
-            host="127.0.0.1",
-            port=choose_ports("127.0.0.1", gateways, media=["127.0.0.1"]),
-            media_hosts=("127.0.0.1",),
-            gpu_product=workers.gpu_product,
-            gpus=workers.gpus,
-            engine_arguments=workers.arguments,
-            media_root=Path(folder),
-            drain_timeout_s=10.0,
-        )
-        genlock = LocalGenlock(
-            options,
-            [session],
-            state=StateDir(Path(folder) / "state"),
-            redis_url=None,
-            clock=SystemClock(),
-            progress=lambda _words: None,
-            on_change=lambda _child: None,
-        )
+        genlock = local_genlock(workers, [session], Path(folder), gateways=gateways)
         try:
             await genlock.start()
             yield genlock
@@ -88,7 +108,7 @@ async def publisher(genlock: LocalGenlock) -> AsyncIterator[None]:
     """The test card at 16 frames per second, by `genlock publish`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "genlock_cli.main", "publish", "testsrc", str(SESSION), "--fps", "16"),
-        *("--gateway", genlock.gateway_urls[0], "--json"),
+        *("--gateway", genlock.gateway_urls[0], "--state-dir", str(state_of(genlock)), "--json"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )

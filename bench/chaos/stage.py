@@ -14,17 +14,13 @@ from typing import Any
 import httpx
 
 from bench.chaos.toll import Toll, mistakes
-from bench.running import MOCK, TINY
+from bench.running import MOCK, TINY, local_genlock, state_of
 from e2e.watcher import Suffered, Watcher
 from genlock_cli.encoded_source import COUNTER_BITS
 from genlock_cli.redis_server import RedisProcess
-from genlock_cli.state_dir import StateDir
 from genlock_cli.up.children import Child, ChildState
 from genlock_cli.up.local import LocalGenlock
-from genlock_cli.up.plan import UpOptions
-from genlock_cli.up.ports import choose_ports
 from genlock_core.claims.claims import Claims
-from genlock_core.clock import SystemClock
 from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_core.store import connect
@@ -38,7 +34,6 @@ SICK_S = 6.0
 SINKS_AFTER = 6
 """Chunks after which a ring has all its sinks."""
 STEADY_FRAMES = 2 * FRAME_RATE
-STATE = "state"
 NUMBERED = 2**COUNTER_BITS
 ENGINES = {"mock": MOCK, "diffusion": TINY}
 SPEC = {
@@ -126,27 +121,13 @@ class Stage:
             async with AsyncExitStack() as stack:
                 redis_folder = Path(folder) / "redis"
                 redis = stack.enter_context(RedisProcess(redis_folder, append_only=True))
-                options = UpOptions(
+                genlock = local_genlock(
+                    kind,
+                    [_session(name, engine) for name in names],
+                    Path(folder),
                     workers=workers,
                     gateways=gateways,
-                    engine=kind.engine,
-                    host="127.0.0.1",
-                    port=choose_ports("127.0.0.1", gateways, media=["127.0.0.1"]),
-                    media_hosts=("127.0.0.1",),
-                    gpu_product=kind.gpu_product,
-                    gpus=kind.gpus,
-                    engine_arguments=kind.arguments,
-                    media_root=Path(folder),
-                    drain_timeout_s=10.0,
-                )
-                genlock = LocalGenlock(
-                    options,
-                    [_session(name, engine) for name in names],
-                    state=StateDir(Path(folder) / STATE),
                     redis_url=redis.url,
-                    clock=SystemClock(),
-                    progress=lambda _words: None,
-                    on_change=lambda _child: None,
                 )
                 stack.push_async_callback(genlock.stop)
                 await genlock.start()
@@ -161,7 +142,7 @@ class Stage:
                 yield stage
 
     async def _go_live(self, stack: AsyncExitStack, name: str, gateway: str) -> None:
-        state = self.folder / STATE
+        state = state_of(self.genlock)
         publisher = await publisher_of(name, gateway, state)
         watching = Watcher.watching(f"{gateway}/whep/{name}", numbered=NUMBERED)
         try:
