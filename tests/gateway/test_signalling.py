@@ -109,6 +109,12 @@ async def test_an_ice_restart_by_patch_is_answered_with_new_credentials_and_a_ne
     assert 1 <= int(answers[-1].headers["retry-after"]) <= RESTART_WINDOW_S
     await more_pictures(viewer)
 
+    counted = gateway.gateway.metrics.registry.get_sample_value
+    restarts = "genlock_gateway_ice_restarts_total"
+    assert counted(restarts, {"role": "publish", "result": "answered"}) == 1, "told by the gateway that has the peer"
+    assert counted(restarts, {"role": "view", "result": "answered"}) == MAX_RESTARTS
+    assert counted(restarts, {"role": "view", "result": "too-many"}) == 1
+
 
 async def test_any_gateway_passes_requests_on_to_the_one_that_the_url_names(installation: Installation) -> None:
     one, two = await installation.gateway("g0"), await installation.gateway("g1")

@@ -74,6 +74,25 @@ class GatewayMetrics(Bundle):
             "reason",
         ),
     ]
+    takeovers: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_takeovers",
+            "Publications that took the place of one that was still there; how: asked (takeover=true) or unasked (the "
+            "same publisher has come back, or the one before was silent)",
+            "how",
+        ),
+    ]
+    ice_restarts: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_ice_restarts",
+            "ICE restarts that clients asked for; role: publish or view; result: answered (also where the answer was "
+            "lost and is sent once more) or too-many",
+            "role",
+            "result",
+        ),
+    ]
     freezes: Annotated[
         Counter,
         about("genlock_freezes", "Gaps of more than 3 frame periods beyond the pace, as viewers see them", "session"),

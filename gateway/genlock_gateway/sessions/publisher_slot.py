@@ -158,6 +158,9 @@ class PublisherSlots:
             await self.leave(stream.session, resource.id)  # it went while we asked
             return
 
+        if slot.previous is not None:
+            how = "asked" if admission.contender.take_over else "unasked"
+            self._hub.shared.metrics.takeovers.labels(how=how).inc()
         resource.run = slot.run
         previous = stream.enter(resource)
         if previous is not None:

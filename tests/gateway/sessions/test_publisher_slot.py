@@ -127,6 +127,32 @@ async def test_who_connected_and_lost_to_another_publisher_is_told_and_does_not_
     assert peer.closed == [f"{SESSION}: another publication came first"]
 
 
+@pytest.mark.parametrize(("asks", "how"), [(True, "asked"), (False, "unasked")])
+async def test_who_takes_the_place_of_a_publisher_that_is_there_is_counted(
+    room: GatewayRoom, slots: PublisherSlots, *, asks: bool, how: str
+) -> None:
+    stream = await room.stream()
+    successor, _ = room.client("r2", "whip")
+    room.hub.add(stream, successor)
+    if not asks:
+        await keep(room, silent=True)
+    admission = await slots.enter(SESSION, Contender("b", "g0", "r2", take_over=asks))
+    await slots.promote(stream, successor, admission)
+    assert _takeovers(room) == {how: 1.0}
+
+    # A slot that nobody holds is nobody's place.
+    await slots.leave(SESSION, "r2")
+    another, _ = room.client("r3", "whip")
+    room.hub.add(stream, another)
+    await slots.promote(stream, another, await slots.enter(SESSION, Contender("c", "g0", "r3", take_over=True)))
+    assert _takeovers(room) == {how: 1.0}
+
+
+def _takeovers(room: GatewayRoom) -> dict[str, float]:
+    (family,) = room.hub.shared.metrics.takeovers.collect()
+    return {one.labels["how"]: one.value for one in family.samples if one.name.endswith("_total")}
+
+
 @pytest.mark.parametrize("too_late", [False, True])
 async def test_who_connected_and_found_the_slot_gone_is_asked_to_connect_again(
     room: GatewayRoom, slots: PublisherSlots, *, too_late: bool

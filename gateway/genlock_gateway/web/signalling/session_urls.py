@@ -89,6 +89,8 @@ def _add_session(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
         if body or media_type(request):
             require_media_type(request, TRICKLE)
         of_any = _check_tag(request, session)
+        restarts = gateway.metrics.ice_restarts
+        role = ROLES[kind].value
         try:
             answer = await gateway.media.patch(session.peer, body.decode("utf-8"), of_any=of_any)
         except UnicodeDecodeError:
@@ -96,11 +98,13 @@ def _add_session(routes: APIRouter, gateway: Gateway, kind: Kind) -> None:
         except OfferError as error:
             raise refused(error) from error
         except TooManyRestarts as error:
+            restarts.labels(role=role, result="too-many").inc()
             raise too_many(str(error), retry_after_s=error.retry_after_s) from error
         except ConnectionError:
             raise Problem(404, "there is no such session any more") from None
         if answer is None:
             return Response(status_code=204)
+        restarts.labels(role=role, result="answered").inc()
         session.etag = new_etag()
         return Response(answer, 200, media_type=TRICKLE, headers={"ETag": session.etag})
 
