@@ -150,11 +150,13 @@ async def milliseconds(rows: int) -> float:
         metrics=WorkerMetrics(CollectorRegistry()),
         loop=asyncio.get_running_loop(),
     )
-    loop.tell = lambda callback: callback()  # type: ignore[assignment, method-assign]
+    loop.thread.tell = lambda callback: callback()  # type: ignore[assignment, method-assign]
     sessions = [f"s{number}" for number in range(rows)]
     settings = StreamSettings("oil", 1, SIZE, SIZE, 16, seed=1, noise_scale=0.7)
     for session in sessions:
-        loop.open(SessionPlan(session, "null", settings, 0.5, None), Quiet(), checkpoint=None, opened=lambda _: None)
+        loop.sessions.open(
+            SessionPlan(session, "null", settings, 0.5, None), Quiet(), checkpoint=None, opened=lambda _: None
+        )
 
     spent_s = 0.0
     for turn in range(TURNS):

@@ -79,8 +79,9 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/preview/test_tap.py": _in("worker", "preview/picture_channel"),
     "worker/profiling/test_measure.py": _in("worker/profiling", "device", "streams"),
     "worker/rows/test_engine_loop.py": _in(
-        "worker/rows", "checkpoint", "engine_client", "listener", "prompt_queue", "warm_up"
+        "worker/rows", "checkpoint", "engine_client", "engine_thread", "listener", "prompt_queue", "warm_up"
     ),
+    "worker/rows/test_batches.py": _in("worker/rows", "open_sessions"),
     "worker/session/test_figures.py": _in("worker/session", "reports"),
     "worker/snapshots/test_writer.py": _in("worker", "snapshots/format"),
     "worker/test_worker.py": (*_in("worker", "intake/intake", "output/gateway_channel", "output/output"),),

@@ -123,8 +123,8 @@ class Worker:
         self.engine_client = EngineClient(self.engine_loop)
         self._ending.callback(self.engine_client.stop)
         await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings(settings))
-        if self.engine_loop.crashed.done():
-            raise WorkerStopped(f"the engine cannot run: {self.engine_loop.crashed.result()}")
+        if self.engine_loop.thread.crashed.done():
+            raise WorkerStopped(f"the engine cannot run: {self.engine_loop.thread.crashed.result()}")
 
         self.health.start_up.reached(StartPhase.ENGINE)
 
@@ -183,9 +183,9 @@ class Worker:
 
     async def wait(self) -> None:
         """Until it cannot go on. Raises WorkerStopped."""
-        await wait_first(self.agent.superseded, self.engine_loop.crashed, *self._tasks)
-        if self.engine_loop.crashed.done():
-            raise WorkerStopped(f"the engine thread ended ({self.engine_loop.crashed.result()})")
+        await wait_first(self.agent.superseded, self.engine_loop.thread.crashed, *self._tasks)
+        if self.engine_loop.thread.crashed.done():
+            raise WorkerStopped(f"the engine thread ended ({self.engine_loop.thread.crashed.result()})")
         if self.agent.superseded.is_set():
             raise WorkerStopped(f"a newer process has the name {self.settings.name}")
         failed = next(task for task in self._tasks if task.done())

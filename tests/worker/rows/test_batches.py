@@ -35,6 +35,7 @@ from genlock_worker.intake.pattern import draw
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.engine_loop import EngineLoop
+from genlock_worker.rows.engine_thread import EngineThread
 from genlock_worker.rows.generation import MAX_FAILURES
 from genlock_worker.rows.listener import GeneratedChunk
 from genlock_worker.rows.session_rows import SessionPlan
@@ -102,17 +103,17 @@ class Session:
             metrics=WorkerMetrics(CollectorRegistry()),
             loop=asyncio.get_running_loop(),
         )
-        self.loop.tell = lambda callback: callback()  # type: ignore[assignment, method-assign]
+        self.loop.thread.tell = lambda callback: callback()  # type: ignore[assignment, method-assign]
         settings = StreamSettings("oil", 2, WIDTH, HEIGHT, 16, seed=1, noise_scale=0.7)
         plan = SessionPlan("a", "m", settings, 0.5, None)
-        self.loop.open(plan, self, checkpoint=checkpoint, opened=self.opened.append)
+        self.loop.sessions.open(plan, self, checkpoint=checkpoint, opened=self.opened.append)
         if checkpoint is not None:
             self.step()
         assert self.opened == [None]
 
     @property
     def open_session(self) -> Any:
-        return self.loop._sessions["a"]
+        return self.loop.sessions["a"]
 
     @property
     def candidates(self) -> list[tuple[int, int]]:
@@ -131,9 +132,9 @@ class Session:
 
     def step(self) -> None:
         """All rows that may run, in one forward; then what has come back."""
-        self.loop._sleep = lambda _: None  # type: ignore[assignment, method-assign]
+        self.loop.thread.sleep = lambda _: None  # type: ignore[assignment, method-assign]
         self.loop._step()
-        self.loop._take_commands()
+        self.loop.thread.take_commands()
 
     def generate(self, chunk: int) -> None:
         self.offer(chunk)
@@ -214,7 +215,7 @@ async def test_a_session_goes_on_from_such_a_checkpoint_to_the_byte(make: Make) 
     moved = make(two_chunks_in_one_forward(make).checkpoint)
     assert np.array_equal(rest(moved), undisturbed)
     reset = two_chunks_in_one_forward(make)
-    reset.loop._reset(reset.open_session, "NaN")
+    reset.loop.sessions.reset(reset.open_session, "NaN")
     reset.step()
     assert np.array_equal(rest(reset), undisturbed)
     assert (reset.resets, moved.resets, reset.ends, moved.ends) == ([("NaN", True)], [], [], [])
@@ -291,7 +292,7 @@ async def test_a_fault_of_the_decoder_itself_costs_no_more(make: Make) -> None:
 async def test_pictures_of_before_a_reset_are_not_shown(make: Make) -> None:
     session = with_a_chunk_in_the_decoder(make)
     before = session.open_session.checkpoint
-    session.loop._reset(session.open_session, "NaN in chunk 2")
+    session.loop.sessions.reset(session.open_session, "NaN in chunk 2")
     session.engine.decode()
     session.step()
     assert (list(session.outputs), session.open_session.checkpoint) == ([0], before)
@@ -301,7 +302,7 @@ async def test_pictures_of_before_a_reset_are_not_shown(make: Make) -> None:
 
 async def test_pictures_of_a_session_that_was_closed_are_nobodys(make: Make) -> None:
     session = with_a_chunk_in_the_decoder(make)
-    session.loop.close("a")
+    session.loop.sessions.close("a")
     session.engine.decode(EngineFailure("a", "NaN"))
     session.step()
     assert (list(session.outputs), session.resets, session.ends) == ([0], [], [])
@@ -313,8 +314,8 @@ async def test_what_comes_between_looking_and_sleeping_is_not_slept_over(
     session = make()
     session.generate(0)
     slept: list[float] = []
-    sleep = EngineLoop._sleep.__get__(session.loop)
-    monkeypatch.setattr(session.loop._lock, "wait", slept.append)
+    sleep = EngineThread.sleep.__get__(session.loop.thread)
+    monkeypatch.setattr(session.loop.thread.lock, "wait", slept.append)
     sleep(0.05)
     slept.clear()
 
@@ -404,7 +405,7 @@ async def test_results_of_a_generation_that_was_closed_are_dropped(make: Make) -
     session.offer(1)
     session.engine.holds = True
     session.step()
-    session.loop._reset(session.open_session, "NaN")
+    session.loop.sessions.reset(session.open_session, "NaN")
     session.engine.holds = False
     session.step()
     session.step()
@@ -427,7 +428,7 @@ def under_way(make: Make) -> Session:
 
 async def test_prompt_and_steps_that_change_meanwhile_are_the_next_chunks(make: Make) -> None:
     session = under_way(make)
-    session.loop.change("a", Change(prompt="neon", steps=4))
+    session.loop.sessions.change("a", Change(prompt="neon", steps=4))
     session.engine.holds = False
     undisturbed = make()
     undisturbed.generate(0)
@@ -440,7 +441,7 @@ async def test_prompt_and_steps_that_change_meanwhile_are_the_next_chunks(make: 
 
 async def test_a_fresh_start_that_is_asked_for_meanwhile_drops_what_is_under_way(make: Make) -> None:
     session = under_way(make)
-    session.loop.change("a", Change(prompt="oil", reset="9-0"))
+    session.loop.sessions.change("a", Change(prompt="oil", reset="9-0"))
     session.engine.holds = False
     session.step()
     assert (session.fresh_starts, session.resets) == (["9-0"], [])
@@ -452,9 +453,9 @@ async def test_a_fresh_start_that_is_asked_for_meanwhile_drops_what_is_under_way
 async def test_a_fresh_start_that_is_asked_for_during_a_restoration_follows_it(make: Make) -> None:
     session = two_chunks_in_one_forward(make)
     session.engine.holds = True
-    session.loop._reset(session.open_session, "NaN")
-    session.loop.change("a", Change(prompt="oil", reset="9-0"))
-    session.loop.change("a", Change(noise_scale=0.4))
+    session.loop.sessions.reset(session.open_session, "NaN")
+    session.loop.sessions.change("a", Change(prompt="oil", reset="9-0"))
+    session.loop.sessions.change("a", Change(noise_scale=0.4))
     assert session.fresh_starts == []
     session.engine.holds = False
     session.step()
@@ -467,7 +468,7 @@ async def test_a_damaged_checkpoint_costs_one_reset_and_says_why(make: Make) -> 
     session = two_chunks_in_one_forward(make)
     found = session.open_session
     found.checkpoint = replace(found.checkpoint, state=replace(found.checkpoint.state, blocks={}))
-    session.loop._reset(found, "NaN")
+    session.loop.sessions.reset(found, "NaN")
     session.step()
     ((reason, restored),) = session.resets
     assert not restored
@@ -480,15 +481,15 @@ async def test_a_session_whose_checkpoint_is_damaged_is_not_opened_from_it(make:
     good = two_chunks_in_one_forward(make).checkpoint
     assert good is not None
     session = make()
-    session.loop.close("a")
+    session.loop.sessions.close("a")
     told: list[str | None] = []
     bad = replace(good, state=replace(good.state, blocks={}))
-    session.loop.open(session_plan(), session, checkpoint=bad, opened=told.append)
+    session.loop.sessions.open(session_plan(), session, checkpoint=bad, opened=told.append)
     session.step()
     (failure,) = told
     assert failure is not None
     assert "stored frames are missing" in failure
-    assert session.loop.is_idle("a")
+    assert session.loop.sessions.is_idle("a")
 
 
 def session_plan() -> SessionPlan:
@@ -498,10 +499,10 @@ def session_plan() -> SessionPlan:
 async def test_a_session_that_is_closed_while_it_is_restored_is_told_so(make: Make) -> None:
     checkpoint = two_chunks_in_one_forward(make).checkpoint
     session = make()
-    session.loop.close("a")
+    session.loop.sessions.close("a")
     told: list[str | None] = []
-    session.loop.open(session_plan(), session, checkpoint=checkpoint, opened=told.append)
-    session.loop.close("a")
+    session.loop.sessions.open(session_plan(), session, checkpoint=checkpoint, opened=told.append)
+    session.loop.sessions.close("a")
     session.step()
     assert told == ["it was closed before it was open"]
 
@@ -522,7 +523,7 @@ async def test_a_state_that_cannot_be_taken_takes_the_session_back(make: Make) -
 async def test_rows_of_the_engine_carry_the_generation(make: Make) -> None:
     session = make()
     assert session.open_session.name == "a#1"
-    session.loop._reset(session.open_session, "NaN")
+    session.loop.sessions.reset(session.open_session, "NaN")
     assert session.open_session.name == "a#2"
     with pytest.raises(ValueError, match="a#1 is not open"):
         session.engine.submit(99, [Row("a#1", 0, 0)])
@@ -540,8 +541,8 @@ async def test_a_loss_that_is_shared_is_nobodys_failure_yet(make: Make) -> None:
 def another_session(session: Session) -> Any:
     """A second session beside it."""
     plan = replace(session_plan(), session="b")
-    session.loop.open(plan, session, checkpoint=None, opened=lambda _: None)
-    return session.loop._sessions["b"]
+    session.loop.sessions.open(plan, session, checkpoint=None, opened=lambda _: None)
+    return session.loop.sessions["b"]
 
 
 async def test_of_batches_that_are_lost_with_one_device_none_is_known_to_be_at_fault(make: Make) -> None:
@@ -596,14 +597,14 @@ async def test_a_state_that_is_refused_at_once_takes_the_session_back(make: Make
 async def test_who_waits_for_a_session_is_answered_also_where_it_fails_at_once(make: Make) -> None:
     checkpoint = two_chunks_in_one_forward(make).checkpoint
     session = make()
-    session.loop.close("a")
+    session.loop.sessions.close("a")
     told: list[str | None] = []
 
     def refuse(name: str, _: Change) -> None:
         raise EngineFailure(name, "no such prompt")
 
     session.engine.apply = refuse  # type: ignore[assignment, method-assign]
-    session.loop.open(session_plan(), session, checkpoint=checkpoint, opened=told.append)
+    session.loop.sessions.open(session_plan(), session, checkpoint=checkpoint, opened=told.append)
     session.step()
     assert told == [None]
     assert len(session.resets) <= 1

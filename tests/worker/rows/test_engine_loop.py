@@ -518,8 +518,8 @@ async def test_a_fault_of_the_thread_is_told_by_its_name(rig: Rig) -> None:
     def burst() -> None:
         raise Burst("a pipe")
 
-    rig.loop.command(burst)
-    assert await asyncio.wait_for(rig.loop.crashed, 20) == "Burst: a pipe"
+    rig.loop.thread.command(burst)
+    assert await asyncio.wait_for(rig.loop.thread.crashed, 20) == "Burst: a pipe"
 
 
 async def test_who_has_a_command_does_not_sleep(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -528,15 +528,15 @@ async def test_who_has_a_command_does_not_sleep(rig: Rig, monkeypatch: pytest.Mo
     def wait(_: float) -> bool:
         raise AssertionError("it sleeps")
 
-    monkeypatch.setattr(rig.loop._lock, "wait", wait)
-    rig.loop._stopping = False
-    rig.loop._commands.append(lambda: None)
-    rig.loop._sleep(1.0)
-    rig.loop._commands.clear()
+    monkeypatch.setattr(rig.loop.thread.lock, "wait", wait)
+    rig.loop.thread._stopping = False
+    rig.loop.thread._commands.append(lambda: None)
+    rig.loop.thread.sleep(1.0)
+    rig.loop.thread._commands.clear()
     with pytest.raises(AssertionError, match="it sleeps"):
-        rig.loop._sleep(1.0)
-    rig.loop._stopping = True
-    rig.loop._sleep(1.0)
+        rig.loop.thread.sleep(1.0)
+    rig.loop.thread._stopping = True
+    rig.loop.thread.sleep(1.0)
 
 
 async def test_a_thread_that_is_stuck_is_left_behind(rig: Rig) -> None:
@@ -546,10 +546,10 @@ async def test_a_thread_that_is_stuck_is_left_behind(rig: Rig) -> None:
         hangs.set()
         stuck.wait(20)
 
-    rig.loop.command(hang)
+    rig.loop.thread.command(hang)
     assert await asyncio.to_thread(hangs.wait, 20)
     await asyncio.wait_for(rig.loop.stop(timeout_s=0.01), 10)
-    assert rig.loop._thread.is_alive()
+    assert rig.loop.thread._thread.is_alive()
     stuck.set()
 
 

@@ -50,7 +50,7 @@ async def test_an_upright_camera_turns_the_session_and_loses_nothing(home: House
     assert viewer.media[0].unit.capture_us == 0 or viewer.media[0].unit.key_frame
     report = viewer.reports[-1]
     assert report.dropped_input == 0
-    batch = worker.engine_loop._sessions[f"{SESSION}@{viewer.media[0].epoch}"].rows.shape(1)
+    batch = worker.engine_loop.sessions[f"{SESSION}@{viewer.media[0].epoch}"].rows.shape(1)
     assert (batch.width, batch.height) == (96, 128), "rows of it share forwards with upright ones alone"
 
 

@@ -1,6 +1,6 @@
 """What sessions ask of the engine, on the asyncio thread: none of it waits for a batch.
 
-Stands before the engine loop, which does it on the engine's thread, in the order in which it was asked for.
+Stands before the engine loop, on whose thread it is done, in the order in which it was asked for.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ class EngineClient:
 
     def __init__(self, loop: EngineLoop) -> None:
         self._loop = loop
+        self._thread = loop.thread
+        self._sessions = loop.sessions
         self._prompts = PromptQueue(loop.engine.prepare, self._change)
         self._opening: set[str] = set()
         """Sessions whose first prompt is being prepared."""
@@ -45,7 +47,7 @@ class EngineClient:
     @property
     def phase(self) -> EnginePhase:
         """What the engine is doing."""
-        return self._loop.phase
+        return self._thread.phase
 
     @property
     def strained(self) -> bool:
@@ -93,7 +95,7 @@ class EngineClient:
         """
 
         def work(answer: Callable[[str | None], None]) -> None:
-            self._loop.open(plan, listener, checkpoint=checkpoint, opened=answer)
+            self._sessions.open(plan, listener, checkpoint=checkpoint, opened=answer)
 
         return await self._ask(work)
 
@@ -101,7 +103,7 @@ class EngineClient:
         """Begin anew with pictures of this size; what was handed in of another size is dropped."""
 
         def work(answer: Callable[[None], None]) -> None:
-            self._loop.turn(session, width=width, height=height)
+            self._sessions.turn(session, width=width, height=height)
             answer(None)
 
         await self._ask(work)
@@ -110,7 +112,7 @@ class EngineClient:
         """Nothing of the session is in flight or ready, and every chunk that it generated was told."""
 
         def work(answer: Callable[[bool], None]) -> None:
-            answer(self._loop.is_idle(session))
+            answer(self._sessions.is_idle(session))
 
         return await self._ask(work)
 
@@ -119,13 +121,13 @@ class EngineClient:
         self._prompts.change(session, change)
 
     def _change(self, session: str, change: Change) -> None:
-        self._loop.command(partial(self._loop.change, session, change))
+        self._thread.command(partial(self._sessions.change, session, change))
 
     def close(self, session: str) -> None:
         """Forget a session; what it has in flight is lost."""
         self._opening.discard(session)
         self._prompts.forget(session)
-        self._loop.command(partial(self._loop.close, session))
+        self._thread.command(partial(self._sessions.close, session))
 
     async def _ask(self, work: Callable[[Callable[[T], None]], None]) -> T:
         """Do this on the engine's thread, and wait for what it answers. Raises its EngineFailure and ValueError."""
@@ -137,13 +139,13 @@ class EngineClient:
                 settles()
 
         def answer(outcome: T) -> None:
-            self._loop.tell(partial(settle, partial(asked.set_result, outcome)))
+            self._thread.tell(partial(settle, partial(asked.set_result, outcome)))
 
         def on_the_thread() -> None:
             try:
                 work(answer)
             except (EngineFailure, ValueError) as error:
-                self._loop.tell(partial(settle, partial(asked.set_exception, error)))
+                self._thread.tell(partial(settle, partial(asked.set_exception, error)))
 
-        self._loop.command(on_the_thread)
+        self._thread.command(on_the_thread)
         return await asked
