@@ -40,7 +40,10 @@ Prompt = Annotated[
 ]
 """What the picture becomes."""
 
-Steps = Annotated[int, Field(ge=1, le=4, strict=True)]
+MOST_STEPS: Final = 4
+"""Denoising steps that a model takes."""
+
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS, strict=True)]
 """Denoising steps."""
 
 NoiseScale = Annotated[float, Field(ge=0.1, le=1.0, strict=True, allow_inf_nan=False)]

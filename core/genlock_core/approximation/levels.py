@@ -1,0 +1,104 @@
+"""The levels of a session, and a ladder of them: top first, each with what it costs and what it is worth.
+
+It stands below sizing and claims, so that a record, a worker and a plan all speak of the same level.
+"""
+
+import math
+from dataclasses import dataclass
+
+from genlock_core.spec.session import ApproximationPolicy, ResolvedSession
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What a session runs at."""
+
+    steps: int
+    """Denoising steps."""
+    frame_rate: int
+    """Generated frames per second."""
+
+    def at_most(self, ceiling: "Level") -> "Level":
+        """As much of this level as the ceiling leaves of it, in steps and in frame rate."""
+        return Level(
+            steps=min(self.steps, ceiling.steps),
+            frame_rate=min(self.frame_rate, ceiling.frame_rate),
+        )
+
+    def __str__(self) -> str:
+        steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
+        return f"{steps} at {self.frame_rate} fps"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A level in one pool. Raises ValueError for a cost or a quality that cannot be."""
+
+    level: Level
+    cost: int
+    """In thousandths of a worker."""
+    quality: float
+    """0 to 1, relative to the most steps that the model takes."""
+
+    def __post_init__(self) -> None:
+        if self.cost < 1:
+            raise ValueError(f"{self.level} cannot cost {self.cost} thousandths")
+        # A comparison with NaN is false, so it must not be the one that refuses.
+        if not (math.isfinite(self.quality) and 0 <= self.quality <= 1):
+            raise ValueError(f"{self.level} cannot have the quality {self.quality}; it is a number from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """A session's rungs in one pool, top first. Each costs less than the one above it and looks no better.
+
+    Raises ValueError for rungs that are none, or in another order.
+    """
+
+    rungs: tuple[Rung, ...]
+    notes: tuple[str, ...] = ()
+    """What a person should know of it: levels that were left out, figures that nobody measured."""
+
+    def __post_init__(self) -> None:
+        if not self.rungs:
+            raise ValueError("a ladder has a rung at least")
+        for above, below in zip(self.rungs, self.rungs[1:], strict=False):
+            if below.cost >= above.cost:
+                raise ValueError(f"{below.level} costs {below.cost}, no less than {above.level} with {above.cost}")
+            if below.quality > above.quality:
+                raise ValueError(f"{below.level} looks better than {above.level}")
+
+    @property
+    def top(self) -> Rung:
+        return self.rungs[0]
+
+    @property
+    def lowest(self) -> Rung:
+        return self.rungs[-1]
+
+    def cost_of(self, level: Level) -> int | None:
+        """What the session pays in order to run at this level: the cheapest rung that holds it. None: it is higher
+        than the top."""
+        holding = [rung.cost for rung in self.rungs if level.at_most(rung.level) == level]
+        return min(holding, default=None)
+
+
+def top_level(session: ResolvedSession) -> Level:
+    """What the session asks for."""
+    return Level(session.steps, session.frame_rate)
+
+
+def levels_of(session: ResolvedSession) -> tuple[Level, ...]:
+    """Every level that the session's own `approximation` allows, top first."""
+    top = top_level(session)
+    if session.approximation.policy is ApproximationPolicy.NEVER:
+        return (top,)
+
+    # Its user may have steered it below minSteps: then there is nothing left to lower.
+    least = min(session.approximation.min_steps, top.steps)
+    return tuple(Level(steps, top.frame_rate) for steps in range(top.steps, least - 1, -1))
+
+
+def at_level(session: ResolvedSession, level: Level) -> ResolvedSession:
+    """The session as if it had asked for this level: what placement sizes."""
+    return session.model_copy(update={"steps": level.steps, "frame_rate": level.frame_rate})

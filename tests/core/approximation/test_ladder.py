@@ -1,0 +1,116 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genlock_core.approximation.ladder import ladder_in
+from genlock_core.approximation.levels import Ladder, at_level, levels_of
+from genlock_core.sizing.placement import Placement, PoolShape, Unplaceable, place
+from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles
+from genlock_core.spec.session import (
+    Approximation,
+    ApproximationPolicy,
+    Resolution,
+    ResolvedSession,
+    SessionKey,
+    StreamSessionSpec,
+    resolve,
+)
+
+POOL = PoolShape("p", "wan2.1-1.3b", "H100", 1, "mock")
+
+
+def session(**changes: Any) -> ResolvedSession:
+    return resolve(SessionKey(name="demo"), StreamSessionSpec(steps=4)).model_copy(update=changes)
+
+
+def row(steps: int, fps: float, **changes: Any) -> ProfileRow:
+    plain: dict[str, Any] = {
+        "model": "wan2.1-1.3b", "resolution": Resolution(width=832, height=480), "gpu_product": "H100", "gpus": 1,
+        "source": "a test",
+    }  # fmt: skip
+    return ProfileRow(**{**plain, "steps": steps, "fps_per_session": fps, **changes})
+
+
+def ladder(rows: list[ProfileRow], **changes: Any) -> Ladder:
+    found = ladder_in(session(**changes), rows, POOL)
+    assert isinstance(found, Ladder), found
+    return found
+
+
+def told(found: Ladder) -> list[tuple[int, int]]:
+    return [(rung.level.steps, rung.cost) for rung in found.rungs]
+
+
+def test_a_level_costs_what_placement_says_of_a_session_that_asks_for_it() -> None:
+    rows = [row(4, 32), row(3, 48), row(2, 64), row(1, 130)]
+    assert told(ladder(rows)) == [(4, 500), (3, 333), (2, 250), (1, 125)]
+
+
+def test_a_level_that_costs_no_less_than_the_one_above_is_left_out_and_told() -> None:
+    found = ladder([row(4, 32), row(3, 33), row(2, 16), row(1, 64)])
+    assert told(found) == [(4, 500), (1, 250)]
+    assert "3 steps at 16 fps is left out: it costs 500 thousandths, 4 steps at 16 fps costs no more" in found.notes
+    assert "2 steps at 16 fps is left out: it costs 1000 thousandths, 4 steps at 16 fps costs no more" in found.notes
+
+
+def test_a_level_whose_measured_latency_is_over_the_deadline_is_left_out_and_told() -> None:
+    late = ChunkLatency(p50=1, p95=2, p99=501)
+    found = ladder([row(4, 32), row(3, 48, chunk_latency_ms=late), row(2, 64)])
+    assert told(found) == [(4, 500), (2, 250)]
+    assert any("3 steps at 16 fps is left out" in note and "501 ms (p99)" in note for note in found.notes)
+
+
+def test_a_pool_that_cannot_run_what_is_asked_for_has_no_ladder() -> None:
+    found = ladder_in(session(), [row(4, 15.9), row(1, 130)], POOL)
+    assert isinstance(found, Unplaceable)
+    assert "15.9 fps" in str(found)
+
+
+def test_the_same_session_costs_something_else_in_another_pool() -> None:
+    rows = [row(steps, 32 + 32 * (4 - steps), gpus=gpus) for steps in (4, 2) for gpus in (1, 2)]
+    rows[1] = row(4, 64, gpus=2)
+    wide = PoolShape("wide", "wan2.1-1.3b", "H100", 2, "mock")
+    first, second = (ladder_in(session(), rows, pool) for pool in (POOL, wide))
+    assert isinstance(first, Ladder)
+    assert isinstance(second, Ladder)
+    assert first.top.cost == 500
+    assert second.top.cost == 250
+
+
+def test_published_figures_make_a_ladder() -> None:
+    wide = PoolShape("p", "wan2.1-1.3b", "NVIDIA-H100", 2, "mock")
+    found = ladder_in(session(), load_profiles(), wide)
+    assert isinstance(found, Ladder)
+    assert told(found) == [(4, 1_000), (2, 500)]
+
+
+@given(
+    fps=st.tuples(*(st.floats(16, 400) for _ in range(4))),
+    steps=st.integers(1, 4),
+    least=st.integers(1, 4),
+    never=st.booleans(),
+)
+def test_a_ladder_never_leaves_what_the_session_allows_and_is_priced_by_placement(
+    fps: tuple[float, ...], steps: int, least: int, never: bool
+) -> None:
+    policy = ApproximationPolicy.NEVER if never else ApproximationPolicy.ADAPTIVE
+    asked = session(steps=steps, approximation=Approximation(policy=policy, min_steps=min(least, steps)))
+    rows = [row(number, figure) for number, figure in enumerate(fps, start=1)]
+
+    found = ladder_in(asked, rows, POOL)
+    assert isinstance(found, Ladder)
+    assert found.top.level == levels_of(asked)[0]
+    assert {rung.level for rung in found.rungs} <= set(levels_of(asked))
+    assert len(found.rungs) + len(found.notes) == len(levels_of(asked))
+    for rung in found.rungs:
+        placed = place(at_level(asked, rung.level), rows, [POOL])
+        assert isinstance(placed, Placement)
+        assert placed.choices[0].cost == rung.cost
+
+
+@pytest.mark.parametrize(("steps", "quality"), [(4, 1.0), (3, 0.75), (2, 0.5), (1, 0.25)])
+def test_a_quality_that_nobody_measured_is_the_share_of_steps(steps: int, quality: float) -> None:
+    found = ladder([row(4, 32), row(3, 48), row(2, 64), row(1, 130)])
+    assert found.rungs[4 - steps].quality == quality
