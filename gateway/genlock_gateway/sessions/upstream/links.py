@@ -18,7 +18,7 @@ from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.claims.silence import Rhythm, Silence
 from genlock_core.clock import Clock
 from genlock_core.link.client import connect
-from genlock_core.link.closure import LinkDown
+from genlock_core.link.closure import CloseCause, LinkDown
 from genlock_core.link.connection import LinkConnection, Meter
 from genlock_core.link.events import (
     Connected,
@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 IDLE_S: Final = 10.0
 """A link without a channel is closed after this long."""
+RESET_RETRIES_S: Final = (0.005, 0.01, 0.02, 0.04, 0.08)
+"""A process that ends resets who comes to its port, for a moment, before nobody listens there. Its port is asked again
+after each of these: only a refused link proves that the process is gone."""
 RHYTHMS_KEPT: Final = 1_000
 """What is normal for a worker is remembered for this many workers, those that were asked last."""
 
@@ -139,8 +142,29 @@ class Links:
 
     async def _connected(self, claim: Claim) -> "_Link":
         worker = claim.worker
+        connection = await self._dial_until_sure(claim)
+        logger.info("linked to worker %s at %s", worker.name, claim.address)
+
+        link = _Link(claim.address, connection, metrics=self._metrics, on_down=lambda: self._down(worker))
+        self._links[worker] = link
+        self._metrics.links.set(len(self._links))
+        return link
+
+    async def _dial_until_sure(self, claim: Claim) -> LinkConnection:
+        """Connect; a port that resets is asked again, until it is clear whether its process is there."""
+        for wait_s in RESET_RETRIES_S:
+            try:
+                return await self._dial(claim)
+            except LinkDown as down:
+                if down.cause is not CloseCause.RESET:
+                    raise
+            await asyncio.sleep(wait_s)
+        return await self._dial(claim)
+
+    async def _dial(self, claim: Claim) -> LinkConnection:
+        worker = claim.worker
         traffic = self._metrics.link_bytes
-        connection = await connect(
+        return await connect(
             claim.address,
             identity=self._identity,
             secrets=self._secrets,
@@ -149,12 +173,6 @@ class Links:
             rhythm=self.rhythm(worker),
             meter=Meter(received=traffic.labels("in").inc, sent=traffic.labels("out").inc),
         )
-        logger.info("linked to worker %s at %s", worker.name, claim.address)
-
-        link = _Link(claim.address, connection, metrics=self._metrics, on_down=lambda: self._down(worker))
-        self._links[worker] = link
-        self._metrics.links.set(len(self._links))
-        return link
 
     def _down(self, worker: WorkerIdentity) -> None:
         self._links.pop(worker, None)

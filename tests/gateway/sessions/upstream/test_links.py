@@ -1,13 +1,17 @@
 """Links to workers: shared by all that ask the same process, and closed when nobody uses them."""
 
+import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.claims.pulse import EnginePhase
-from genlock_core.link.closure import LinkDown
+from genlock_core.link.closure import CloseCause, LinkDown
 from genlock_core.link.events import ChannelOpened, LinkIdentity, MediaReceived
 from genlock_core.link.messages import LinkRole, Open, Subscribe
 from genlock_core.subscriptions.preview import preview_of
@@ -153,3 +157,43 @@ async def test_a_link_teaches_what_is_normal_for_its_worker(
         rhythm.progressed(EnginePhase.STEPPING, 2.0)
         rhythm.was_alive(2.0)
     assert channel.silence.patience_s == 3.0
+
+
+async def resetting(times: int) -> tuple[asyncio.Server, str]:
+    """A port that resets who comes, and at which nobody listens any more after so many."""
+    resets = 0
+
+    def reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal resets
+        resets += 1
+        if resets == times:
+            server.close()
+        end: socket.socket = writer.get_extra_info("socket")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    return server, f"{host}:{port}"
+
+
+async def test_a_process_whose_port_resets_before_it_is_gone_is_gone(
+    room: GatewayRoom, worker: FakeWorker, links: Links
+) -> None:
+    claim, told = await claimed(room), Told()
+    _, address = await resetting(2)
+    with pytest.raises(LinkDown) as down:
+        await links.open(replace(claim, address=address), request(claim), told, frames=told)
+    assert down.value.cause is CloseCause.REFUSED
+
+
+async def test_a_port_that_goes_on_resetting_proves_nothing(
+    room: GatewayRoom, worker: FakeWorker, links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESET_RETRIES_S", (0.001, 0.001))
+    claim, told = await claimed(room), Told()
+    server, address = await resetting(1_000)
+    with pytest.raises(LinkDown) as down:
+        await links.open(replace(claim, address=address), request(claim), told, frames=told)
+    assert down.value.cause is CloseCause.RESET
+    server.close()
