@@ -1,4 +1,5 @@
-# Needs Python 3.11 or newer and make; everything else is installed into .venv, at the versions of requirements-dev.lock.
+# Needs Python 3.11 or newer and make; everything else is installed into .venv, at the versions and by the
+# hashes of requirements/*.lock.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -6,8 +7,13 @@ SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-LOCK := requirements-dev.lock
+# The tools that look after what Genlock is made of; apart, as they bring a pip of their own.
+SUPPLY := build/supply
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# What these locks name, by its hashes, and nothing that they do not name.
+locked = $(PIP) install --require-hashes $(foreach lock,$(1),--requirement requirements/$(lock).lock)
+# Genlock itself is a link to this folder; what builds it is not fetched anew, it came with build.lock.
+linked = $(PIP) install --no-deps --no-build-isolation --editable .
 # The first Python that is new enough; 3.11 and 3.12 come first, as only for them PyPI has a redis-server.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python3.13 python3.14 python; do \
 	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$python; break; fi; done)
@@ -71,9 +77,9 @@ build/clients/.debian: Makefile
 	   exit 0; \
 	 fi && touch $@
 
-build/clients/.python: pyproject.toml $(LOCK) | $(VENV)/.dev
+build/clients/.python: requirements/clients.lock | $(VENV)/.dev
 	@mkdir -p $(@D)
-	@if $(PIP) install -c $(LOCK) -e '.[dev,clients]'; then touch $@; \
+	@if $(call locked,clients); then touch $@; \
 	 else echo "clients: without reactor-webrtc, whose wheels this system cannot use" >&2; fi
 
 # The modules of npm, and a bundle of those that run in a page.
@@ -158,36 +164,36 @@ screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the bro
 	@mkdir -p docs/images
 	@GENLOCK_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/process/test_studio.py tests/process/test_sessions_page.py tests/gateway/page
 
-# One resolution for every platform: what torch needs of CUDA carries the marks of the platforms that have it.
-lock: $(VENV)/.dev ## Bring requirements-dev.lock up to date with pyproject.toml and with what is published
-	@echo "lock: resolving the newest versions for Python 3.11 and up"
-	@$(PIP) install uv
-	@{ echo "# Versions that Genlock is tested with, for every extra and platform."; \
-	   echo "# Constraints for pip; written by make lock."; \
-	   $(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --upgrade \
-	     --extra operator --extra gateway --extra worker --extra diffusion --extra local --extra dev --extra clients \
-	     --no-header --no-annotate --no-emit-index-url --no-emit-find-links; } > $(LOCK).new \
-	  || { rm -f $(LOCK).new; exit 1; }
-	@mv $(LOCK).new $(LOCK)
+lock: $(SUPPLY)/.installed ## Bring requirements/*.lock up to date with pyproject.toml and with what is published; ARGS=--keep only with the former
+	@echo "lock: resolving for Python 3.11 and up"
+	@UV=$(SUPPLY)/bin/uv PYTHON=$(SUPPLY)/bin/python requirements/lock $(ARGS)
 
 clean: ## Remove .venv and the caches of the tools
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Each stamp is as new as the installation; a change of the project file or of the lock installs again.
-$(VENV)/.local: pyproject.toml $(LOCK) | $(BIN)/python
+$(VENV)/.local: pyproject.toml requirements/local.lock requirements/build.lock | $(BIN)/python
 	@echo "install: what genlock up needs, into $(VENV) (a minute or two the first time)"
-	@$(PIP) install -c $(LOCK) -e '.[local]'
+	@$(call locked,local build)
+	@$(linked)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
+$(VENV)/.dev: pyproject.toml requirements/dev.lock requirements/build.lock | $(BIN)/python
 	@echo "install: Genlock, torch (about 2.6 GB) and the development tools, into $(VENV) (some minutes the first time)"
-	@$(PIP) install -c $(LOCK) -e '.[dev]'
+	@$(call locked,dev build)
+	@$(linked)
 	@touch $(VENV)/.local $(VENV)/.diffusion $@
 
-$(VENV)/.diffusion: pyproject.toml $(LOCK) | $(BIN)/python
+$(VENV)/.diffusion: pyproject.toml requirements/diffusion.lock requirements/local.lock requirements/build.lock | $(BIN)/python
 	@echo "install: the diffusion engine with torch (about 2.6 GB), into $(VENV) (some minutes the first time)"
-	@$(PIP) install -c $(LOCK) -e '.[diffusion,local]'
+	@$(call locked,diffusion local build)
+	@$(linked)
 	@touch $(VENV)/.local $@
+
+$(SUPPLY)/.installed: requirements/supply.lock | $(BIN)/python
+	@$(BIN)/python -m venv --clear $(SUPPLY)
+	@$(SUPPLY)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements/supply.lock
+	@touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Genlock needs Python 3.11 or newer; on Debian type: apt-get install -y python3 python3-venv" >&2; exit 1; }

@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+LOCKS = (*EXTRAS, "build", "supply")
+"""Of `requirements/`: one for each extra, for what builds Genlock's wheel, and for what makes the locks."""
 PACKAGES: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 
 # A home folder or a build machine's checkout; the first character before it rules out URLs and relative paths.
@@ -87,27 +91,99 @@ def test_the_project_file_gives_ranges_and_the_lock_gives_versions() -> None:
         assert re.fullmatch(r"[\w.-]+==[\w.!+-]+(?: ; .+)?", line), line
 
 
+def test_every_extra_has_a_lock_and_so_has_what_builds_and_what_looks_after_them() -> None:
+    assert {path.stem for path in ROOT.glob("requirements/*.lock")} == {*EXTRAS, "build", "supply"}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_line_of_a_lock_has_hashes_of_its_files(lock: str) -> None:
+    found = locked(lock)
+    assert found
+    for line, hashes in found.items():
+        assert hashes, line
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes), line
+
+
+def test_a_lock_says_nothing_but_versions_hashes_and_comments() -> None:
+    for lock in LOCKS:
+        for line in (ROOT / "requirements" / f"{lock}.lock").read_text().splitlines():
+            assert re.fullmatch(r"#.*|\S+==\S+(?: ; .+)? \\|    --hash=sha256:\w+(?: \\)?", line), line
+
+
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock != "dev"])
+def test_a_package_has_one_version_and_the_same_hashes_in_all_locks(lock: str) -> None:
+    dev = locked("dev")
+    versions = {name_of(line): {other for other in dev if name_of(other) == name_of(line)} for line in dev}
+    for line, hashes in locked(lock).items():
+        known = versions.get(name_of(line), set())
+        same = [other for other in known if other.split()[0] == line.split()[0]]
+        assert same or not known, line
+        assert all(dev[other] == hashes for other in same), line
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_lock_has_all_that_its_extra_pulls_here(extra: str) -> None:
+    assert installed_with(extra) <= {name_of(line) for line in locked(extra)}
+
+
+def test_the_lock_of_what_builds_genlock_has_what_the_project_file_asks_for() -> None:
+    asked = {canonicalize_name(Requirement(line).name) for line in PROJECT["build-system"]["requires"]}
+    assert asked <= {name_of(line) for line in locked("build")}
+
+
+@pytest.mark.parametrize("stamp", [".local", ".diffusion", ".dev"])
+def test_make_installs_what_the_locks_name_by_hashes_and_genlock_as_a_link(stamp: str, tmp_path: Path) -> None:
+    command = ["make", "--dry-run", f"VENV={tmp_path}", f"PYTHON={sys.executable}", f"{tmp_path}/{stamp}"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    installs = [line for line in said.splitlines() if " -m pip " in line]
+    by_hash = [line for line in installs if "--require-hashes" in line]
+    links = [line for line in installs if line.endswith("install --no-deps --no-build-isolation --editable .")]
+    assert len(by_hash) == len(links) == 1
+    assert sorted(by_hash + links) == sorted(installs)
+    named = re.findall(r"--requirement (\S+)", by_hash[0])
+    assert "requirements/build.lock" in named
+    assert all((ROOT / name).is_file() for name in named)
+
+
+def test_whatever_calls_pip_names_hashes_or_installs_genlock_alone() -> None:
+    """For commands that are written down: make's, those of the images, and of what is carried to a GPU."""
+    callers = [ROOT / "Makefile", ROOT / "images" / "build", *sorted(ROOT.glob("*/Dockerfile"))]
+    calls = [
+        f"{path.relative_to(ROOT)}: {call}"
+        for path in callers
+        for call in re.findall(
+            r"(?m)^(?!#).*\bpip\b.*\b(?:install|download|wheel)\b.*$", path.read_text().replace("\\\n", " ")
+        )
+    ]
+    assert len(calls) >= 8
+    # The two of images/build are handed their arguments where the wheels are collected.
+    unsafe = [
+        call for call in calls if "--require-hashes" not in call and "--no-deps" not in call and '"$@"' not in call
+    ]
+    assert not unsafe
+
+
 def test_the_lock_knows_every_direct_dependency() -> None:
-    locked = {canonicalize_name(line.split("==")[0]) for line in lock_lines()}
-    direct = {canonicalize_name(need.name) for extra in EXTRAS for need in direct_requirements(extra)}
-    assert direct <= locked
+    for extra in EXTRAS:
+        direct = {canonicalize_name(need.name) for need in direct_requirements(extra)}
+        assert direct <= {name_of(line) for line in locked(extra)}, extra
 
 
 @pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0", "3.14.0"])
 def test_the_lock_has_one_version_of_a_direct_dependency_for_each_python(python: str) -> None:
     here = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
-    direct = {
-        canonicalize_name(need.name): need.name
-        for extra in EXTRAS
-        for need in direct_requirements(extra)
-        if need.marker is None or need.marker.evaluate({**here, "extra": ""})
-    }
-    held = Counter(
-        canonicalize_name(need.name)
-        for need in map(Requirement, lock_lines())
-        if need.marker is None or need.marker.evaluate(here)
-    )
-    assert {name: held[name] for name in direct if held[name] != 1} == {}
+    for extra in EXTRAS:
+        direct = {
+            canonicalize_name(need.name)
+            for need in direct_requirements(extra)
+            if need.marker is None or need.marker.evaluate({**here, "extra": ""})
+        }
+        held = Counter(
+            canonicalize_name(need.name)
+            for need in map(Requirement, locked(extra))
+            if need.marker is None or need.marker.evaluate(here)
+        )
+        assert {name: held[name] for name in direct if held[name] != 1} == {}, extra
 
 
 def test_what_torch_needs_of_cuda_is_asked_for_on_linux_alone() -> None:
@@ -146,9 +222,24 @@ def text_of(path: Path) -> str:
         return ""
 
 
+def locked(lock: str) -> dict[str, list[str]]:
+    """The lines `name==version ; marker` of a lock, each with the hashes under it."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "requirements" / f"{lock}.lock").read_text().splitlines():
+        words = line.removesuffix("\\").strip()
+        if words.startswith("--hash="):
+            found[[*found][-1]].append(words.removeprefix("--hash="))
+        elif words and not words.startswith("#"):
+            found[words] = []
+    return found
+
+
 def lock_lines() -> list[str]:
-    lines = (ROOT / "requirements-dev.lock").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return [*locked("dev")]
+
+
+def name_of(line: str) -> str:
+    return canonicalize_name(line.split("==")[0])
 
 
 def direct_requirements(extra: str) -> list[Requirement]:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def pack(root: Path, folder: Path, *, encoder: bool) -> None:
     """Pack the sources of `root`. Raises wheels.NotLocked, subprocess.CalledProcessError (no package index)."""
     bundles = (*wheels.BUNDLES, *((wheels.ENCODER,) if encoder else ()))
-    lock = (root / "requirements-dev.lock").read_text(encoding="utf-8")
+    lock = (root / "requirements" / "dev.lock").read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     wheels.fetch(folder / "wheels", lock, bundles)
     sources.copy(root, folder / "sources")

@@ -1,12 +1,13 @@
 """The libraries that a machine with PyTorch usually lacks, and how their wheels are got. Standard library alone.
 
 Such a machine is expected to have torch, transformers, tokenizers, safetensors, numpy and OpenCV: what is large, or
-built for its driver, is not carried. The versions are those of `requirements-dev.lock`.
+built for its driver, is not carried. The versions and hashes are those of `requirements/dev.lock`.
 """
 
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,18 +39,32 @@ class NotLocked(Exception):
     """A distribution of a bundle has no version in the lock file."""
 
 
-def pinned(lock: str, distributions: Iterable[str]) -> dict[str, str]:
-    """The version of each distribution in the text of a lock file; of several, the first. Raises NotLocked."""
-    versions: dict[str, str] = {}
-    for line in lock.splitlines():
-        found = re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line)
-        if found:
-            versions.setdefault(found[1].lower(), found[2])
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What a lock file says of a distribution."""
+
+    name: str
+    version: str
+    hashes: tuple[str, ...]
+    """Of every file of that version, as pip takes them: `sha256:...`."""
+
+    def requirement(self) -> str:
+        """A line for pip, which holds wherever it is read: the marks of platforms stay in the lock file."""
+        return f"{self.name}=={self.version}" + "".join(f" --hash={one}" for one in self.hashes)
+
+
+def locked(lock: str, distributions: Iterable[str]) -> list[Locked]:
+    """What the text of a lock file says of each distribution; of several versions, the first. Raises NotLocked."""
+    found: dict[str, Locked] = {}
+    for block in re.findall(r"^[^#\s].*(?:\n\s+--hash=.*)*", lock, re.MULTILINE):
+        name, version = block.split()[0].split("==")
+        hashes = tuple(re.findall(r"--hash=(\S+)", block))
+        found.setdefault(name.lower(), Locked(name.lower(), version, hashes))
 
     try:
-        return {name: versions[name] for name in distributions}
+        return [found[name] for name in distributions]
     except KeyError as missing:
-        raise NotLocked(f"requirements-dev.lock has no version of {missing.args[0]}: run make lock") from None
+        raise NotLocked(f"requirements/dev.lock has no version of {missing.args[0]}: run make lock") from None
 
 
 def wheels_of(folder: Path, distributions: Iterable[str]) -> list[Path]:
@@ -58,15 +73,16 @@ def wheels_of(folder: Path, distributions: Iterable[str]) -> list[Path]:
     return sorted(wheel for wheel in folder.glob("*.whl") if wheel.name.split("-")[0].lower() in names)
 
 
-def download_command(folder: Path, versions: dict[str, str]) -> list[str]:
-    """What gets the wheels: for that Python and platform, whatever runs here."""
+def download_command(folder: Path, requirements: Path) -> list[str]:
+    """What gets the wheels that a file names, by its hashes: for that Python and platform, whatever runs here."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--require-hashes"]
     command += ["--only-binary", ":all:", "--python-version", PYTHON, "--implementation", "cp"]
     for abi in (f"cp{PYTHON.replace('.', '')}", "abi3", "none"):
         command += ["--abi", abi]
     for platform in PLATFORMS:
         command += ["--platform", platform]
-    return [*command, "--dest", str(folder), *(f"{name}=={version}" for name, version in versions.items())]
+    return [*command, "--dest", str(folder), "--requirement", str(requirements)]
 
 
 def fetch(folder: Path, lock: str, bundles: Sequence[Bundle]) -> None:
@@ -75,15 +91,19 @@ def fetch(folder: Path, lock: str, bundles: Sequence[Bundle]) -> None:
     Raises NotLocked, subprocess.CalledProcessError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = pinned(lock, [name for bundle in bundles for name in bundle.distributions])
-    missing = dict(wanted)
+    wanted = locked(lock, [name for bundle in bundles for name in bundle.distributions])
+    missing = {one.name: one for one in wanted}
+    versions = {one.name: one.version for one in wanted}
     for wheel in folder.glob("*.whl"):
         name, version = wheel.name.split("-")[:2]
         name = name.replace("_", "-").lower()
-        if wanted.get(name) == version:
+        if versions.get(name) == version:
             missing.pop(name, None)
         else:
             wheel.unlink()
 
     if missing:
-        subprocess.run(download_command(folder, missing), check=True, timeout=DOWNLOAD_TIMEOUT_S)
+        with tempfile.TemporaryDirectory() as scratch:
+            requirements = Path(scratch, "requirements.txt")
+            requirements.write_text("".join(f"{one.requirement()}\n" for one in missing.values()), encoding="utf-8")
+            subprocess.run(download_command(folder, requirements), check=True, timeout=DOWNLOAD_TIMEOUT_S)

@@ -10,7 +10,19 @@ import pytest
 from bench.gpu import unpack, wheels
 from bench.gpu.pack import ROOT
 
-LOCK = "diffusers==0.42.1\nftfy==6.3.1\nwcwidth==0.9.4 ; python_version > '3'\npydantic-core==2.50.4\n"
+LOCK = """# a lock
+diffusers==0.42.1 \\
+    --hash=sha256:d1
+ftfy==6.3.1 \\
+    --hash=sha256:f1 \\
+    --hash=sha256:f2
+wcwidth==0.9.4 ; python_version > '3' \\
+    --hash=sha256:a4
+wcwidth==0.9.5 ; python_version <= '3' \\
+    --hash=sha256:a5
+pydantic-core==2.50.4 \\
+    --hash=sha256:b1
+"""
 FTFY = wheels.Bundle("ftfy", ("ftfy", "wcwidth"))
 
 
@@ -22,42 +34,53 @@ def wheel(folder: Path, name: str, module: str = "") -> Path:
 
 
 @pytest.fixture
-def downloads(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """What would have been downloaded."""
-    asked: list[Sequence[str]] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: asked.append(command))
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What would have been downloaded: the text of each file of requirements."""
+    asked: list[str] = []
+
+    def read(command: Sequence[str], **_: object) -> None:
+        assert "--require-hashes" in command
+        asked.append(Path(command[command.index("--requirement") + 1]).read_text())
+
+    monkeypatch.setattr(subprocess, "run", read)
     return asked
 
 
 def test_the_lock_has_a_version_of_everything_that_is_packed() -> None:
-    lock = (ROOT / "requirements-dev.lock").read_text()
+    lock = (ROOT / "requirements" / "dev.lock").read_text()
     names = [name for bundle in (*wheels.BUNDLES, wheels.ENCODER) for name in bundle.distributions]
-    assert list(wheels.pinned(lock, names)) == names
+    found = wheels.locked(lock, names)
+    assert [one.name for one in found] == names
+    assert all(one.hashes for one in found)
+
+
+def test_a_line_for_pip_has_every_hash_and_no_condition() -> None:
+    ftfy, wcwidth = wheels.locked(LOCK, ["ftfy", "wcwidth"])
+    assert ftfy.requirement() == "ftfy==6.3.1 --hash=sha256:f1 --hash=sha256:f2"
+    assert wcwidth.requirement() == "wcwidth==0.9.4 --hash=sha256:a4"
 
 
 def test_what_is_not_in_the_lock_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(wheels.NotLocked, match="no version of av: run make lock"):
-        wheels.pinned(LOCK, ["av"])
+        wheels.locked(LOCK, ["av"])
 
 
 def test_wheels_are_for_the_python_of_the_other_machine(tmp_path: Path) -> None:
-    command = wheels.download_command(tmp_path, {"ftfy": "6.3.1"})
+    command = wheels.download_command(tmp_path, tmp_path / "requirements.txt")
     assert command[command.index("--python-version") + 1] == "3.12"
-    assert {"--no-deps", "cp312", "abi3", "none", "manylinux_2_28_x86_64", "any", "ftfy==6.3.1"} <= set(command)
+    assert {"--no-deps", "cp312", "abi3", "none", "manylinux_2_28_x86_64", "any", "--require-hashes"} <= set(command)
 
 
-def test_only_what_is_missing_is_got_and_other_versions_go(tmp_path: Path, downloads: list[Sequence[str]]) -> None:
+def test_only_what_is_missing_is_got_and_other_versions_go(tmp_path: Path, downloads: list[str]) -> None:
     kept = wheel(tmp_path, "ftfy-6.3.1-py3-none-any.whl")
     other = wheel(tmp_path, "wcwidth-0.8.0-py3-none-any.whl")
     wheels.fetch(tmp_path, LOCK, [FTFY])
-    (command,) = downloads
-    assert "wcwidth==0.9.4" in command
-    assert not [word for word in command if word.startswith("ftfy")]
+    assert downloads == ["wcwidth==0.9.4 --hash=sha256:a4\n"]
     assert kept.exists()
     assert not other.exists()
 
 
-def test_nothing_is_asked_for_where_all_is_there(tmp_path: Path, downloads: list[Sequence[str]]) -> None:
+def test_nothing_is_asked_for_where_all_is_there(tmp_path: Path, downloads: list[str]) -> None:
     for name in ("ftfy-6.3.1-py3-none-any.whl", "wcwidth-0.9.4-cp310-abi3-manylinux2014_x86_64.whl"):
         wheel(tmp_path, name)
     wheels.fetch(tmp_path, LOCK, [FTFY])
