@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock base-digests clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -167,6 +167,9 @@ screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the bro
 lock: $(SUPPLY)/.installed ## Bring requirements/*.lock up to date with pyproject.toml and with what is published; ARGS=--keep only with the former
 	@echo "lock: resolving for Python 3.11 and up"
 	@UV=$(SUPPLY)/bin/uv PYTHON=$(SUPPLY)/bin/python requirements/lock $(ARGS)
+
+base-digests: ## Look up the digests of the images that ours stand on, and write them to images/base.lock and the chart
+	@images/base --renew
 
 clean: ## Remove .venv and the caches of the tools
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

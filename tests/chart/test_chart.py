@@ -389,3 +389,35 @@ def test_alerts_speak_of_metrics_that_there_are() -> None:
     }
     assert told
     assert told <= known
+
+
+def images_of(manifests: list[Manifest]) -> set[str]:
+    """What the chart's own pods run and what the operator gives to workers; not the Redis."""
+    spec = one(manifests, "Deployment", "genlock-operator")["spec"]["template"]["spec"]
+    (worker,) = [word for word in spec["containers"][0]["args"] if word.startswith("--worker-image=")]
+    gateway = one(manifests, "Deployment", "genlock-gateway")["spec"]["template"]["spec"]["containers"][0]["image"]
+    return {spec["containers"][0]["image"], gateway, worker.removeprefix("--worker-image=")}
+
+
+def test_images_are_taken_by_digest_where_one_is_given() -> None:
+    digests = {part: f"sha256:{letter * 64}" for part, letter in (("operator", "a"), ("gateway", "b"), ("worker", "c"))}
+    given = [f"image.digests.{part}={digest}" for part, digest in digests.items()]
+    found = images_of(render("image.repository=registry.example/genlock", *given))
+    assert found == {f"registry.example/genlock/{part}@{digest}" for part, digest in digests.items()}
+
+
+def test_a_part_without_a_digest_keeps_its_tag_and_a_whole_name_wins() -> None:
+    digest = f"sha256:{'b' * 64}"
+    found = images_of(render("image.tag=1.2", f"image.digests.gateway={digest}", "image.worker=other/worker:3"))
+    assert found == {"localhost/genlock/operator:1.2", f"localhost/genlock/gateway@{digest}", "other/worker:3"}
+
+
+@pytest.mark.parametrize("digest", ["b" * 64, "sha256:abc", "md5:abc", f"sha256:{'B' * 64}"])
+def test_what_is_no_digest_is_refused(digest: str) -> None:
+    assert "digest" in refusal(f"image.digests.gateway={digest}")
+
+
+def test_values_of_a_release_that_knew_no_digests_are_taken() -> None:
+    assert images_of(render("image.digests=null")) == {
+        f"localhost/genlock/{part}:dev" for part in ("operator", "gateway", "worker")
+    }

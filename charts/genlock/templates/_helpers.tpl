@@ -26,8 +26,13 @@ app.kubernetes.io/name: genlock-{{ .component }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end }}
 
+{{/* The component's image: the whole name that was given, else by its digest, else by the tag. */}}
 {{- define "genlock.image" -}}
-{{ get .root.Values.image .component | default (printf "%s/%s:%s" .root.Values.image.repository .component .root.Values.image.tag) }}
+{{- $image := .root.Values.image }}
+{{- $name := printf "%s/%s" $image.repository .component }}
+{{- $tagged := printf "%s:%s" $name $image.tag }}
+{{- $digest := get ($image.digests | default dict) .component }}
+{{- get $image .component | default (empty $digest | ternary $tagged (printf "%s@%s" $name $digest)) }}
 {{- end }}
 
 {{- define "genlock.secretName" -}}
