@@ -33,7 +33,7 @@ from genlock_gateway.rtc.ingest import h264_pictures, jitter, parameter_sets, rt
 from genlock_gateway.rtc.ingest.payload_shape import h264_shape
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.rtc.transport import ice, peer, sctp
-from genlock_gateway.sessions import source
+from genlock_gateway.sessions import recent_pictures
 from genlock_worker.intake import decode, publisher
 from genlock_worker.output import output
 from genlock_worker.output.encode import EncoderSettings
@@ -123,11 +123,11 @@ async def waiting_stream() -> AsyncIterator[Step]:
         yield waits._waiting_bytes, sum(len(unit.data) + OBJECT_BYTES for unit in waits._waiting)
 
 
-async def group_of_pictures() -> AsyncIterator[Step]:
-    group = source.GroupOfPictures()
+async def pictures_of_a_publisher() -> AsyncIterator[Step]:
+    recent = recent_pictures.RecentPictures()
     for number in range(300):
-        group.add(AccessUnit(Codec.H264, UNIT.data, number == 0, number))
-        yield group._bytes, sum(len(unit.data) + OBJECT_BYTES for unit in group.units)
+        recent.add(AccessUnit(Codec.H264, UNIT.data, number % 50 == 0 and number < 150, number))
+        yield recent._bytes, sum(len(unit.data) + OBJECT_BYTES for unit in recent.after(0))
 
 
 async def inbox() -> AsyncIterator[Step]:
@@ -331,7 +331,7 @@ FILLERS: dict[str, Callable[[], AsyncIterator[Step]]] = {
     h264_pictures.FRONT_LIMIT.name: units_in_front,
     parameter_sets.SETS_LIMIT.name: parameter_set_store,
     rtp_source.WAITING_LIMIT.name: waiting_stream,
-    source.GROUP_LIMIT.name: group_of_pictures,
+    recent_pictures.RECENT_LIMIT.name: pictures_of_a_publisher,
     frames.PARSER_LIMIT.name: parser,
     connection.EVENTS_LIMIT.name: link_events,
     outbox.CONTROL_LIMIT.name: control_out,

@@ -10,7 +10,7 @@ from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
-from genlock_gateway.sessions.source import GroupOfPictures
+from genlock_gateway.sessions.recent_pictures import RecentPictures
 from genlock_worker.intake.decode import Decoder, fit_frame
 from tests.bitstreams.clips import FRAME_RATE, HEIGHT, WIDTH
 from tests.bitstreams.rtp import Sent
@@ -39,7 +39,7 @@ class Publication:
     def __init__(self, codec: Codec, *, sprop: str = "", turn_s: float = 1 / FRAME_RATE, reads: bool = True) -> None:
         self.clock = ManualClock()
         self.heard = Heard()
-        self.group = GroupOfPictures()
+        self.recent = RecentPictures()
         self.decoder = Decoder(codec)
         self.numbers: list[int] = []
         self.sizes: set[tuple[int, int]] = set()
@@ -74,13 +74,13 @@ class Publication:
             self.peer._end_frame(source)
         self.peer._repair_again()
         for unit in self.heard.units[self._taken :]:
-            self.group.add(unit)
+            self.recent.add(unit)
             self._decode(unit)
         self._taken = len(self.heard.units)
 
     def successors(self) -> list[int]:
         """What a worker shows that takes over now, from the group of pictures alone."""
-        return decoded(self.group.units)
+        return decoded(self.recent.newest_group)
 
     @property
     def trouble(self) -> Trouble | None:

@@ -14,7 +14,7 @@ from genlock_gateway.rtc.ingest.rtp_source import WAITING_LIMIT
 from genlock_gateway.rtc.transport.ice import INBOX_LIMIT
 from genlock_gateway.rtc.transport.peer import MESSAGES_LIMIT
 from genlock_gateway.rtc.transport.sctp import DATA_CHANNEL_LIMIT
-from genlock_gateway.sessions.source import GROUP_LIMIT
+from genlock_gateway.sessions.recent_pictures import RECENT_LIMIT
 from genlock_worker.intake.decode import KEPT_LIMIT, PICTURES_LIMIT
 from genlock_worker.intake.publisher import QUEUE_LIMIT
 from genlock_worker.output.output import OUTPUT_LIMIT
@@ -32,7 +32,7 @@ PLACES: Final[tuple[tuple[str, tuple[ByteLimit, ...]], ...]] = (
             FRONT_LIMIT,
             SETS_LIMIT,
             WAITING_LIMIT,
-            GROUP_LIMIT,
+            RECENT_LIMIT,
         ),
     ),
     ("On the link, at each end", (PARSER_LIMIT, EVENTS_LIMIT, CONTROL_LIMIT, MEDIA_LIMIT, PICTURE_LIMIT)),

@@ -3,6 +3,6 @@
 | owns | does not own | needs |
 |---|---|---|
 | which streams are open here, and for how long | packets, peers, codecs' bitstreams (`rtc`) | Redis |
-| the group of pictures that a new worker is fed with | HTTP (`web`) | |
+| the recent pictures that a new worker is fed with | HTTP (`web`) | |
 | which frames viewers are shown, by epoch | which worker a session has: `upstream` asks Redis | |
 """

@@ -1,91 +1,24 @@
 """The source of a session whose publisher is at this gateway: from its peer to the session's worker.
 
-`SessionSource` sends each access unit to the workers that need it. `GroupOfPictures` keeps what came since the last key
-frame, so that a new worker can decode at once; it is pure.
+`SessionSource` sends each access unit to the workers that need it. What came lately is kept (`recent_pictures`): a new
+worker can decode at once, and goes on where viewers are.
 """
 
 import logging
-from collections import deque
-from typing import Final
 
-from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
-from genlock_core.media import MAX_REORDER_S, AccessUnit, Trouble
+from genlock_core.bounds import Holdings
+from genlock_core.media import AccessUnit, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.ingest.receive import IngestFigures, IngestPeer
 from genlock_gateway.sessions.audience import Audience, PeerResource
 from genlock_gateway.sessions.output_gate import SessionOutput
+from genlock_gateway.sessions.recent_pictures import RecentPictures
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.upstream import Upstream
 
 logger = logging.getLogger(__name__)
-
-MAX_BYTES: Final = 8 * 1024 * 1024
-GROUP_LIMIT: Final = ByteLimit(
-    "pictures since the last key frame",
-    MAX_BYTES,
-    each="session with its publisher here, and each of two that are connecting",
-    when_full="the group is dropped, and a key frame asked for",
-    times=3,
-)
-MAX_SECONDS: Final = 30.0
-MAX_UNITS: Final = 1_800
-"""The link takes no more in one replay."""
-
-
-class GroupOfPictures:
-    """Everything since the last key frame, or nothing.
-
-    A group that outgrows its bounds is dropped whole, because it is worth nothing without its key frame. The next key
-    frame starts another one; until then `wants_key_frame` says to ask the publisher. Time is the media's own.
-    """
-
-    __slots__ = ("_bytes", "_max_us", "_units")
-
-    def __init__(
-        self, *, limit: ByteLimit = GROUP_LIMIT, max_seconds: float = MAX_SECONDS, holdings: Holdings | None = None
-    ) -> None:
-        self._max_us = round(max_seconds * 1e6)
-        self._units: deque[AccessUnit] = deque()
-        self._bytes = (holdings or Holdings()).bound(limit)
-
-    @property
-    def units(self) -> tuple[AccessUnit, ...]:
-        """The group in order; empty, or begins with its key frame."""
-        return tuple(self._units)
-
-    @property
-    def wants_key_frame(self) -> bool:
-        """Nothing that a decoder could start with is held."""
-        return not self._units
-
-    def add(self, unit: AccessUnit) -> None:
-        """Take the next unit of the stream, in decoding order."""
-        if unit.key_frame:
-            self.clear()
-        elif not self._units:
-            return
-        elif unit.codec is not self._units[0].codec or self._is_before(unit):
-            # Another stream: without its own key frame it cannot be decoded.
-            self.clear()
-            return
-
-        first_us = self._units[0].capture_us if self._units else unit.capture_us
-        too_long = unit.capture_us - first_us > self._max_us or len(self._units) >= MAX_UNITS
-        if too_long or not self._bytes.take(len(unit.data) + OBJECT_BYTES):
-            self.clear()
-        else:
-            self._units.append(unit)
-
-    def _is_before(self, unit: AccessUnit) -> bool:
-        """Whether it goes back in time further than pictures are reordered."""
-        return unit.capture_us < self._units[-1].capture_us - MAX_REORDER_S * 1e6
-
-    def clear(self) -> None:
-        """Hold nothing: the publisher has gone or changed."""
-        self._units.clear()
-        self._bytes.clear()
 
 
 class SessionSource:
@@ -109,9 +42,9 @@ class SessionSource:
         self._stats = stats
         self._metrics = metrics
         self._holdings = Holdings()
-        self._group = GroupOfPictures(holdings=self._holdings)
+        self._recent = RecentPictures(holdings=self._holdings)
         # What candidates have sent since they connected; they get the slot, or not, in a moment.
-        self._early: dict[IngestPeer, GroupOfPictures] = {}
+        self._early: dict[IngestPeer, RecentPictures] = {}
         self.trouble: Trouble | None = None
         """Why the publication makes no picture, as far as this gateway or the worker knows; `tick` keeps it."""
 
@@ -150,11 +83,11 @@ class SessionSource:
         publisher = self._audience.publisher
         if publisher is None or publisher.peer is not peer:
             if any(candidate.peer is peer for candidate in self._audience.candidates):
-                self._early.setdefault(peer, GroupOfPictures(holdings=self._holdings)).add(unit)
+                self._early.setdefault(peer, RecentPictures(holdings=self._holdings)).add(unit)
             return
 
-        self._group.add(unit)
-        if self._group.wants_key_frame:
+        self._recent.add(unit)
+        if self._recent.wants_key_frame:
             self.request_key_frame()
 
         self._stats.source_frame(publisher.run, watched=bool(self._audience.viewers))
@@ -168,7 +101,7 @@ class SessionSource:
 
     def began(self, run: int) -> None:
         """A publication began, perhaps in the place of another one."""
-        self._group.clear()
+        self._recent.clear()
         self._stats.published(run)
         self.announce()
 
@@ -176,7 +109,7 @@ class SessionSource:
         early = None if peer is None else self._early.pop(peer, None)
         if peer is None or early is None:
             return
-        for unit in early.units:
+        for unit in early.newest_group:
             self.access_unit(peer, unit)
 
     def forget(self, candidate: PeerResource) -> None:
@@ -186,7 +119,7 @@ class SessionSource:
 
     def ended(self, run: int) -> None:
         """The publisher has gone."""
-        self._group.clear()
+        self._recent.clear()
         self._stats.unpublished()
         self._send_source(present=False, run=run)
 
@@ -197,12 +130,16 @@ class SessionSource:
             self._send_source(present=True, run=publisher.run)
 
     def replay(self, channel: WorkerChannel) -> None:
-        """Feed a worker that has just opened the session: the publication, and the group so far."""
+        """Feed a worker that has just opened the session: the publication, and what it needs of what came so far."""
         publisher = self._audience.publisher
         if publisher is None:
             return
         channel.connection.send_source(channel.number, present=True, run=publisher.run)
-        for unit in self._group.units:
+
+        # Where viewers have seen nothing of this publication, the newest key frame is the shortest way to a picture.
+        shown = self._output.last_shown
+        is_shown = shown is not None and shown.run == publisher.run
+        for unit in self._recent.after(shown.capture_us) if is_shown else self._recent.newest_group:
             channel.connection.send_media(channel.number, unit, run=publisher.run, replay=True)
         self.request_key_frame()
 

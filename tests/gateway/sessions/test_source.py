@@ -1,84 +1,26 @@
-"""The source of a session: whose pictures go to which workers, and the group of pictures that is kept for a new one."""
+"""The source of a session: whose pictures go to which workers, and what a new one gets of those that came before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from genlock_core.bounds import OBJECT_BYTES, Holdings
+from genlock_core.bounds import Holdings
 from genlock_core.clock import ManualClock
-from genlock_core.media import AccessUnit, Codec, Trouble
+from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.sessions.audience import Audience, PeerResource
-from genlock_gateway.sessions.source import GROUP_LIMIT, GroupOfPictures, SessionSource
+from genlock_gateway.sessions.source import SessionSource
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 
 
 def unit(at_ms: int, *, key: bool = False, size: int = 10, codec: Codec = Codec.H264) -> AccessUnit:
     return AccessUnit(codec, bytes(size), key, at_ms * 1000)
-
-
-def test_it_holds_everything_since_the_last_key_frame() -> None:
-    group = GroupOfPictures()
-    for given_unit in (unit(0), unit(1, key=True), unit(2), unit(3, key=True), unit(4)):
-        group.add(given_unit)
-    assert group.units == (unit(3, key=True), unit(4))
-
-
-def test_a_group_that_outgrows_its_bytes_is_dropped_whole_and_a_key_frame_wanted() -> None:
-    group = GroupOfPictures(limit=replace(GROUP_LIMIT, at_most=3 * (10 + OBJECT_BYTES)))
-    for at in range(4):
-        group.add(unit(at, key=at == 0))
-    assert group.units == ()
-    assert group.wants_key_frame
-
-
-def test_a_publisher_with_a_key_frame_every_ten_seconds_is_kept_whole() -> None:
-    group = GroupOfPictures()
-    for number in range(300):
-        group.add(unit(number * 33, key=number == 0, size=4_000))
-    assert len(group.units) == 300
-
-
-def test_units_of_another_codec_or_from_the_past_end_the_group() -> None:
-    for other in (unit(1_005, codec=Codec.VP8), unit(400)):
-        group = GroupOfPictures()
-        group.add(unit(1_000, key=True))
-        group.add(other)
-        assert group.units == ()
-
-
-def test_pictures_that_are_shown_before_the_one_decoded_before_them_stay_in_the_group() -> None:
-    group = GroupOfPictures()
-    reordered = (unit(1_000, key=True), unit(900), unit(1_100), unit(1_033), unit(1_066))
-    for given_unit in reordered:
-        group.add(given_unit)
-    assert group.units == reordered
-
-
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 400), st.integers(-50, 900)), max_size=80),
-    st.integers(0, 10_000),
-    st.floats(0.1, 5),
-)
-def test_it_is_empty_or_starts_with_a_key_frame_and_never_over_its_bounds(
-    given_units: list[tuple[bool, int, int]], max_bytes: int, max_seconds: float
-) -> None:
-    group, at_ms = GroupOfPictures(limit=replace(GROUP_LIMIT, at_most=max_bytes), max_seconds=max_seconds), 0
-    for key, size, step_ms in given_units:
-        at_ms += step_ms
-        group.add(unit(at_ms, key=key, size=size))
-        assert sum(len(held.data) + OBJECT_BYTES for held in group.units) <= max_bytes
-        if group.units:
-            assert [held.key_frame for held in group.units] == [True] + [False] * (len(group.units) - 1)
-            assert group.units[-1].capture_us - group.units[0].capture_us <= max_seconds * 1e6
 
 
 class Camera(IngestPeer):
@@ -132,6 +74,7 @@ class Scene:
         self.leaving: Channel | None = None
         self.epochs = Epochs(8, leaving=7)
         self.successor_shown = False
+        self.last_shown: SourcePosition | None = None
         here = cast(Any, self)
         self.source = SessionSource(
             audience=self.audience, output=here, upstream=here, stats=stats, metrics=self.metrics
@@ -189,6 +132,26 @@ def test_a_worker_that_opens_gets_the_publication_and_its_group_and_a_key_frame_
     assert channel.sources == [(True, 3)]
     assert channel.replayed == [(given_unit, 3) for given_unit in group]
     assert camera.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "begins_ms"),
+    [
+        pytest.param(SourcePosition(3, 1_050_000), 1_000, id="the key frame before it is the start"),
+        pytest.param(SourcePosition(3, 2_010_000), 2_000, id="the newest one, where viewers are past it"),
+        pytest.param(SourcePosition(2, 1_050_000), 2_000, id="nothing is shown of this publication"),
+        pytest.param(None, 2_000, id="nothing is shown"),
+    ],
+)
+def test_a_successor_goes_on_where_viewers_are_also_where_a_key_frame_came_meanwhile(
+    scene: Scene, shown: SourcePosition | None, begins_ms: int
+) -> None:
+    camera, channel = scene.publish(3), Channel()
+    for at_ms in range(1_000, 2_200, 50):
+        scene.source.access_unit(camera, unit(at_ms, key=at_ms % 1_000 == 0))
+    scene.last_shown = shown
+    scene.source.replay(cast(Any, channel))
+    assert [one.capture_us for one, _ in channel.replayed] == [ms * 1_000 for ms in range(begins_ms, 2_200, 50)]
 
 
 def test_a_group_ends_with_its_publication(scene: Scene) -> None:
