@@ -138,8 +138,10 @@ class SessionSource:
 
         # Where viewers have seen nothing of this publication, the newest key frame is the shortest way to a picture.
         shown = self._output.last_shown
-        is_shown = shown is not None and shown.run == publisher.run
-        for unit in self._recent.after(shown.capture_us) if is_shown else self._recent.newest_group:
+        units = self._recent.newest_group
+        if shown is not None and shown.run == publisher.run:
+            units = self._recent.after(shown.capture_us)
+        for unit in units:
             channel.connection.send_media(channel.number, unit, run=publisher.run, replay=True)
         self.request_key_frame()
 
