@@ -38,6 +38,10 @@ _FIGURES = (
 
 _SHARED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
+        "when_full": frozenset(
+            {"claim", "close", "move", "orientation", "publisher_enter", "publisher_promote", "reassert", "register"}
+            | {"release", "set_phase"}
+        ),
         "publisher_slot": frozenset(f"publisher_{verb}" for verb in ("enter", "keep", "leave", "many", "promote")),
         "snapshot_room": frozenset({"renew", "snapshot_bookings", "snapshot_deleted"}),
     }

@@ -15,7 +15,11 @@ from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claims, MoveCause, MoveHeld
 from genlock_core.claims.facts import PublisherConflict
 from genlock_core.claims.liveness import HOLD_MS, LEASE_MS, SETTLE_MS
-from genlock_core.claims.publisher import Contender
+from genlock_core.claims.publisher import Contender, Gateways, Publishers
+from genlock_core.errors import StaleEpoch
+from genlock_core.spec.session import Orientation, Phase
+from genlock_core.stream_state.control import ControlChange, ControlStream
+from genlock_core.stream_state.snapshot_store import SnapshotStore
 from tests.core.claims import samples
 from tests.core.claims.installation import ROUND_MS, SESSIONS, Installation, StoreFault
 
@@ -182,6 +186,108 @@ async def test_a_new_incarnation_proves_the_old_ones_death_even_while_redis_is_n
         await home.claims.move(other.session, expected_epoch=other.epoch, suspect=None, cause=MoveCause.EXPIRED)
     move = await home.claims.move(session, expected_epoch=old.epoch, suspect=None, cause=MoveCause.EXPIRED)
     assert move.won
+
+
+@pytest.fixture
+async def full(redis_server: RedisProcess) -> AsyncIterator[store.Store]:
+    """A store with two workers and the sessions s0, claimed, and s1, not claimed; it is full from `fill` on."""
+    client = store.connect(redis_server.url)
+    claims = Claims(client)
+    for name in ("w0", "w1"):
+        await claims.register(samples.offer(name))
+    for name in ("s0", "s1"):
+        await claims.create(samples.record(name))
+    await claims.claim("default/s0")
+    yield client
+    await client.aclose()
+
+
+async def fill(client: store.Store) -> None:
+    await asyncio.sleep(liveness.PROOF_EVERY_MS / 1_000)
+    await client.config_set("maxmemory", 1)
+    with pytest.raises(RedisError):
+        await Claims(client).create(samples.record("another"))
+
+
+async def test_in_a_full_redis_a_dead_workers_successor_raises_its_fence_and_says_that_it_is_live(
+    full: store.Store,
+) -> None:
+    claims, snapshots = Claims(full), SnapshotStore(full)
+    claim = await claims.claim("default/s0")
+    await snapshots.take_over(claim.session, claim.epoch)
+    await snapshots.write(claim.session, epoch=claim.epoch, chunk=1, head=b"head", blocks={"a": b"block"}, keep=())
+    await fill(full)
+    move = await claims.move(
+        claim.session, expected_epoch=claim.epoch, suspect=claim.worker.name, cause=MoveCause.REFUSED
+    )
+    stored = await snapshots.take_over(claim.session, move.claim.epoch)
+    assert stored is not None
+    assert (stored.epoch, stored.head) == (claim.epoch, b"head")
+    with pytest.raises(StaleEpoch):
+        await snapshots.write(claim.session, epoch=claim.epoch, chunk=2, head=b"late", blocks={}, keep=())
+    assert await claims.set_phase(claim.session, move.claim.epoch, Phase.LIVE)
+
+
+async def test_in_a_full_redis_a_restarted_workers_sessions_find_another_one(full: store.Store) -> None:
+    claims = Claims(full)
+    claim = await claims.claim("default/s0")
+    await fill(full)
+    assert await claims.register(samples.offer(claim.worker.name)) == (claim.session,)
+    move = await claims.move(claim.session, expected_epoch=claim.epoch, suspect=None, cause=MoveCause.EXPIRED)
+    assert move.won
+
+
+async def test_in_a_full_redis_a_session_that_waits_is_claimed_and_a_worker_leaves_politely(full: store.Store) -> None:
+    claims = Claims(full)
+    served = await claims.claim("default/s0")
+    await fill(full)
+    assert await claims.close(served.worker) == (served.session,)
+    assert (await claims.claim("default/s1")).worker != served.worker
+    move = await claims.move(
+        served.session, expected_epoch=served.epoch, suspect=served.worker.name, cause=MoveCause.DRAIN
+    )
+    assert move.won
+    assert not await claims.release(served.session, epoch=served.epoch, phase=Phase.ENDED)
+    assert await claims.release(served.session, epoch=move.claim.epoch, phase=Phase.ENDED)
+
+
+async def test_in_a_full_redis_a_publisher_comes_back_and_its_pictures_may_be_turned(full: store.Store) -> None:
+    claims, publishers, gateways = Claims(full), Publishers(full), Gateways(full)
+    claim = await claims.claim("default/s0")
+    await gateways.announce("g0", "http://g0", 5.0)
+    await fill(full)
+    contender = Contender("camera", "g0", "r1")
+    seen = await publishers.enter(claim.session, contender)
+    promoted = await publishers.promote(claim.session, contender, run_seen=seen)
+    settled = await claims.settle_orientation(
+        claim.session, epoch=claim.epoch, run=promoted.run, orientation=Orientation.PORTRAIT
+    )
+    assert settled == (Orientation.PORTRAIT, promoted.run)
+
+
+async def test_in_a_full_redis_nothing_begins_that_would_fill_it_more(full: store.Store) -> None:
+    await fill(full)
+    for refused in (
+        Claims(full).create(samples.record("another")),
+        ControlStream(full).append("default/s0", client="page", number=1, change=ControlChange(prompt="x")),
+    ):
+        with pytest.raises(RedisError):
+            await refused
+
+
+async def test_a_redis_that_refuses_all_writes_gives_nobody_a_session_that_no_fence_protects(
+    full: store.Store,
+) -> None:
+    claims = Claims(full)
+    claim = await claims.claim("default/s0")
+    await full.config_set("min-replicas-to-write", 1)
+    with pytest.raises(RedisError):
+        await claims.move(claim.session, expected_epoch=claim.epoch, suspect=claim.worker.name, cause=MoveCause.REFUSED)
+    with pytest.raises(RedisError):
+        await SnapshotStore(full).take_over(claim.session, claim.epoch + 1)
+    record = await claims.record(claim.session)
+    assert record is not None
+    assert (record.epoch, record.owner) == (claim.epoch, claim.worker)
 
 
 # -- epochs ------------------------------------------------------------------------------------------------------------
