@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock base-digests clean
+.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock sbom advisories base-digests clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -167,6 +167,12 @@ screenshots: $(VENV)/.dev ## Take the pictures of docs/images anew, with the bro
 lock: $(SUPPLY)/.installed ## Bring requirements/*.lock up to date with pyproject.toml and with what is published; ARGS=--keep only with the former
 	@echo "lock: resolving for Python 3.11 and up"
 	@UV=$(SUPPLY)/bin/uv PYTHON=$(SUPPLY)/bin/python requirements/lock $(ARGS)
+
+sbom: $(VENV)/.dev ## Write what each part is installed with, licenses too, to build/sbom (CycloneDX)
+	@$(BIN)/python -m supply_chain.sbom build/sbom
+
+advisories: $(SUPPLY)/.installed ## Ask whether anything is known of a package that the locks name; needs a network
+	@$(SUPPLY)/bin/python -m supply_chain.advisories
 
 base-digests: ## Look up the digests of the images that ours stand on, and write them to images/base.lock and the chart
 	@images/base --renew

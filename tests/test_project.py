@@ -17,6 +17,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from supply_chain import locks
+
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
@@ -222,16 +224,12 @@ def text_of(path: Path) -> str:
         return ""
 
 
-def locked(lock: str) -> dict[str, list[str]]:
-    """The lines `name==version ; marker` of a lock, each with the hashes under it."""
-    found: dict[str, list[str]] = {}
-    for line in (ROOT / "requirements" / f"{lock}.lock").read_text().splitlines():
-        words = line.removesuffix("\\").strip()
-        if words.startswith("--hash="):
-            found[[*found][-1]].append(words.removeprefix("--hash="))
-        elif words and not words.startswith("#"):
-            found[words] = []
-    return found
+def locked(lock: str) -> dict[str, tuple[str, ...]]:
+    """The lines `name==version ; marker` of a lock, each with its hashes."""
+    return {
+        f"{pin.name}=={pin.version}" + (f" ; {pin.marker}" if pin.marker else ""): pin.hashes
+        for pin in locks.read(lock)
+    }
 
 
 def lock_lines() -> list[str]:

@@ -7,17 +7,17 @@ import argparse
 import shutil
 from pathlib import Path
 
-from bench.gpu import sources, wheels
+from bench.gpu import download, sources, wheels
+from supply_chain import locks
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def pack(root: Path, folder: Path, *, encoder: bool) -> None:
-    """Pack the sources of `root`. Raises wheels.NotLocked, subprocess.CalledProcessError (no package index)."""
+    """Pack the sources of `root`. Raises download.NotLocked, subprocess.CalledProcessError (no package index)."""
     bundles = (*wheels.BUNDLES, *((wheels.ENCODER,) if encoder else ()))
-    lock = (root / "requirements" / "dev.lock").read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
-    wheels.fetch(folder / "wheels", lock, bundles)
+    download.fetch(folder / "wheels", locks.read("dev"), bundles)
     sources.copy(root, folder / "sources")
     shutil.copyfile(root / "bench" / "gpu" / "run.sh", folder / "run")
     (folder / "run").chmod(0o755)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.gpu import unpack, wheels
-from bench.gpu.pack import ROOT
+from bench.gpu import download, unpack, wheels
+from supply_chain import locks
 
-LOCK = """# a lock
+LOCK = locks.parse("""# a lock
 diffusers==0.42.1 \\
     --hash=sha256:d1
 ftfy==6.3.1 \\
@@ -22,7 +22,7 @@ wcwidth==0.9.5 ; python_version <= '3' \\
     --hash=sha256:a5
 pydantic-core==2.50.4 \\
     --hash=sha256:b1
-"""
+""")
 FTFY = wheels.Bundle("ftfy", ("ftfy", "wcwidth"))
 
 
@@ -47,26 +47,25 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_lock_has_a_version_of_everything_that_is_packed() -> None:
-    lock = (ROOT / "requirements" / "dev.lock").read_text()
     names = [name for bundle in (*wheels.BUNDLES, wheels.ENCODER) for name in bundle.distributions]
-    found = wheels.locked(lock, names)
+    found = download.locked(locks.read("dev"), names)
     assert [one.name for one in found] == names
     assert all(one.hashes for one in found)
 
 
 def test_a_line_for_pip_has_every_hash_and_no_condition() -> None:
-    ftfy, wcwidth = wheels.locked(LOCK, ["ftfy", "wcwidth"])
+    ftfy, wcwidth = download.locked(LOCK, ["ftfy", "wcwidth"])
     assert ftfy.requirement() == "ftfy==6.3.1 --hash=sha256:f1 --hash=sha256:f2"
     assert wcwidth.requirement() == "wcwidth==0.9.4 --hash=sha256:a4"
 
 
 def test_what_is_not_in_the_lock_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(wheels.NotLocked, match="no version of av: run make lock"):
-        wheels.locked(LOCK, ["av"])
+    with pytest.raises(download.NotLocked, match="no version of av: run make lock"):
+        download.locked(LOCK, ["av"])
 
 
 def test_wheels_are_for_the_python_of_the_other_machine(tmp_path: Path) -> None:
-    command = wheels.download_command(tmp_path, tmp_path / "requirements.txt")
+    command = download.download_command(tmp_path, tmp_path / "requirements.txt")
     assert command[command.index("--python-version") + 1] == "3.12"
     assert {"--no-deps", "cp312", "abi3", "none", "manylinux_2_28_x86_64", "any", "--require-hashes"} <= set(command)
 
@@ -74,7 +73,7 @@ def test_wheels_are_for_the_python_of_the_other_machine(tmp_path: Path) -> None:
 def test_only_what_is_missing_is_got_and_other_versions_go(tmp_path: Path, downloads: list[str]) -> None:
     kept = wheel(tmp_path, "ftfy-6.3.1-py3-none-any.whl")
     other = wheel(tmp_path, "wcwidth-0.8.0-py3-none-any.whl")
-    wheels.fetch(tmp_path, LOCK, [FTFY])
+    download.fetch(tmp_path, LOCK, [FTFY])
     assert downloads == ["wcwidth==0.9.4 --hash=sha256:a4\n"]
     assert kept.exists()
     assert not other.exists()
@@ -83,7 +82,7 @@ def test_only_what_is_missing_is_got_and_other_versions_go(tmp_path: Path, downl
 def test_nothing_is_asked_for_where_all_is_there(tmp_path: Path, downloads: list[str]) -> None:
     for name in ("ftfy-6.3.1-py3-none-any.whl", "wcwidth-0.9.4-cp310-abi3-manylinux2014_x86_64.whl"):
         wheel(tmp_path, name)
-    wheels.fetch(tmp_path, LOCK, [FTFY])
+    download.fetch(tmp_path, LOCK, [FTFY])
     assert downloads == []
 
 
