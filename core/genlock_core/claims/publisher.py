@@ -100,14 +100,16 @@ class Publishers:
         heard_ms: int = 0,
         silent: bool = False,
         run: int = 0,
+        highest_run: int = 0,
     ) -> KeptSlot | None:
         """Keep the slot for another 3 s; once a second. None if it is not `resource`'s any more: close it.
 
         `heard_ms` is how long ago its publisher gave a sign of life; `silent` lets anybody have its place. A slot that
-        Redis lost is taken again, under a run above `run`, the one that the caller knows.
+        Redis lost is taken again: under `run`, its number, if nobody has published since, else under one above
+        `highest_run`, the highest that the caller has seen.
         """
         reply = await self._scripts.run(
-            "publisher_keep", session, key, gateway, resource, heard_ms, "1" if silent else "", run
+            "publisher_keep", session, key, gateway, resource, heard_ms, "1" if silent else "", highest_run, run
         )
         return KeptSlot(int(reply[1]), bool(reply[2])) if reply[0] else None
 

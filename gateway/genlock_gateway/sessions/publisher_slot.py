@@ -237,7 +237,8 @@ class PublisherSlots:
                 resource=holder.id,
                 heard_ms=round(heard_s * 1_000),
                 silent=silent,
-                run=_highest_run(stream),
+                run=holder.run,
+                highest_run=_highest_run(stream),
             )
         )
         if kept is None:

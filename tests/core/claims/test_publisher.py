@@ -382,3 +382,49 @@ async def test_whether_somebody_publishes_is_known_for_many_sessions_at_once(
     await hold(publishers, STRANGER)
     await time_passes(claims, clock, 3.1)
     assert (await publishers.publications({DEMO: 0})) == {DEMO: Publishing.GONE}, "nobody has kept the slot"
+
+
+async def test_a_publication_whose_slot_redis_lost_keeps_its_number(
+    publishers: Publishers, gateways: Gateways, redis_store: store.Store, clock: ManualClock
+) -> None:
+    first = await hold(publishers)
+    clock.advance(5)
+    await redis_store.flushall()
+    for name in ("g0", "g1"):
+        await gateways.announce(name, f"http://{name}", ttl_s=60)
+    kept = await publishers.keep(DEMO, key=CAMERA.key, gateway="g0", resource=CAMERA.resource, run=first.run)
+    assert kept == KeptSlot(first.run, contended=False), "decoders go on"
+    assert (await hold(publishers, AGAIN)).run > first.run
+
+
+async def test_a_publication_comes_after_one_that_began_after_its_slot_was_lost(
+    publishers: Publishers, gateways: Gateways, redis_store: store.Store, clock: ManualClock
+) -> None:
+    first = await hold(publishers)
+    clock.advance(5)
+    await redis_store.flushall()
+    for name in ("g0", "g1"):
+        await gateways.announce(name, f"http://{name}", ttl_s=60)
+    between = await hold(publishers, STRANGER)
+    await publishers.leave(DEMO, resource=STRANGER.resource)
+    kept = await publishers.keep(DEMO, key=CAMERA.key, gateway="g0", resource=CAMERA.resource, run=first.run)
+    assert kept is not None
+    assert kept.run > between.run > first.run
+
+
+async def test_a_publication_whose_slot_redis_lost_comes_after_one_that_its_gateway_has_seen(
+    publishers: Publishers, gateways: Gateways, redis_store: store.Store, clock: ManualClock
+) -> None:
+    first = await hold(publishers)
+    await redis_store.flushall()
+    await gateways.announce("g0", "http://g0", ttl_s=60)
+    kept = await publishers.keep(
+        DEMO,
+        key=CAMERA.key,
+        gateway="g0",
+        resource=CAMERA.resource,
+        run=first.run,
+        highest_run=first.run + 10_000_000,
+    )
+    assert kept is not None
+    assert kept.run > first.run + 10_000_000

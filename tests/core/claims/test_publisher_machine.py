@@ -90,11 +90,15 @@ class Slot:
         self.key, self.holder, self.silent = one.key, Publication(one.gateway, one.resource, self.run), False
         self.expires = self.now + PUBLISHER_TTL_MS
 
-    def keep(self, one: Contender, *, silent: bool, highest: int) -> int | None:
+    def keep(self, one: Contender, *, silent: bool, run: int, highest: int) -> int | None:
         if self.holder is None or self.holder.resource != one.resource:
             if self.held:
                 return None
+            before = self.run
             self.take(one, highest)
+            if run > before and run >= highest:
+                self.run = run
+                self.holder = Publication(one.gateway, one.resource, run)
         self.silent, self.expires = silent, self.now + PUBLISHER_TTL_MS
         return self.run
 
@@ -122,6 +126,7 @@ class PublisherMachine(RuleBasedStateMachine):
         self.admitted: list[tuple[Contender, int]] = []
         self.promoted: list[Contender] = []
         self.highest = 0  # run ever granted, by Redis' answers alone
+        self.runs: dict[Contender, int] = {}
         self.offers = 0
         setting.runner.run(self._begin())
 
@@ -174,6 +179,7 @@ class PublisherMachine(RuleBasedStateMachine):
                 run = told[0]
                 assert run > before or one in self.promoted, "a new publication has a higher run than any before"
                 self.highest = max(self.highest, run)
+                self.runs[one] = run
         if isinstance(told, tuple) and one not in self.promoted:
             self.promoted.append(one)
 
@@ -184,15 +190,22 @@ class PublisherMachine(RuleBasedStateMachine):
 
         async def kept() -> int | None:
             kept = await self.publishers.keep(
-                SESSION, key=one.key, gateway=one.gateway, resource=one.resource, silent=silent, run=self.highest
+                SESSION,
+                key=one.key,
+                gateway=one.gateway,
+                resource=one.resource,
+                silent=silent,
+                run=self.runs[one],
+                highest_run=self.highest,
             )
             return None if kept is None else kept.run
 
         told = self.ask(kept)
-        assert told == self.slot.keep(one, silent=silent, highest=self.highest)
+        assert told == self.slot.keep(one, silent=silent, run=self.runs[one], highest=self.highest)
         if told is None:
             self.promoted.remove(one)  # its gateway closes it
         else:
+            self.runs[one] = told
             self.highest = max(self.highest, told)
 
     @precondition(lambda self: self.admitted)

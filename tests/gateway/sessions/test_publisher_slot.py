@@ -197,3 +197,19 @@ async def test_a_publication_has_a_higher_run_than_those_that_a_store_with_an_ea
     room.hub.add(stream, candidate)
     await slots.promote(stream, candidate, await slots.enter(SESSION, Contender("camera", "g0", "r2")))
     assert candidate.run == before.run + 1
+
+
+async def test_a_publication_goes_on_under_its_number_when_redis_has_lost_its_slot(
+    room: GatewayRoom, slots: PublisherSlots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = await room.stream()
+    publisher, _ = room.client("r2", "whip")
+    admission = await slots.enter(SESSION, Contender("camera", "g0", "r2"))
+    monkeypatch.setattr(room.hub, "resource", lambda _: publisher)
+    await slots.promote(stream, publisher, admission)
+    run = publisher.run
+    publisher.key = "camera"
+    await room.store.flushall()
+    await announced(room)
+    await slots.keep(stream)
+    assert publisher.run == run, "another number would have the worker wait for a key frame"
