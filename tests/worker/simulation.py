@@ -1,7 +1,7 @@
 """A worker in simulated time: a fake device inside the real decisions.
 
-Chunk former, the sessions' rows, the readiness rule, scheduler, cost model, step policy and pacer are the real ones. No
-threads and no sleeping: `Simulation.run` moves from event to event.
+Chunk former, the sessions' rows, the readiness rule, scheduler, cost model, level policy and pacer are the real ones.
+No threads and no sleeping: `Simulation.run` moves from event to event.
 """
 
 import heapq
@@ -9,15 +9,20 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+from prometheus_client import CollectorRegistry
+
 from genlock_core.media import SourcePosition
+from genlock_core.metrics import WorkerMetrics
 from genlock_core.sizing.step_time import StepTime
 from genlock_core.slo.deadlines import is_miss
-from genlock_worker.engines.contract import BatchShape, DeviceSeconds, Row, StreamSettings, chunk_frames
+from genlock_worker.engines.contract import DeviceSeconds, Row, StreamSettings, chunk_frames
 from genlock_worker.intake.chunks import ChunkFormer, SourceFrame
-from genlock_worker.output.pacing import PacedFrame, Pacer
+from genlock_worker.output.pacing import PacedFrame, Pacer, spans_of
+from genlock_worker.rows.approximation import Running
 from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.load import EngineLoad
 from genlock_worker.rows.scheduler import Batch, Wait, next_batch
-from genlock_worker.rows.session_rows import SessionPlan, SessionRows
+from genlock_worker.rows.session_rows import SessionChunk, SessionPlan, SessionRows
 from genlock_worker.rows.under_way import BatchUnderWay, UnderWay
 
 
@@ -34,11 +39,14 @@ class SimSession:
     phase_s: float = 0.0
     adaptive: bool = False
     minimum: int = 1
+    may_halve: bool = False
     shape: tuple[int, int] = (832, 480)
     offered: int = 0
     dropped: int = 0
     chunks: list[int] = field(default_factory=list)
     steps_run: list[tuple[float, int]] = field(default_factory=list)
+    ran_with: list[tuple[float, Running]] = field(default_factory=list)
+    """What it ran with from when on."""
     latencies: list[float] = field(default_factory=list)
     frames: list[PacedFrame] = field(default_factory=list)
 
@@ -80,6 +88,7 @@ class Simulation:
         self.formers = {s.name: ChunkFormer(frame_rate=s.frame_rate) for s in sessions}
         self.pacers = {s.name: Pacer(frame_rate=s.frame_rate, deadline_s=s.deadline_s) for s in sessions}
         self.under_way = UnderWay(self.cost)
+        self.load = EngineLoad(cost=self.cost, metrics=WorkerMetrics(CollectorRegistry()), now_s=0.0)
         self._depth = depth
         self._eager = eager
         self._device_free_s = 0.0
@@ -91,7 +100,7 @@ class Simulation:
         width, height = session.shape
         settings = StreamSettings("", session.steps, width, height, session.frame_rate, seed=0, noise_scale=0.7)
         minimum = session.minimum if session.adaptive else None
-        return SessionPlan(session.name, "tiny", settings, session.deadline_s, minimum)
+        return SessionPlan(session.name, "tiny", settings, session.deadline_s, minimum, may_halve=session.may_halve)
 
     def run(self, seconds: float) -> None:
         """Simulate `seconds` more of source time, then let the engine finish what it has."""
@@ -101,7 +110,7 @@ class Simulation:
                 self._frame(*heapq.heappop(arrivals))
             while self._running and self._running[0][0] <= self.now:
                 self._collect(*self._running.popleft())
-            self._decide_steps()
+            self._decide_levels()
             decision = self._choose(may_hold=bool(arrivals))
             if isinstance(decision, Batch):
                 self._submit(decision)
@@ -141,17 +150,13 @@ class Simulation:
             session.offered += len(chunk.frames)
             session.dropped += self.rows[name].offer(chunk)
 
-    def stream_load(self, extra_rows: int = 0) -> float:
-        """The load if every session's steps shared one forward per chunk."""
-        rows = sum(rows.next_steps for rows in self.rows.values()) + extra_rows
-        shape = BatchShape("tiny", 832, 480, 4)
-        period = min(chunk_frames(1) / s.frame_rate for s in self.sessions.values())
-        return self.cost.seconds(shape, rows) / period
-
-    def _decide_steps(self) -> None:
-        for rows in self.rows.values():
-            if rows.policy is not None and rows.waiting is not None:
-                rows.policy.decide(rows.ceiling, self.now, load_with_one_more=self.stream_load(1))
+    def _decide_levels(self) -> None:
+        self.load.decide_levels(list(self.rows.values()), self.now)
+        for name, rows in self.rows.items():
+            self.formers[name].every = rows.next_running.every
+            ran_with = self.sessions[name].ran_with
+            if not ran_with or ran_with[-1][1] != rows.next_running:
+                ran_with.append((self.now, rows.next_running))
 
     def _load(self) -> float:
         return min(1.0, self.under_way.busy_s / self.now) if self.now > 0 else 0.0
@@ -178,14 +183,14 @@ class Simulation:
             chunk = rows.collected(row)
             if chunk.is_complete:
                 rows.shown(chunk, self.now, since_s=self.now)
-                self._finished(row.session, chunk.index, chunk.complete_s)
+                self._finished(row.session, chunk)
 
-    def _finished(self, name: str, chunk: int, complete_s: float) -> None:
+    def _finished(self, name: str, chunk: SessionChunk) -> None:
         session = self.sessions[name]
-        session.chunks.append(chunk)
-        session.latencies.append(self.now - complete_s)
+        session.chunks.append(chunk.index)
+        session.latencies.append(self.now - chunk.complete_s)
         session.frames += self.pacers[name].schedule(
-            complete_s=complete_s, ready_s=self.now, frames=chunk_frames(chunk)
+            complete_s=chunk.complete_s, ready_s=self.now, spans=spans_of(chunk, frames=chunk_frames(chunk.index))
         )
 
 

@@ -33,6 +33,8 @@ class PostedFigures:
     publisher: bool = False
     steps: int = 0
     """Denoising steps in use; 0: not known."""
+    frame_rate: float | None = None
+    """Frames per second that it runs at; None: not known."""
     output_fps: float = 0.0
     miss_share: float = 0.0
     late_share: float | None = None

@@ -26,8 +26,12 @@ FINISHED = frozenset({Phase.ENDED, Phase.FAILED})
 
 _VALUE, _ID = "control:", "control_id:"
 
-_SHAPE = {"orientation", "fit"}
-_BESIDE_SPEC: Final[dict[str, Any]] = {"access": {"origins"}, "orientation": True, "fit": True}
+_BESIDE_SPEC: Final[dict[str, Any]] = {
+    "access": {"origins"},
+    "approximation": {"min_frame_rate"},
+    "orientation": True,
+    "fit": True,
+}
 
 
 class _Shape(Model):
@@ -37,6 +41,7 @@ class _Shape(Model):
 
     orientation: Orientation | None = None
     fit: PictureFit = PictureFit.CROP
+    min_frame_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +128,10 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
     fields = {
         # A release that does not know a field of the spec reads no record that has it, and no list with that record. So
         # these stand beside the spec. Who does not know the sites lets no page of theirs in; who does not know the
-        # shape turns nothing and crops.
+        # shape turns nothing, crops, and leaves out no frame.
         "spec": record.session.model_dump_json(by_alias=True, exclude=_BESIDE_SPEC),
         "origins": json.dumps(list(record.session.access.origins)),
-        "shape": record.session.model_dump_json(include=_SHAPE),
+        "shape": _shape_of(record.session).model_dump_json(by_alias=True),
         "pools": json.dumps([{"pool": choice.pool, "cost": choice.cost} for choice in record.pools]),
         "idle_timeout_ms": str(record.session.idle_timeout_ms),
         "ttl_ms": str(record.session.ttl_seconds_after_finished * 1_000),
@@ -160,6 +165,10 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
     return fields
 
 
+def _shape_of(session: ResolvedSession) -> _Shape:
+    return _Shape(orientation=session.orientation, fit=session.fit, min_frame_rate=session.approximation.min_frame_rate)
+
+
 def from_fields(fields: Mapping[str, str]) -> SessionRecord:
     """The record that `to_fields`, or a script, wrote. Raises KeyError or ValueError if the hash is no record."""
     owner = fields.get("owner")
@@ -170,8 +179,14 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
         origins=tuple(json.loads(fields.get("origins", "[]"))),
     )
     shape = _Shape.model_validate_json(fields.get("shape", "{}"))
+    beside_spec = {
+        "access": access,
+        "approximation": session.approximation.model_copy(update={"min_frame_rate": shape.min_frame_rate}),
+        "orientation": shape.orientation,
+        "fit": shape.fit,
+    }
     return SessionRecord(
-        session=session.model_copy(update={"access": access, "orientation": shape.orientation, "fit": shape.fit}),
+        session=session.model_copy(update=beside_spec),
         pools=tuple(PoolChoice(choice["pool"], choice["cost"]) for choice in json.loads(fields["pools"])),
         phase=Phase(fields["phase"]),
         epoch=int(fields["epoch"]),

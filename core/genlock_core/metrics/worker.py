@@ -67,6 +67,14 @@ class WorkerMetrics(Bundle):
     ]
     output_fps: Annotated[Gauge, about("genlock_worker_output_fps", "Generated frames per second", "session")]
     steps: Annotated[Gauge, about("genlock_worker_steps", "Denoising steps in use", "session")]
+    frame_rate: Annotated[
+        Gauge,
+        about(
+            "genlock_worker_frame_rate",
+            "Frames per second that a session runs at: half of its own while every second frame is left out",
+            "session",
+        ),
+    ]
     chunk_latency: Annotated[
         Histogram,
         about("genlock_chunk_latency_seconds", "Chunk complete to its first frame sent", buckets=FRAME_BUCKETS_S),
@@ -132,6 +140,9 @@ class WorkerMetrics(Bundle):
     ]
     step_changes: Annotated[
         Counter, about("genlock_step_changes", "Changes of the step count; cause: control, overload or relief", "cause")
+    ]
+    frame_rate_changes: Annotated[
+        Counter, about("genlock_frame_rate_changes", "Changes of the frame rate; cause: overload or relief", "cause")
     ]
     snapshot_seconds: Annotated[
         Histogram,

@@ -45,6 +45,8 @@ class SituationFacts:
     pictures: Pictures = Pictures.NONE
     viewers: int = 0
     frame_rate: int = 16
+    frame_rate_running: float | None = None
+    """Half of it while every second picture of the source is left out; None: not known."""
     late_share: float | None = None
     """Of the last pictures, 0 to 1, while the session is too slow (`slo.slowness`); None while it is not."""
     steps_asked: int = 0
@@ -66,6 +68,11 @@ class SituationFacts:
     # What only the page of one person knows.
     at_page: frozenset[SessionState] = field(default_factory=frozenset)
     """States of `table.AT_PAGE` that hold in that browser."""
+
+    @property
+    def is_halved(self) -> bool:
+        """Its worker is too busy for every picture of the source."""
+        return self.frame_rate_running is not None and self.frame_rate_running < self.frame_rate
 
     @property
     def takes_publisher(self) -> bool:

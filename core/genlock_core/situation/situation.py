@@ -85,12 +85,12 @@ def _words(facts: SituationFacts) -> dict[str, str]:
         "all_workers": _all_workers(facts.busy_workers or 0),
         "expect": _expect(facts.next_room_s),
         "trouble": "" if facts.trouble is None else TROUBLES[facts.trouble],
-        "frame_rate": str(facts.frame_rate),
+        "frame_rate": f"{facts.frame_rate_running or facts.frame_rate:g}",
         "machine": "This machine is busy" if facts.strained else "This machine is too slow or busy",
         "late": f"{facts.late_share or 0.0:.0%}",
         "slow_advice": _slow_advice(facts),
-        "steps_running": str(facts.steps_running),
-        "steps_asked": str(facts.steps_asked),
+        "fewer": "pictures" if facts.is_halved else "steps",
+        "less": _less(facts),
         # Only a page knows it.
         "progress": "",
     }
@@ -118,6 +118,16 @@ def _expect(seconds: float | None) -> str:
     if seconds < 90:
         return f"An idle session gives its place back in about {max(1, round(seconds))} s."
     return f"An idle session gives its place back in about {round(seconds / 60)} min."
+
+
+def _less(facts: SituationFacts) -> str:
+    """What the session runs with, of what was asked for."""
+    less = []
+    if facts.is_halved:
+        less.append(f"{facts.frame_rate_running:g} of {facts.frame_rate} pictures a second")
+    if 0 < facts.steps_running < facts.steps_asked:
+        less.append(f"{facts.steps_running} of {facts.steps_asked} denoising steps")
+    return " and ".join(less)
 
 
 def _slow_advice(facts: SituationFacts) -> str:

@@ -287,9 +287,9 @@ TABLE: Final[tuple[StateRow, ...]] = (
     ),
     StateRow(
         SessionState.APPROXIMATED,
-        lambda facts: 0 < facts.steps_running < facts.steps_asked,
-        "Live, with fewer steps",
-        "{steps_running} of {steps_asked} denoising steps, so that no picture comes late.",
+        lambda facts: facts.is_halved or 0 < facts.steps_running < facts.steps_asked,
+        "Live, with fewer {fewer}",
+        "{less}, so that no picture comes late.",
         Tone.GOOD,
     ),
     StateRow(

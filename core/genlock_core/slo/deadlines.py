@@ -6,17 +6,29 @@ times are seconds of one monotonic clock.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 FREEZE_PERIODS = 3
 """A gap of more frame periods than this beyond the pace is a freeze."""
 
 
-def due_times(complete_s: float, *, frames: int, frame_deadline_s: float, frame_rate: int) -> tuple[float, ...]:
+def frame_times(start_s: float, *, spans: Sequence[int], frame_rate: float) -> tuple[float, ...]:
+    """When each frame of a chunk comes if the first comes at `start_s` and they keep their pace.
+
+    `spans`: for how many frame periods each stands. That is one, and more where frames before it were left out on
+    purpose: so much later than the frame before it comes.
+    """
+    return tuple(start_s + (periods - spans[0]) / frame_rate for periods in accumulate(spans))
+
+
+def due_times(
+    complete_s: float, *, spans: Sequence[int], frame_deadline_s: float, frame_rate: float
+) -> tuple[float, ...]:
     """When each generated frame of a chunk is due: the first `frame_deadline_s` after the chunk was complete, the
-    others one frame period apart."""
-    first_s = complete_s + frame_deadline_s
-    return tuple(first_s + index / frame_rate for index in range(frames))
+    others at their pace (`frame_times`)."""
+    return frame_times(complete_s + frame_deadline_s, spans=spans, frame_rate=frame_rate)
 
 
 def is_miss(sent_s: float, due_s: float) -> bool:
@@ -24,7 +36,7 @@ def is_miss(sent_s: float, due_s: float) -> bool:
     return sent_s > due_s
 
 
-def freeze_s(gap_s: float, frame_rate: int) -> float:
+def freeze_s(gap_s: float, frame_rate: float) -> float:
     """How long viewers saw a frozen picture in a gap between two frames: what lies beyond the pace, 0.0 if that is at
     most `FREEZE_PERIODS` frame periods."""
     beyond_s = gap_s - 1 / frame_rate
@@ -49,8 +61,9 @@ class Freeze:
 class FreezeMeter:
     """Freezes of one stream, told of every frame that goes out; a `fault` makes the gap it falls in a recovery gap."""
 
-    def __init__(self, frame_rate: int) -> None:
-        self._frame_rate = frame_rate
+    def __init__(self, frame_rate: float) -> None:
+        self.frame_rate = frame_rate
+        """The pace of the stream now: who knows of another one writes it here."""
         self._last_s: float | None = None
         self._fault = False
         self.count = 0
@@ -83,7 +96,7 @@ class FreezeMeter:
 
     def frozen_s(self, now_s: float) -> float:
         """How long the picture stands still beyond the pace right now."""
-        return 0.0 if self._last_s is None else freeze_s(now_s - self._last_s, self._frame_rate)
+        return 0.0 if self._last_s is None else freeze_s(now_s - self._last_s, self.frame_rate)
 
 
 class MissMeter:

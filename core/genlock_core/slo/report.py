@@ -68,6 +68,9 @@ class StreamReport(_Part):
     steps: Annotated[int, Field(ge=0, le=4)] = 0
     """Denoising steps in use; lower than `requested_steps` while the system approximates."""
     requested_steps: Annotated[int, Field(ge=0, le=4)] = 0
+    frame_rate: Annotated[float, Field(gt=0)] | None = None
+    """Frames per second that it runs at: half of the session's own while the system leaves out every second frame of
+    its source. None from a worker that never does."""
     prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARS)] = ""
     paused: bool = False
     strained: bool = False

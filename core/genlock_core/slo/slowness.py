@@ -17,11 +17,12 @@ LEAVE_S: Final = 10.0
 """So long must no report be of late pictures before it is not any more."""
 
 
-def comes_late(*, late_share: float, output_fps: float | None, frame_rate: int, source_moves: bool) -> bool:
+def comes_late(*, late_share: float, output_fps: float | None, frame_rate: float, source_moves: bool) -> bool:
     """Whether these figures are of a session that does not keep its pace.
 
     `late_share` (0 to 1) is of the last pictures; `output_fps` is None where nobody measures. A source that crawls
     makes few pictures, and each of them in time: few pictures are no fault while the source stands or none is late.
+    `frame_rate` is what it runs at now: frames that are left out on purpose are none of a slow session.
     """
     slow = output_fps is not None and output_fps < SLOW_FPS_SHARE * frame_rate
     return late_share > LATE_SHARE or (slow and source_moves and late_share > 0)

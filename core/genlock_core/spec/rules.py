@@ -69,6 +69,10 @@ def _min_steps_fit(steps: int | None, mode: str, min_steps: int) -> bool:
     return min_steps <= (steps or DEFAULT_STEPS[mode])
 
 
+def _min_frame_rate_fits(frame_rate: int, min_frame_rate: int | None) -> bool:
+    return min_frame_rate is None or min_frame_rate <= frame_rate
+
+
 def _steps_fit_the_mode(mode: str, steps: int | None) -> bool:
     return mode != "low-latency" or steps is None or steps <= LOW_LATENCY_STEPS
 
@@ -114,6 +118,14 @@ RULES = (
         message=f"must not be larger than steps (where steps is left out: {_DEFAULT_STEPS_TEXT})",
         cel=f"self.approximation.minSteps <= (has(self.steps) ? self.steps : {_DEFAULT_STEPS_CEL}[self.qualityMode])",
         holds=_min_steps_fit,
+    ),
+    Rule(
+        scope=(),
+        reads=("frameRate", "approximation.minFrameRate"),
+        field="approximation.minFrameRate",
+        message="must not be larger than frameRate",
+        cel="!has(self.approximation.minFrameRate) || self.approximation.minFrameRate <= self.frameRate",
+        holds=_min_frame_rate_fits,
     ),
     Rule(
         scope=(),

@@ -186,12 +186,19 @@ class Slo(Model):
 
 
 class Approximation(Model):
-    """May the system lower the denoising steps under load?"""
+    """May the system lower the denoising steps, and after them the frame rate, under load?"""
 
     policy: ApproximationPolicy = Field(
         ApproximationPolicy.ADAPTIVE, description="Adaptive: under load the system may lower the steps."
     )
     min_steps: Steps = Field(1, description="Never lower than this many steps.")
+    min_frame_rate: int | None = Field(
+        None,
+        ge=1,
+        le=60,
+        description="Under load, once the steps are at minSteps, every second frame of the source may be left out. "
+        "Never if half of frameRate is lower than this, if this is left out, or if there is no source.",
+    )
 
 
 class Recovery(Model):
@@ -337,6 +344,20 @@ class ResolvedSession(Model):
     access: AccessSpec
     idle_timeout_ms: int
     ttl_seconds_after_finished: int
+
+    @property
+    def may_halve(self) -> bool:
+        """Whether overload may leave out every second frame of the source, once the steps are at their minimum.
+
+        What is made without a source would only play slower.
+        """
+        may = self.approximation
+        return (
+            may.policy is ApproximationPolicy.ADAPTIVE
+            and may.min_frame_rate is not None
+            and 2 * may.min_frame_rate <= self.frame_rate
+            and self.source.type is not SourceType.NONE
+        )
 
 
 def resolve(key: SessionKey, spec: StreamSessionSpec) -> ResolvedSession:

@@ -145,6 +145,7 @@ def _facts(
         pictures=seen.pictures,
         viewers=seen.viewers,
         frame_rate=session.frame_rate,
+        frame_rate_running=report.frame_rate,
         late_share=seen.late_share,
         # What the worker has not read yet is not missing.
         steps_asked=report.requested_steps or steps,

@@ -58,7 +58,6 @@ class SessionStats:
         # When the last picture of the source came, and the last generated one of this publication.
         self._source_s: float | None = None
         self._picture_s: float | None = None
-        self._quiet_s = max(QUIET_S, QUIET_PERIODS / frame_rate)
         self._report: StreamReport | None = None
         self._reported_s = -math.inf
         # How many of the losses of this publisher, and of the fan-outs', are counted already.
@@ -74,6 +73,11 @@ class SessionStats:
         """Why the worker cannot decode the source; None if it can, or says a word that this release does not know."""
         word = "" if self._report is None else self._report.trouble
         return Trouble(word) if word in set(Trouble) else None
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second that the session runs at now: fewer than its own while its worker leaves some out."""
+        return self._freezes.frame_rate
 
     def now_us(self) -> int:
         """The clock of capture times."""
@@ -132,6 +136,7 @@ class SessionStats:
         """Another worker serves the session from now on, and makes its own pace."""
         self.moves += 1
         self._slowness.restart()
+        self._freezes.frame_rate = self._frame_rate
         cause = "unknown" if self._left_for is None else self._left_for.value
         self._metrics.session_moves.labels(session=self.session, cause=cause).inc()
         self._left_for = None
@@ -248,7 +253,7 @@ class SessionStats:
         return self._slowness.late_share(self._clock.monotonic())
 
     def _is_recent(self, at_s: float | None, now_s: float) -> bool:
-        return at_s is not None and now_s - at_s <= self._quiet_s
+        return at_s is not None and now_s - at_s <= max(QUIET_S, QUIET_PERIODS / self.frame_rate)
 
     def _fresh_report(self, now_s: float) -> StreamReport | None:
         return self._report if now_s - self._reported_s <= REPORT_FRESH_S else None
@@ -263,13 +268,14 @@ class SessionStats:
             logger.warning("%s: a report was refused: %d mistakes", self.session, error.error_count())
             return
         self._reported_s = self._clock.monotonic()
+        self._freezes.frame_rate = self._report.frame_rate or self._frame_rate
         self._judge_pace(self._report)
 
     def _judge_pace(self, report: StreamReport) -> None:
         late = comes_late(
             late_share=report.miss_share,
             output_fps=report.output_fps,
-            frame_rate=self._frame_rate,
+            frame_rate=self.frame_rate,
             source_moves=self.source_moves,
         )
         self._slowness.reported(self._reported_s, late=late, late_share=report.miss_share)
@@ -278,6 +284,7 @@ class SessionStats:
         """Nobody serves the session: old figures would lie."""
         self._report = None
         self._slowness.restart()
+        self._freezes.frame_rate = self._frame_rate
 
     def report(self, *, viewers: int, worker: str | None, epoch: int) -> StreamReport:
         """The worker's last report with this gateway's figures; without one, this gateway's alone."""
@@ -311,6 +318,7 @@ def posted_figures(
         viewers=report.viewers or 0,
         publisher=publisher,
         steps=report.steps,
+        frame_rate=report.frame_rate,
         output_fps=report.output_fps,
         miss_share=report.miss_share,
         late_share=late_share,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
 from genlock_core.claims.record import ControlValue, PoolChoice, SessionRecord, from_fields, to_fields
-from genlock_core.spec.session import Orientation, Phase, PictureFit, Resolution
+from genlock_core.spec.session import Approximation, Orientation, Phase, PictureFit, Resolution
 from tests.core.claims import samples
 
 names = st.text(st.characters(codec="ascii", categories=["Ll", "Nd"]), min_size=1, max_size=12)
@@ -23,7 +23,11 @@ def records(draw: st.DrawFn) -> SessionRecord:
     owner = draw(st.none() | st.builds(WorkerIdentity, names, names))
     session = samples.record().session
     access = session.access.model_copy(update={"origins": tuple(draw(sites))})
-    shape = {"orientation": draw(st.sampled_from([None, *Orientation])), "fit": draw(st.sampled_from(PictureFit))}
+    shape = {
+        "orientation": draw(st.sampled_from([None, *Orientation])),
+        "fit": draw(st.sampled_from(PictureFit)),
+        "approximation": Approximation(min_frame_rate=draw(st.none() | st.integers(1, 60))),
+    }
     orientation = draw(st.sampled_from([None, Orientation.LANDSCAPE, Orientation.PORTRAIT]))
     return replace(
         samples.record(),
@@ -73,6 +77,16 @@ def test_the_release_before_reads_a_session_that_is_turned_and_fitted_and_does_n
     del fields["shape"]
     kept = from_fields(fields).session
     assert (kept.orientation, kept.fit) == (None, PictureFit.CROP)
+
+
+def test_the_release_before_reads_a_session_that_may_be_halved_and_leaves_out_no_frame() -> None:
+    session = samples.record().session.model_copy(update={"approximation": Approximation(min_frame_rate=8)})
+    assert session.may_halve
+    fields = to_fields(replace(samples.record(), session=session))
+    assert json.loads(fields["spec"])["approximation"] == {"policy": "Adaptive", "minSteps": 1}
+    assert from_fields(fields).session.may_halve
+    del fields["shape"]
+    assert not from_fields(fields).session.may_halve
 
 
 def test_a_format_range_reads_both_its_ends_and_no_snapshot_at_all() -> None:

@@ -85,6 +85,8 @@ def test_the_table_has_every_state_once_and_every_offer_has_words() -> None:
         ({"pictures": Pictures.STOPPED, "source_moves": False}, SessionState.SOURCE_STILL),
         ({"pictures": Pictures.STOPPED, "paused": True}, SessionState.PAUSED),
         ({"steps_running": 1}, SessionState.APPROXIMATED),
+        ({"frame_rate_running": 8.0}, SessionState.APPROXIMATED),
+        ({"frame_rate_running": 16.0}, SessionState.LIVE),
         ({"strained": True}, SessionState.MACHINE_BUSY),
         ({"late_share": 0.3}, SessionState.TOO_SLOW),
         ({"late_share": 0.3, "pictures": Pictures.STOPPED}, SessionState.STALLED),

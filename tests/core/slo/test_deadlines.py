@@ -18,7 +18,7 @@ PERIOD_S = 1 / 16
 
 
 def test_a_chunks_frames_are_due_a_period_apart() -> None:
-    due = due_times(1.25, frames=4, frame_deadline_s=0.5, frame_rate=16)
+    due = due_times(1.25, spans=(1,) * 4, frame_deadline_s=0.5, frame_rate=16)
     assert due == (1.75, 1.8125, 1.875, 1.9375)
 
 
@@ -27,7 +27,7 @@ def test_a_frame_sent_when_it_is_due_waited_the_deadline_and_the_rest_of_its_chu
     start_s: float, frame_rate: int, deadline_s: float, frames: int
 ) -> None:
     arrivals = [start_s + index / frame_rate for index in range(frames)]
-    due = due_times(max(arrivals), frames=frames, frame_deadline_s=deadline_s, frame_rate=frame_rate)
+    due = due_times(max(arrivals), spans=(1,) * frames, frame_deadline_s=deadline_s, frame_rate=frame_rate)
     for arrived_s, due_s in zip(arrivals, due, strict=True):
         assert due_s - arrived_s == pytest.approx((frames - 1) / frame_rate + deadline_s, abs=1e-6)
 

@@ -42,9 +42,9 @@ def test_the_wire_form_has_the_fields_of_the_contract() -> None:
     assert full.viewers == 3
     assert set(StreamReport(**{**full.model_dump(), "first_frame_ms": 1, "engine_ms": {"p50": 1, "p99": 2},
         "recovery_ms": 1, "last_recovery_gap_ms": 1, "recovery_legs_ms": {"claim": 1}, "memory_bytes": 1,
-        "sink_digests": {"version": 1, "rows": ["a", ""]}}).to_dict()) == {
+        "frame_rate": 8, "sink_digests": {"version": 1, "rows": ["a", ""]}}).to_dict()) == {
         "chunk", "steps", "requestedSteps", "prompt", "paused", "strained", "inputFps", "outputFps", "droppedInput",
-        "framesOut",
+        "framesOut", "frameRate",
         "lateFrames", "missShare", "firstFrameMs", "chunkLatencyMs", "engineMs", "batchRows", "memoryBytes", "stages",
         "sinkDigest", "sinkDigests", "trouble",
         "restored", "recoveryMs", "snapshot", "encoder", "viewers", "worker", "epoch", "moves", "freezes",
@@ -64,6 +64,7 @@ def test_unknown_fields_of_a_newer_worker_are_ignored() -> None:
         b'{"chunk": "many"}',
         b'{"missShare": 2}',
         b'{"inputFps": -1}',
+        b'{"frameRate": 0}',
         b'{"inputFps": NaN}',
         b'{"chunk": 9223372036854775808}',
         b'{"prompt": "' + b"x" * 2_001 + b'"}',

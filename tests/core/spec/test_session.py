@@ -53,6 +53,31 @@ def test_min_steps_above_the_modes_steps_are_refused() -> None:
     StreamSessionSpec(quality_mode=QualityMode.QUALITY, approximation=Approximation(min_steps=3))
 
 
+@pytest.mark.parametrize(
+    ("frame_rate", "approximation", "source", "may"),
+    [
+        (16, {"minFrameRate": 8}, "webrtc", True),
+        (17, {"minFrameRate": 8}, "testPattern", True),
+        (16, {"minFrameRate": 9}, "webrtc", False),
+        (16, {}, "webrtc", False),
+        (1, {"minFrameRate": 1}, "webrtc", False),
+        (16, {"minFrameRate": 8, "policy": "Never"}, "webrtc", False),
+        (16, {"minFrameRate": 8}, "none", False),
+    ],
+)
+def test_every_second_frame_may_go_only_where_half_of_the_rate_is_allowed_and_there_is_a_source(
+    frame_rate: int, approximation: dict[str, object], source: str, *, may: bool
+) -> None:
+    spec = {"frameRate": frame_rate, "approximation": approximation, "source": {"type": source}}
+    assert resolve(KEY, StreamSessionSpec.model_validate(spec)).may_halve is may
+
+
+def test_a_least_frame_rate_above_the_frame_rate_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"approximation\.minFrameRate: must not be larger than frameRate"):
+        StreamSessionSpec(frame_rate=8, approximation=Approximation(min_frame_rate=9))
+    StreamSessionSpec(frame_rate=8, approximation=Approximation(min_frame_rate=8))
+
+
 def test_a_path_belongs_to_a_file_source_and_to_no_other() -> None:
     SourceSpec(type=SourceType.FILE, path="a.mp4")
     with pytest.raises(ValidationError, match="needs one"):

@@ -59,6 +59,10 @@ def test_nothing_is_live_without_a_publisher_whatever_the_record_still_says(publ
 def test_figures_and_controls_make_the_state() -> None:
     slower = replace(SEEN, stats=StreamReport(steps=2, requested_steps=4, output_fps=16.0))
     assert view(here=slower).state is SessionState.APPROXIMATED
+    halved = replace(SEEN, stats=StreamReport(steps=1, requested_steps=2, output_fps=8.0, frame_rate=8.0))
+    told = view(here=halved).situation
+    assert told.headline == "Live, with fewer pictures"
+    assert told.detail == "8 of 16 pictures a second and 1 of 2 denoising steps, so that no picture comes late."
     # The worker has not read of the change yet.
     asked = replace(SEEN, stats=StreamReport(steps=2, requested_steps=2, output_fps=16.0))
     assert view(here=asked).state is SessionState.LIVE

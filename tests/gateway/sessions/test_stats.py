@@ -264,3 +264,51 @@ def test_each_move_of_a_session_is_counted_by_its_cause_whether_viewers_saw_it_o
     stream.stats.moved()
     assert (moves("silent"), moves("unknown")) == (2, 1)
     assert stream.stats.report(viewers=1, worker="w0", epoch=9).moves == 3
+
+
+def halved(stream: Stream, frame_rate: float = 8.0) -> None:
+    """The worker says that it uses every second frame of the source."""
+    stream.stats.reported({"frameRate": frame_rate, "outputFps": frame_rate, "missShare": 0.001})
+
+
+def test_frames_that_are_left_out_on_purpose_are_no_freeze() -> None:
+    for told in (True, False):
+        stream = Stream()
+        stream.show(10)
+        if told:
+            halved(stream)
+        # A chunk takes twice as long: the first of them comes five periods after the last one before.
+        stream.clock.advance(4 * FRAME_S)
+        for _ in range(20):
+            stream.show()
+            stream.clock.advance(FRAME_S)
+        freezes = stream.stats.report(viewers=1, worker="w0", epoch=7).freezes
+        assert freezes == (0 if told else 1), "what the release before says nothing of counts as it did"
+
+
+def test_a_halved_stream_that_stands_still_freezes_and_its_next_worker_begins_with_all_frames() -> None:
+    stream = Stream()
+    stream.show()
+    halved(stream)
+    stream.clock.advance(7 * FRAME_S)
+    stream.show()
+    assert stream.stats.report(viewers=1, worker="w0", epoch=7).freezes == 0
+    stream.clock.advance(8 * FRAME_S)
+    stream.show()
+    assert stream.stats.report(viewers=1, worker="w0", epoch=7).freezes == 1
+    stream.stats.moved()
+    assert stream.stats.frame_rate == 16
+    halved(stream)
+    stream.stats.forget_report()
+    assert stream.stats.frame_rate == 16
+
+
+def test_a_halved_stream_that_keeps_its_pace_is_not_too_slow() -> None:
+    for frame_rate in (8.0, 16.0):
+        stream = Stream()
+        for _ in range(10):
+            stream.stats.source_frame(1, watched=True)
+            stream.show()
+            stream.clock.advance(1.0 - FRAME_S)
+            stream.stats.reported({"frameRate": frame_rate, "outputFps": 8.0, "missShare": 0.001})
+        assert (stream.stats.late_share is None) == (frame_rate == 8.0)

@@ -49,7 +49,12 @@ VALID = st.fixed_dictionaries(
             },
         ),
         "approximation": st.fixed_dictionaries(
-            {}, optional={"policy": st.sampled_from(["Never", "Adaptive"]), "minSteps": st.integers(1, 4)}
+            {},
+            optional={
+                "policy": st.sampled_from(["Never", "Adaptive"]),
+                "minSteps": st.integers(1, 4),
+                "minFrameRate": st.integers(1, 60),
+            },
         ),
         "recovery": st.fixed_dictionaries({}, optional={"snapshot": st.sampled_from(["EveryChunk", "Never"])}),
         "access": st.fixed_dictionaries(
@@ -82,6 +87,7 @@ MISTAKES: dict[str, st.SearchStrategy[Any]] = {
     "slo.timeToFirstFrame": st.from_regex(r"([0-9]{1,3}(\.[0-9])?(ms|s|m|h|d)?){0,2}", fullmatch=True) | ODD,
     "slo.missBudget": st.from_regex(r"[0-9]{0,3}(\.[0-9]?)?%?", fullmatch=True) | ODD,
     "approximation.minSteps": st.integers(-1, 6) | ODD,
+    "approximation.minFrameRate": st.integers(-1, 62) | ODD,
     "access.view": ODD,
     "idleTimeout": st.from_regex(r"[0-9]{1,4}(ms|s|m|h|d)", fullmatch=True) | ODD,
     "ttlSecondsAfterFinished": st.integers(2_678_399, 2_678_401) | ODD,

@@ -342,3 +342,65 @@ def test_whatever_comes_the_first_chunk_is_not_late_and_nothing_goes_back(gaps_u
     assert all(a.position < b.position for a, b in pairwise(played.frames))
     assert all(number_of(a) <= number_of(b) for a, b in pairwise(played.frames))
     assert played.numbers[-1] == len(gaps_us) - 1
+
+
+# -- frames that are left out on purpose -------------------------------------------------------------------------------
+
+
+def test_where_every_second_frame_is_left_out_a_chunk_takes_twice_as_long() -> None:
+    played = Played(16)
+    for index in range(5):
+        played.bring(10 + index / 16, index * 62_500)
+    played.former.every = 2
+    for index in range(5, 21):
+        played.bring(10 + index / 16, index * 62_500)
+    assert played.numbers == [0, 1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20]
+    assert [frame.spans for frame in played.frames] == [1] * 5 + [2] * 8
+    assert [chunk.complete_s for _, chunk in played.chunks] == pytest.approx([10 + i / 16 for i in (4, 12, 20)])
+
+
+def test_the_last_picture_of_a_source_is_shown_though_it_was_to_be_left_out() -> None:
+    played = Played(16)
+    played.former.every = 2
+    for index in range(7):
+        played.bring(10 + index / 16, index * 62_500)
+    played.pass_time(20.0)
+    assert played.numbers[-1] == 6 or played.numbers[-4:] == [6] * 4
+    before = len(played.frames)
+    played.bring(30.0, 20_000_000)
+    played.pass_time(40.0)
+    assert played.numbers[-1] == 7, "a single picture is shown, too"
+    assert len(played.frames) > before
+
+
+def test_a_publication_begins_with_its_first_picture() -> None:
+    former = ChunkFormer(frame_rate=16)
+    former.every = 2
+    former.go_on()
+    for index in range(3):
+        former.add(frame(index * 62_500))
+    chunks = [chunk for index in range(8) for chunk in former.add(frame(index * 62_500, run=2))]
+    assert [one.position.capture_us for one in chunks[0].frames] == [0, 125_000, 250_000, 375_000]
+
+
+@given(
+    moves=st.lists(st.tuples(st.floats(0.0, 0.2), st.sampled_from([1, 1, 1, 2])), min_size=1, max_size=80),
+    rate=st.sampled_from([8, 16, 25]),
+)
+def test_the_spans_of_what_is_used_add_up_to_the_ticks_of_the_source(moves: list[tuple[float, int]], rate: int) -> None:
+    # Beside one that uses every frame: the same places, fewer of them, in the same order.
+    thinned, whole, at_s = ChunkFormer(frame_rate=rate), ChunkFormer(frame_rate=rate), 0.0
+    some: list[SourceFrame] = []
+    every: list[SourceFrame] = []
+    for wait_s, factor in moves:
+        thinned.every = factor
+        at_s += wait_s + 0.001
+        picture = frame(round(1e6 * at_s), received_s=at_s)
+        some += [one for chunk in thinned.add(picture) for one in chunk.frames]
+        every += [one for chunk in whole.add(picture) for one in chunk.frames]
+    some += thinned._frames
+    every += whole._frames
+    places = [one.position for one in every]
+    assert [one.position for one in some] == [place for place in places if place in {one.position for one in some}]
+    assert len(every) - sum(one.spans for one in some) == thinned._left_out
+    assert all(one.spans <= 2 for one in some)

@@ -1,12 +1,19 @@
 """Output is even, as early as a smooth pace allows, and late only when it is past its due time."""
 
 from itertools import pairwise
+from typing import cast
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from genlock_worker.output.pacing import MIN_SPACING, PacedFrame, Pacer
+from genlock_core.media import SourcePosition
+from genlock_worker.intake.chunks import InputChunk, SourceFrame
+from genlock_worker.output.pacing import MIN_SPACING, OutputFrame, PacedFrame, Pacer
+from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.rows.listener import GeneratedChunk
+from genlock_worker.rows.session_rows import SessionChunk
 
 PERIOD = 1 / 16
 
@@ -16,7 +23,7 @@ def run(needed: list[float], *, deadline_s: float = 0.5) -> tuple[list[PacedFram
     pacer, frames = Pacer(frame_rate=16, deadline_s=deadline_s), []
     for index, seconds in enumerate(needed):
         complete = 10.0 + index * 4 * PERIOD
-        frames += pacer.schedule(complete_s=complete, ready_s=complete + seconds, frames=4)
+        frames += pacer.schedule(complete_s=complete, ready_s=complete + seconds, spans=(1,) * 4)
     return frames, pacer
 
 
@@ -73,3 +80,64 @@ def test_frames_keep_their_order_and_never_burst(needed: list[float]) -> None:
     assert all(gap >= MIN_SPACING * PERIOD - 1e-9 for gap in gaps(frames))
     for index, wait in enumerate(chunks):
         assert frames[4 * index].send_s >= 10.0 + index * 4 * PERIOD + wait - 1e-9
+
+
+# -- frames that were left out -----------------------------------------------------------------------------------------
+
+
+def halved(*, chunks: int, spans: tuple[int, ...] = (2, 2, 2, 2)) -> list[PacedFrame]:
+    """Chunks that take twice as long, as every second frame of their source was left out."""
+    pacer, frames = Pacer(frame_rate=16, deadline_s=0.5), []
+    for index in range(chunks):
+        complete = 10.0 + index * 8 * PERIOD
+        frames += pacer.schedule(complete_s=complete, ready_s=complete + 0.2, spans=spans)
+    return frames
+
+
+def test_half_as_many_frames_are_as_even_and_due_at_their_own_pace() -> None:
+    frames = halved(chunks=10)
+    assert gaps(frames) == pytest.approx([2 * PERIOD] * 39)
+    assert [frame.due_s for frame in frames[:4]] == pytest.approx([10.5 + 2 * k * PERIOD for k in range(4)])
+    assert all(frame.send_s <= frame.due_s for frame in frames)
+
+
+def test_a_frame_comes_as_much_later_as_it_stands_for() -> None:
+    frames = halved(chunks=1, spans=(2, 1, 2, 1))
+    assert gaps(frames) == pytest.approx([PERIOD, 2 * PERIOD, PERIOD])
+
+
+@example(spans=[[2, 2, 2, 2], [1, 1, 1, 1]])
+@given(spans=st.lists(st.lists(st.sampled_from([1, 2]), min_size=4, max_size=4), min_size=1, max_size=30))
+def test_an_engine_that_is_quick_enough_is_late_at_no_change_of_the_frame_rate(spans: list[list[int]]) -> None:
+    """Chunks of any mixture: each is complete when its last frame was there."""
+    pacer, complete, waiting, before = Pacer(frame_rate=16, deadline_s=0.25), 10.0, list[OutputFrame](), 1
+    sent: list[OutputFrame] = []
+    for number, one in enumerate(spans):
+        complete += sum(one) * PERIOD
+        ready = complete + 0.1
+        sent += [frame for frame in waiting if frame.pace.send_s <= ready]
+        waiting = [frame for frame in waiting if frame.pace.send_s > ready]
+        if max(one) < before:
+            waiting = pacer.sooner(waiting, now_s=ready)
+        before = max(one)
+        waiting += pacer.frames(generated(number, complete, ready, one))
+    sent += waiting
+    assert all(frame.pace.send_s <= frame.pace.due_s for frame in sent)
+    assert all(gap >= MIN_SPACING * PERIOD - 1e-9 for gap in gaps([frame.pace for frame in sent]))
+
+
+def generated(index: int, complete_s: float, ready_s: float, spans: list[int]) -> GeneratedChunk:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    frames = tuple(
+        SourceFrame(SourcePosition(1, 10 * index + place), picture, complete_s, spans=span)
+        for place, span in enumerate(spans)
+    )
+    chunk = SessionChunk(
+        index=index,
+        rows=1,
+        steps=1,
+        complete_s=complete_s,
+        positions=tuple(frame.position for frame in frames),
+        source=InputChunk(frames, complete_s),
+    )
+    return GeneratedChunk(np.stack([picture] * len(spans)), chunk, ready_s, cast("Checkpoint", None))

@@ -148,6 +148,9 @@ class Session:
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         pass
 
+    def paced(self, every: int) -> None:
+        pass
+
     def memory(self, size_bytes: int | None) -> None:
         pass
 

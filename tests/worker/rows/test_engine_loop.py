@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ class Told:
     restored: list[bool] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    paces: list[int] = field(default_factory=list)
     memories: list[int | None] = field(default_factory=list)
     fresh_starts: list[str | None] = field(default_factory=list)
 
@@ -48,6 +50,9 @@ class Told:
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         self.steps.append(steps)
+
+    def paced(self, every: int) -> None:
+        self.paces.append(every)
 
     def memory(self, size_bytes: int | None) -> None:
         self.memories.append(size_bytes)
@@ -99,9 +104,10 @@ class Rig:
         self.engine.encoding.set()
         await self.open(session, steps=1)
 
-    def offer(self, session: str, index: int, value: int = 0) -> int:
+    def offer(self, session: str, index: int, value: int = 0, *, late_s: float | None = None) -> int:
+        """`late_s`: it was complete so long ago, by the clock of the loop; None: now, by the machine's."""
         picture = np.full((64, 64, 3), value, np.uint8)
-        now_s = SystemClock().monotonic()
+        now_s = SystemClock().monotonic() if late_s is None else self.clock.monotonic() - late_s
         frames = [SourceFrame(SourcePosition(1, 10 * index + i), picture, now_s) for i in range(chunk_frames(index))]
         return self.client.offer(session, InputChunk(tuple(frames), now_s))
 
@@ -265,6 +271,29 @@ async def test_the_steps_that_a_session_is_told_are_those_that_run(rig: Rig) -> 
     rig.client.apply("a", Change(steps=4))
     await rig.generate("a", 1)
     assert (rig.told["a"].steps[0], rig.told["a"].steps[-1]) == (2, 3)
+
+
+def _has_chunks(told: Told, count: int) -> bool:
+    return len(told.chunks) == count
+
+
+async def test_a_session_whose_chunks_come_late_wants_fewer_frames_and_all_once_its_user_asks_for_steps(
+    rig: Rig,
+) -> None:
+    settings = StreamSettings("oil", 1, 64, 64, 16, seed=1, noise_scale=0.7)
+    told = Told()
+    rig.told = {"a": told}
+    await rig.client.open(SessionPlan("a", "tiny", settings, 0.5, 1, may_halve=True), told)
+    for index in range(6):
+        rig.clock.ahead_s += 0.3
+        rig.offer("a", index, late_s=1.0)
+        await until(partial(_has_chunks, told, index + 1), f"chunk {index}")
+    assert told.paces == [2]
+    assert rig.metrics.registry.get_sample_value("genlock_frame_rate_changes_total", {"cause": "overload"}) == 1
+    assert rig.metrics.registry.get_sample_value("genlock_step_changes_total", {"cause": "overload"}) is None
+
+    rig.client.apply("a", Change(steps=1))
+    await until(lambda: told.paces == [2, 1], "every frame")
 
 
 async def test_an_idle_loop_makes_progress(rig: Rig) -> None:

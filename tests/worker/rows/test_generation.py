@@ -129,8 +129,8 @@ def test_what_a_user_asks_for_while_steps_may_be_lowered_is_tried_at_once() -> N
     one.note(Change(steps=3), 5.0)
     for at_s in (5.1, 5.2):
         one.rows.policy.trouble(at_s)
-    assert one.rows.policy.decide(one.rows.ceiling, 5.3, load_with_one_more=2.0) == 3, "a second is given to it"
-    assert one.rows.policy.decide(one.rows.ceiling, 6.1, load_with_one_more=2.0) == 2
+    assert one.rows.policy.decide(one.rows.ceiling, 5.3, load_above=2.0).steps == 3, "a second is given to it"
+    assert one.rows.policy.decide(one.rows.ceiling, 6.1, load_above=2.0).steps == 2
 
 
 def test_its_steps_may_be_lowered_some_time_after_it_was_opened() -> None:
@@ -141,7 +141,7 @@ def test_its_steps_may_be_lowered_some_time_after_it_was_opened() -> None:
     assert policy is not None
     for at_s in (100.1, 100.2):
         policy.trouble(at_s)
-    assert policy.decide(4, 100.2, load_with_one_more=2.0) == 4
+    assert policy.decide(4, 100.2, load_above=2.0).steps == 4
     for at_s in (101.1, 101.2):
         policy.trouble(at_s)
-    assert policy.decide(4, 101.2, load_with_one_more=2.0) == 3
+    assert policy.decide(4, 101.2, load_above=2.0).steps == 3

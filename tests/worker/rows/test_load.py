@@ -45,7 +45,7 @@ def given_way(rows: SessionRows) -> float:
     assert policy is not None
     for at_s in (12.0, 12.1):
         policy.trouble(at_s)
-    assert policy.decide(rows.ceiling, 12.1, load_with_one_more=2.0) == rows.ceiling - 1
+    assert policy.decide(rows.ceiling, 12.1, load_above=2.0).steps == rows.ceiling - 1
     return 12.1
 
 
@@ -56,6 +56,6 @@ def test_a_session_gets_a_step_back_only_if_the_worker_can_bear_one_more() -> No
         cost = StepTime(0.0, share * CHUNK_S / 5)
         one, other = session("a", min_steps=None), session("b", steps=3)
         since_s = given_way(other)
-        load(cost).decide_steps([one, other], since_s + RAISE_AFTER_S + 0.1)
+        load(cost).decide_levels([one, other], since_s + RAISE_AFTER_S + 0.1)
         assert other.next_steps == (3 if fits else 2)
         assert one.next_steps == 2

@@ -1,11 +1,14 @@
 """Which rows run: pure decisions, and what they add up to in simulated time."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import BatchShape, DeviceSeconds, Row
+from genlock_worker.rows.approximation import Running
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.scheduler import LEAD_S, Arrival, Batch, Candidate, Wait, _finish, next_batch
 from tests.worker.simulation import SimSession, Simulation, jain
@@ -192,6 +195,28 @@ def test_steps_give_way_under_load_and_come_back() -> None:
     simulation.truth = StepTime(0.005, 0.005)
     simulation.run(60)
     assert all(s.steps_run[-1][1] == 4 for s in sessions)
+
+
+def test_frames_give_way_after_the_steps_and_come_back_before_them() -> None:
+    session = SimSession("s", steps=3, adaptive=True, may_halve=True, jitter_s=0.01)
+    # One step takes 0.32 s: too much for each 0.25 s, and little for each 0.5 s.
+    simulation = Simulation([session], truth=StepTime(0.28, 0.04), noise=0.02)
+    simulation.run(60)
+    assert [running for _, running in session.ran_with] == [Running(3), Running(2), Running(1), Running(1, every=2)]
+
+    # Half as many pictures from then on, in time and evenly: what is left out is no gap, no miss and no loss.
+    dropped = session.dropped
+    settled = [frame for frame in session.frames if frame.send_s > 15.0]
+    assert len(settled) == pytest.approx(8 * 45, abs=8)
+    assert all(frame.send_s <= frame.due_s for frame in settled)
+    assert max(late.send_s - early.send_s for early, late in pairwise(settled)) < 3 / 16
+
+    simulation.truth = StepTime(0.005, 0.005)
+    simulation.run(60)
+    assert [running for _, running in session.ran_with][4:] == [Running(1), Running(2), Running(3)]
+    assert session.dropped == dropped
+    back = [frame for frame in session.frames if frame.send_s > 61.0]
+    assert all(frame.send_s <= frame.due_s for frame in back)
 
 
 def test_the_cost_model_learns_an_engine_that_is_slower_than_its_profile() -> None:

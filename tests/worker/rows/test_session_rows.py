@@ -286,7 +286,7 @@ def test_overload_lowers_them_below_that_and_no_further_than_allowed() -> None:
         at_s = 1.0 + number * 1.1
         one.policy.trouble(at_s)
         one.policy.trouble(at_s)
-        one.policy.decide(one.ceiling, at_s, load_with_one_more=2.0)
+        one.policy.decide(one.ceiling, at_s, load_above=2.0)
     assert one.next_steps == 2
     one.granted_steps = 1
     assert one.next_steps == 1, "what is granted bounds what is allowed"
@@ -301,7 +301,7 @@ def test_lost_input_and_late_pictures_are_trouble() -> None:
     for step in range(4):
         undecoded(one, step, 0)
     one.shown(late, 1.9, since_s=1.8)
-    assert one.policy.decide(one.ceiling, 2.0, load_with_one_more=2.0) == 3
+    assert one.policy.decide(one.ceiling, 2.0, load_above=2.0).steps == 3
 
 
 def test_what_a_user_asks_for_is_tried_at_once_and_given_time() -> None:
@@ -313,5 +313,5 @@ def test_what_a_user_asks_for_is_tried_at_once_and_given_time() -> None:
     assert one.next_steps == 3
     one.policy.trouble(9.3)
     one.policy.trouble(9.4)
-    assert one.policy.decide(one.ceiling, 9.5, load_with_one_more=2.0) == 3, "no sooner than a second after the change"
-    assert one.policy.decide(one.ceiling, 10.3, load_with_one_more=2.0) == 2
+    assert one.policy.decide(one.ceiling, 9.5, load_above=2.0).steps == 3, "no sooner than a second after the change"
+    assert one.policy.decide(one.ceiling, 10.3, load_above=2.0).steps == 2

@@ -40,6 +40,7 @@ class Room:
     def __init__(self, policy: SnapshotPolicy = SnapshotPolicy.EVERY_CHUNK) -> None:
         self.told = Told()
         self.given_up: list[str] = []
+        self.paces: list[int] = []
         self.control = self.told.part("control", awaited_reset=None, requested=SimpleNamespace(control_id="7-0"))
         spec = resolve(SessionKey(name="demo"), StreamSessionSpec.model_validate({"recovery": {"snapshot": policy}}))
         self.output = EngineOutput(
@@ -47,6 +48,7 @@ class Room:
             figures=cast("SessionFigures", self.told.part("figures")),
             output=cast("Output", self.told.part("output")),
             control=cast("ControlFollower", self.control),
+            on_paced=self.paces.append,
             on_given_up=self.given_up.append,
         )
         self.output.keep_snapshots(cast("SnapshotWriter", self.told.part("snapshots")))
@@ -67,6 +69,14 @@ def test_a_chunk_is_counted_kept_and_shown() -> None:
         ("snapshots", "offer", made.checkpoint, "7-0"),
         ("output", "add", made),
     ]
+
+
+def test_how_many_frames_are_wanted_is_told_until_it_is_closed() -> None:
+    room = Room()
+    room.output.paced(2)
+    room.output.close()
+    room.output.paced(1)
+    assert room.paces == [2]
 
 
 @pytest.mark.parametrize("why", ["never kept", "a reset is awaited", "another worker owns it"])

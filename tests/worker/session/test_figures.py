@@ -31,6 +31,7 @@ def report(of: SessionFigures) -> StreamReport:
     return of.report(
         prompt="",
         requested_steps=2,
+        frame_rate=16.0,
         paused=False,
         strained=False,
         encoders="",
@@ -82,6 +83,7 @@ def test_the_series_goes_with_its_session_and_a_late_word_of_the_engine_does_not
         figures=of,
         output=cast("Output", None),
         control=cast("ControlFollower", None),
+        on_paced=lambda _every: None,
         on_given_up=lambda _reason: None,
     )
     listener.memory(1_000)
@@ -143,6 +145,7 @@ def test_a_strained_engine_is_told_of(metrics: WorkerMetrics) -> None:
         told = of.report(
             prompt="",
             requested_steps=2,
+            frame_rate=16.0,
             paused=False,
             strained=strained,
             encoders="",

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from genlock_core.claims.claims import MoveCause
+from genlock_core.clock import SystemClock
 from genlock_core.errors import StaleEpoch
 from genlock_core.link.messages import RefusalReason
 from genlock_core.media import Codec
@@ -16,7 +18,7 @@ from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.session import live_session, opening
 from genlock_worker.session.live_session import End, LiveSession, State
 from genlock_worker.worker import Worker
-from tests.worker.gateway import FakeGateway, Publisher, until
+from tests.worker.gateway import FakeGateway, Publisher, Viewer, until
 from tests.worker.house import SESSION, House, kill
 
 
@@ -219,6 +221,40 @@ async def test_gateways_are_told_of_a_handover_once_and_snapshots_are_the_next_o
     await until(lambda: len(viewer.media) > frames + 4, "frames to go on")
     (handover,) = viewer.handovers
     assert (handover.epoch, handover.address) == (claim.epoch + 1, "10.0.0.2:7000")
+
+
+async def test_a_gateway_hears_that_every_second_frame_is_left_out_before_it_gets_the_others(
+    home: House, gateway: FakeGateway
+) -> None:
+    worker = await home.start_worker("w0")
+    await home.session(source={"type": "testPattern"}, steps=1, approximation={"minFrameRate": 8})
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+    await until(lambda: len(viewer.media) > 8, "frames")
+    assert viewer.reports == [] or viewer.reports[-1].frame_rate == 16
+    assert {late - early for early, late in pairwise(captured(viewer)[:8])} == {62_500}
+
+    (opened,) = worker.engine_loop.sessions.all()
+    policy = opened.rows.policy
+    assert policy is not None
+
+    def is_told() -> bool:
+        policy.trouble(SystemClock().monotonic())
+        return bool(viewer.reports) and viewer.reports[-1].frame_rate == 8
+
+    await until(is_told, "the report")
+    before = len(viewer.media)
+    await until(lambda: len(viewer.media) > before + 12, "frames")
+    steps_us = [late - early for early, late in pairwise(captured(viewer))]
+    assert steps_us[-6:] == [125_000] * 6, "as far apart as they stand in the source"
+    assert set(steps_us) == {62_500, 125_000}
+    assert steps_us.index(125_000) >= before - 1, "told before the first of them"
+    assert viewer.reports[-1].steps == 1
+    assert viewer.reports[-1].dropped_input == 0
+
+
+def captured(viewer: Viewer) -> list[int]:
+    return [media.unit.capture_us for media in viewer.media]
 
 
 async def test_a_part_that_fails_ends_the_session_once_and_names_the_error(home: House) -> None:

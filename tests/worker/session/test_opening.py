@@ -48,6 +48,12 @@ def test_only_an_adaptive_session_may_be_run_in_fewer_steps(policy: str, min_ste
     approximation = {"policy": policy, "minSteps": 2}
     plan = plan_for(spec(approximation=approximation), REQUESTED, model="tiny", epoch=1)
     assert plan.min_steps == min_steps
+    assert not plan.may_halve
+
+
+def test_a_session_that_allows_it_may_be_run_with_every_second_frame() -> None:
+    wanted = spec(approximation={"minFrameRate": 6})
+    assert plan_for(wanted, REQUESTED, model="tiny", epoch=1).may_halve
 
 
 def test_the_way_out_is_as_the_spec_wants_it() -> None:
@@ -58,5 +64,5 @@ def test_the_way_out_is_as_the_spec_wants_it() -> None:
     assert output._session == "studio/demo"
     assert output._settings == EncoderSettings(128, 96, 12, 2_000_000)
     assert output._h264 == "libx264"
-    (paced, *_) = output._pacer.schedule(complete_s=10.0, ready_s=10.1, frames=4)
+    (paced, *_) = output._pacer.schedule(complete_s=10.0, ready_s=10.1, spans=(1,) * 4)
     assert paced.due_s == pytest.approx(10.7)

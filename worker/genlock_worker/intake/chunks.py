@@ -5,6 +5,9 @@ session is thinned out by capture time, a chunk that was not taken before the ne
 
 A stream that nobody has seen yet begins early, with the pictures that are there (`OPENING_PERIODS`).
 
+Where overload lowers the frame rate, all but one of `every` frames are left out. What is used says for how many frame
+periods it stands (`SourceFrame.spans`), and is shown for as long.
+
 A source that stands still leaves nothing behind. Once it is silent (`ChunkFormer.rests_at_s`) its newest picture
 completes the open chunk, and nothing more is made of it.
 """
@@ -50,6 +53,8 @@ class SourceFrame:
     """What the publisher's gateway wrote down of it."""
     repeated: bool = False
     """The picture before it once more, as the source is silent. Nobody sent it, so nobody has lost it."""
+    spans: int = 1
+    """For how many frame periods of the session it stands: more than one where frames before it were left out."""
 
     @property
     def there_s(self) -> float:
@@ -76,7 +81,7 @@ class InputChunk:
 
     def filled(self, size: int) -> "InputChunk":
         """With at least `size` frames: where some are missing, its first picture comes more often, and sooner."""
-        first = replace(self.frames[0], repeated=True)
+        first = replace(self.frames[0], repeated=True, spans=1)
         run, first_us = first.position.run, first.position.capture_us
         missing = range(size - len(self.frames), 0, -1)
         again = [replace(first, position=SourcePosition(run, first_us - before_us)) for before_us in missing]
@@ -105,11 +110,15 @@ class ChunkFormer:
 
     def __init__(self, *, frame_rate: int, opens_early: bool = False) -> None:
         self.opens_early = opens_early
+        self.every = 1
+        """Of so many frames one is used."""
         self._period_s = 1 / frame_rate
         self._converter = FrameRateConverter(frame_rate)
         self._frames: list[SourceFrame] = []
         self._held: SourceFrame | None = None
         self._index = 0
+        self._left_out = 0
+        """How many ticks were left out since the last one that is in a chunk."""
         self._newest: SourceFrame | None = None
         """The last frame of the source, in a chunk or not."""
         self._is_placed = False
@@ -130,15 +139,23 @@ class ChunkFormer:
         if self._held is not None and frame.position.run != self._held.position.run:
             self._frames.clear()
             self._held = None
+            self._left_out = self.every - 1  # the first frame of a publication is used
 
         chunks: list[InputChunk] = []
         positions = self._converter.ticks(frame.position)
         if not positions:
             chunks += self._make_way(frame)
+        is_placed = False
         for position in positions:
-            chunks += self._append(self._at(position, frame), complete_s=frame.there_s)
+            placed = self._at(position, frame)
+            spans = self._left_out + 1
+            is_placed = spans >= self.every
+            if is_placed:
+                chunks += self._append(replace(placed, spans=spans), complete_s=frame.there_s)
+            else:
+                self._left_out = spans
 
-        self._note(frame, is_placed=bool(positions))
+        self._note(frame, is_placed=is_placed)
         return chunks
 
     def _at(self, position: SourcePosition, frame: SourceFrame) -> SourceFrame:
@@ -153,6 +170,7 @@ class ChunkFormer:
 
     def _append(self, frame: SourceFrame, *, complete_s: float) -> list[InputChunk]:
         """One more frame of the open chunk; the chunk, if it is complete now."""
+        self._left_out = 0
         self._frames.append(frame)
         if len(self._frames) < chunk_frames(self._index):
             return []

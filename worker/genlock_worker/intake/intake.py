@@ -97,6 +97,20 @@ class Intake:
             )
 
     @property
+    def every(self) -> int:
+        """Of so many frames at the session's frame rate one is used; more than 1 while overload lowers it."""
+        return self._former.every
+
+    @every.setter
+    def every(self, every: int) -> None:
+        self._former.every = every
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second that are used, of a source that brings enough."""
+        return self._spec.frame_rate / self.every
+
+    @property
     def trouble(self) -> Trouble | None:
         """Why the publisher's pictures cannot be decoded."""
         return None if self.publisher is None else self.publisher.trouble

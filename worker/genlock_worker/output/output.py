@@ -24,7 +24,7 @@ from genlock_core.spec.session import MAX_PICTURE_BYTES
 from genlock_worker.intake.intake import later
 from genlock_worker.output.encode import Encoder, EncoderFailure, EncoderSettings, IdrRequests, open_encoder
 from genlock_worker.output.gateway_channel import GatewayChannel
-from genlock_worker.output.pacing import OutputFrame, Pacer
+from genlock_worker.output.pacing import OutputFrame, Pacer, spans_of
 from genlock_worker.rows.listener import GeneratedChunk
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,8 @@ class Output:
         self._waiting_bytes = ByteBound(OUTPUT_LIMIT)
         self._shown: SourcePosition | None = None
         """The last source frame that viewers of any gateway have seen, perhaps of another worker."""
+        self._spans = 1
+        """For how many frame periods a frame of the last chunk stood, at most."""
         self._changed = asyncio.Event()
         self._last: OutputFrame | None = None
         self._last_sent_s = 0.0
@@ -182,6 +184,10 @@ class Output:
 
     def add(self, chunk: GeneratedChunk) -> None:
         """A chunk that the engine has just generated; chunks come in order."""
+        spans = spans_of(chunk.chunk, frames=len(chunk.frames))
+        if max(spans) < self._spans:
+            self._waiting = deque(self._pacer.sooner(self._waiting, now_s=chunk.generated_s))
+        self._spans = max(spans)
         frames = self._pacer.frames(chunk)
         for frame in frames:
             if self._shown is None or frame.position > self._shown:

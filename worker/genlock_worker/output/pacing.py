@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from genlock_core.media import SourcePosition
-from genlock_core.slo.deadlines import due_times
+from genlock_core.slo.deadlines import due_times, frame_times
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_worker.intake.chunks import Picture
 from genlock_worker.rows.listener import GeneratedChunk
+from genlock_worker.rows.session_rows import SessionChunk
 
 PEAK_WINDOW_S = 5.0
 """The playout offset stays at the slowest chunk of this long."""
@@ -90,24 +91,27 @@ class Pacer:
     def frames(self, chunk: GeneratedChunk) -> list[OutputFrame]:
         """A generated chunk as frames to send."""
         count = len(chunk.frames)
-        paced = self.schedule(complete_s=chunk.chunk.complete_s, ready_s=chunk.generated_s, frames=count)
+        paced = self.schedule(
+            complete_s=chunk.chunk.complete_s, ready_s=chunk.generated_s, spans=spans_of(chunk.chunk, frames=count)
+        )
         return [
             _output_frame(chunk, index, pace, after=count - 1 - index, frame_rate=self._frame_rate)
             for index, pace in enumerate(paced)
         ]
 
-    def schedule(self, *, complete_s: float, ready_s: float, frames: int) -> list[PacedFrame]:
-        """The send and due times of a chunk that was complete at `complete_s` and generated at `ready_s`."""
+    def schedule(self, *, complete_s: float, ready_s: float, spans: Sequence[int]) -> list[PacedFrame]:
+        """The send and due times of a chunk that was complete at `complete_s` and generated at `ready_s`.
+
+        `spans`: for how many frame periods each of its frames stands.
+        """
         self._adapt(ready_s, needed_s=max(0.0, ready_s - complete_s))
         start_s = max(ready_s, complete_s + self.offset_s)
-        due = due_times(complete_s, frames=frames, frame_deadline_s=self._deadline_s, frame_rate=self._frame_rate)
-
-        paced = []
-        for k, due_s in enumerate(due):
-            earliest_s = start_s + k * self._period_s
-            paced.append(PacedFrame(self._next_send_s(earliest_s), due_s, earliest_s))
-
-        return paced
+        due = due_times(complete_s, spans=spans, frame_deadline_s=self._deadline_s, frame_rate=self._frame_rate)
+        earliest = frame_times(start_s, spans=spans, frame_rate=self._frame_rate)
+        return [
+            PacedFrame(self._next_send_s(earliest_s), due_s, earliest_s)
+            for earliest_s, due_s in zip(earliest, due, strict=True)
+        ]
 
     def again(self, waiting: Sequence[OutputFrame]) -> list[OutputFrame]:
         """The frames that still wait, as nothing that stood before them is sent any more."""
@@ -116,6 +120,18 @@ class Pacer:
             replace(frame, pace=replace(frame.pace, send_s=self._next_send_s(frame.pace.earliest_s)))
             for frame in waiting
         ]
+
+    def sooner(self, waiting: Sequence[OutputFrame], *, now_s: float) -> list[OutputFrame]:
+        """The frames that still wait, as close as frames may be: the ones that come after them have a quicker pace.
+
+        Each of them stood for two frame periods. Those after it would have to wait for that, and come late.
+        """
+        hurried = []
+        for place, frame in enumerate(waiting, start=1):
+            send_s = min(frame.pace.send_s, now_s + place * MIN_SPACING * self._period_s)
+            hurried.append(replace(frame, pace=replace(frame.pace, send_s=send_s)))
+            self._last_send_s = send_s
+        return hurried
 
     def _next_send_s(self, earliest_s: float) -> float:
         send_s = earliest_s
@@ -142,6 +158,11 @@ class Pacer:
         hurried_s = max(min(self.offset_s, comfort_s), self.offset_s - HURRY_PER_S * elapsed_s)
         floor_s = min(peak_s, comfort_s)
         self.offset_s = max(needed_s, floor_s, hurried_s - SHRINK_PER_S * elapsed_s)
+
+
+def spans_of(chunk: SessionChunk, *, frames: int) -> tuple[int, ...]:
+    """For how many frame periods each frame of a chunk stands. Of one that was restored nobody knows: one each."""
+    return (1,) * frames if chunk.source is None else tuple(frame.spans for frame in chunk.source.frames)
 
 
 def _output_frame(

@@ -1,38 +1,78 @@
-"""How many denoising steps a session runs: what was asked for, or fewer while the worker is overloaded.
+"""How far one session gives way while the worker is overloaded: the worker's reflex, from one chunk to the next.
 
-Used where the session's approximation is Adaptive. Lowers quickly, raises slowly, and waits longer before each new
-attempt that fails, so that the picture does not breathe.
+Used where the session's approximation is Adaptive. It gives way level by level: first denoising steps, down to the
+session's minimum; then, where the session allows it, every second frame of its source. It comes back the other way.
+
+It lowers quickly, raises slowly, and waits longer before each new attempt that fails, so that the picture does not
+breathe.
 """
 
+from dataclasses import dataclass
+
 LOWER_AFTER_TROUBLES = 2
-"""Lost or late chunks within the window that lower the steps by one."""
+"""Lost or late chunks within the window that lower the session by one level."""
 TROUBLE_WINDOW_S = 2.0
 LOWER_COOLDOWN_S = 1.0
 RAISE_AFTER_S = 5.0
 RAISE_AFTER_MAX_S = 80.0
 RAISE_BELOW_LOAD = 0.85
-"""Raise only if the expected load with one more step stays below this share."""
+"""Raise only if the load that is expected one level higher stays below this share."""
 
 
-class StepPolicy:
-    """How far overload lowers one session's steps, below a ceiling that is not known here; to `minimum` at most."""
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a session runs with."""
 
-    def __init__(self, *, minimum: int, now_s: float) -> None:
+    steps: int
+    """Denoising steps of a chunk."""
+    every: int = 1
+    """Of so many frames of the source one is used: 1, or 2 where every second one is left out."""
+
+    def is_below(self, other: "Running") -> bool:
+        return (-self.every, self.steps) < (-other.every, other.steps)
+
+
+class LevelPolicy:
+    """How far overload lowers one session, below a ceiling of steps that is not known here.
+
+    To `minimum` steps at most, and to every second frame if it `may_halve` them.
+    """
+
+    def __init__(self, *, minimum: int, may_halve: bool = False, now_s: float) -> None:
         self._minimum = minimum
+        self._may_halve = may_halve
         self._lowered = 0
         """By how many steps the session gives way."""
+        self._halves = False
+        """It leaves out every second frame; then its steps are at their minimum, whatever the ceiling."""
         self._troubles: list[float] = []
         self._changed_s = now_s
         self._raised_s: float | None = None
         self._patience_s = RAISE_AFTER_S
 
-    def steps(self, ceiling: int) -> int:
-        """The steps of the next chunk, of `ceiling` at most."""
-        return max(min(self._minimum, ceiling), ceiling - self._lowered)
+    def running(self, ceiling: int) -> Running:
+        """What the next chunk runs with, with `ceiling` steps at most."""
+        lowest = min(self._minimum, ceiling)
+        return Running(lowest, every=2) if self._halves else Running(max(lowest, ceiling - self._lowered))
+
+    def above(self, ceiling: int) -> Running | None:
+        """One level higher; None at the top."""
+        running = self.running(ceiling)
+        if running.every > 1:
+            return Running(running.steps)
+        return Running(running.steps + 1) if running.steps < ceiling else None
+
+    def below(self, ceiling: int) -> Running | None:
+        """One level lower; None at the lowest."""
+        running = self.running(ceiling)
+        if running.steps > min(self._minimum, ceiling):
+            return Running(running.steps - 1)
+        return Running(running.steps, every=2) if self._may_halve and running.every == 1 else None
 
     def forget(self, now_s: float) -> None:
-        """The user wants another number: it is tried at once, whatever was before."""
+        """The user wants another number of steps: it is tried at once, whatever was before."""
         self._lowered = 0
+        self._halves = False
         self._troubles.clear()
         self._changed_s = now_s
         self._patience_s = RAISE_AFTER_S
@@ -41,26 +81,30 @@ class StepPolicy:
         """An input chunk was lost or a generated one was late."""
         self._troubles = [at for at in self._troubles if at > now_s - TROUBLE_WINDOW_S] + [now_s]
 
-    def decide(self, ceiling: int, now_s: float, *, load_with_one_more: float) -> int:
-        """The steps of the next chunk. `load_with_one_more`: the worker's expected load if this session raised."""
-        before = self.steps(ceiling)
-        recent = [at for at in self._troubles if at > max(now_s - TROUBLE_WINDOW_S, self._changed_s)]
+    def is_in_trouble(self, now_s: float) -> bool:
+        """As many chunks were lost or late lately as lower a session, since it was changed last."""
+        since_s = max(now_s - TROUBLE_WINDOW_S, self._changed_s)
+        return sum(at > since_s for at in self._troubles) >= LOWER_AFTER_TROUBLES
 
-        if (
-            len(recent) >= LOWER_AFTER_TROUBLES
-            and before > min(self._minimum, ceiling)
-            and now_s - self._changed_s >= LOWER_COOLDOWN_S
-        ):
+    def decide(self, ceiling: int, now_s: float, *, load_above: float) -> Running:
+        """What the next chunk runs with. `load_above`: the worker's expected load if it were one level higher."""
+        below = self.below(ceiling)
+        above = self.above(ceiling)
+
+        if below is not None and self.is_in_trouble(now_s) and now_s - self._changed_s >= LOWER_COOLDOWN_S:
             # An attempt to raise that fails soon makes the next one wait longer.
             if self._raised_s is not None and now_s - self._raised_s < 2 * self._patience_s:
                 self._patience_s = min(2 * self._patience_s, RAISE_AFTER_MAX_S)
-            self._lowered = ceiling - before + 1
-            self._changed_s = now_s
-        elif before < ceiling and load_with_one_more < RAISE_BELOW_LOAD:
+            self._go(below, ceiling, now_s)
+        elif above is not None and load_above < RAISE_BELOW_LOAD:
             quiet_since = max([self._changed_s, *self._troubles[-1:]])
             if now_s - quiet_since >= self._patience_s:
-                self._lowered = ceiling - before - 1
-                self._changed_s = now_s
+                self._go(above, ceiling, now_s)
                 self._raised_s = now_s
 
-        return self.steps(ceiling)
+        return self.running(ceiling)
+
+    def _go(self, running: Running, ceiling: int, now_s: float) -> None:
+        self._lowered = ceiling - running.steps
+        self._halves = running.every > 1
+        self._changed_s = now_s

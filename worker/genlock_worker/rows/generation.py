@@ -82,6 +82,8 @@ class OpenSession:
     """What users want that a checkpoint may not know, which may be older: applied after it."""
     memory_bytes: int | None = None
     """What the listener was told of the engine's memory."""
+    told_every: int = 1
+    """What the listener was told: of so many frames of the source one is used."""
 
     @classmethod
     def of(cls, plan: SessionPlan, listener: EngineListener, *, needs: Needs, now_s: float) -> "OpenSession":

@@ -27,6 +27,10 @@ class EngineListener(Protocol):
         """A batch with rows of this session took the devices `seconds`; `steps` is what its newest chunk runs."""
         ...
 
+    def paced(self, every: int) -> None:
+        """From now on only one of so many frames of the source is wanted: overload lowers it, or does so no more."""
+        ...
+
     def memory(self, size_bytes: int | None) -> None:
         """What the session has set aside on the device has changed; None where the engine does not count."""
         ...

@@ -1,13 +1,15 @@
 """How busy the engine is, and which sessions give way while it is too busy.
 
-Stands beside the engine loop, which asks once in every turn: how many steps one session may run depends on what all
-sessions of the worker cost together. The rule for one session alone is `approximation.StepPolicy`.
+Stands beside the engine loop, which asks once in every turn: how far one session gives way depends on what all
+sessions of the worker cost together. The rule for one session alone is `approximation.LevelPolicy`.
 """
 
 import logging
+import math
 from collections.abc import Collection
 
 from genlock_core.metrics import WorkerMetrics
+from genlock_worker.rows.approximation import Running
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.session_rows import SessionRows
 
@@ -35,21 +37,38 @@ class EngineLoad:
             self._busy_before_s = busy_s
             self._since_s = now_s
 
-    def decide_steps(self, sessions: Collection[SessionRows], now_s: float) -> None:
+    def decide_levels(self, sessions: Collection[SessionRows], now_s: float) -> None:
         """Let sessions that may be approximated give way, or get back what they asked for, with their next chunk."""
         for session in sessions:
             policy = session.policy
             if policy is None or session.waiting is None:
                 continue
 
-            # What the worker would be loaded with if this session ran one step more than it does.
-            rows = sum(other.next_steps for other in sessions) + 1
-            shape = session.shape(session.next_chunk)
-            taken_s = self._cost.seconds(shape, rows) + len(sessions) * self._cost.beside_rows_s(shape)
+            before = session.next_running
+            above = policy.above(session.ceiling)
+            load_above = 0.0 if above is None else self._load_with(session, above, sessions)
+            after = policy.decide(session.ceiling, now_s, load_above=load_above)
+            if after != before:
+                self._note(session, before, after)
 
-            before = session.next_steps
-            steps = policy.decide(session.ceiling, now_s, load_with_one_more=taken_s / session.chunk_s)
-            if steps != before:
-                cause = "overload" if steps < before else "relief"
-                logger.info("%s: %d denoising steps (%s)", session.plan.session, steps, cause)
-                self._metrics.step_changes.labels(cause).inc()
+    def _load_with(self, session: SessionRows, running: Running, sessions: Collection[SessionRows]) -> float:
+        """What the worker would be loaded with if this session ran so, and the others as they do."""
+        chunk_s = session.chunk_length_s(running)
+        others = [other for other in sessions if other is not session]
+
+        # In the time of one chunk of this session the others make more chunks, or less than one.
+        rows = running.steps + sum(other.next_steps * chunk_s / other.chunk_s for other in others)
+        chunks = 1 + sum(chunk_s / other.chunk_s for other in others)
+
+        shape = session.shape(session.next_chunk)
+        rows_s = self._cost.seconds(shape, math.ceil(round(rows, 6)))
+        return (rows_s + chunks * self._cost.beside_rows_s(shape)) / chunk_s
+
+    def _note(self, session: SessionRows, before: Running, after: Running) -> None:
+        cause = "overload" if after.is_below(before) else "relief"
+        frames = "every frame" if after.every == 1 else "every second frame"
+        logger.info("%s: %d denoising steps, %s (%s)", session.plan.session, after.steps, frames, cause)
+        if after.steps != before.steps:
+            self._metrics.step_changes.labels(cause).inc()
+        if after.every != before.every:
+            self._metrics.frame_rate_changes.labels(cause).inc()

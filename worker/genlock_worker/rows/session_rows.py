@@ -11,7 +11,7 @@ from genlock_core.media import SourcePosition
 from genlock_worker.engines.contract import BatchShape, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.readiness import ChunkInFlight, Needs, may_run
 from genlock_worker.intake.chunks import InputChunk, join
-from genlock_worker.rows.approximation import StepPolicy
+from genlock_worker.rows.approximation import LevelPolicy, Running
 from genlock_worker.rows.scheduler import Arrival, Candidate
 
 MOST_UNDECODED = 2
@@ -37,7 +37,10 @@ class SessionPlan:
     """How long after its chunk was complete the chunk's first frame is due."""
 
     min_steps: int | None
-    """Overload lowers the denoising steps to no fewer; None: they are never lowered."""
+    """Overload lowers the denoising steps to no fewer; None: nothing is ever lowered."""
+
+    may_halve: bool = False
+    """After them overload may leave out every second frame of the source."""
 
     @property
     def period_s(self) -> float:
@@ -81,10 +84,10 @@ class SessionRows:
         """What the user wants, as the control stream says."""
         self.granted_steps: int | None = None
         """The most that the system grants; None: no bound."""
-        self.policy: StepPolicy | None = None
-        """How far overload lowers them; None: never."""
+        self.policy: LevelPolicy | None = None
+        """How far overload lowers steps and frame rate; None: never."""
         if plan.min_steps is not None:
-            self.policy = StepPolicy(minimum=plan.min_steps, now_s=now_s)
+            self.policy = LevelPolicy(minimum=plan.min_steps, may_halve=plan.may_halve, now_s=now_s)
 
         self.waiting: InputChunk | None = None
         self.in_flight: list[SessionChunk] = []
@@ -93,9 +96,6 @@ class SessionRows:
         self.last_fed: SourcePosition | None = None
         self.loss = 0.0
         """The share of recent input chunks that were lost to the engine's slowness, 0 to 1."""
-        self.chunk_s = plan.period_s * chunk_frames(1)
-        """How long a chunk is, played."""
-
         self._needs = needs
         self._newest: SessionChunk | None = None
         """The chunk that was fed last, complete or not."""
@@ -113,9 +113,23 @@ class SessionRows:
         return self.requested_steps if self.granted_steps is None else min(self.requested_steps, self.granted_steps)
 
     @property
+    def next_running(self) -> Running:
+        """What the next chunk runs with, as far as it depends on the worker's load."""
+        return Running(self.ceiling) if self.policy is None else self.policy.running(self.ceiling)
+
+    @property
     def next_steps(self) -> int:
         """The steps of the next chunk, as far as it depends on the worker: memory may cut them once more."""
-        return self.ceiling if self.policy is None else self.policy.steps(self.ceiling)
+        return self.next_running.steps
+
+    @property
+    def chunk_s(self) -> float:
+        """How long a chunk is, played, at the frame rate that it runs at now."""
+        return self.chunk_length_s(self.next_running)
+
+    def chunk_length_s(self, running: Running) -> float:
+        """How long a chunk is, played, with frames as `running` has them."""
+        return self.plan.period_s * chunk_frames(1) * running.every
 
     @property
     def running_steps(self) -> int | None:

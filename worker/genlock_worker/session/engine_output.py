@@ -20,7 +20,8 @@ class EngineOutput:
     """The `EngineListener` of one session under one epoch.
 
     It keeps checkpoints from `keep_snapshots` to `stop_snapshots` (another worker owns the session), and hands frames
-    on until `close`. `on_given_up` is called with the reason if the engine cannot run the session.
+    on until `close`. `on_paced` is told of how many frames of the source one is wanted; `on_given_up` is called with
+    the reason if the engine cannot run the session.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class EngineOutput:
         figures: SessionFigures,
         output: Output,
         control: ControlFollower,
+        on_paced: Callable[[int], None],
         on_given_up: Callable[[str], None],
     ) -> None:
         self._spec = spec
         self._figures = figures
         self._output = output
         self._control = control
+        self._on_paced = on_paced
         self._on_given_up = on_given_up
         self._writer: SnapshotWriter | None = None
         self._closed = False
@@ -65,6 +68,10 @@ class EngineOutput:
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         self._figures.micro_step(seconds=seconds, rows=rows, steps=steps)
+
+    def paced(self, every: int) -> None:
+        if not self._closed:
+            self._on_paced(every)
 
     def memory(self, size_bytes: int | None) -> None:
         # The series of a closed session are gone and must not come back.

@@ -121,6 +121,7 @@ class SessionFigures:
         *,
         prompt: str,
         requested_steps: int,
+        frame_rate: float,
         paused: bool,
         strained: bool,
         encoders: str,
@@ -134,12 +135,14 @@ class SessionFigures:
         self._metrics.miss_share.labels(self._session).set(miss_share)
         self._metrics.output_fps.labels(self._session).set(output_fps)
         self._metrics.steps.labels(self._session).set(self.steps)
+        self._metrics.frame_rate.labels(self._session).set(frame_rate)
         self._metrics.strained.set(strained)
 
         return StreamReport(
             chunk=self.chunk,
             steps=self.steps,
             requested_steps=requested_steps,
+            frame_rate=frame_rate,
             prompt=prompt,
             paused=paused,
             strained=strained,

@@ -125,7 +125,12 @@ class LiveSession:
             engine=services.engine,
         )
         self._from_engine = EngineOutput(
-            spec, figures=self.figures, output=self.output, control=self.control, on_given_up=self._given_up
+            spec,
+            figures=self.figures,
+            output=self.output,
+            control=self.control,
+            on_paced=self._paced,
+            on_given_up=self._given_up,
         )
         self._reports = Reports(
             self.name,
@@ -322,6 +327,11 @@ class LiveSession:
         logger.info("%s: handed over to %s, epoch %d", self.name, address, epoch)
         for channel in self.output.channels:
             channel.connection.send_handover(channel.number, epoch=epoch, address=address)
+
+    def _paced(self, every: int) -> None:
+        """Overload lowers the frame rate, or does so no more: gateways hear of it before they see it."""
+        self.intake.every = every
+        self._reports.ask()
 
     def _given_up(self, reason: str) -> None:
         self._end(End(Phase.FAILED, f"the engine gave it up: {reason}", elsewhere=True))

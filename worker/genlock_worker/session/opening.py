@@ -148,4 +148,5 @@ def plan_for(spec: ResolvedSession, requested: RequestedSettings, *, model: str,
         ),
         deadline_s=spec.frame_deadline_ms / 1000,
         min_steps=spec.approximation.min_steps if adaptive else None,
+        may_halve=spec.may_halve,
     )

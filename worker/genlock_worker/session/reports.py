@@ -1,6 +1,7 @@
 """What the world is told of a session that runs: its figures to every gateway, its phase to its record."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -54,11 +55,19 @@ class Reports:
         self._has_source = has_source
         self._phase = LivePhase(clock.monotonic())
         self._written: Phase | None = None
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """The next report goes out at once: something is in it that must not come late."""
+        self._asked.set()
 
     async def run(self, writer: SnapshotWriter) -> None:
-        """Each second: the figures to every gateway, the phase to the record."""
+        """Each second, and when asked: the figures to every gateway, the phase to the record."""
         while True:
-            await asyncio.sleep(REPORT_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_EVERY_S):
+                    await self._asked.wait()
+            self._asked.clear()
             report = self._report(writer)
             for channel in self._output.channels:
                 channel.connection.send_stats(channel.number, report.to_dict())
@@ -90,6 +99,7 @@ class Reports:
         return self._figures.report(
             prompt=requested.prompt,
             requested_steps=requested.steps,
+            frame_rate=self._intake.frame_rate,
             paused=requested.paused,
             strained=self._engine.strained,
             encoders=" ".join(self._output.encoder_names),

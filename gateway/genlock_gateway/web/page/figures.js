@@ -17,7 +17,8 @@ export function figuresOf(parent) {
 
 /** @param report StreamReport of the gateway; @param info the session. */
 export function showReport(figures, report, info) {
-  const target = info?.frameRate ?? 16;
+  const asked = info?.frameRate ?? 16;
+  const target = report.frameRate ?? asked;
   figures.fps.show(report.outputFps, { digits: 1, note: `${(report.inputFps ?? 0).toFixed(1)} in · ${target} wanted`, tone: report.outputFps < target * 0.8 ? "warn" : "" });
   figures.latency.show(report.latencyMs?.p50, { note: report.latencyMs?.p99 ? `99 % under ${Math.round(report.latencyMs.p99)} ms` : "capture to viewer" });
   figures.first.show(report.firstFrameMs, { note: "first frame in → out", tone: report.firstFrameMs > (info?.timeToFirstFrameMs ?? Infinity) ? "warn" : "" });
@@ -27,6 +28,7 @@ export function showReport(figures, report, info) {
   facts($("facts"), [
     ["worker", report.worker], ["epoch", report.epoch], ["chunk", report.chunk],
     ["steps", report.requestedSteps && report.requestedSteps !== report.steps ? `${report.steps} of ${report.requestedSteps} (load)` : report.steps],
+    ["frame rate", target < asked ? `${target} of ${asked} (load)` : target],
     ["rows per micro-step", report.batchRows?.toFixed?.(1)], ["codec", report.encoder ? `${report.encoder.codec} ${Math.round(report.encoder.kbps ?? 0)} kbit/s` : null],
     ["snapshot", report.snapshot ? (report.snapshot.error || `chunk ${report.snapshot.chunk}, ${Math.round((report.snapshot.bytes ?? 0) / 1024)} KiB`) : null],
     ["sinks", report.sinkDigest ? report.sinkDigest.slice(0, 12) : null], ["restored from a snapshot", report.restored ? "yes" : null],

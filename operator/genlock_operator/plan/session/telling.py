@@ -30,6 +30,7 @@ def told_of(facts: SessionFacts, phase: Phase, *, lived: bool) -> Told:
             pictures=Pictures.MOVING if live else Pictures.NONE,
             viewers=0 if figures is None else figures.viewers,
             frame_rate=16 if session is None else session.frame_rate,
+            frame_rate_running=None if figures is None else figures.frame_rate,
             late_share=None if figures is None else figures.late_share,
             steps_asked=steps,
             steps_running=steps if figures is None else figures.steps,

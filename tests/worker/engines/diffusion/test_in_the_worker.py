@@ -60,6 +60,9 @@ class Told:
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         self.steps.append(steps)
 
+    def paced(self, every: int) -> None:
+        pass
+
     def memory(self, size_bytes: int | None) -> None:
         self.memories.append(size_bytes)
 
