@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from genlock_cli.api import GatewayProblem
+from genlock_cli.clients.patience import Patience, let_in
 from genlock_cli.clients.whip import Packet, WhipPublisher
 from genlock_cli.encoded_source import EncodedSource, EncodingPlan, delay_packet, media_s
 from genlock_cli.exit_status import Interrupted
@@ -25,9 +26,6 @@ from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, end_tasks, wait_first
 from genlock_core.tokens import Role
 
-RETRY_FOR_S = 60.0
-UNKNOWN_FOR_S = 15.0
-"""A session that was published to a moment ago and is unknown now: Redis lost its data, and gets the record back."""
 LATE_RESTART_S = 0.5
 """Further behind than this (the machine slept), the rest is sent that much later instead of in a burst."""
 
@@ -67,7 +65,10 @@ def publish(
     state_dir: StateDirectory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a video file or a test card into a session."""
+    """Publish a video file or a test card into a session.
+
+    Where a gateway says when to ask again (another publisher is there, no worker has room), it waits a minute at most.
+    """
     if codec not in {"h264", "vp8"}:
         raise BadInput(f"codec {codec!r} is not known; choose h264 or vp8")
     target, key = Target.find(gateway=gateway, token=token, state_dir=state_dir), parse_session(session, namespace)
@@ -128,7 +129,7 @@ class _Publisher:
     async def run(self, show: Callable[[Published], None]) -> Published:
         """Publish until the source ends, the time is up, or Ctrl-C. Raises GatewayProblem if it cannot go on."""
         signals = StopSignals.heed(drains=False)
-        connecting = asyncio.create_task(self._connect(), name="connects")
+        connecting = asyncio.create_task(self._let_in(before=False), name="connects")
         if not await done_before(signals.stopping, connecting):
             self._feed.close()
             raise Interrupted("interrupted before it was connected")
@@ -165,7 +166,7 @@ class _Publisher:
             if current.replaced:
                 raise GatewayProblem(409, "the session was lost", f"{current.replaced}; `--take-over` takes it back")
             if current.lost.is_set() or current.asked_to_leave.is_set():
-                self._successor = asyncio.create_task(self._reconnect(), name="reconnect")
+                self._successor = asyncio.create_task(self._let_in(before=True), name="reconnect")
         if self._successor is None or not (self._successor.done() or current.lost.is_set()):
             return current
         successor = await self._successor
@@ -201,35 +202,28 @@ class _Publisher:
 
     async def _connect(self) -> WhipPublisher:
         publisher = WhipPublisher(self._url, token=self._token, publisher_id=self._id, take_over=self._take_over)
-        self._take_over = False  # once: two that take over whenever they reconnect would never end
         self._id = publisher.publisher_id
         try:
             await publisher.publish(mime_type=f"video/{self._plan.codec}", on_key_frame_wanted=self._key_frame_wanted)
         except BaseException:
             await publisher.close()
             raise
+        self._take_over = False  # once: two that take over whenever they reconnect would never end
         self._feed.want_key_frame()
         return publisher
 
-    async def _reconnect(self) -> WhipPublisher:
-        """The gateway went away: publish again, under the same key, for as long as a gateway may need to come back."""
-        clock = asyncio.get_running_loop()
-        began_s = clock.time()
-        delay = 0.1
-        while True:
-            try:
-                connected = await self._connect()
-            except (GatewayProblem, TimeoutError) as error:
-                status = error.status if isinstance(error, GatewayProblem) else 0
-                patience_s = UNKNOWN_FOR_S if status == 404 else 0.0 if 400 <= status < 500 else RETRY_FOR_S
-                if clock.time() > began_s + patience_s:
-                    raise
-                sys.stderr.write(plain(f"gateway lost ({error}); trying again") + "\n")
-                await asyncio.sleep(delay)
-                delay = min(2.0, delay * 2)
-            else:
-                self._done.reconnects += 1
-                return connected
+    async def _let_in(self, *, before: bool) -> WhipPublisher:
+        """Connect, under the same key each time; `before`: it published already, and its gateway goes or went away.
+
+        Waits where that helps, and says so. Raises GatewayProblem, TimeoutError.
+        """
+        patience = Patience(began_s=asyncio.get_running_loop().time(), let_in_before=before)
+        prefix = "gateway lost: " if before else ""
+        connected = await let_in(
+            self._connect, patience, tell=lambda sentence: sys.stderr.write(plain(prefix + sentence) + "\n")
+        )
+        self._done.reconnects += before
+        return connected
 
     def _key_frame_wanted(self) -> None:
         self._done.key_frames_asked += 1

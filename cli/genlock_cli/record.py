@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from genlock_cli.clients.patience import Patience, let_in
 from genlock_cli.clients.whep import ReceivedFrame, WhepViewer
 from genlock_cli.exit_status import Interrupted
 from genlock_cli.options import duration_option
@@ -54,7 +56,7 @@ def record(
     output: Annotated[Path, typer.Argument(help="File to write: .mp4, .mov, .mkv or .webm.", dir_okay=False)],
     duration: Annotated[float | None, duration_option("Stop after this much video.", at_least_s=0.1)] = None,
     wait: Annotated[
-        float, duration_option("How long to wait for the first frame.", at_least_s=1.0, default="30s")
+        float, duration_option("How long to wait for room and for the first frame.", at_least_s=1.0, default="30s")
     ] = FIRST_FRAME_TIMEOUT_S,
     namespace: Namespace = None,
     gateway: Gateway = None,
@@ -97,9 +99,10 @@ async def _record(
     done = Recorded()
     stop = StopSignals.heed(drains=False).stopping
     began = asyncio.get_running_loop().time()
-    async with WhepViewer(url, token=token) as viewer:
-        if not await done_before(stop, viewer.watch(codecs)):
-            raise Interrupted("interrupted before it was connected")
+    connecting = asyncio.create_task(_let_in(url, token, codecs=codecs, wait_s=wait_s), name="connects")
+    if not await done_before(stop, connecting):
+        raise Interrupted("interrupted before it was connected")
+    async with connecting.result() as viewer:
         with FrameFile(output) as file:
             last: ReceivedFrame | None = None
             while not stop.is_set():
@@ -126,6 +129,22 @@ async def _record(
     if done.frames == 0:
         raise NothingReceived(f"no picture within {wait_s:g} s: is anybody publishing?")
     return done
+
+
+async def _let_in(url: str, token: str | None, *, codecs: tuple[Codec, ...], wait_s: float) -> WhepViewer:
+    """A viewer that is connected. Waits where the gateway says that it helps. Raises GatewayProblem, TimeoutError."""
+
+    async def connect() -> WhepViewer:
+        viewer = WhepViewer(url, token=token)
+        try:
+            await viewer.watch(codecs)
+        except BaseException:
+            await viewer.close()
+            raise
+        return viewer
+
+    patience = Patience(began_s=asyncio.get_running_loop().time(), let_in_before=False, for_s=wait_s)
+    return await let_in(connect, patience, tell=lambda sentence: sys.stderr.write(plain(sentence) + "\n"))
 
 
 async def _next_frame(viewer: WhepViewer, stop: asyncio.Event, *, timeout_s: float | None) -> ReceivedFrame | None:

@@ -3,10 +3,12 @@ from pathlib import Path
 import av
 import pytest
 
+from genlock_cli.api import GatewayProblem
 from genlock_cli.clients.whep import ReceivedFrame, is_key_frame
 from genlock_cli.encoded_source import EncodedSource, EncodingPlan
-from genlock_cli.record import FrameFile
+from genlock_cli.record import FrameFile, _let_in
 from genlock_core.media import Codec
+from tests.cli.whep_gateway import whep_gateway
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,22 @@ def test_frames_with_the_same_time_are_kept_apart(tmp_path: Path) -> None:
     source.close()
     with av.open(str(path)) as played:
         assert len(list(played.decode(video=0))) == 4
+
+
+async def test_who_records_waits_for_room_where_the_gateway_says_when_to_ask_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with whep_gateway() as gateway:
+        gateway.refuses_with, gateway.refusals, gateway.retry_after = 503, 2, "0"
+        viewer = await _let_in(gateway.url, None, codecs=(Codec.H264,), wait_s=30.0)
+        await viewer.close()
+        assert gateway.refusals == 0
+        assert gateway.deleted == ["0"]
+    assert capsys.readouterr().err.count("Trying again in ") == 2
+
+
+async def test_who_records_does_not_wait_longer_than_it_was_told() -> None:
+    async with whep_gateway() as gateway:
+        gateway.refuses_with, gateway.retry_after = 503, "31"
+        with pytest.raises(GatewayProblem):
+            await _let_in(gateway.url, None, codecs=(Codec.H264,), wait_s=30.0)

@@ -14,10 +14,15 @@ from fastapi import FastAPI, Request, Response
 
 @dataclass(slots=True)
 class WhepGateway:
-    """`url` is where a client POSTs its offer; `refuses_with` is a status that it gets instead of an answer."""
+    """`url` is where a client POSTs its offer; `refuses_with` is a status that it gets instead of an answer.
+
+    `refusals`: how many are refused; None: all. `retry_after`: the header of a refusal.
+    """
 
     url: str = ""
     refuses_with: int | None = None
+    refusals: int | None = None
+    retry_after: str | None = None
     peers: dict[str, RTCPeerConnection] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
 
@@ -26,8 +31,10 @@ class WhepGateway:
 
         @app.post("/whep")
         async def offered(request: Request) -> Response:
-            if self.refuses_with is not None:
-                return Response(status_code=self.refuses_with)
+            if self.refuses_with is not None and self.refusals != 0:
+                self.refusals = None if self.refusals is None else self.refusals - 1
+                headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
+                return Response(status_code=self.refuses_with, headers=headers)
             peer = RTCPeerConnection()
             name = str(len(self.peers))
             self.peers[name] = peer
