@@ -18,7 +18,7 @@ from genlock_core.slo.deadlines import is_miss
 from genlock_worker.engines.contract import DeviceSeconds, Row, StreamSettings, chunk_frames
 from genlock_worker.intake.chunks import ChunkFormer, SourceFrame
 from genlock_worker.output.pacing import PacedFrame, Pacer, spans_of
-from genlock_worker.rows.approximation import Running
+from genlock_worker.rows.approximation import RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.load import EngineLoad
 from genlock_worker.rows.scheduler import Batch, Wait, next_batch
@@ -45,7 +45,7 @@ class SimSession:
     dropped: int = 0
     chunks: list[int] = field(default_factory=list)
     steps_run: list[tuple[float, int]] = field(default_factory=list)
-    ran_with: list[tuple[float, Running]] = field(default_factory=list)
+    ran_with: list[tuple[float, RunningLevel]] = field(default_factory=list)
     """What it ran with from when on."""
     latencies: list[float] = field(default_factory=list)
     frames: list[PacedFrame] = field(default_factory=list)

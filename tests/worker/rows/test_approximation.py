@@ -11,7 +11,7 @@ from genlock_worker.rows.approximation import (
     RAISE_BELOW_LOAD,
     TROUBLE_WINDOW_S,
     LevelPolicy,
-    Running,
+    RunningLevel,
 )
 
 
@@ -164,18 +164,18 @@ def climb(policy: LevelPolicy, ceiling: int, now: float) -> float:
 def test_every_second_frame_goes_once_the_steps_are_at_their_minimum_and_comes_back_first() -> None:
     policy = LevelPolicy(minimum=2, may_halve=True, now_s=0.0)
     now = step_down(policy, 3, 0.0)
-    assert policy.running(3) == Running(2)
+    assert policy.running(3) == RunningLevel(2)
     later = step_down(policy, 3, now)
-    assert policy.running(3) == Running(2, every=2)
+    assert policy.running(3) == RunningLevel(2, every=2)
     assert later - now >= LOWER_COOLDOWN_S
     assert policy.below(3) is None
-    assert policy.above(3) == Running(2)
+    assert policy.above(3) == RunningLevel(2)
     up = climb(policy, 3, later)
-    assert policy.running(3) == Running(2)
+    assert policy.running(3) == RunningLevel(2)
     assert up - later >= RAISE_AFTER_S
-    assert policy.above(3) == Running(3)
+    assert policy.above(3) == RunningLevel(3)
     climb(policy, 3, up)
-    assert policy.running(3) == Running(3)
+    assert policy.running(3) == RunningLevel(3)
     assert policy.above(3) is None
 
 
@@ -183,7 +183,7 @@ def test_a_frame_rate_that_comes_back_in_vain_waits_longer_the_next_time() -> No
     policy = LevelPolicy(minimum=1, may_halve=True, now_s=0.0)
     up = climb(policy, 1, step_down(policy, 1, 0.0))
     down = step_down(policy, 1, up)
-    assert policy.running(1) == Running(1, every=2)
+    assert policy.running(1) == RunningLevel(1, every=2)
     assert climb(policy, 1, down) - down >= 2 * RAISE_AFTER_S
 
 
@@ -199,15 +199,15 @@ def test_without_leave_no_frame_goes() -> None:
 def test_a_ceiling_that_rises_gives_no_step_back_while_frames_are_left_out() -> None:
     policy = LevelPolicy(minimum=1, may_halve=True, now_s=0.0)
     now = step_down(policy, 1, 0.0)
-    assert policy.running(4) == Running(1, every=2)
+    assert policy.running(4) == RunningLevel(1, every=2)
     climb(policy, 4, now)
-    assert policy.running(4) == Running(1)
+    assert policy.running(4) == RunningLevel(1)
 
 
 def test_a_user_who_wants_other_steps_gets_all_frames_too() -> None:
     policy = LevelPolicy(minimum=1, may_halve=True, now_s=0.0)
     policy.forget(step_down(policy, 1, 0.0))
-    assert policy.running(4) == Running(4)
+    assert policy.running(4) == RunningLevel(4)
 
 
 moments = st.tuples(st.floats(0.01, 3), st.booleans(), st.floats(0, 2), st.integers(1, 4), st.booleans())

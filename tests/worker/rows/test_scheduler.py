@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import BatchShape, DeviceSeconds, Row
-from genlock_worker.rows.approximation import Running
+from genlock_worker.rows.approximation import RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.scheduler import LEAD_S, Arrival, Batch, Candidate, Wait, _finish, next_batch
 from tests.worker.simulation import SimSession, Simulation, jain
@@ -202,7 +202,12 @@ def test_frames_give_way_after_the_steps_and_come_back_before_them() -> None:
     # One step takes 0.32 s: too much for each 0.25 s, and little for each 0.5 s.
     simulation = Simulation([session], truth=StepTime(0.28, 0.04), noise=0.02)
     simulation.run(60)
-    assert [running for _, running in session.ran_with] == [Running(3), Running(2), Running(1), Running(1, every=2)]
+    assert [running for _, running in session.ran_with] == [
+        RunningLevel(3),
+        RunningLevel(2),
+        RunningLevel(1),
+        RunningLevel(1, every=2),
+    ]
 
     # Half as many pictures from then on, in time and evenly: what is left out is no gap, no miss and no loss.
     dropped = session.dropped
@@ -213,7 +218,7 @@ def test_frames_give_way_after_the_steps_and_come_back_before_them() -> None:
 
     simulation.truth = StepTime(0.005, 0.005)
     simulation.run(60)
-    assert [running for _, running in session.ran_with][4:] == [Running(1), Running(2), Running(3)]
+    assert [running for _, running in session.ran_with][4:] == [RunningLevel(1), RunningLevel(2), RunningLevel(3)]
     assert session.dropped == dropped
     back = [frame for frame in session.frames if frame.send_s > 61.0]
     assert all(frame.send_s <= frame.due_s for frame in back)

@@ -20,7 +20,7 @@ RAISE_BELOW_LOAD = 0.85
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningLevel:
     """What a session runs with."""
 
     steps: int
@@ -28,7 +28,7 @@ class Running:
     every: int = 1
     """Of so many frames of the source one is used: 1, or 2 where every second one is left out."""
 
-    def is_below(self, other: "Running") -> bool:
+    def is_below(self, other: "RunningLevel") -> bool:
         return (-self.every, self.steps) < (-other.every, other.steps)
 
 
@@ -50,24 +50,24 @@ class LevelPolicy:
         self._raised_s: float | None = None
         self._patience_s = RAISE_AFTER_S
 
-    def running(self, ceiling: int) -> Running:
+    def running(self, ceiling: int) -> RunningLevel:
         """What the next chunk runs with, with `ceiling` steps at most."""
         lowest = min(self._minimum, ceiling)
-        return Running(lowest, every=2) if self._halves else Running(max(lowest, ceiling - self._lowered))
+        return RunningLevel(lowest, every=2) if self._halves else RunningLevel(max(lowest, ceiling - self._lowered))
 
-    def above(self, ceiling: int) -> Running | None:
+    def above(self, ceiling: int) -> RunningLevel | None:
         """One level higher; None at the top."""
         running = self.running(ceiling)
         if running.every > 1:
-            return Running(running.steps)
-        return Running(running.steps + 1) if running.steps < ceiling else None
+            return RunningLevel(running.steps)
+        return RunningLevel(running.steps + 1) if running.steps < ceiling else None
 
-    def below(self, ceiling: int) -> Running | None:
+    def below(self, ceiling: int) -> RunningLevel | None:
         """One level lower; None at the lowest."""
         running = self.running(ceiling)
         if running.steps > min(self._minimum, ceiling):
-            return Running(running.steps - 1)
-        return Running(running.steps, every=2) if self._may_halve and running.every == 1 else None
+            return RunningLevel(running.steps - 1)
+        return RunningLevel(running.steps, every=2) if self._may_halve and running.every == 1 else None
 
     def forget(self, now_s: float) -> None:
         """The user wants another number of steps: it is tried at once, whatever was before."""
@@ -86,7 +86,7 @@ class LevelPolicy:
         since_s = max(now_s - TROUBLE_WINDOW_S, self._changed_s)
         return sum(at > since_s for at in self._troubles) >= LOWER_AFTER_TROUBLES
 
-    def decide(self, ceiling: int, now_s: float, *, load_above: float) -> Running:
+    def decide(self, ceiling: int, now_s: float, *, load_above: float) -> RunningLevel:
         """What the next chunk runs with. `load_above`: the worker's expected load if it were one level higher."""
         below = self.below(ceiling)
         above = self.above(ceiling)
@@ -104,7 +104,7 @@ class LevelPolicy:
 
         return self.running(ceiling)
 
-    def _go(self, running: Running, ceiling: int, now_s: float) -> None:
+    def _go(self, running: RunningLevel, ceiling: int, now_s: float) -> None:
         self._lowered = ceiling - running.steps
         self._halves = running.every > 1
         self._changed_s = now_s

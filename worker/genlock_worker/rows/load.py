@@ -9,7 +9,7 @@ import math
 from collections.abc import Collection
 
 from genlock_core.metrics import WorkerMetrics
-from genlock_worker.rows.approximation import Running
+from genlock_worker.rows.approximation import RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.session_rows import SessionRows
 
@@ -51,7 +51,7 @@ class EngineLoad:
             if after != before:
                 self._note(session, before, after)
 
-    def _load_with(self, session: SessionRows, running: Running, sessions: Collection[SessionRows]) -> float:
+    def _load_with(self, session: SessionRows, running: RunningLevel, sessions: Collection[SessionRows]) -> float:
         """What the worker would be loaded with if this session ran so, and the others as they do."""
         chunk_s = session.chunk_length_s(running)
         others = [other for other in sessions if other is not session]
@@ -64,7 +64,7 @@ class EngineLoad:
         rows_s = self._cost.seconds(shape, math.ceil(round(rows, 6)))
         return (rows_s + chunks * self._cost.beside_rows_s(shape)) / chunk_s
 
-    def _note(self, session: SessionRows, before: Running, after: Running) -> None:
+    def _note(self, session: SessionRows, before: RunningLevel, after: RunningLevel) -> None:
         cause = "overload" if after.is_below(before) else "relief"
         frames = "every frame" if after.every == 1 else "every second frame"
         logger.info("%s: %d denoising steps, %s (%s)", session.plan.session, after.steps, frames, cause)

@@ -11,7 +11,7 @@ from genlock_core.media import SourcePosition
 from genlock_worker.engines.contract import BatchShape, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.readiness import ChunkInFlight, Needs, may_run
 from genlock_worker.intake.chunks import InputChunk, join
-from genlock_worker.rows.approximation import LevelPolicy, Running
+from genlock_worker.rows.approximation import LevelPolicy, RunningLevel
 from genlock_worker.rows.scheduler import Arrival, Candidate
 
 MOST_UNDECODED = 2
@@ -113,9 +113,9 @@ class SessionRows:
         return self.requested_steps if self.granted_steps is None else min(self.requested_steps, self.granted_steps)
 
     @property
-    def next_running(self) -> Running:
+    def next_running(self) -> RunningLevel:
         """What the next chunk runs with, as far as it depends on the worker's load."""
-        return Running(self.ceiling) if self.policy is None else self.policy.running(self.ceiling)
+        return RunningLevel(self.ceiling) if self.policy is None else self.policy.running(self.ceiling)
 
     @property
     def next_steps(self) -> int:
@@ -127,7 +127,7 @@ class SessionRows:
         """How long a chunk is, played, at the frame rate that it runs at now."""
         return self.chunk_length_s(self.next_running)
 
-    def chunk_length_s(self, running: Running) -> float:
+    def chunk_length_s(self, running: RunningLevel) -> float:
         """How long a chunk is, played, with frames as `running` has them."""
         return self.plan.period_s * chunk_frames(1) * running.every
 
