@@ -16,9 +16,10 @@ from genlock_core.media import AccessUnit, Codec, SourcePosition
 from genlock_worker.engines.contract import Chunk, StreamSettings
 from genlock_worker.engines.mock import MockEngine, StepTiming
 from genlock_worker.engines.stepwise import Stepwise
-from genlock_worker.intake.chunks import ChunkFormer, Picture, SourceFrame
-from genlock_worker.intake.decode import Decoder, fit_frame
+from genlock_worker.intake.chunks import ChunkFormer, SourceFrame
+from genlock_worker.intake.decode import Decoder
 from genlock_worker.intake.pattern import draw
+from genlock_worker.intake.picture import Picture
 from genlock_worker.output.encode import Encoder, EncoderSettings, open_encoder
 
 WIDTH, HEIGHT, RATE = 832, 480, 16
@@ -75,7 +76,7 @@ def decoded(decoder: Decoder, unit: AccessUnit) -> Picture:
     frames = decoder.decode(unit)
     if len(frames) != 1:
         raise RuntimeError("a frame of the test pattern cannot be decoded")
-    return fit_frame(frames[0], width=WIDTH, height=HEIGHT)
+    return frames[0].fitted(width=WIDTH, height=HEIGHT)
 
 
 def generate(units: list[AccessUnit], steps: int) -> tuple[Stopwatch, int]:

@@ -48,6 +48,14 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "operator/reconcile/test_store_state.py": _in("operator", "reconcile/session", "watch/caches"),
     "operator/reconcile/test_store_watch.py": _in("operator/reconcile", "pending", "resync", "start_ups"),
     # -- worker -------------------------------------------------------------------------------------------------------
+    "worker/intake/test_decoder.py": ("worker/intake/decode.py",),
+    "worker/intake/out_of_process/test_same_pictures.py": (
+        "worker/intake/decoding.py",
+        "worker/intake/out_of_process/child.py",
+    ),
+    "worker/intake/out_of_process/test_faults.py": _in(
+        "worker/intake/out_of_process", "decoder", "limits", "nursery", "nursery_process", "process"
+    ),
     "worker/engines/mock/test_engine.py": (
         "worker/engines/contract.py",
         *_in(

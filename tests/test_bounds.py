@@ -261,6 +261,7 @@ async def intake_queue() -> AsyncIterator[Step]:
             clock=ManualClock(),
             executor=executor,
             metrics=WorkerMetrics(CollectorRegistry()),
+            decoders=decode.Decoder,
             ask_key_frame=lambda _: None,
         )
         for number in range(1_500):

@@ -11,7 +11,7 @@ from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_gateway.rtc.ingest.receive import IngestPeer
 from genlock_gateway.rtc.sdp.video_format import VideoFormat
 from genlock_gateway.sessions.recent_pictures import RecentPictures
-from genlock_worker.intake.decode import Decoder, fit_frame
+from genlock_worker.intake.decode import Decoder
 from tests.bitstreams.clips import FRAME_RATE, HEIGHT, WIDTH
 from tests.bitstreams.rtp import Sent
 from tests.gateway.rtc.listeners import Heard
@@ -105,7 +105,7 @@ class Publication:
     def _decode(self, unit: AccessUnit) -> None:
         for frame in self.decoder.decode(unit):
             self.sizes.add((frame.width, frame.height))
-            picture = fit_frame(frame, width=WIDTH, height=HEIGHT) if self._reads else None
+            picture = frame.fitted(width=WIDTH, height=HEIGHT) if self._reads else None
             self.numbers.append(0 if picture is None else read_index(picture))
 
 
@@ -115,4 +115,4 @@ def decoded(units: Sequence[AccessUnit]) -> list[int]:
         return []
     decoder = Decoder(units[0].codec)
     frames = [frame for unit in units for frame in decoder.decode(unit)]
-    return [read_index(fit_frame(frame, width=WIDTH, height=HEIGHT)) for frame in frames]
+    return [read_index(frame.fitted(width=WIDTH, height=HEIGHT)) for frame in frames]

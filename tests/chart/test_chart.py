@@ -67,6 +67,7 @@ MATRIX: dict[str, tuple[str, ...]] = {
         "alerts.enabled=true",
         'alerts.labels={"prometheus":"ours"}',
     ),
+    "decoding in the worker": ("workers.decodeProcess=false",),
     "a budget for snapshots": ("redis.snapshotBudget=300Mi",),
     "bare": (
         "networkPolicies.enabled=false",
@@ -117,6 +118,7 @@ def test_helm_finds_nothing_to_say() -> None:
         ("gateway.drainTimeoutSeconds=-1", "/gateway/drainTimeoutSeconds"),
         ("operator.logFormat=xml", "/operator/logFormat"),
         ("redis.snapshotBudget=half", "/redis/snapshotBudget"),
+        ("workers.decodeProcess=maybe", "/workers/decodeProcess"),
         ("gateway.names[0]=https://live.example.org", "/gateway/names/0"),
         ("gateway.proxies[0]=ingress-nginx", "/gateway/proxies/0"),
         ("weights.fetch.files[0].url=https://example.org/x", "/weights/fetch/files/0"),
@@ -375,6 +377,13 @@ def test_the_budget_of_snapshots_reaches_the_operator() -> None:
         spec = one(render(*values), "Deployment", "genlock-operator")["spec"]["template"]["spec"]
         settings = operator_settings(spec["containers"][0]["args"], environment(spec) | {"POD_NAMESPACE": "live"})
         assert settings.snapshot_budget_bytes == told
+
+
+def test_workers_decode_out_of_process_unless_the_values_say_otherwise() -> None:
+    for values, told in (((), True), (("workers.decodeProcess=false",), False)):
+        spec = one(render(*values), "Deployment", "genlock-operator")["spec"]["template"]["spec"]
+        settings = operator_settings(spec["containers"][0]["args"], environment(spec) | {"POD_NAMESPACE": "live"})
+        assert settings.workers.decode_process is told
 
 
 def test_alerts_speak_of_metrics_that_there_are() -> None:

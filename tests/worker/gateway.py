@@ -22,9 +22,9 @@ from genlock_core.link.messages import After, LinkRole, Open, Subscribe
 from genlock_core.media import Codec
 from genlock_core.slo.report import StreamReport
 from genlock_core.subscriptions.subscription import Subscription
-from genlock_worker.intake.chunks import Picture
-from genlock_worker.intake.decode import Decoder, fit_frame
+from genlock_worker.intake.decode import Decoder
 from genlock_worker.intake.pattern import draw
+from genlock_worker.intake.picture import Picture
 from genlock_worker.output.encode import EncoderSettings, open_encoder
 
 SECRET = b"a secret of the tests of the worker"
@@ -54,7 +54,7 @@ class Viewer:
         assert frames, f"unit {len(self.media)} (key frame: {media.unit.key_frame}) cannot be decoded"
         (frame,) = frames
         self.media.append(media)
-        self.pictures.append(fit_frame(frame, width=frame.width, height=frame.height))
+        self.pictures.append(frame.fitted(width=frame.width, height=frame.height))
 
 
 class FakeGateway:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -39,8 +40,9 @@ class House:
         self._redis_url = redis_url
         self._media_root = media_root
 
-    async def start_worker(self, name: str, *, faults: Faults | None = None) -> Worker:
+    async def start_worker(self, name: str, *, faults: Faults | None = None, decode_process: bool = False) -> Worker:
         settings = worker_settings(name, self._redis_url, media_root=self._media_root)
+        settings = replace(settings, decode_process=decode_process)
         clock, metrics = SystemClock(), WorkerMetrics(CollectorRegistry())
         engine = make_engine(settings, clock)
         if faults is not None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from genlock_worker.intake.chunks import Picture
 from genlock_worker.intake.pattern import COUNTER_BITS, counter_height
+from genlock_worker.intake.picture import Picture
 
 
 def read_index(picture: Picture) -> int:

@@ -11,7 +11,7 @@ import pytest
 from genlock_core.claims.claims import MoveCause
 from genlock_core.link.messages import LinkRole, RefusalReason
 from genlock_core.subscriptions.preview import preview_of
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture
 from genlock_worker.preview import jpeg
 from tests.core.link.old_peers import make_old
 from tests.worker.gateway import FakeGateway, Viewer, until

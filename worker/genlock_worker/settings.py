@@ -71,6 +71,12 @@ class WorkerSettings:
     media_root: Path | None = option(
         values.optional(values.path()), "", "folder below which sources of type file may lie; left out: there are none"
     )
+    decode_process: bool = option(
+        values.switch(),
+        "no",
+        "decode each session's input in a process of its own, with a memory limit (Linux): a picture that breaks the "
+        "decoder ends that session's input for a moment, and not the worker",
+    )
     metrics_port: int = option(values.whole(0, MAX_PORT), "0", "port of probes and metrics; 0: none")
     metrics_host: str = option(values.text(r"\S+", must_be="one word"), "127.0.0.1", "host of probes and metrics")
     drain_timeout_s: float = option(values.duration(), "60s", "how long SIGTERM may take to move the sessions")

@@ -26,6 +26,9 @@ from genlock_core.stream_state.formats import READABLE
 from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.contract import Engine
+from genlock_worker.intake.decode import InProcess
+from genlock_worker.intake.decoding import Decoding
+from genlock_worker.intake.out_of_process.nursery import Nursery
 from genlock_worker.output.encode import choose_h264
 from genlock_worker.ownership.agent import Agent
 from genlock_worker.ownership.link_server import GatewayLink
@@ -86,13 +89,20 @@ class Worker:
         """How to end what has been started, the last thing first."""
 
     async def start(self) -> None:
-        """Warm up, listen, register, serve. Raises OSError if the address cannot be listened on, WorkerStopped."""
+        """Warm up, listen, register, serve.
+
+        Raises OSError if the address cannot be listened on, WorkerStopped, NurseryFailed.
+        """
+        # First, as it imports for a while beside the engine's warm-up.
+        nursery = self._start_nursery() if self.settings.decode_process else None
         await self._start_engine()
+        if nursery is not None:
+            await nursery.ready()
         self.vital_signs = VitalSigns(self.engine_client, clock=self._clock, metrics=self._metrics)
         await self._listen()
 
         # Nobody is sent here before the worker is registered, and by then it can answer.
-        self.agent = Agent(self._offer(), await self._services(), self.vital_signs)
+        self.agent = Agent(self._offer(), await self._services(nursery or InProcess()), self.vital_signs)
         self._ending.push_async_callback(self.agent.close)
         await self.agent.register()
 
@@ -109,6 +119,12 @@ class Worker:
         self.health.serves(
             Serving(progress=lambda: self.engine_loop.progress, rounds=self.agent.rounds, leaving=self.agent.leaving)
         )
+
+    def _start_nursery(self) -> Nursery:
+        nursery = Nursery(clock=self._clock, metrics=self._metrics)
+        self._ending.push_async_callback(asyncio.to_thread, nursery.close)
+        nursery.start()
+        return nursery
 
     async def _start_engine(self) -> None:
         settings = self.settings
@@ -163,7 +179,7 @@ class Worker:
             engine=settings.engine,
         )
 
-    async def _services(self) -> Services:
+    async def _services(self, decoding: Decoding) -> Services:
         return Services(
             engine=self.engine_client,
             claims=self._claims,
@@ -174,6 +190,7 @@ class Worker:
             metrics=self._metrics,
             h264=await asyncio.to_thread(choose_h264),
             media_root=self.settings.media_root,
+            decoding=decoding,
             snapshot_format=self._snapshot_format,
         )
 

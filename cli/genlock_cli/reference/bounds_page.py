@@ -7,6 +7,7 @@ from genlock_core.bounds import ByteLimit
 from genlock_core.link.connection import EVENTS_LIMIT
 from genlock_core.link.frames import PARSER_LIMIT
 from genlock_core.link.outbox import CONTROL_LIMIT, MEDIA_LIMIT, PICTURE_LIMIT
+from genlock_core.spec.session import MAX_PICTURE_BYTES
 from genlock_gateway.rtc.ingest.h264_pictures import FRONT_LIMIT
 from genlock_gateway.rtc.ingest.jitter import JITTER_LIMIT, LAST_FRAME_LIMIT, OPEN_FRAME_LIMIT
 from genlock_gateway.rtc.ingest.parameter_sets import SETS_LIMIT
@@ -16,6 +17,7 @@ from genlock_gateway.rtc.transport.peer import MESSAGES_LIMIT
 from genlock_gateway.rtc.transport.sctp import DATA_CHANNEL_LIMIT
 from genlock_gateway.sessions.recent_pictures import RECENT_LIMIT
 from genlock_worker.intake.decode import KEPT_LIMIT, PICTURES_LIMIT
+from genlock_worker.intake.out_of_process.nursery import MEMORY_BYTES
 from genlock_worker.intake.publisher import QUEUE_LIMIT
 from genlock_worker.output.output import OUTPUT_LIMIT
 
@@ -67,10 +69,31 @@ These hold pictures of the session's own size, and never more of them than these
 | a stream's frames on their way to viewers | 16 encoded pictures, and 1024 packets for retransmissions |
 """
 
+_OUT_OF_PROCESS: Final = """
+## By the kernel
+
+With `--decode-process`, as the chart has it, each session's decoder has a process of its own. The buffers above bound
+what it should take. The kernel bounds what it can take, whatever libavcodec does:
+
+| what | at most | each | when it is reached |
+|---|---|---|---|
+| memory of a decoder's process, besides what it starts with (`RLIMIT_AS`) | {memory} | session | memory is refused; \
+the process ends, and a key frame is asked for |
+| the memory by which it hands over a picture (`RLIMIT_FSIZE`) | {picture} | session | the write is refused; as above |
+| its open files (`RLIMIT_NOFILE`), its threads and processes (`RLIMIT_NPROC`) | those it has | session | the call is \
+refused |
+| decoders' processes | one for each session with a publisher, and a spare one | worker | |
+"""
+
 
 def bounds_document() -> str:
     """The whole page."""
-    return _INTRODUCTION + "".join(_section(title, limits) for title, limits in PLACES) + _BY_COUNT
+    sections = "".join(_section(title, limits) for title, limits in PLACES)
+    return _INTRODUCTION + sections + _BY_COUNT + _out_of_process()
+
+
+def _out_of_process() -> str:
+    return _OUT_OF_PROCESS.format(memory=_size(MEMORY_BYTES), picture=_size(MAX_PICTURE_BYTES))
 
 
 def _section(title: str, limits: Sequence[ByteLimit]) -> str:

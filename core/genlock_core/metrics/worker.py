@@ -200,6 +200,22 @@ class WorkerMetrics(Bundle):
     decoder_seconds: Annotated[
         Histogram, about("genlock_decoder_seconds", "Time to decode one frame", buckets=LATENCY_BUCKETS_S)
     ]
+    decoder_losses: Annotated[
+        Counter,
+        about(
+            "genlock_worker_decoder_losses",
+            "Decoders' processes that were lost (--decode-process): died, memory (its limit), hung, garbled or "
+            "not-ready",
+            "reason",
+        ),
+    ]
+    nursery_restarts: Annotated[
+        Counter,
+        about(
+            "genlock_worker_nursery_restarts",
+            "Starts of a nursery of decoders in place of one that died (--decode-process)",
+        ),
+    ]
     encoder_seconds: Annotated[
         Histogram,
         about("genlock_encoder_seconds", "Time to encode one frame, by codec", "codec", buckets=LATENCY_BUCKETS_S),

@@ -85,6 +85,13 @@ class WorkerDefaults:
         _SECRET_KEY, "genlock-secrets/secrets", "the installation's secrets (GENLOCK_SECRETS)", name="worker-secret"
     )
     """For the link to the gateways."""
+    decode_process: bool = option(
+        values.switch(),
+        "no",
+        "have workers decode each session's input in a process of its own, with a memory limit; a pool's template may "
+        "say otherwise (GENLOCK_WORKER_DECODE_PROCESS)",
+        name="worker-decode-process",
+    )
     live_priority_class: str = option(_PRIORITY_CLASS, "genlock-live", "priority class of workers")
     warm_priority_class: str = option(_PRIORITY_CLASS, "genlock-warm", "priority class of placeholders")
     link_port: int = 7_000

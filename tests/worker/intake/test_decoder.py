@@ -7,7 +7,7 @@ import pytest
 
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_worker.intake import decode
-from genlock_worker.intake.decode import MAX_PICTURELESS, MAX_REORDERED, Decoder, fit_frame
+from genlock_worker.intake.decode import MAX_PICTURELESS, MAX_REORDERED, Decoder
 from tests.bitstreams import bits, clips
 from tests.bitstreams.clips import FRAME_US, HEIGHT, WIDTH, CodedPicture
 from tests.worker.pattern_numbers import read_index
@@ -25,9 +25,7 @@ def shown(decoder: Decoder, given: Sequence[AccessUnit]) -> list[list[int]]:
     """What came out with each unit: the numbers that are painted in the pictures, which must fit their times."""
     out: list[list[int]] = []
     for unit in given:
-        numbers = [
-            (read_index(fit_frame(frame, width=WIDTH, height=HEIGHT)), frame.pts) for frame in decoder.decode(unit)
-        ]
+        numbers = [(read_index(frame.fitted(width=WIDTH, height=HEIGHT)), frame.pts) for frame in decoder.decode(unit)]
         assert all(pts == number * FRAME_US for number, pts in numbers)
         out.append([number for number, _ in numbers])
     return out
@@ -57,7 +55,7 @@ def test_what_is_held_back_comes_out_of_a_stream_that_stands_still_and_it_goes_o
     decoder = Decoder(Codec.H264)
     before = flat(shown(decoder, made[:count]))
     assert decoder.holds
-    held = [read_index(fit_frame(frame, width=WIDTH, height=HEIGHT)) for frame in decoder.drain()]
+    held = [read_index(frame.fitted(width=WIDTH, height=HEIGHT)) for frame in decoder.drain()]
     assert sorted([*before, *held]) == sorted(unit.capture_us // FRAME_US for unit in made[:count])
     assert decoder.drain() == []
 

@@ -13,6 +13,7 @@ from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import PictureFit, Resolution
 from genlock_worker.intake import publisher
+from genlock_worker.intake.decode import Decoder
 from genlock_worker.intake.pattern import draw
 from genlock_worker.intake.publisher import TROUBLE_AFTER_S, PublisherSource, SourceUnit
 from genlock_worker.output.encode import EncoderSettings, open_encoder
@@ -36,6 +37,7 @@ class Rig:
             clock=self.clock,
             executor=executor,
             metrics=WorkerMetrics(self.registry),
+            decoders=Decoder,
             ask_key_frame=self.asked.append,
         )
         self.seen: list[tuple[int, int]] = []

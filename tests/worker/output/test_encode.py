@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.media import AccessUnit, Codec
-from genlock_worker.intake.decode import Decoder, fit_frame
+from genlock_worker.intake.decode import Decoder
 from genlock_worker.intake.pattern import draw
 from genlock_worker.output.encode import AvEncoder, EncoderSettings, IdrRequests, choose_h264, open_encoder
 from tests.worker.pattern_numbers import read_index
@@ -27,7 +27,7 @@ def test_every_picture_is_one_unit_that_decodes_to_it_at_once(codec: Codec) -> N
     for index, unit in enumerate(encoded(codec, 20)):
         assert (unit.codec, unit.capture_us) == (codec, 1_000 + index * 62_500)
         (frame,) = decoder.decode(unit)
-        assert read_index(fit_frame(frame, width=192, height=128)) == index
+        assert read_index(frame.fitted(width=192, height=128)) == index
 
 
 @pytest.mark.parametrize("codec", list(Codec))

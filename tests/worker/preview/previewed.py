@@ -7,7 +7,7 @@ import numpy as np
 from genlock_core.link.messages import RefusalReason
 from genlock_core.media import SourcePosition, StillPicture
 from genlock_core.subscriptions.preview import preview_of
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture
 
 SESSION = "default/demo"
 PREVIEW = preview_of(SESSION, epoch=3, subscriber="g0")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from genlock_core.clock import ManualClock
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture
 from genlock_worker.preview import tap as taps
 from genlock_worker.preview.jpeg import PreviewFailure
 from genlock_worker.preview.picture_channel import PictureChannel

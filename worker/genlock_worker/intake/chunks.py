@@ -15,17 +15,14 @@ completes the open chunk, and nothing more is made of it.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genlock_core.media import SourcePosition
 from genlock_core.slo.stages import StageTimes
 from genlock_worker.engines.contract import Frames, chunk_frames
 from genlock_worker.intake.frame_rate import FrameRateConverter
+from genlock_worker.intake.picture import Picture
 
 NO_STAGES = StageTimes()
-
-Picture = NDArray[np.uint8]
-"""One RGB picture, shape (height, width, 3)."""
 
 OPENING_PERIODS = 2
 """A stream that nobody has seen yet begins so many frame periods after its first picture, with what is there by then.

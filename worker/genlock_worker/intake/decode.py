@@ -1,28 +1,28 @@
-"""From coded pictures to RGB pictures of the session's size: decodes a publisher's access units, crops and scales.
+"""From coded pictures to RGB pictures of the session's size: decodes a publisher's access units, where it is called.
 
 Stands between the sources, which say what comes next, and the chunks, which hold pictures of one size. A publisher's
 data is not to be trusted: whatever arrives, `Decoder.decode` gives frames or nothing, and `needs_key_frame` says when
-only a key frame can help. There is one decoder per session and publication, called on one thread at a time.
+only a key frame can help. There is one decoder per session and publication, called on one thread at a time. What its
+faults may take with them is decided by who calls it: the worker itself, or a process of its own (`out_of_process`).
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 from av.codec.context import Flags, ThreadType
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from numpy.typing import NDArray
 
 from genlock_core.bitstreams.picture_size import MAX_PICTURES_BYTES, MAX_SIDE, size_mistake
 from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
 from genlock_core.media import AccessUnit, Codec, Trouble
 from genlock_core.spec.session import PictureFit
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture, fit_picture
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,29 @@ _H264_IDR = 5
 _DECODERS = {Codec.H264: "h264", Codec.VP8: "vp8"}
 
 
+@dataclass(frozen=True, slots=True)
+class LocalFrame:
+    """A decoded picture in this process."""
+
+    decoded: VideoFrame
+
+    @property
+    def pts(self) -> int | None:
+        return self.decoded.pts
+
+    @property
+    def width(self) -> int:
+        return self.decoded.width
+
+    @property
+    def height(self) -> int:
+        return self.decoded.height
+
+    def fitted(self, *, width: int, height: int, fit: PictureFit = PictureFit.CROP) -> Picture:
+        """In RGB and of that size."""
+        return fit_frame(self.decoded, width=width, height=height, fit=fit)
+
+
 class Decoder:
     """Decodes access units in decoding order; the pictures come out in the order in which they are shown.
 
@@ -67,6 +90,8 @@ class Decoder:
         self.failures = 0
         self.trouble: Trouble | None = None
         """Why the last key frames gave no picture; None once one did."""
+        self.out_of_memory = False
+        """FFmpeg was refused memory. In a process with a limit, that is the end of it."""
         self._context = self._open()
         self._first_us: int | None = None
         self._pictureless = 0
@@ -86,11 +111,8 @@ class Decoder:
         context.options = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
         return context
 
-    def decode(self, unit: AccessUnit) -> list[VideoFrame]:
-        """The pictures that come out with this unit, each with the capture time of its own unit as `pts`.
-
-        Empty: not decodable without a key frame, corrupt, held back, or no picture in it.
-        """
+    def decode(self, unit: AccessUnit) -> Sequence[LocalFrame]:
+        """As in `VideoDecoder`."""
         if self.needs_key_frame and not unit.key_frame:
             return []
         if mistake := size_mistake(unit.codec, unit.data):
@@ -104,7 +126,7 @@ class Decoder:
                 self._resume()
             frames = self._context.decode(_packet(unit))
         except FFmpegError as error:
-            self._broken(f"{type(error).__name__}: {error}")
+            self._failed(error)
             return []
 
         if mistake := self._held_back_mistake():
@@ -122,7 +144,7 @@ class Decoder:
         """Pictures may be held back, and `drain` gives them."""
         return bool(self._kept) and not self._is_drained and not self.needs_key_frame
 
-    def drain(self) -> list[VideoFrame]:
+    def drain(self) -> Sequence[LocalFrame]:
         """The pictures that are held back, for a stream that stands still. It may go on afterwards."""
         if not self.holds:
             return []
@@ -130,7 +152,7 @@ class Decoder:
         try:
             return self._shown(self._context.decode(None))
         except FFmpegError as error:
-            self._broken(f"{type(error).__name__}: {error}")
+            self._failed(error)
             return []
 
     def _resume(self) -> None:
@@ -156,7 +178,7 @@ class Decoder:
         self._kept.clear()
         self._kept_bytes.clear()
 
-    def _shown(self, frames: list[VideoFrame]) -> list[VideoFrame]:
+    def _shown(self, frames: list[VideoFrame]) -> list[LocalFrame]:
         # Pictures that are shown before an open group's first one may refer to what was before it.
         shown = [frame for frame in frames if self._first_us is None or (frame.pts or 0) >= self._first_us]
         for frame in shown:
@@ -167,7 +189,7 @@ class Decoder:
         if shown:
             self.trouble = None
             self._most_pictureless = MAX_PICTURELESS
-        return shown
+        return [LocalFrame(frame) for frame in shown]
 
     def _held_back_mistake(self) -> str:
         """Why this stream's pictures are too large to be held back until it is their turn; "" if they are not.
@@ -203,6 +225,13 @@ class Decoder:
         """Units were lost before the decoder: what follows refers to pictures that it does not have."""
         self.needs_key_frame = True
 
+    def close(self) -> None:
+        """Nothing is left to do: what it holds goes with it."""
+
+    def _failed(self, error: FFmpegError) -> None:
+        self.out_of_memory = self.out_of_memory or isinstance(error, MemoryError)
+        self._broken(f"{type(error).__name__}: {error}")
+
     def _broken(self, reason: str) -> None:
         logger.debug("decoder waits for a key frame: %s", reason)
         self.failures += 1
@@ -230,63 +259,15 @@ def _has_idr(data: bytes) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """The part of a picture that is kept, in its own pixels."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-def centre_crop(width: int, height: int, *, target_width: int, target_height: int) -> Crop:
-    """The largest centred part of a `width` x `height` picture with the target's aspect ratio; at least 1 x 1 pixel."""
-    if width * target_height >= height * target_width:
-        kept = max(1, round(height * target_width / target_height))
-        return Crop((width - kept) // 2, 0, kept, height)
-    kept = max(1, round(width * target_height / target_width))
-    return Crop(0, (height - kept) // 2, width, kept)
-
-
-def letterbox(width: int, height: int, *, target_width: int, target_height: int) -> Crop:
-    """Where a whole `width` x `height` picture lies between bars in one of the target's size; at least 1 x 1 pixel."""
-    if width * target_height >= height * target_width:
-        shown = max(1, round(height * target_width / width))
-        return Crop(0, (target_height - shown) // 2, target_width, shown)
-    shown = max(1, round(width * target_height / height))
-    return Crop((target_width - shown) // 2, 0, shown, target_height)
-
-
-def fit_picture(picture: NDArray[np.uint8], *, width: int, height: int, fit: PictureFit = PictureFit.CROP) -> Picture:
-    """An RGB picture (height, width, 3) of any size as one of `width` x `height`; bars are black."""
-    if fit is PictureFit.FILL:
-        return _resized(picture, width=width, height=height)
-
-    if fit is PictureFit.FIT:
-        place = letterbox(picture.shape[1], picture.shape[0], target_width=width, target_height=height)
-        shown = _resized(picture, width=place.width, height=place.height)
-        if shown.shape[:2] == (height, width):
-            return shown
-        framed = np.zeros((height, width, 3), np.uint8)
-        framed[place.y : place.y + place.height, place.x : place.x + place.width] = shown
-        return framed
-
-    crop = centre_crop(picture.shape[1], picture.shape[0], target_width=width, target_height=height)
-    return _resized(picture[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width], width=width, height=height)
-
-
-def _resized(kept: NDArray[np.uint8], *, width: int, height: int) -> Picture:
-    if kept.shape[:2] == (height, width):
-        return np.ascontiguousarray(kept)
-
-    # Averaging over areas keeps a picture that shrinks free of moire; it cannot enlarge one.
-    shrinks = kept.shape[0] > height
-    resized = cv2.resize(kept, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.uint8)
-
-
 def fit_frame(frame: VideoFrame, *, width: int, height: int, fit: PictureFit = PictureFit.CROP) -> Picture:
     """A decoded frame of any size and pixel format as an RGB picture of `width` x `height`."""
-    picture = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    # FFmpeg would make threads for each picture anew, which takes eight times as long.
+    picture = np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
     return fit_picture(picture, width=width, height=height, fit=fit)
+
+
+class InProcess:
+    """Decoding in the worker itself: a fault of libavcodec is a fault of the worker."""
+
+    def for_session(self, session: str) -> type[Decoder]:  # noqa: ARG002 - all sessions decode alike
+        return Decoder

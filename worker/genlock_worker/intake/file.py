@@ -14,8 +14,9 @@ from av.error import FFmpegError
 
 from genlock_core.media import SourcePosition
 from genlock_core.spec.session import PictureFit
-from genlock_worker.intake.chunks import Picture, SourceFrame
+from genlock_worker.intake.chunks import SourceFrame
 from genlock_worker.intake.decode import fit_frame
+from genlock_worker.intake.picture import Picture
 from genlock_worker.intake.source import OWN_RUN, Metronome, SourceFailed
 
 

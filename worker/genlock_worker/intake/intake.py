@@ -12,6 +12,7 @@ from genlock_core.media import Codec, SourcePosition, Trouble
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import Orientation, Resolution, ResolvedSession, SourceType
 from genlock_worker.intake.chunks import NO_STAGES, ChunkFormer, InputChunk, SourceFrame
+from genlock_worker.intake.decoding import Decoders
 from genlock_worker.intake.file import FileSource, find_media
 from genlock_worker.intake.pattern import TestPatternSource
 from genlock_worker.intake.prompt_only import PromptOnlySource
@@ -57,6 +58,7 @@ class Intake:
         executor: Executor,
         metrics: WorkerMetrics,
         media_root: Path | None,
+        decoders: Decoders,
         ask_key_frame: Callable[[Codec], None],
         settle: Settle,
         offer: Callable[[InputChunk], int],
@@ -93,6 +95,7 @@ class Intake:
                 clock=clock,
                 executor=executor,
                 metrics=metrics,
+                decoders=decoders,
                 ask_key_frame=ask_key_frame,
             )
 
@@ -164,8 +167,12 @@ class Intake:
         """Take frames in until the source ends. Raises SourceFailed."""
         if self.publisher is None:
             await self._linked.wait()
-        async for frame in self._source().frames():
-            self._take(frame)
+        try:
+            async for frame in self._source().frames():
+                self._take(frame)
+        finally:
+            if self.publisher is not None:
+                self.publisher.close()
 
         # The last pictures of a source that has ended are shown as well.
         self._rest()

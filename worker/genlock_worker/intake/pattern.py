@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from genlock_core.media import SourcePosition
-from genlock_worker.intake.chunks import Picture, SourceFrame
+from genlock_worker.intake.chunks import SourceFrame
+from genlock_worker.intake.picture import Picture
 from genlock_worker.intake.source import OWN_RUN, Metronome, next_index
 
 COUNTER_BITS = 24

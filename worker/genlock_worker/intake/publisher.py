@@ -13,8 +13,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from av.video.frame import VideoFrame
-
 from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
 from genlock_core.clock import Clock
 from genlock_core.link.events import MediaReceived
@@ -23,7 +21,7 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.stages import StageTimes
 from genlock_core.spec.session import PictureFit, Resolution, orientation_of
 from genlock_worker.intake.chunks import SourceFrame
-from genlock_worker.intake.decode import Decoder, fit_frame
+from genlock_worker.intake.decoding import DecodedFrame, Decoders, VideoDecoder
 
 MAX_UNITS = 1_024
 MAX_BYTES = 24 * 1024 * 1024
@@ -79,7 +77,7 @@ class _Decoded:
     """A picture as it was sent, and the unit that it came with."""
 
     unit: SourceUnit
-    decoded: VideoFrame
+    decoded: DecodedFrame
 
 
 Settle = Callable[[int, int, int], Awaitable[Resolution]]
@@ -102,6 +100,7 @@ class PublisherSource:
         clock: Clock,
         executor: Executor,
         metrics: WorkerMetrics,
+        decoders: Decoders,
         ask_key_frame: Callable[[Codec], None],
         after: SourcePosition | None = None,
     ) -> None:
@@ -117,11 +116,12 @@ class PublisherSource:
         self._clock = clock
         self._executor = executor
         self._metrics = metrics
+        self._decoders = decoders
         self._ask = ask_key_frame
         self._units: deque[SourceUnit] = deque()
         self._bytes = holdings.bound(QUEUE_LIMIT)
         self._arrived = asyncio.Event()
-        self._decoder: Decoder | None = None
+        self._decoder: VideoDecoder | None = None
         # By capture time, which the decoder gives back: the units whose pictures have not come out yet.
         self._held: dict[int, SourceUnit] = {}
         self._last_used: SourcePosition | None = None
@@ -168,6 +168,11 @@ class PublisherSource:
             self._ask_for_key_frame(unit.unit.codec)
         self._metrics.publisher_bytes.labels(self._session).set(self.holdings.held_bytes)
         self._arrived.set()
+
+    def close(self) -> None:
+        """Nothing is decoded any more."""
+        if self._decoder is not None:
+            self._decoder.close()
 
     async def frames(self) -> AsyncIterator[SourceFrame]:
         while True:
@@ -222,12 +227,13 @@ class PublisherSource:
         self._settled_run = run
         return await loop.run_in_executor(self._executor, self._fitted, decoded)
 
-    def _decoder_for(self, unit: SourceUnit) -> Decoder | None:
+    def _decoder_for(self, unit: SourceUnit) -> VideoDecoder | None:
         """The decoder of the unit's publication, told of gaps; None for a unit of an older publication."""
         if unit.run < self._run:
             return None
         if self._decoder is None or unit.run > self._run or self._decoder.codec is not unit.unit.codec:
-            self._decoder = Decoder(unit.unit.codec, holdings=self.holdings)
+            self.close()
+            self._decoder = self._decoders(unit.unit.codec, holdings=self.holdings)
             self._held.clear()
             self._undecoded_since_s = None
             self._run = unit.run
@@ -236,7 +242,7 @@ class PublisherSource:
         self._last = (unit.lane, unit.sequence)
         return self._decoder
 
-    def _decode(self, decoder: Decoder, unit: SourceUnit) -> "list[_Decoded]":
+    def _decode(self, decoder: VideoDecoder, unit: SourceUnit) -> "list[_Decoded]":
         started_s = self._clock.monotonic()
         # Its bytes are the decoder's now: only when it came is kept.
         self._held[unit.unit.capture_us] = replace(unit, unit=replace(unit.unit, data=b""))
@@ -251,7 +257,7 @@ class PublisherSource:
             self._undecoded_since_s = started_s
         return self._owned(frames)
 
-    def _owned(self, frames: Sequence[VideoFrame]) -> "list[_Decoded]":
+    def _owned(self, frames: Sequence[DecodedFrame]) -> "list[_Decoded]":
         """Those that are next, each with its unit; what a decoder that began anew gives once more has none."""
         decoded: list[_Decoded] = []
         for frame in frames:
@@ -261,15 +267,18 @@ class PublisherSource:
         return decoded
 
     def _fitted(self, decoded: "Sequence[_Decoded]") -> list[SourceFrame]:
-        return [self._frame(one.unit, one.decoded) for one in decoded]
+        frames = [self._frame(one.unit, one.decoded) for one in decoded]
+        return [frame for frame in frames if frame is not None]
 
-    def _frame(self, unit: SourceUnit, decoded: VideoFrame) -> SourceFrame:
+    def _frame(self, unit: SourceUnit, decoded: DecodedFrame) -> SourceFrame | None:
         made = self._resolution
         turned = orientation_of(decoded.width, decoded.height)
         # A camera that is turned after its first picture would lose most of it to a crop.
         is_turned = self._settle is not None and None not in (turned, made.orientation) and turned != made.orientation
         fit = PictureFit.FIT if is_turned else self._fit
-        picture = fit_frame(decoded, width=made.width, height=made.height, fit=fit)
+        picture = decoded.fitted(width=made.width, height=made.height, fit=fit)
+        if picture is None:
+            return None
         return SourceFrame(unit.position, picture, unit.received_s, self._clock.monotonic(), unit.stages)
 
     def _is_next(self, position: SourcePosition) -> bool:

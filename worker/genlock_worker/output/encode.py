@@ -16,7 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
 from genlock_core.media import AccessUnit, Codec
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture
 
 GOP_S = 60
 """The longest group of pictures, for the sake of recordings; viewers ask for an IDR when they need one."""

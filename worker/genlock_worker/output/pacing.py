@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from genlock_core.media import SourcePosition
 from genlock_core.slo.deadlines import due_times, frame_times
 from genlock_core.slo.stages import Stage, StageTimes
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture
 from genlock_worker.rows.listener import GeneratedChunk
 from genlock_worker.rows.session_rows import SessionChunk
 

@@ -5,7 +5,7 @@ from typing import Final
 import cv2
 
 from genlock_core.subscriptions.preview import MAX_PREVIEW_BYTES, PREVIEW_LONG_SIDE
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture
 
 QUALITIES: Final = (80, 55, 30)
 """Tried in this order, until a picture is short enough."""

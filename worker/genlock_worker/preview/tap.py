@@ -10,7 +10,7 @@ from genlock_core.media import SourcePosition, StillPicture
 from genlock_core.subscriptions.preview import PREVIEW_RATE
 from genlock_core.subscriptions.subscribers import Subscribers
 from genlock_core.subscriptions.subscription import Subscription
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture
 from genlock_worker.preview.jpeg import PreviewFailure
 from genlock_worker.preview.picture_channel import PictureChannel
 

@@ -10,7 +10,7 @@ from genlock_core.link.messages import RefusalReason, Subscribe
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.subscriptions.preview import why_no_preview
-from genlock_worker.intake.chunks import Picture
+from genlock_worker.intake.picture import Picture
 from genlock_worker.preview import jpeg
 from genlock_worker.preview.picture_channel import PictureChannel, PictureLink
 from genlock_worker.preview.tap import Previewed, Tap

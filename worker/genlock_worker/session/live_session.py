@@ -110,6 +110,7 @@ class LiveSession:
             executor=self._executor,
             metrics=services.metrics,
             media_root=services.media_root,
+            decoders=services.decoding.for_session(self.name),
             ask_key_frame=self._ask_publisher,
             settle=self._turning.settle,
             offer=partial(services.engine.offer, self._engine_name),

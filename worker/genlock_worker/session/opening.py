@@ -18,6 +18,7 @@ from genlock_core.spec.session import ApproximationPolicy, Phase, ResolvedSessio
 from genlock_core.stream_state.control import ControlStream
 from genlock_core.stream_state.snapshot_store import SnapshotStore
 from genlock_worker.engines.contract import StreamSettings
+from genlock_worker.intake.decoding import Decoding
 from genlock_worker.output.encode import EncoderSettings
 from genlock_worker.output.output import Output, SentFrame
 from genlock_worker.output.pacing import Pacer
@@ -48,6 +49,7 @@ class Services:
     metrics: WorkerMetrics
     h264: str
     media_root: Path | None
+    decoding: Decoding
     snapshot_format: Callable[[], int]
 
 

@@ -49,7 +49,7 @@ def revision(resource: PoolResource, defaults: WorkerDefaults) -> str:
     model: a worker learns its own speed within some micro-steps, so a better figure is worth nobody's move.
     """
     spec = resource.spec
-    inputs = {
+    inputs: dict[str, object] = {
         "pool": resource.meta.uid,
         "model": spec.model,
         "engine": spec.engine,
@@ -63,6 +63,9 @@ def revision(resource: PoolResource, defaults: WorkerDefaults) -> str:
         "priority": defaults.live_priority_class,
         "ports": [defaults.link_port, defaults.health_port],
     }
+    # Where it is off, a worker is what one of a release without it was.
+    if defaults.decode_process:
+        inputs["decode_process"] = True
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return digest[:_REVISION_CHARS]
 

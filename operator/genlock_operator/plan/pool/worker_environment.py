@@ -15,6 +15,8 @@ MODELS: Final = "/models"
 """Where a pool's weights are mounted."""
 MEDIA: Final = "/media"
 """Where clips for file sources are mounted."""
+DECODE_PROCESS_VARIABLE: Final = "GENLOCK_WORKER_DECODE_PROCESS"
+"""The installation's default for it; a pool's template decides for the pool."""
 GRACE_CAP_S: Final = 60
 """A worker that is deleted although it serves (its node shuts down, or by force) moves its sessions within this time;
 the polite way out is a drain, which takes as long as it needs."""
@@ -55,6 +57,9 @@ def environment(resource: PoolResource, defaults: WorkerDefaults, measured: FpsB
         ours.append({"name": "GENLOCK_WORKER_MEDIA_ROOT", "value": MEDIA})
     if _has_weights(spec):
         ours.append({"name": "GENLOCK_WORKER_WEIGHTS", "value": MODELS})
+
+    if defaults.decode_process and DECODE_PROCESS_VARIABLE not in spec.template.env:
+        ours.append({"name": DECODE_PROCESS_VARIABLE, "value": "yes"})
 
     names = {entry["name"] for entry in ours}
     return ours + [

@@ -303,6 +303,26 @@ def test_naming_the_image_that_it_has_anyway_replaces_nobody() -> None:
     assert revision(pool(template={"image": DEFAULTS.image}), DEFAULTS) == revision(pool(), DEFAULTS)
 
 
+def test_workers_decode_out_of_process_where_the_installation_says_so_unless_their_pool_says_otherwise() -> None:
+    variable = "GENLOCK_WORKER_DECODE_PROCESS"
+    told = replace(DEFAULTS, decode_process=True)
+    assert variable not in environment(worker_pod(pool(), 0, DEFAULTS))
+    assert environment(worker_pod(pool(), 0, told))[variable] == "yes"
+    off = pool(template={"env": {variable: "no"}})
+    assert environment(worker_pod(off, 0, told))[variable] == "no"
+    for manifest, decodes in ((worker_pod(pool(), 0, told), True), (worker_pod(off, 0, told), False)):
+        assert parse_settings([], {variable: environment(manifest)[variable]}).decode_process is decodes
+
+
+def test_decoding_out_of_process_takes_other_workers_and_nothing_that_a_restricted_pod_has_not() -> None:
+    told = replace(DEFAULTS, decode_process=True)
+    assert revision(pool(), told) != revision(pool(), DEFAULTS)
+    before, after = worker_pod(pool(), 0, DEFAULTS), worker_pod(pool(), 0, told)
+    assert after["spec"]["volumes"] == before["spec"]["volumes"]
+    assert after["spec"]["securityContext"] == before["spec"]["securityContext"]
+    assert container(after)["securityContext"] == container(before)["securityContext"]
+
+
 def test_a_stored_pools_worker_is_told_of_no_more_gpus_than_its_engine_computes_on() -> None:
     spec = {"engine": "diffusion", "gpu": {"product": "NVIDIA-H100", "count": 4}}
     manifest = worker_pod(pool(**spec), 0, DEFAULTS)

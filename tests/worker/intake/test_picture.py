@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.spec.session import PictureFit
-from genlock_worker.intake.decode import centre_crop, fit_picture, letterbox
+from genlock_worker.intake.picture import centre_crop, fit_picture, letterbox
 
 sides = st.integers(1, 4000)
 
