@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,9 +58,10 @@ def local_genlock(
     workers: int = 2,
     gateways: int = 1,
     redis_url: str | None = None,
+    make: Callable[..., LocalGenlock] = LocalGenlock,
 ) -> LocalGenlock:
     """A Genlock that is not started yet, on free ports; what it keeps lies in `folder`. Without `redis_url` it starts a
-    Redis of its own."""
+    Redis of its own. `make` takes what LocalGenlock takes."""
     options = UpOptions(
         workers=workers,
         gateways=gateways,
@@ -74,7 +75,7 @@ def local_genlock(
         media_root=folder,
         drain_timeout_s=10.0,
     )
-    return LocalGenlock(
+    return make(
         options,
         sessions,
         state=StateDir(folder / STATE),

@@ -1,65 +1,70 @@
-"""`make chaos`: harm of each kind, one after the other, then kills of random parts; says what it cost the viewers.
+"""`make chaos`: harm of each kind in random order, mixed with kills of random parts; says what it cost the viewers.
 
-    python -m bench.chaos [HARM ...] [--engine mock|diffusion] [--runs N] [--kills N] [--seed N] [--write]
+    python -m bench.chaos [HARM ...] [--engine mock|diffusion] [--runs N] [--kills N] [--seed N] [--minutes N] [--write]
 
-Ends with status 1 if a session was lost, sinks changed, the books are wrong, or all was not well again in time.
+Ends with status 1 if a session was lost, sinks changed, a picture went back, the books were wrong, or all was not well
+again in time; the run goes on after each of these if all becomes well. Its tables come in any case, also if it is
+interrupted, and say so.
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from random import Random
 
+from bench.chaos.course import Course, order
+from bench.chaos.fault_table import DESIGN, renewed
 from bench.chaos.harms import HARMS, Harm
 from bench.chaos.memory import Memory
+from bench.chaos.server import Clock
 from bench.chaos.stage import ENGINES, NotWell, Stage
-from bench.chaos.toll import Toll, table
+from bench.chaos.toll import milliseconds, table, troubles_table
 from bench.page import PAGE, section, with_section
 from bench.result import Table
 
-SESSIONS = 3
+SESSIONS = {"mock": 3, "diffusion": 1}
 WORKERS = 3
-UNDISTURBED_S = 8.0
 
 
-async def hurt(stage: Stage, harms: Sequence[Harm], tell: Callable[[str], None]) -> tuple[list[Toll], dict[str, float]]:
-    """Do all of it; what each piece cost, and the longest gap of each stream without any. Raises NotWell."""
-    with ExitStack() as stack:
-        quiet = [stack.enter_context(stream.watcher.since()) for stream in stage.streams]
-        await asyncio.sleep(UNDISTURBED_S)
-    undisturbed_s = {stream.name: one.longest_s for stream, one in zip(stage.streams, quiet, strict=True)}
-
-    tolls: list[Toll] = []
-    for number, harm in enumerate(harms, start=1):
-        cost = await stage.suffer(harm.name, harm.strike, moves=harm.moves)
-        tolls += cost
-        gaps = ", ".join(f"{one.gap_s * 1_000:.0f} ms" for one in cost)
-        tell(f"  {number}/{len(harms)} {harm.name}: {gaps}")
-    return tolls, undisturbed_s
+def section_name(engine: str) -> str:
+    """Where the tables stand in the page of benchmarks."""
+    return f"chaos_{engine}"
 
 
-async def run(options: argparse.Namespace, tell: Callable[[str], None]) -> list[Table]:
-    """Raises NotWell."""
-    sessions = SESSIONS if options.engine == "mock" else 1
-    named = [HARMS[name] for name in options.harms or HARMS]
+async def run(options: argparse.Namespace, harms: Sequence[Harm], course: Course, memory: Memory) -> None:
+    """All harm; that of one kind of stage after that of the other. Raises NotWell, TimeoutError."""
+    random = Random(options.seed)
+    mixed = order(harms, runs=options.runs, kills=options.kills, random=random)
+    async with asyncio.timeout(options.minutes * 60 if options.minutes else None):
+        for relayed in (True, False):
+            mine = [harm for harm in mixed if harm.relayed is relayed]
+            if mine:
+                sessions = SESSIONS[options.engine]
+                stage_up = Stage.up(
+                    options.engine, sessions=sessions, workers=WORKERS, seed=options.seed, relayed=relayed
+                )
+                async with stage_up as stage:
+                    await course.run(stage, mine, memory)
+
+
+def tables(options: argparse.Namespace, course: Course, memory: Memory) -> list[Table]:
+    """What has been seen so far."""
+    quiet = ", ".join(f"{name} {milliseconds(gap_s)}" for name, gap_s in course.undisturbed_s.items())
+    early = f" **It ended early ({course.ended}); {course.left} strikes were not done.**" if course.ended else ""
     note = (
-        f"Real processes: {sessions} streams of the engine `{options.engine}` at 8 frames per second on {WORKERS} "
-        "workers and two gateways, each published, and watched by a client that decodes and follows. The gap is the "
-        "longest time without a new picture, from the harm until all is well."
+        f"Real processes: {SESSIONS[options.engine]} streams of the engine `{options.engine}` at 8 frames per second "
+        f"on {WORKERS} workers and two gateways, each published, and watched by a client that decodes and follows. "
+        f"Kinds and {options.kills} random kills were mixed (seed {options.seed}). A gap is the longest time without a "
+        "new picture, from the harm until all is well, of each stream that needs what was harmed; of the others, the "
+        f"worst is told. Longest gap without harm in the same run: {quiet or 'not looked at'}.{early}"
     )
-    tables = []
-    async with Stage.up(options.engine, sessions=sessions, workers=WORKERS, seed=options.seed) as stage:
-        memory = Memory(stage)
-        tolls, quiet_s = await hurt(stage, named * options.runs, tell)
-        tables.append(table(f"Chaos: each kind of harm, {options.engine}", tolls, quiet_s, note))
-        if options.kills:
-            kinds = [harm for harm in HARMS.values() if harm.is_kill]
-            drawn = [stage.random.choice(kinds) for _ in range(options.kills)]
-            tolls, quiet_s = await hurt(stage, drawn, tell)
-            tables.append(table(f"Chaos: {options.kills} random kills, {options.engine}", tolls, quiet_s, note))
-        tables += memory.tables(f"Chaos: memory, {options.engine}")
-    return tables
+    title = f"Chaos, {options.engine}"
+    return [
+        table(f"{title}: what each kind of harm cost", course.strikes, note),
+        *troubles_table(f"{title}: what was not well", course.strikes),
+        *memory.tables(f"{title}: memory"),
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -67,24 +72,44 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("harms", nargs="*", metavar="HARM", help=f"which: {', '.join(HARMS)} (left out: all)")
     parser.add_argument("--engine", choices=sorted(ENGINES), default="mock")
     parser.add_argument("--runs", type=int, default=1, help="how often each kind is done")
-    parser.add_argument("--kills", type=int, default=0, help="how many kills of random parts follow")
-    parser.add_argument("--seed", type=int, default=0, help="what is hit is drawn with this")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE}")
+    parser.add_argument("--kills", type=int, default=0, help="how many kills of random parts there are besides")
+    parser.add_argument("--seed", type=int, default=0, help="the order, and what is hit, are drawn with this")
+    parser.add_argument("--minutes", type=float, help="it ends by then, whatever was not done")
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the tables into {PAGE}, and their figures into {DESIGN}"
+    )
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.harms) - set(HARMS)):
         parser.error(f"no harm is called {', '.join(unknown)}; there are {', '.join(HARMS)}")
 
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    course, memory = Course(tell), Memory()
+    harms = [HARMS[name] for name in options.harms or HARMS]
+    if without := [harm.name for harm in harms if harm.needs_clock and not Clock.can_be_made()]:
+        tell(f"left out, as there is no C compiler: {', '.join(without)}")
+        harms = [harm for harm in harms if harm.name not in without]
     try:
-        tables = asyncio.run(run(options, lambda line: print(line, file=sys.stderr, flush=True)))
+        asyncio.run(run(options, harms, course, memory))
     except NotWell as error:
-        print(f"chaos: not well: {error}", file=sys.stderr)
-        return 1
-    for one in tables:
+        course.ended = f"not well: {error}"
+    except TimeoutError:
+        course.ended = f"after {options.minutes:g} minutes"
+    except KeyboardInterrupt:
+        course.ended = "interrupted"
+
+    found = tables(options, course, memory)
+    for one in found:
         print(one.markdown())
     if options.write:
-        name = f"chaos_{options.engine}"
-        PAGE.write_text(with_section(PAGE.read_text(), name, section(name, tables, [])))
-    return 0
+        name = section_name(options.engine)
+        page = with_section(PAGE.read_text(), name, section(name, found, []))
+        PAGE.write_text(page)
+        DESIGN.write_text(renewed(DESIGN.read_text(), page))
+    if course.ended:
+        tell(f"chaos: ended early: {course.ended}")
+    return int(course.failed)
 
 
 if __name__ == "__main__":

@@ -1,41 +1,85 @@
-"""How the memory of the processes grew while they were hurt: of those that lived through it."""
+"""How the memory of the processes grows while they are hurt.
 
-from dataclasses import dataclass
+The life of a process is a series: its resident bytes after each strike that it lived through, and how many sessions it
+had restored by then.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import linear_regression
 
 from bench.chaos.stage import Stage
+from bench.chaos.toll import Strike
 from bench.result import Table
+
+FEWEST_LOOKS = 5
+"""A life with fewer has no slope that means something."""
+COLUMNS = ("process", "lived", "restores", "first", "last", "MB per hour", "MB per restore")
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A process when it was first looked at, and its resident bytes then."""
+class Look:
+    """Seconds since the run began; resident bytes; sessions restored in this life."""
 
-    pid: int
+    at_s: float
     resident: int
+    restores: int
 
 
+@dataclass(slots=True)
 class Memory:
-    """Looks at the processes when it is made, and again for its table."""
+    """Looks at all processes after each strike."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._before = self._look()
+    lives: dict[tuple[str, int], list[Look]] = field(default_factory=dict)
+    """(name, process id) -> its life."""
+
+    def look(self, stage: Stage, strike: Strike) -> None:
+        """Take down what the processes are after it."""
+        pids = {child.plan.name: child.pid for child in stage.genlock.children}
+        pids["redis"] = stage.server.process.pid
+        for name, pid in pids.items():
+            if pid is None:
+                continue
+            life = self.lives.setdefault((name, pid), [])
+            restores = (life[-1].restores if life else 0) + strike.restored.count(name)
+            life.append(Look(stage.now_s(), resident_bytes(pid), restores))
 
     def tables(self, title: str) -> list[Table]:
-        """One with a row for each process that is still the one of the beginning; none if there is none."""
-        now = self._look()
-        rows = [
-            (name, _megabytes(start.resident), _megabytes(now[name].resident))
-            for name, start in self._before.items()
-            if name in now and now[name].pid == start.pid
-        ]
-        note = "Resident memory of the processes that nobody killed, at the beginning and at the end."
-        return [Table(title, ("process", "before", "after"), tuple(rows), note)] if rows else []
+        """One with a row for each life that was long enough, the longest ones of a process first; none without any."""
+        long = [(name, life) for (name, _), life in self.lives.items() if len(life) >= FEWEST_LOOKS]
+        rows = [_row(name, life) for name, life in sorted(long, key=lambda one: (one[0], -_lived_s(one[1])))]
+        note = (
+            f"Resident memory after each strike, of each life of at least {FEWEST_LOOKS} strikes; slopes by least "
+            "squares. The first minutes of a process are in it."
+        )
+        return [Table(title, COLUMNS, tuple(rows), note)] if rows else []
 
-    def _look(self) -> dict[str, Start]:
-        pids = {child.plan.name: child.pid for child in self._stage.genlock.children}
-        return {name: Start(pid, resident_bytes(pid)) for name, pid in pids.items() if pid is not None}
+
+def _row(name: str, life: Sequence[Look]) -> tuple[str, ...]:
+    hours = [look.at_s / 3_600 for look in life]
+    megabytes = [look.resident / 1e6 for look in life]
+    restores = [float(look.restores) for look in life]
+    return (
+        name,
+        f"{_lived_s(life):.0f} s",
+        f"{life[-1].restores}",
+        f"{megabytes[0]:.0f} MB",
+        f"{megabytes[-1]:.0f} MB",
+        _slope(hours, megabytes),
+        _slope(restores, megabytes),
+    )
+
+
+def _lived_s(life: Sequence[Look]) -> float:
+    return life[-1].at_s - life[0].at_s
+
+
+def _slope(by: Sequence[float], values: Sequence[float]) -> str:
+    """How much they grow, by least squares; "-" where there is nothing that they could grow by."""
+    if min(by) == max(by):
+        return "-"
+    return f"{linear_regression(by, values).slope:+.1f}"
 
 
 def resident_bytes(pid: int) -> int:
@@ -45,7 +89,3 @@ def resident_bytes(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1_024 for line in lines if line.startswith("VmRSS:")), 0)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.0f} MB"

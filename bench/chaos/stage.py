@@ -4,20 +4,24 @@ import asyncio
 import contextlib
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import httpx
 
-from bench.chaos.toll import Toll, mistakes
+from bench.chaos.processes import StagedGenlock, relay_for
+from bench.chaos.relay import Relay
+from bench.chaos.server import Server
+from bench.chaos.toll import Strike, Toll, mistakes
 from bench.running import MOCK, TINY, local_genlock, state_of
-from e2e.watcher import Suffered, Watcher
+from e2e.watcher import Watcher
 from genlock_cli.encoded_source import COUNTER_BITS
-from genlock_cli.redis_server import RedisProcess
 from genlock_cli.up.children import Child, ChildState
 from genlock_cli.up.local import LocalGenlock
 from genlock_core.claims.claims import Claims
@@ -91,9 +95,10 @@ class Stage:
     """What harm can be done to. Everything on it comes back by itself; Redis is started again by who killed it."""
 
     genlock: LocalGenlock
-    redis: RedisProcess
-    redis_folder: Path
-    """What Redis keeps lies there."""
+    server: Server
+    """The Redis, for as long as no other one takes its place."""
+    relay: Relay | None
+    """Through which connections pass; None: they go straight."""
     folder: Path
     """For files that are of no use afterwards."""
     claims: Claims
@@ -113,29 +118,43 @@ class Stage:
         gateways: int = 2,
         seed: int = 0,
         sick_s: float = SICK_S,
+        relayed: bool = False,
     ) -> AsyncIterator["Stage"]:
-        """All of it, with each stream steady, until the block ends. Raises NotWell."""
+        """All of it, with each stream steady, until the block ends; `relayed`: its connections can vanish.
+
+        Raises NotWell.
+        """
         kind = ENGINES[engine]
         names = [f"default/chaos-{number}" for number in range(sessions)]
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
             async with AsyncExitStack() as stack:
-                redis_folder = Path(folder) / "redis"
-                redis = stack.enter_context(RedisProcess(redis_folder, append_only=True))
+                server = Server.on(folder / "redis")
+                stack.callback(lambda: stage.server.process.stop())
+                server.process.start()
+
+                relay: Relay | None = None
+                listens: dict[str, str] = {}
+                if relayed:
+                    doors = relay_for(workers=workers, gateways=gateways, redis_port=server.process.port)
+                    relay, listens = await stack.enter_async_context(doors)
+
                 genlock = local_genlock(
                     kind,
                     [_session(name, engine) for name in names],
-                    Path(folder),
+                    folder,
                     workers=workers,
                     gateways=gateways,
-                    redis_url=redis.url,
+                    redis_url=server.process.url,
+                    make=partial(StagedGenlock, relay=relay, listens=listens),
                 )
+                store = connect(server.process.url)
+                stack.push_async_callback(store.aclose)
+                stage = cls(genlock, server, relay, folder, Claims(store), Random(seed), sick_s)
                 stack.push_async_callback(genlock.stop)
                 await genlock.start()
                 if genlock.refused:
                     raise NotWell("; ".join(f"{one.session}: {one.reason}" for one in genlock.refused))
-                store = connect(redis.url)
-                stack.push_async_callback(store.aclose)
-                stage = cls(genlock, redis, redis_folder, Path(folder), Claims(store), Random(seed), sick_s)
                 for number, name in enumerate(names):
                     await stage._go_live(stack, name, genlock.gateway_urls[number % gateways])
                 await stage.well()
@@ -154,6 +173,18 @@ class Stage:
         stack.push_async_callback(stream.leave)
         self.streams.append(stream)
 
+    @property
+    def names(self) -> list[str]:
+        """Of all streams."""
+        return [stream.name for stream in self.streams]
+
+    @staticmethod
+    def now_s() -> float:
+        return asyncio.get_running_loop().time()
+
+    def any_stream(self) -> Stream:
+        return self.random.choice(self.streams)
+
     def children(self, role: str) -> list[Child]:
         return [child for child in self.genlock.children if child.plan.role == role]
 
@@ -165,16 +196,28 @@ class Stage:
             (child for child in self.children("worker") if child.plan.name == owner), self.children("worker")[0]
         )
 
+    async def streams_of(self, *children: Child) -> list[str]:
+        """The names of the streams that one of these workers or gateways carries."""
+        names = {child.plan.name for child in children}
+        owners = await self._owners()
+        urls = [url for number, url in enumerate(self.genlock.gateway_urls) if f"g{number}" in names]
+        return [one.name for one in self.streams if owners.get(one.name, ("", 0))[0] in names or one.gateway in urls]
+
+    def gateway_of(self, stream: Stream) -> Child:
+        number = self.genlock.gateway_urls.index(stream.gateway)
+        return next(child for child in self.children("gateway") if child.plan.name == f"g{number}")
+
     # -- whether all is well ----------------------------------------------------------------------------------------
 
     async def well(self) -> None:
         """Wait until every process is up, every stream is live and moves, and the books are right. Raises NotWell."""
         await until(self._missing, f"within {PATIENCE_S:g} s")
-        for stream in self.streams:
-            try:
-                await stream.watcher.frames(STEADY_FRAMES, within_s=PATIENCE_S)
-            except TimeoutError as error:
-                raise NotWell(f"{stream.name}: {error}") from error
+        steady = (stream.watcher.frames(STEADY_FRAMES, within_s=PATIENCE_S) for stream in self.streams)
+        for stream, outcome in zip(self.streams, await asyncio.gather(*steady, return_exceptions=True), strict=True):
+            if isinstance(outcome, TimeoutError):
+                raise NotWell(f"{stream.name}: {outcome}") from outcome
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _missing(self) -> str:
         """What is not well, "" if all is."""
@@ -186,47 +229,53 @@ class Stage:
             told = view.get("stats") or {}
             if view.get("phase") != "Live" or told.get("chunk", 0) < SINKS_AFTER or not told.get("sinkDigest"):
                 return f"{stream.name} is {view.get('phase', 'not told of')}, {view.get('state', '')}"
-            stream.sinks = stream.sinks or told["sinkDigest"]
-            if told["sinkDigest"] != stream.sinks:
+            before, stream.sinks = stream.sinks or told["sinkDigest"], told["sinkDigest"]
+            if stream.sinks != before:
                 raise NotWell(f"{stream.name}: its sinks changed")
         return "; ".join(await self.mistakes())
 
     async def mistakes(self) -> list[str]:
         """What is wrong in the books."""
         records, workers = await self.claims.records(), await self.claims.workers()
-        return mistakes(records, workers, [stream.name for stream in self.streams])
+        return mistakes(records, workers, self.names)
 
     # -- harm -------------------------------------------------------------------------------------------------------
 
     async def suffer(
-        self, harm: str, strike: Callable[["Stage"], Awaitable[None]], *, moves: bool = True
-    ) -> list[Toll]:
-        """Do it, wait until all is well again, and say what it cost each stream.
+        self, harm: str, strike: Callable[["Stage"], Awaitable[Collection[str]]], *, moves: bool = True
+    ) -> Strike:
+        """Do it, wait until all is well again, and say what it cost each stream, and what was not as it should be.
 
-        Raises NotWell, also if a session changed its worker without `moves`.
+        `strike` says the names of the streams that it hits.
         """
+        at = time.strftime("%H:%M:%S", time.gmtime())
+        troubles: list[str] = []
+        hit: Collection[str] = self.names
         before = await self._owners()
         with contextlib.ExitStack() as stack:
             suffered = [stack.enter_context(stream.watcher.since()) for stream in self.streams]
-            await strike(self)
             try:
+                hit = await strike(self)
                 await self.well()
             except NotWell as error:
-                raise NotWell(f"{harm}: {error}") from error
+                troubles.append(str(error))
         after = await self._owners()
-        moved = [name for name in after if after[name] != before.get(name)]
+
+        moved = tuple(name for name in after if after[name] != before.get(name))
         if moved and not moves:
-            raise NotWell(f"{harm}: {', '.join(moved)} moved, though no worker was hurt")
-        return [_toll(harm, stream, one) for stream, one in zip(self.streams, suffered, strict=True)]
+            troubles.append(f"{', '.join(moved)} moved, though no worker was hurt")
+        tolls = tuple(
+            Toll(harm, stream.name, stream.name in hit, one.longest_s, one.steps_back, len(one.cuts))
+            for stream, one in zip(self.streams, suffered, strict=True)
+        )
+        troubles += [f"{toll.stream}: {toll.back} pictures went back" for toll in tolls if toll.back]
+        restored = tuple(after[name][0] for name in moved)
+        return Strike(harm, at, tolls, tuple(troubles), restored)
 
     async def _owners(self) -> dict[str, tuple[str, int]]:
         """Session -> worker and epoch."""
         records = await self.claims.records()
         return {one.name: (one.owner.name if one.owner else "", one.epoch) for one in records}
-
-
-def _toll(harm: str, stream: Stream, suffered: Suffered) -> Toll:
-    return Toll(harm, stream.name, suffered.longest_s, suffered.steps_back, len(suffered.cuts))
 
 
 def _session(name: str, engine: EngineKind) -> ResolvedSession:

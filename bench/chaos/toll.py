@@ -1,6 +1,6 @@
 """What harm cost: pure, from what each watcher suffered and from the books of the claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.result import Table, percentile
@@ -14,12 +14,27 @@ class Toll:
 
     harm: str
     stream: str
+    hit: bool
+    """The stream needs what was harmed; False: it only was there."""
     gap_s: float
     """The longest time without a new picture, from the harm until all is well."""
     back: int
     """Pictures that were older than one that was shown before."""
     cuts: int
     """Connections that ended without anybody asking to leave, and pictures that did not come for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One piece of harm, when it was done (UTC), and what came of it."""
+
+    harm: str
+    at: str
+    tolls: tuple[Toll, ...]
+    troubles: tuple[str, ...] = ()
+    """What was not as it should be, in words."""
+    restored: tuple[str, ...] = ()
+    """The workers that took a session over for it, one entry for each session."""
 
 
 def mistakes(records: Sequence[SessionRecord], workers: Sequence[WorkerView], wanted: Sequence[str]) -> list[str]:
@@ -46,21 +61,37 @@ def mistakes(records: Sequence[SessionRecord], workers: Sequence[WorkerView], wa
     return found
 
 
-def table(title: str, tolls: Sequence[Toll], undisturbed_s: Mapping[str, float], note: str) -> Table:
-    """A row for each kind of harm, in the order in which they were done first."""
+COLUMNS = ("harm", "strikes", "gaps", "p50", "p99", "worst", "worst of the others", "pictures back", "cuts", "not well")
+
+
+def table(title: str, strikes: Sequence[Strike], note: str) -> Table:
+    """A row for each kind of harm, by name: the gaps of the streams that it hit, and the worst gap of the others."""
     rows = []
-    for harm in dict.fromkeys(toll.harm for toll in tolls):
-        of_kind = [toll for toll in tolls if toll.harm == harm]
-        gaps = [toll.gap_s for toll in of_kind]
+    for harm in sorted({strike.harm for strike in strikes}):
+        of_kind = [strike for strike in strikes if strike.harm == harm]
+        tolls = [toll for strike in of_kind for toll in strike.tolls]
+        gaps = [toll.gap_s for toll in tolls if toll.hit]
+        others = [toll.gap_s for toll in tolls if not toll.hit]
         rows.append(
             (
                 harm,
+                str(len(of_kind)),
                 str(len(gaps)),
-                *(f"{percentile(gaps, share) * 1_000:.0f} ms" for share in (0.5, 0.99, 1.0)),
-                str(sum(toll.back for toll in of_kind)),
-                str(sum(toll.cuts for toll in of_kind)),
+                *(milliseconds(percentile(gaps, share)) if gaps else "-" for share in (0.5, 0.99, 1.0)),
+                milliseconds(max(others)) if others else "-",
+                str(sum(toll.back for toll in tolls)),
+                str(sum(toll.cuts for toll in tolls)),
+                str(sum(bool(strike.troubles) for strike in of_kind)),
             )
         )
-    quiet = ", ".join(f"{name} {gap_s * 1_000:.0f} ms" for name, gap_s in undisturbed_s.items())
-    columns = ("harm", "streams watched", "gap p50", "p99", "worst", "pictures that went back", "cuts")
-    return Table(title, columns, tuple(rows), f"{note} Longest gap without harm in the same run: {quiet}.")
+    return Table(title, COLUMNS, tuple(rows), note)
+
+
+def troubles_table(title: str, strikes: Sequence[Strike]) -> list[Table]:
+    """A row for each strike after which not all was as it should be; no table if there is none."""
+    rows = tuple((one.at, one.harm, "; ".join(one.troubles)) for one in strikes if one.troubles)
+    return [Table(title, ("at (UTC)", "harm", "what"), rows, "The run went on.")] if rows else []
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1_000:.0f} ms"
