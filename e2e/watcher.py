@@ -25,6 +25,8 @@ CUT_S = 10.0
 """A picture that has not come by then is taken for one that will not come. Shorter gaps are told, not judged: three
 nodes, their control plane and all pods share the cores of one machine."""
 GAP_S = 0.5
+FAR = 240
+"""Pictures: a number that is further from the one before than this, and than what was shown since, is misread."""
 RETRY_S = 0.2
 COLOURS_KEPT = 20
 LOOK_EVERY_S = 0.1
@@ -157,6 +159,8 @@ class Watcher:
         # Another connection is shown, and it has not come as far as the one before it.
         self._catches_up = False
         self._last_counter: int | None = None
+        # Pictures shown since, whose numbers nobody could read.
+        self._since_counter = 0
         self._told_s: float | None = None
         self._colours: deque[tuple[float, float, float]] = deque(maxlen=COLOURS_KEPT)
         self._excused = 0
@@ -339,10 +343,11 @@ class Watcher:
     # -- what it saw ------------------------------------------------------------------------------------------------
 
     def _show(self, picture: Picture) -> None:
-        back = self._is_back(picture.counter)
+        counter = self._believed(picture.counter)
+        back = self._is_back(counter)
         if back and self._catches_up:
             return
-        if picture.counter is not None:
+        if counter is not None:
             self._catches_up = False
         self._wake()
         gap_s = self._gap_s(picture.received_s)
@@ -359,8 +364,18 @@ class Watcher:
             self._cut(f"no picture for {gap_s:.1f} s")
         self._last_s, self._asleep_before_s = picture.received_s, self._asleep_s
         self._colours.append(picture.colour)
-        if picture.counter is not None:
-            self._last_counter = picture.counter
+        self._since_counter += 1
+        if counter is not None:
+            self._last_counter = counter
+            self._since_counter = 0
+
+    def _believed(self, counter: int | None) -> int | None:
+        """None for a number that no picture can have by now: engines paint over the numbers, which are misread then."""
+        if counter is None or self._last_counter is None or not self._is_numbered:
+            return counter
+        ahead = (counter - self._last_counter) % self._numbered
+        is_misread = 2 * self._since_counter + FAR < ahead < self._numbered - FAR
+        return None if is_misread else counter
 
     def _is_back(self, counter: int | None) -> bool:
         """Whether the counter, which wraps, went back."""

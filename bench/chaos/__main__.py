@@ -10,6 +10,7 @@ interrupted, and say so.
 import argparse
 import asyncio
 import sys
+import traceback
 from collections.abc import Sequence
 from random import Random
 
@@ -18,12 +19,12 @@ from bench.chaos.fault_table import DESIGN, renewed
 from bench.chaos.harms import HARMS, Harm
 from bench.chaos.memory import Memory
 from bench.chaos.server import Clock
-from bench.chaos.stage import ENGINES, NotWell, Stage
+from bench.chaos.stage import ENGINES, NUMBERED, NotWell, Stage
 from bench.chaos.toll import milliseconds, table, troubles_table
 from bench.page import PAGE, section, with_section
 from bench.result import Table
 
-SESSIONS = {"mock": 3, "diffusion": 1}
+SESSIONS = {"mock": 3, "diffusion": 2}
 WORKERS = 3
 
 
@@ -52,12 +53,13 @@ def tables(options: argparse.Namespace, course: Course, memory: Memory) -> list[
     """What has been seen so far."""
     quiet = ", ".join(f"{name} {milliseconds(gap_s)}" for name, gap_s in course.undisturbed_s.items())
     early = f" **It ended early ({course.ended}); {course.left} strikes were not done.**" if course.ended else ""
+    unread = "" if NUMBERED[options.engine] > 1 else " Whether a picture went back cannot be seen in what it paints."
     note = (
         f"Real processes: {SESSIONS[options.engine]} streams of the engine `{options.engine}` at 8 frames per second "
         f"on {WORKERS} workers and two gateways, each published, and watched by a client that decodes and follows. "
         f"Kinds and {options.kills} random kills were mixed (seed {options.seed}). A gap is the longest time without a "
         "new picture, from the harm until all is well, of each stream that needs what was harmed; of the others, the "
-        f"worst is told. Longest gap without harm in the same run: {quiet or 'not looked at'}.{early}"
+        f"worst is told. Longest gap without harm in the same run: {quiet or 'not looked at'}.{unread}{early}"
     )
     title = f"Chaos, {options.engine}"
     return [
@@ -98,6 +100,9 @@ def main(arguments: Sequence[str]) -> int:
         course.ended = f"after {options.minutes:g} minutes"
     except KeyboardInterrupt:
         course.ended = "interrupted"
+    except Exception as error:  # noqa: BLE001 - the figures of an hour are not lost for it
+        traceback.print_exc()
+        course.ended = f"{type(error).__name__}: {error}"
 
     found = tables(options, course, memory)
     for one in found:

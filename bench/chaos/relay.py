@@ -94,6 +94,8 @@ class Relay:
     ports: Mapping[str, int]
     """Of each door."""
     _process: asyncio.subprocess.Process
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """The relay answers one after the other."""
 
     @classmethod
     @asynccontextmanager
@@ -116,9 +118,10 @@ class Relay:
         """All connections that pass this door now are half open from here on."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{name}\n".encode())
-        await self._process.stdin.drain()
-        await self._process.stdout.readline()
+        async with self._asking:
+            self._process.stdin.write(f"{name}\n".encode())
+            await self._process.stdin.drain()
+            await self._process.stdout.readline()
 
 
 def main(words: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
 import tempfile
 import time
@@ -29,6 +30,8 @@ from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_core.store import connect
 
+logger = logging.getLogger(__name__)
+
 PATIENCE_S = 60.0
 """All has to be well so long after the harm is over: a machine that is busy starts processes slowly."""
 LOOK_EVERY_S = 0.1
@@ -38,7 +41,8 @@ SICK_S = 6.0
 SINKS_AFTER = 6
 """Chunks after which a ring has all its sinks."""
 STEADY_FRAMES = 2 * FRAME_RATE
-NUMBERED = 2**COUNTER_BITS
+NUMBERED = {"mock": 2**COUNTER_BITS, "diffusion": 1}
+"""How far the source's numbers can be told apart in a picture: `tiny` repaints them until nobody can read them."""
 ENGINES = {"mock": MOCK, "diffusion": TINY}
 SPEC = {
     "qualityMode": "balanced",
@@ -156,14 +160,14 @@ class Stage:
                 if genlock.refused:
                     raise NotWell("; ".join(f"{one.session}: {one.reason}" for one in genlock.refused))
                 for number, name in enumerate(names):
-                    await stage._go_live(stack, name, genlock.gateway_urls[number % gateways])
+                    await stage._go_live(stack, name, genlock.gateway_urls[number % gateways], NUMBERED[engine])
                 await stage.well()
                 yield stage
 
-    async def _go_live(self, stack: AsyncExitStack, name: str, gateway: str) -> None:
+    async def _go_live(self, stack: AsyncExitStack, name: str, gateway: str, numbered: int) -> None:
         state = state_of(self.genlock)
         publisher = await publisher_of(name, gateway, state)
-        watching = Watcher.watching(f"{gateway}/whep/{name}", numbered=NUMBERED)
+        watching = Watcher.watching(f"{gateway}/whep/{name}", numbered=numbered)
         try:
             watcher = await stack.enter_async_context(watching)
         except BaseException:
@@ -259,6 +263,9 @@ class Stage:
                 await self.well()
             except NotWell as error:
                 troubles.append(str(error))
+            except Exception as error:  # whatever harm does to the bench itself: the other figures are kept
+                logger.exception("%s", harm)
+                troubles.append(f"{type(error).__name__}: {error}")
         after = await self._owners()
 
         moved = tuple(name for name in after if after[name] != before.get(name))

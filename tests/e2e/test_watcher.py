@@ -64,7 +64,25 @@ async def test_a_connection_that_is_behind_steps_back_only_once_it_has_caught_up
         assert watcher.total.steps_back == 1
 
 
-def picture(counter: int) -> Picture:
+async def test_a_number_that_no_picture_can_have_by_now_is_misread() -> None:
+    async with whep_gateway() as gateway, Watcher.watching(gateway.url, numbered=4096) as watcher:
+        (screen,) = watcher._open
+        for counter in (217, 2813, 2812, 218, 210, 211):
+            screen.pictures.put_nowait(picture(counter))
+        await watcher.frames(6, within_s=20)
+        assert watcher.total.steps_back == 1, "210 is one, 218 is none"
+
+
+async def test_a_number_may_be_as_far_ahead_as_pictures_came_that_nobody_could_read() -> None:
+    async with whep_gateway() as gateway, Watcher.watching(gateway.url, numbered=4096) as watcher:
+        (screen,) = watcher._open
+        for counter in (217, *([None] * 200), 800, 790):
+            screen.pictures.put_nowait(picture(counter))
+        await watcher.frames(203, within_s=20)
+        assert watcher.total.steps_back == 1, "790 comes after 800"
+
+
+def picture(counter: int | None) -> Picture:
     return Picture(0.0, counter, (0.0, 0.0, 0.0))
 
 
