@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 JUDGE_EVERY_S: Final = 0.5
 FAREWELL_S: Final = 0.2
 """The last message gets this long to reach those that are closed next."""
+POLITE: Final = frozenset({MoveCause.DRAIN, MoveCause.REQUESTED})
+"""Moves off a worker that serves until its successor is shown."""
 DISMISSALS: Final = 5
 """So often is it tried to tell a publisher that it is not wanted."""
 
@@ -352,8 +354,11 @@ class LiveStream:
 
     def moving(self, cause: MoveCause) -> None:
         self.stats.leaves(cause)
+        # It is there by the time that another worker opens: that one may skip a long group of pictures.
+        if cause not in POLITE:
+            self.source.request_key_frame()
         # A polite move shows no gap: its old worker is shown until its new one is.
-        if cause not in (MoveCause.DRAIN, MoveCause.REQUESTED) and self.output.lose():
+        if cause not in POLITE and self.output.lose():
             self.stats.fault(cause)
             self.changed()
 

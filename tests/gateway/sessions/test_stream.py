@@ -1,6 +1,7 @@
 """One live session at a gateway: what it is told to be, who enters and leaves, and what a newer record changes."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -250,6 +251,16 @@ async def test_a_polite_move_shows_no_gap(room: GatewayRoom, stream: LiveStream)
         assert not stream.output.lost
     stream.moving(MoveCause.SILENT)
     assert stream.output.lost
+
+
+async def test_a_key_frame_is_asked_for_as_soon_as_a_worker_is_lost_and_for_no_polite_move(
+    stream: LiveStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[MoveCause] = []
+    for cause in MoveCause:
+        monkeypatch.setattr(stream.source, "request_key_frame", partial(asked.append, cause))
+        stream.moving(cause)
+    assert set(asked) == set(MoveCause) - {MoveCause.DRAIN, MoveCause.REQUESTED}
 
 
 @pytest.mark.parametrize(("paused", "rests"), [("true", 1), ("false", 0)])

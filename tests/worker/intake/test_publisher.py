@@ -126,6 +126,19 @@ async def test_too_many_units_are_dropped_and_never_kept(rig: Rig, monkeypatch: 
     assert rig.asked
 
 
+@pytest.mark.parametrize(("waiting", "first_shown"), [(20, 0), (publisher.SKIPPED_UNITS - 1, 0), (120, 120)])
+async def test_a_key_frame_takes_the_place_of_what_would_take_long_to_decode(
+    rig: Rig, waiting: int, first_shown: int
+) -> None:
+    await rig.push(units(waiting + 4, keys=(waiting,)))
+    assert rig.seen == [(1, i) for i in range(first_shown, waiting + 4)]
+    assert not rig.asked
+    dropped = rig.registry.get_sample_value(
+        "genlock_worker_frames_dropped_total", {"session": "default/demo", "reason": "late"}
+    )
+    assert (dropped or 0) == first_shown
+
+
 async def test_b_frames_are_used_in_the_order_in_which_they_are_shown(rig: Rig) -> None:
     pictures = clips.b_frames(20)
     await rig.push(

@@ -23,7 +23,7 @@ from genlock_core.spec.session import PictureFit, Resolution, orientation_of
 from genlock_worker.intake.chunks import SourceFrame
 from genlock_worker.intake.decoding import DecodedFrame, Decoders, VideoDecoder
 
-MAX_UNITS = 1_024
+MAX_UNITS = 2_048
 MAX_BYTES = 24 * 1024 * 1024
 """Bounds of the queue: a kept group of pictures of many seconds fits, a stuck decoder costs no more than this."""
 QUEUE_LIMIT = ByteLimit(
@@ -32,6 +32,10 @@ QUEUE_LIMIT = ByteLimit(
     each="session",
     when_full="all of them go, and a key frame is asked for",
 )
+SKIPPED_UNITS = 90
+"""A key frame takes the place of so many units that wait before it: decoding them would take longer than new pictures
+take to come. A successor that is fed a group of pictures of half a minute goes on with the key frame that was asked for
+when its predecessor died."""
 MAX_HELD_UNITS = 64
 """Units whose pictures may still come out of the decoder; one that holds back more has lost them."""
 TROUBLE_AFTER_S = 5.0
@@ -156,14 +160,16 @@ class PublisherSource:
         self.push(SourceUnit(media.unit, media.run, lane, media.sequence, self._clock.monotonic(), media.stages))
 
     def push(self, unit: SourceUnit) -> None:
-        """Take a unit; when too many wait, all of them go and a key frame is asked for."""
+        """Take a unit; when too many wait, all of them go: a key frame is there, or is asked for."""
         self._arrived_s = self._clock.monotonic()
+        if unit.unit.key_frame and len(self._units) >= SKIPPED_UNITS:
+            self._drop_waiting("late")
+
         if len(self._units) < MAX_UNITS and self._bytes.take(unit.cost):
             self._units.append(unit)
         else:
-            self._metrics.frames_dropped.labels(self._session, "overload").inc(len(self._units) + 1)
-            self._units.clear()
-            self._bytes.clear()
+            self._metrics.frames_dropped.labels(self._session, "overload").inc()
+            self._drop_waiting("overload")
             self._last = None
             self._ask_for_key_frame(unit.unit.codec)
         self._metrics.publisher_bytes.labels(self._session).set(self.holdings.held_bytes)
@@ -173,6 +179,11 @@ class PublisherSource:
         """Nothing is decoded any more."""
         if self._decoder is not None:
             self._decoder.close()
+
+    def _drop_waiting(self, reason: str) -> None:
+        self._metrics.frames_dropped.labels(self._session, reason).inc(len(self._units))
+        self._units.clear()
+        self._bytes.clear()
 
     async def frames(self) -> AsyncIterator[SourceFrame]:
         while True:
