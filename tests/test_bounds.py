@@ -306,6 +306,7 @@ async def output_pictures() -> AsyncIterator[Step]:
     picture = np.zeros((1_920, 1_920, 3), np.uint8)  # one array: what counts is the account
     frame = OutputFrame(picture, SourcePosition(1, 0), PacedFrame(0.0, 0.0, 0.0), (), StageTimes(), 0.0, False)
     pacer = types.SimpleNamespace(frames=lambda _chunk: [frame] * 4)
+    chunk = types.SimpleNamespace(chunk=types.SimpleNamespace(source=None), frames=range(4), generated_s=0.0)
     with ThreadPoolExecutor(1) as executor:
         out = output.Output(
             session="default/demo",
@@ -318,7 +319,7 @@ async def output_pictures() -> AsyncIterator[Step]:
             on_sent=lambda _: None,
         )
         for _ in range(12):
-            out.add(cast(Any, None))
+            out.add(cast(Any, chunk))
             yield out._waiting_bytes, sum(waiting.picture.nbytes for waiting in out._waiting)
 
 

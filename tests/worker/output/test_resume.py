@@ -116,6 +116,7 @@ async def test_pictures_that_wait_are_dropped_up_to_there_and_the_others_wait_fo
         waits_s = output._waiting[-2].pace.send_s
         assert output.resume(gateway, Codec.H264, at(17)) == at(17)
         assert [frame.position for frame in output._waiting] == [at(18), at(19)]
+        assert output._waiting_bytes.held == sum(frame.picture.nbytes for frame in output._waiting)
         assert output._waiting[0].pace.send_s < waits_s - 10 * MIN_SPACING / FPS
         await drained(output)
         assert link.places[-2:] == [18, 19]

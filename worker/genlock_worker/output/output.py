@@ -164,6 +164,7 @@ class Output:
         if len(left) < len(self._waiting):
             # What waited behind them goes out as if they had never been there.
             self._waiting = deque(self._pacer.again(left))
+            self._waiting_bytes.hold(sum(frame.picture.nbytes for frame in left))
             self._changed.set()
         return covered
 
