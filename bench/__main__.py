@@ -13,6 +13,7 @@ BENCHMARKS = (
     "claims",
     "link",
     "ingest",
+    "decode",
     "engine_mock",
     "engine",
     "engine_overlap",

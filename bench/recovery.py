@@ -10,13 +10,13 @@ from pathlib import Path
 import httpx
 
 from bench.result import Series, Table, percentile, save
-from bench.running import MOCK, SESSION, TINY, Workers, publisher, running, session_info
+from bench.running import APART, MOCK, SESSION, TINY, Workers, publisher, running, session_info
 from genlock_cli.clients.whep import WhepViewer
 from genlock_cli.up.children import Child, ChildState
 from genlock_gateway.sessions.recovery import RecoveryLeg
 
 KILLS = 20
-ENGINES = {"mock": MOCK, "diffusion": TINY}
+ENGINES = {"mock": MOCK, "mock, decoding out of process": APART, "diffusion": TINY}
 STEADY_FRAMES = 40
 RECOVERED_FRAMES = 24
 PATIENCE_S = 30.0

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Workers:
 
 
 MOCK = Workers("mock", "NVIDIA-H100", 4)
+APART = replace(MOCK, arguments=("--decode-process",))
+"""Each session's input is decoded in a process of its own."""
 TINY = Workers(
     "diffusion",
     "CPU",

@@ -332,5 +332,5 @@ def test_memory_that_was_taken_away_loses_the_decoder_and_not_the_worker(imposto
 
 
 def test_a_picture_that_was_not_asked_for_is_no_answer(impostor: Impostor) -> None:
-    decoded = pack_answer(Decoded(False, False, None, 0, 0, ()))
+    decoded = pack_answer(Decoded(False, False, False, None, 0, 0, ()))
     assert loss_of(impostor, decoded) is Loss.GARBLED

@@ -1,5 +1,6 @@
 """Both decoders say the same of the same stream: pictures by their bytes, times, and how they are after each unit."""
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -96,6 +97,28 @@ def test_both_decoders_give_the_same(home: Home, name: str, fit: PictureFit) -> 
         assert bool(shown) == (name not in ("no key frame", "too large", "garbage"))
     finally:
         outside.decoder.close()
+
+
+def test_what_is_fetched_ahead_is_never_shown_as_another_picture(home: Home) -> None:
+    """Whichever pictures are used, in whichever size and order."""
+    inside, outside = Decoder(Codec.H264), home.decoder()
+    chance = random.Random(1)
+    steps: list[AccessUnit | None] = [*units(clips.b_frames(30))]
+    for place in (26, 17, 8):
+        steps.insert(place, None)
+    try:
+        for unit in steps:  # None: the stream stands still
+            here_all = inside.drain() if unit is None else inside.decode(unit)
+            there_all = outside.drain() if unit is None else outside.decode(unit)
+            pairs = list(zip(here_all, there_all, strict=True))
+            chance.shuffle(pairs)
+            for here, there in pairs[: chance.choice((0, 1, 3))]:
+                width, height = chance.choice(((112, 64), (112, 64), (64, 112)))
+                fit = chance.choice(list(PictureFit))
+                wanted = here.fitted(width=width, height=height, fit=fit)
+                assert np.array_equal(np.asarray(there.fitted(width=width, height=height, fit=fit)), wanted)
+    finally:
+        outside.close()
 
 
 def test_a_stream_that_stood_still_goes_on_alike(home: Home) -> None:

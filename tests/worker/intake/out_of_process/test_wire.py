@@ -27,14 +27,16 @@ SIDES = st.integers(1, 0xFFFF)
 TIMES = st.integers(-(2**63), 2**63 - 1)
 COUNTS = st.integers(0, 2**32 - 1)
 UNITS = st.builds(AccessUnit, st.sampled_from(Codec), st.binary(max_size=300), st.booleans(), TIMES)
+FETCHES = st.builds(Fetch, st.integers(0, 255), SIDES, SIDES, st.sampled_from(PictureFit))
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
-    st.builds(Decode, UNITS, st.booleans()),
+    st.builds(Decode, UNITS, st.booleans(), st.none() | FETCHES),
     st.just(Drain()),
-    st.builds(Fetch, st.integers(0, 255), SIDES, SIDES, st.sampled_from(PictureFit)),
+    FETCHES,
 )
 ANSWERS: st.SearchStrategy[Answer] = st.one_of(
     st.builds(
         Decoded,
+        st.booleans(),
         st.booleans(),
         st.booleans(),
         st.none() | st.sampled_from(Trouble),
@@ -85,9 +87,9 @@ def test_whatever_comes_is_an_answer_or_is_refused(data: bytes) -> None:
     [
         b"\0",
         b"\4",
-        b"\1" + bytes([2, 0, 0]) + bytes(9),
-        b"\1" + bytes([0, 0, 200]) + bytes(9),
-        b"\1" + bytes([0, 0, 0]) + bytes(8) + b"\1" + bytes(12),
+        b"\1" + bytes([2, 0, 0, 0]) + bytes(9),
+        b"\1" + bytes([0, 0, 0, 200]) + bytes(9),
+        b"\1" + bytes([0, 0, 0, 0]) + bytes(8) + b"\1" + bytes(12),
     ],
     ids=["no kind", "another kind", "a flag of two", "no such trouble", "a picture without a size"],
 )

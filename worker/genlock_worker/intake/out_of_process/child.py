@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import cv2
 
 from genlock_core.bounds import Holdings
-from genlock_core.media import AccessUnit
 from genlock_worker.intake.decode import KEPT_LIMIT, PICTURES_LIMIT, Decoder, LocalFrame
 from genlock_worker.intake.out_of_process.wire import (
     MAX_FRAMES,
@@ -58,44 +57,49 @@ class DecoderChild:
 
     def _answer(self, request: Request) -> Answer:
         match request:
-            case Decode(unit, after_gap):
-                return self._decode(unit, after_gap=after_gap)
+            case Decode():
+                return self._decode(request)
             case Drain():
-                return self._decoded([] if self._decoder is None else self._decoder.drain())
+                return self._decoded([] if self._decoder is None else self._decoder.drain(), ahead=None)
             case Fetch():
-                return self._fetch(request)
+                self._fetch(request)
+                return Fetched()
 
-    def _decode(self, unit: AccessUnit, *, after_gap: bool) -> Answer:
+    def _decode(self, request: Decode) -> Answer:
         if self._decoder is None:
-            self._decoder = Decoder(unit.codec, holdings=self._holdings)
-        elif after_gap:
+            self._decoder = Decoder(request.unit.codec, holdings=self._holdings)
+        elif request.after_gap:
             self._decoder.gap()
         self._frames.clear()
-        return self._decoded(self._decoder.decode(unit))
+        return self._decoded(self._decoder.decode(request.unit), ahead=request.ahead)
 
-    def _decoded(self, frames: Sequence[LocalFrame]) -> Answer:
+    def _decoded(self, frames: Sequence[LocalFrame], *, ahead: Fetch | None) -> Answer:
         decoder = self._decoder
         if decoder is not None and decoder.out_of_memory:
             return OutOfMemory()
 
         self._frames = [frame for frame in frames if frame.pts is not None][:MAX_FRAMES]
+        is_fetched = ahead is not None and ahead.frame < len(self._frames)
+        if ahead is not None and is_fetched:
+            self._fetch(ahead)
+
         held = {bound.limit: bound.held for bound in self._holdings.bounds}
         return Decoded(
             needs_key_frame=decoder is None or decoder.needs_key_frame,
             holds=decoder is not None and decoder.holds,
+            is_fetched=is_fetched,
             trouble=None if decoder is None else decoder.trouble,
             picture_bytes=held.get(PICTURES_LIMIT, 0),
             kept_bytes=held.get(KEPT_LIMIT, 0),
             frames=tuple(FrameFacts(frame.pts or 0, frame.width, frame.height) for frame in self._frames),
         )
 
-    def _fetch(self, wanted: Fetch) -> Fetched:
+    def _fetch(self, wanted: Fetch) -> None:
         picture = self._frames[wanted.frame].fitted(width=wanted.width, height=wanted.height, fit=wanted.fit)
         left = picture.data.cast("B")
         at = 0
         while at < len(left):
             at += os.pwrite(self._pictures, left[at:], at)
-        return Fetched()
 
     def _read(self, size: int) -> bytes:
         """Raises EOFError."""

@@ -7,7 +7,7 @@ which a fresh process decodes.
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genlock_core.bounds import ByteBound, Holdings
 from genlock_core.clock import Clock
@@ -103,6 +103,10 @@ class OutOfProcessDecoder:
         self._picture_bytes = holdings.bound(PICTURES_LIMIT)
         self._kept_bytes = holdings.bound(KEPT_LIMIT)
         self._after_gap = False
+        self._ahead: Fetch | None = None
+        """What was fetched last: the next picture is wanted like that. None while pictures are not used."""
+        self._fetched: Fetch | None = None
+        """What lies in the shared memory, fetched ahead."""
         self._process: DecoderProcess | None = None
         self._closing = threading.Lock()
         """Held while it is decided whether a process is wanted."""
@@ -116,7 +120,9 @@ class OutOfProcessDecoder:
 
         after_gap = self._after_gap
         self._after_gap = False
-        return self._ask(Decode(unit, after_gap))
+        ahead = self._ahead
+        self._ahead = None
+        return self._ask(Decode(unit, after_gap, ahead))
 
     def drain(self) -> Sequence[RemoteFrame]:
         return self._ask(Drain()) if self.holds else []
@@ -135,8 +141,12 @@ class OutOfProcessDecoder:
 
     def picture(self, process: DecoderProcess, wanted: Fetch) -> Picture | None:
         """Of its last answer; `process`: the one that gave it. None if that is lost."""
+        is_fetched = wanted == self._fetched
+        # There is room for one picture.
+        self._fetched = None
+        self._ahead = replace(wanted, frame=0)
         try:
-            return process.picture(wanted)
+            return process.picture(wanted, is_fetched=is_fetched)
         except DecoderLost as lost:
             self._lost(process, lost)
             return None
@@ -159,6 +169,7 @@ class OutOfProcessDecoder:
         process = self._process
         if process is None:
             return []
+        self._fetched = None
         try:
             answer = process.ask(request)
             if not isinstance(answer, Decoded):
@@ -167,6 +178,9 @@ class OutOfProcessDecoder:
         except DecoderLost as lost:
             self._lost(process, lost)
             return []
+
+        if isinstance(request, Decode) and answer.is_fetched:
+            self._fetched = request.ahead
         return [RemoteFrame(self, process, place, facts) for place, facts in enumerate(answer.frames)]
 
     def _believe(self, answer: Decoded) -> None:
@@ -190,6 +204,7 @@ class OutOfProcessDecoder:
         self.holds = False
         self.trouble = Trouble.UNDECODABLE
         self._after_gap = False
+        self._fetched = None
         self._picture_bytes.clear()
         self._kept_bytes.clear()
         self._decoders.lost(lost)

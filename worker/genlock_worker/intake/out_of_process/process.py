@@ -85,11 +85,13 @@ class DecoderProcess:
         with self._calls:
             return self._ask(request)
 
-    def picture(self, wanted: Fetch) -> Picture:
-        """The picture that it puts into the shared memory. Raises DecoderLost."""
+    def picture(self, wanted: Fetch, *, is_fetched: bool = False) -> Picture:
+        """The picture that it puts into the shared memory, or has put there (`is_fetched`). Raises DecoderLost."""
         picture = np.empty((wanted.height, wanted.width, 3), np.uint8)
         with self._calls:
-            if not isinstance(self._ask(wanted), Fetched):
+            if self._ended:
+                raise DecoderLost(None)
+            if not is_fetched and not isinstance(self._ask(wanted), Fetched):
                 raise DecoderLost(Loss.GARBLED)
             if os.preadv(self._pictures, [picture.data.cast("B")], 0) != picture.nbytes:
                 raise DecoderLost(Loss.GARBLED)

@@ -20,9 +20,9 @@ MAX_FRAMES: Final = 255
 
 _DECODE, _DRAIN, _FETCH = range(1, 4)
 _DECODED, _FETCHED, _OUT_OF_MEMORY = range(1, 4)
-_UNIT = struct.Struct("!B??qI")
+_UNIT = struct.Struct("!B???qI")
 _SIZE = struct.Struct("!BHHB")
-_FACTS = struct.Struct("!BBBIIB")
+_FACTS = struct.Struct("!BBBBIIB")
 _FRAME = struct.Struct("!qHH")
 _FITS = tuple(PictureFit)
 _TROUBLES: tuple[Trouble | None, ...] = (None, *Trouble)
@@ -30,19 +30,6 @@ _TROUBLES: tuple[Trouble | None, ...] = (None, *Trouble)
 
 class Garbled(Exception):
     """Not an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decode:
-    """Decode that unit. `after_gap`: units before it were lost."""
-
-    unit: AccessUnit
-    after_gap: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Give what is held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +41,23 @@ class Fetch:
     width: int
     height: int
     fit: PictureFit
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Decode that unit. `after_gap`: units before it were lost.
+
+    `ahead`: fetch this as well, if there is a picture then. It saves the question that most likely comes next.
+    """
+
+    unit: AccessUnit
+    after_gap: bool
+    ahead: Fetch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Give what is held back."""
 
 
 Request = Decode | Drain | Fetch
@@ -74,6 +78,8 @@ class Decoded:
 
     needs_key_frame: bool
     holds: bool
+    is_fetched: bool
+    """The picture that was to be fetched ahead is in the shared memory."""
     trouble: Trouble | None
     picture_bytes: int
     kept_bytes: int
@@ -95,23 +101,33 @@ Answer = Decoded | Fetched | OutOfMemory
 
 def pack_request(request: Request) -> bytes:
     match request:
-        case Decode(unit, after_gap):
-            head = _UNIT.pack(unit.codec, unit.key_frame, after_gap, unit.capture_us, len(unit.data))
-            return bytes([_DECODE]) + head + unit.data
+        case Decode(unit, after_gap, ahead):
+            has_ahead = ahead is not None
+            head = _UNIT.pack(unit.codec, unit.key_frame, after_gap, has_ahead, unit.capture_us, len(unit.data))
+            return bytes([_DECODE]) + head + unit.data + (b"" if ahead is None else _pack_fetch(ahead))
         case Drain():
             return bytes([_DRAIN])
-        case Fetch(frame, width, height, fit):
-            return bytes([_FETCH]) + _SIZE.pack(frame, width, height, _FITS.index(fit))
+        case Fetch():
+            return bytes([_FETCH]) + _pack_fetch(request)
 
 
 def read_request(read: Read) -> Request:
     """The next one; the worker that sent it is trusted."""
     kind = read(1)[0]
     if kind == _DECODE:
-        codec, key_frame, after_gap, capture_us, size = _UNIT.unpack(read(_UNIT.size))
-        return Decode(AccessUnit(Codec(codec), read(size), key_frame, capture_us), after_gap)
+        codec, key_frame, after_gap, has_ahead, capture_us, size = _UNIT.unpack(read(_UNIT.size))
+        unit = AccessUnit(Codec(codec), read(size), key_frame, capture_us)
+        return Decode(unit, after_gap, _read_fetch(read) if has_ahead else None)
     if kind == _DRAIN:
         return Drain()
+    return _read_fetch(read)
+
+
+def _pack_fetch(wanted: Fetch) -> bytes:
+    return _SIZE.pack(wanted.frame, wanted.width, wanted.height, _FITS.index(wanted.fit))
+
+
+def _read_fetch(read: Read) -> Fetch:
     frame, width, height, fit = _SIZE.unpack(read(_SIZE.size))
     return Fetch(frame, width, height, _FITS[fit])
 
@@ -122,6 +138,7 @@ def pack_answer(answer: Answer) -> bytes:
             facts = _FACTS.pack(
                 answer.needs_key_frame,
                 answer.holds,
+                answer.is_fetched,
                 _TROUBLES.index(answer.trouble),
                 answer.picture_bytes,
                 answer.kept_bytes,
@@ -148,11 +165,20 @@ def read_answer(read: Read) -> Answer:
 
 
 def _read_decoded(read: Read) -> Decoded:
-    needs_key_frame, holds, trouble, picture_bytes, kept_bytes, count = _FACTS.unpack(read(_FACTS.size))
-    if needs_key_frame > 1 or holds > 1 or trouble >= len(_TROUBLES):
+    facts = _FACTS.unpack(read(_FACTS.size))
+    needs_key_frame, holds, is_fetched, trouble, picture_bytes, kept_bytes, count = facts
+    if max(needs_key_frame, holds, is_fetched) > 1 or trouble >= len(_TROUBLES):
         raise Garbled("no such state of a decoder")
 
     frames = tuple(FrameFacts(*_FRAME.unpack(read(_FRAME.size))) for _ in range(count))
     if not all(frame.width and frame.height for frame in frames):
         raise Garbled("a picture without a size")
-    return Decoded(bool(needs_key_frame), bool(holds), _TROUBLES[trouble], picture_bytes, kept_bytes, frames)
+    return Decoded(
+        bool(needs_key_frame),
+        bool(holds),
+        bool(is_fetched),
+        _TROUBLES[trouble],
+        picture_bytes,
+        kept_bytes,
+        frames,
+    )
