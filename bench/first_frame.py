@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 from bench.result import Series, Table, percentile, save
 from bench.running import APART, MOCK, SESSION, Workers, publisher, running, session_info
 from genlock_cli.clients.whep import WhepViewer
+from genlock_gateway.sessions.first_frame import FirstFrameLeg
 
 STARTS = 5
 FRAMES = 64
@@ -17,10 +19,18 @@ PATIENCE_S = 30.0
 WAYS = {"in the worker": MOCK, "out of process": APART}
 
 
-async def measure(workers: Workers = MOCK, starts: int = STARTS) -> tuple[list[float], dict[str, float]]:
-    """First-frame times in milliseconds, each of a fresh Genlock, and the last one's mean milliseconds per stage."""
-    times: list[float] = []
-    stages: dict[str, float] = {}
+@dataclass(slots=True)
+class Starts:
+    """First-frame times in milliseconds, each of a fresh Genlock; their legs; the last one's mean per stage."""
+
+    times: list[float] = field(default_factory=list)
+    legs: list[dict[str, float]] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+async def measure(workers: Workers = MOCK, starts: int = STARTS) -> Starts:
+    """Start and publish so many times, under the eyes of a WHEP viewer."""
+    found = Starts()
     for _ in range(starts):
         async with running(workers) as genlock, publisher(genlock):
             url = genlock.gateway_urls[0]
@@ -29,9 +39,31 @@ async def measure(workers: Workers = MOCK, starts: int = STARTS) -> tuple[list[f
                 for _frame in range(FRAMES):
                     await asyncio.wait_for(viewer.frames.get(), PATIENCE_S)
                 stats = await _stats(http)
-        times.append(float(stats["firstFrameMs"]))
-        stages = {name: float(ms) for name, ms in stats["stages"].items()}
-    return times, stages
+        found.times.append(float(stats["firstFrameMs"]))
+        found.legs.append(stats["firstFrameLegsMs"])
+        found.stages = {name: float(ms) for name, ms in stats["stages"].items()}
+    return found
+
+
+def legs_table(found: dict[str, list[dict[str, float]]]) -> Table:
+    """Where the time goes, from the publisher's offer on; by the way of decoding."""
+    rows = []
+    for leg in FirstFrameLeg:
+        values = [[one[leg] for one in legs] for legs in found.values()]
+        cells = (f"{percentile(ms, 0.5):.0f} ms ({min(ms):.0f} to {max(ms):.0f})" for ms in values)
+        rows.append((leg.value, *cells))
+    return Table(
+        title="Legs of the first frame",
+        columns=("leg", *(f"p50 (best to worst), decoding {decoded}" for decoded in found)),
+        rows=tuple(rows),
+        note=(
+            "As the gateway measures them (`genlock_first_frame_leg_seconds`). Before the time to first frame begins: "
+            "the offer is answered, ICE and DTLS come up, Redis writes down who publishes, and the publisher's first "
+            "picture comes (it encodes it then). From there on: a worker opens the session where it has not yet, the "
+            f"first chunk is complete ({2 / 16 * 1000:.0f} ms of it the camera's own), the engine takes it and makes "
+            "it, its first picture is due, and is encoded."
+        ),
+    )
 
 
 async def _stats(http: httpx.AsyncClient) -> dict[str, Any]:
@@ -50,9 +82,10 @@ def main() -> None:
     options = parser.parse_args()
     gathering_ms = 5 / 16 * 1000
     rows = []
-    stages: dict[str, dict[str, float]] = {}
+    found: dict[str, Starts] = {}
     for decoded, workers in WAYS.items():
-        times, stages[decoded] = asyncio.run(measure(workers, options.starts))
+        found[decoded] = asyncio.run(measure(workers, options.starts))
+        times = found[decoded].times
         median = percentile(times, 0.5)
         rows.append(
             (
@@ -64,7 +97,7 @@ def main() -> None:
                 f"{median / gathering_ms:.2f}x",
             )
         )
-    own, apart = stages.values()
+    own, apart = (one.stages for one in found.values())
     table = Table(
         title="Time to first frame",
         columns=("decoding", "starts", "best", "p50", "worst", "p50 / the time in which 5 frames come in"),
@@ -82,11 +115,13 @@ def main() -> None:
         rows=tuple((name, f"{ms:.1f} ms", f"{apart[name]:.1f} ms") for name, ms in own.items()),
         note="Mean over the last frames of the last start, first frame of a chunk to last.",
     )
+    legs = legs_table({decoded: one.legs for decoded, one in found.items()})
     print(table.markdown())
+    print(legs.markdown())
     print(budget.markdown())
     if options.json:
         bars = Series("Latency budget of a frame", tuple(own), tuple(own.values()), "ms")
-        save(options.json, [table, budget], [bars])
+        save(options.json, [table, legs, budget], [bars])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,16 @@ class GatewayMetrics(Bundle):
             buckets=FIRST_FRAME_BUCKETS_S,
         ),
     ]
+    first_frame_leg: Annotated[
+        Histogram,
+        about(
+            "genlock_first_frame_leg_seconds",
+            "Where the time to the first frame goes: answer, connect, slot and camera before the publisher's first "
+            "frame is in; open, chunk, queue, engine, pace and encode after it",
+            "leg",
+            buckets=GAP_BUCKETS_S,
+        ),
+    ]
     frame_latency: Annotated[
         Histogram,
         about(

@@ -115,6 +115,8 @@ class StreamReport(_Part):
     last_recovery_gap_ms: _Figure | None = None
     recovery_legs_ms: Annotated[dict[_Text, _Figure], Field(max_length=16)] | None = None
     """Where the time of the last recovery went, by leg (the gateway's `RecoveryLeg`)."""
+    first_frame_legs_ms: Annotated[dict[_Text, _Figure], Field(max_length=16)] | None = None
+    """Where the time to the first frame went, by leg (the gateway's `FirstFrameLeg`)."""
     latency_ms: Percentiles | None = None
     """Capture at the gateway to sent to viewers, where this gateway is also the publisher's."""
 

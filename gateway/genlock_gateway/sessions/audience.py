@@ -15,6 +15,7 @@ from genlock_core.tokens import Role
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.rtc.egress.viewer import ViewerPeer
 from genlock_gateway.rtc.ingest.receive import IngestPeer
+from genlock_gateway.sessions.first_frame import Setup
 from genlock_gateway.sessions.session_view import SessionView, as_json
 from genlock_gateway.sessions.sse import Listener
 
@@ -40,6 +41,8 @@ class PeerResource:
     """The number of the publication; for WHIP."""
     admission: int = 0
     """Orders the offers that were let in here; for WHIP."""
+    setup: Setup = field(default_factory=Setup)
+    """How long it took to connect; for WHIP."""
 
     @property
     def role(self) -> Role:

@@ -12,6 +12,7 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.ingest.receive import IngestFigures, IngestPeer
 from genlock_gateway.sessions.audience import Audience, PeerResource
+from genlock_gateway.sessions.first_frame import Setup
 from genlock_gateway.sessions.output_gate import SessionOutput
 from genlock_gateway.sessions.recent_pictures import RecentPictures
 from genlock_gateway.sessions.stats import SessionStats
@@ -102,7 +103,8 @@ class SessionSource:
     def began(self, run: int) -> None:
         """A publication began, perhaps in the place of another one."""
         self._recent.clear()
-        self._stats.published(run)
+        publisher = self._audience.publisher
+        self._stats.published(run, Setup() if publisher is None else publisher.setup)
         self.announce()
 
         peer = self._peer

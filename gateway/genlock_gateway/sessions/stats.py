@@ -6,7 +6,7 @@ The definitions are `genlock_core.slo`'s; here the moments are told to them. One
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
@@ -22,9 +22,12 @@ from genlock_core.slo.slowness import Slowness, comes_late
 from genlock_core.slo.stages import Leg, Stage, StageTimes, latency_budget
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
+from genlock_gateway.sessions.first_frame import FirstFrame, FirstFrameLeg, Setup
 from genlock_gateway.sessions.recovery import RecoveryLeg, RecoveryTime
 
 logger = logging.getLogger(__name__)
+
+LegName = TypeVar("LegName", FirstFrameLeg, RecoveryLeg)
 
 QUIET_S: Final = 2.0
 """Without a picture for this long, and for three periods of the session, the pictures have stopped."""
@@ -55,6 +58,11 @@ class SessionStats:
         # The publication whose first generated frame has not come yet.
         self._awaited_run: int | None = None
         self._first_frame_ms: float | None = None
+        self._first_frame_legs: Mapping[FirstFrameLeg, float] = {}
+        # How the publisher connected, when it got the session, and when a worker began to serve.
+        self._setup = Setup()
+        self._published_s = -math.inf
+        self._opened_s = -math.inf
         # When the last picture of the source came, and the last generated one of this publication.
         self._source_s: float | None = None
         self._picture_s: float | None = None
@@ -85,9 +93,11 @@ class SessionStats:
 
     # -- moments ----------------------------------------------------------------------------------------------------
 
-    def published(self, run: int) -> None:
-        """A publication began."""
+    def published(self, run: int, setup: Setup) -> None:
+        """A publication began, of a publisher that had connected so."""
         self._awaited_run = run
+        self._setup = setup
+        self._published_s = self._clock.monotonic()
         self._first_in_s = None
         self._source_s = None
         self._picture_s = None
@@ -107,6 +117,10 @@ class SessionStats:
                 self._first_in_s = self._clock.monotonic()
             else:
                 self._awaited_run = None
+
+    def opened(self) -> None:
+        """A worker serves the session from now on."""
+        self._opened_s = self._clock.monotonic()
 
     def rest(self) -> None:
         """Frames stop on purpose."""
@@ -173,10 +187,8 @@ class SessionStats:
 
         # The first generated frame of a publication that somebody waits for.
         if position.run == self._awaited_run and self._first_in_s is not None:
-            waited_s = time_to_first_frame_s(self._first_in_s, now_s)
-            self._metrics.time_to_first_frame.observe(waited_s)
-            self._first_frame_ms = round(waited_s * 1000, 1)
             self._awaited_run = None
+            self._first_shown(self._first_in_s, now_s, stages)
 
     def lost(self, ingest: IngestFigures | None, fan_outs: Iterable[FanoutFigures]) -> None:
         """Count what RTP has lost since the last time: `ingest` is the publisher's, None while there is none."""
@@ -196,6 +208,18 @@ class SessionStats:
         """Count frames that go no further, by the reason."""
         if frames:
             self._metrics.frames_dropped.labels(reason=reason).inc(frames)
+
+    def _first_shown(self, first_in_s: float, now_s: float, stages: StageTimes) -> None:
+        waited_s = time_to_first_frame_s(first_in_s, now_s)
+        self._metrics.time_to_first_frame.observe(waited_s)
+        self._first_frame_ms = round(waited_s * 1000, 1)
+
+        way = FirstFrame(self._setup, self._published_s, first_in_s, self._opened_s)
+        self._first_frame_legs = way.legs_s(stages, now_s)
+        for leg, seconds in self._first_frame_legs.items():
+            self._metrics.first_frame_leg.labels(leg=leg.value).observe(seconds)
+        told = _as_text(self._first_frame_legs)
+        logger.info("%s: first frame after %.0f ms (ms: %s)", self.session, waited_s * 1000, told)
 
     def _count_freeze(self, now_s: float) -> None:
         freeze = self._freezes.frame(now_s)
@@ -217,7 +241,7 @@ class SessionStats:
         for leg, seconds in self._recovery_legs.items():
             self._metrics.recovery_leg.labels(leg=leg.value, cause=cause).observe(seconds)
 
-        legs = ", ".join(f"{leg} {seconds * 1000:.0f}" for leg, seconds in self._recovery_legs.items())
+        legs = _as_text(self._recovery_legs)
         logger.info("%s: recovered, gap %.0f ms, cause %s (ms: %s)", self.session, gap_s * 1000, cause, legs)
 
     def _count_legs(self, times: StageTimes, total_us: int | None, fan_out_us: int) -> None:
@@ -298,12 +322,20 @@ class SessionStats:
             moves=self.moves,
             freezes=self._freezes.count,
             last_recovery_gap_ms=None if gap_s is None else round(gap_s * 1000, 1),
-            recovery_legs_ms={leg.value: round(seconds * 1000, 1) for leg, seconds in self._recovery_legs.items()}
-            or None,
+            recovery_legs_ms=_as_ms(self._recovery_legs),
             latency_ms=None if p50 is None or p99 is None else Percentiles(p50=round(p50, 1), p99=round(p99, 1)),
             first_frame_ms=report.first_frame_ms if self._first_frame_ms is None else self._first_frame_ms,
+            first_frame_legs_ms=_as_ms(self._first_frame_legs),
             stages={**report.stages, **leg_ms(self._legs_us)},
         )
+
+
+def _as_ms(legs: Mapping[LegName, float]) -> dict[str, float] | None:
+    return {leg.value: round(seconds * 1000, 1) for leg, seconds in legs.items()} or None
+
+
+def _as_text(legs: Mapping[LegName, float]) -> str:
+    return ", ".join(f"{leg} {seconds * 1000:.0f}" for leg, seconds in legs.items())
 
 
 def posted_figures(

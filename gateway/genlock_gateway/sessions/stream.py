@@ -325,6 +325,7 @@ class LiveStream:
 
     def opened(self, channel: WorkerChannel, *, moved: bool, restore_ms: int | None) -> None:
         self.stats.recovers(RecoveryLeg.OPEN, epoch=channel.epoch, restore_s=(restore_ms or 0) / 1_000)
+        self.stats.opened()
         if moved:
             self.stats.moved()
         channel.connection.send_codecs(channel.number, self.audience.codecs)

@@ -42,13 +42,14 @@ def test_the_wire_form_has_the_fields_of_the_contract() -> None:
     assert full.viewers == 3
     assert set(StreamReport(**{**full.model_dump(), "first_frame_ms": 1, "engine_ms": {"p50": 1, "p99": 2},
         "recovery_ms": 1, "last_recovery_gap_ms": 1, "recovery_legs_ms": {"claim": 1}, "memory_bytes": 1,
+        "first_frame_legs_ms": {"open": 1},
         "frame_rate": 8, "sink_digests": {"version": 1, "rows": ["a", ""]}}).to_dict()) == {
         "chunk", "steps", "requestedSteps", "prompt", "paused", "strained", "inputFps", "outputFps", "droppedInput",
         "framesOut", "frameRate",
         "lateFrames", "missShare", "firstFrameMs", "chunkLatencyMs", "engineMs", "batchRows", "memoryBytes", "stages",
         "sinkDigest", "sinkDigests", "trouble",
         "restored", "recoveryMs", "snapshot", "encoder", "viewers", "worker", "epoch", "moves", "freezes",
-        "lastRecoveryGapMs", "recoveryLegsMs", "latencyMs",
+        "lastRecoveryGapMs", "recoveryLegsMs", "firstFrameLegsMs", "latencyMs",
     }  # fmt: skip
 
 

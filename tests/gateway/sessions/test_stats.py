@@ -16,6 +16,7 @@ from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
 from genlock_gateway.sessions.audience import Audience
+from genlock_gateway.sessions.first_frame import Setup
 from genlock_gateway.sessions.output_gate import OutputOwner, SessionOutput
 from genlock_gateway.sessions.overlap import FrameVerdict
 from genlock_gateway.sessions.recovery import RecoveryLeg
@@ -55,7 +56,7 @@ class Stream:
 
 def test_the_time_to_the_first_frame_runs_from_the_first_source_frame() -> None:
     stream = Stream()
-    stream.stats.published(1)
+    stream.stats.published(1, Setup())
     stream.stats.source_frame(1, watched=True)
     stream.clock.advance(0.4)
     stream.stats.source_frame(1, watched=True)
@@ -65,9 +66,34 @@ def test_the_time_to_the_first_frame_runs_from_the_first_source_frame() -> None:
     assert report.first_frame_ms == round((0.4 + FRAME_S) * 1000, 1)
 
 
+def test_the_time_to_the_first_frame_is_told_by_its_legs() -> None:
+    stream = Stream()
+    setup = Setup(answer_s=0.02, connect_s=0.05, connected_s=stream.clock.monotonic())
+    stream.clock.advance(0.01)
+    stream.stats.published(1, setup)
+    stream.clock.advance(0.09)
+    stream.stats.source_frame(1, watched=True)
+    stream.clock.advance(0.025)
+    stream.stats.opened()
+    stream.clock.advance(0.5 - 0.025 - FRAME_S)
+    stream.show()
+
+    # The frames of this stream tell nothing of the worker's own legs, so all else is the chunk's.
+    legs = {"answer": 20.0, "connect": 50.0, "slot": 10.0, "camera": 90.0, "open": 25.0, "chunk": 475.0}
+    own = {"queue": 0.0, "engine": 0.0, "pace": 0.0, "encode": 0.0}
+    report = stream.stats.report(viewers=1, worker="w0", epoch=7)
+    assert report.first_frame_legs_ms == legs | own
+    assert report.first_frame_ms == legs["open"] + legs["chunk"] + sum(own.values())
+    for name, milliseconds in legs.items():
+        assert stream.metric("genlock_first_frame_leg_seconds_sum", leg=name) == pytest.approx(milliseconds / 1_000)
+
+    stream.show(3)
+    assert stream.metric("genlock_first_frame_leg_seconds_count", leg="chunk") == 1
+
+
 def test_nobody_waited_nothing_is_measured() -> None:
     stream = Stream()
-    stream.stats.published(1)
+    stream.stats.published(1, Setup())
     stream.stats.source_frame(1, watched=False)
     stream.clock.advance(5)
     stream.show()

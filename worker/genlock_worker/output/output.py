@@ -1,6 +1,7 @@
 """A session's generated pictures on their way out: paced, encoded once per codec, sent to every gateway linked.
 
-A codec that nobody watches is not encoded. A gateway's first unit in a codec is an IDR, and so is the first after a gap
+A codec that nobody watches is not encoded; one that somebody waits for has its encoder open before the first picture is
+there. A gateway's first unit in a codec is an IDR, and so is the first after a gap
 on its link. While nothing new is generated (paused, no publisher) an IDR request is answered with the last picture.
 
 When the source rests, its last picture goes out once more, one period later. A receiver notices a lost packet only by
@@ -89,6 +90,8 @@ class Output:
         self._metrics = metrics
         self._on_sent = on_sent
         self._encodings: dict[Codec, _Encoding] = {}
+        # Of the codecs that are wanted: those whose encoder was opened, or could not be, before its first picture.
+        self._opened_ahead: set[Codec] = set()
         self._waiting: deque[OutputFrame] = deque()
         self._waiting_bytes = ByteBound(OUTPUT_LIMIT)
         self._shown: SourcePosition | None = None
@@ -136,6 +139,8 @@ class Output:
         # What nobody watches any more is encoded no more.
         wanted = self._wanted_codecs()
         self._encodings = {codec: encoding for codec, encoding in self._encodings.items() if codec in wanted}
+        self._opened_ahead &= wanted
+        self._changed.set()
 
     def detach(self, channel: GatewayChannel) -> None:
         """A gateway left."""
@@ -143,6 +148,7 @@ class Output:
             self.channels.remove(channel)
         if not self.channels:
             self._encodings.clear()
+            self._opened_ahead.clear()
 
     def skip_until(self, position: SourcePosition | None) -> None:
         """Viewers have seen everything up to here already, of another worker."""
@@ -226,6 +232,8 @@ class Output:
                 self._emitting = False
             elif (still := self._still(now_s)) is not None:
                 await self._encode_and_send(still, now_s)
+            elif (codec := self._to_open_ahead()) is not None:
+                await self._open_ahead(codec)
             else:
                 await self._sleep(self._waiting[0].pace.send_s - now_s if self._waiting else self._tick_s)
 
@@ -298,6 +306,28 @@ class Output:
 
         return size, encoded_s
 
+    def _to_open_ahead(self) -> Codec | None:
+        """A codec that somebody waits for and that has no encoder yet."""
+        wanted = self._wanted_codecs() - self._opened_ahead - self._encodings.keys()
+        return min(wanted, default=None)
+
+    async def _open_ahead(self, codec: Codec) -> None:
+        """Open an encoder while nothing is due: then the first picture does not wait for it."""
+        self._opened_ahead.add(codec)
+        loop = asyncio.get_running_loop()
+        try:
+            encoder = await loop.run_in_executor(self._executor, self._opened, codec, self._settings)
+        except EncoderFailure as failure:
+            logger.warning("%s: %s; the first picture tries again", self._session, failure)
+            return
+
+        # Its viewers may have gone meanwhile.
+        if codec in self._wanted_codecs():
+            self._encodings[codec] = _Encoding(encoder, self._settings, IdrRequests())
+
+    def _opened(self, codec: Codec, settings: EncoderSettings) -> Encoder:
+        return open_encoder(codec, settings, h264=self._h264)
+
     def _encoding_begins(self, codec: Codec) -> None:
         """A gateway goes on with the next unit, so it is an IDR, however lately there was one."""
         if (encoding := self._encodings.get(codec)) is not None:
@@ -311,7 +341,7 @@ class Output:
             settings = replace(self._settings, width=width, height=height)
             # The session was turned: another encoder, whose first unit is an IDR, goes on in the same stream.
             if encoding is None or encoding.settings != settings:
-                encoder = open_encoder(codec, settings, h264=self._h264)
+                encoder = self._opened(codec, settings)
                 encoding = _Encoding(encoder, settings, IdrRequests() if encoding is None else encoding.idr)
                 self._encodings[codec] = encoding
             started_s = self._clock.monotonic()

@@ -41,6 +41,9 @@ class WebPeerListener:
         """ICE and DTLS are up."""
         elapsed_s = time.perf_counter() - self._began_s
         self._gateway.metrics.setup_seconds.labels(role=self._role).observe(elapsed_s)
+        setup = self.resource.setup
+        setup.connect_s = max(0.0, elapsed_s - setup.answer_s)
+        setup.connected_s = self._gateway.clock.monotonic()
         if self._on_connected is not None:
             self._gateway.hub.start(self._on_connected(self.resource), name=f"peer {self.resource.id} is there")
 
