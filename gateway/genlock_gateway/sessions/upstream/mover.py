@@ -324,4 +324,4 @@ def _tick(situation: Situation, silence: Silence, now_s: float) -> Decision:
 
 def _open(situation: Situation, now_s: float) -> Decision:
     """Try again; `since_s` stays, as it is still the same silence or refusal."""
-    return replace(situation, stage=MoveStage.OPENING, due_s=now_s + SILENCE_S), Action.OPEN
+    return replace(situation, stage=MoveStage.OPENING, opened=False, due_s=now_s + SILENCE_S), Action.OPEN

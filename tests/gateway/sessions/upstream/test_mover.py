@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from genlock_core.claims.facts import Claim, MoveCause
@@ -218,6 +218,9 @@ EVENTS = st.one_of(
 
 
 @given(st.lists(st.tuples(EVENTS, st.floats(0, 2)), max_size=60))
+@example(
+    [(mover.SessionWanted(claim(1)), 0.0), (mover.WorkerAccepted(1), 0.0), (tick(1.5), 0.0), (tick(math.inf), 1.0)]
+)
 @settings(max_examples=100)
 def test_whatever_happens_epochs_grow_and_nothing_is_forgotten(steps: list[tuple[mover.Event, float]]) -> None:
     """The epoch never falls, MOVE has a claim and a cause, OPEN a claim, and time alone leads out of waiting."""
