@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class GenlockError(Exception):
@@ -52,6 +53,15 @@ class NoCapacity(GenlockError):
         self.reason = reason
         self.retry_after_s = retry_after_s
         super().__init__(f"{session}: no capacity ({reason}); try again in {retry_after_s:g} s")
+
+
+class Overloaded(NoCapacity):
+    """Workers of the session's pools have room, and cannot do what they have: a new session has to wait."""
+
+    REASON: ClassVar[str] = "all workers are overloaded and take no new session"
+
+    def __init__(self, session: str) -> None:
+        super().__init__(session, self.REASON, retry_after_s=5.0)
 
 
 class UnknownSession(GenlockError):

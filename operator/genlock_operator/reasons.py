@@ -18,6 +18,7 @@ class Reason(StrEnum):
     # Assigned
     CLAIMED = "Claimed"  # a worker owns it
     POOL_FULL = "PoolFull"  # every worker is full and the pool is at its max
+    OVERLOADED = "Overloaded"  # workers have room, and cannot do what they have
     QUOTA_EXCEEDED = "QuotaExceeded"  # the pool may not create pods: a ResourceQuota
     INSUFFICIENT_GPUS = "InsufficientGPUs"  # the pool's new workers find no node with free GPUs
     WORKERS_STARTING = "WorkersStarting"  # a worker is on its way

@@ -7,7 +7,7 @@ from typing import Any
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import Held, MoveCause
 from genlock_core.claims.identity import FormatRange, WorkerIdentity, WorkerOffer
-from genlock_core.claims.pulse import Pulse
+from genlock_core.claims.pulse import Pulse, Vitals
 from genlock_core.clock import Clock
 from genlock_core.link.connection import LinkConnection
 from genlock_core.link.events import (
@@ -53,6 +53,9 @@ class FakeWorker:
         self.nudges = 0
         self.subscriptions: list[SubscriptionRequested] = []
         self.renewals = 0
+        self.beats = 0
+        self.vitals: Vitals | None = None
+        """What its heartbeats say of it."""
         self.refuses_pictures: RefusalReason | None = None
         self.may_open = asyncio.Event()  # unset: a worker that takes its time to restore a session
         self.may_open.set()
@@ -168,7 +171,10 @@ class FakeWorker:
             if not self._stalled:
                 self._progress += 1
                 with contextlib.suppress(Exception):
-                    renewal = await self._claims.renew(self.identity, progress=self._progress, links={})
+                    renewal = await self._claims.renew(
+                        self.identity, progress=self._progress, links={}, vitals=self.vitals
+                    )
+                    self.beats += 1
                     if not renewal.known:
                         await self._claims.reassert(self._offer(), list(self._held_sessions.values()))
             await asyncio.sleep(HEARTBEAT_S)

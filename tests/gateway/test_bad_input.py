@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import pytest
 
+from genlock_core.claims.pulse import Vitals
 from genlock_core.tokens import Keyring, Role, generate_secrets
-from tests.gateway.installation import SDP, Installation, more_pictures
+from tests.gateway.fake_worker import FakeWorker
+from tests.gateway.installation import SDP, Installation, more_pictures, until
 from tests.gateway.rtc.offers import offer
 
 MANIFEST = """
@@ -158,6 +160,41 @@ async def test_every_mistake_of_a_manifest_is_named_with_its_field(stranger: Ins
     paths = {error["path"] for error in answer.json()["errors"]}
     assert {"metadata.name", "spec.stepps", "spec.frameRate", "spec.prompt", "spec.slo.missBudget"} < paths
     assert len(paths) == 6
+
+
+async def until_renewed(worker: FakeWorker) -> None:
+    """A heartbeat that began after now has been answered."""
+    beats = worker.beats
+    await until(lambda: worker.beats >= beats + 2)
+
+
+async def test_where_all_workers_are_overloaded_a_new_publisher_is_told_so_and_when_to_come_back(
+    installation: Installation,
+) -> None:
+    gateway = await installation.gateway()
+    worker = await installation.worker()
+    await installation.session()
+    viewer = await installation.view(gateway)
+    await installation.publish(gateway)
+    await more_pictures(viewer)
+
+    worker.vitals = Vitals(1, "stepping", 0, 1_000, patient=True, overloaded=True)
+    await until_renewed(worker)
+    await installation.session("second", cost=200)
+    refused = (await installation.publish(gateway, "default/second")).response
+    assert (refused.status_code, refused.json()["reason"]) == (503, "overloaded")
+    assert "all workers are overloaded" in refused.json()["detail"]
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert gateway.metric("genlock_blocked_total", role="publish") == 1
+    assert gateway.metric("genlock_gateway_overloaded_total", role="publish") == 1
+    token = installation.token("default/second")
+    waiting = (await gateway.http.get("/api/v1/sessions/default/second", headers=token)).json()
+    assert waiting["situation"]["headline"] == "The one worker is overloaded"
+    await more_pictures(viewer)
+
+    worker.vitals = replace(worker.vitals, overloaded=False)
+    await until_renewed(worker)
+    assert (await installation.publish(gateway, "default/second")).response.status_code == 201
 
 
 async def test_without_capacity_a_viewer_is_told_when_to_come_back(installation: Installation) -> None:

@@ -18,6 +18,7 @@ from genlock_core.slo.deadlines import is_miss
 from genlock_worker.engines.contract import DeviceSeconds, Row, StreamSettings, chunk_frames
 from genlock_worker.intake.chunks import ChunkFormer, SourceFrame
 from genlock_worker.output.pacing import PacedFrame, Pacer, spans_of
+from genlock_worker.ownership.overload import Overload
 from genlock_worker.rows.approximation import RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.load import EngineLoad
@@ -88,6 +89,9 @@ class Simulation:
         self.formers = {s.name: ChunkFormer(frame_rate=s.frame_rate) for s in sessions}
         self.pacers = {s.name: Pacer(frame_rate=s.frame_rate, deadline_s=s.deadline_s) for s in sessions}
         self.under_way = UnderWay(self.cost)
+        self.overload = Overload()
+        self.overloaded_from_s: float | None = None
+        """When the worker said for the first time that it takes no new session."""
         self.load = EngineLoad(cost=self.cost, metrics=WorkerMetrics(CollectorRegistry()), now_s=0.0)
         self._depth = depth
         self._eager = eager
@@ -152,6 +156,9 @@ class Simulation:
 
     def _decide_levels(self) -> None:
         self.load.decide_levels(list(self.rows.values()), self.now)
+        self.overload.look(self.now, exhausted=self.load.exhausted)
+        if self.overload.is_overloaded and self.overloaded_from_s is None:
+            self.overloaded_from_s = self.now
         for name, rows in self.rows.items():
             self.formers[name].every = rows.next_running.every
             ran_with = self.sessions[name].ran_with

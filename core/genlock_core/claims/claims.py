@@ -226,7 +226,7 @@ class Claims:
 
         `seen_epoch` is the highest epoch that the caller has seen: a claim of a lower one, which an older replica may
         tell of, is over. Raises UnknownSession, SessionEnded, NoCapacity, MoveHeld (while the owner of that higher
-        epoch may be about to reassert it).
+        epoch may be about to reassert it), Overloaded (a session that never had a worker gets none that is overloaded).
         """
         reply = await self._scripts.run("claim", session, seen_epoch)
         if reply[0] == "held":
@@ -238,8 +238,8 @@ class Claims:
         reply = await self._scripts.run("room", session)
         if not reply:
             return None
-        workers, fits, next_ms = reply
-        return Room(int(workers), bool(fits), int(next_ms) if next_ms else None)
+        workers, fits, next_ms, overloaded = reply
+        return Room(int(workers), bool(fits), int(next_ms) if next_ms else None, overloaded=bool(overloaded))
 
     async def move(self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause) -> Move:
         """Give the session to another worker than `suspect` and its owner, if its epoch is still `expected_epoch`.
@@ -321,8 +321,15 @@ class Claims:
 
 def _vitals(vitals: Vitals | None) -> tuple[int | str, ...]:
     """The arguments of `renew` that a worker of the release before does not give."""
+    if vitals is None:
+        return ()
     return (
-        () if vitals is None else (vitals.alive, vitals.phase, vitals.late_ms, vitals.patience_ms, int(vitals.patient))
+        vitals.alive,
+        vitals.phase,
+        vitals.late_ms,
+        vitals.patience_ms,
+        int(vitals.patient),
+        int(vitals.overloaded),
     )
 
 

@@ -140,6 +140,11 @@ class WorkerView:
     vitals: Vitals | None = None
     """None for a worker of the release before, and before its first heartbeat."""
 
+    @property
+    def is_overloaded(self) -> bool:
+        """It is given no new session. One that has none is never overloaded, whatever it says."""
+        return self.vitals is not None and self.vitals.overloaded and bool(self.sessions)
+
 
 class Publishing(StrEnum):
     """Whether a session that takes a publisher has one, at any gateway."""
@@ -161,6 +166,8 @@ class Room:
     """One of them has room for it."""
     next_ms: int | None
     """When a session in these pools that nobody uses gives its place back; None if it fits, or all are in use."""
+    overloaded: bool = False
+    """Some have room, and are overloaded: they take no new session, as this one is."""
 
 
 @dataclass(frozen=True, slots=True)

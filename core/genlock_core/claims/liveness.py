@@ -24,7 +24,7 @@ SILENCE_MS: Final = 1_000
 HEARTBEAT_STALE_MS: Final = 1_000
 """A worker whose heartbeat in Redis is older than this is stale: not chosen, and movable when silent."""
 LATE_MS: Final = 750
-"""A worker that stood still for this long lately is overloaded: chosen only if no other one has room."""
+"""A worker that stood still for this long lately is late: chosen only if no other one has room."""
 WELL_AT_SHARE: Final = 2
 """A worker is better off than a silent one if it stood still for no more than one part in so many of that silence."""
 HOLD_MS: Final = 5_000

@@ -46,3 +46,5 @@ class Vitals:
     """For how long it is normal for this worker that nothing moves, in the phase that it is in."""
     patient: bool
     """If the engine stands still, it does so no longer than that."""
+    overloaded: bool = False
+    """It cannot do what it has, and its sessions can give way no further: it is given no new session."""

@@ -17,7 +17,7 @@ from genlock_core.claims.identity import FormatRange, WorkerIdentity
 from genlock_core.claims.lua import decoded
 from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import SessionRecord, from_fields
-from genlock_core.errors import NoCapacity, UnknownSession
+from genlock_core.errors import NoCapacity, Overloaded, UnknownSession
 
 
 def record(fields: Any) -> SessionRecord | None:
@@ -34,6 +34,8 @@ def claim(session: str, reply: Sequence[Any]) -> Claim:
             raise SessionEnded(session)
         case "full":
             raise NoCapacity(session, str(reply[1]))
+        case "overloaded":
+            raise Overloaded(session)
     epoch, worker, incarnation, address, pool, cost = reply[1:]
     return Claim(session, int(epoch), WorkerIdentity(worker, incarnation), address, pool, int(cost))
 
@@ -72,6 +74,7 @@ def _vitals(fields: Mapping[str, str]) -> Vitals | None:
         late_ms=int(fields["late_ms"]),
         patience_ms=int(fields["patience_ms"]),
         patient=fields["patient"] == "1",
+        overloaded=fields.get("overloaded") == "1",
     )
 
 

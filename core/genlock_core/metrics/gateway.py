@@ -148,6 +148,14 @@ class GatewayMetrics(Bundle):
         ),
     ]
     blocked: Annotated[Counter, about("genlock_blocked", "Requests turned away for want of capacity", "role")]
+    overloaded: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_overloaded",
+            "Requests turned away as all workers are overloaded; also counted as genlock_blocked",
+            "role",
+        ),
+    ]
     connections: Annotated[Gauge, about("genlock_gateway_connections", "Connections over HTTP that are open")]
     connections_ended: Annotated[
         Counter,

@@ -110,6 +110,13 @@ class WorkerMetrics(Bundle):
             "The longest time, of the last five to ten seconds, for which the event loop or the engine stood still",
         ),
     ]
+    overloaded: Annotated[
+        Gauge,
+        about(
+            "genlock_worker_overloaded",
+            "1 while its sessions come late and can give way no further: it is given no new session",
+        ),
+    ]
     strained: Annotated[
         Gauge,
         about(

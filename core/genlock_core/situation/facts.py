@@ -58,6 +58,8 @@ class SituationFacts:
     # Who serves it.
     busy_workers: int | None = None
     """How many workers could serve it and have no room; None while it has one, or a worker with room is there."""
+    overloaded: bool = False
+    """Some of them have room, and are overloaded: they take no new session."""
     next_room_s: float | None = None
     """When an idle session gives its room back, at the latest; None if none is idle."""
 

@@ -78,12 +78,16 @@ def _is_possible(offer: OfferedAct, facts: SituationFacts) -> bool:
 # -- the words that the facts fill in ----------------------------------------------------------------------------------
 
 
+_CATCHES_UP = "They take new sessions again once the pictures that they make come in time."
+
+
 def _words(facts: SituationFacts) -> dict[str, str]:
     return {
         "session": facts.session,
         "why": _why(facts),
         "all_workers": _all_workers(facts.busy_workers or 0),
-        "expect": _expect(facts.next_room_s),
+        "busy": "overloaded" if facts.overloaded else "busy",
+        "expect": _CATCHES_UP if facts.overloaded else _expect(facts.next_room_s),
         "trouble": "" if facts.trouble is None else TROUBLES[facts.trouble],
         "frame_rate": f"{facts.frame_rate_running or facts.frame_rate:g}",
         "machine": "This machine is busy" if facts.strained else "This machine is too slow or busy",

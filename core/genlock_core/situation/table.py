@@ -122,7 +122,7 @@ TABLE: Final[tuple[StateRow, ...]] = (
     StateRow(
         SessionState.CAPACITY_FULL,
         lambda facts: facts.busy_workers is not None,
-        "{all_workers} busy",
+        "{all_workers} {busy}",
         "It starts as soon as there is room; this page tries again by itself. {expect}",
         Tone.WARN,
         waiting_for=WaitingFor.WORKER,

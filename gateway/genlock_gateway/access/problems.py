@@ -17,7 +17,15 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from genlock_core.errors import AccessDenied, FieldProblem, GenlockError, InvalidManifest, NoCapacity, UnknownSession
+from genlock_core.errors import (
+    AccessDenied,
+    FieldProblem,
+    GenlockError,
+    InvalidManifest,
+    NoCapacity,
+    Overloaded,
+    UnknownSession,
+)
 from genlock_core.store import StoreBusy
 
 logger = logging.getLogger(__name__)
@@ -113,6 +121,8 @@ def problem_of(error: Exception) -> Problem | None:
             )
         case UnknownSession():
             return Problem(HTTPStatus.NOT_FOUND, str(error))
+        case Overloaded():
+            return unavailable(str(error), retry_after_s=error.retry_after_s, reason="overloaded")
         case NoCapacity():
             return unavailable(str(error), retry_after_s=error.retry_after_s, reason="no-capacity")
         case InvalidManifest():

@@ -96,9 +96,12 @@ class Hub:
         finally:
             self._entering -= 1
 
-    def count_blocked(self, kind: Kind) -> None:
-        """Count a client that was turned away for want of capacity."""
-        self.shared.metrics.blocked.labels(role="publish" if kind == "whip" else "view").inc()
+    def count_blocked(self, kind: Kind, *, overloaded: bool = False) -> None:
+        """Count a client that was turned away for want of capacity, or as the workers with room are `overloaded`."""
+        role = "publish" if kind == "whip" else "view"
+        self.shared.metrics.blocked.labels(role=role).inc()
+        if overloaded:
+            self.shared.metrics.overloaded.labels(role=role).inc()
 
     def check_room_for_listener(self, stranger: str | None = None) -> None:
         """`stranger`: the address of whoever has no token. Raises Problem (503) when no more SSE streams are taken.

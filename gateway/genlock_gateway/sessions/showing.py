@@ -152,6 +152,7 @@ def _facts(
         steps_running=report.steps,
         strained=report.strained,
         busy_workers=room.workers if room is not None and full else None,
+        overloaded=room is not None and room.overloaded,
         next_room_s=room.next_ms / 1000 if room is not None and room.next_ms is not None else None,
         may_start_again=may_start_again,
     )

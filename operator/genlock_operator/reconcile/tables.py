@@ -59,7 +59,8 @@ class WorkerTable:
         if view is None:
             return None
         age = (view.heartbeat_age_ms > HEARTBEAT_STALE_MS) + (view.heartbeat_age_ms > self.stuck_after_ms)
-        return view.identity, view.pool, view.state, view.capacity, view.free, view.sessions.keys(), age
+        room = view.capacity, view.free, view.sessions.keys(), view.is_overloaded
+        return view.identity, view.pool, view.state, room, age
 
 
 @dataclass(slots=True)
@@ -72,4 +73,4 @@ class FigureTable:
 def _room(view: WorkerView) -> int:
     """Free thousandths that a claim could take."""
     takes = view.state is WorkerState.READY and view.heartbeat_age_ms <= HEARTBEAT_STALE_MS
-    return view.free if takes else 0
+    return view.free if takes and not view.is_overloaded else 0

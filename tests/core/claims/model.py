@@ -23,7 +23,7 @@ from genlock_core.claims.claims import (
 )
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.record import FINISHED, PoolChoice, SessionRecord
-from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
+from genlock_core.errors import NoCapacity, Overloaded, StaleEpoch, UnknownSession
 from genlock_core.spec.session import Phase
 from tests.core.claims.passing import ProvenTime
 
@@ -36,6 +36,8 @@ class ModelWorker:
     draining: bool = False
     renewed_ms: int | None = None
     every_ms: int = 0
+    overloaded: bool = False
+    """What it said last."""
 
     @property
     def lease_ms(self) -> int:
@@ -133,7 +135,23 @@ class Model:
             raise SessionEnded(session)
         return found
 
+    def is_overloaded(self, worker: ModelWorker) -> bool:
+        return worker.overloaded and bool(self.owned(worker.name))
+
     def _choose(
+        self, session: str, found: ModelSession, *, excluded: Iterable[str | None], reserve: bool
+    ) -> tuple[ModelWorker, PoolChoice]:
+        """An overloaded worker is the last choice, and none for a session that never had a worker."""
+        overloaded = {worker.name for worker in self.data.workers.values() if self.is_overloaded(worker)}
+        try:
+            return self._choose_among(session, found, excluded={*excluded, *overloaded}, reserve=reserve)
+        except NoCapacity:
+            choice = self._choose_among(session, found, excluded=excluded, reserve=reserve)
+            if not found.epoch:
+                raise Overloaded(session) from None
+            return choice
+
+    def _choose_among(
         self, session: str, found: ModelSession, *, excluded: Iterable[str | None], reserve: bool
     ) -> tuple[ModelWorker, PoolChoice]:
         for choice in found.pools:
@@ -224,7 +242,8 @@ class Model:
         self.data.workers[offer.identity.name] = ModelWorker(offer, self.now)
         return voided
 
-    def renew(self, identity: WorkerIdentity, progress: int) -> Renewal:
+    def renew(self, identity: WorkerIdentity, progress: int, *, overloaded: bool | None = None) -> Renewal:
+        """`overloaded`: what it says of that; None: nothing, as a worker of an older release."""
         worker = self.data.workers.get(identity.name)
         holding = self.holding()
         if worker is None or worker.offer.identity != identity:
@@ -232,6 +251,7 @@ class Model:
         owned = self.owned(identity.name)
         worker.every_ms = 0 if worker.renewed_ms is None else self.now - worker.renewed_ms
         worker.renewed_ms = self.now
+        worker.overloaded = worker.overloaded if overloaded is None else overloaded
         if progress > worker.progress:
             worker.progress, worker.heartbeat_ms = progress, self.now
             for session in owned:

@@ -30,6 +30,7 @@ from genlock_core import store
 from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claim, Claims, Held, Move, MoveCause
 from genlock_core.claims.identity import WorkerOffer
+from genlock_core.claims.pulse import Vitals
 from genlock_core.errors import GenlockError
 from genlock_core.spec.session import Phase
 from tests.core.claims import probes, promises, samples
@@ -318,18 +319,45 @@ class ClaimsMachine(RuleBasedStateMachine):
     def register(self, process: Process) -> None:
         self.both(lambda: self.claims.register(process.offer), lambda: self.model.register(process.offer))
 
-    @rule(index=any_process, stuck=st.sampled_from([False, False, False, True]))
-    def renew(self, index: int, stuck: bool) -> None:
+    @rule(
+        index=any_process,
+        stuck=st.sampled_from([False, False, False, True]),
+        overloaded=st.sampled_from([None, None, False, True]),
+    )
+    def renew(self, index: int, stuck: bool, overloaded: bool | None = None) -> None:
+        """`overloaded`: what the worker says of that; None: it says nothing of itself, as in an older release."""
         process = self.process(index)
         process.progress += 0 if stuck else 1
         identity, progress = process.offer.identity, process.progress
+        said = None if overloaded is None else Vitals(1, "stepping", 0, 0, patient=False, overloaded=overloaded)
         told = self.both(
-            lambda: self.claims.renew(identity, progress=progress, links={"default/s0": ["g0"]}),
-            lambda: self.model.renew(identity, progress),
+            lambda: self.claims.renew(identity, progress=progress, links={"default/s0": ["g0"]}, vitals=said),
+            lambda: self.model.renew(identity, progress, overloaded=overloaded),
         )
         assert not isinstance(told, type)
         if told.known:
             process.held = {name: self.held(name) for name in told.owned}
+
+    @rule(
+        session=sessions,
+        overloaded=st.lists(st.sampled_from([True, True, False]), min_size=MAX_PROCESSES, max_size=MAX_PROCESSES),
+        is_new=st.booleans(),
+    )
+    def a_session_wants_a_worker_while_some_are_overloaded(
+        self, session: str, overloaded: list[bool], *, is_new: bool
+    ) -> None:
+        """It gives its place back, and asks for one: as a new one, or as one that had a worker before."""
+        for index in range(len(self.processes)):
+            self.renew(index, stuck=False, overloaded=overloaded[index])
+        epoch, phase = self.epoch_of(session, 0), Phase.ENDED if is_new else Phase.PENDING
+        self.both(
+            lambda: self.claims.release(session, epoch=epoch, phase=phase),
+            lambda: self.model.release(session, epoch, phase, ""),
+        )
+        if is_new:
+            self.both(lambda: self.claims.forget(session), lambda: self.model.forget(session))
+            self.create(session)
+        self.claim(session)
 
     def all_renew(self, waits_ms: int) -> None:
         """Time goes by with every process healthy."""

@@ -7,6 +7,7 @@ import pytest
 from genlock_core.claims.facts import WorkerState, WorkerView
 from genlock_core.claims.identity import CAPACITY, FormatRange, WorkerIdentity
 from genlock_core.claims.liveness import HEARTBEAT_STALE_MS
+from genlock_core.claims.pulse import Vitals
 from genlock_operator.reconcile.tables import WorkerTable
 
 STUCK_AFTER_MS = 30_000
@@ -75,3 +76,10 @@ def test_a_heartbeat_that_gets_too_old_is_news(limit_ms: int) -> None:
 
 def test_a_session_that_came_is_news_though_the_room_is_the_same() -> None:
     assert change(VIEW, replace(VIEW, sessions={"studio/b": 8})) == ({WARM}, set())
+
+
+def test_a_worker_that_can_do_its_work_again_has_room_again() -> None:
+    said = Vitals(1, "stepping", 0, 1_000, patient=True, overloaded=True)
+    busy = replace(VIEW, sessions={"studio/demo": 1}, vitals=said)
+    assert change(busy, replace(busy, vitals=replace(said, overloaded=False))) == ({WARM}, {WARM})
+    assert change(replace(busy, vitals=None), busy) == ({WARM}, set())

@@ -10,6 +10,7 @@ from genlock_core.claims.pulse import EnginePhase, Pulse
 from genlock_core.clock import ManualClock
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process.tasks import end_tasks
+from genlock_worker.ownership.overload import ENTER_S, LEAVE_S
 from genlock_worker.ownership.vital_signs import LATE_REMEMBERED_S, LOOK_EVERY_S, VitalSigns
 
 
@@ -17,6 +18,7 @@ from genlock_worker.ownership.vital_signs import LATE_REMEMBERED_S, LOOK_EVERY_S
 class Engine:
     progress: int = 0
     phase: EnginePhase = EnginePhase.STEPPING
+    exhausted: bool = False
 
 
 class Room:
@@ -98,3 +100,13 @@ async def test_the_time_that_a_worker_takes_to_start_is_no_lateness(room: Room) 
     assert (room.signs.pulse.alive or 0) >= 1
     assert room.signs.late_s < LOOK_EVERY_S
     await end_tasks([looking])
+
+
+def test_a_worker_whose_sessions_can_give_way_no_further_says_so_after_some_seconds(room: Room) -> None:
+    said = []
+    for exhausted, seconds in ((False, 5.0), (True, ENTER_S - 1.0), (True, 2.0), (False, LEAVE_S + 1.0)):
+        room.engine.exhausted = exhausted
+        room.run(seconds)
+        said.append(room.signs.vitals.overloaded)
+        assert room.metrics.registry.get_sample_value("genlock_worker_overloaded") == said[-1]
+    assert said == [False, False, True, False]

@@ -7,7 +7,7 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import StreamSettings
 from genlock_worker.intake.chunks import InputChunk, SourceFrame
-from genlock_worker.rows.approximation import RAISE_AFTER_S, RAISE_BELOW_LOAD
+from genlock_worker.rows.approximation import RAISE_AFTER_S, RAISE_BELOW_LOAD, RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.load import BUSY_WINDOW_S, EngineLoad
 from genlock_worker.rows.session_rows import SessionPlan, SessionRows
@@ -19,9 +19,9 @@ def load(cost: StepTime) -> EngineLoad:
     return EngineLoad(cost=CostModel(cost), metrics=WorkerMetrics(CollectorRegistry()), now_s=10.0)
 
 
-def session(name: str, *, steps: int = 2, min_steps: int | None = 1) -> SessionRows:
+def session(name: str, *, steps: int = 2, min_steps: int | None = 1, may_halve: bool = False) -> SessionRows:
     settings = StreamSettings("oil", steps, 64, 64, 16, seed=1, noise_scale=0.7)
-    rows = SessionRows(SessionPlan(name, "m", settings, 0.5, min_steps), now_s=10.0)
+    rows = SessionRows(SessionPlan(name, "m", settings, 0.5, min_steps, may_halve=may_halve), now_s=10.0)
     for count in (5, 4):
         rows.offer(InputChunk(tuple(SourceFrame(SourcePosition(1, n), None, 0.0) for n in range(count)), 1.0))
         if count == 5:
@@ -59,3 +59,62 @@ def test_a_session_gets_a_step_back_only_if_the_worker_can_bear_one_more() -> No
         load(cost).decide_levels([one, other], since_s + RAISE_AFTER_S + 0.1)
         assert other.next_steps == (3 if fits else 2)
         assert one.next_steps == 2
+
+
+def strained(rows: SessionRows, now_s: float) -> None:
+    """Two chunks of it came late."""
+    assert rows.policy is not None
+    rows.policy.trouble(now_s - 0.1)
+    rows.policy.trouble(now_s)
+
+
+def exhausted(now_s: float, *sessions: SessionRows) -> bool:
+    measured = load(StepTime(0.1, 0.1))
+    measured.decide_levels(sessions, now_s)
+    return measured.exhausted
+
+
+def test_the_engine_is_exhausted_once_all_sessions_are_at_their_lowest_and_one_comes_late_all_the_same() -> None:
+    one, other = session("a", steps=1), session("b", steps=2)
+    strained(one, 20.0)
+    assert not exhausted(20.0, one, other), "the other one can give way"
+    assert exhausted(20.0, one)
+    assert not exhausted(30.0, one), "it has come in time since"
+    assert not exhausted(20.0), "without a session nothing is too much"
+
+
+def test_a_session_that_never_gives_way_exhausts_the_engine_by_what_it_loses() -> None:
+    one = session("a", min_steps=None)
+    assert not exhausted(20.0, one)
+    one.loss = 0.3
+    assert exhausted(20.0, one)
+
+
+def test_a_session_gets_its_frames_back_only_if_the_worker_can_bear_twice_its_chunks() -> None:
+    # Beside one with all its frames: in the time of a chunk of it two rows now one and a half, or two.
+    for fits in (True, False):
+        one = session("a", steps=1, min_steps=None)
+        other = session("b", steps=1, may_halve=True)
+        assert other.policy is not None
+        strained(other, 12.0)
+        other.policy.decide(1, 12.0, load_above=2.0)
+        assert other.next_running.every == 2
+        assert other.chunk_s == 2 * CHUNK_S
+        share = RAISE_BELOW_LOAD * (0.99 if fits else 1.01)
+        load(StepTime(0.0, share * CHUNK_S / 2)).decide_levels([one, other], 12.0 + RAISE_AFTER_S + 0.1)
+        assert other.next_running.every == (1 if fits else 2)
+
+
+def test_a_session_at_half_its_frames_weighs_half_for_its_neighbour() -> None:
+    # One more step of a session beside a halved one: 2 rows of its own and half of one, for which 3 are booked.
+    one, other = session("a", steps=2), session("b", steps=1, may_halve=True)
+    assert one.policy is not None
+    assert other.policy is not None
+    for rows in (one, other):
+        assert rows.policy is not None
+        strained(rows, 12.0)
+        rows.policy.decide(rows.ceiling, 12.0, load_above=2.0)
+    assert (one.next_running, other.next_running) == (RunningLevel(1), RunningLevel(1, every=2))
+    cost = StepTime(0.0, 0.9 * RAISE_BELOW_LOAD * CHUNK_S / 3)
+    load(cost).decide_levels([one, other], 12.0 + RAISE_AFTER_S + 0.1)
+    assert one.next_steps == 2

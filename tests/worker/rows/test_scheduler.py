@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import BatchShape, DeviceSeconds, Row
+from genlock_worker.ownership.overload import ENTER_S
 from genlock_worker.rows.approximation import RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.scheduler import LEAD_S, Arrival, Batch, Candidate, Wait, _finish, next_batch
@@ -222,6 +223,34 @@ def test_frames_give_way_after_the_steps_and_come_back_before_them() -> None:
     assert session.dropped == dropped
     back = [frame for frame in session.frames if frame.send_s > 61.0]
     assert all(frame.send_s <= frame.due_s for frame in back)
+
+
+def test_load_is_shed_in_order_steps_then_frames_then_new_sessions() -> None:
+    sessions = [
+        SimSession(f"s{i}", steps=3, phase_s=i * 0.1, adaptive=True, may_halve=True, jitter_s=0.01) for i in range(2)
+    ]
+    # Not even one step of each, of every second frame, is done in the 0.5 s that it has.
+    simulation = Simulation(sessions, truth=StepTime(0.4, 0.2), noise=0.02)
+    simulation.run(40)
+    lowest = [session.ran_with[-1] for session in sessions]
+    assert {running for _, running in lowest} == {RunningLevel(1, every=2)}
+    assert simulation.overloaded_from_s is not None
+    assert simulation.overloaded_from_s >= max(at_s for at_s, _ in lowest) + ENTER_S
+    for session in sessions:
+        at_all_frames = [running.steps for _, running in session.ran_with if running.every == 1]
+        assert at_all_frames == [3, 2, 1]
+
+    simulation.truth = StepTime(0.01, 0.01)
+    simulation.run(60)
+    assert not simulation.overload.is_overloaded
+
+
+def test_a_worker_that_can_do_what_it_has_at_its_lowest_takes_new_sessions() -> None:
+    session = SimSession("s", steps=3, adaptive=True, may_halve=True)
+    simulation = Simulation([session], truth=StepTime(0.28, 0.04), noise=0.02)
+    simulation.run(60)
+    assert session.ran_with[-1][1] == RunningLevel(1, every=2)
+    assert simulation.overloaded_from_s is None
 
 
 def test_the_cost_model_learns_an_engine_that_is_slower_than_its_profile() -> None:

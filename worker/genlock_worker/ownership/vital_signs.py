@@ -12,6 +12,7 @@ from genlock_core.claims.pulse import EnginePhase, Pulse, Vitals
 from genlock_core.claims.silence import Rhythm
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
+from genlock_worker.ownership.overload import Overload
 
 LOOK_EVERY_S: Final = 0.1
 GAPS_REMEMBERED: Final = 300
@@ -29,6 +30,9 @@ class Progressing(Protocol):
     @property
     def phase(self) -> EnginePhase: ...
 
+    @property
+    def exhausted(self) -> bool: ...
+
 
 class VitalSigns:
     """Made once the engine runs; `run` is its task, `look` what it does each time."""
@@ -38,6 +42,7 @@ class VitalSigns:
         self._clock = clock
         self._metrics = metrics
         self._rhythm = Rhythm(remembered=GAPS_REMEMBERED, habit=1)
+        self._overload = Overload()
         self._alive = 0
 
         now_s = clock.monotonic()
@@ -82,6 +87,9 @@ class VitalSigns:
         self._phase = self._engine.phase
         self._metrics.late_seconds.set(self.late_s)
 
+        self._overload.look(now_s, exhausted=self._engine.exhausted)
+        self._metrics.overloaded.set(self._overload.is_overloaded)
+
     @property
     def late_s(self) -> float:
         """The longest time, lately, for which the event loop or the engine stood still."""
@@ -103,4 +111,5 @@ class VitalSigns:
             late_ms=round(1_000 * self.late_s),
             patience_ms=round(1_000 * max(patience_s, self._rhythm.alive_patience_s)),
             patient=still_s < patience_s,
+            overloaded=self._overload.is_overloaded,
         )

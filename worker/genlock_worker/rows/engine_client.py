@@ -50,6 +50,11 @@ class EngineClient:
         return self._thread.phase
 
     @property
+    def exhausted(self) -> bool:
+        """Its sessions come late, and none can give way further."""
+        return self._loop.exhausted
+
+    @property
     def strained(self) -> bool:
         """Whether the machine is too busy for the engine."""
         return self._loop.engine.strained

@@ -67,6 +67,11 @@ class EngineLoop:
         return self._turns + self._engine.progress
 
     @property
+    def exhausted(self) -> bool:
+        """Its sessions come late, and none can give way further; may be read on any thread."""
+        return self._load.exhausted
+
+    @property
     def engine(self) -> Engine:
         """For what may be asked on any thread: its model, `prepare`."""
         return self._engine

@@ -24,6 +24,8 @@ class EngineLoad:
     def __init__(self, *, cost: CostModel, metrics: WorkerMetrics, now_s: float) -> None:
         self.share = 0.0
         """The engine's busy share of the last window, 0 to 1."""
+        self.exhausted = False
+        """Sessions come late or lose input, and none can give way further."""
         self._cost = cost
         self._metrics = metrics
         self._busy_before_s = 0.0
@@ -50,6 +52,9 @@ class EngineLoad:
             after = policy.decide(session.ceiling, now_s, load_above=load_above)
             if after != before:
                 self._note(session, before, after)
+
+        rows = list(sessions)
+        self.exhausted = all(one.is_lowest for one in rows) and any(one.is_strained(now_s) for one in rows)
 
     def _load_with(self, session: SessionRows, running: RunningLevel, sessions: Collection[SessionRows]) -> float:
         """What the worker would be loaded with if this session ran so, and the others as they do."""

@@ -136,6 +136,15 @@ class SessionRows:
         """The steps that the newest chunk was fed with; None before the first."""
         return None if self._newest is None else self._newest.steps
 
+    @property
+    def is_lowest(self) -> bool:
+        """It can give way no further."""
+        return self.policy is None or self.policy.below(self.ceiling) is None
+
+    def is_strained(self, now_s: float) -> bool:
+        """Its chunks come late, or are lost to the engine's slowness. Of one that never gives way losses tell."""
+        return self.loss > LOSS_GAIN if self.policy is None else self.policy.is_in_trouble(now_s)
+
     def request_steps(self, steps: int, now_s: float) -> None:
         """The user wants `steps`: taken at once, overload lowers it again."""
         self.requested_steps = steps

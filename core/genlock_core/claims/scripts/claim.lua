@@ -1,5 +1,5 @@
 -- claim(session, highest epoch that the caller has seen)
---   -> {'claimed' | 'live', claim ...} | {'unknown' | 'ended' | 'held'} | {'full', reason}
+--   -> {'claimed' | 'live', claim ...} | {'unknown' | 'ended' | 'held' | 'overloaded'} | {'full', reason}
 local session, seen = ARGV[2], tonumber(ARGV[3])
 local r = read(session)
 if not r then return {'unknown'} end
@@ -16,7 +16,8 @@ elseif r.owner and tonumber(redis.call('ZSCORE', LEASES, session)) <= now and no
 end
 if r.owner then return {'live', claim_of(r)} end
 
-local worker, cost = choose(r, {}, false)
+local worker, cost, overloaded = choose(r, {}, false)
+if overloaded then return {'overloaded'} end
 if not worker then return {'full', cost} end
 give(session, r, worker, cost, next_epoch(r), '')
 event('claimed', session, r.epoch, worker)

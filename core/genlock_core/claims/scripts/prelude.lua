@@ -125,27 +125,35 @@ local function breaks_reserve(pool, cost)
   return free - cost < reserve
 end
 
--- Packed order: of the workers with room the one with the least; by name among equals. `late_too`: also one that was
--- late lately. A worker of the release before does not say how late it was.
-local function fullest(pool, cost, format, excluded, late_too)
+-- Who is chosen first: who was not late lately, then who was, then who is overloaded (it says so itself). One without a
+-- session is not overloaded, whatever it says. A worker of the release before says nothing of the kind.
+local ON_TIME, LATE, OVERLOADED = 1, 2, 3
+
+local function strain_of(worker, late_ms, overloaded)
+  if overloaded == '1' and redis.call('HLEN', owned_key(worker)) > 0 then return OVERLOADED end
+  return tonumber(late_ms or 0) < LATE_MS and ON_TIME or LATE
+end
+
+-- Packed order: of the workers with room the one with the least; by name among equals. `strain`: the most it may have.
+local function fullest(pool, cost, format, excluded, strain)
   local offset = 0
   while true do
     local names = redis.call('ZRANGEBYSCORE', free_key(pool), text(cost), '+inf', 'LIMIT', offset, SCANNED_AT_ONCE)
     for _, name in ipairs(names) do
-      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms')
+      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms', 'overloaded')
       local may_serve = not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3])
-      if may_serve and (late_too or tonumber(w[4] or 0) < LATE_MS) then return name end
+      if may_serve and strain_of(name, w[4], w[5]) <= strain then return name end
     end
     if #names < SCANNED_AT_ONCE then return nil end
     offset = offset + SCANNED_AT_ONCE
   end
 end
 
--- The worker and the cost for a session among those that were not late, or all of them; nil and the reason if none.
-local function choose_among(r, excluded, may_use_reserve, late_too)
+-- The worker and the cost for a session among those of that strain at most; nil and the reason if there is none.
+local function choose_among(r, excluded, may_use_reserve, strain)
   local reasons = {}
   for _, choice in ipairs(cjson.decode(r.pools)) do
-    local worker = fullest(choice.pool, choice.cost, r.format, excluded, late_too)
+    local worker = fullest(choice.pool, choice.cost, r.format, excluded, strain)
     if worker and (may_use_reserve or not breaks_reserve(choice.pool, choice.cost)) then return worker, choice.cost end
     reasons[#reasons + 1] = worker and 'what pool ' .. choice.pool .. ' has left is kept for moves'
       or 'no worker of pool ' .. choice.pool .. ' has ' .. text(choice.cost) .. ' thousandths free'
@@ -153,11 +161,17 @@ local function choose_among(r, excluded, may_use_reserve, late_too)
   return nil, #reasons > 0 and table.concat(reasons, '; ') or 'the session has no pool'
 end
 
--- A worker that is overloaded gets a session only if no other one has room, of whatever pool.
+-- A worker that is strained gets a session only if no other one has room, of whatever pool. One that is overloaded gets
+-- a session that had a worker before, and no new one: nil and true where that is all that stands in the way.
 local function choose(r, excluded, may_use_reserve)
-  local worker, cost = choose_among(r, excluded, may_use_reserve, false)
-  if worker then return worker, cost end
-  return choose_among(r, excluded, may_use_reserve, true)
+  local why
+  for strain = ON_TIME, OVERLOADED do
+    local worker, cost = choose_among(r, excluded, may_use_reserve, strain)
+    if worker and strain == OVERLOADED and r.epoch == 0 then return nil, nil, true end
+    if worker then return worker, cost, false end
+    why = cost
+  end
+  return nil, why, false
 end
 
 -- Nobody owns it any more, and somebody should.

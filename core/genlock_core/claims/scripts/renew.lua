@@ -1,5 +1,5 @@
 -- renew(name, incarnation, progress, links as JSON, bytes asked for snapshots as JSON
---       [, alive, phase, late ms, patience ms, patient: 1 or 0])
+--       [, alive, phase, late ms, patience ms, patient: 1 or 0, overloaded: 1 or 0])
 --   -> {status, holding, closed, {session, epoch, ...}, {session, bytes granted, ...}}
 local name, progress = ARGV[2], tonumber(ARGV[4])
 local w = redis.call('HMGET', worker_key(name), 'incarnation', 'progress', 'state', 'renewed_ms')
@@ -19,7 +19,7 @@ end
 local patient = false
 if ARGV[7] then
   redis.call('HSET', worker_key(name), 'alive', ARGV[7], 'phase', ARGV[8], 'late_ms', ARGV[9],
-    'patience_ms', ARGV[10], 'patient', ARGV[11])
+    'patience_ms', ARGV[10], 'patient', ARGV[11], 'overloaded', ARGV[12])
   patient = ARGV[11] == '1'
 end
 if progressed or patient then

@@ -1,4 +1,5 @@
--- room(session) -> {workers that could serve it, 1 if one has room, ms until an idle session gives its place back or ''}
+-- room(session) -> {workers that could serve it, 1 if one has room, ms until an idle session gives its place back or '',
+--   1 if what has room is overloaded}
 -- Nothing changes. A session in use is touched every few seconds, so one that is not is idle.
 local IN_USE_MS = 15000
 local r = read(ARGV[2])
@@ -12,14 +13,15 @@ for _, choice in ipairs(cjson.decode(r.pools)) do
   end
 end
 
-local worker = choose(r, {}, false)
-if worker then return {workers, 1, ''} end
+local worker, _, overloaded = choose(r, {}, false)
+if worker then return {workers, 1, '', 0} end
+if overloaded then return {workers, 0, '', 1} end
 
 local due = redis.call('ZRANGE', IDLE, 0, SCANNED_AT_ONCE - 1, 'WITHSCORES')
 for i = 1, #due, 2 do
   local other = read(due[i])
   if other and other.owner and pools[other.pool] and now - other.active_ms > IN_USE_MS then
-    return {workers, 0, text(math.max(0, tonumber(due[i + 1]) - now))}
+    return {workers, 0, text(math.max(0, tonumber(due[i + 1]) - now)), 0}
   end
 end
-return {workers, 0, ''}
+return {workers, 0, '', 0}

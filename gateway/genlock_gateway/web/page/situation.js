@@ -98,6 +98,6 @@ export const engineWords = (engine) => SITUATIONS.engines[engine] ?? "";
 
 /** The page's state that a refusal of the gateway stands for; null for any other error. */
 export function stateOf(error) {
-  if (error.status === 503 && error.reason === "no-capacity") return null;
+  if (error.status === 503 && ["no-capacity", "overloaded"].includes(error.reason)) return null;
   return { 0: "gateway-away", 401: "token-needed", 403: "token-refused", 404: "missing", 409: "somebody-publishes", 503: "gateway-full" }[error.status] ?? null;
 }

@@ -13,7 +13,7 @@ from fastapi import Request, Response
 
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.record import SessionRecord
-from genlock_core.errors import NoCapacity
+from genlock_core.errors import NoCapacity, Overloaded
 from genlock_core.tokens import Role
 from genlock_gateway.access.limits import MAX_SDP_BYTES, read_body, require_media_type
 from genlock_gateway.access.problems import Problem
@@ -65,8 +65,8 @@ async def claim_for(gateway: Gateway, record: SessionRecord, kind: Kind) -> Clai
     try:
         async with asyncio.timeout(STORE_TIMEOUT_S):
             return await gateway.reads.claims.claim(record.name)
-    except NoCapacity:
-        gateway.hub.count_blocked(kind)
+    except NoCapacity as error:
+        gateway.hub.count_blocked(kind, overloaded=isinstance(error, Overloaded))
         raise
 
 

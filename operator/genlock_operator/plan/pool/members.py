@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from genlock_core.claims.facts import WorkerState, WorkerView
+from genlock_core.claims.identity import CAPACITY
 from genlock_operator.observed import PodFacts, PodRole, PoolSeen
 
 FINISHED_PHASES = frozenset({"Failed", "Succeeded"})
@@ -29,6 +30,11 @@ class Member:
     def load(self) -> int:
         """What its sessions take, in thousandths."""
         return 0 if self.view is None else self.view.capacity - self.view.free
+
+    @property
+    def taken(self) -> int:
+        """What new sessions find taken of it: all, while it is overloaded."""
+        return CAPACITY if self.view is not None and self.view.is_overloaded else self.load
 
     @property
     def sessions(self) -> int:

@@ -69,8 +69,11 @@ def wanted_by(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) ->
 
 
 def need_of(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> int:
-    """How many workers its sessions need; `waiting`: what those without a worker would take."""
-    loads = [worker.load for worker in members.staying]
+    """How many workers its sessions need; `waiting`: what those without a worker would take.
+
+    One that is overloaded has no room for them, so it counts as full.
+    """
+    loads = [worker.taken for worker in members.staying]
     return needed(loads, [*members.to_place, *waiting], reserve=spec.move_reserve)
 
 
@@ -128,7 +131,7 @@ def _order(members: Members) -> list[Member]:
 
 def _fits(members: Members) -> bool:
     """Whether the sessions of those that leave find room on workers that take sessions."""
-    loads = [worker.load for worker in members.staying if worker.ready]
+    loads = [worker.taken for worker in members.staying if worker.ready]
     return len(place(sorted(members.to_place, reverse=True), loads)) == len(loads)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from genlock_core.errors import Overloaded
 from genlock_core.sizing.placement import Unplaceable
 from genlock_operator.observed import PoolOutlook
 from genlock_operator.plan.session.facts import SessionFacts
@@ -116,8 +117,11 @@ def _no_room(facts: SessionFacts) -> WhyNot:
     assert facts.placement is not None
     pools = [(choice.pool, facts.seen.outlooks.get(choice.pool)) for choice in facts.placement.choices]
     found = [_of_pool(pool, outlook, facts.seen.refusal) for pool, outlook in pools]
+    message = "; ".join(one.message for one in found)
+    if facts.seen.refusal == Overloaded.REASON:
+        return WhyNot(Reason.OVERLOADED, f"{Overloaded.REASON}; {message}")
     hopeful = next((one for one in found if one.reason is Reason.WORKERS_STARTING), found[0])
-    return WhyNot(hopeful.reason, "; ".join(one.message for one in found))
+    return WhyNot(hopeful.reason, message)
 
 
 def _of_pool(pool: str, outlook: PoolOutlook | None, refusal: str) -> WhyNot:

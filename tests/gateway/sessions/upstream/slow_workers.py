@@ -58,6 +58,7 @@ class Engine:
 
     progress: int = 0
     phase: EnginePhase = EnginePhase.STEPPING
+    exhausted: bool = False
 
 
 class SimulatedWorker:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.claims.identity import CAPACITY, WorkerIdentity
+from genlock_core.claims.pulse import Vitals
 from genlock_operator.observed import Meta, PodFacts, PodRole, PoolSeen
 from genlock_operator.plan.pool.members import Members, members_of
 from genlock_operator.plan.pool.scale import missing, needed, packed, place, surplus, victims, wanted, wanted_by
@@ -173,3 +174,27 @@ def test_a_surge_is_no_surplus_while_old_workers_are_there() -> None:
     spec = pool_spec(rollout={"surge": 1})
     assert surplus(members([0, 0, 0], outdated=1), spec, 2) == 0
     assert surplus(members([0, 0, 0]), spec, 2) == 1
+
+
+def overloaded(pool: Members, name: str) -> Members:
+    """The same, where that worker says that it can do no more."""
+    said = Vitals(1, "stepping", 0, 1_000, patient=True, overloaded=True)
+    staying = tuple(
+        replace(one, view=replace(one.view, vitals=said)) if one.name == name and one.view is not None else one
+        for one in pool.staying
+    )
+    return replace(pool, staying=staying)
+
+
+def test_a_session_that_waits_beside_an_overloaded_worker_asks_for_another_one() -> None:
+    pool, spec = members([300]), pool_spec(max=5)
+    assert wanted_by(pool, spec, [200]) == 1
+    assert wanted_by(overloaded(pool, "w00"), spec, [200]) == 2
+
+
+def test_nobody_is_too_many_beside_an_overloaded_worker_and_one_without_sessions_is_none() -> None:
+    spec, pool = pool_spec(max=5), members([300, 200])
+    assert surplus(pool, spec, wanted_by(pool, spec, [])) == 1
+    strained = overloaded(pool, "w00")
+    assert surplus(strained, spec, wanted_by(strained, spec, [])) == 0
+    assert wanted_by(overloaded(members([0]), "w00"), spec, [200]) == 1

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from genlock_core.errors import Overloaded
 from genlock_core.sizing.placement import PoolShape
 from genlock_operator.observed import PoolOutlook
 from genlock_operator.plan.session.facts import SessionFacts, facts_of
@@ -131,6 +132,15 @@ def test_without_an_outlook_the_refusal_itself_is_told() -> None:
 
     assert found.reason is Reason.POOL_FULL
     assert REFUSED in found.message
+
+
+def test_where_all_workers_are_overloaded_that_is_said_whatever_becomes_of_the_pools() -> None:
+    for outlook in (PoolOutlook(BIG), PoolOutlook(BIG, starting=1), at_max(BIG)):
+        world = World(workers={}, outlooks={BIG: outlook}, refusal=Overloaded(NAME).reason)
+        world.apply(steps=4)
+        found = why_not_assigned(facts(world))
+        assert found.reason is Reason.OVERLOADED
+        assert found.message.startswith("all workers are overloaded and take no new session; pool ")
 
 
 def test_among_pools_without_hope_the_first_choice_gives_the_reason() -> None:
