@@ -92,7 +92,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/rows/test_batches.py": _in("worker/rows", "open_sessions"),
     "worker/session/test_figures.py": _in("worker/session", "reports"),
     "worker/snapshots/test_writer.py": _in("worker", "snapshots/format"),
-    "worker/test_worker.py": (*_in("worker", "intake/intake", "output/gateway_channel", "output/output"),),
+    "worker/test_worker.py": (*_in("worker", "output/gateway_channel", "output/output"),),
     "worker/engines/mock/test_submissions.py": _in("worker/engines/mock", "device"),
     # -- gateway ------------------------------------------------------------------------------------------------------
     "gateway/edge/test_acceptor.py": _in("gateway/edge", "descriptors", "protocol", "watch"),

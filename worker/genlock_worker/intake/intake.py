@@ -1,6 +1,7 @@
 """A session's way in: its source, the frames that are used of it, and the chunks that they become."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -214,16 +215,23 @@ class Intake:
                 await self._heard.wait()
                 continue
 
-            # Pictures that wait for the decoder are on their way: such a source is not silent.
             left_s = at_s - self._clock.monotonic()
-            if left_s <= 0 and self.publisher is not None and self.publisher.is_behind:
-                left_s = 1 / self._spec.frame_rate
             if left_s > 0:
                 await asyncio.sleep(left_s)
+            elif self.publisher is not None and self.publisher.is_behind:
+                # Pictures that wait for the decoder are on their way: such a source is not silent.
+                await self._next_picture(within_s=1 / self._spec.frame_rate)
             elif opens_at_s is not None:
                 self._hand_in(self._former.open(self._clock.monotonic()))
             else:
                 self._rest()
+
+    async def _next_picture(self, *, within_s: float) -> None:
+        """Wait for a picture no longer than it takes: a first chunk is late by all that is waited here."""
+        self._heard.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._heard.wait()
 
     def _rest(self) -> None:
         self._hand_in(self._former.rest(self._clock.monotonic()))
