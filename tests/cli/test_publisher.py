@@ -149,7 +149,7 @@ async def test_a_publisher_waits_as_long_as_it_is_told_and_says_so(
     assert offers == [("key 0", False)] * 3
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
-    assert all("somebody publishes; `--take-over` takes its place. Trying again in " in line for line in said)
+    assert all("somebody publishes. Trying again in " in line for line in said)
     assert all(line.startswith("gateway lost: ") == before for line in said)
 
 

@@ -79,7 +79,4 @@ async def let_in(connect: Callable[[], Awaitable[T]], patience: Patience, *, tel
 
 def _sentence(refusal: GatewayProblem | TimeoutError, wait_s: float, left_s: float) -> str:
     what = str(refusal) or "the connection did not come up in time"
-    hint = ""
-    if isinstance(refusal, GatewayProblem) and refusal.reason == "another-publisher":
-        hint = "; `--take-over` takes its place"
-    return f"{what}{hint}. Trying again in {wait_s:.3g} s, for {left_s:.0f} s at most"
+    return f"{what}. Trying again in {wait_s:.3g} s, for {left_s:.0f} s at most"
