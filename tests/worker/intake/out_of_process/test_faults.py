@@ -10,11 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from genlock_core.bounds import Holdings
 from genlock_core.clock import ManualClock
 from genlock_core.media import AccessUnit, Codec, Trouble
+from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import PictureFit
+from genlock_worker.intake.out_of_process import nursery as nursery_client
 from genlock_worker.intake.out_of_process.decoder import OutOfProcessDecoder
 from genlock_worker.intake.out_of_process.nursery import MEMORY_BYTES
 from genlock_worker.intake.out_of_process.process import DEADLINE_S, DecoderLost, DecoderProcess, Loss
@@ -260,6 +263,21 @@ def test_a_decoder_has_nothing_of_the_workers_and_can_open_nothing(
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert status["Threads"].strip() == "1"
     assert status["NoNewPrivs"].strip() == "1"
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000", "it goes before the worker"
+
+
+@pytest.mark.parametrize("broken", ["no-such-module", "sys"], ids=["does not start", "ends at once"])
+async def test_a_nursery_that_gives_no_decoder_is_a_reason_for_the_worker_not_to_start(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nursery_client, "_MODULE", broken)
+    made = nursery_client.Nursery(clock=ManualClock(), metrics=WorkerMetrics(CollectorRegistry()))
+    made.start()
+    try:
+        with pytest.raises(nursery_client.NurseryFailed, match="--decode-process=no"):
+            await made.ready()
+    finally:
+        made.close()
 
 
 def test_the_nursery_is_not_told_the_workers_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _STATM: Final = Path("/proc/self/statm")
+_OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
+_FIRST_TO_GO: Final = "1000"
 
 
 def address_space() -> int:
@@ -37,6 +39,8 @@ def confine(*, address_space_bytes: int, file_bytes: int) -> None:
     A limit that is reached is an error where it is reached: memory or a descriptor is refused. Raises OSError.
     """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    # Where the machine has no memory left, the kernel takes this process and not the worker.
+    _OOM_SCORE.write_text(_FIRST_TO_GO)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for what, most in (
         (resource.RLIMIT_AS, address_space_bytes),

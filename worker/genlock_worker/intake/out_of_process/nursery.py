@@ -153,7 +153,8 @@ class Nursery:
         ours.settimeout(START_PATIENCE_S)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", _MODULE, str(theirs.fileno()), str(self._memory_bytes)],
+                # -P: no module is taken from the folder where somebody happened to start the worker.
+                [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), str(self._memory_bytes)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
