@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +56,12 @@ class Kills:
     """The longest gap without a kill: the baseline."""
 
 
-async def measure(workers: Workers, kills: int) -> Kills:
-    """Kill the worker that serves, again and again, under the eyes of a WHEP viewer."""
+async def measure(workers: Workers, kills: int, *, rest_s: float = 0.0) -> Kills:
+    """Kill the worker that serves, again and again, under the eyes of a WHEP viewer.
+
+    Each kill comes `rest_s` after the stream is well again. A publisher sends key frames only when it is asked, so the
+    group of pictures that a successor is fed is about as long.
+    """
     gaps: list[float] = []
     legs: list[dict[str, float]] = []
     async with (
@@ -70,6 +75,9 @@ async def measure(workers: Workers, kills: int) -> Kills:
         await watch.longest_gap_s(STEADY_FRAMES)
         undisturbed = await watch.longest_gap_s(STEADY_FRAMES)
         for number in range(1, kills + 1):
+            rests_until_s = time.monotonic() + rest_s
+            while time.monotonic() < rests_until_s:
+                await watch.longest_gap_s(1)
             before = await session_info(http)
             child = next(child for child in genlock.children if child.plan.name == before["worker"])
             restarts = child.restarts
@@ -109,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--rest", type=float, default=0.0, help="seconds of an undisturbed stream before each kill")
     parser.add_argument("--engine", choices=ENGINES, action="append", help="this one alone; may be given again")
     options = parser.parse_args()
     rows, series, tables = [], [], []
@@ -116,7 +125,7 @@ def main() -> None:
         if options.engine and engine not in options.engine:
             continue
         print(engine, file=sys.stderr)
-        killed = asyncio.run(measure(workers, options.kills))
+        killed = asyncio.run(measure(workers, options.kills, rest_s=options.rest))
         gaps, undisturbed = killed.gaps, killed.undisturbed
         tables.append(legs_table(engine, killed.legs))
         rows.append(
