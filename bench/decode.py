@@ -109,6 +109,11 @@ def measure_first(decoders: Decoders, unit: AccessUnit, spent: Spent) -> None:
         decoder.close()
 
 
+def has_priority() -> bool:
+    """Whether this was started by `chrt -f`: on a busy machine each turn to another process waits for a turn else."""
+    return os.sched_getscheduler(0) == os.SCHED_FIFO
+
+
 @contextmanager
 def nursery() -> Iterator[Nursery]:
     made = Nursery(clock=SystemClock(), metrics=WorkerMetrics(CollectorRegistry()))
@@ -163,6 +168,7 @@ def main() -> None:
             f"The test card at {WIDTH}x{HEIGHT}, {BIT_RATE / 1e6:g} Mbit/s at {RATE} pictures per second, one picture "
             f"every {PACE_S * 1000:.0f} ms: from the coded picture to one in RGB. Out of process it crosses to a "
             "decoder's process and back. A fresh decoder there is the spare one that the nursery keeps."
+            + (" Run with real-time priority, beside other work." if has_priority() else "")
         ),
     )
     print(table.markdown())
