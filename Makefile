@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock sbom advisories base-digests clean
+.PHONY: help up diffusion install test test-unit test-unit-others test-unit-torch test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock sbom advisories base-digests clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,9 +37,22 @@ test: ## Run the tests: first those of one process, then an API server, real pro
 	@$(MAKE) --no-print-directory test-apiserver
 	@$(MAKE) --no-print-directory test-process
 
+UNIT := -m "not process and not browser and not apiserver and not clients" --durations=10
+# Whose modules import torch, which takes as long as all other imports together: they have one process to themselves.
+TORCH := tests/bench/gpu tests/cli/test_models.py tests/worker/engines/diffusion
+
 test-unit: $(VENV)/.dev ## Run the tests that start no process of Genlock, on every core
+	@$(MAKE) --no-print-directory -j 2 test-unit-others test-unit-torch
+
+test-unit-others: $(VENV)/.dev
 	@echo "test: without processes of Genlock, file by file on every core"
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not process and not browser and not apiserver and not clients" --durations=10
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(UNIT) $(TORCH:%=--ignore=%)
+
+# It runs beside the others, and says at its end what it has to say.
+test-unit-torch: $(VENV)/.dev
+	@mkdir -p build
+	@$(BIN)/python -m pytest $(UNIT) $(TORCH) >build/test-unit-torch.log 2>&1; status=$$?; \
+	 echo "test: with torch, in one process"; cat build/test-unit-torch.log; exit $$status
 
 test-apiserver: $(VENV)/.dev ## Run the tests against a real kube-apiserver
 	@echo "test: against a real kube-apiserver (skipped where there is none: make envtest)"

@@ -400,10 +400,14 @@ class ClaimsMachine(RuleBasedStateMachine):
     @rule(ms=st.sampled_from([10, 600, 1_100, 2_100, 5_000, 31_000]))
     def time_passes(self, ms: int) -> None:
         """Redis takes writes all the while: somebody asks it twice a second, as a gateway does."""
-        for until_ms in range(ms, 0, -500):
-            self.model.wall += min(until_ms, 500)
-            self.model.prove()
-            self.setting.wait(self.claims.worker("nobody"))
+
+        async def ask() -> None:
+            for until_ms in range(ms, 0, -500):
+                self.model.wall += min(until_ms, 500)
+                self.model.prove()
+                await self.claims.worker("nobody")
+
+        self.setting.wait(ask())
 
     @rule(ms=st.sampled_from([900, 3_000, 8_000, 60_000, 7_200_000]), back=st.booleans())
     def redis_stalls_or_its_clock_steps(self, ms: int, back: bool) -> None:

@@ -245,9 +245,14 @@ class PublisherMachine(RuleBasedStateMachine):
 
     def time_passes(self, ms: int) -> None:
         """While Redis takes writes."""
-        for _ in range(ms // 450):
-            self.slot.wall += 449
-            self.ask(self.gateways.all)
+
+        async def write() -> None:
+            for _ in range(ms // 450):
+                self.slot.wall += 450
+                self.slot.time.prove(self.slot.wall)
+                await self.gateways.all()
+
+        self.setting.runner.run(write())
 
     # -- what is always true ------------------------------------------------------------------------------------------
 

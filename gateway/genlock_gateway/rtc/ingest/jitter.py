@@ -10,7 +10,7 @@ or after a short wait.
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from genlock_core.bounds import OBJECT_BYTES, ByteLimit, Holdings
@@ -363,8 +363,13 @@ class NackSchedule:
     def __init__(self) -> None:
         self._asked: dict[int, tuple[int, float]] = {}
 
-    def due(self, missing: Iterable[int], now_s: float) -> list[int]:
+    def due(self, missing: Collection[int], now_s: float) -> list[int]:
         """Which of the `missing` extended sequence numbers to ask for now; forgets those that are missing no more."""
+        # As after most packets.
+        if not missing:
+            self._asked.clear()
+            return []
+
         kept = {number: self._asked.get(number, (0, now_s - NACK_RETRY_S)) for number in missing}
         due = (
             number
