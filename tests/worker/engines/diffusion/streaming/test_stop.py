@@ -26,7 +26,7 @@ class Busy(BlockVae):
 
     def decode(self, stream, latents):
         self.begun.set()
-        big = torch.ones(1500, 1500)
+        big = torch.ones(700, 700)
         for _ in range(5):
             big = (big @ big).tanh()
         return super().decode(stream, latents)
