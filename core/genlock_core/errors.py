@@ -64,6 +64,18 @@ class Overloaded(NoCapacity):
         super().__init__(session, self.REASON, retry_after_s=5.0)
 
 
+class NoRoomForSteps(GenlockError):
+    """A worker that would run more steps than its claim pays for has no room for them; nothing has changed."""
+
+    def __init__(self, session: str, *, requested: int, granted: int) -> None:
+        self.session = session
+        self.requested = requested
+        self.granted = granted
+        super().__init__(
+            f"{session}: no room for {requested} steps: its worker gives {granted}; try again when it has room"
+        )
+
+
 class UnknownSession(GenlockError):
     """No record of that session."""
 

@@ -34,7 +34,7 @@ class ClaimWorker:
 
 @dataclass(frozen=True, slots=True)
 class FitClaim:
-    """Let the claim of `epoch` pay what its pool asks for by the stored record. Observe again."""
+    """Have the claim of `epoch` pay for the steps that the stored record requests. Observe again."""
 
     session: str
     epoch: int
@@ -47,6 +47,8 @@ class MoveSession:
     session: str
     epoch: int
     cause: MoveCause
+    steps: int | None = None
+    """It moves for the sake of so many steps, to a worker with room for them; None: it moves for another reason."""
 
 
 @dataclass(frozen=True, slots=True)

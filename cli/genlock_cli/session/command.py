@@ -111,7 +111,10 @@ def set_fields(
     with GatewayApi(target.gateway, target.token_for(key, Role.PUBLISH)) as api:
         answer = api.control(key, change)
     said = ", ".join(f"{name} = {value}" for name, value in change.items())
-    _tell(f"{key}: {said}", answer, as_json=as_json)
+
+    # A gateway of the release before says nothing of levels.
+    missing = (answer.get("level") or {}).get("detail", "")
+    _tell(f"{key}: {said}" + (f" ({missing})" if missing else ""), answer, as_json=as_json)
 
 
 @app.command()

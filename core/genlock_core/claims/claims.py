@@ -17,6 +17,8 @@ from genlock_core.claims.facts import (
     Event,
     EventKind,
     Fit,
+    Grant,
+    GrantAnswer,
     Held,
     Move,
     MoveCause,
@@ -33,7 +35,7 @@ from genlock_core.claims.lua import Scripts, decoded
 from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import SessionRecord, to_fields
 from genlock_core.claims.snapshot_budget import SnapshotAsk
-from genlock_core.errors import StaleEpoch, UnknownSession
+from genlock_core.errors import StaleEpoch
 from genlock_core.spec.session import Orientation, Phase
 from genlock_core.store import MAX_BLOCK_MS, Store
 
@@ -45,6 +47,8 @@ __all__ = [
     "Event",
     "EventKind",
     "Fit",
+    "Grant",
+    "GrantAnswer",
     "Held",
     "Move",
     "MoveCause",
@@ -174,7 +178,7 @@ class Claims:
         reply = await self._scripts.run(
             "renew", identity.name, identity.incarnation, progress, linked, asked, *_vitals(vitals)
         )
-        status, holding, closed, owned, granted = reply
+        status, holding, closed, owned, granted, ceilings = reply
         return Renewal(
             known=status == "known",
             superseded=status == "superseded",
@@ -182,6 +186,7 @@ class Claims:
             closed=bool(closed),
             owned={session: int(epoch) for session, epoch in replies.pairs(owned)},
             snapshots={session: int(size) for session, size in replies.pairs(granted)},
+            ceilings=replies.ceilings(ceilings),
         )
 
     async def close(self, identity: WorkerIdentity) -> tuple[str, ...]:
@@ -241,19 +246,24 @@ class Claims:
         workers, fits, next_ms, overloaded = reply
         return Room(int(workers), bool(fits), int(next_ms) if next_ms else None, overloaded=bool(overloaded))
 
-    async def move(self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause) -> Move:
+    async def move(
+        self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause, steps: int | None = None
+    ) -> Move:
         """Give the session to another worker than `suspect` and its owner, if its epoch is still `expected_epoch`.
 
         It is a compare-and-set; the new epoch is above `expected_epoch` even where Redis went back to an older replica.
         Who comes second gets the winner's claim, with `won` False; so does EXPIRED when the
         lease was renewed meanwhile. A move may use the pool's reserve. After DRAIN and REQUESTED the old worker serves
-        on until the handover. A session whose owner went with its incarnation may go back to the same name: leave
+        on until the handover. REQUESTED finds a worker with room for what is granted at least; the others take one with
+        room for fewer steps, as far as the spec allows, rather than none. With `steps` it moves for their sake: to a
+        worker with room for so many, and it pays for them.
+        A session whose owner went with its incarnation may go back to the same name: leave
         `suspect` None.
 
         Raises UnknownSession, SessionEnded, NoCapacity (nothing has changed), MoveHeld (SILENT and EXPIRED, while Redis
         is newly back or takes no writes), StaleEpoch (another epoch, and nobody owns it now: read the record again).
         """
-        reply = await self._scripts.run("move", session, expected_epoch, suspect or "", cause.value)
+        reply = await self._scripts.run("move", session, expected_epoch, suspect or "", cause.value, steps or "")
         if reply[0] == "held":
             raise MoveHeld(session)
         if reply[0] == "stale":
@@ -261,16 +271,34 @@ class Claims:
         return Move(replies.claim(session, reply), won=reply[0] == "won")
 
     async def fit(self, session: str, *, expected_epoch: int) -> Fit:
-        """Give a claim the cost that the record asks for now, after `create` has changed the record.
+        """Have a claim pay for what the record requests now, after `create` has changed the record.
 
-        The epoch stays, and nothing moves. Raises UnknownSession, SessionEnded.
+        The epoch stays, and nothing moves. What it pays too much its worker gives back. Raises UnknownSession,
+        SessionEnded.
         """
-        (outcome,) = await self._scripts.run("fit", session, expected_epoch)
-        if outcome == "unknown":
-            raise UnknownSession(session)
-        if outcome == "ended":
-            raise SessionEnded(session)
-        return Fit(outcome)
+        outcome, _ = await self._scripts.run("grant", session, "", expected_epoch)
+        return Fit(replies.outcome(session, outcome))
+
+    async def grant(self, session: str, steps: int) -> GrantAnswer:
+        """Users are about to ask for so many steps: pay for as many as there is room for, where the session is.
+
+        It stands before the wish is written down, so that nobody runs what is not paid for. What is missing is granted
+        once the wish is in the record and its worker has room. Asking for fewer changes nothing at once: what nobody
+        has asked for in `GIVE_BACK_MS` is given back. Raises UnknownSession, SessionEnded.
+        """
+        outcome, granted = await self._scripts.run("grant", session, steps, "")
+        known = replies.outcome(session, outcome)
+        if not granted:
+            return GrantAnswer(Grant.UNSERVED)
+        return GrantAnswer(Grant(known), int(granted))
+
+    async def settle(self, session: str, *, epoch: int, number: int) -> bool:
+        """The worker begins no chunk with more steps than this grant has: the claim pays for no more.
+
+        False, and nothing has changed, if it is not the newest grant of the claim of that epoch.
+        """
+        (settled,) = await self._scripts.run("settle", session, epoch, number)
+        return bool(settled)
 
     async def release(self, session: str, *, epoch: int, phase: Phase, reason: str = "") -> bool:
         """Give the claim of `epoch` back and write the phase; False if it is not the one that holds."""

@@ -29,6 +29,38 @@ class Fit(StrEnum):
     STALE = "stale"  # another epoch holds, or nobody owns it
 
 
+class Grant(StrEnum):
+    """What became of the wish for so many steps."""
+
+    FITS = "fits"  # all of them are granted
+    NO_ROOM = "no-room"  # fewer are; the rest is granted as soon as its worker has room
+    REFUSED = "refused"  # its worker knows no ceilings and has no room: the wish must not be written down
+    UNSERVED = "unserved"  # nobody serves it, or its pool has no levels: what is requested counts
+
+
+@dataclass(frozen=True, slots=True)
+class GrantAnswer:
+    """What came of asking for steps."""
+
+    outcome: Grant
+    steps: int | None = None
+    """What is granted now; None where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What a worker is told of the steps of a session that it owns."""
+
+    steps: int
+    """No chunk may begin with more."""
+    number: int
+    """Of the change that granted them; an older one does not count any more."""
+    cost: int
+    """What the claim pays now, in thousandths."""
+    due: int
+    """What it will pay once the worker has settled this number: less where the steps were lowered."""
+
+
 class WorkerState(StrEnum):
     READY = "ready"
     DRAINING = "draining"  # takes no new claims
@@ -37,6 +69,7 @@ class WorkerState(StrEnum):
 class AssignmentKind(StrEnum):
     ASSIGN = "assign"
     WITHDRAW = "withdraw"
+    LEVEL = "level"  # other steps are granted: the answer to the next heartbeat says which
 
 
 class EventKind(StrEnum):
@@ -90,6 +123,8 @@ class Renewal:
     """A newer incarnation has this worker's name. The worker stops."""
     snapshots: Mapping[str, int] = field(default_factory=dict)
     """Session -> bytes that its snapshot may hold, of those that were asked for and are owned."""
+    ceilings: Mapping[str, Ceiling] = field(default_factory=dict)
+    """Session -> what is granted to it, of those owned whose pool has levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +210,7 @@ class Assignment:
     """A message in a worker's inbox. Messages are hints: the truth is `Renewal.owned`.
 
     An assignment asks the worker to serve `session` under `epoch`. A withdrawal says that the claim of `epoch` is over.
+    A change of the level says that it is worth asking for `Renewal.ceilings` now.
     """
 
     id: str

@@ -47,6 +47,8 @@ PUBLISHER_CANDIDATE_MS: Final = 10_000
 """A publisher that was let in has this long to connect."""
 PUBLISHER_CANDIDATES: Final = 2
 """So many publishers at once may try to connect to a session, besides the one that had it last."""
+GIVE_BACK_MS: Final = 15_000
+"""Steps that are granted and not requested any longer are given back after this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ _FIGURES = (
     "PUBLISHER_TTL_MS",
     "PUBLISHER_CANDIDATE_MS",
     "PUBLISHER_CANDIDATES",
+    "GIVE_BACK_MS",
 )
 
 _SHARED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
@@ -44,6 +45,8 @@ _SHARED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         ),
         "publisher_slot": frozenset(f"publisher_{verb}" for verb in ("enter", "keep", "leave", "many", "promote")),
         "snapshot_room": frozenset({"renew", "snapshot_bookings", "snapshot_deleted"}),
+        "levels": frozenset({"claim", "grant", "move", "renew", "room", "settle"}),
+        "choosing": frozenset({"claim", "move", "room"}),
     }
 )
 """What some scripts have in common beside the prelude, and which."""

@@ -13,6 +13,7 @@ from pydantic import ConfigDict
 from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.spec.session import (
     AccessSpec,
+    ApproximationPolicy,
     Model,
     Orientation,
     Phase,
@@ -50,6 +51,23 @@ class PoolChoice:
 
     pool: str
     cost: int
+    """At the steps that the spec asks for."""
+    levels: tuple[int, ...] = ()
+    """What it costs at 1, 2, ... steps; empty where the release before sized it, and then it is `cost` at any."""
+
+    def cost_at(self, steps: int) -> int:
+        """What it costs at so many steps; beyond the last level no more than there."""
+        return self.levels[min(steps, len(self.levels)) - 1] if self.levels else self.cost
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """So many steps are what the claim pays for; the worker runs no more."""
+
+    steps: int
+    number: int
+    """Of the change that granted them: it grows with each."""
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +94,8 @@ class SessionRecord:
     address: str = ""
     pool: str = ""
     cost: int = 0
+    granted: Granted | None = None
+    """What the last claim pays for, or paid for; None where its release knew no levels."""
 
     snapshot_format: int = 0
     """Of the stored snapshot; 0 while there is none."""
@@ -102,6 +122,26 @@ class SessionRecord:
     def name(self) -> str:
         """`namespace/name`."""
         return str(self.session.key)
+
+    @property
+    def requested_steps(self) -> int:
+        """What the user wants: what was said last, else what the spec says."""
+        said = self.control.get("steps")
+        return int(said.value) if said is not None and said.value.isdecimal() else self.session.steps
+
+    @property
+    def is_steered(self) -> bool:
+        """Its users want other steps than its spec."""
+        return self.requested_steps != self.session.steps
+
+    @property
+    def lowest_steps(self) -> int:
+        """With no fewer steps it goes to another worker where it has to leave its own."""
+        approximation = self.session.approximation
+        granted = self.requested_steps if self.granted is None else self.granted.steps
+        if approximation.policy is ApproximationPolicy.ADAPTIVE:
+            granted = min(granted, approximation.min_steps)
+        return min(self.requested_steps, granted)
 
     @property
     def resolution(self) -> Resolution:
@@ -132,7 +172,9 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
         "spec": record.session.model_dump_json(by_alias=True, exclude=_BESIDE_SPEC),
         "origins": json.dumps(list(record.session.access.origins)),
         "shape": _shape_of(record.session).model_dump_json(by_alias=True),
-        "pools": json.dumps([{"pool": choice.pool, "cost": choice.cost} for choice in record.pools]),
+        "pools": json.dumps([_choice_fields(choice) for choice in record.pools]),
+        "steps": str(record.session.steps),
+        "min_steps": _min_steps(record.session),
         "idle_timeout_ms": str(record.session.idle_timeout_ms),
         "ttl_ms": str(record.session.ttl_seconds_after_finished * 1_000),
         "key_ids": json.dumps(list(record.key_ids)),
@@ -153,6 +195,14 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
             "address": record.address,
             "pool": record.pool,
             "cost": str(record.cost),
+        }
+
+    if record.granted is not None:
+        fields |= {
+            "granted": str(record.granted.steps),
+            "granted_epoch": str(record.epoch),
+            "granted_number": str(record.granted.number),
+            "granted_ms": str(record.granted.since_ms),
         }
 
     if record.orientation is not None:
@@ -187,13 +237,17 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
     }
     return SessionRecord(
         session=session.model_copy(update=beside_spec),
-        pools=tuple(PoolChoice(choice["pool"], choice["cost"]) for choice in json.loads(fields["pools"])),
+        pools=tuple(
+            PoolChoice(choice["pool"], choice["cost"], tuple(choice.get("levels", ())))
+            for choice in json.loads(fields["pools"])
+        ),
         phase=Phase(fields["phase"]),
         epoch=int(fields["epoch"]),
         owner=WorkerIdentity(owner, fields["incarnation"]) if owner else None,
         address=fields.get("address", ""),
         pool=fields.get("pool", ""),
         cost=int(fields.get("cost", "0")),
+        granted=_granted(fields),
         snapshot_format=int(fields["snapshot_format"]),
         control={
             key.removeprefix(_VALUE): ControlValue(value, fields[_ID + key.removeprefix(_VALUE)])
@@ -209,3 +263,22 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
         orientation=Orientation(fields["orientation"]) if "orientation" in fields else None,
         orientation_run=int(fields.get("orientation_run", "0")),
     )
+
+
+def _choice_fields(choice: PoolChoice) -> dict[str, Any]:
+    """The release before reads pool and cost, and leaves the levels out."""
+    levels = {"levels": list(choice.levels)} if choice.levels else {}
+    return {"pool": choice.pool, "cost": choice.cost, **levels}
+
+
+def _min_steps(session: ResolvedSession) -> str:
+    """Beside the spec for the scripts, as the timeouts; empty where its steps are never lowered."""
+    adaptive = session.approximation.policy is ApproximationPolicy.ADAPTIVE
+    return str(session.approximation.min_steps) if adaptive else ""
+
+
+def _granted(fields: Mapping[str, str]) -> Granted | None:
+    """None as well where the release before has claimed the session since: it grants nothing."""
+    if "granted" not in fields or fields["granted_epoch"] != fields["epoch"]:
+        return None
+    return Granted(int(fields["granted"]), int(fields["granted_number"]), int(fields["granted_ms"]))

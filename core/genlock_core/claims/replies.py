@@ -7,6 +7,7 @@ from typing import Any
 from genlock_core.claims.facts import (
     Assignment,
     AssignmentKind,
+    Ceiling,
     Claim,
     MoveCause,
     SessionEnded,
@@ -63,6 +64,24 @@ def view(reply: Sequence[Any]) -> WorkerView:
         engine=fields.get("engine", ""),
         vitals=_vitals(fields),
     )
+
+
+def outcome(session: str, status: str) -> str:
+    """What `grant` says became of it. Raises UnknownSession, SessionEnded."""
+    match status:
+        case "unknown":
+            raise UnknownSession(session)
+        case "ended":
+            raise SessionEnded(session)
+    return status
+
+
+def ceilings(flat: Sequence[str]) -> dict[str, Ceiling]:
+    """Session, steps, number, cost and due, for each in turn."""
+    return {
+        session: Ceiling(steps=int(steps), number=int(number), cost=int(cost), due=int(due))
+        for session, steps, number, cost, due in zip(*(flat[at::5] for at in range(5)), strict=True)
+    }
 
 
 def _vitals(fields: Mapping[str, str]) -> Vitals | None:

@@ -52,6 +52,8 @@ class SituationFacts:
     steps_asked: int = 0
     steps_running: int = 0
     """0: not known."""
+    steps_granted: int = 0
+    """Those that its worker has room for; 0: not known, or no bound."""
     strained: bool = False
     """The worker's machine is too busy for its engine, which paints more plainly to keep its pace."""
 

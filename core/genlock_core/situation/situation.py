@@ -95,6 +95,7 @@ def _words(facts: SituationFacts) -> dict[str, str]:
         "slow_advice": _slow_advice(facts),
         "fewer": "pictures" if facts.is_halved else "steps",
         "less": _less(facts),
+        "why_fewer": _why_fewer(facts),
         # Only a page knows it.
         "progress": "",
     }
@@ -132,6 +133,12 @@ def _less(facts: SituationFacts) -> str:
     if 0 < facts.steps_running < facts.steps_asked:
         less.append(f"{facts.steps_running} of {facts.steps_asked} denoising steps")
     return " and ".join(less)
+
+
+def _why_fewer(facts: SituationFacts) -> str:
+    if 0 < facts.steps_granted < facts.steps_asked:
+        return "its worker has no room for more"
+    return "so that no picture comes late"
 
 
 def _slow_advice(facts: SituationFacts) -> str:

@@ -289,7 +289,7 @@ TABLE: Final[tuple[StateRow, ...]] = (
         SessionState.APPROXIMATED,
         lambda facts: facts.is_halved or 0 < facts.steps_running < facts.steps_asked,
         "Live, with fewer {fewer}",
-        "{less}, so that no picture comes late.",
+        "{less}, {why_fewer}.",
         Tone.GOOD,
     ),
     StateRow(

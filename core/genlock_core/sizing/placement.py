@@ -12,6 +12,7 @@ from genlock_core.claims.record import PoolChoice
 from genlock_core.sizing.engine_rows import counts_for, rows_for
 from genlock_core.sizing.profile import ProfileRow, resolution_tokens
 from genlock_core.spec.engines import EngineKind
+from genlock_core.spec.fields import MOST_STEPS
 from genlock_core.spec.session import ResolvedSession
 
 
@@ -78,6 +79,11 @@ class _Candidate:
     def gpus_per_session(self) -> float:
         return self.row.gpus / self.share
 
+    @property
+    def cost(self) -> int:
+        """In thousandths of a worker."""
+        return CAPACITY // self.share
+
     def rank(self) -> tuple[float, bool, bool, int, float, str]:
         """Cheapest first; then measured exactly, undisputed, few GPUs (a death takes fewer along), fast, by name."""
         row = self.row
@@ -108,19 +114,18 @@ def place(session: ResolvedSession, rows: Sequence[ProfileRow], pools: Sequence[
     for pool in pools:
         if pool.model != session.model:
             continue
-        fitting = _rows_for(session, rows, pool)
-        candidates = [found for row in fitting if isinstance(found := _judge(session, row, pool), _Candidate)]
-        if candidates:
-            best.append(min(candidates, key=_Candidate.rank))
+        found = _best_in(session, rows, pool)
+        if found is not None:
+            best.append(found)
         else:
-            reasons.extend(_why_not(session, rows, fitting, pool))
+            reasons.extend(_why_not(session, rows, _rows_for(session, rows, pool), pool))
     if not best:
         return Unplaceable(UnplaceableKind.NO_POOL_OF_SHAPE, tuple(dict.fromkeys(reasons)))
 
     best.sort(key=_Candidate.rank)
     first = best[0]
     return Placement(
-        choices=tuple(PoolChoice(pool=found.pool.name, cost=CAPACITY // found.share) for found in best),
+        choices=tuple(PoolChoice(found.pool.name, found.cost, _levels(session, rows, found)) for found in best),
         row=first.row,
         sessions_per_worker=first.share,
         gpus=first.gpus_per_session,
@@ -139,6 +144,29 @@ def sessions_in_time(row: ProfileRow, frame_rate: int) -> int:
     each other: fewer of them run then.
     """
     return int(row.sessions * row.fps_per_session // frame_rate)
+
+
+def _best_in(session: ResolvedSession, rows: Sequence[ProfileRow], pool: PoolShape) -> _Candidate | None:
+    """The pool by the best measurement of it that meets the session's service levels."""
+    fitting = _rows_for(session, rows, pool)
+    candidates = [found for row in fitting if isinstance(found := _judge(session, row, pool), _Candidate)]
+    return min(candidates, key=_Candidate.rank) if candidates else None
+
+
+def _levels(session: ResolvedSession, rows: Sequence[ProfileRow], own: _Candidate) -> tuple[int, ...]:
+    """What the session costs in that pool at 1, 2, ... steps.
+
+    At steps at which nothing measured is in time, a worker has enough to do with this session alone: its user may ask
+    for them, at the price of all of it. More steps never cost less, whatever two measurements say of each other.
+    """
+    costs = [own.cost] * MOST_STEPS
+    for steps in range(session.steps + 1, MOST_STEPS + 1):
+        found = _best_in(session.model_copy(update={"steps": steps}), rows, own.pool)
+        costs[steps - 1] = max(costs[steps - 2], CAPACITY if found is None else found.cost)
+    for steps in range(session.steps - 1, 0, -1):
+        found = _best_in(session.model_copy(update={"steps": steps}), rows, own.pool)
+        costs[steps - 1] = min(costs[steps], CAPACITY if found is None else found.cost)
+    return tuple(costs)
 
 
 def _rows_for(session: ResolvedSession, rows: Iterable[ProfileRow], pool: PoolShape) -> list[ProfileRow]:

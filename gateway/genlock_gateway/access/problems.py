@@ -23,6 +23,7 @@ from genlock_core.errors import (
     GenlockError,
     InvalidManifest,
     NoCapacity,
+    NoRoomForSteps,
     Overloaded,
     UnknownSession,
 )
@@ -125,6 +126,8 @@ def problem_of(error: Exception) -> Problem | None:
             return unavailable(str(error), retry_after_s=error.retry_after_s, reason="overloaded")
         case NoCapacity():
             return unavailable(str(error), retry_after_s=error.retry_after_s, reason="no-capacity")
+        case NoRoomForSteps():
+            return Problem(HTTPStatus.CONFLICT, str(error), extra={"reason": "no-room"})
         case InvalidManifest():
             return with_mistakes(HTTPStatus.UNPROCESSABLE_ENTITY, str(error).splitlines()[0], error.problems)
         case StoreBusy():

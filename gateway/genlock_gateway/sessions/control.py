@@ -15,11 +15,14 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
+from genlock_core.claims.facts import Grant
+from genlock_core.errors import NoRoomForSteps, UnknownSession
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.rules import steps_mistake
 from genlock_core.stream_state.control import ControlRequest, ControlStream
 from genlock_gateway.sessions.audience import PeerResource
 from genlock_gateway.sessions.hub import Hub
+from genlock_gateway.sessions.session_view import ControlAccepted, LevelView
 from genlock_gateway.sessions.stream import LiveStream
 
 logger = logging.getLogger(__name__)
@@ -34,11 +37,13 @@ class Controls:
         self._hub = hub
         self._appending = OwnedTasks()
 
-    async def change(self, session: str, request: ControlRequest, *, client: str | None = None) -> str:
-        """Append the change and tell the worker; the entry's id. `client` is whose `number` it is if it does not say.
+    async def change(self, session: str, request: ControlRequest, *, client: str | None = None) -> ControlAccepted:
+        """Append the change and tell the worker. `client` is whose `number` it is if it does not say.
 
-        Raises RedisError.
+        Steps are paid for before they are asked for: as many as there is room for. Raises RedisError, NoRoomForSteps.
         """
+        level = None if request.steps is None else await self._pay_for(session, request.steps)
+
         name = request.client or client
         if name is None or request.number is None:
             name, number = uuid.uuid4().hex, 0
@@ -49,7 +54,17 @@ class Controls:
         stream = self._hub.find(session)
         if stream is not None:
             stream.nudge()
-        return entry
+        return ControlAccepted(id=entry, level=level)
+
+    async def _pay_for(self, session: str, steps: int) -> LevelView | None:
+        """What of these steps is granted; None where nobody serves the session. Raises RedisError, NoRoomForSteps."""
+        try:
+            answer = await self._claims.grant(session, steps)
+        except UnknownSession:  # the record is lost, or the session has just ended: what is said of it harms nobody
+            return None
+        if answer.outcome is Grant.REFUSED:
+            raise NoRoomForSteps(session, requested=steps, granted=answer.steps or 0)
+        return None if answer.steps is None else LevelView.of(requested=steps, granted=answer.steps)
 
     def heard(self, stream: LiveStream, resource: PeerResource, text: str) -> None:
         """A message on a client's data channel. The answer goes there, too, whatever the message is."""
@@ -95,13 +110,17 @@ class Controls:
 
     async def _change_and_answer(self, session: str, resource: PeerResource, request: ControlRequest) -> None:
         try:
-            entry = await self.change(session, request, client=resource.id)
+            accepted = await self.change(session, request, client=resource.id)
+        except NoRoomForSteps as full:
+            _answer(resource, {"type": "error", "number": request.number, "detail": str(full)})
+            return
         except (RedisError, OSError) as error:
             logger.warning("%s: a change was not stored (%s)", session, type(error).__name__)
             detail = "the change could not be stored; send it again"
             _answer(resource, {"type": "error", "number": request.number, "detail": detail})
             return
-        _answer(resource, {"type": "ack", "number": request.number, "id": entry})
+        said = accepted.model_dump(mode="json", by_alias=True)
+        _answer(resource, {"type": "ack", "number": request.number, **said})
 
 
 def _number(value: object) -> int | float | None:

@@ -36,6 +36,26 @@ class EndpointsView(_Shown):
     watch: str
 
 
+class LevelView(_Shown):
+    """Of the denoising steps that are asked for, those that the session's worker has room for."""
+
+    steps: int = Field(description="So many are granted; it runs no more.")
+    requested: int = Field(description="So many are asked for.")
+    reason: Literal["no-room"] | None = Field(
+        description="no-room: the others are granted as soon as its worker has room. Null where all are granted."
+    )
+    detail: str = Field(description="The same in words; empty where all are granted.")
+
+    @classmethod
+    def of(cls, *, requested: int, granted: int) -> "LevelView":
+        """`granted` may be more: what nobody asks for any longer is given back after a while."""
+        steps = min(requested, granted)
+        if steps == requested:
+            return cls(steps=steps, requested=requested, reason=None, detail="")
+        words = f"no room: {steps} of {requested} steps, until its worker has room for more"
+        return cls(steps=steps, requested=requested, reason="no-room", detail=words)
+
+
 class SituationView(_Shown):
     """What is going on, in words for the person who asks."""
 
@@ -63,6 +83,9 @@ class SessionView(_Shown):
     model: str
     quality_mode: QualityMode
     steps: int = Field(description="Denoising steps that are asked for.")
+    level: LevelView | None = Field(
+        None, description="What is granted of them; null where no worker serves the session, or nobody says."
+    )
     resolution: Resolution = Field(description="What is made: turned, once the orientation is settled.")
     orientation: Orientation | None = Field(
         description="landscape, portrait, or auto: as the first picture of a publication; null: as it was written."
@@ -88,9 +111,12 @@ class SessionView(_Shown):
 
 
 class ControlAccepted(_Shown):
-    """The change's id in the session's control stream."""
+    """A change is stored; what of the steps that it asks for is granted."""
 
-    id: str
+    id: str = Field(description="The change's id in the session's control stream.")
+    level: LevelView | None = Field(
+        None, description="Null where no steps were asked for, and where no worker serves the session."
+    )
 
 
 class Moved(_Shown):

@@ -12,7 +12,7 @@ from genlock_core.slo.report import StreamReport
 from genlock_core.spec.session import Phase, SourceType
 from genlock_core.stream_state.control import ControlChange
 from genlock_core.tokens import Role
-from genlock_gateway.sessions.session_view import EndpointsView, SessionView, SituationView
+from genlock_gateway.sessions.session_view import EndpointsView, LevelView, SessionView, SituationView
 from genlock_gateway.sessions.surroundings import Surroundings
 
 
@@ -79,6 +79,7 @@ def view_of(
         model=session.model,
         quality_mode=session.quality_mode,
         steps=steps,
+        level=_level(record, steps),
         resolution=record.resolution,
         orientation=session.orientation,
         fit=session.fit,
@@ -102,6 +103,12 @@ def view_of(
         ),
         stats=seen.stats,
     )
+
+
+def _level(record: SessionRecord, steps: int) -> LevelView | None:
+    if record.owner is None or record.granted is None:
+        return None
+    return LevelView.of(requested=steps, granted=record.granted.steps)
 
 
 def phase_of(record: SessionRecord, publishing: Publishing) -> Phase:
@@ -132,6 +139,7 @@ def _facts(
     room = surroundings.room
     full = room is not None and not room.fits and record.owner is None
     report = seen.stats or StreamReport()
+    level = _level(record, steps)
     return SituationFacts(
         session=record.name,
         phase=seen.phase,
@@ -150,6 +158,7 @@ def _facts(
         # What the worker has not read yet is not missing.
         steps_asked=report.requested_steps or steps,
         steps_running=report.steps,
+        steps_granted=0 if level is None else level.steps,
         strained=report.strained,
         busy_workers=room.workers if room is not None and full else None,
         overloaded=room is not None and room.overloaded,

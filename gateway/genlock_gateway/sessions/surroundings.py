@@ -4,7 +4,7 @@ It is read once a second for each live session, and not more often for the sessi
 Nothing is decided by it: people are told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,16 @@ class Surroundings:
     """GPUs of its worker; None without one."""
     room: Room | None = None
     """What a claim would find; None while a worker has the session, or it has finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What a session asks of which pools."""
+
+    pools: tuple[PoolChoice, ...]
+    steps: int
+    lowest_steps: int
+    """With so few it would be content."""
 
 
 class RecentSurroundings:
@@ -93,7 +103,7 @@ def _of(
     record: SessionRecord,
     publishing: Publishing,
     workers: Sequence[WorkerView],
-    rooms: dict[tuple[PoolChoice, ...], Room],
+    rooms: Mapping[_Need, Room],
 ) -> Surroundings:
     owner = next((view for view in workers if view.identity == record.owner), None)
     pools = {choice.pool for choice in record.pools}
@@ -102,7 +112,7 @@ def _of(
         publishing=publishing,
         engine=next((engine for view in painters if (engine := engine_kind(view.engine)) is not None), None),
         gpus=None if owner is None else owner.gpus,
-        room=rooms.get(record.pools) if _waits(record) else None,
+        room=rooms.get(_need(record)) if _waits(record) else None,
     )
 
 
@@ -114,11 +124,16 @@ async def _workers(claims: Claims, records: Sequence[SessionRecord]) -> list[Wor
     return await claims.workers() if records else []
 
 
-async def _rooms(claims: Claims, records: Sequence[SessionRecord]) -> dict[tuple[PoolChoice, ...], Room]:
+async def _rooms(claims: Claims, records: Sequence[SessionRecord]) -> dict[_Need, Room]:
     """Sessions that ask for the same of the same pools find the same: one of them is asked for."""
-    asking = {record.pools: record.name for record in records if _waits(record)}
-    found = {pools: await claims.room(name) for pools, name in asking.items()}
-    return {pools: room for pools, room in found.items() if room is not None}
+    asking = {_need(record): record.name for record in records if _waits(record)}
+    found = {need: await claims.room(name) for need, name in asking.items()}
+    return {need: room for need, room in found.items() if room is not None}
+
+
+def _need(record: SessionRecord) -> _Need:
+    lowest = record.lowest_steps if record.epoch else record.requested_steps
+    return _Need(record.pools, record.requested_steps, lowest)
 
 
 def _waits(record: SessionRecord) -> bool:

@@ -88,7 +88,7 @@ def _add_control(routes: APIRouter, gateway: Gateway) -> None:
             raise with_mistakes(422, "the change has mistakes", (FieldProblem("steps", mistake),))
 
         async with asyncio.timeout(STORE_TIMEOUT_S):
-            accepted = ControlAccepted(id=await gateway.controls.change(record.name, change))
+            accepted = await gateway.controls.change(record.name, change)
         gateway.reads.changed(record.name)
         return accepted
 

@@ -127,8 +127,8 @@ class Executor:
                     # The plan thought that it fits; where it does not any more, the next one moves it.
                     if await self.claims.fit(session, expected_epoch=epoch) in (Fit.NO_ROOM, Fit.ELSEWHERE):
                         return ActionOutcome(ActionResult.NO_CAPACITY, "its worker has no room for the change")
-                case MoveSession(session, epoch, cause):
-                    move = await self.claims.move(session, expected_epoch=epoch, suspect=None, cause=cause)
+                case MoveSession(session, epoch, cause, steps):
+                    move = await self.claims.move(session, expected_epoch=epoch, suspect=None, cause=cause, steps=steps)
                     return ActionOutcome(ActionResult.DONE if move.won else ActionResult.ADOPTED)
                 case ChangeStream(session, change, client, number):
                     entry = await self.control.append(session, client=client, number=number, change=change)

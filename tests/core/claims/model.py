@@ -5,13 +5,15 @@ So a script that books wrongly, or forgets an index, differs from it.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from genlock_core.claims import liveness
 from genlock_core.claims.claims import (
     Claim,
     Fit,
+    Grant,
+    GrantAnswer,
     Held,
     Move,
     MoveCause,
@@ -21,10 +23,11 @@ from genlock_core.claims.claims import (
     SessionEnded,
     WorkerState,
 )
+from genlock_core.claims.facts import Ceiling
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.record import FINISHED, PoolChoice, SessionRecord
 from genlock_core.errors import NoCapacity, Overloaded, StaleEpoch, UnknownSession
-from genlock_core.spec.session import Phase
+from genlock_core.spec.session import ApproximationPolicy, Phase
 from tests.core.claims.passing import ProvenTime
 
 
@@ -68,6 +71,50 @@ class ModelSession:
     """When a finished one is forgotten."""
     seen_epoch: int = 0
     uid: str = ""
+
+    steps: int = 2
+    adaptive: bool = True
+    wish: int | None = None
+    wish_id: int = 0
+    granted: int | None = None
+    granted_epoch: int = 0
+    number: int = 0
+    granted_ms: int = 0
+    surplus: int | None = None
+    """The wish below what is granted, since `surplus_ms`."""
+    surplus_ms: int = 0
+
+    @property
+    def requested(self) -> int:
+        return self.steps if self.wish is None else self.wish
+
+    @property
+    def last_granted(self) -> int | None:
+        return self.granted if self.granted_epoch == self.epoch else None
+
+    @property
+    def lowest(self) -> int:
+        """With no fewer steps it is recovered."""
+        possible = [
+            self.requested,
+            *([self.last_granted] if self.last_granted else []),
+            *([1] if self.adaptive else []),
+        ]
+        return min(possible) if self.epoch else self.requested
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Of the pool that it is in."""
+        assert self.claim is not None
+        return next((choice.levels for choice in self.pools if choice.pool == self.claim.pool), ())
+
+    @property
+    def has(self) -> int:
+        """What its claim pays for."""
+        assert self.claim is not None
+        if self.last_granted is not None:
+            return self.last_granted
+        return max([1, *(steps for steps, cost in enumerate(self.levels, 1) if cost <= self.claim.cost)])
 
 
 @dataclass
@@ -139,22 +186,34 @@ class Model:
         return worker.overloaded and bool(self.owned(worker.name))
 
     def _choose(
-        self, session: str, found: ModelSession, *, excluded: Iterable[str | None], reserve: bool
-    ) -> tuple[ModelWorker, PoolChoice]:
-        """An overloaded worker is the last choice, and none for a session that never had a worker."""
-        overloaded = {worker.name for worker in self.data.workers.values() if self.is_overloaded(worker)}
-        try:
-            return self._choose_among(session, found, excluded={*excluded, *overloaded}, reserve=reserve)
-        except NoCapacity:
-            choice = self._choose_among(session, found, excluded=excluded, reserve=reserve)
-            if not found.epoch:
-                raise Overloaded(session) from None
-            return choice
+        self,
+        session: str,
+        found: ModelSession,
+        *,
+        excluded: Sequence[str | None],
+        reserve: bool,
+        lowest: int | None = None,
+        at_least: int | None = None,
+    ) -> tuple[ModelWorker, int, int | None]:
+        """The worker, the cost and the steps. An overloaded worker is the last choice, and none for a session that
+        never had a worker."""
+        overloaded = [worker.name for worker in self.data.workers.values() if self.is_overloaded(worker)]
+        top = at_least or found.requested
+        for without in (overloaded, []):
+            for steps in range(top, min(top, at_least or lowest or top) - 1, -1):
+                chosen = self._choose_at(found, steps, excluded=[*excluded, *without], reserve=reserve)
+                if chosen is not None and not without and overloaded and not found.epoch:
+                    raise Overloaded(session)
+                if chosen is not None:
+                    worker, choice = chosen
+                    return worker, choice.cost_at(steps), steps if choice.levels else None
+        raise NoCapacity(session, "model")
 
-    def _choose_among(
-        self, session: str, found: ModelSession, *, excluded: Iterable[str | None], reserve: bool
-    ) -> tuple[ModelWorker, PoolChoice]:
+    def _choose_at(
+        self, found: ModelSession, steps: int, *, excluded: Sequence[str | None], reserve: bool
+    ) -> tuple[ModelWorker, PoolChoice] | None:
         for choice in found.pools:
+            cost = choice.cost_at(steps)
             ready = [
                 worker
                 for worker in self.data.workers.values()
@@ -163,21 +222,86 @@ class Model:
             fits = [
                 worker
                 for worker in ready
-                if self.free(worker.name) >= choice.cost
+                if self.free(worker.name) >= cost
                 and worker.name not in excluded
                 and worker.offer.formats.reads(found.format)
             ]
-            left = sum(self.free(worker.name) for worker in ready) - choice.cost
-            kept = self.data.reserve.get(choice.pool, 0)
-            if fits and (not reserve or kept <= 0 or left >= kept):
+            if fits and not (reserve and self._breaks_reserve(choice.pool, cost)):
                 return min(fits, key=lambda worker: (self.free(worker.name), worker.name)), choice
-        raise NoCapacity(session, "model")
+        return None
 
-    def _give(self, session: str, found: ModelSession, worker: ModelWorker, cost: int, epoch: int) -> Claim:
+    def _breaks_reserve(self, pool: str, cost: int) -> bool:
+        workers = self.data.workers.values()
+        ready = [one for one in workers if one.offer.pool == pool and not one.draining and self._fresh(one)]
+        kept = self.data.reserve.get(pool, 0)
+        return 0 < kept > sum(self.free(worker.name) for worker in ready) - cost
+
+    def _give(
+        self, session: str, found: ModelSession, worker: ModelWorker, cost: int, epoch: int, steps: int | None
+    ) -> Claim:
         offer = worker.offer
         found.epoch, found.lease_ms = epoch, self.now + worker.lease_ms
+        if steps is not None:
+            self._note_grant(found, steps)
         found.claim = Claim(session, epoch, offer.identity, offer.address, offer.pool, cost)
         return found.claim
+
+    # -- levels -----------------------------------------------------------------------------------------------------
+
+    def _note_grant(self, found: ModelSession, steps: int) -> None:
+        found.granted, found.granted_epoch = steps, found.epoch
+        found.number, found.granted_ms = max(found.number + 1, self.wall), self.now
+        found.surplus = None
+
+    def _can_pay(self, found: ModelSession, cost: int, *, reserve: bool) -> bool:
+        assert found.claim is not None
+        worker, more = self.data.workers[found.claim.worker.name], cost - found.claim.cost
+        if more <= 0:
+            return True
+        kept = reserve and not worker.draining and self._breaks_reserve(found.claim.pool, more)
+        return more <= self.free(worker.name) and not kept
+
+    def _raise(self, found: ModelSession, wanted: int, *, reserve: bool) -> None:
+        assert found.claim is not None
+        affordable = [
+            s for s in range(found.has + 1, wanted + 1) if self._can_pay(found, found.levels[s - 1], reserve=reserve)
+        ]
+        steps = max([found.has, *affordable])
+        due = found.levels[steps - 1]
+        if due > found.claim.cost and self._can_pay(found, due, reserve=reserve):
+            found.claim = replace(found.claim, cost=due)
+        if found.last_granted != steps:
+            self._note_grant(found, steps)
+
+    def _beat(self, found: ModelSession) -> None:
+        self._raise(found, found.requested, reserve=True)
+        if found.has <= found.requested:
+            found.surplus = None
+        elif found.surplus != found.requested:
+            found.surplus, found.surplus_ms = found.requested, self.now
+        elif self.now - found.surplus_ms >= liveness.GIVE_BACK_MS:
+            self._note_grant(found, found.requested)
+
+    def wish(self, session: str, steps: int, id: int) -> None:  # noqa: A002 - the stream's word
+        found = self.data.sessions.get(session)
+        if found is not None and (found.wish is None or id > found.wish_id):
+            found.wish, found.wish_id = steps, id
+
+    def grant(self, session: str, steps: int) -> GrantAnswer:
+        found = self._active(session)
+        if found.claim is None or not found.levels:
+            return GrantAnswer(Grant.UNSERVED)
+        self._raise(found, steps, reserve=True)
+        fits = found.has >= steps and found.claim.cost >= found.levels[found.has - 1]
+        return GrantAnswer(Grant.FITS if fits else Grant.NO_ROOM, found.has)
+
+    def settle(self, session: str, epoch: int, number: int) -> bool:
+        found = self._current(session, epoch)
+        if found is None or found.claim is None or found.last_granted is None or found.number != number:
+            return False
+        if found.levels:
+            found.claim = replace(found.claim, cost=min(found.claim.cost, found.levels[found.has - 1]))
+        return True
 
     def _orphan(self, found: ModelSession, reason: str) -> None:
         found.claim, found.phase, found.reason = None, Phase.RECOVERING, reason
@@ -195,10 +319,17 @@ class Model:
         if found is not None:
             found.over_ms += ttl_ms - found.ttl_ms
             found.pools, found.idle_timeout_ms, found.ttl_ms = record.pools, record.session.idle_timeout_ms, ttl_ms
+            found.steps = record.session.steps
             return False
         phase = Phase.RECOVERING if record.epoch else Phase.PENDING
         new = ModelSession(record.pools, record.session.idle_timeout_ms, ttl_ms, self.now, phase, epoch=record.epoch)
-        new.format, new.uid = record.snapshot_format, record.uid
+        new.format, new.uid, new.steps = record.snapshot_format, record.uid, record.session.steps
+        new.adaptive = record.session.approximation.policy is ApproximationPolicy.ADAPTIVE
+        if record.granted is not None:
+            new.granted, new.granted_epoch = record.granted.steps, record.epoch
+            new.number, new.granted_ms = record.granted.number, record.granted.since_ms
+        if (said := record.control.get("steps")) is not None:
+            new.wish, new.wish_id = int(said.value), int(said.id.partition("-")[0])
         self.data.sessions[record.name] = new
         return True
 
@@ -256,8 +387,16 @@ class Model:
             worker.progress, worker.heartbeat_ms = progress, self.now
             for session in owned:
                 self.data.sessions[session].lease_ms = self.now + worker.lease_ms
+        levelled = {session: self.data.sessions[session] for session in owned if self.data.sessions[session].levels}
+        for session in sorted(levelled, key=lambda session: (levelled[session].granted_ms, session)):
+            self._beat(levelled[session])
         epochs = {session: claim.epoch for session, claim in owned.items()}
-        return Renewal(known=True, holding=holding, owned=epochs, closed=worker.draining)
+        ceilings = {session: self._ceiling(found) for session, found in levelled.items()}
+        return Renewal(known=True, holding=holding, owned=epochs, closed=worker.draining, ceilings=ceilings)
+
+    def _ceiling(self, found: ModelSession) -> Ceiling:
+        assert found.claim is not None
+        return Ceiling(found.has, found.number, found.claim.cost, found.levels[found.has - 1])
 
     def close(self, identity: WorkerIdentity) -> tuple[str, ...]:
         worker = self.data.workers.get(identity.name)
@@ -291,7 +430,9 @@ class Model:
         room = self.free(worker.name) + (found.claim.cost if is_mine and found.claim else 0)
         if found.phase in FINISHED or not newer or room < one.cost:
             return False
-        self._give(one.session, found, worker, one.cost, one.epoch)
+        granted = one.record.granted
+        found.number = max(found.number, granted.number if granted else 0)
+        self._give(one.session, found, worker, one.cost, one.epoch, granted.steps if granted else None)
         found.phase, found.reason = one.record.phase, ""
         return True
 
@@ -308,15 +449,17 @@ class Model:
             self._orphan(found, "LeaseExpired")
         if found.claim:
             return found.claim
-        worker, choice = self._choose(session, found, excluded=(), reserve=True)
+        worker, cost, steps = self._choose(session, found, excluded=(), reserve=True, lowest=found.lowest)
         if found.phase is Phase.PENDING:
             found.phase, found.reason = Phase.ASSIGNED, ""
-        return self._give(session, found, worker, choice.cost, self._next_epoch(found))
+        return self._give(session, found, worker, cost, self._next_epoch(found), steps)
 
     def _next_epoch(self, found: ModelSession) -> int:
         return max(found.epoch + 1, found.seen_epoch + 1, self.wall)
 
-    def move(self, session: str, expected: int, suspect: str | None, cause: MoveCause) -> Move:
+    def move(
+        self, session: str, expected: int, suspect: str | None, cause: MoveCause, *, steps: int | None = None
+    ) -> Move:
         found = self._active(session)
         if found.epoch > expected:
             if found.claim:
@@ -331,13 +474,18 @@ class Model:
         owner = found.claim.worker.name if found.claim else None
         if found.claim and went_back and owner != suspect and self._fresh(self.data.workers[found.claim.worker.name]):
             worker, cost = self.data.workers[found.claim.worker.name], found.claim.cost
+            granted = found.has if found.levels else None
         else:
-            worker, choice = self._choose(session, found, excluded=(suspect, owner), reserve=False)
-            cost = choice.cost
+            lowest: int | None = found.lowest
+            if cause is MoveCause.REQUESTED:
+                lowest = found.last_granted
+            worker, cost, granted = self._choose(
+                session, found, excluded=(suspect, owner), reserve=False, lowest=lowest, at_least=steps
+            )
         polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
         found.phase, found.reason = Phase.DRAINING if polite else Phase.RECOVERING, cause.value
         epoch = max(self._next_epoch(found), expected + 1)
-        return Move(self._give(session, found, worker, cost, epoch), won=True)
+        return Move(self._give(session, found, worker, cost, epoch, granted), won=True)
 
     def fit(self, session: str, expected: int) -> Fit:
         found = self._active(session)
@@ -346,6 +494,10 @@ class Model:
         cost = next((choice.cost for choice in found.pools if choice.pool == found.claim.pool), None)
         if cost is None:
             return Fit.ELSEWHERE
+        if found.levels:
+            self._raise(found, found.requested, reserve=False)
+            fits = found.has >= found.requested and found.claim.cost >= found.levels[found.has - 1]
+            return Fit.FITS if fits else Fit.NO_ROOM
         if cost > found.claim.cost + self.free(found.claim.worker.name):
             return Fit.NO_ROOM
         found.claim = replace(found.claim, cost=cost)

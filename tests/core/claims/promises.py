@@ -3,7 +3,7 @@
 from genlock_core.claims.claims import Claim
 from genlock_core.claims.record import FINISHED
 from tests.core.claims import probes
-from tests.core.claims.model import Model
+from tests.core.claims.model import Model, ModelSession
 
 
 def no_capacity_is_owned_twice(found: probes.Look) -> None:
@@ -25,10 +25,17 @@ def redis_holds_what_the_model_says(found: probes.Look, model: Model) -> None:
         name: (
             (f["phase"], f["reason"], int(f["epoch"]), int(f["snapshot_format"]), int(f["active_ms"]), f["uid"]),
             tuple(f.get(key) for key in ("owner", "incarnation", "address", "pool", "cost")),
+            tuple(f.get(key) for key in ("granted", "granted_epoch", "granted_number", "granted_ms", "surplus")),
+            f.get("control:steps"),
         )
         for name, f in found.sessions.items()
     } == {
-        name: ((s.phase, s.reason, s.epoch, s.format, s.active_ms, s.uid), _claim_fields(s.claim))
+        name: (
+            (s.phase, s.reason, s.epoch, s.format, s.active_ms, s.uid),
+            _claim_fields(s.claim),
+            _grant_fields(s),
+            None if s.wish is None else str(s.wish),
+        )
         for name, s in sessions.items()
     }
     assert {
@@ -50,6 +57,13 @@ def indices_agree(found: probes.Look, model: Model) -> None:
     for pool in ("a", "b"):
         ready = [w for w in workers if w.offer.pool == pool and not w.draining]
         assert found.indices[f"pool:{pool}:free"] == {w.name: model.free(w.name) for w in ready}
+
+
+def _grant_fields(session: ModelSession) -> tuple[str | None, ...]:
+    if session.granted is None:
+        return (None,) * 5
+    granted = session.granted, session.granted_epoch, session.number, session.granted_ms
+    return *map(str, granted), None if session.surplus is None else str(session.surplus)
 
 
 def _claim_fields(claim: Claim | None) -> tuple[object, ...]:

@@ -2,18 +2,30 @@
 
 from genlock_core.claims.identity import FormatRange, WorkerIdentity, WorkerOffer
 from genlock_core.claims.record import PoolChoice, SessionRecord
-from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
+from genlock_core.spec.session import Approximation, ApproximationPolicy, SessionKey, StreamSessionSpec, resolve
 
 IDLE_TIMEOUT_MS = 20_000
 TTL_S = 5
 
 
 def record(
-    name: str = "demo", *pools: tuple[str, int], idle_timeout_ms: int = IDLE_TIMEOUT_MS, uid: str = ""
+    name: str = "demo",
+    *pools: tuple[str, int] | PoolChoice,
+    idle_timeout_ms: int = IDLE_TIMEOUT_MS,
+    uid: str = "",
+    steps: int | None = None,
+    adaptive: bool = True,
 ) -> SessionRecord:
-    """The record of `default/<name>`, at 400 thousandths in pool `a` unless pools are named."""
-    spec = StreamSessionSpec(idle_timeout=f"{idle_timeout_ms}ms", ttl_seconds_after_finished=TTL_S)
-    choices = tuple(PoolChoice(pool, cost) for pool, cost in pools or [("a", 400)])
+    """The record of `default/<name>`, at 400 thousandths in pool `a` unless pools are named; 2 steps unless told."""
+    policy = ApproximationPolicy.ADAPTIVE if adaptive else ApproximationPolicy.NEVER
+    spec = StreamSessionSpec(
+        idle_timeout=f"{idle_timeout_ms}ms",
+        ttl_seconds_after_finished=TTL_S,
+        steps=steps,
+        approximation=Approximation(policy=policy),
+    )
+    named = pools or (("a", 400),)
+    choices = tuple(one if isinstance(one, PoolChoice) else PoolChoice(*one) for one in named)
     return SessionRecord(resolve(SessionKey(name=name), spec), choices, key_ids=("k1",), uid=uid)
 
 

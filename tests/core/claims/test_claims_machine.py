@@ -31,6 +31,7 @@ from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claim, Claims, Held, Move, MoveCause
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.pulse import Vitals
+from genlock_core.claims.record import ControlValue, Granted, PoolChoice
 from genlock_core.errors import GenlockError
 from genlock_core.spec.session import Phase
 from tests.core.claims import probes, promises, samples
@@ -38,7 +39,13 @@ from tests.core.claims.model import Model, ModelData
 
 T = TypeVar("T")
 
-POOLS = {"s0": [("a", 400)], "s1": [("a", 700), ("b", 500)], "s2": [("b", 300)], "s3": [("b", 700), ("a", 250)]}
+POOLS = {
+    "s0": (PoolChoice("a", 400, (200, 400, 600, 800)),),
+    "s1": (PoolChoice("a", 700, (500, 700, 900, 1_000)), PoolChoice("b", 500, (250, 500, 500, 1_000))),
+    "s2": (PoolChoice("b", 300),),  # as the release before sizes it
+    "s3": (PoolChoice("b", 700, (300, 700, 700, 900)), PoolChoice("a", 250, (100, 250, 300, 1_000))),
+}
+NEVER_LOWERED = "s3"
 WORKERS = {"w0": ("a", (1, 1)), "w1": ("a", (1, 2)), "w2": ("b", (2, 2)), "w3": ("b", (1, 2))}
 START_MS = 1_700_000_000_000
 MAX_PROCESSES = 7
@@ -180,28 +187,65 @@ class ClaimsMachine(RuleBasedStateMachine):
         self,
         session: str,
         idle_timeout_ms: int = samples.IDLE_TIMEOUT_MS,
-        pools: Sequence[tuple[str, int]] | None = None,
+        pools: Sequence[PoolChoice] | None = None,
+        steps: int | None = None,
     ) -> None:
         """Each time for another object of that name: the record keeps the uid that it was made with."""
         name, uid = session.removeprefix("default/"), f"uid {self.model.wall}"
-        record = samples.record(name, *(pools or POOLS[name]), idle_timeout_ms=idle_timeout_ms, uid=uid)
+        record = samples.record(
+            name,
+            *(pools or POOLS[name]),
+            idle_timeout_ms=idle_timeout_ms,
+            uid=uid,
+            steps=steps,
+            adaptive=name != NEVER_LOWERED,
+        )
         self.both(lambda: self.claims.create(record), lambda: self.model.create(record))
 
-    @rule(session=sessions, error=epoch_errors, change=st.sampled_from(["none", "back", "dearer", "cheaper", "pools"]))
+    @rule(
+        session=sessions,
+        error=epoch_errors,
+        change=st.sampled_from(["none", "back", "steps", "dearer", "cheaper", "pools"]),
+    )
     def fit(self, session: str, error: int, change: str) -> None:
         """A session's spec was changed: it asks for more or less of a worker, or for workers of another pool."""
         match change:
             case "back":
                 self.create(session)
+            case "steps":
+                self.create(session, steps=3)
             case "dearer" | "cheaper":
                 by = 250 if change == "dearer" else -100
-                self.create(
-                    session, pools=[(pool, cost + by) for pool, cost in POOLS[session.removeprefix("default/")]]
-                )
+                self.create(session, pools=[_dearer(choice, by) for choice in POOLS[session.removeprefix("default/")]])
             case "pools":
-                self.create(session, pools=[("b" if session < "default/s2" else "a", 300)])
+                self.create(session, pools=[PoolChoice("b" if session < "default/s2" else "a", 300)])
         epoch = self.epoch_of(session, error)
         self.both(lambda: self.claims.fit(session, expected_epoch=epoch), lambda: self.model.fit(session, epoch))
+
+    @rule(session=sessions, steps=st.integers(1, 4), until=st.sampled_from(["paid for", "written down", "given back"]))
+    def steer(self, session: str, steps: int, until: str) -> None:
+        """A user asks for steps. The gateway may die after it has had them paid for; the worker before it settles."""
+        self.both(lambda: self.claims.grant(session, steps), lambda: self.model.grant(session, steps))
+        if until == "paid for":
+            return
+        self.model.wall += 1
+        wish = self.model.wall
+        self.both(
+            lambda: self.claims.remember_control(session, {"steps": str(steps)}, f"{wish}-0"),
+            lambda: self.model.wish(session, steps, wish),
+        )
+        if until == "given back":
+            self.all_renew(waits_ms=0)
+            self.all_renew(waits_ms=liveness.GIVE_BACK_MS)
+
+    @rule(session=sessions, error=epoch_errors, is_newest=st.sampled_from([True, True, True, False]))
+    def settle(self, session: str, error: int, is_newest: bool) -> None:
+        found = self.model.data.sessions.get(session)
+        epoch, number = self.epoch_of(session, error), (found.number if found else 7) - (0 if is_newest else 1)
+        self.both(
+            lambda: self.claims.settle(session, epoch=epoch, number=number),
+            lambda: self.model.settle(session, epoch, number),
+        )
 
     def set_reserve(self, pool: str) -> None:
         """On, or off again."""
@@ -235,16 +279,19 @@ class ClaimsMachine(RuleBasedStateMachine):
         suspect=suspects,
         cause=causes,
         version=versions,
+        steps=st.sampled_from([None, None, 1, 3]),
     )
-    def move(self, session: str, error: int, suspect: str | None, cause: MoveCause, version: int | None) -> None:
+    def move(
+        self, session: str, error: int, suspect: str | None, cause: MoveCause, version: int | None, steps: int | None
+    ) -> None:
         """With every worker healthy; a `version` is that of a snapshot which the owner has just written."""
         self.all_renew(waits_ms=100)
         if version is not None:
             self.note_snapshot_format(session, self.epoch_of(session, 0), version)
         epoch = self.seen_epoch(session, error)
         self.both(
-            lambda: self.claims.move(session, expected_epoch=epoch, suspect=suspect, cause=cause),
-            lambda: self.model.move(session, epoch, suspect, cause),
+            lambda: self.claims.move(session, expected_epoch=epoch, suspect=suspect, cause=cause, steps=steps),
+            lambda: self.model.move(session, epoch, suspect, cause, steps=steps),
         )
 
     @rule(session=sessions, who=st.tuples(suspects, suspects), why=st.tuples(causes, causes))
@@ -386,10 +433,20 @@ class ClaimsMachine(RuleBasedStateMachine):
         )
 
     def held(self, session: str) -> Held:
-        claim = self.model.data.sessions[session].claim
+        found = self.model.data.sessions[session]
+        claim = found.claim
         assert claim is not None
         name = session.removeprefix("default/")
-        return Held(session, claim.epoch, claim.cost, replace(samples.record(name, *POOLS[name]), phase=Phase.LIVE))
+        record = samples.record(name, *POOLS[name], adaptive=name != NEVER_LOWERED)
+        granted = found.last_granted
+        known = replace(
+            record,
+            phase=Phase.LIVE,
+            epoch=claim.epoch,
+            granted=None if granted is None else Granted(granted, found.number, found.granted_ms),
+            control={} if found.wish is None else {"steps": ControlValue(str(found.wish), f"{found.wish_id}-0")},
+        )
+        return Held(session, claim.epoch, claim.cost, known)
 
     # -- time and faults --------------------------------------------------------------------------------------------
 
@@ -479,6 +536,10 @@ class ClaimsMachine(RuleBasedStateMachine):
         promises.no_capacity_is_owned_twice(found)
         promises.redis_holds_what_the_model_says(found, self.model)
         promises.indices_agree(found, self.model)
+
+
+def _dearer(choice: PoolChoice, by: int) -> PoolChoice:
+    return replace(choice, cost=choice.cost + by, levels=tuple(min(1_000, max(1, cost + by)) for cost in choice.levels))
 
 
 def _rank(told: Move | type[GenlockError], expected_epoch: int) -> int:

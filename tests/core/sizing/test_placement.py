@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.claims.identity import CAPACITY
-from genlock_core.claims.record import PoolChoice
 from genlock_core.sizing.placement import (
     Placement,
     PoolShape,
@@ -53,6 +52,11 @@ def placed(*arguments: Any) -> Placement:
     return found
 
 
+def costs(found: Placement) -> dict[str, int]:
+    """At the session's own steps, by pool."""
+    return {choice.pool: choice.cost for choice in found.choices}
+
+
 def reasons(*arguments: Any) -> str:
     found = place(*arguments)
     assert isinstance(found, Unplaceable)
@@ -71,7 +75,7 @@ def reasons(*arguments: Any) -> str:
 def test_the_published_figures_place_the_quality_modes(mode: QualityMode, gpus: int, cost: int) -> None:
     asked = resolve(SessionKey(name="demo"), StreamSessionSpec(quality_mode=mode))
     found = placed(asked, SEED, [pool("local", gpus, "NVIDIA-H100")])
-    assert found.choices == (PoolChoice("local", cost),)
+    assert costs(found) == {"local": cost}
     assert found.gpus == gpus * cost / 1_000
     assert "chunk latency" in found.unprofiled
 
@@ -86,7 +90,7 @@ def test_the_cheapest_pool_comes_first_and_every_pool_that_meets_the_slo_is_a_ch
     rows = [row(17), row(70, gpus=2), row(15.9, gpus=4), row(40, gpu_product="L4")]
     pools = [pool("one"), pool("two", 2), pool("four", 4), pool("l4", 1, "L4"), pool("other", model="wan2.1-14b")]
     found = placed(session(), rows, pools)
-    assert found.choices == (PoolChoice("l4", 500), PoolChoice("two", 250), PoolChoice("one", 1_000))
+    assert list(costs(found).items()) == [("l4", 500), ("two", 250), ("one", 1_000)]
     assert (found.row, found.sessions_per_worker, found.gpus) == (rows[3], 2, 0.5)
 
 
@@ -187,7 +191,24 @@ def test_programs_are_told_what_is_missing(
 
 def test_no_session_costs_nothing_however_fast_the_worker_is() -> None:
     found = placed(session(frame_rate=1), [row(10**6)], [pool()])
-    assert found.choices == (PoolChoice("p", 1),)
+    assert costs(found) == {"p": 1}
+
+
+def test_each_pool_says_what_the_session_costs_at_any_steps() -> None:
+    rows = [row(80, steps=1), row(40, steps=2), row(17, steps=4)]
+    (choice,) = placed(session(steps=2), rows, [pool()]).choices
+    assert (choice.cost, choice.levels) == (500, (200, 500, 1_000, 1_000))
+
+
+def test_steps_that_no_measurement_finds_in_time_cost_the_whole_worker() -> None:
+    (choice,) = placed(session(steps=1), [row(40, steps=1), row(9, steps=2)], [pool()]).choices
+    assert choice.levels == (500, 1_000, 1_000, 1_000)
+
+
+def test_more_steps_never_cost_less_than_fewer_whatever_was_measured() -> None:
+    rows = [row(20, steps=1), row(40, steps=2), row(70, steps=3)]
+    (choice,) = placed(session(steps=2), rows, [pool()]).choices
+    assert choice.levels == (500, 500, 500, 1_000)
 
 
 PRODUCTS, GPUS = ("H100", "L4"), (1, 2)

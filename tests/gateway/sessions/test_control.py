@@ -135,9 +135,9 @@ async def test_a_client_that_sends_too_much_is_not_answered_until_it_slows_down(
 
 async def test_a_request_without_a_number_is_a_change_of_its_own_each_time(room: GatewayRoom, desk: Desk) -> None:
     request = ControlRequest(prompt="neon")
-    ids = [await desk.controls.change(SESSION, request, client="a-client") for _ in range(2)]
+    accepted = [await desk.controls.change(SESSION, request, client="a-client") for _ in range(2)]
     entries = await room.control.read(SESSION)
-    assert [entry.id for entry in entries] == ids
+    assert [entry.id for entry in entries] == [one.id for one in accepted]
     assert [entry.number for entry in entries] == [0, 0]
     assert len({entry.client for entry in entries} | {"a-client"}) == 3
 

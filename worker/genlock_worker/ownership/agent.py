@@ -5,7 +5,6 @@ with what it has. When Redis is back without its data, the worker claims again w
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.liveness import RENEW_EVERY_S
 from genlock_core.claims.record import SessionRecord
 from genlock_core.link.messages import RefusalReason
-from genlock_core.process.tasks import OwnedTasks
+from genlock_core.process.tasks import OwnedTasks, wait_first
 from genlock_core.spec.session import Phase
 from genlock_worker.output.gateway_channel import ChannelRefusal
 from genlock_worker.ownership.drain import SessionDrain
@@ -59,6 +58,8 @@ class Agent:
         self._claims = services.claims
         self._metrics = services.metrics
         self._errands = OwnedTasks()
+        self._level_changed = asyncio.Event()
+        """Set when a heartbeat now would be told of other steps."""
         self._held = False
         """Whether Redis was newly back when it was last asked."""
         self._read_inbox_after = "0"
@@ -98,6 +99,7 @@ class Agent:
             started_s = clock.monotonic()
             self.rounds["heartbeat"] = started_s
             asked = self._services.snapshot_room.asks()
+            self._level_changed.clear()
 
             try:
                 async with asyncio.timeout(ROUND_S):
@@ -122,12 +124,10 @@ class Agent:
             await self._until_next_beat(RENEW_EVERY_S - (clock.monotonic() - started_s))
 
     async def _until_next_beat(self, rest_s: float) -> None:
-        """Wait for the rest of the interval; less where a snapshot waits for room."""
+        """Wait for the rest of the interval; less where a snapshot waits for room, or other steps were granted."""
         await asyncio.sleep(BREATH_S)
         if rest_s > BREATH_S:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(rest_s - BREATH_S):
-                    await self._services.snapshot_room.asking.wait()
+            await wait_first(self._services.snapshot_room.asking, self._level_changed, timeout_s=rest_s - BREATH_S)
 
     def _links(self) -> dict[str, list[str]]:
         return {
@@ -136,7 +136,7 @@ class Agent:
         }
 
     def _show_capacity(self) -> None:
-        used = sum(live.record.cost for live in self.sessions.values())
+        used = sum(live.level.cost for live in self.sessions.values())
         self._metrics.capacity.labels("total").set(self.offer.capacity)
         self._metrics.capacity.labels("free").set(self.offer.capacity - used)
 
@@ -177,13 +177,21 @@ class Agent:
             self._read_inbox_after = "0"  # its ids may have gone back, too; what was obeyed is obeyed in vain
         self._held = renewal.holding
 
+        self._follow_levels(renewal)
         for name, epoch in renewal.owned.items():
             if name not in self.sessions and not self.session_drain.has_finished(name, epoch):
                 await self._take(name, epoch)
 
+    def _follow_levels(self, renewal: Renewal) -> None:
+        """Have the engine keep to what is granted. It may be busy with a batch: no heartbeat waits for it."""
+        for name, ceiling in renewal.ceilings.items():
+            live = self.sessions.get(name)
+            if live is not None and live.epoch == renewal.owned[name] and live.level.hear(ceiling):
+                self._errands.start(live.level.follow(ceiling), name=f"level of {name}")
+
     async def _reassert(self, serving: Sequence[LiveSession]) -> list[LiveSession]:
         """Redis does not know this worker, or that these sessions are its own: claim them again; those refused."""
-        held = [Held(live.name, live.epoch, live.record.cost, live.record_again()) for live in serving]
+        held = [Held(live.name, live.epoch, live.level.cost, live.record_again()) for live in serving]
         outcome = await self._claims.reassert(self.offer, held, closed=self.draining or self.closed)
         logger.warning("Redis had lost claims: kept %d sessions, lost %d", len(outcome.kept), len(outcome.refused))
         return [live for live in serving if live.name in outcome.refused]
@@ -207,6 +215,9 @@ class Agent:
         name, epoch = assignment.session, assignment.epoch
         if assignment.kind is AssignmentKind.ASSIGN:
             await self._take(name, epoch)
+            return
+        if assignment.kind is AssignmentKind.LEVEL:
+            self._level_changed.set()
             return
 
         live = self.sessions.get(name)
@@ -243,7 +254,7 @@ class Agent:
         self.sessions[record.name] = live
 
         # Redis counts the slots when it gives a session. Where it gave too many, this one goes elsewhere.
-        used = sum(session.record.cost for session in self.sessions.values())
+        used = sum(session.level.cost for session in self.sessions.values())
         if used > self.offer.capacity:
             logger.error("%s: no slot for it (%d of %d thousandths)", record.name, used, self.offer.capacity)
             self.session_drain.pass_by(live)

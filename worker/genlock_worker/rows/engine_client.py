@@ -113,6 +113,15 @@ class EngineClient:
 
         await self._ask(work)
 
+    async def limit(self, session: str, steps: int) -> None:
+        """Once this returns no chunk begins with more steps, until it is called again."""
+
+        def work(answer: Callable[[None], None]) -> None:
+            self._sessions.limit(session, steps)
+            answer(None)
+
+        await self._ask(work)
+
     async def is_idle(self, session: str) -> bool:
         """Nothing of the session is in flight or ready, and every chunk that it generated was told."""
 

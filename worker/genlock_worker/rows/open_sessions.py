@@ -121,6 +121,13 @@ class OpenSessions:
         except (EngineFailure, ValueError) as failure:
             self.reset(session, f"a change failed: {failure}")
 
+    def limit(self, name: str, steps: int) -> None:
+        """No chunk begins with more steps from now on."""
+        session = self._sessions.get(name)
+        if session is not None:
+            with self._thread.lock:
+                session.rows.granted_steps = steps
+
     def turn(self, name: str, *, width: int, height: int) -> None:
         """Begin anew with pictures of this size: an engine's memory of a session has one shape."""
         session = self._sessions.get(name)

@@ -42,6 +42,9 @@ class SessionPlan:
     may_halve: bool = False
     """After them overload may leave out every second frame of the source."""
 
+    granted_steps: int | None = None
+    """The most that its claim pays for as it opens; None: no bound."""
+
     @property
     def period_s(self) -> float:
         return 1 / self.settings.frame_rate
@@ -82,7 +85,7 @@ class SessionRows:
         self.plan = plan
         self.requested_steps = settings.steps
         """What the user wants, as the control stream says."""
-        self.granted_steps: int | None = None
+        self.granted_steps: int | None = plan.granted_steps
         """The most that the system grants; None: no bound."""
         self.policy: LevelPolicy | None = None
         """How far overload lowers steps and frame rate; None: never."""

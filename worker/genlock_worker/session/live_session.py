@@ -29,6 +29,7 @@ from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.controls import RequestedSettings
 from genlock_worker.session.engine_output import EngineOutput
 from genlock_worker.session.figures import SessionFigures
+from genlock_worker.session.granted_level import GrantedLevel
 from genlock_worker.session.opening import Services, engine_name, output_for, plan_for, read_state, snapshot_writer
 from genlock_worker.session.reports import Reports
 from genlock_worker.session.turning import Turning
@@ -93,6 +94,10 @@ class LiveSession:
         self._turning = Turning(
             record, epoch=epoch, claims=services.claims, engine=services.engine, name=self._engine_name
         )
+        self.level = GrantedLevel(
+            record, epoch=epoch, claims=services.claims, engine=services.engine, name=self._engine_name
+        )
+        """The most steps that its claim pays for, and what it pays."""
         self._on_end = on_end
         self._ended = False
         self._writer: SnapshotWriter | None = None
@@ -161,8 +166,9 @@ class LiveSession:
             # The session may have left while Redis was asked, and again while the engine opened it.
             if self._has_left():
                 return
-            plan = plan_for(self._spec, requested, model=engine.model, epoch=self.epoch)
+            plan = plan_for(self._spec, requested, model=engine.model, epoch=self.epoch, granted_steps=self.level.steps)
             kept = await engine.open(plan, self._from_engine, checkpoint=checkpoint)
+            self.level.reopened()
         except (EngineFailure, StaleEpoch, ValueError, TimeoutError) as error:
             self._refuse(error)
             return
@@ -309,7 +315,7 @@ class LiveSession:
     def record_again(self) -> SessionRecord:
         """The record as it must be written back after Redis lost it; the phase is written with the next report."""
         self._reports.write_again()
-        return replace(self._turning.record, control=self.control.requested.as_control())
+        return replace(self._turning.record, control=self.control.requested.as_control(), granted=self.level.granted)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

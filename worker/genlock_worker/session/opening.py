@@ -132,7 +132,9 @@ def engine_name(session: str, epoch: int) -> str:
     return f"{session}@{epoch}"
 
 
-def plan_for(spec: ResolvedSession, requested: RequestedSettings, *, model: str, epoch: int) -> SessionPlan:
+def plan_for(
+    spec: ResolvedSession, requested: RequestedSettings, *, model: str, epoch: int, granted_steps: int | None = None
+) -> SessionPlan:
     """The session under this epoch, as the engine loop must know it."""
     adaptive = spec.approximation.policy is ApproximationPolicy.ADAPTIVE
     return SessionPlan(
@@ -151,4 +153,5 @@ def plan_for(spec: ResolvedSession, requested: RequestedSettings, *, model: str,
         deadline_s=spec.frame_deadline_ms / 1000,
         min_steps=spec.approximation.min_steps if adaptive else None,
         may_halve=spec.may_halve,
+        granted_steps=granted_steps,
     )

@@ -16,10 +16,10 @@ elseif r.owner and tonumber(redis.call('ZSCORE', LEASES, session)) <= now and no
 end
 if r.owner then return {'live', claim_of(r)} end
 
-local worker, cost, overloaded = choose(r, {}, false)
+local worker, cost, steps, overloaded = choose(r, {}, false, r.requested, lowest_for_recovery(r))
 if overloaded then return {'overloaded'} end
 if not worker then return {'full', cost} end
-give(session, r, worker, cost, next_epoch(r), '')
+give(session, r, worker, cost, next_epoch(r), '', steps)
 event('claimed', session, r.epoch, worker)
 if r.phase == 'Pending' then set_phase(session, r, 'Assigned', '') end
 return {'claimed', claim_of(r)}

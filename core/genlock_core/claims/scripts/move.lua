@@ -1,6 +1,6 @@
--- move(session, expected epoch, suspect or '', cause)
+-- move(session, expected epoch, suspect or '', cause, steps or '': it moves for their sake, and with no fewer)
 --   -> {'won' | 'lost', claim ...} | {'unknown' | 'ended' | 'held'} | {'stale', epoch} | {'full', reason}
-local session, expected, suspect, cause = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local session, expected, suspect, cause, at_least = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 local r = read(session)
 if not r then return {'unknown'} end
 if is_finished(r.phase) then return {'ended'} end
@@ -18,19 +18,23 @@ if cause == 'expired' and r.owner and not went_back and tonumber(redis.call('ZSC
 end
 
 -- The owner that an older replica tells of had the session before the caller's claim, and may have it again.
-local worker, cost
+local worker, cost, steps
 if went_back and r.owner and r.owner ~= suspect and is_fresh(redis.call('HGET', worker_key(r.owner), 'heartbeat_ms')) then
-  worker, cost = r.owner, r.cost
+  local levels = levels_in(r, r.pool)
+  worker, cost, steps = r.owner, r.cost, levels and granted_of(r, levels)
 else
   local excluded = {[suspect] = true}
   if r.owner then excluded[r.owner] = true end
-  worker, cost = choose(r, excluded, true)
+  -- A move that need not be costs the session nothing that it has; one that must leave takes what there is.
+  local lowest = lowest_for_recovery(r)
+  if cause == 'requested' then lowest = last_granted(r) end
+  worker, cost, steps = choose(r, excluded, true, at_least or r.requested, at_least or lowest)
 end
 if not worker then return {'full', cost} end
 
 local epoch = math.max(next_epoch(r), expected + 1)
 take_away(session, r, cause, epoch, redis.call('HGET', worker_key(worker), 'address'))
-give(session, r, worker, cost, epoch, cause)
+give(session, r, worker, cost, epoch, cause, steps)
 event('moved', session, epoch, worker)
 local polite = cause == 'drain' or cause == 'requested'
 set_phase(session, r, polite and 'Draining' or 'Recovering', cause)

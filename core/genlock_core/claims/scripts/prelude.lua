@@ -44,11 +44,16 @@ end
 -- The parts of a record that decide anything, or nil.
 local function read(session)
   local r = redis.call('HMGET', record_key(session), 'phase', 'epoch', 'owner', 'incarnation', 'address', 'pool', 'cost',
-    'snapshot_format', 'pools', 'idle_timeout_ms', 'ttl_ms', 'reason', 'active_ms', 'seen_epoch')
+    'snapshot_format', 'pools', 'idle_timeout_ms', 'ttl_ms', 'reason', 'active_ms', 'seen_epoch',
+    'steps', 'min_steps', 'control:steps', 'granted', 'granted_epoch', 'granted_number', 'granted_ms',
+    'surplus', 'surplus_ms')
   if not r[1] then return nil end
   return {phase = r[1], epoch = tonumber(r[2]), owner = r[3], incarnation = r[4], address = r[5], pool = r[6],
     cost = tonumber(r[7] or 0), format = tonumber(r[8]), pools = r[9], idle_timeout_ms = tonumber(r[10]),
-    ttl_ms = tonumber(r[11]), reason = r[12], active_ms = tonumber(r[13]), seen_epoch = tonumber(r[14] or 0)}
+    ttl_ms = tonumber(r[11]), reason = r[12], active_ms = tonumber(r[13]), seen_epoch = tonumber(r[14] or 0),
+    requested = tonumber(r[17]) or tonumber(r[15]), min_steps = tonumber(r[16]),
+    granted = tonumber(r[18]), granted_epoch = tonumber(r[19] or 0), granted_number = tonumber(r[20] or 0),
+    granted_ms = tonumber(r[21] or 0), surplus = r[22], surplus_ms = tonumber(r[23] or 0)}
 end
 
 local function is_finished(phase) return phase == 'Ended' or phase == 'Failed' end
@@ -87,13 +92,24 @@ local function lease_ms(worker)
   return math.max(LEASE_MS, math.min(normal_ms, LONGEST_LEASE_MS))
 end
 
-local function give(session, r, worker, cost, epoch, cause)
+-- So many steps are what the claim of this epoch pays for. The number orders the changes, also where Redis went back.
+local function note_grant(session, r, steps)
+  r.granted, r.granted_epoch = steps, r.epoch
+  r.granted_number, r.granted_ms, r.surplus = math.max(r.granted_number + 1, wall), now, false
+  redis.call('HSET', record_key(session), 'granted', text(steps), 'granted_epoch', text(r.epoch),
+    'granted_number', text(r.granted_number), 'granted_ms', text(now))
+  redis.call('HDEL', record_key(session), 'surplus', 'surplus_ms')
+end
+
+-- `steps`: the level that `cost` pays for; nil for a record without levels.
+local function give(session, r, worker, cost, epoch, cause, steps)
   local w = redis.call('HMGET', worker_key(worker), 'incarnation', 'address', 'pool')
   r.owner, r.incarnation, r.address, r.pool, r.cost, r.epoch = worker, w[1], w[2], w[3], cost, epoch
   redis.call('HSET', record_key(session), 'owner', worker, 'incarnation', w[1], 'address', w[2], 'pool', w[3],
     'cost', text(cost), 'epoch', text(epoch))
   redis.call('HSET', owned_key(worker), session, text(epoch) .. ':' .. text(cost))
   add_free(worker, -cost)
+  if steps then note_grant(session, r, steps) end
   redis.call('ZADD', LEASES, text(now + lease_ms(worker)), session)
   post(worker, w[1], 'assign', session, epoch, cause, 0, '')
 end
@@ -109,10 +125,6 @@ local function next_epoch(r) return math.max(r.epoch + 1, r.seen_epoch + 1, wall
 
 local function is_fresh(heartbeat_ms) return now - tonumber(heartbeat_ms) <= HEARTBEAT_STALE_MS end
 
-local function reads(format, oldest, newest)
-  return format == 0 or (tonumber(oldest) <= format and format <= tonumber(newest))
-end
-
 -- Would a claim of that cost leave the pool less than its reserve? Only workers that could take a move count.
 local function breaks_reserve(pool, cost)
   local reserve = tonumber(redis.call('HGET', P .. 'pool:' .. pool .. ':settings', 'reserve') or 0)
@@ -123,55 +135,6 @@ local function breaks_reserve(pool, cost)
     if is_fresh(redis.call('HGET', worker_key(at[i]), 'heartbeat_ms')) then free = free + tonumber(at[i + 1]) end
   end
   return free - cost < reserve
-end
-
--- Who is chosen first: who was not late lately, then who was, then who is overloaded (it says so itself). One without a
--- session is not overloaded, whatever it says. A worker of the release before says nothing of the kind.
-local ON_TIME, LATE, OVERLOADED = 1, 2, 3
-
-local function strain_of(worker, late_ms, overloaded)
-  if overloaded == '1' and redis.call('HLEN', owned_key(worker)) > 0 then return OVERLOADED end
-  return tonumber(late_ms or 0) < LATE_MS and ON_TIME or LATE
-end
-
--- Packed order: of the workers with room the one with the least; by name among equals. `strain`: the most it may have.
-local function fullest(pool, cost, format, excluded, strain)
-  local offset = 0
-  while true do
-    local names = redis.call('ZRANGEBYSCORE', free_key(pool), text(cost), '+inf', 'LIMIT', offset, SCANNED_AT_ONCE)
-    for _, name in ipairs(names) do
-      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms', 'overloaded')
-      local may_serve = not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3])
-      if may_serve and strain_of(name, w[4], w[5]) <= strain then return name end
-    end
-    if #names < SCANNED_AT_ONCE then return nil end
-    offset = offset + SCANNED_AT_ONCE
-  end
-end
-
--- The worker and the cost for a session among those of that strain at most; nil and the reason if there is none.
-local function choose_among(r, excluded, may_use_reserve, strain)
-  local reasons = {}
-  for _, choice in ipairs(cjson.decode(r.pools)) do
-    local worker = fullest(choice.pool, choice.cost, r.format, excluded, strain)
-    if worker and (may_use_reserve or not breaks_reserve(choice.pool, choice.cost)) then return worker, choice.cost end
-    reasons[#reasons + 1] = worker and 'what pool ' .. choice.pool .. ' has left is kept for moves'
-      or 'no worker of pool ' .. choice.pool .. ' has ' .. text(choice.cost) .. ' thousandths free'
-  end
-  return nil, #reasons > 0 and table.concat(reasons, '; ') or 'the session has no pool'
-end
-
--- A worker that is strained gets a session only if no other one has room, of whatever pool. One that is overloaded gets
--- a session that had a worker before, and no new one: nil and true where that is all that stands in the way.
-local function choose(r, excluded, may_use_reserve)
-  local why
-  for strain = ON_TIME, OVERLOADED do
-    local worker, cost = choose_among(r, excluded, may_use_reserve, strain)
-    if worker and strain == OVERLOADED and r.epoch == 0 then return nil, nil, true end
-    if worker then return worker, cost, false end
-    why = cost
-  end
-  return nil, why, false
 end
 
 -- Nobody owns it any more, and somebody should.
@@ -248,7 +211,7 @@ local function enroll(offer)
     'heartbeat_ms', text(now), 'progress', '-1', 'links', '{}',
     'oldest', text(offer.oldest), 'newest', text(offer.newest),
     'gpu_product', offer.gpu_product, 'gpus', text(offer.gpus), 'engine', offer.engine,
-    'proven', '1')
+    'proven', '1', 'ceilings', '1')
   redis.call('SADD', WORKERS, name)
   redis.call('ZADD', HEARTBEATS, text(now), name)
   redis.call('ZADD', free_key(offer.pool), text(offer.capacity), name)

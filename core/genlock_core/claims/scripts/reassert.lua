@@ -23,6 +23,12 @@ local function room_for(r)
   return r.owner == name and free + r.cost or free
 end
 
+-- The level that the worker knows its cost to pay for; nil where it knows none.
+local function granted_in(one)
+  local fields = one.record
+  return fields.granted and tonumber(fields.granted_epoch) == tonumber(one.epoch) and tonumber(fields.granted) or nil
+end
+
 for _, one in ipairs(held) do
   local session, epoch, phase = one.session, tonumber(one.epoch), one.record.phase
   local r = read(session)
@@ -37,7 +43,8 @@ for _, one in ipairs(held) do
     kept[#kept + 1] = session
   elseif is_rightful(r, epoch) and room_for(r) >= one.cost then
     take_away(session, r, '', epoch, offer.address)
-    give(session, r, name, one.cost, epoch, '')
+    r.granted_number = math.max(r.granted_number, tonumber(one.record.granted_number or 0))
+    give(session, r, name, one.cost, epoch, '', granted_in(one))
     event('claimed', session, epoch, name)
     set_phase(session, r, phase, '')
     kept[#kept + 1] = session

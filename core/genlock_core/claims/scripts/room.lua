@@ -13,7 +13,7 @@ for _, choice in ipairs(cjson.decode(r.pools)) do
   end
 end
 
-local worker, _, overloaded = choose(r, {}, false)
+local worker, _, _, overloaded = choose(r, {}, false, r.requested, lowest_for_recovery(r))
 if worker then return {workers, 1, '', 0} end
 if overloaded then return {workers, 0, '', 1} end
 

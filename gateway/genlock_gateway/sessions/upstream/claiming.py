@@ -101,7 +101,7 @@ class Claiming:
 
 def with_room(record: SessionRecord, workers: Sequence[WorkerView]) -> list[WorkerView]:
     """The workers besides its owner that a move could give the session to."""
-    costs = {choice.pool: choice.cost for choice in record.pools}
+    costs = {choice.pool: choice.cost_at(record.lowest_steps) for choice in record.pools}
     return [
         worker
         for worker in workers

@@ -46,7 +46,12 @@ SCHEMAS: Final[dict[str, Json]] = {
     "PingMessage": _message("ping", "Asks for a pong.", sentAt={"type": "number", "description": "Comes back."}),
     "PongMessage": _message("pong", "The answer to a ping.", sentAt={"type": "number"}),
     "AckMessage": _message(
-        "ack", "A change is stored.", ("id",), number=_NUMBER, id={"type": "string", "description": "Its id."}
+        "ack",
+        "A change is stored.",
+        ("id",),
+        number=_NUMBER,
+        id={"type": "string", "description": "Its id."},
+        level=ref("LevelView"),
     ),
     "ErrorMessage": _message(
         "error", "A message that did nothing, and why.", ("detail",), number=_NUMBER, detail={"type": "string"}

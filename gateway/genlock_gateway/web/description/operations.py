@@ -180,7 +180,7 @@ def _sessions() -> Mapping[tuple[str, str], Operation]:
             "control",
             "publish",
             {202: Success("The worker is told; the picture follows.")},
-            (400, 401, 403, 404, 410, 413, 415, 422, 429, STORE),
+            (400, 401, 403, 404, 409, 410, 413, 415, 422, 429, STORE),
             body=dict.fromkeys(("application/json", "application/merge-patch+json"), ref("ControlRequest")),
         ),
         ("POST", f"{_SESSION}/start"): Operation(

@@ -69,11 +69,13 @@ export const listSessions = async (token = "") => (await request("/api/v1/sessio
 /** Brings an ended session back; the view of the one that runs then. */
 export const startAgain = async (session, token) => (await request(`/api/v1/sessions/${session.path}/start`, { method: "POST", token })).json();
 
-export function control(session, token, change) {
-  return request(`/api/v1/sessions/${session.path}/control`, {
+/** Changes the picture; what of the steps that it asks for is granted. */
+export async function control(session, token, change) {
+  const response = await request(`/api/v1/sessions/${session.path}/control`, {
     method: "PATCH",
     token,
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(change),
   });
+  return response.json();
 }

@@ -54,7 +54,8 @@ export class Steering {
   async #steer(change, words) {
     $("steer-state").textContent = "…";
     try {
-      await this.access.with((token) => control(this.session, token, change), "publish");
+      const accepted = await this.access.with((token) => control(this.session, token, change), "publish");
+      words = accepted.level?.detail || words;
     } catch (error) {
       $("steer-state").textContent = "";
       const state = stateOf(error);

@@ -121,9 +121,14 @@ def _attainable(
 
 
 def _has_outgrown(record: SessionRecord | None, choice: PoolChoice | None, seen: SessionSeen) -> bool:
-    """Whether the pool does not fit, or the worker lacks the room for what the pool asks for."""
+    """Whether the pool does not fit, or the worker lacks the room for what the pool asks for.
+
+    What its users ask for beyond the spec waits where the session is: no stream is moved for it.
+    """
     if record is None or choice is None:
         return True
+    if record.is_steered:
+        return False
     return seen.worker is not None and choice.cost - record.cost > seen.worker.free
 
 

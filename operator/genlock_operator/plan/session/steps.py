@@ -38,9 +38,12 @@ def next_steps(facts: SessionFacts, now_ms: int) -> list[SessionAction]:
         wanted = record.epoch > 0 or facts.placement is not None
         return [ClaimWorker(record.name)] if wanted else []
     if facts.needs_move:
-        return [MoveSession(record.name, record.epoch, MoveCause.REQUESTED)]
-    fits = facts.choice is None or facts.choice.cost == record.cost
-    return [] if fits else [FitClaim(record.name, record.epoch)]
+        steps = facts.seen.session.steps if facts.seen.session is not None else None
+        return [MoveSession(record.name, record.epoch, MoveCause.REQUESTED, steps)]
+
+    # Only upwards, and for the spec. What it pays too much its worker gives back, once it runs no more than that.
+    pays = facts.choice is None or record.is_steered or facts.choice.cost <= record.cost
+    return [] if pays else [FitClaim(record.name, record.epoch)]
 
 
 def _create(facts: SessionFacts, now_ms: int) -> list[SessionAction]:

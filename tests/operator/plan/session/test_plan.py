@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from genlock_core.claims.record import PoolChoice
 from genlock_core.sizing.placement import PoolShape
 from genlock_core.spec.session import Phase
 from genlock_operator.actions import (
@@ -36,7 +35,10 @@ def test_a_new_session_gets_a_record_with_its_pools_and_its_objects_uid() -> Non
 
     record = stored(world.plan())
 
-    assert (record.uid, record.pools) == ("uid-1", (PoolChoice(SMALL, 500), PoolChoice(BIG, 500)))
+    assert (record.uid, [(choice.pool, choice.cost) for choice in record.pools]) == (
+        "uid-1",
+        [(SMALL, 500), (BIG, 500)],
+    )
 
 
 def test_a_session_without_placement_gets_no_record() -> None:

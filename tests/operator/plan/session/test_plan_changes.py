@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from genlock_core.claims.facts import MoveCause
+from genlock_core.claims.record import ControlValue
 from genlock_operator.actions import (
     ChangeStream,
     ClaimWorker,
@@ -88,14 +90,24 @@ def test_a_claim_that_cannot_grow_on_its_worker_moves() -> None:
     assert world.status.worker == "s1"
 
 
-def test_fewer_steps_give_room_back() -> None:
+def test_fewer_steps_are_left_to_the_worker_to_give_room_back_for() -> None:
     world = living(steps=2)
     world.apply(steps=1)
 
     world.settle()
 
     assert world.record is not None
-    assert (world.record.cost, len(world.claims)) == (500, 1)
+    assert (world.record.session.steps, world.record.cost, len(world.claims)) == (1, 1_000, 1)
+    assert "FitClaim" not in kinds(world.plan())
+
+
+def test_what_users_ask_for_beyond_the_spec_moves_no_stream() -> None:
+    world = living()
+    assert world.record is not None
+    world.workers["s0"].others = 500
+    world.record = replace(world.record, control={"steps": ControlValue("2", "1-0")}, cost=250)
+
+    assert not {"FitClaim", "MoveSession"} & set(kinds(world.plan()))
 
 
 def test_steps_that_need_another_shape_move_it_before_they_reach_the_stream() -> None:
@@ -104,7 +116,7 @@ def test_steps_that_need_another_shape_move_it_before_they_reach_the_stream() ->
 
     assert kinds(world.plan()) == ["StoreRecord"]
     world.record = stored(world.plan())
-    assert world.plan() == [MoveSession(NAME, world.record.epoch, world.plan()[0].cause)]  # type: ignore[union-attr]
+    assert world.plan() == [MoveSession(NAME, world.record.epoch, MoveCause.REQUESTED, 4)]
 
 
 def test_steps_that_need_another_shape_reach_the_stream_after_the_move() -> None:
