@@ -17,8 +17,8 @@ from genlock_core.claims.facts import (
     Event,
     EventKind,
     Fit,
-    Grant,
     GrantAnswer,
+    GrantOutcome,
     Held,
     Move,
     MoveCause,
@@ -47,8 +47,8 @@ __all__ = [
     "Event",
     "EventKind",
     "Fit",
-    "Grant",
     "GrantAnswer",
+    "GrantOutcome",
     "Held",
     "Move",
     "MoveCause",
@@ -254,9 +254,9 @@ class Claims:
         It is a compare-and-set; the new epoch is above `expected_epoch` even where Redis went back to an older replica.
         Who comes second gets the winner's claim, with `won` False; so does EXPIRED when the
         lease was renewed meanwhile. A move may use the pool's reserve. After DRAIN and REQUESTED the old worker serves
-        on until the handover. REQUESTED finds a worker with room for what is granted at least; the others take one with
-        room for fewer steps, as far as the spec allows, rather than none. With `steps` it moves for their sake: to a
-        worker with room for so many, and it pays for them.
+        on until the handover; they find a worker with room for what is granted at least. The others take one with room
+        for fewer steps, as far as the spec allows, rather than none. With `steps` it moves for their sake: to a worker
+        with room for so many, and it pays for them.
         A session whose owner went with its incarnation may go back to the same name: leave
         `suspect` None.
 
@@ -289,8 +289,8 @@ class Claims:
         outcome, granted = await self._scripts.run("grant", session, steps, "")
         known = replies.outcome(session, outcome)
         if not granted:
-            return GrantAnswer(Grant.UNSERVED)
-        return GrantAnswer(Grant(known), int(granted))
+            return GrantAnswer(GrantOutcome.UNSERVED)
+        return GrantAnswer(GrantOutcome(known), int(granted))
 
     async def settle(self, session: str, *, epoch: int, number: int) -> bool:
         """The worker begins no chunk with more steps than this grant has: the claim pays for no more.

@@ -29,7 +29,7 @@ class Fit(StrEnum):
     STALE = "stale"  # another epoch holds, or nobody owns it
 
 
-class Grant(StrEnum):
+class GrantOutcome(StrEnum):
     """What became of the wish for so many steps."""
 
     FITS = "fits"  # all of them are granted
@@ -42,7 +42,7 @@ class Grant(StrEnum):
 class GrantAnswer:
     """What came of asking for steps."""
 
-    outcome: Grant
+    outcome: GrantOutcome
     steps: int | None = None
     """What is granted now; None where nothing is."""
 

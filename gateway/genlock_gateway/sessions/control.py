@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
-from genlock_core.claims.facts import Grant
+from genlock_core.claims.facts import GrantOutcome
 from genlock_core.errors import NoRoomForSteps, UnknownSession
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.rules import steps_mistake
@@ -62,7 +62,7 @@ class Controls:
             answer = await self._claims.grant(session, steps)
         except UnknownSession:  # the record is lost, or the session has just ended: what is said of it harms nobody
             return None
-        if answer.outcome is Grant.REFUSED:
+        if answer.outcome is GrantOutcome.REFUSED:
             raise NoRoomForSteps(session, requested=steps, granted=answer.steps or 0)
         return None if answer.steps is None else LevelView.of(requested=steps, granted=answer.steps)
 

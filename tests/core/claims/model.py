@@ -12,8 +12,8 @@ from genlock_core.claims import liveness
 from genlock_core.claims.claims import (
     Claim,
     Fit,
-    Grant,
     GrantAnswer,
+    GrantOutcome,
     Held,
     Move,
     MoveCause,
@@ -290,10 +290,10 @@ class Model:
     def grant(self, session: str, steps: int) -> GrantAnswer:
         found = self._active(session)
         if found.claim is None or not found.levels:
-            return GrantAnswer(Grant.UNSERVED)
+            return GrantAnswer(GrantOutcome.UNSERVED)
         self._raise(found, steps, reserve=True)
         fits = found.has >= steps and found.claim.cost >= found.levels[found.has - 1]
-        return GrantAnswer(Grant.FITS if fits else Grant.NO_ROOM, found.has)
+        return GrantAnswer(GrantOutcome.FITS if fits else GrantOutcome.NO_ROOM, found.has)
 
     def settle(self, session: str, epoch: int, number: int) -> bool:
         found = self._current(session, epoch)
@@ -476,9 +476,8 @@ class Model:
             worker, cost = self.data.workers[found.claim.worker.name], found.claim.cost
             granted = found.has if found.levels else None
         else:
-            lowest: int | None = found.lowest
-            if cause is MoveCause.REQUESTED:
-                lowest = found.last_granted
+            polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
+            lowest = found.last_granted if polite else found.lowest
             worker, cost, granted = self._choose(
                 session, found, excluded=(suspect, owner), reserve=False, lowest=lowest, at_least=steps
             )

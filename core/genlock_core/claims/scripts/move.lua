@@ -9,6 +9,8 @@ if r.epoch > expected then
   return {'stale', text(r.epoch)}
 end
 
+local polite = cause == 'drain' or cause == 'requested'
+
 -- A new incarnation proves that the old one is dead, as a refused link does.
 local by_lease = (cause == 'silent' or cause == 'expired') and (r.owner or r.reason ~= 'WorkerRestarted')
 if by_lease and holding() then return {'held'} end
@@ -25,9 +27,9 @@ if went_back and r.owner and r.owner ~= suspect and is_fresh(redis.call('HGET', 
 else
   local excluded = {[suspect] = true}
   if r.owner then excluded[r.owner] = true end
-  -- A move that need not be costs the session nothing that it has; one that must leave takes what there is.
-  local lowest = lowest_for_recovery(r)
-  if cause == 'requested' then lowest = last_granted(r) end
+  -- A polite move costs the session nothing that it has: it waits. One whose worker is lost takes what there is.
+  local lowest = last_granted(r)
+  if not polite then lowest = lowest_for_recovery(r) end
   worker, cost, steps = choose(r, excluded, true, at_least or r.requested, at_least or lowest)
 end
 if not worker then return {'full', cost} end
@@ -36,6 +38,5 @@ local epoch = math.max(next_epoch(r), expected + 1)
 take_away(session, r, cause, epoch, redis.call('HGET', worker_key(worker), 'address'))
 give(session, r, worker, cost, epoch, cause, steps)
 event('moved', session, epoch, worker)
-local polite = cause == 'drain' or cause == 'requested'
 set_phase(session, r, polite and 'Draining' or 'Recovering', cause)
 return {'won', claim_of(r)}

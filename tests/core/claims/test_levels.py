@@ -1,0 +1,284 @@
+"""A claim pays for the steps that are granted: more are paid before they run, fewer once they run no more."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from genlock_core import store
+from genlock_core.claims import keys
+from genlock_core.claims.claims import Claims, Fit, GrantAnswer, GrantOutcome, Held, MoveCause
+from genlock_core.claims.facts import AssignmentKind, Ceiling
+from genlock_core.claims.identity import WorkerOffer
+from genlock_core.claims.liveness import GIVE_BACK_MS
+from genlock_core.claims.record import Granted, PoolChoice, SessionRecord
+from genlock_core.clock import ManualClock
+from genlock_core.errors import NoCapacity
+from genlock_core.spec.session import Phase
+from tests.core.claims.passing import time_passes
+from tests.core.claims.samples import offer, record
+
+NOISY, QUIET = "default/noisy", "default/quiet"
+LEVELS = (300, 500, 700, 1_000)
+POOL = PoolChoice("a", LEVELS[0], LEVELS)
+
+
+class Floor:
+    """One worker with two sessions at 1 step each, and 400 thousandths left."""
+
+    def __init__(self, claims: Claims, clock: ManualClock, redis: store.Store) -> None:
+        self.claims = claims
+        self.clock = clock
+        self.redis = redis
+        self.worker = offer("w0")
+        self.progress = 0
+        self.wishes = 0
+
+    async def open(self) -> None:
+        await self.claims.register(self.worker)
+        for name in ("noisy", "quiet"):
+            await self.claims.create(record(name, POOL, steps=1))
+            await self.claims.claim(f"default/{name}")
+
+    async def wish(self, steps: int, session: str = NOISY) -> GrantAnswer:
+        """As a gateway does it."""
+        answer = await self.claims.grant(session, steps)
+        self.wishes += 1
+        await self.claims.remember_control(session, {"steps": str(steps)}, f"{self.wishes}-0")
+        return answer
+
+    async def beat(self, worker: WorkerOffer | None = None) -> dict[str, Ceiling]:
+        self.progress += 1
+        identity = (worker or self.worker).identity
+        return dict((await self.claims.renew(identity, progress=self.progress, links={})).ceilings)
+
+    async def record(self, session: str = NOISY) -> SessionRecord:
+        found = await self.claims.record(session)
+        assert found is not None
+        return found
+
+    async def end(self, session: str = QUIET) -> None:
+        await self.claims.release(session, epoch=(await self.record(session)).epoch, phase=Phase.ENDED)
+
+    async def costs(self) -> tuple[int, int, int]:
+        """Of both, and what is free."""
+        (view,) = [view for view in await self.claims.workers() if view.identity.name == "w0"]
+        return (await self.record(NOISY)).cost, (await self.record(QUIET)).cost, view.free
+
+    async def time_passes(self, ms: int) -> None:
+        """The worker beats twice a second meanwhile."""
+        for _ in range(ms // 500):
+            await time_passes(self.claims, self.clock, 0.5)
+            await self.beat()
+
+
+@pytest.fixture
+async def floor(claims: Claims, clock: ManualClock, redis_store: store.Store) -> Floor:
+    made = Floor(claims, clock, redis_store)
+    await made.open()
+    return made
+
+
+async def test_a_raise_is_paid_as_far_as_there_is_room(floor: Floor) -> None:
+    assert await floor.wish(4) == GrantAnswer(GrantOutcome.NO_ROOM, 3)
+    assert await floor.costs() == (700, 300, 0)
+    assert await floor.wish(2, QUIET) == GrantAnswer(GrantOutcome.NO_ROOM, 1)
+
+
+async def test_what_is_missing_is_granted_with_the_first_heartbeat_that_has_room_for_it(floor: Floor) -> None:
+    await floor.wish(4)
+    before = (await floor.beat())[NOISY]
+    await floor.end()
+
+    after = (await floor.beat())[NOISY]
+
+    assert (before.steps, after.steps, after.cost, after.due) == (3, 4, 1_000, 1_000)
+    assert after.number > before.number
+
+
+async def test_whose_level_is_the_oldest_is_granted_first(floor: Floor) -> None:
+    await floor.time_passes(500)
+    await floor.claims.release(NOISY, epoch=(await floor.record()).epoch, phase=Phase.RECOVERING)
+    await floor.claims.claim(NOISY)  # from now on it has waited less than the other one
+    await floor.claims.create(record("guest", PoolChoice("a", 400)))
+    await floor.claims.claim("default/guest")
+    assert {(await floor.wish(2, session)).outcome for session in (NOISY, QUIET)} == {GrantOutcome.NO_ROOM}
+
+    await floor.claims.create(record("guest", PoolChoice("a", 200)))
+    await floor.claims.fit("default/guest", expected_epoch=(await floor.record("default/guest")).epoch)
+    ceilings = await floor.beat()
+
+    assert (ceilings[QUIET].steps, ceilings[NOISY].steps) == (2, 1)
+
+
+async def test_a_worker_is_told_at_once_that_there_is_something_to_ask_for(floor: Floor) -> None:
+    await floor.wish(2)
+    told = await floor.claims.assignments(floor.worker.identity, "0", 1)
+    assert [(one.kind, one.session) for one in told][-1] == (AssignmentKind.LEVEL, NOISY)
+
+
+async def test_fewer_steps_cost_less_only_once_the_worker_has_settled_them(floor: Floor) -> None:
+    await floor.wish(3)
+    await floor.wish(1)
+    await floor.time_passes(GIVE_BACK_MS - 500)
+    assert (await floor.record()).granted is not None
+    assert (await floor.beat())[NOISY].steps == 3
+
+    await floor.time_passes(1_000)
+    told = (await floor.beat())[NOISY]
+    assert (told.steps, told.cost, told.due) == (1, 700, 300)
+    assert await floor.costs() == (700, 300, 0), "the worker may still run three"
+
+    epoch = (await floor.record()).epoch
+    assert not await floor.claims.settle(NOISY, epoch=epoch + 1, number=told.number)
+    assert not await floor.claims.settle(NOISY, epoch=epoch, number=told.number - 1)
+    assert await floor.claims.settle(NOISY, epoch=epoch, number=told.number)
+    assert await floor.costs() == (300, 300, 400)
+    assert await floor.claims.settle(NOISY, epoch=epoch, number=told.number), "again, as after a lost reply"
+    assert await floor.costs() == (300, 300, 400)
+
+
+async def test_a_settlement_that_a_raise_has_overtaken_changes_nothing(floor: Floor) -> None:
+    await floor.wish(3)
+    await floor.wish(1)
+    await floor.time_passes(GIVE_BACK_MS + 1_000)
+    lowered = (await floor.beat())[NOISY]
+    await floor.wish(3)
+
+    assert not await floor.claims.settle(NOISY, epoch=(await floor.record()).epoch, number=lowered.number)
+    assert await floor.costs() == (700, 300, 0)
+
+
+async def test_a_slider_on_its_way_does_not_lose_its_place(floor: Floor) -> None:
+    await floor.wish(3)
+    for steps in (1, 2, 1, 2, 1, 2):
+        await floor.wish(steps)
+        await floor.time_passes(5_000)
+    assert (await floor.beat())[NOISY].steps == 3
+    assert await floor.costs() == (700, 300, 0)
+
+
+async def test_a_gateway_that_died_before_the_wish_was_written_down_costs_nothing_for_long(floor: Floor) -> None:
+    await floor.claims.grant(NOISY, 3)
+    await floor.time_passes(GIVE_BACK_MS + 1_000)
+    told = (await floor.beat())[NOISY]
+    assert (told.steps, told.due) == (1, 300)
+
+
+async def test_a_session_is_claimed_anew_at_what_its_user_wants(floor: Floor) -> None:
+    await floor.end()
+    await floor.wish(4)
+    await floor.claims.release(NOISY, epoch=(await floor.record()).epoch, phase=Phase.RECOVERING)
+    assert (await floor.claims.claim(NOISY)).cost == 1_000
+    assert (await floor.record()).granted == Granted(4, (await floor.beat())[NOISY].number, await granted_ms(floor))
+
+
+async def granted_ms(floor: Floor) -> int:
+    return int(await cast("Any", floor.redis.hget(keys.record(NOISY), "granted_ms")))
+
+
+async def crowded(floor: Floor, *, free: int, adaptive: bool = True) -> WorkerOffer:
+    """Another worker with so much room left; the noisy one pays for 3 steps."""
+    await floor.claims.create(record("noisy", POOL, steps=3, adaptive=adaptive))
+    await floor.claims.fit(NOISY, expected_epoch=(await floor.record()).epoch)
+    other = offer("w1", "b")
+    await floor.claims.register(other)
+    await floor.claims.create(record("guest", PoolChoice("b", 1_000 - free)))
+    await floor.claims.claim("default/guest")
+    pools = (POOL, replace(POOL, pool="b"))
+    await floor.claims.create(record("noisy", *pools, steps=3, adaptive=adaptive))
+    return other
+
+
+async def test_a_session_that_lost_its_worker_goes_on_with_fewer_steps_rather_than_not_at_all(floor: Floor) -> None:
+    other = await crowded(floor, free=600)
+    epoch = (await floor.record()).epoch
+
+    move = await floor.claims.move(NOISY, expected_epoch=epoch, suspect="w0", cause=MoveCause.REFUSED)
+
+    found = await floor.record()
+    assert (move.claim.worker, move.claim.cost) == (other.identity, 500)
+    assert (found.granted and found.granted.steps, found.requested_steps) == (2, 3)
+    await floor.claims.forget("default/guest")
+    await floor.end("default/guest")
+    assert (await floor.beat(other))[NOISY].steps == 3, "and gets them back when there is room"
+
+
+async def test_one_that_is_never_lowered_waits(floor: Floor) -> None:
+    await crowded(floor, free=600, adaptive=False)
+    epoch = (await floor.record()).epoch
+    with pytest.raises(NoCapacity):
+        await floor.claims.move(NOISY, expected_epoch=epoch, suspect="w0", cause=MoveCause.REFUSED)
+
+
+@pytest.mark.parametrize("cause", [MoveCause.DRAIN, MoveCause.REQUESTED])
+async def test_a_polite_move_takes_nothing_away(floor: Floor, cause: MoveCause) -> None:
+    await crowded(floor, free=600)
+    epoch = (await floor.record()).epoch
+    with pytest.raises(NoCapacity):
+        await floor.claims.move(NOISY, expected_epoch=epoch, suspect=None, cause=cause)
+
+
+async def test_a_move_for_the_sake_of_steps_pays_for_them_before_they_are_asked_for(floor: Floor) -> None:
+    await crowded(floor, free=1_000 - 1)
+    epoch = (await floor.record()).epoch
+    with pytest.raises(NoCapacity):
+        await floor.claims.move(NOISY, expected_epoch=epoch, suspect=None, cause=MoveCause.REQUESTED, steps=4)
+    moved = await floor.claims.move(NOISY, expected_epoch=epoch, suspect=None, cause=MoveCause.REQUESTED, steps=3)
+    assert moved.claim.cost == 700
+
+
+async def test_what_is_kept_for_moves_is_no_room_for_a_wish_but_is_for_a_changed_spec(floor: Floor) -> None:
+    await floor.claims.set_reserve("a", 300)
+    assert await floor.wish(2) == GrantAnswer(GrantOutcome.NO_ROOM, 1)
+    assert (await floor.beat())[NOISY].steps == 1
+    assert await floor.claims.fit(NOISY, expected_epoch=(await floor.record()).epoch) is Fit.FITS
+    assert await floor.costs() == (500, 300, 200)
+
+
+# -- beside the release before -----------------------------------------------------------------------------------------
+
+
+async def test_a_worker_that_knows_no_ceilings_is_not_asked_for_what_it_has_no_room_for(floor: Floor) -> None:
+    await cast("Any", floor.redis.hdel(f"{keys.PREFIX}worker:w0", "ceilings"))
+    assert await floor.claims.grant(NOISY, 4) == GrantAnswer(GrantOutcome.REFUSED, 1)
+    assert await floor.costs() == (300, 300, 400)
+    assert await floor.claims.grant(NOISY, 3) == GrantAnswer(GrantOutcome.FITS, 3)
+    told = await floor.claims.assignments(floor.worker.identity, "0", 1)
+    assert AssignmentKind.LEVEL not in [one.kind for one in told], "it could not read that"
+
+
+async def test_a_claim_by_the_release_before_is_granted_what_it_pays_for(floor: Floor) -> None:
+    """It raises the epoch, and writes the cost of the spec's steps."""
+    await floor.wish(3)
+    before = (await floor.record()).epoch
+    await cast("Any", floor.redis.hset(keys.record(NOISY), "epoch", str(before + 1)))
+    await cast("Any", floor.redis.hset(f"{keys.PREFIX}worker:w0:sessions", NOISY, f"{before + 1}:700"))
+    assert (await floor.record()).granted is None
+
+    told = (await floor.beat())[NOISY]
+
+    assert (told.steps, told.cost) == (3, 700)
+
+
+async def test_a_record_of_the_release_before_costs_the_same_at_any_steps(floor: Floor) -> None:
+    await floor.claims.create(record("noisy", PoolChoice("a", 300), steps=1))
+    await cast("Any", floor.redis.hdel(keys.record(NOISY), "steps", "min_steps", "granted"))
+    assert await floor.claims.grant(NOISY, 4) == GrantAnswer(GrantOutcome.UNSERVED)
+    assert NOISY not in await floor.beat()
+    assert await floor.costs() == (300, 300, 400)
+
+
+async def test_what_was_granted_comes_back_with_what_a_worker_reasserts(floor: Floor) -> None:
+    await floor.wish(3)
+    known = await floor.record()
+    await cast("Any", floor.redis.flushall())
+    held = Held(NOISY, known.epoch, known.cost, known)
+    assert (await floor.claims.reassert(floor.worker, [held])).kept == (NOISY,)
+
+    found = await floor.record()
+
+    assert known.granted is not None
+    assert found.granted is not None
+    assert (found.granted.steps, found.cost, found.requested_steps) == (3, 700, 3)
+    assert found.granted.number > known.granted.number
