@@ -101,7 +101,7 @@ def set_fields(
     state_dir: StateDirectory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change the running stream without a cut."""
+    """Change the running stream without a cut. Steps that its worker has no room for wait; the answer says so."""
     # Only here: it brings a client of Redis with it, for which a shell that completes a name would wait.
     from genlock_cli.session.changes import parse_changes
 

@@ -1,6 +1,6 @@
 """Redis and the workers, as far as the plan of one session can tell: its record, its control stream, room on workers.
 
-Claims, moves, fits and ends follow the rules of the scripts (`claim.lua`, `move.lua`, `fit.lua`, `release.lua`).
+Claims, moves, fits and ends follow the rules of the scripts (`claim.lua`, `move.lua`, `grant.lua`, `release.lua`).
 """
 
 from dataclasses import dataclass, field, replace
@@ -115,7 +115,7 @@ class StreamSide:
         self.record = from_fields(to_fields(stored))
 
     def fit(self, epoch: int) -> bool:
-        """As `fit.lua`: False if there is no room where it is."""
+        """As `grant.lua` upwards: False if there is no room where it is."""
         record = self.record
         if record is None or record.owner is None or record.epoch != epoch:
             return True
