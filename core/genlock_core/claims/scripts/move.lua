@@ -1,5 +1,5 @@
 -- move(session, expected epoch, suspect or '', cause, steps or '': it moves for their sake, and with no fewer)
---   -> {'won' | 'lost', claim ...} | {'unknown' | 'ended' | 'held'} | {'stale', epoch} | {'full', reason}
+--   -> {'won' | 'lost', claim ...} | {'unknown' | 'ended' | 'held' | 'overloaded'} | {'stale', epoch} | {'full', reason}
 local session, expected, suspect, cause, at_least = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 local r = read(session)
 if not r then return {'unknown'} end
@@ -20,7 +20,7 @@ if cause == 'expired' and r.owner and not went_back and tonumber(redis.call('ZSC
 end
 
 -- The owner that an older replica tells of had the session before the caller's claim, and may have it again.
-local worker, cost, steps
+local worker, cost, steps, overloaded
 if went_back and r.owner and r.owner ~= suspect and is_fresh(redis.call('HGET', worker_key(r.owner), 'heartbeat_ms')) then
   local levels = levels_in(r, r.pool)
   worker, cost, steps = r.owner, r.cost, levels and granted_of(r, levels)
@@ -30,8 +30,9 @@ else
   -- A polite move costs the session nothing that it has: it waits. One whose worker is lost takes what there is.
   local lowest = last_granted(r)
   if not polite then lowest = lowest_for_recovery(r) end
-  worker, cost, steps = choose(r, excluded, true, at_least or r.requested, at_least or lowest)
+  worker, cost, steps, overloaded = choose(r, excluded, true, at_least or r.requested, at_least or lowest)
 end
+if overloaded then return {'overloaded'} end
 if not worker then return {'full', cost} end
 
 local epoch = math.max(next_epoch(r), expected + 1)
