@@ -4,6 +4,7 @@ A target takes bytes. What it raises beside `may_raise` is a fault: somebody wou
 that ends in silence.
 """
 
+import io
 import json
 import struct
 from collections.abc import Callable, Coroutine, Sequence
@@ -31,7 +32,7 @@ from genlock_core.clock import ManualClock
 from genlock_core.errors import AccessDenied, InvalidManifest, LinkProtocolError, SnapshotRefused
 from genlock_core.link.frames import FrameParser
 from genlock_core.link.protocol import LinkProtocol
-from genlock_core.media import AccessUnit, Codec, SourcePosition
+from genlock_core.media import AccessUnit, Codec, SourcePosition, Trouble
 from genlock_core.spec.manifest import load_manifest
 from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
 from genlock_core.stream_state.container import PartKind, seal, unseal
@@ -48,6 +49,7 @@ from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.rtc.sdp.trickle import parse_fragment
 from genlock_gateway.rtc.transport.aiortc_private import DtlsTransport
 from genlock_gateway.rtc.transport.demultiplexer import Demultiplexer, Route
+from genlock_worker.intake.out_of_process import wire
 from genlock_worker.snapshots.writer import to_checkpoint
 from tests.bitstreams import bits, clips
 from tests.core.link.peers import GATEWAY, SECRET, WORKER, connected, opened
@@ -404,6 +406,25 @@ def _stun_messages() -> list[bytes]:
     return [bytes(request), bytes(response)]
 
 
+def _decoder_answer(data: bytes) -> None:
+    stream = io.BytesIO(data)
+
+    def read(size: int) -> bytes:
+        taken = stream.read(size)
+        if len(taken) < size:
+            raise EOFError
+        return taken
+
+    while stream.tell() < len(data):
+        wire.read_answer(read)
+
+
+def _decoder_answers() -> list[bytes]:
+    frames = wire.FrameFacts(33_333, 832, 480), wire.FrameFacts(-1, 64, 64)
+    decoded = wire.Decoded(False, True, True, Trouble.UNDECODABLE, 1_000, 10, frames)
+    return [wire.pack_answer(decoded) + wire.pack_answer(wire.Fetched()), wire.pack_answer(wire.OutOfMemory())]
+
+
 TARGETS: Final[dict[str, Target]] = {
     "offer": Target(_offer, _offers, (OfferError,), share=0.1),
     "fragment": Target(lambda data: parse_fragment(_text(data)), _fragments, (OfferError,)),
@@ -421,4 +442,5 @@ TARGETS: Final[dict[str, Target]] = {
     "h264": Target(_h264, _h264_streams),
     "vp8": Target(_vp8, _vp8_streams),
     "stun": Target(_stun, _stun_messages),
+    "decoder-answer": Target(_decoder_answer, _decoder_answers, (wire.Garbled, EOFError)),
 }
