@@ -56,6 +56,7 @@ async def whep_gateway() -> AsyncIterator[WhepGateway]:
     """One that serves on a port of its own until the block ends."""
     gateway = WhepGateway()
     listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections have it, as a gateway's do
     gateway.url = f"http://127.0.0.1:{listening.getsockname()[1]}/whep"
     server = uvicorn.Server(uvicorn.Config(gateway.app(), log_config=None, lifespan="off"))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]

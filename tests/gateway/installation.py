@@ -168,6 +168,7 @@ class Installation:
         )
         gateway = build(settings, self.keyring)
         listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections have it, as a gateway's do
         gateway.address.port = listening.getsockname()[1]
         await gateway.start()
         app = create_app(gateway)

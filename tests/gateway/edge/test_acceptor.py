@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from genlock_cli.up.certificate import own_certificate
 from genlock_core.clock import SystemClock
 from genlock_core.process.address import Address
-from genlock_gateway.edge.connections import Why
+from genlock_gateway.edge.connections import Connection, Why
 from genlock_gateway.edge.descriptors import connections_within
 from genlock_gateway.edge.watch import VOUCH, vouch
 from genlock_gateway.settings import TlsSettings
@@ -103,6 +104,22 @@ async def test_a_request_that_does_not_come_to_its_end_is_ended(parts: list[byte
     ):
         await until_closed(streams)
     assert ended == [Why.LATE]
+
+
+async def test_an_answer_is_sent_without_waiting_for_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = watch(ROOMY)
+    admitted: list[socket.socket] = []
+    admit = one.admit
+
+    def noted(accepted: socket.socket, address: str) -> Connection | None:
+        admitted.append(accepted)
+        return admit(accepted, address)
+
+    monkeypatch.setattr(one, "admit", noted)
+    async with served(application, one) as address, sent(address, GET % b"stream") as (reader, _):
+        await reader.readuntil(b"begun")
+        (accepted,) = admitted
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 async def test_a_byte_now_and_then_is_no_request() -> None:
