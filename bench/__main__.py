@@ -21,6 +21,7 @@ BENCHMARKS = (
     "host",
     "first_frame",
     "preview",
+    "strangers",
     "recovery",
 )
 WITH_API_SERVER = ("operator",)
