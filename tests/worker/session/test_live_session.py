@@ -223,6 +223,22 @@ async def test_gateways_are_told_of_a_handover_once_and_snapshots_are_the_next_o
     assert (handover.epoch, handover.address) == (claim.epoch + 1, "10.0.0.2:7000")
 
 
+async def test_a_closed_session_keeps_no_encoder_and_no_picture_until_it_is_collected(
+    home: House, gateway: FakeGateway
+) -> None:
+    worker = await home.start_worker("w0")
+    await home.session(source={"type": "testPattern"})
+    claim = await home.claims.claim(SESSION)
+    viewer = await gateway.open(worker.address, SESSION, claim.epoch)
+    live = worker.agent.sessions[SESSION]
+    await until(lambda: viewer.media, "frames")
+    assert live.output.encoder_names
+    assert not live.alone.is_set()
+    await live.close("it came back")
+    assert (live.output.encoder_names, live.output.last, live.output.is_drained) == ((), None, True)
+    assert live.alone.is_set(), "who sees it out waits for no gateway any more"
+
+
 async def test_a_gateway_hears_that_every_second_frame_is_left_out_before_it_gets_the_others(
     home: House, gateway: FakeGateway
 ) -> None:

@@ -150,6 +150,14 @@ class Output:
             self._encodings.clear()
             self._opened_ahead.clear()
 
+    def close(self) -> None:
+        """Let encoders and pictures go now: they are megabytes, and the garbage collector does not know how many."""
+        self.channels.clear()
+        self._encodings.clear()
+        while self._waiting:
+            self._next_waiting()
+        self._last = None
+
     def skip_until(self, position: SourcePosition | None) -> None:
         """Viewers have seen everything up to here already, of another worker."""
         self._shown = later(self._shown, position)

@@ -372,6 +372,8 @@ class LiveSession:
             channel.connection.close_channel(channel.number, reason)
 
         self.output.channels.clear()
+        self.alone.set()
         await self._tasks.end()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self.output.close()
         logger.info("%s: left (%s)", self.name, reason)
