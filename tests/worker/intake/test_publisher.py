@@ -85,6 +85,20 @@ async def test_frames_come_out_in_order(rig: Rig) -> None:
     assert not rig.asked
 
 
+async def test_a_source_that_is_closed_keeps_no_decoder_and_no_unit_until_it_is_collected(rig: Rig) -> None:
+    made = units(6)
+    await rig.push(made[:4])
+    await rig.close()
+    rig.source.push(made[4])
+    assert (has_decoder(rig.source), rig.source.is_behind) == (True, True)
+    rig.source.close()
+    assert (has_decoder(rig.source), rig.source.is_behind) == (False, False)
+
+
+def has_decoder(source: PublisherSource) -> bool:
+    return source._decoder is not None
+
+
 async def test_what_viewers_have_seen_is_decoded_and_not_used(rig: Rig) -> None:
     rig.source.after = SourcePosition(1, 5 * 62_500)
     await rig.push(units(10))

@@ -176,9 +176,19 @@ class PublisherSource:
         self._arrived.set()
 
     def close(self) -> None:
-        """Nothing is decoded any more."""
+        """Nothing is decoded any more.
+
+        Decoder and units go now: they are megabytes, and the garbage collector does not know how many.
+        """
+        self._leave_decoder()
+        self._units.clear()
+        self._bytes.clear()
+        self._held.clear()
+
+    def _leave_decoder(self) -> None:
         if self._decoder is not None:
             self._decoder.close()
+            self._decoder = None
 
     def _drop_waiting(self, reason: str) -> None:
         self._metrics.frames_dropped.labels(self._session, reason).inc(len(self._units))
@@ -243,7 +253,7 @@ class PublisherSource:
         if unit.run < self._run:
             return None
         if self._decoder is None or unit.run > self._run or self._decoder.codec is not unit.unit.codec:
-            self.close()
+            self._leave_decoder()
             self._decoder = self._decoders(unit.unit.codec, holdings=self.holdings)
             self._held.clear()
             self._undecoded_since_s = None
