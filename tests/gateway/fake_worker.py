@@ -104,8 +104,7 @@ class FakeWorker:
         assert self._beating is not None
         self._dead = True
         self._beating.cancel()
-        assert self._server._server is not None
-        self._server._server.close()
+        await self._server.stop_listening()
         for connection in list(self._server.connections):
             connection._writer.transport.abort()
         self._channels.clear()

@@ -95,9 +95,12 @@ class LinkConnection:
         clock: Clock,
         make_protocol: Callable[[Callable[[MediaDropped], None]], LinkProtocol],
         meter: Meter | None = None,
+        said: bytes = b"",
     ) -> None:
+        """`said`: what the peer has said already, before `reader`."""
         self.address = address
         self.closed: asyncio.Future[Closure] = asyncio.get_running_loop().create_future()
+        self._said = said
         self._reader = reader
         self._writer = writer
         self._clock = clock
@@ -328,7 +331,8 @@ class LinkConnection:
         logger.info("link down", extra={"address": self.address, "cause": closure.cause, "detail": closure.detail})
 
     async def _read(self) -> Closure:
-        while data := await self._reader.read(READ_BYTES):
+        data = self._said or await self._reader.read(READ_BYTES)
+        while data:
             self._meter.received(len(data))
             for event in self._protocol.receive(data):
                 if isinstance(event, Connected):
@@ -340,6 +344,7 @@ class LinkConnection:
                 if isinstance(event, PeerLeft):
                     return Closure(CloseCause.LEFT, event.reason)
             self._wake.set()  # the protocol may have answers
+            data = await self._reader.read(READ_BYTES)
         raise ConnectionResetError("the peer's end closed without a goodbye")
 
     async def _write(self) -> Closure:

@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from genlock_core.claims.pulse import Pulse
 from genlock_core.clock import Clock
 from genlock_core.link.closure import LinkDown
 from genlock_core.link.connection import FAREWELL_S, READ_BYTES, LinkConnection, Meter
+from genlock_core.link.doorstep import Caller, Doorstep
 from genlock_core.link.events import LinkIdentity, MediaDropped
 from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.outbox import OutboxLimits
 from genlock_core.link.protocol import LinkProtocol
 from genlock_core.link.unproven import UnprovenPlaces
 from genlock_core.process.address import Address
-from genlock_core.process.address_groups import group_of
-from genlock_core.process.tasks import OwnedTasks
+from genlock_core.process.tasks import OwnedTasks, end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -39,87 +40,70 @@ class LinkServer:
         self,
         on_connection: OnConnection,
         *,
+        listening: socket.socket,
         clock: Clock,
-        make_protocol: Callable[..., LinkProtocol],
+        make_protocol: Callable[[Callable[[MediaDropped], None]], LinkProtocol],
+        handshake_s: float,
         meter: Meter | None = None,
     ) -> None:
+        host, port = listening.getsockname()[:2]
+        self.address = str(Address(host, port))
+        """`host:port` where it listens."""
         self._on_connection = on_connection
         self._clock = clock
         self._make_protocol = make_protocol
         self._meter = meter
-        self._server: asyncio.Server | None = None
-        self._tasks = OwnedTasks()
         self._connections: set[LinkConnection] = set()  # proven or not
-        self._unproven: UnprovenPlaces[LinkConnection] = UnprovenPlaces(
-            places=MAX_UNPROVEN,
-            per_address=MAX_UNPROVEN_OF_ADDRESS,
-            greeted=lambda connection: connection.greeted,
-        )
         self._logged_s = float("-inf")
         self._not_logged = 0
-
-    @property
-    def address(self) -> str:
-        """`host:port` where it listens. Raises ValueError before it does."""
-        if self._server is None:
-            raise ValueError("the link server does not listen")
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._doorstep = Doorstep(
+            listening,
+            places=UnprovenPlaces(
+                places=MAX_UNPROVEN, per_address=MAX_UNPROVEN_OF_ADDRESS, greeted=lambda caller: caller.greeted
+            ),
+            handshake_s=handshake_s,
+            judge=lambda: make_protocol(lambda _: None),
+            greeted=self._let_in,
+            refused=self._log_refused,
+        )
+        self._tasks = OwnedTasks()
+        self._accepting = self._tasks.start(self._doorstep.run(), name="accepts links")
 
     @property
     def connections(self) -> frozenset[LinkConnection]:
         """The proven connections."""
         return frozenset(connection for connection in self._connections if connection.is_proven)
 
-    async def listen(self, host: str, port: int) -> None:
-        self._server = await asyncio.start_server(self._accept, host, port, limit=READ_BYTES, backlog=BACKLOG)
+    @property
+    def strangers(self) -> int:
+        """Connections that have not said HELLO with a key of the installation."""
+        return len(self._doorstep)
+
+    async def stop_listening(self) -> None:
+        """Whoever comes from now on is refused; links that are up go on."""
+        await end_tasks([self._accepting])
+        self._doorstep.close()
 
     async def close(self, reason: str = "") -> None:
         """Listen no more, say goodbye to every gateway, and wait until all are gone.
 
         What `on_connection` does is cancelled if it goes on although its link is down.
         """
-        if self._server is not None:
-            self._server.close()
+        await self.stop_listening()
         await asyncio.gather(*(connection.close(reason) for connection in self._connections))
         if not len(self._tasks):
             return
         await asyncio.wait(list(self._tasks), timeout=FAREWELL_S)
         await self._tasks.end()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername")
-        if peer is None:
-            writer.transport.abort()  # it has gone before it was looked at
-            return
-        connection = LinkConnection(
-            reader,
-            writer,
-            address=str(Address(*peer[:2])),
-            clock=self._clock,
-            make_protocol=self._make_protocol,
-            meter=self._meter,
-        )
-        self._connections.add(connection)
-        self._tasks.start(self._attend(connection), name="serves a link connection")
+    def _let_in(self, caller: Caller) -> None:
+        caller.cut = self._tasks.start(self._attend(caller), name="serves a link connection").cancel
 
-        outgoing = self._unproven.enter(connection, group_of(peer[0]))
-        if outgoing is not None:
-            outgoing.cut()
-
-    async def _attend(self, connection: LinkConnection) -> None:
-        try:
-            await connection.connected()
-        except LinkDown as down:
-            self._log_refused(down)
-            self._connections.discard(connection)
+    async def _attend(self, caller: Caller) -> None:
+        """One connection, from its HELLO on."""
+        connection = await self._connection_of(caller)
+        if connection is None or not await self._is_proven(connection, caller):
             return
-        finally:
-            # Whoever is proven takes no place from those who are not.
-            if connection.is_proven:
-                self._unproven.proved(connection)
-            else:
-                self._unproven.leave(connection)
 
         if len(self.connections) > MAX_PROVEN:
             logger.error("more than %d gateways have linked; one was sent away", MAX_PROVEN)
@@ -133,6 +117,46 @@ class LinkServer:
         finally:
             self._connections.discard(connection)
             await connection.close("the worker ended this link")
+
+    async def _connection_of(self, caller: Caller) -> LinkConnection | None:
+        """Its link, which begins with what it has said; None if it has gone, or was put out meanwhile."""
+        try:
+            reader, writer = await asyncio.open_connection(sock=caller.socket, limit=READ_BYTES)
+        except BaseException as error:
+            caller.socket.close()
+            self._doorstep.left(caller)
+            if isinstance(error, OSError):
+                return None
+            raise
+
+        connection = LinkConnection(
+            reader,
+            writer,
+            address=str(caller.address),
+            clock=self._clock,
+            make_protocol=self._make_protocol,
+            meter=self._meter,
+            said=bytes(caller.said),
+        )
+        caller.said.clear()
+        caller.cut = connection.cut
+        self._connections.add(connection)
+        return connection
+
+    async def _is_proven(self, connection: LinkConnection, caller: Caller) -> bool:
+        """Whether it shows the secret in time. Whoever does takes no place from those who do not."""
+        try:
+            await connection.connected()
+        except LinkDown as down:
+            self._log_refused(down)
+            self._connections.discard(connection)
+            return False
+        finally:
+            if connection.is_proven:
+                self._doorstep.proved(caller)
+            else:
+                self._doorstep.left(caller)
+        return True
 
     def _log_refused(self, down: LinkDown) -> None:
         now_s = self._clock.monotonic()
@@ -168,6 +192,18 @@ async def serve(
             identity, secrets, clock=clock, on_drop=on_drop, pulse=pulse, timings=timings, limits=limits
         )
 
-    server = LinkServer(on_connection, clock=clock, make_protocol=make_protocol, meter=meter)
-    await server.listen(host, port)
-    return server
+    return LinkServer(
+        on_connection,
+        listening=listen(host, port),
+        clock=clock,
+        make_protocol=make_protocol,
+        handshake_s=(timings or LinkTimings()).handshake_s,
+        meter=meter,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; an address without a name of its own takes both kinds. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)

@@ -1,21 +1,15 @@
 """Links over real sockets: what reaches the other side, and how each kind of end is told."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
-from genlock_core.claims.pulse import Pulse
 from genlock_core.clock import SystemClock
-from genlock_core.link import server as link_server
 from genlock_core.link.client import connect
 from genlock_core.link.closure import CloseCause, LinkDown
 from genlock_core.link.connection import LinkConnection, Meter
 from genlock_core.link.events import (
     ChannelOpened,
-    CodecsWanted,
     Event,
     KeyFrameWanted,
     LinkIdentity,
@@ -27,77 +21,11 @@ from genlock_core.link.events import (
     PictureReceived,
     SubscriptionRequested,
 )
-from genlock_core.link.liveness import LinkTimings
 from genlock_core.link.messages import LinkRole, Open, Subscribe
 from genlock_core.link.outbox import OutboxLimits
-from genlock_core.link.server import LinkServer, serve
 from genlock_core.media import AccessUnit, Codec, SourcePosition, StillPicture
 from genlock_core.subscriptions.preview import preview_of
-
-GATEWAY = LinkIdentity(LinkRole.GATEWAY, "g0", "g0-a")
-WORKER = LinkIdentity(LinkRole.WORKER, "w0", "w0-a")
-SECRETS = (b"k" * 32,)
-QUICK = LinkTimings(heartbeat_s=0.02, silence_s=0.1, give_up_s=0.3, handshake_s=0.3)
-
-Serve = Callable[[LinkConnection], Awaitable[None]]
-
-
-class Engine:
-    """A counter that moves each time it is asked, until it is stuck."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.stuck = False
-
-    def __call__(self) -> Pulse:
-        self.count += not self.stuck
-        return Pulse(self.count)
-
-
-@asynccontextmanager
-async def worker(
-    on_connection: Serve, *, engine: Engine | None = None, timings: LinkTimings | None = None
-) -> AsyncIterator[LinkServer]:
-    server = await serve(
-        "127.0.0.1",
-        0,
-        on_connection,
-        identity=WORKER,
-        secrets=SECRETS,
-        clock=SystemClock(),
-        pulse=engine or Engine(),
-        timings=timings,
-    )
-    try:
-        yield server
-    finally:
-        await server.close("the test is over")
-
-
-async def link(server: LinkServer, *, timings: LinkTimings | None = None) -> LinkConnection:
-    return await connect(
-        server.address, identity=GATEWAY, secrets=SECRETS, clock=SystemClock(), expect=WORKER, timings=timings
-    )
-
-
-async def echo(connection: LinkConnection) -> None:
-    """A worker that opens what it is asked for, and sends back what it gets."""
-    async for event in connection.events():
-        match event:
-            case OpenRequested(channel, request):
-                connection.accept(channel, request.epoch)
-            case MediaReceived(channel, unit=unit, run=run):
-                connection.send_media(channel, unit, run=run)
-            case CodecsWanted(channel, codecs=codecs):
-                for codec in codecs:
-                    connection.request_key_frame(channel, codec)
-
-
-async def until(connection: LinkConnection, kind: type[Event]) -> Event:
-    async for event in connection.events():
-        if isinstance(event, kind):
-            return event
-    raise AssertionError(f"the link ended before {kind.__name__}: {connection.closed.result()}")
+from tests.core.link.sockets import GATEWAY, QUICK, SECRETS, WORKER, Engine, echo, link, until, worker
 
 
 async def test_a_meter_is_told_of_every_byte() -> None:
@@ -304,59 +232,6 @@ async def test_a_stuck_engine_is_silent_though_its_heartbeats_come() -> None:
         engine.stuck = True
         assert isinstance(await until(connection, PeerSilent), PeerSilent)
         assert (await connection.closed).cause is CloseCause.SILENT
-
-
-async def test_a_stranger_who_says_nothing_is_cut_off() -> None:
-    async with worker(echo, timings=QUICK) as server:
-        host, _, port = server.address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        assert b"handshake took more than" in await reader.read()
-        writer.close()
-
-
-async def connected(server: LinkServer, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connections that say nothing."""
-    host, _, port = server.address.rpartition(":")
-    return [await asyncio.open_connection(host, int(port)) for _ in range(count)]
-
-
-async def test_strangers_are_bounded_and_the_newest_of_them_have_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_server, "MAX_UNPROVEN", 2)
-    async with worker(echo) as server:
-        strangers = await connected(server, 3)
-        with contextlib.suppress(ConnectionResetError):
-            assert await strangers[0][0].read() == b""
-        assert [reader.at_eof() for reader, _ in strangers[1:]] == [False, False]
-        for _, writer in strangers:
-            writer.close()
-
-
-async def test_a_gateway_gets_in_whatever_silent_connections_there_are() -> None:
-    strangers: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-    try:
-        async with worker(echo) as server:
-            for number in range(1, 4):
-                strangers += await connected(server, 2 * link_server.MAX_UNPROVEN)
-                assert (await link(server)).is_proven
-                async with asyncio.timeout(5):
-                    while len(server.connections) < number:
-                        await asyncio.sleep(0.01)
-            assert len(server._unproven) <= link_server.MAX_UNPROVEN_OF_ADDRESS
-    finally:
-        for _, writer in strangers:
-            writer.transport.abort()
-
-
-async def test_whoever_is_turned_away_again_and_again_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async with worker(echo) as server:
-        host, _, port = server.address.rpartition(":")
-        for _ in range(50):
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"x" * 64)
-            await reader.read()
-            writer.close()
-        refused = [record for record in caplog.records if record.getMessage() == "link refused"]
-        assert 1 <= len(refused) < 25
 
 
 async def test_a_peer_that_does_not_read_costs_bounded_memory_and_asks_for_an_idr() -> None:
