@@ -200,11 +200,14 @@ class Worker:
 
     async def wait(self) -> None:
         """Until it cannot go on. Raises WorkerStopped."""
-        await wait_first(self.agent.superseded, self.engine_loop.thread.crashed, *self._tasks)
+        accepting = self._server.accepting
+        await wait_first(self.agent.superseded, self.engine_loop.thread.crashed, accepting, *self._tasks)
         if self.engine_loop.thread.crashed.done():
             raise WorkerStopped(f"the engine thread ended ({self.engine_loop.thread.crashed.result()})")
         if self.agent.superseded.is_set():
             raise WorkerStopped(f"a newer process has the name {self.settings.name}")
+        if accepting.done():
+            raise WorkerStopped("no gateway can link any more") from accepting.exception()
         failed = next(task for task in self._tasks if task.done())
         raise WorkerStopped("the agent ended") from failed.exception()
 

@@ -26,11 +26,12 @@ logger = logging.getLogger(__name__)
 AT_ONCE: Final = 16
 """So many are accepted before anything else of the process has its turn."""
 PAUSE_S: Final = 0.5
-"""Until the next try where the process has no descriptors left."""
+"""Until the next try where the process has no descriptors or no memory left."""
 READ_BYTES: Final = 16 * 1024
 """More than a HELLO takes; a longer one comes in parts."""
 
-_NOTHING_LEFT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_THEIR_OWN: Final = frozenset({errno.ECONNABORTED, errno.ECONNRESET, errno.EPROTO, errno.EPERM})
+"""Errors of the one connection that would have come (accept(2)); all others are this process' own."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,9 +85,16 @@ class Doorstep:
         return len(self._waiting)
 
     async def run(self) -> None:
+        """Accept until it is cancelled: nothing that is wrong with one connection, or for a moment, ends it."""
         while True:
             for _ in range(AT_ONCE):
-                await self._accept()
+                try:
+                    await self._accept()
+                except OSError as error:
+                    if error.errno in _THEIR_OWN:
+                        continue
+                    logger.error("no gateway can link for a moment: %s", error)
+                    await asyncio.sleep(PAUSE_S)
             await asyncio.sleep(0)
 
     def close(self) -> None:
@@ -104,24 +112,24 @@ class Doorstep:
         self._places.leave(caller)
 
     async def _accept(self) -> None:
-        try:
-            accepted, peer = await self._loop.sock_accept(self._listening)
-        except OSError as error:
-            # Any other error is that of the one connection that would have come.
-            if error.errno in _NOTHING_LEFT:
-                logger.error("no gateway can link for a moment: %s", error.strerror)
-                await asyncio.sleep(PAUSE_S)
+        accepted, peer = await self._loop.sock_accept(self._listening)
+        if peer is None:
+            accepted.close()  # macOS tells no address of a connection that was reset before it was accepted
             return
-        self._take(accepted, Address(*peer[:2]))
+        caller = Caller(accepted, Address(*peer[:2]))
+        try:
+            self._loop.add_reader(accepted, self._read, caller)
+        except OSError:
+            accepted.close()
+            raise
+        self._take(caller)
 
-    def _take(self, accepted: socket.socket, address: Address) -> None:
+    def _take(self, caller: Caller) -> None:
         """Give it a place, which somebody else may lose, or it itself."""
-        caller = Caller(accepted, address)
         caller.deadline = self._loop.call_later(self._handshake_s, self._too_late, caller)
         self._waiting.add(caller)
-        self._loop.add_reader(accepted, self._read, caller)
 
-        outgoing = self._places.enter(caller, group_of(address.host))
+        outgoing = self._places.enter(caller, group_of(caller.address.host))
         if outgoing is not None:
             self._put_out(outgoing)
 

@@ -67,7 +67,8 @@ class LinkServer:
             refused=self._log_refused,
         )
         self._tasks = OwnedTasks()
-        self._accepting = self._tasks.start(self._doorstep.run(), name="accepts links")
+        self.accepting = self._tasks.start(self._doorstep.run(), name="accepts links")
+        """Done once nobody is let in any more: it is closed, or has failed."""
 
     @property
     def connections(self) -> frozenset[LinkConnection]:
@@ -81,7 +82,7 @@ class LinkServer:
 
     async def stop_listening(self) -> None:
         """Whoever comes from now on is refused; links that are up go on."""
-        await end_tasks([self._accepting])
+        await end_tasks([self.accepting])
         self._doorstep.close()
 
     async def close(self, reason: str = "") -> None:
@@ -97,7 +98,13 @@ class LinkServer:
         await self._tasks.end()
 
     def _let_in(self, caller: Caller) -> None:
-        caller.cut = self._tasks.start(self._attend(caller), name="serves a link connection").cancel
+        task = self._tasks.start(self._attend(caller), name="serves a link connection")
+
+        def cut() -> None:
+            task.cancel()
+            caller.socket.close()  # it may not have begun, and then nobody else does
+
+        caller.cut = cut
 
     async def _attend(self, caller: Caller) -> None:
         """One connection, from its HELLO on."""
@@ -119,29 +126,36 @@ class LinkServer:
             await connection.close("the worker ended this link")
 
     async def _connection_of(self, caller: Caller) -> LinkConnection | None:
-        """Its link, which begins with what it has said; None if it has gone, or was put out meanwhile."""
+        """Its link, which begins with what it has said; None if it has gone meanwhile."""
         try:
             reader, writer = await asyncio.open_connection(sock=caller.socket, limit=READ_BYTES)
+            connection = self._link_of(caller, reader, writer)
         except BaseException as error:
             caller.socket.close()
             self._doorstep.left(caller)
             if isinstance(error, OSError):
                 return None
             raise
-
-        connection = LinkConnection(
-            reader,
-            writer,
-            address=str(caller.address),
-            clock=self._clock,
-            make_protocol=self._make_protocol,
-            meter=self._meter,
-            said=bytes(caller.said),
-        )
         caller.said.clear()
         caller.cut = connection.cut
         self._connections.add(connection)
         return connection
+
+    def _link_of(self, caller: Caller, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> LinkConnection:
+        """Raises OSError if it has gone."""
+        try:
+            return LinkConnection(
+                reader,
+                writer,
+                address=str(caller.address),
+                clock=self._clock,
+                make_protocol=self._make_protocol,
+                meter=self._meter,
+                said=bytes(caller.said),
+            )
+        except OSError:
+            writer.transport.abort()
+            raise
 
     async def _is_proven(self, connection: LinkConnection, caller: Caller) -> bool:
         """Whether it shows the secret in time. Whoever does takes no place from those who do not."""
@@ -203,7 +217,7 @@ async def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; an address without a name of its own takes both kinds. Raises OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    """A socket that listens there: `::` takes both kinds of addresses, a name the first that it has. Raises OSError."""
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     both = host == "::" and socket.has_dualstack_ipv6()
     return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)

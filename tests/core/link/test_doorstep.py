@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import errno
+import socket
 from typing import Any
 
 import pytest
 
 from genlock_core.clock import SystemClock
+from genlock_core.link import doorstep
 from genlock_core.link import server as link_server
+from genlock_core.link.closure import LinkDown
 from genlock_core.link.connection import LinkConnection
+from genlock_core.link.doorstep import Caller
 from genlock_core.link.frames import FrameType, LinkFrame, encode
 from genlock_core.link.protocol import LinkProtocol
 from tests.core.link.sockets import GATEWAY, QUICK, SECRETS, WORKER, connected, echo, link, worker
@@ -132,3 +137,86 @@ async def test_whoever_is_turned_away_again_and_again_does_not_fill_the_log(capl
             writer.close()
         refused = [record for record in caplog.records if record.getMessage() == "link refused"]
         assert 1 <= len(refused) < 25
+
+
+class Faulty:
+    """The event loop, whose calls fail as they are told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: str, faults: list[object]) -> None:
+        self.failed = 0
+        loop = asyncio.get_running_loop()
+        right = getattr(loop, call)
+
+        def wrong(*arguments: Any) -> Any:
+            if not faults:
+                return right(*arguments)
+            self.failed += 1
+            fault = faults.pop()
+            if isinstance(fault, OSError):
+                raise fault
+            return fault
+
+        monkeypatch.setattr(loop, call, wrong)
+
+
+async def nobody() -> tuple[socket.socket, None]:
+    """A connection that was reset before it was accepted, as macOS tells it."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return ours, None
+
+
+@pytest.mark.parametrize(
+    ("call", "faults"),
+    [
+        pytest.param("sock_accept", [OSError(errno.EMFILE, "full"), OSError(errno.EMFILE, "full")], id="full"),
+        pytest.param("sock_accept", [OSError(errno.ECONNABORTED, "gone")], id="who came has gone"),
+        pytest.param("sock_accept", [nobody], id="who came has no address"),
+        pytest.param("add_reader", [OSError(errno.ENOSPC, "no watches left")], id="nothing can be watched"),
+    ],
+)
+async def test_gateways_get_in_after_any_fault_of_one_connection(
+    call: str, faults: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorstep, "PAUSE_S", 0.01)
+    async with worker(echo) as server:
+        # It waits for a connection already: this one is taken without a fault.
+        (await link(server)).cut()
+        made = [fault() if callable(fault) else fault for fault in faults]
+        faulty = Faulty(monkeypatch, call, made)
+        async with asyncio.timeout(5):
+            while True:
+                with contextlib.suppress(LinkDown):
+                    if (await link(server, timings=QUICK)).is_proven and faulty.failed == len(faults):
+                        break
+
+
+async def test_who_is_put_out_before_its_link_begins_costs_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has heard a gateway's HELLO can say it as often as he likes, and is put out for it."""
+    hello = b"".join(LinkProtocol(GATEWAY, SECRETS, clock=SystemClock(), on_drop=lambda _: None).data_to_send())
+    taken: list[Caller] = []
+    async with worker(echo) as server:
+        right = server._let_in
+
+        def let_in(caller: Caller) -> None:
+            right(caller)
+            taken.append(caller)
+            assert caller.cut is not None
+            caller.cut()
+
+        monkeypatch.setattr(server._doorstep, "_greeted", let_in)
+        strangers = await connected(server, 3)
+        for _, writer in strangers:
+            writer.write(hello)
+        async with asyncio.timeout(5):
+            while len(taken) < 3:
+                await asyncio.sleep(0.01)
+        assert [caller.socket.fileno() for caller in taken] == [-1, -1, -1]
+        for _, writer in strangers:
+            writer.transport.abort()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::", "::1"])
+def test_a_port_is_listened_at_under_any_kind_of_address(host: str) -> None:
+    with link_server.listen(host, 0) as listening:
+        assert listening.getsockname()[1] > 0

@@ -19,7 +19,7 @@ from genlock_worker.output.gateway_channel import ChannelRefusal
 from genlock_worker.ownership import agent as agents
 from genlock_worker.ownership import drain
 from genlock_worker.ownership.agent import Agent
-from genlock_worker.worker import Worker
+from genlock_worker.worker import Worker, WorkerStopped
 from tests.core.claims import probes
 from tests.worker.gateway import PATIENCE_S, FakeGateway, until
 from tests.worker.house import SESSION, House
@@ -325,3 +325,14 @@ async def test_a_gateway_may_come_before_the_inbox_but_not_to_a_worker_that_drai
         await worker.agent.find(SESSION, claim.epoch)
     assert (refused.value.reason, refused.value.message) == (RefusalReason.NOT_OWNER, "it has just ended here")
     assert refused.value.epoch == claim.epoch
+
+
+async def test_a_worker_that_lets_no_gateway_in_any_more_ends(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would go on to beat, and be given sessions that nobody can see."""
+    worker = await home.start_worker("w0")
+    monkeypatch.setattr(worker._server._doorstep, "_accept", None)
+    _, writer = await asyncio.open_connection(*worker.address.split(":"))
+    async with asyncio.timeout(5):
+        with pytest.raises(WorkerStopped, match="no gateway can link"):
+            await worker.wait()
+    writer.close()

@@ -41,6 +41,8 @@ IDLE_S: Final = 10.0
 RESET_RETRIES_S: Final = (0.005, 0.01, 0.02, 0.04, 0.08)
 """A process that ends resets who comes to its port, for a moment, before nobody listens there. Its port is asked again
 after each of these: only a refused link proves that the process is gone."""
+RESET_WITHIN_S: Final = 0.25
+"""A reset comes at once. What fails later is a network that does not lead there: asking again would take as long."""
 RHYTHMS_KEPT: Final = 1_000
 """What is normal for a worker is remembered for this many workers, those that were asked last."""
 
@@ -153,10 +155,11 @@ class Links:
     async def _dial_until_sure(self, claim: Claim) -> LinkConnection:
         """Connect; a port that resets is asked again, until it is clear whether its process is there."""
         for wait_s in RESET_RETRIES_S:
+            asked_s = self._clock.monotonic()
             try:
                 return await self._dial(claim)
             except LinkDown as down:
-                if down.cause is not CloseCause.RESET:
+                if down.cause is not CloseCause.RESET or self._clock.monotonic() - asked_s > RESET_WITHIN_S:
                     raise
             await asyncio.sleep(wait_s)
         return await self._dial(claim)

@@ -11,7 +11,7 @@ import pytest
 from genlock_core.claims.facts import Claim
 from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.claims.pulse import EnginePhase
-from genlock_core.link.closure import CloseCause, LinkDown
+from genlock_core.link.closure import CloseCause, Closure, LinkDown
 from genlock_core.link.events import ChannelOpened, LinkIdentity, MediaReceived
 from genlock_core.link.messages import LinkRole, Open, Subscribe
 from genlock_core.subscriptions.preview import preview_of
@@ -197,3 +197,22 @@ async def test_a_port_that_goes_on_resetting_proves_nothing(
         await links.open(replace(claim, address=address), request(claim), told, frames=told)
     assert down.value.cause is CloseCause.RESET
     server.close()
+
+
+async def test_a_network_that_fails_late_is_not_asked_again(
+    room: GatewayRoom, worker: FakeWorker, links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six times three seconds of an address that nobody answers for would keep all waiting who ask for that worker."""
+    asked = 0
+
+    async def unreachable(address: str, **_: object) -> None:
+        nonlocal asked
+        asked += 1
+        room.clock.advance(3.0)
+        raise LinkDown(address, Closure(CloseCause.RESET, "no route to host"))
+
+    monkeypatch.setattr(module, "connect", unreachable)
+    claim, told = await claimed(room), Told()
+    with pytest.raises(LinkDown, match="no route"):
+        await links.open(claim, request(claim), told, frames=told)
+    assert asked == 1
