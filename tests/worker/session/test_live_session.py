@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from genlock_core.claims.claims import MoveCause
+from genlock_core.claims.facts import Ceiling
 from genlock_core.clock import SystemClock
 from genlock_core.errors import StaleEpoch
 from genlock_core.link.messages import RefusalReason
@@ -139,6 +140,32 @@ async def test_a_session_that_leaves_while_the_engine_opens_it_is_taken_from_the
     assert not live.is_owned
     assert str(live.opened.exception()) == f"{RefusalReason.NOT_OWNER}: it was withdrawn"
     assert ends == []
+
+
+async def test_what_is_granted_while_the_engine_opens_the_session_holds_before_its_first_chunk(home: House) -> None:
+    opening_now, go_on = asyncio.Event(), asyncio.Event()
+    limits: list[int] = []
+
+    async def slow(*_: object, **__: object) -> bool:
+        opening_now.set()
+        await go_on.wait()
+        return False
+
+    async def limit(_: str, steps: int) -> None:
+        limits.append(steps)
+
+    worker = await home.start_worker("w0")
+    engine = EngineThatOpens(worker, slow)
+    engine.limit = limit  # type: ignore[attr-defined]
+    live = await opened_on(worker, home, [])
+    task = asyncio.create_task(live.open())
+    await opening_now.wait()
+    live.level.hear(Ceiling(steps=1, number=10**15, cost=100, due=100))
+    go_on.set()
+    await task
+
+    assert limits == [1]
+    await live.close("it was withdrawn")
 
 
 async def test_a_session_goes_on_from_what_is_stored_and_does_not_store_it_again(

@@ -34,25 +34,43 @@ class GrantedLevel:
         self._is_held = False
         """Whether the engine is known to keep to what is granted."""
         self._following = False
+        self._was_lower = False
+        """Whether the last heartbeat was told an older number."""
 
     @property
     def steps(self) -> int | None:
         return None if self.granted is None else self.granted.steps
 
     def hear(self, told: Ceiling) -> bool:
-        """Note what is granted now; whether there is anything to `follow`."""
+        """Note what is granted now; whether there is anything to `follow`.
+
+        The answer to a heartbeat that was on its way when the record was read may be older than the record. The next
+        heartbeat began after that: if it is told an older number too, Redis went back to a replica that knew less.
+        """
         known = self.granted
-        if known is not None and told.number < known.number:
+        is_lower = known is not None and told.number < known.number
+        went_back = is_lower and self._was_lower
+        self._was_lower = is_lower and not went_back
+        if is_lower and not went_back:
             return False
-        if known is None or told.number > known.number:
+
+        if known is None or told.number != known.number:
             self.granted = Granted(told.steps, told.number)
             self._is_held = False
-        self.cost = told.cost
+
+        # Redis may have answered before it was told that this level is settled: what the engine holds costs no more.
+        self.cost = min(told.cost, told.due) if self._is_held else told.cost
         return not self._following and (not self._is_held or told.due < told.cost)
 
-    def reopened(self) -> None:
-        """The engine has just opened the session: it may have missed what was said meanwhile."""
+    async def opened(self, planned: int | None) -> None:
+        """The engine has just opened the session, with so many steps at most: it missed what was said meanwhile.
+
+        That may be settled already, so no chunk may begin before this returns.
+        """
         self._is_held = False
+        while self.steps is not None and self.steps != planned:
+            planned = self.steps
+            await self._engine.limit(self._engine_name, planned)
 
     async def follow(self, told: Ceiling) -> None:
         """Have the engine keep to it; once it does, tell the claim, which pays for no more from then on."""

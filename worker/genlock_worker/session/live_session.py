@@ -168,7 +168,7 @@ class LiveSession:
                 return
             plan = plan_for(self._spec, requested, model=engine.model, epoch=self.epoch, granted_steps=self.level.steps)
             kept = await engine.open(plan, self._from_engine, checkpoint=checkpoint)
-            self.level.reopened()
+            await self.level.opened(plan.granted_steps)
         except (EngineFailure, StaleEpoch, ValueError, TimeoutError) as error:
             self._refuse(error)
             return
