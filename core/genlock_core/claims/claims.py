@@ -283,8 +283,9 @@ class Claims:
         """Users are about to ask for so many steps: pay for as many as there is room for, where the session is.
 
         It stands before the wish is written down, so that nobody runs what is not paid for. What is missing is granted
-        once the wish is in the record and its worker has room. Asking for fewer changes nothing at once: what nobody
-        has asked for in `GIVE_BACK_MS` is given back. Raises UnknownSession, SessionEnded.
+        once the wish is in the record and its worker has room; one that says it is overloaded has none. Asking for
+        fewer changes nothing at once: what nobody has asked for in `GIVE_BACK_MS` is given back. Raises UnknownSession,
+        SessionEnded.
         """
         outcome, granted = await self._scripts.run("grant", session, steps, "")
         known = replies.outcome(session, outcome)

@@ -100,7 +100,12 @@ class ModelSession:
             *([self.last_granted] if self.last_granted else []),
             *([1] if self.adaptive else []),
         ]
-        return min(possible) if self.epoch else self.requested
+        return min(possible) if self.had_worker else self.requested
+
+    @property
+    def had_worker(self) -> bool:
+        """As far as the record or anybody that asked for it knows."""
+        return max(self.epoch, self.seen_epoch) > 0
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -202,7 +207,7 @@ class Model:
         for without in (overloaded, []):
             for steps in range(top, min(top, at_least or lowest or top) - 1, -1):
                 chosen = self._choose_at(found, steps, excluded=[*excluded, *without], reserve=reserve)
-                if chosen is not None and not without and overloaded and not found.epoch:
+                if chosen is not None and not without and overloaded and not found.had_worker:
                     raise Overloaded(session)
                 if chosen is not None:
                     worker, choice = chosen
@@ -266,14 +271,21 @@ class Model:
         affordable = [
             s for s in range(found.has + 1, wanted + 1) if self._can_pay(found, found.levels[s - 1], reserve=reserve)
         ]
-        steps = max([found.has, *affordable])
-        due = found.levels[steps - 1]
+        overloaded = self.data.workers[found.claim.worker.name].overloaded
+        steps = found.has if overloaded else max([found.has, *affordable])
+        due = found.levels[min(steps, wanted) - 1]
         if due > found.claim.cost and self._can_pay(found, due, reserve=reserve):
             found.claim = replace(found.claim, cost=due)
         if found.last_granted != steps:
             self._note_grant(found, steps)
 
     def _beat(self, found: ModelSession) -> None:
+        assert found.claim is not None
+        if not found.levels:
+            if found.has < found.requested and not self.data.workers[found.claim.worker.name].overloaded:
+                self._note_grant(found, found.requested)
+            return
+
         self._raise(found, found.requested, reserve=True)
         if found.has <= found.requested:
             found.surplus = None
@@ -292,7 +304,7 @@ class Model:
         if found.claim is None or not found.levels:
             return GrantAnswer(GrantOutcome.UNSERVED)
         self._raise(found, steps, reserve=True)
-        fits = found.has >= steps and found.claim.cost >= found.levels[found.has - 1]
+        fits = found.has >= steps and found.claim.cost >= found.levels[steps - 1]
         return GrantAnswer(GrantOutcome.FITS if fits else GrantOutcome.NO_ROOM, found.has)
 
     def settle(self, session: str, epoch: int, number: int) -> bool:
@@ -387,7 +399,8 @@ class Model:
             worker.progress, worker.heartbeat_ms = progress, self.now
             for session in owned:
                 self.data.sessions[session].lease_ms = self.now + worker.lease_ms
-        levelled = {session: self.data.sessions[session] for session in owned if self.data.sessions[session].levels}
+        mine = {session: self.data.sessions[session] for session in owned}
+        levelled = {name: found for name, found in mine.items() if found.levels or found.last_granted is not None}
         for session in sorted(levelled, key=lambda session: (levelled[session].granted_ms, session)):
             self._beat(levelled[session])
         epochs = {session: claim.epoch for session, claim in owned.items()}
@@ -396,7 +409,8 @@ class Model:
 
     def _ceiling(self, found: ModelSession) -> Ceiling:
         assert found.claim is not None
-        return Ceiling(found.has, found.number, found.claim.cost, found.levels[found.has - 1])
+        due = found.levels[found.has - 1] if found.levels else found.claim.cost
+        return Ceiling(found.has, found.number, found.claim.cost, due)
 
     def close(self, identity: WorkerIdentity) -> tuple[str, ...]:
         worker = self.data.workers.get(identity.name)
@@ -471,6 +485,8 @@ class Model:
         went_back = found.epoch < expected
         if cause is MoveCause.EXPIRED and found.claim and not went_back and found.lease_ms > self.now:
             return Move(found.claim, won=False)
+        if went_back:
+            found.seen_epoch = max(found.seen_epoch, expected)
         owner = found.claim.worker.name if found.claim else None
         if found.claim and went_back and owner != suspect and self._fresh(self.data.workers[found.claim.worker.name]):
             worker, cost = self.data.workers[found.claim.worker.name], found.claim.cost
@@ -483,8 +499,7 @@ class Model:
             )
         polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
         found.phase, found.reason = Phase.DRAINING if polite else Phase.RECOVERING, cause.value
-        epoch = max(self._next_epoch(found), expected + 1)
-        return Move(self._give(session, found, worker, cost, epoch, granted), won=True)
+        return Move(self._give(session, found, worker, cost, self._next_epoch(found), granted), won=True)
 
     def fit(self, session: str, expected: int) -> Fit:
         found = self._active(session)
@@ -495,7 +510,7 @@ class Model:
             return Fit.ELSEWHERE
         if found.levels:
             self._raise(found, found.requested, reserve=False)
-            fits = found.has >= found.requested and found.claim.cost >= found.levels[found.has - 1]
+            fits = found.has >= found.requested and found.claim.cost >= found.levels[found.requested - 1]
             return Fit.FITS if fits else Fit.NO_ROOM
         if cost > found.claim.cost + self.free(found.claim.worker.name):
             return Fit.NO_ROOM

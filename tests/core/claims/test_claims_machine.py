@@ -205,7 +205,7 @@ class ClaimsMachine(RuleBasedStateMachine):
     @rule(
         session=sessions,
         error=epoch_errors,
-        change=st.sampled_from(["none", "back", "steps", "dearer", "cheaper", "pools"]),
+        change=st.sampled_from(["none", "back", "steps", "dearer", "cheaper", "pools", "no levels"]),
     )
     def fit(self, session: str, error: int, change: str) -> None:
         """A session's spec was changed: it asks for more or less of a worker, or for workers of another pool."""
@@ -217,6 +217,9 @@ class ClaimsMachine(RuleBasedStateMachine):
             case "dearer" | "cheaper":
                 by = 250 if change == "dearer" else -100
                 self.create(session, pools=[_dearer(choice, by) for choice in POOLS[session.removeprefix("default/")]])
+            case "no levels":  # an operator of the release before
+                pools = [replace(choice, levels=()) for choice in POOLS[session.removeprefix("default/")]]
+                self.create(session, pools=pools)
             case "pools":
                 self.create(session, pools=[PoolChoice("b" if session < "default/s2" else "a", 300)])
         epoch = self.epoch_of(session, error)

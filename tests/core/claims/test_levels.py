@@ -10,10 +10,11 @@ from genlock_core.claims import keys
 from genlock_core.claims.claims import Claims, Fit, GrantAnswer, GrantOutcome, Held, MoveCause
 from genlock_core.claims.facts import AssignmentKind, Ceiling
 from genlock_core.claims.identity import WorkerOffer
-from genlock_core.claims.liveness import GIVE_BACK_MS
+from genlock_core.claims.liveness import GIVE_BACK_MS, LONGEST_LEASE_MS
+from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import Granted, PoolChoice, SessionRecord
 from genlock_core.clock import ManualClock
-from genlock_core.errors import NoCapacity
+from genlock_core.errors import NoCapacity, Overloaded
 from genlock_core.spec.session import Phase
 from tests.core.claims.passing import time_passes
 from tests.core.claims.samples import offer, record
@@ -47,10 +48,12 @@ class Floor:
         await self.claims.remember_control(session, {"steps": str(steps)}, f"{self.wishes}-0")
         return answer
 
-    async def beat(self, worker: WorkerOffer | None = None) -> dict[str, Ceiling]:
+    async def beat(self, worker: WorkerOffer | None = None, *, overloaded: bool | None = None) -> dict[str, Ceiling]:
+        """`overloaded`: what it says of that; None: nothing."""
         self.progress += 1
         identity = (worker or self.worker).identity
-        return dict((await self.claims.renew(identity, progress=self.progress, links={})).ceilings)
+        vitals = None if overloaded is None else Vitals(1, "stepping", 0, 0, patient=False, overloaded=overloaded)
+        return dict((await self.claims.renew(identity, progress=self.progress, links={}, vitals=vitals)).ceilings)
 
     async def record(self, session: str = NOISY) -> SessionRecord:
         found = await self.claims.record(session)
@@ -236,6 +239,81 @@ async def test_what_is_kept_for_moves_is_no_room_for_a_wish_but_is_for_a_changed
     assert await floor.costs() == (500, 300, 200)
 
 
+async def test_a_worker_that_says_it_is_overloaded_gets_no_more_to_do_until_it_is_not(floor: Floor) -> None:
+    await floor.beat(overloaded=True)
+    assert await floor.wish(2) == GrantAnswer(GrantOutcome.NO_ROOM, 1)
+    assert (await floor.beat(overloaded=True))[NOISY].steps == 1
+    await floor.claims.create(record("quiet", POOL, steps=2))
+    assert await floor.claims.fit(QUIET, expected_epoch=(await floor.record(QUIET)).epoch) is Fit.NO_ROOM
+    assert await floor.costs() == (300, 300, 400)
+    assert (await floor.beat(overloaded=False))[NOISY].steps == 2
+
+
+async def test_who_wants_less_than_has_got_dearer_has_all_that_it_wants_and_takes_no_room(floor: Floor) -> None:
+    await floor.wish(2)
+    dearer = PoolChoice("a", 300, (300, 650, 960, 1_000))
+    await floor.claims.create(record("noisy", dearer, steps=1))
+    await floor.claims.remember_control(NOISY, {"steps": "1"}, "99-0")
+
+    assert await floor.claims.fit(NOISY, expected_epoch=(await floor.record()).epoch) is Fit.FITS
+    assert await floor.claims.grant(NOISY, 1) == GrantAnswer(GrantOutcome.FITS, 2)
+    await floor.beat()
+    assert await floor.costs() == (500, 300, 200), "the room is the neighbour's, as the rest is about to be given back"
+    assert await floor.wish(2) == GrantAnswer(GrantOutcome.FITS, 2)
+    assert await floor.costs() == (650, 300, 50)
+
+
+# -- records that are lost ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", ["lost", "made anew"])
+async def test_a_lost_record_costs_the_other_sessions_of_its_worker_nothing(floor: Floor, again: str) -> None:
+    """A server that evicts keys loses one; the operator makes it anew, without an owner."""
+    await cast("Any", floor.redis.delete(keys.record(QUIET)))
+    if again == "made anew":
+        await floor.claims.create(replace(record("quiet", POOL, steps=2), epoch=5, granted=Granted(1, 5)))
+
+    for _ in range(20):
+        await floor.time_passes(500)
+        await floor.claims.expire()
+
+    assert (await floor.record()).owner == floor.worker.identity
+    assert (await floor.wish(2)).steps == 2
+    await time_passes(floor.claims, floor.clock, LONGEST_LEASE_MS / 1_000 + 1)
+    assert NOISY in await floor.claims.expire(), "nor does the sweep stop at it"
+    assert (await floor.record()).owner is None
+
+
+@pytest.mark.parametrize("again", ["lost", "made anew", "claimed anew"])
+async def test_a_worker_that_comes_anew_is_let_in_though_a_record_is_lost(floor: Floor, again: str) -> None:
+    await cast("Any", floor.redis.delete(keys.record(QUIET)))
+    other = offer("w1", "b")
+    await floor.claims.register(other)
+    if again != "lost":
+        await floor.claims.create(replace(record("quiet", replace(POOL, pool="b")), epoch=5))
+    if again == "claimed anew":
+        await floor.claims.claim(QUIET)
+
+    await floor.claims.register(offer("w0"))
+
+    (view,) = [view for view in await floor.claims.workers() if view.identity.name == "w0"]
+    assert (view.free, dict(view.sessions)) == (1_000, {})
+    found = await floor.claims.record(QUIET)
+    assert (found and found.owner) == (other.identity if again == "claimed anew" else None)
+
+
+async def test_what_only_an_older_epoch_tells_of_is_no_new_session(floor: Floor) -> None:
+    """A replica that knew less took over: the record says that nobody ever served it, who asks for it knows better."""
+    await floor.beat(overloaded=True)
+    for name in ("old", "older", "new"):
+        await floor.claims.create(record(name, PoolChoice("a", 100, (100, 100)), steps=1))
+    with pytest.raises(Overloaded):
+        await floor.claims.claim("default/new")
+    assert (await floor.claims.claim("default/old", seen_epoch=77)).worker.name == "w0"
+    moved = await floor.claims.move("default/older", expected_epoch=77, suspect="gone", cause=MoveCause.REFUSED)
+    assert moved.claim.worker.name == "w0"
+
+
 # -- beside the release before -----------------------------------------------------------------------------------------
 
 
@@ -267,6 +345,24 @@ async def test_a_record_of_the_release_before_costs_the_same_at_any_steps(floor:
     assert await floor.claims.grant(NOISY, 4) == GrantAnswer(GrantOutcome.UNSERVED)
     assert NOISY not in await floor.beat()
     assert await floor.costs() == (300, 300, 400)
+
+
+async def test_a_wish_is_granted_where_the_record_has_lost_its_levels(floor: Floor) -> None:
+    """An operator of the release before has written it: it costs the same at any steps; its worker has a ceiling."""
+    await floor.wish(2)
+    known = (await floor.beat())[NOISY]
+    await floor.claims.create(record("noisy", PoolChoice("a", 300), steps=1))
+    assert await floor.wish(4) == GrantAnswer(GrantOutcome.UNSERVED)
+
+    told = (await floor.beat())[NOISY]
+
+    assert (told.steps, told.cost, told.due) == (4, 500, 500)
+    assert told.number > known.number
+    assert (await floor.beat())[NOISY] == told
+
+    await floor.claims.create(record("noisy", POOL, steps=1))
+    assert await floor.wish(3) == GrantAnswer(GrantOutcome.FITS, 4), "when there are levels again they are paid for"
+    assert await floor.costs() == (700, 300, 0)
 
 
 async def test_what_was_granted_comes_back_with_what_a_worker_reasserts(floor: Floor) -> None:

@@ -41,6 +41,9 @@ local function choose_at(r, choices, steps, excluded, may_use_reserve, strain)
   return nil, #reasons > 0 and table.concat(reasons, '; ') or 'the session has no pool'
 end
 
+-- Had it a worker before? A record of an older replica does not say so; the epochs that somebody has seen do.
+local function had_worker(r) return math.max(r.epoch, r.seen_epoch) > 0 end
+
 -- The worker, the cost and the steps for a session: `wanted` ones, else fewer, down to `lowest`. A worker that is strained
 -- gets a session only if no other one has room, of whatever pool. One that is overloaded gets a session that had a worker
 -- before, and no new one: the fourth answer is true where that is all that stands in the way. Nil and the reason if none.
@@ -50,7 +53,7 @@ local function choose(r, excluded, may_use_reserve, wanted, lowest)
   for strain = ON_TIME, OVERLOADED do
     for steps = top, math.min(top, lowest or top), -1 do
       local worker, cost, levels = choose_at(r, choices, steps, excluded, may_use_reserve, strain)
-      if worker and strain == OVERLOADED and r.epoch == 0 then return nil, nil, nil, true end
+      if worker and strain == OVERLOADED and not had_worker(r) then return nil, nil, nil, true end
       if worker then return worker, cost, levels and wanted and math.min(steps, #levels), false end
       if steps == top then why = cost end
     end
@@ -64,7 +67,7 @@ local function last_granted(r) return r.granted_epoch == r.epoch and r.granted o
 -- A session that lost its worker goes on with fewer steps rather than not at all, as far as its spec allows. One that
 -- was never served waits for what it asks for.
 local function lowest_for_recovery(r)
-  if r.epoch == 0 then return nil end
+  if not had_worker(r) then return nil end
   local lowest = math.min(r.min_steps or math.huge, last_granted(r) or math.huge)
   return lowest < math.huge and lowest or nil
 end

@@ -6,7 +6,8 @@ local function due(index, before)
   return redis.call('ZRANGEBYSCORE', index, '-inf', text(before), 'LIMIT', 0, limit)
 end
 
--- A server that evicts keys (`store.check` warns of it) may have lost the record: its entry must not stop the sweep.
+-- A server that evicts keys (`store.check` warns of it) may have lost the record, and somebody may have made it anew since,
+-- without an owner: its entry must not stop the sweep.
 local function sweep(index, act)
   local sessions = due(index, now)
   for _, session in ipairs(sessions) do
@@ -16,7 +17,9 @@ local function sweep(index, act)
   return sessions
 end
 
-local expired = sweep(LEASES, function(session, r) orphan(session, r, 'LeaseExpired') end)
+local expired = sweep(LEASES, function(session, r)
+  if r.owner then orphan(session, r, 'LeaseExpired') else redis.call('ZREM', LEASES, session) end
+end)
 sweep(IDLE, function(session, r) release(session, r, 'Ended', 'Idle') end)
 sweep(FINISHED, forget)
 for _, session in ipairs(due(PUBLICATIONS, now)) do

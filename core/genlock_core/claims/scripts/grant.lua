@@ -26,5 +26,5 @@ if wish and not knows_ceilings(r.owner) and affordable(r, levels, wanted, may_us
   return {'refused', text(granted_of(r, levels))}
 end
 raise(session, r, levels, wanted, may_use_reserve)
-local has_all = r.granted >= wanted and r.cost >= levels[r.granted]
+local has_all = r.granted >= wanted and r.cost >= levels[wanted]
 return {has_all and 'fits' or 'no-room', text(r.granted)}

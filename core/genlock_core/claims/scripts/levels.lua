@@ -51,20 +51,32 @@ local function grant(session, r, steps)
   event('phase', session, r.epoch, r.phase)  -- whoever keeps the record reads it anew
 end
 
+-- One that says so itself: more would be at the expense of all that it serves, so a raise waits as it does for room.
+local function is_overloaded(worker) return redis.call('HGET', worker_key(worker), 'overloaded') == '1' end
+
 -- The highest level up to `wanted` that the claim can pay for where it is; never less than it has.
 local function affordable(r, levels, wanted, may_use_reserve)
   local has = granted_of(r, levels)
+  if has < wanted and is_overloaded(r.owner) then return has end
   for steps = math.min(wanted, #levels), has + 1, -1 do
     if can_pay(r, levels[steps], may_use_reserve) then return steps end
   end
   return has
 end
 
--- As far up as there is room. What it has already is paid for here, too, where it has got dearer.
+-- As far up as there is room. What it has already is paid for here, too, where it has got dearer; but no more than is
+-- wanted, as the rest is about to be given back.
 local function raise(session, r, levels, wanted, may_use_reserve)
   local steps = affordable(r, levels, wanted, may_use_reserve)
-  if levels[steps] > r.cost and can_pay(r, levels[steps], may_use_reserve) then pay(session, r, levels[steps]) end
+  local due = levels[math.min(steps, wanted)]
+  if due > r.cost and can_pay(r, due, may_use_reserve) then pay(session, r, due) end
   if r.granted ~= steps or r.granted_epoch ~= r.epoch then grant(session, r, steps) end
+end
+
+-- The release before has written the record since: it costs the same at any steps. Its worker was told of a ceiling when
+-- there were levels, and keeps to it until it is told of another one.
+local function raise_unpriced(session, r)
+  if r.granted < r.requested and not is_overloaded(r.owner) then grant(session, r, r.requested) end
 end
 
 -- What nobody has asked for in GIVE_BACK_MS is not granted any longer. Each change of the wish begins that time anew, so

@@ -19,6 +19,8 @@ if cause == 'expired' and r.owner and not went_back and tonumber(redis.call('ZSC
   return {'lost', claim_of(r)}
 end
 
+note_epoch(session, r, expected)
+
 -- The owner that an older replica tells of had the session before the caller's claim, and may have it again.
 local worker, cost, steps, overloaded
 if went_back and r.owner and r.owner ~= suspect and is_fresh(redis.call('HGET', worker_key(r.owner), 'heartbeat_ms')) then
@@ -35,7 +37,7 @@ end
 if overloaded then return {'overloaded'} end
 if not worker then return {'full', cost} end
 
-local epoch = math.max(next_epoch(r), expected + 1)
+local epoch = next_epoch(r)
 take_away(session, r, cause, epoch, redis.call('HGET', worker_key(worker), 'address'))
 give(session, r, worker, cost, epoch, cause, steps)
 event('moved', session, epoch, worker)

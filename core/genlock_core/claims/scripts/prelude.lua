@@ -202,7 +202,11 @@ end
 local function enroll(offer)
   local name, voided = offer.name, redis.call('HKEYS', owned_key(offer.name))
   table.sort(voided)
-  for _, session in ipairs(voided) do orphan(session, read(session), 'WorkerRestarted') end
+  for _, session in ipairs(voided) do
+    local r = read(session)
+    if r and r.owner == name then orphan(session, r, 'WorkerRestarted') end
+    redis.call('HDEL', owned_key(name), session)  -- also where the record is lost, as on a server that evicts keys
+  end
   local old_pool = redis.call('HGET', worker_key(name), 'pool')
   if old_pool then redis.call('ZREM', free_key(old_pool), name) end
   redis.call('DEL', worker_key(name), inbox_key(name))

@@ -37,8 +37,13 @@ local granted = progressed and book_snapshots(owned, cjson.decode(ARGV[6])) or {
 local levelled = {}
 for i = 1, #owned, 2 do
   local r = read(owned[i])
-  local levels = r.requested and levels_in(r, r.pool)
-  if levels then levelled[#levelled + 1] = {session = owned[i], r = r, levels = levels} end
+  -- A server that evicts keys may have lost the record, and somebody may have made it anew since: it is not the claim's.
+  if r and r.owner == name and r.requested then
+    local levels = levels_in(r, r.pool)
+    if levels or r.granted_epoch == r.epoch then
+      levelled[#levelled + 1] = {session = owned[i], r = r, levels = levels}
+    end
+  end
 end
 table.sort(levelled, function(one, other)
   if one.r.granted_ms ~= other.r.granted_ms then return one.r.granted_ms < other.r.granted_ms end
@@ -47,10 +52,16 @@ end)
 local ceilings = {}
 for _, one in ipairs(levelled) do
   local session, r, levels = one.session, one.r, one.levels
-  local wanted = math.min(r.requested, #levels)
-  raise(session, r, levels, wanted, false)
-  give_back(session, r, wanted)
-  for _, told in ipairs({session, text(r.granted), text(r.granted_number), text(r.cost), text(levels[r.granted])}) do
+  local due = r.cost
+  if levels then
+    local wanted = math.min(r.requested, #levels)
+    raise(session, r, levels, wanted, false)
+    give_back(session, r, wanted)
+    due = levels[r.granted]
+  else
+    raise_unpriced(session, r)
+  end
+  for _, told in ipairs({session, text(r.granted), text(r.granted_number), text(r.cost), text(due)}) do
     ceilings[#ceilings + 1] = told
   end
 end
