@@ -153,6 +153,20 @@ async def test_a_key_frame_takes_the_place_of_what_would_take_long_to_decode(
     assert (dropped or 0) == first_shown
 
 
+@pytest.mark.parametrize("most", [publisher.MAX_UNITS, 100], ids=["skipped to", "too many"])
+async def test_an_older_publications_key_frame_takes_nobodys_place(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(publisher, "MAX_UNITS", most)
+    await rig.push(units(100, run=2) + units(1, run=1))
+    assert rig.seen == [(2, i) for i in range(100)]
+    assert not rig.asked
+    stale = rig.registry.get_sample_value(
+        "genlock_worker_frames_dropped_total", {"session": "default/demo", "reason": "stale"}
+    )
+    assert stale == 1
+
+
 async def test_b_frames_are_used_in_the_order_in_which_they_are_shown(rig: Rig) -> None:
     pictures = clips.b_frames(20)
     await rig.push(

@@ -160,7 +160,14 @@ class PublisherSource:
         self.push(SourceUnit(media.unit, media.run, lane, media.sequence, self._clock.monotonic(), media.stages))
 
     def push(self, unit: SourceUnit) -> None:
-        """Take a unit; when too many wait, all of them go: a key frame is there, or is asked for."""
+        """Take a unit; when too many wait, all of them go: a key frame is there, or is asked for.
+
+        One of an older publication is of no use, and takes nobody's place.
+        """
+        if unit.run < self._newest_run:
+            self._metrics.frames_dropped.labels(self._session, "stale").inc()
+            return
+
         self._arrived_s = self._clock.monotonic()
         if unit.unit.key_frame and len(self._units) >= SKIPPED_UNITS:
             self._drop_waiting("late")
@@ -184,6 +191,11 @@ class PublisherSource:
         self._units.clear()
         self._bytes.clear()
         self._held.clear()
+
+    @property
+    def _newest_run(self) -> int:
+        """Of the publications that units have come from."""
+        return max(self._run, self._units[-1].run) if self._units else self._run
 
     def _leave_decoder(self) -> None:
         if self._decoder is not None:
