@@ -54,7 +54,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         "worker/intake/out_of_process/child.py",
     ),
     "worker/intake/out_of_process/test_faults.py": _in(
-        "worker/intake/out_of_process", "decoder", "limits", "nursery", "nursery_process", "process"
+        "worker/intake/out_of_process", "decoder", "nursery", "nursery_process", "process"
     ),
     "worker/engines/mock/test_engine.py": (
         "worker/engines/contract.py",

@@ -220,7 +220,7 @@ class WorkerMetrics(Bundle):
         Counter,
         about(
             "genlock_worker_nursery_restarts",
-            "Starts of a nursery of decoders in place of one that died (--decode-process)",
+            "Starts of a nursery of decoders in place of one that died or hung (--decode-process)",
         ),
     ]
     encoder_seconds: Annotated[

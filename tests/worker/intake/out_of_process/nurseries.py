@@ -2,18 +2,22 @@
 
 import asyncio
 import os
+import select
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from genlock_core.bounds import Holdings
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.media import AccessUnit, Codec
 from genlock_core.metrics import WorkerMetrics
+from genlock_worker.intake.out_of_process import nursery as nursery_client
 from genlock_worker.intake.out_of_process.decoder import OutOfProcessDecoder
 from genlock_worker.intake.out_of_process.nursery import MEMORY_BYTES, Nursery
 from genlock_worker.intake.out_of_process.process import DEADLINE_S, DecoderProcess
@@ -34,12 +38,31 @@ class Home:
         )
         self.nursery.start()
         asyncio.run(self.nursery.ready())
+        self.await_spare()
 
     def decoder(self, codec: Codec = Codec.H264, *, holdings: Holdings | None = None) -> OutOfProcessDecoder:
         return self.nursery.for_session("default/demo")(codec, holdings=holdings or Holdings())
 
     def losses(self, reason: str) -> float:
         return self.registry.get_sample_value("genlock_worker_decoder_losses_total", {"reason": reason}) or 0
+
+    @property
+    def restarts(self) -> float:
+        return self.registry.get_sample_value("genlock_worker_nursery_restarts_total") or 0
+
+    @property
+    def connection(self) -> socket.socket:
+        assert self.nursery._connection is not None
+        return self.nursery._connection
+
+    def await_word(self) -> None:
+        """Until the nursery has said something that nobody has read yet."""
+        wait_until(lambda: bool(select.select([self.connection], [], [], 0)[0]))
+
+    def await_spare(self) -> None:
+        """Until the only decoder is the spare one."""
+        self.await_word()
+        wait_until(lambda: len(self.decoders) == 1)
 
     @property
     def pid(self) -> int:
@@ -61,6 +84,17 @@ def nursery(
         yield made
     finally:
         made.nursery.close()
+
+
+def change_nurseries(monkeypatch: pytest.MonkeyPatch, folder: Path, change: str) -> None:
+    """Nurseries that are started from now on run that code before they begin; `folder` keeps it."""
+    name = "changed_nursery"
+    (folder / f"{name}.py").write_text(
+        f"import os\nfrom pathlib import Path\nfrom {nursery_client.__package__} import limits, nursery_process\n"
+        f"{change}\nnursery_process.main()\n"
+    )
+    monkeypatch.setattr(nursery_client, "_MODULE", name)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
 def units(pictures: list[CodedPicture], codec: Codec = Codec.H264, *, keys: tuple[int, ...] = (0,)) -> list[AccessUnit]:

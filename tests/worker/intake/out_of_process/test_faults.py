@@ -1,5 +1,6 @@
 """Whatever happens to a decoder's process: its session waits for a key frame, and another process decodes that."""
 
+import gc
 import os
 import signal
 import socket
@@ -19,12 +20,14 @@ from genlock_core.metrics import WorkerMetrics
 from genlock_core.spec.session import PictureFit
 from genlock_worker.intake.out_of_process import nursery as nursery_client
 from genlock_worker.intake.out_of_process.decoder import OutOfProcessDecoder
+from genlock_worker.intake.out_of_process.limits import goes_alone
 from genlock_worker.intake.out_of_process.nursery import MEMORY_BYTES
 from genlock_worker.intake.out_of_process.process import DEADLINE_S, DecoderLost, DecoderProcess, Loss
 from genlock_worker.intake.out_of_process.wire import Decoded, Drain, Fetch, Fetched, pack_answer
 from tests.bitstreams import clips
 from tests.worker.intake.out_of_process.nurseries import (
     Home,
+    change_nurseries,
     is_gone,
     key_frame,
     nursery,
@@ -209,7 +212,112 @@ def test_a_nursery_that_dies_takes_its_decoders_with_it_and_is_started_anew(
     assert home.losses("died") == 1
     assert numbers(decoder, [KEY]) == [0]
     assert home.pid != first
-    assert home.registry.get_sample_value("genlock_worker_nursery_restarts_total") == 1
+    assert home.restarts == 1
+
+
+def test_a_nursery_that_cannot_be_started_anew_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+    with nursery(clock=clock) as home:
+        decoder = home.decoder()
+        send(home.pid, signal.SIGKILL)
+        wait_until(lambda: is_gone(home.pid))
+        before = descriptors()
+        for refused in "subprocess.Popen", "socket.socketpair":
+            with monkeypatch.context() as patched:
+                patched.setattr(refused, refuse)
+                assert not decoder.decode(KEY)
+        assert home.losses("not-ready") == 2
+        assert home.restarts == 0
+        assert descriptors() == before - 1, "the socket to the nursery that died"
+
+        clock.advance(1.0)
+        assert numbers(decoder, [KEY]) == [0]
+        assert home.restarts == 1
+        decoder.close()
+
+
+@pytest.mark.parametrize("refused", ["subprocess.Popen", "socket.socketpair"])
+def test_a_system_that_starts_no_nursery_is_a_reason_for_the_worker_not_to_start(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = nursery_client.Nursery(clock=ManualClock(), metrics=WorkerMetrics(CollectorRegistry()))
+    before = descriptors()
+    monkeypatch.setattr(refused, refuse)
+    with pytest.raises(nursery_client.NurseryFailed, match="--decode-process=no"):
+        made.start()
+    assert descriptors() == before
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise BlockingIOError("the system has too many processes")
+
+
+def descriptors() -> int:
+    """How many this process has open, what other tests have left behind excepted."""
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_nurseries_that_die_leave_no_descriptor_behind(home: Home) -> None:
+    before = descriptors()
+    for _ in range(3):
+        dead = home.pid
+        send(dead, signal.SIGKILL)
+        wait_until(lambda dead=dead: is_gone(dead))  # type: ignore[misc]
+        home.nursery.take().end()
+        home.await_spare()
+    assert home.restarts == 3
+    assert descriptors() == before
+
+
+def test_a_nursery_that_hangs_is_replaced(home: Home) -> None:
+    hung = home.pid
+    send(hung, signal.SIGSTOP)
+    first, second = home.decoder(), home.decoder()
+    assert numbers(first, [KEY]) == [0], "the spare one is there"
+    home.connection.settimeout(0.2)
+
+    assert not second.decode(KEY)
+    assert home.losses("not-ready") == 1
+    assert is_gone(hung)
+    assert numbers(second, [KEY]) == [0]
+    assert home.restarts == 1
+    first.close()
+    second.close()
+
+
+def test_a_nursery_that_the_system_refuses_a_fork_keeps_its_decoders(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    change_nurseries(
+        monkeypatch,
+        tmp_path,
+        f"""
+fork = os.fork
+def fork_if_there_is_room():
+    if Path({str(full)!r}).exists():
+        raise BlockingIOError
+    return fork()
+os.fork = fork_if_there_is_room
+""",
+    )
+    with nursery() as home:
+        full.touch()
+        first, second = home.decoder(), home.decoder()
+        assert numbers(first, [KEY]) == [0], "the spare one is there"
+        home.await_word()
+        home.connection.settimeout(0.1)
+        assert not second.decode(KEY)
+        assert home.losses("not-ready") == 1
+        assert numbers(first, [NEXT]) == [1]
+
+        full.unlink()
+        home.await_word()
+        assert numbers(second, [KEY]) == [0]
+        assert home.restarts == 0
+        first.close()
+        second.close()
 
 
 def test_a_session_that_leaves_wakes_whoever_waits_for_its_decoder(home: Home, decoder: OutOfProcessDecoder) -> None:
@@ -263,7 +371,30 @@ def test_a_decoder_has_nothing_of_the_workers_and_can_open_nothing(
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert status["Threads"].strip() == "1"
     assert status["NoNewPrivs"].strip() == "1"
-    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000", "it goes before the worker"
+    if goes_alone():
+        assert oom_score(pid) == "1000", "it goes before the worker"
+
+
+def oom_score(pid: int) -> str:
+    return Path(f"/proc/{pid}/oom_score_adj").read_text().strip()
+
+
+@pytest.mark.parametrize(("group", "is_first"), [("0", True), ("1", False)])
+def test_a_decoder_asks_to_be_killed_first_only_where_it_is_killed_alone(
+    group: str, is_first: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cgroup").write_text("0::/\n")
+    (tmp_path / "memory.oom.group").write_text(f"{group}\n")
+    change_nurseries(
+        monkeypatch,
+        tmp_path,
+        f"limits._CGROUPS = Path({str(tmp_path)!r})\nlimits._MEMBERSHIPS = limits._CGROUPS / 'cgroup'",
+    )
+    with nursery() as home:
+        decoder = home.decoder()
+        assert numbers(decoder, [KEY]) == [0]
+        assert oom_score(pid_of(decoder)) == ("1000" if is_first else oom_score(home.pid))
+        decoder.close()
 
 
 @pytest.mark.parametrize("broken", ["no-such-module", "sys"], ids=["does not start", "ends at once"])
@@ -271,6 +402,20 @@ async def test_a_nursery_that_gives_no_decoder_is_a_reason_for_the_worker_not_to
     broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nursery_client, "_MODULE", broken)
+    made = nursery_client.Nursery(clock=ManualClock(), metrics=WorkerMetrics(CollectorRegistry()))
+    made.start()
+    try:
+        with pytest.raises(nursery_client.NurseryFailed, match="--decode-process=no"):
+            await made.ready()
+    finally:
+        made.close()
+
+
+async def test_decoders_that_cannot_be_confined_are_a_reason_for_the_worker_not_to_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The nursery offers each of them before it has confined itself."""
+    change_nurseries(monkeypatch, tmp_path, "limits.confine = lambda **_: 1 / 0")
     made = nursery_client.Nursery(clock=ManualClock(), metrics=WorkerMetrics(CollectorRegistry()))
     made.start()
     try:

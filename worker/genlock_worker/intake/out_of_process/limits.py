@@ -16,6 +16,10 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 _STATM: Final = Path("/proc/self/statm")
 _OOM_SCORE: Final = Path("/proc/self/oom_score_adj")
 _FIRST_TO_GO: Final = "1000"
+_MEMBERSHIPS: Final = Path("/proc/self/cgroup")
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_VERSION_2: Final = "0::/"
+"""Begins the line of `_MEMBERSHIPS` that names the own cgroup, as seen from the container."""
 
 
 def address_space() -> int:
@@ -33,14 +37,33 @@ def die_with(parent: int) -> None:
         raise ProcessLookupError("the parent is gone")
 
 
+def goes_alone() -> bool:
+    """Whether the kernel, where memory is short, kills this process only, and not all that its container has.
+
+    Kubernetes has whole containers killed since 1.28, unless the kubelet says `singleProcessOOMKill: true`.
+    """
+    memberships = _MEMBERSHIPS.read_text(errors="surrogateescape").splitlines()
+    own = next((line.removeprefix(_VERSION_2) for line in memberships if line.startswith(_VERSION_2)), None)
+    if own is None:
+        return True
+    try:
+        return (_CGROUPS / own / "memory.oom.group").read_text().strip() == "0"
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
 def confine(*, address_space_bytes: int, file_bytes: int) -> None:
     """Let this process have at most so much address space, and files that it has already, of at most that size.
 
     A limit that is reached is an error where it is reached: memory or a descriptor is refused. Raises OSError.
     """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # Where the machine has no memory left, the kernel takes this process and not the worker.
-    _OOM_SCORE.write_text(_FIRST_TO_GO)
+    # Where no memory is left, the kernel is to take this process and not the worker. Where it takes all of a container
+    # at once, that would only have the worker killed before other containers.
+    if goes_alone():
+        _OOM_SCORE.write_text(_FIRST_TO_GO)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for what, most in (
         (resource.RLIMIT_AS, address_space_bytes),

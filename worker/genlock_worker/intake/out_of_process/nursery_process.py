@@ -21,6 +21,8 @@ from genlock_worker.intake.out_of_process.warm_up import warm_up
 READY: Final = b"r"
 """Comes with the descriptors of a decoder: its socket, its pictures' memory, its pidfd."""
 TAKEN: Final = b"t"
+NO_FORK: Final = b"n"
+"""Said once for each decoder that the system refuses at first: the nursery tries on, and does not hang."""
 FORK_AGAIN_S: Final = 0.5
 """After a fork that the system refused: it has too many processes, or too little memory."""
 _TASKS: Final = Path("/proc/self/task")
@@ -62,10 +64,16 @@ class NurseryProcess:
 
     def _fork(self, connection: socket.socket, pictures: int) -> int:
         parent = os.getpid()
+        is_told = False
         while True:
             try:
                 pid = os.fork()
             except OSError:
+                if not is_told:
+                    self._worker.sendall(NO_FORK)
+                    is_told = True
+                # Those that have ended count as processes until they are reaped.
+                _reap()
                 time.sleep(FORK_AGAIN_S)
                 continue
             if pid == 0:
