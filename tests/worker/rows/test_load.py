@@ -1,5 +1,6 @@
 """How busy the engine is, and who gives way."""
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from genlock_core.media import SourcePosition
@@ -10,7 +11,7 @@ from genlock_worker.intake.chunks import InputChunk, SourceFrame
 from genlock_worker.rows.approximation import RAISE_AFTER_S, RAISE_BELOW_LOAD, RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.load import BUSY_WINDOW_S, EngineLoad
-from genlock_worker.rows.session_rows import SessionPlan, SessionRows
+from genlock_worker.rows.session_rows import LOSS_GAIN, SessionPlan, SessionRows
 
 CHUNK_S = 4 / 16
 
@@ -19,8 +20,11 @@ def load(cost: StepTime) -> EngineLoad:
     return EngineLoad(cost=CostModel(cost), metrics=WorkerMetrics(CollectorRegistry()), now_s=10.0)
 
 
-def session(name: str, *, steps: int = 2, min_steps: int | None = 1, may_halve: bool = False) -> SessionRows:
-    settings = StreamSettings("oil", steps, 64, 64, 16, seed=1, noise_scale=0.7)
+def session(
+    name: str, *, steps: int = 2, min_steps: int | None = 1, may_halve: bool = False, frame_rate: int = 16
+) -> SessionRows:
+    """One chunk is under way and one waits; the newest is there since 1 s."""
+    settings = StreamSettings("oil", steps, 64, 64, frame_rate, seed=1, noise_scale=0.7)
     rows = SessionRows(SessionPlan(name, "m", settings, 0.5, min_steps, may_halve=may_halve), now_s=10.0)
     for count in (5, 4):
         rows.offer(InputChunk(tuple(SourceFrame(SourcePosition(1, n), None, 0.0) for n in range(count)), 1.0))
@@ -39,6 +43,13 @@ def test_the_share_is_measured_once_a_whole_window_has_passed() -> None:
     assert measured.share == 1.0
 
 
+def heard(now_s: float, *sessions: SessionRows) -> None:
+    """A chunk of each comes, and takes the place of the one that waited; nothing is made of it."""
+    for rows in sessions:
+        rows.waiting = None
+        rows.offer(InputChunk(tuple(SourceFrame(SourcePosition(1, n), None, now_s) for n in range(4)), now_s))
+
+
 def given_way(rows: SessionRows) -> float:
     """The session gives way by one step; returns when."""
     policy = rows.policy
@@ -55,8 +66,9 @@ def test_a_session_gets_a_step_back_only_if_the_worker_can_bear_one_more() -> No
         share = RAISE_BELOW_LOAD * (0.99 if fits else 1.01)
         cost = StepTime(0.0, share * CHUNK_S / 5)
         one, other = session("a", min_steps=None), session("b", steps=3)
-        since_s = given_way(other)
-        load(cost).decide_levels([one, other], since_s + RAISE_AFTER_S + 0.1)
+        now_s = given_way(other) + RAISE_AFTER_S + 0.1
+        heard(now_s, one, other)
+        load(cost).decide_levels([one, other], now_s)
         assert other.next_steps == (3 if fits else 2)
         assert one.next_steps == 2
 
@@ -77,17 +89,53 @@ def exhausted(now_s: float, *sessions: SessionRows) -> bool:
 def test_the_engine_is_exhausted_once_all_sessions_are_at_their_lowest_and_one_comes_late_all_the_same() -> None:
     one, other = session("a", steps=1), session("b", steps=2)
     strained(one, 20.0)
+    heard(20.0, one, other)
     assert not exhausted(20.0, one, other), "the other one can give way"
     assert exhausted(20.0, one)
+    heard(30.0, one)
     assert not exhausted(30.0, one), "it has come in time since"
     assert not exhausted(20.0), "without a session nothing is too much"
 
 
 def test_a_session_that_never_gives_way_exhausts_the_engine_by_what_it_loses() -> None:
     one = session("a", min_steps=None)
+    heard(20.0, one)
     assert not exhausted(20.0, one)
     one.loss = 0.3
     assert exhausted(20.0, one)
+
+
+@pytest.mark.parametrize(("frame_rate", "recent_s"), [(16, 2.0), (2, 4.0)])
+def test_what_a_session_lost_before_its_source_stopped_exhausts_nothing(frame_rate: int, recent_s: float) -> None:
+    one = session("a", min_steps=None, frame_rate=frame_rate)
+    chunk_s = 4 / frame_rate
+    for count in range(1, 5):  # one chunk is under way, and the engine takes none of these
+        now_s = 1.0 + count * chunk_s
+        one.offer(InputChunk(tuple(SourceFrame(SourcePosition(1, n), None, now_s) for n in range(4)), now_s))
+    assert one.loss > LOSS_GAIN
+    assert exhausted(now_s + recent_s, one)
+    assert not exhausted(now_s + recent_s + 0.1, one)
+    assert not exhausted(now_s + 3_600.0, one)
+
+
+def test_a_session_whose_source_rests_hides_no_overload_although_it_could_give_way() -> None:
+    one, resting = session("a", steps=1), session("b", steps=2)
+    strained(one, 20.0)
+    heard(20.0, one)
+    assert not resting.is_lowest
+    assert exhausted(20.0, one, resting)
+    heard(20.0, resting)
+    assert not exhausted(20.0, one, resting)
+
+
+def test_a_session_whose_source_rests_weighs_nothing_for_its_neighbour() -> None:
+    # A step more is two rows; with the neighbour's it would be four.
+    for rests in (True, False):
+        one, other = session("a", min_steps=None), session("b", steps=2)
+        now_s = given_way(other) + RAISE_AFTER_S + 0.1
+        heard(now_s, *([other] if rests else [one, other]))
+        load(StepTime(0.0, 0.9 * RAISE_BELOW_LOAD * CHUNK_S / 2)).decide_levels([one, other], now_s)
+        assert other.next_steps == (2 if rests else 1)
 
 
 def test_a_session_gets_its_frames_back_only_if_the_worker_can_bear_twice_its_chunks() -> None:
@@ -101,7 +149,9 @@ def test_a_session_gets_its_frames_back_only_if_the_worker_can_bear_twice_its_ch
         assert other.next_running.every == 2
         assert other.chunk_s == 2 * CHUNK_S
         share = RAISE_BELOW_LOAD * (0.99 if fits else 1.01)
-        load(StepTime(0.0, share * CHUNK_S / 2)).decide_levels([one, other], 12.0 + RAISE_AFTER_S + 0.1)
+        now_s = 12.0 + RAISE_AFTER_S + 0.1
+        heard(now_s, one, other)
+        load(StepTime(0.0, share * CHUNK_S / 2)).decide_levels([one, other], now_s)
         assert other.next_running.every == (1 if fits else 2)
 
 
@@ -116,5 +166,7 @@ def test_a_session_at_half_its_frames_weighs_half_for_its_neighbour() -> None:
         rows.policy.decide(rows.ceiling, 12.0, load_above=2.0)
     assert (one.next_running, other.next_running) == (RunningLevel(1), RunningLevel(1, every=2))
     cost = StepTime(0.0, 0.9 * RAISE_BELOW_LOAD * CHUNK_S / 3)
-    load(cost).decide_levels([one, other], 12.0 + RAISE_AFTER_S + 0.1)
+    now_s = 12.0 + RAISE_AFTER_S + 0.1
+    heard(now_s, one, other)
+    load(cost).decide_levels([one, other], now_s)
     assert one.next_steps == 2

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 LOWER_AFTER_TROUBLES = 2
 """Lost or late chunks within the window that lower the session by one level."""
 TROUBLE_WINDOW_S = 2.0
+"""The window, and ..."""
+TROUBLE_WINDOW_CHUNKS = 8
+"""... at least as long as so many chunks take: at a lower frame rate fewer chunks can be late."""
 LOWER_COOLDOWN_S = 1.0
 RAISE_AFTER_S = 5.0
 RAISE_AFTER_MAX_S = 80.0
@@ -35,10 +38,12 @@ class RunningLevel:
 class LevelPolicy:
     """How far overload lowers one session, below a ceiling of steps that is not known here.
 
-    To `minimum` steps at most, and to every second frame if it `may_halve` them.
+    To `minimum` steps at most, and to every second frame if it `may_halve` them. `chunk_s`: how long a chunk is,
+    played, with all its frames.
     """
 
-    def __init__(self, *, minimum: int, may_halve: bool = False, now_s: float) -> None:
+    def __init__(self, *, chunk_s: float, minimum: int, may_halve: bool = False, now_s: float) -> None:
+        self._chunk_s = chunk_s
         self._minimum = minimum
         self._may_halve = may_halve
         self._lowered = 0
@@ -79,11 +84,11 @@ class LevelPolicy:
 
     def trouble(self, now_s: float) -> None:
         """An input chunk was lost or a generated one was late."""
-        self._troubles = [at for at in self._troubles if at > now_s - TROUBLE_WINDOW_S] + [now_s]
+        self._troubles = [at for at in self._troubles if at > now_s - self._window_s] + [now_s]
 
     def is_in_trouble(self, now_s: float) -> bool:
         """As many chunks were lost or late lately as lower a session, since it was changed last."""
-        since_s = max(now_s - TROUBLE_WINDOW_S, self._changed_s)
+        since_s = max(now_s - self._window_s, self._changed_s)
         return sum(at > since_s for at in self._troubles) >= LOWER_AFTER_TROUBLES
 
     def decide(self, ceiling: int, now_s: float, *, load_above: float) -> RunningLevel:
@@ -103,6 +108,12 @@ class LevelPolicy:
                 self._raised_s = now_s
 
         return self.running(ceiling)
+
+    @property
+    def _window_s(self) -> float:
+        """How long a trouble counts, by the chunks of what runs."""
+        chunk_s = self._chunk_s * (2 if self._halves else 1)
+        return max(TROUBLE_WINDOW_S, TROUBLE_WINDOW_CHUNKS * chunk_s)
 
     def _go(self, running: RunningLevel, ceiling: int, now_s: float) -> None:
         self._lowered = ceiling - running.steps

@@ -25,7 +25,7 @@ class EngineLoad:
         self.share = 0.0
         """The engine's busy share of the last window, 0 to 1."""
         self.exhausted = False
-        """Sessions come late or lose input, and none can give way further."""
+        """Sessions come late or lose input, and none of those whose sources go on can give way further."""
         self._cost = cost
         self._metrics = metrics
         self._busy_before_s = 0.0
@@ -41,6 +41,8 @@ class EngineLoad:
 
     def decide_levels(self, sessions: Collection[SessionRows], now_s: float) -> None:
         """Let sessions that may be approximated give way, or get back what they asked for, with their next chunk."""
+        # Whose source rests costs nothing, cannot come late, and helps nobody by giving way.
+        active = [session for session in sessions if session.has_recent_input(now_s)]
         for session in sessions:
             policy = session.policy
             if policy is None or session.waiting is None:
@@ -48,18 +50,18 @@ class EngineLoad:
 
             before = session.next_running
             above = policy.above(session.ceiling)
-            load_above = 0.0 if above is None else self._load_with(session, above, sessions)
+            load_above = 0.0 if above is None else self._load_with(session, above, active)
             after = policy.decide(session.ceiling, now_s, load_above=load_above)
             if after != before:
                 self._note(session, before, after)
 
-        rows = list(sessions)
-        self.exhausted = all(one.is_lowest for one in rows) and any(one.is_strained(now_s) for one in rows)
+        strained = any(session.is_strained(now_s) for session in active)
+        self.exhausted = strained and all(session.is_lowest for session in active)
 
-    def _load_with(self, session: SessionRows, running: RunningLevel, sessions: Collection[SessionRows]) -> float:
-        """What the worker would be loaded with if this session ran so, and the others as they do."""
+    def _load_with(self, session: SessionRows, running: RunningLevel, active: Collection[SessionRows]) -> float:
+        """What the worker would be loaded with if this session ran so, and the other active ones as they do."""
         chunk_s = session.chunk_length_s(running)
-        others = [other for other in sessions if other is not session]
+        others = [other for other in active if other is not session]
 
         # In the time of one chunk of this session the others make more chunks, or less than one.
         rows = running.steps + sum(other.next_steps * chunk_s / other.chunk_s for other in others)

@@ -20,6 +20,10 @@ DECODE_GAIN = 0.2
 """Weight of the newest chunk in the time that decoding takes."""
 LOSS_GAIN = 0.1
 """Weight of the newest input chunk in the share of lost ones: a memory of about ten chunks."""
+RECENT_INPUT_S = 2.0
+"""A session has recent input for this long after its newest chunk, and ..."""
+RECENT_INPUT_CHUNKS = 2
+"""... at least for as long as so many chunks take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,12 @@ class SessionRows:
         self.policy: LevelPolicy | None = None
         """How far overload lowers steps and frame rate; None: never."""
         if plan.min_steps is not None:
-            self.policy = LevelPolicy(minimum=plan.min_steps, may_halve=plan.may_halve, now_s=now_s)
+            self.policy = LevelPolicy(
+                chunk_s=self.chunk_length_s(RunningLevel(settings.steps)),
+                minimum=plan.min_steps,
+                may_halve=plan.may_halve,
+                now_s=now_s,
+            )
 
         self.waiting: InputChunk | None = None
         self.in_flight: list[SessionChunk] = []
@@ -187,6 +196,11 @@ class SessionRows:
         if self.waiting is not None or self._last_complete_s is None:
             return None
         return Arrival(self.plan.session, self.shape(self.next_chunk), self._last_complete_s + self.chunk_s)
+
+    def has_recent_input(self, now_s: float) -> bool:
+        """Its source goes on. One that rests costs nothing now, and what it lost before says nothing of now."""
+        recent_s = max(RECENT_INPUT_S, RECENT_INPUT_CHUNKS * self.chunk_s)
+        return self._last_complete_s is not None and now_s - self._last_complete_s <= recent_s
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
