@@ -4,12 +4,15 @@ The worker reads the stream in Redis, and the link only tells it that there is s
 with a link. The record keeps the last values for those who ask.
 """
 
+import asyncio
 import json
 import logging
 import math
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from pydantic import ValidationError
 from redis.exceptions import RedisError
@@ -19,6 +22,7 @@ from genlock_core.claims.facts import GrantOutcome
 from genlock_core.errors import NoRoomForSteps, UnknownSession
 from genlock_core.process.tasks import OwnedTasks
 from genlock_core.spec.rules import steps_mistake
+from genlock_core.store import StoreBusy
 from genlock_core.stream_state.control import ControlRequest, ControlStream
 from genlock_gateway.sessions.audience import PeerResource
 from genlock_gateway.sessions.hub import Hub
@@ -27,21 +31,74 @@ from genlock_gateway.sessions.stream import LiveStream
 
 logger = logging.getLogger(__name__)
 
+MOST_AT_ONCE: Final = 64
+"""Changes of one session that wait or are under way: a client's whole burst of messages, and a few more."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """Those of one session."""
+
+    length: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """It is handed on in the order in which it was asked for."""
+
+
+class Turns:
+    """One change of a session at a time, in the order in which they came to this gateway.
+
+    A change takes more than one round trip to Redis, and a later one that takes fewer would overtake it: what the user
+    said last would not be what the control stream says last. A session has a line while a change of it is under way.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+
+    def __len__(self) -> int:
+        """The sessions that have a line."""
+        return len(self._lines)
+
+    @asynccontextmanager
+    async def turn(self, session: str) -> AsyncIterator[None]:
+        """Wait for those who asked before. Raises StoreBusy at once where MOST_AT_ONCE did."""
+        line = self._lines.setdefault(session, _Line())
+        if line.length >= MOST_AT_ONCE:
+            raise StoreBusy(f"{session}: {line.length} changes wait")
+
+        line.length += 1
+        try:
+            async with line.lock:
+                yield
+        finally:
+            line.length -= 1
+            if line.length == 0:
+                del self._lines[session]
+
 
 class Controls:
-    """Takes changes for any session."""
+    """Takes changes for any session; those of one session are stored in the order in which they came here."""
 
     def __init__(self, claims: Claims, control: ControlStream, hub: Hub) -> None:
         self._claims = claims
         self._control = control
         self._hub = hub
+        self._turns = Turns()
         self._appending = OwnedTasks()
 
     async def change(self, session: str, request: ControlRequest, *, client: str | None = None) -> ControlAccepted:
         """Append the change and tell the worker. `client` is whose `number` it is if it does not say.
 
-        Steps are paid for before they are asked for: as many as there is room for. Raises RedisError, NoRoomForSteps.
+        Steps are paid for before they are asked for: as many as there is room for. Raises RedisError, NoRoomForSteps,
+        StoreBusy where too many changes of the session wait.
         """
+        async with self._turns.turn(session):
+            accepted = await self._store(session, request, client)
+        stream = self._hub.find(session)
+        if stream is not None:
+            stream.nudge()
+        return accepted
+
+    async def _store(self, session: str, request: ControlRequest, client: str | None) -> ControlAccepted:
         level = None if request.steps is None else await self._pay_for(session, request.steps)
 
         name = request.client or client
@@ -51,9 +108,6 @@ class Controls:
             number = request.number
         entry = await self._control.append(session, client=name, number=number, change=request.change)
         await self._claims.remember_control(session, request.change.to_fields(), entry)
-        stream = self._hub.find(session)
-        if stream is not None:
-            stream.nudge()
         return ControlAccepted(id=entry, level=level)
 
     async def _pay_for(self, session: str, steps: int) -> LevelView | None:
@@ -114,7 +168,7 @@ class Controls:
         except NoRoomForSteps as full:
             _answer(resource, {"type": "error", "number": request.number, "detail": str(full)})
             return
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, StoreBusy) as error:
             logger.warning("%s: a change was not stored (%s)", session, type(error).__name__)
             detail = "the change could not be stored; send it again"
             _answer(resource, {"type": "error", "number": request.number, "detail": detail})

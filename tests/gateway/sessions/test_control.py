@@ -1,13 +1,16 @@
 """Changes to the picture: what a client's message is answered, and what comes of it in the session's control stream."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
+from genlock_core.claims.facts import GrantAnswer
+from genlock_core.store import StoreBusy
 from genlock_core.stream_state.control import ControlChange, ControlRequest
-from genlock_gateway.sessions.control import Controls
+from genlock_gateway.sessions.control import MOST_AT_ONCE, Controls
 from genlock_gateway.sessions.hub import MESSAGE_BURST, MESSAGES_PER_S
 from genlock_gateway.sessions.stream import LiveStream
 from tests.gateway.installation import until
@@ -128,6 +131,84 @@ async def test_a_client_that_sends_too_much_is_not_answered_until_it_slows_down(
     room.clock.advance(1.0)
     answers = [desk.say({"type": "ping"}) for _ in range(int(MESSAGES_PER_S) + 1)]
     assert answers == [{"type": "pong"}] * int(MESSAGES_PER_S) + [{}]
+
+
+# -- in order ----------------------------------------------------------------------------------------------------------
+
+
+class SlowGrants:
+    """What pays for steps answers once it is told to."""
+
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._grant = desk.controls._claims.grant
+        self.asked: list[int] = []
+        self.answers = asyncio.Event()
+        monkeypatch.setattr(desk.controls._claims, "grant", self._slowly)
+
+    async def _slowly(self, session: str, steps: int) -> GrantAnswer:
+        self.asked.append(steps)
+        await self.answers.wait()
+        return await self._grant(session, steps)
+
+
+async def test_changes_are_stored_in_the_order_in_which_they_came_whatever_each_takes(
+    room: GatewayRoom, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grants = SlowGrants(desk, monkeypatch)
+    wishes: list[dict[str, object]] = [{"steps": 3}, {"prompt": "ink"}, {"steps": 2}, {"reset": True}]
+    for number, wish in enumerate(wishes):
+        desk.controls.heard(desk.stream, desk.resource, json.dumps({"type": "control", "number": number, **wish}))
+    patch = asyncio.create_task(desk.controls.change(SESSION, ControlRequest(prompt="neon")))
+
+    # A gateway's other sessions wait for none of this.
+    await room.record("other")
+    await desk.controls.change("default/other", ControlRequest(prompt="fog"))
+    assert await room.control.read(SESSION) == []
+    assert grants.asked == [3]
+
+    grants.answers.set()
+    accepted = await patch
+    entries = await room.control.read(SESSION)
+    assert [entry.change for entry in entries] == [
+        ControlChange(steps=3),
+        ControlChange(prompt="ink"),
+        ControlChange(steps=2),
+        ControlChange(reset=True),
+        ControlChange(prompt="neon"),
+    ]
+    assert entries[-1].id == accepted.id
+    assert [said["number"] for said in desk.peer.said] == [0, 1, 2, 3]
+    assert len(desk.controls._turns) == 0
+
+
+async def test_a_change_that_fails_or_is_given_up_keeps_none_from_its_turn(
+    room: GatewayRoom, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grants = SlowGrants(desk, monkeypatch)
+    given_up = [asyncio.create_task(desk.controls.change(SESSION, ControlRequest(steps=steps))) for steps in (3, 2)]
+    last = asyncio.create_task(desk.controls.change(SESSION, ControlRequest(prompt="ink")))
+    await until(lambda: grants.asked == [3])
+    for task in reversed(given_up):
+        task.cancel()
+    await asyncio.wait_for(last, 5.0)
+    assert [entry.change for entry in await room.control.read(SESSION)] == [ControlChange(prompt="ink")]
+    assert len(desk.controls._turns) == 0
+
+
+async def test_so_many_changes_of_a_session_wait_and_no_more(
+    room: GatewayRoom, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grants = SlowGrants(desk, monkeypatch)
+    ahead = [asyncio.create_task(desk.controls.change(SESSION, ControlRequest(steps=2))) for _ in range(MOST_AT_ONCE)]
+    await until(lambda: bool(grants.asked))
+    with pytest.raises(StoreBusy):
+        await desk.controls.change(SESSION, ControlRequest(prompt="ink"))
+    answer = await desk.change(number=3, prompt="ink")
+    assert answer == {"type": "error", "number": 3, "detail": "the change could not be stored; send it again"}
+
+    grants.answers.set()
+    await asyncio.gather(*ahead)
+    assert (await desk.change(number=3, prompt="ink"))["type"] == "ack"
 
 
 # -- over REST, where the request says whose it is ---------------------------------------------------------------------
