@@ -109,9 +109,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     ),
     "gateway/rtc/sdp/test_trickle.py": _in("gateway/rtc/sdp", "candidate", "ice_credentials"),
     "gateway/sessions/upstream/test_upstream.py": _in("gateway/sessions/upstream", "shared_parts"),
-    "gateway/test_sessions_api.py": _in(
-        "gateway", "sessions/session_view", "sessions/surroundings", "web/api", "web/app"
-    ),
+    "gateway/test_sessions_api.py": _in("gateway", "sessions/session_view", "web/api", "web/app"),
     "gateway/test_process.py": _in("gateway", "web/health"),
     "gateway/web/test_routes.py": _in("gateway/web", "methods"),
     "gateway/web/description/test_document.py": _in("gateway/web/description", "messages", "operations"),

@@ -42,6 +42,10 @@ class _Need:
     steps: int
     lowest_steps: int
     """With so few it would be content."""
+    had_worker: bool
+    """Then it gets an overloaded one rather than none."""
+    snapshot_format: int
+    """Its worker must read it."""
 
 
 class RecentSurroundings:
@@ -133,7 +137,13 @@ async def _rooms(claims: Claims, records: Sequence[SessionRecord]) -> dict[_Need
 
 def _need(record: SessionRecord) -> _Need:
     lowest = record.lowest_steps if record.epoch else record.requested_steps
-    return _Need(record.pools, record.requested_steps, lowest)
+    return _Need(
+        pools=record.pools,
+        steps=record.requested_steps,
+        lowest_steps=lowest,
+        had_worker=record.epoch > 0,
+        snapshot_format=record.snapshot_format,
+    )
 
 
 def _waits(record: SessionRecord) -> bool:
