@@ -149,8 +149,7 @@ class SessionStats:
     def moved(self) -> None:
         """Another worker serves the session from now on, and makes its own pace."""
         self.moves += 1
-        self._slowness.restart()
-        self._freezes.frame_rate = self._frame_rate
+        self.forget_report()  # it would stand under the name of the worker that has not reported yet
         cause = "unknown" if self._left_for is None else self._left_for.value
         self._metrics.session_moves.labels(session=self.session, cause=cause).inc()
         self._left_for = None
@@ -305,7 +304,7 @@ class SessionStats:
         self._slowness.reported(self._reported_s, late=late, late_share=report.miss_share)
 
     def forget_report(self) -> None:
-        """Nobody serves the session: old figures would lie."""
+        """Nobody serves the session, or somebody else: old figures would lie."""
         self._report = None
         self._slowness.restart()
         self._freezes.frame_rate = self._frame_rate

@@ -196,6 +196,17 @@ def test_the_budget_names_what_no_machine_sees_alone() -> None:
     assert legs["network"] == 400.0 - 5.5
 
 
+def test_figures_of_the_worker_before_do_not_stand_under_the_next_ones_name() -> None:
+    stream = Stream().stats
+    stream.reported({"chunk": 40, "sinkDigest": "abc", "restored": True})
+    stream.moved()
+    told = stream.report(viewers=1, worker="w1", epoch=2)
+    assert (told.chunk, told.sink_digest, told.restored) == (-1, "", False)
+
+    stream.reported({"chunk": 41, "sinkDigest": "abc", "restored": True})
+    assert stream.report(viewers=1, worker="w1", epoch=2).restored
+
+
 def test_a_report_that_is_none_is_left_out_and_the_last_one_stands() -> None:
     stream = Stream()
     stream.stats.reported({"chunk": 4, "sinkDigest": "abc", "newerThanUs": [1]})
