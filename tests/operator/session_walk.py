@@ -10,6 +10,7 @@ these moments are named (`STEPS`, `CHOSEN`), nothing of the way between them.
 import asyncio
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,6 +47,10 @@ POOL = "studio/warm"
 POLL_S = 0.05
 
 
+class Disturbed(Exception):
+    """The interpreter stopped to call the profile function, which it does when that raises: nothing was counted."""
+
+
 class Walk:
     """A profile function; `files` are those on the stack at the steps, in the order in which they are met."""
 
@@ -53,8 +58,15 @@ class Walk:
         self.files: dict[str, None] = {}
 
     def __call__(self, frame: FrameType, event: str, _argument: Any) -> None:
-        if event != "call" or not is_step(frame):
-            return
+        try:
+            if event == "call" and is_step(frame):
+                self._note(frame)
+        except BaseException:
+            # The interpreter forgets the function for it, and whoever was called may keep the error to himself.
+            traceback.print_exc()
+            raise
+
+    def _note(self, frame: FrameType) -> None:
         stack: list[str] = []
         above: FrameType | None = frame
         while above is not None:
@@ -64,10 +76,13 @@ class Walk:
 
     @contextmanager
     def following(self) -> Iterator[None]:
+        """Raises Disturbed."""
         before = sys.getprofile()
         sys.setprofile(self)
         try:
             yield
+            if sys.getprofile() is not self:
+                raise Disturbed(f"somebody took the profile function away: {sys.getprofile()}")
         finally:
             sys.setprofile(before)
 
@@ -189,9 +204,20 @@ async def start_worker(house: House) -> None:
         await house.start_worker("w0")
 
 
-def main() -> None:
+def count() -> list[str]:
+    """Raises Disturbed."""
     with tempfile.TemporaryDirectory() as folder, RedisProcess(Path(folder)) as server:
-        files = asyncio.run(walk(server.url))
+        return asyncio.run(walk(server.url))
+
+
+def main() -> None:
+    try:
+        files = count()
+    except Disturbed as disturbed:
+        sys.stderr.write(f"{disturbed}; counted once more\n")
+        files = count()
+    if not files:
+        sys.exit("the session is Live, and no step of its way was met")
     for number, file in enumerate(files, start=1):
         sys.stdout.write(f"{number:2d} {file}\n")
 
