@@ -118,7 +118,8 @@ class Doorstep:
             return
         caller = Caller(accepted, Address(*peer[:2]))
         try:
-            self._loop.add_reader(accepted, self._read, caller)
+            # By its number: for a socket that is not known yet the selector would write down who is at both ends.
+            self._loop.add_reader(accepted.fileno(), self._read, caller)
         except OSError:
             accepted.close()
             raise
@@ -188,4 +189,4 @@ class Doorstep:
         if caller.deadline is not None:
             caller.deadline.cancel()
         self._waiting.discard(caller)
-        self._loop.remove_reader(caller.socket)
+        self._loop.remove_reader(caller.socket.fileno())
