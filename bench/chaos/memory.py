@@ -14,7 +14,8 @@ from bench.chaos.toll import Strike
 from bench.result import Table
 
 FEWEST_LOOKS = 5
-"""A life with fewer has no slope that means something."""
+SHORTEST_S = 120.0
+"""A life that is shorter, or was looked at less often, has no slope that means something."""
 COLUMNS = ("process", "lived", "restores", "first", "last", "MB per hour", "MB per restore")
 
 
@@ -47,11 +48,15 @@ class Memory:
 
     def tables(self, title: str) -> list[Table]:
         """One with a row for each life that was long enough, the longest ones of a process first; none without any."""
-        long = [(name, life) for (name, _), life in self.lives.items() if len(life) >= FEWEST_LOOKS]
+        long = [
+            (name, life)
+            for (name, _), life in self.lives.items()
+            if len(life) >= FEWEST_LOOKS and _lived_s(life) >= SHORTEST_S
+        ]
         rows = [_row(name, life) for name, life in sorted(long, key=lambda one: (one[0], -_lived_s(one[1])))]
         note = (
-            f"Resident memory after each strike, of each life of at least {FEWEST_LOOKS} strikes; slopes by least "
-            "squares. The first minutes of a process are in it."
+            f"Resident memory after each strike, of each life of at least {FEWEST_LOOKS} strikes and {SHORTEST_S:.0f} s"
+            " (slopes by least squares). The first minutes of a process are in it."
         )
         return [Table(title, COLUMNS, tuple(rows), note)] if rows else []
 

@@ -178,6 +178,7 @@ def test_a_life_that_grows_has_its_slope_by_the_hour_and_by_restore() -> None:
     memory = Memory()
     memory.lives["w0", 7] = [Look(60.0 * at, 100_000_000 + 1_000_000 * at, 2 * at) for at in range(6)]
     memory.lives["w0", 8] = [Look(0.0, 100_000_000, 0)] * 2
+    memory.lives["w0", 10] = [Look(20.0 * at, 100_000_000 + 9_000_000 * at, at) for at in range(6)]
     memory.lives["redis", 9] = [Look(60.0 * at, 6_000_000, 0) for at in range(6)]
     (told,) = memory.tables("Memory")
     assert told.rows == (
