@@ -48,7 +48,8 @@ POLL_S = 0.05
 
 
 class Disturbed(Exception):
-    """The interpreter stopped to call the profile function, which it does when that raises: nothing was counted."""
+    """The session is Live, so its steps were taken, and the profile function was not called for them. The interpreter
+    forgets that function when it raises."""
 
 
 class Walk:
@@ -191,6 +192,8 @@ async def walk(redis_url: str) -> list[str]:
         await house.close()
         await operator.api.close()
         await store.aclose()
+    if not followed.files:
+        raise Disturbed("the session is Live, and no step of its way was met")
     return list(followed.files)
 
 
@@ -216,8 +219,6 @@ def main() -> None:
     except Disturbed as disturbed:
         sys.stderr.write(f"{disturbed}; counted once more\n")
         files = count()
-    if not files:
-        sys.exit("the session is Live, and no step of its way was met")
     for number, file in enumerate(files, start=1):
         sys.stdout.write(f"{number:2d} {file}\n")
 
