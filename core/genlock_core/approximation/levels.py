@@ -56,8 +56,12 @@ class Ladder:
     """
 
     rungs: tuple[Rung, ...]
-    notes: tuple[str, ...] = ()
-    """What a person should know of it: levels that were left out, figures that nobody measured."""
+    left_out: tuple[str, ...] = ()
+    """Levels that it does not have, each with the reason, in words."""
+    unprofiled: tuple[str, ...] = ()
+    """What nobody measured, in words."""
+    doubtful: tuple[str, ...] = ()
+    """Measurements that contradict each other, in words."""
 
     def __post_init__(self) -> None:
         if not self.rungs:

@@ -51,15 +51,15 @@ def test_a_level_costs_what_placement_says_of_a_session_that_asks_for_it() -> No
 def test_a_level_that_costs_no_less_than_the_one_above_is_left_out_and_told() -> None:
     found = ladder([row(4, 32), row(3, 33), row(2, 16), row(1, 64)])
     assert told(found) == [(4, 500), (1, 250)]
-    assert "3 steps at 16 fps is left out: it costs 500 thousandths, 4 steps at 16 fps costs no more" in found.notes
-    assert "2 steps at 16 fps is left out: it costs 1000 thousandths, 4 steps at 16 fps costs no more" in found.notes
+    assert "3 steps at 16 fps is left out: it costs 500 thousandths, 4 steps at 16 fps costs 500" in found.left_out
+    assert "2 steps at 16 fps is left out: it costs 1000 thousandths, 4 steps at 16 fps costs 500" in found.left_out
 
 
 def test_a_level_whose_measured_latency_is_over_the_deadline_is_left_out_and_told() -> None:
     late = ChunkLatency(p50=1, p95=2, p99=501)
     found = ladder([row(4, 32), row(3, 48, chunk_latency_ms=late), row(2, 64)])
     assert told(found) == [(4, 500), (2, 250)]
-    assert any("3 steps at 16 fps is left out" in note and "501 ms (p99)" in note for note in found.notes)
+    assert any("3 steps at 16 fps is left out" in note and "501 ms (p99)" in note for note in found.left_out)
 
 
 def test_a_pool_that_cannot_run_what_is_asked_for_has_no_ladder() -> None:
@@ -103,7 +103,7 @@ def test_a_ladder_never_leaves_what_the_session_allows_and_is_priced_by_placemen
     assert isinstance(found, Ladder)
     assert found.top.level == levels_of(asked)[0]
     assert {rung.level for rung in found.rungs} <= set(levels_of(asked))
-    assert len(found.rungs) + len(found.notes) == len(levels_of(asked))
+    assert len(found.rungs) + len(found.left_out) == len(levels_of(asked))
     for rung in found.rungs:
         placed = place(at_level(asked, rung.level), rows, [POOL])
         assert isinstance(placed, Placement)
