@@ -45,7 +45,7 @@ def qualities_of(
             found = max([_share_of_steps(level.steps), *_below(level.steps, measured)])
 
         # The rate takes from the picture what the steps leave of it.
-        quality = found * shown_share(level, session)
+        quality = found * _shown_share(level, session)
         if quality > bound:
             doubtful.append(f"{level} is profiled to look better than {higher or 'the most steps'} ({quality:.2f})")
         bound, higher = min(bound, quality), str(level)
@@ -53,7 +53,7 @@ def qualities_of(
     return LevelQualities(by_level, tuple(unprofiled), tuple(doubtful))
 
 
-def shown_share(level: Level, session: ResolvedSession) -> float:
+def _shown_share(level: Level, session: ResolvedSession) -> float:
     """The share of its frames that the session shows at this level."""
     return min(1.0, level.frame_rate / session.frame_rate)
 
