@@ -23,6 +23,7 @@ from genlock_core.approximation.options import (
     STICKINESS,
     Option,
     ages_of,
+    is_settling,
     options_of,
     options_of_newcomer,
     weighed,
@@ -113,7 +114,9 @@ class _Room:
         if fits and all(_has_its_top(one, self.ladder(one)) for one in self.sessions):
             return stay
 
-        knapsack = self._pack(groups)
+        # Where no level has just changed both knapsacks are the same, and a newcomer may have asked for one already.
+        settles = any(is_settling(one, self.now_ms) for one in self.sessions)
+        knapsack = self._pack(groups) if settles else self.at_once
         if knapsack.value is not None:
             return self._picked(groups, knapsack)
         if fits:

@@ -53,7 +53,7 @@ class Knapsack:
             with_it = before[: len(before) - cost] + value
             better = with_it > best[cost:]
             np.copyto(best[cost:], with_it, where=better)
-            picks[cost:][better] = index
+            np.copyto(picks[cost:], index, where=better)
 
         self._best = best
         self._picks.append(picks)

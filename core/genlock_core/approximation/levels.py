@@ -101,7 +101,10 @@ def levels_of(session: ResolvedSession) -> tuple[Level, ...]:
 
     # Its user may have steered it below minSteps: then there is nothing left to lower.
     least = min(session.approximation.min_steps, top.steps)
-    return tuple(Level(steps, top.frame_rate) for steps in range(top.steps, least - 1, -1))
+    levels = [Level(steps, top.frame_rate) for steps in range(top.steps, least - 1, -1)]
+    if session.may_halve:
+        levels.append(Level(least, top.frame_rate / 2))
+    return tuple(levels)
 
 
 def at_level(session: ResolvedSession, level: Level) -> ResolvedSession:

@@ -1,6 +1,5 @@
-"""Pools of sessions for the tests of plans: drawn by hypothesis, or by a seed for what is large."""
+"""Pools of sessions for the tests of plans: drawn by hypothesis; `bench.level_pools` has large ones."""
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,6 @@ from genlock_core.approximation.plan import LevelPlan, LevelSession, LevelWorker
 
 NOW_MS = 10_000_000
 POOL = "p"
-SHARES = (2, 3, 4, 5, 6, 8, 10, 12, 16)
-"""How many equal sessions a worker serves: what costs come from."""
 
 
 def ladder(*costs_and_qualities: tuple[int, float]) -> Ladder:
@@ -77,22 +74,3 @@ def pools(
                 free -= rungs.rungs[place].cost
     found += [newcomer(f"n{number}", draw(ladders())) for number in range(draw(st.integers(0, waiting)))]
     return found, there
-
-
-def large_pool(
-    count: int, *, seed: int, per_worker: int = 20, levels: int = 5
-) -> tuple[list[LevelSession], list[LevelWorker]]:
-    """So many sessions on workers that are full with most of them lowered; all have kept their level for long."""
-    dice = random.Random(seed)
-    sessions: list[LevelSession] = []
-    workers: list[LevelWorker] = []
-    for number in range(count):
-        name = f"w{number // per_worker:04}"
-        if number % per_worker == 0:
-            workers.append(LevelWorker(name, POOL, 1_000))
-        top = dice.randrange(60, 121)
-        costs = sorted({max(10, round(top * (0.35 + 0.65 * step / (levels - 1)))) for step in range(levels)})[::-1]
-        qualities = sorted((dice.uniform(0.2, 1.0) for _ in costs), reverse=True)
-        rungs = ladder(*zip(costs, qualities, strict=False))
-        sessions.append(seated(f"s{number:05}", name, len(rungs.rungs) - 1, rungs))
-    return sessions, workers

@@ -3,13 +3,11 @@ import math
 import random
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
+from bench.level_pools import Group, exact, lowered_pool
 from genlock_core.approximation.allocate import MOST_ADMISSIONS, allocate
 from genlock_core.approximation.knapsack import Knapsack
 from genlock_core.approximation.options import RIPE_MS, SETTLE_MS, STICKINESS
@@ -19,7 +17,6 @@ from tests.core.approximation.level_worlds import (
     NOW_MS,
     POOL,
     ladder,
-    large_pool,
     newcomer,
     pools,
     seated,
@@ -368,41 +365,22 @@ def test_a_plan_is_the_best_of_all_where_one_session_waits(world: Pool, stickine
         assert worth_of(found, sessions, stickiness) <= best + 1e-9
 
 
-def by_milp(sessions: Sequence[LevelSession], workers: Sequence[LevelWorker], stickiness: float) -> float:
-    """The same as a mixed-integer programme, with workers as bins (HiGHS)."""
-    bins = {worker.name: number for number, worker in enumerate(workers)}
-    values: list[float] = []
-    cells: list[tuple[int, int, float]] = []
-    for number, one in enumerate(sessions):
-        for cost, value in options(one, stickiness):
-            cells += [(number, len(values), 1.0), (len(sessions) + bins[one.worker or ""], len(values), cost)]
-            values.append(-value)
-
-    rows, columns, entries = zip(*cells, strict=True)
-    shape = len(sessions) + len(workers), len(values)
-    limits = np.array([1.0] * len(sessions) + [float(worker.capacity) for worker in workers])
-    least = np.array([1.0] * len(sessions) + [-np.inf] * len(workers))
-    found = milp(
-        np.array(values),
-        constraints=LinearConstraint(csr_array((entries, (rows, columns)), shape=shape), least, limits),
-        integrality=np.ones(len(values)),
-        bounds=Bounds(0, 1),
-        options={"mip_rel_gap": 0},
-    )
-    assert found.status == 0, found.message
-    return -float(found.fun)
+def by_programme(sessions: Sequence[LevelSession], workers: Sequence[LevelWorker], stickiness: float) -> float:
+    """The same as a mixed-integer programme, with workers as bins."""
+    groups = [Group([one.worker or ""], options(one, stickiness)) for one in sessions]
+    return exact(groups, {worker.name: worker.capacity for worker in workers})
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("stickiness", [0.0, 0.05])
 def test_a_plan_of_a_pool_is_within_a_thousandth_of_the_exact_programme(seed: int, stickiness: float) -> None:
-    sessions, workers = large_pool(60, seed=seed, per_worker=12)
+    sessions, workers = lowered_pool(60, seed=seed, per_worker=12)
     found = plan(sessions, workers, stickiness)
-    exact = by_milp(sessions, workers, stickiness)
+    best = by_programme(sessions, workers, stickiness)
     assert len(found.changes) > 10
-    assert exact * (1 - TOLERANCE) <= worth_of(found, sessions, stickiness) <= exact + 1e-6
+    assert best * (1 - TOLERANCE) <= worth_of(found, sessions, stickiness) <= best + 1e-6
     if stickiness == 0:
-        assert found.quality <= exact + 1e-6 <= found.bound + 2e-6
+        assert found.quality <= best + 1e-6 <= found.bound + 2e-6
         assert found.gap < 0.05
 
 
@@ -417,13 +395,13 @@ def test_no_plan_exceeds_its_bound(world: Pool) -> None:
 
 
 def test_workers_whose_sessions_have_all_that_they_ask_for_cost_nothing() -> None:
-    sessions, workers = large_pool(200, seed=1)
+    sessions, workers = lowered_pool(200, seed=1)
     content = [seated(one.name, one.worker or "", 0, ladder((50, 1.0), (25, 0.5))) for one in sessions]
     assert plan(content, workers).solved == 0
 
 
 def test_ten_thousand_sessions_in_one_pool_are_one_knapsack_for_each_worker() -> None:
-    sessions, workers = large_pool(10_000, seed=2)
+    sessions, workers = lowered_pool(10_000, seed=2)
     found = plan(sessions, workers)
     assert found.solved == len(workers) == 500
     assert len(found.seats) == 10_000

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_core.approximation.ladder import ladder_in
-from genlock_core.approximation.levels import Ladder, at_level, levels_of
+from genlock_core.approximation.ladder import CHUNK_FRAMES, ladder_in
+from genlock_core.approximation.levels import Ladder, Level, at_level, levels_of
 from genlock_core.sizing.placement import Placement, PoolShape, Unplaceable, place
 from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles
 from genlock_core.spec.session import (
@@ -17,6 +17,7 @@ from genlock_core.spec.session import (
     StreamSessionSpec,
     resolve,
 )
+from genlock_worker.engines import contract
 
 POOL = PoolShape("p", "wan2.1-1.3b", "H100", 1, "mock")
 
@@ -86,17 +87,56 @@ def test_published_figures_make_a_ladder() -> None:
     assert told(found) == [(4, 1_000), (2, 500)]
 
 
+def halving(deadline_ms: int = 1_000) -> dict[str, Any]:
+    may = Approximation(min_steps=2, min_frame_rate=8)
+    return {"approximation": may, "frame_rate": 16, "frame_deadline_ms": deadline_ms}
+
+
+def test_every_second_frame_is_the_last_rung_and_costs_what_half_the_frames_cost() -> None:
+    latency = ChunkLatency(p50=1, p95=2, p99=200)
+    found = ladder([row(4, 32), row(3, 48), row(2, 64, chunk_latency_ms=latency)], **halving())
+    assert [rung.level for rung in found.rungs] == [Level(4, 16), Level(3, 16), Level(2, 16), Level(2, 8)]
+    assert [rung.cost for rung in found.rungs] == [500, 333, 250, 125]
+    assert [rung.quality for rung in found.rungs] == [1.0, 0.75, 0.5, 0.25]
+    assert not any("age of the picture" in note for note in found.unprofiled)
+
+
+@pytest.mark.parametrize(("deadline_ms", "rungs"), [(388, 2), (387, 1)])
+def test_every_second_frame_is_left_out_where_the_picture_would_be_older_than_promised(
+    deadline_ms: int, rungs: int
+) -> None:
+    # 200 ms and three periods of 125 ms, against the deadline and three periods of 62.5 ms.
+    rows = [row(2, 64, chunk_latency_ms=ChunkLatency(p50=1, p95=2, p99=200))]
+    found = ladder(rows, steps=2, **halving(deadline_ms))
+    assert len(found.rungs) == rungs
+    assert ("the picture would be 575 ms old" in "".join(found.left_out)) == (rungs == 1)
+
+
+def test_an_age_that_nobody_measured_is_at_least_what_a_worker_computes_and_is_told() -> None:
+    slow = ladder([row(2, 16.1)], steps=2, **halving(430))
+    assert len(slow.rungs) == 1
+    quick = ladder([row(2, 64)], steps=2, **halving(430))
+    assert len(quick.rungs) == 2
+    assert "age of the picture at 2 steps at 8 fps" in quick.unprofiled
+
+
+def test_a_chunk_is_as_long_as_engines_make_it() -> None:
+    assert contract.CHUNK_FRAMES == CHUNK_FRAMES
+
+
 @given(
     fps=st.tuples(*(st.floats(16, 400) for _ in range(4))),
     steps=st.integers(1, 4),
     least=st.integers(1, 4),
     never=st.booleans(),
+    least_rate=st.none() | st.integers(1, 16),
 )
 def test_a_ladder_never_leaves_what_the_session_allows_and_is_priced_by_placement(
-    fps: tuple[float, ...], steps: int, least: int, never: bool
+    fps: tuple[float, ...], steps: int, least: int, never: bool, least_rate: int | None
 ) -> None:
     policy = ApproximationPolicy.NEVER if never else ApproximationPolicy.ADAPTIVE
-    asked = session(steps=steps, approximation=Approximation(policy=policy, min_steps=min(least, steps)))
+    may = Approximation(policy=policy, min_steps=min(least, steps), min_frame_rate=least_rate)
+    asked = session(steps=steps, approximation=may)
     rows = [row(number, figure) for number, figure in enumerate(fps, start=1)]
 
     found = ladder_in(asked, rows, POOL)
