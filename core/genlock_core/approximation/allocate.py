@@ -21,7 +21,7 @@ from genlock_core.approximation.knapsack import Knapsack, Weighed
 from genlock_core.approximation.levels import Ladder, Level
 from genlock_core.approximation.options import (
     STICKINESS,
-    Option,
+    LevelOption,
     ages_of,
     is_settling,
     options_of,
@@ -101,7 +101,7 @@ class _Room:
         self.at_once.put(self._weigh_newcomer(newcomer, newcomer.ladders[self.worker.pool]))
         self.newcomers.append(newcomer)
 
-    def choose(self) -> list[tuple[LevelSession, Option]]:
+    def choose(self) -> list[tuple[LevelSession, LevelOption]]:
         """One option for each session and each newcomer."""
         if self.newcomers:
             newcomers = [(one, options_of_newcomer(one.ladders[self.worker.pool])) for one in self.newcomers]
@@ -128,10 +128,10 @@ class _Room:
             return self._picked(groups, self.at_once)
         return [(one, min(options, key=lambda option: option.cost)) for one, options in groups]
 
-    def _groups(self, *, at_once: bool) -> list[tuple[LevelSession, list[Option]]]:
+    def _groups(self, *, at_once: bool) -> list[tuple[LevelSession, list[LevelOption]]]:
         return [(one, options_of(one, self.ladder(one), self.now_ms, at_once=at_once)) for one in self.sessions]
 
-    def _pack(self, groups: Iterable[tuple[LevelSession, list[Option]]]) -> Knapsack:
+    def _pack(self, groups: Iterable[tuple[LevelSession, list[LevelOption]]]) -> Knapsack:
         self.solved += 1
         ages = ages_of(self.sessions)
         knapsack = Knapsack(self.worker.capacity // self.part)
@@ -142,18 +142,18 @@ class _Room:
     def _weigh_newcomer(self, newcomer: LevelSession, ladder: Ladder) -> list[Weighed]:
         return [self._weigh(option, newcomer, 0) for option in options_of_newcomer(ladder)]
 
-    def _weigh(self, option: Option, session: LevelSession, age: int) -> Weighed:
+    def _weigh(self, option: LevelOption, session: LevelSession, age: int) -> Weighed:
         cost, value = weighed(option, session, age=age, now_ms=self.now_ms, stickiness=self.stickiness)
         return Weighed(-(-cost // self.part), value)
 
     @staticmethod
     def _picked(
-        groups: Sequence[tuple[LevelSession, list[Option]]], knapsack: Knapsack
-    ) -> list[tuple[LevelSession, Option]]:
+        groups: Sequence[tuple[LevelSession, list[LevelOption]]], knapsack: Knapsack
+    ) -> list[tuple[LevelSession, LevelOption]]:
         return [(one, options[pick]) for (one, options), pick in zip(groups, knapsack.picks(), strict=True)]
 
 
-def _cost_of(chosen: Iterable[tuple[LevelSession, Option]]) -> int:
+def _cost_of(chosen: Iterable[tuple[LevelSession, LevelOption]]) -> int:
     return sum(option.cost for _, option in chosen)
 
 
@@ -249,7 +249,7 @@ def _plan_of(rooms: Sequence[_Room], waiting: Sequence[str]) -> LevelPlan:
     )
 
 
-def _change(session: LevelSession, ladder: Ladder | None, worker: str, option: Option) -> LevelChange:
+def _change(session: LevelSession, ladder: Ladder | None, worker: str, option: LevelOption) -> LevelChange:
     if option.level is None or ladder is None:
         raise ValueError(f"{session.name} cannot change to a level that is not known")
     return LevelChange(

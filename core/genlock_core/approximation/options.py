@@ -31,7 +31,7 @@ _ORDER: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class LevelOption:
     """One thing that a session may have."""
 
     level: Level | None
@@ -43,7 +43,7 @@ class Option:
     stays: bool
 
 
-def options_of(session: LevelSession, ladder: Ladder | None, now_ms: int, *, at_once: bool) -> list[Option]:
+def options_of(session: LevelSession, ladder: Ladder | None, now_ms: int, *, at_once: bool) -> list[LevelOption]:
     """What a session with a worker may have, what it has now first.
 
     `at_once`: somebody has no worker, or the worker is too full: then also a level that changed a moment ago may fall.
@@ -56,7 +56,7 @@ def options_of(session: LevelSession, ladder: Ladder | None, now_ms: int, *, at_
     if settling and not at_once:
         return [stays]
     others = [
-        Option(rung.level, rung.cost, rung.quality, place, stays=False)
+        LevelOption(rung.level, rung.cost, rung.quality, place, stays=False)
         for place, rung in enumerate(ladder.rungs)
         if rung.level != session.granted and (not settling or rung.cost < session.cost)
     ]
@@ -64,13 +64,15 @@ def options_of(session: LevelSession, ladder: Ladder | None, now_ms: int, *, at_
     # What is on its ladder no more was asked for by nobody: it goes, where anything else fits.
     on_ladder = any(rung.level == session.granted for rung in ladder.rungs)
     if not on_ladder and not settling:
-        stays = Option(stays.level, stays.cost, 0.0, stays.place, stays=True)
+        stays = LevelOption(stays.level, stays.cost, 0.0, stays.place, stays=True)
     return [stays, *others]
 
 
-def options_of_newcomer(ladder: Ladder) -> list[Option]:
+def options_of_newcomer(ladder: Ladder) -> list[LevelOption]:
     """What a session without a worker may have, top first."""
-    return [Option(rung.level, rung.cost, rung.quality, place, stays=False) for place, rung in enumerate(ladder.rungs)]
+    return [
+        LevelOption(rung.level, rung.cost, rung.quality, place, stays=False) for place, rung in enumerate(ladder.rungs)
+    ]
 
 
 def is_settling(session: LevelSession, now_ms: int) -> bool:
@@ -89,7 +91,7 @@ def ages_of(sessions: Iterable[LevelSession]) -> Mapping[str, int]:
     return {name: 0 if at is None else rank[at] for name, at in since.items()}
 
 
-def weighed(option: Option, session: LevelSession, *, age: int, now_ms: int, stickiness: float) -> Weighed:
+def weighed(option: LevelOption, session: LevelSession, *, age: int, now_ms: int, stickiness: float) -> Weighed:
     """The option as the knapsack weighs it: quality, less what a change costs; then age; then the higher level."""
     quality = round(option.quality * _GRAINS) * (_QUALITY_UNIT + age)
     if not option.stays and _is_sticky(option, session, now_ms):
@@ -97,7 +99,7 @@ def weighed(option: Option, session: LevelSession, *, age: int, now_ms: int, sti
     return Weighed(option.cost, quality * _ORDER - option.place)
 
 
-def _is_sticky(option: Option, session: LevelSession, now_ms: int) -> bool:
+def _is_sticky(option: LevelOption, session: LevelSession, now_ms: int) -> bool:
     """Whether stickiness holds against this change."""
     if session.worker is None:
         return False
@@ -106,11 +108,11 @@ def _is_sticky(option: Option, session: LevelSession, now_ms: int) -> bool:
     return not (is_raise and ripe)
 
 
-def _what_it_has(session: LevelSession, ladder: Ladder | None) -> Option:
+def _what_it_has(session: LevelSession, ladder: Ladder | None) -> LevelOption:
     """What its claim pays for, at what it pays."""
     rungs = () if ladder is None else ladder.rungs
     for place, rung in enumerate(rungs):
         # Above its request it looks as what it requests.
         if session.granted is not None and rung.level.at_most(session.granted) == rung.level:
-            return Option(session.granted, session.cost, rung.quality, place, stays=True)
-    return Option(session.granted, session.cost, 0.0, len(rungs), stays=True)
+            return LevelOption(session.granted, session.cost, rung.quality, place, stays=True)
+    return LevelOption(session.granted, session.cost, 0.0, len(rungs), stays=True)

@@ -120,6 +120,11 @@ def test_an_age_that_nobody_measured_is_at_least_what_a_worker_computes_and_is_t
     assert "age of the picture at 2 steps at 8 fps" in quick.unprofiled
 
 
+def test_fewer_steps_make_no_picture_older_so_they_are_not_asked_for_its_age() -> None:
+    found = ladder([row(4, 17), row(2, 33)], frame_deadline_ms=100)
+    assert told(found) == [(4, 1_000), (2, 500)]
+
+
 def test_a_chunk_is_as_long_as_engines_make_it() -> None:
     assert contract.CHUNK_FRAMES == CHUNK_FRAMES
 
