@@ -59,8 +59,8 @@ def allocate(
             raise ValueError(f"{one.name} is given twice")
 
     rooms = _rooms(ordered, workers, now_ms=now_ms, stickiness=stickiness)
-    waiting = _admit([one for one in ordered if one.worker is None], rooms)
-    return _plan_of(rooms, waiting)
+    waiting, postponed = _admit([one for one in ordered if one.worker is None], rooms)
+    return _plan_of(rooms, waiting, postponed)
 
 
 @dataclass
@@ -178,27 +178,29 @@ def _rooms(
     return rooms
 
 
-def _admit(waiting: Iterable[LevelSession], rooms: Sequence[_Room]) -> list[str]:
-    """Lets in whom there is a hole for, the ones that had a worker first; the others' names."""
+def _admit(waiting: Iterable[LevelSession], rooms: Sequence[_Room]) -> tuple[list[str], list[str]]:
+    """Lets in whom there is a hole for, the ones that had a worker first.
+
+    The names of those for whom there is none, and of those that nobody looked for one for: the plan is large enough.
+    """
     queue = sorted(waiting, key=lambda one: (not one.recovers, one.waits_since_ms, one.name))
     still: list[str] = []
     hopeless: set[object] = set()
     admitted = 0
-    for newcomer in queue:
+    for place, newcomer in enumerate(queue):
+        if admitted == MOST_ADMISSIONS:
+            return still, [one.name for one in queue[place:]]
+
         # Holes only get smaller: where there was none for one, there is none for another like it.
         shape = _shape_of(newcomer)
-        if shape in hopeless or admitted == MOST_ADMISSIONS:
-            still.append(newcomer.name)
-            continue
-
-        room = _best_room(newcomer, rooms)
+        room = None if shape in hopeless else _best_room(newcomer, rooms)
         if room is None:
             hopeless.add(shape)
             still.append(newcomer.name)
         else:
             room.admit(newcomer)
             admitted += 1
-    return still
+    return still, []
 
 
 def _best_room(newcomer: LevelSession, rooms: Iterable[_Room]) -> _Room | None:
@@ -220,7 +222,7 @@ def _shape_of(session: LevelSession) -> object:
 # -- what it comes to ------------------------------------------------------------------------------------------------
 
 
-def _plan_of(rooms: Sequence[_Room], waiting: Sequence[str]) -> LevelPlan:
+def _plan_of(rooms: Sequence[_Room], waiting: Sequence[str], postponed: Sequence[str]) -> LevelPlan:
     seats: list[Seat] = []
     changes: list[LevelChange] = []
     overfull: list[str] = []
@@ -242,6 +244,7 @@ def _plan_of(rooms: Sequence[_Room], waiting: Sequence[str]) -> LevelPlan:
         seats=tuple(seats),
         changes=tuple(sorted(changes, key=_order)),
         waiting=tuple(waiting),
+        postponed=tuple(postponed),
         overfull=tuple(overfull),
         quality=quality,
         bound=max(quality, fractional_bound(seats, ladders, _capacities(rooms))),

@@ -28,6 +28,7 @@ def explain(
             settles = seat.session in changed or is_settling(known[seat.session], now_ms)
             told.append(_of_seat(seat, ladder, free[seat.worker], settles=settles))
     told += [f"{name} waits: {_why_it_waits(known[name])}" for name in plan.waiting]
+    told += [f"{name} waits for the next plan: this one lets in as many as it may" for name in plan.postponed]
     told += [f"{name} has more than it can carry, with every session at its lowest" for name in plan.overfull]
     return [*told, _of_all(plan)]
 

@@ -88,6 +88,8 @@ class LevelPlan:
     """In the order in which they have to be made: those that free room first."""
     waiting: tuple[str, ...]
     """Sessions that this plan does not let in: with everybody at their lowest no worker has a hole for them."""
+    postponed: tuple[str, ...]
+    """Sessions that the next plan looks for a hole for: this one has let in as many as it may."""
     overfull: tuple[str, ...]
     """Workers whose sessions do not fit, not even at their lowest, where they are now."""
     quality: float

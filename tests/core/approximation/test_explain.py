@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 
-from genlock_core.approximation.allocate import allocate
+from genlock_core.approximation.allocate import MOST_ADMISSIONS, allocate
 from genlock_core.approximation.explain import explain, share_of
 from genlock_core.approximation.levels import Level
 from genlock_core.approximation.plan import LevelSession, LevelWorker
@@ -44,6 +44,12 @@ def test_who_waits_is_told_how_large_a_hole_it_would_need() -> None:
         in (sentences)
     )
     assert "default/c waits: no pool can serve it in time" in told([LevelSession("default/c", {})])
+
+
+def test_who_is_left_to_the_next_plan_is_told_that_and_no_lack_of_room() -> None:
+    crowd = [newcomer(f"default/n{number:03}", waits_since_ms=number) for number in range(MOST_ADMISSIONS + 1)]
+    sentences = told(crowd, [LevelWorker(f"w{number}", POOL, 1_000) for number in range(30)])
+    assert f"default/n{MOST_ADMISSIONS:03} waits for the next plan: this one lets in as many as it may" in sentences
 
 
 def test_what_the_plan_is_worth_stands_last() -> None:
