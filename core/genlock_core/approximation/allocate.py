@@ -33,8 +33,8 @@ from genlock_core.approximation.plan import LevelCause, LevelChange, LevelPlan, 
 MOST_ADMISSIONS: Final = 64
 """In one plan, which bounds its work; the others come into the next one."""
 
-MOST_SESSIONS: Final = 4_096
-"""On one worker. One of 1,000 thousandths holds fewer."""
+MOST_SESSIONS: Final = 1_000
+"""On one worker. One of 1,000 thousandths holds no more."""
 
 MOST_PARTS: Final = 20_000
 """That a worker's capacity is counted in: thousandths up to here. A larger one has coarser parts, and costs are rounded

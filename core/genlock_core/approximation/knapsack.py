@@ -9,10 +9,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-MOST_VALUE: Final = 2**61
+MOST_VALUE: Final = 2**56
 """Of all groups together, either way."""
-_NOTHING_FITS: Final = -(2**62)
+MOST_OPTIONS: Final = 32
+"""Of a group."""
+_NOTHING_FITS: Final = -(2**57)
 """Stays below `-MOST_VALUE` whatever is added to it."""
+_PICK_BITS: Final = 5
+"""Below each value stands which option it came from: the greater of two numbers brings its option along."""
 
 
 class Weighed(NamedTuple):
@@ -43,20 +47,18 @@ class Knapsack:
         return self._told(int(self._best[-1]))
 
     def put(self, options: Sequence[Weighed]) -> None:
-        """One more group. Of options that are worth the same the first one is taken."""
-        before = self._best
-        best = np.full_like(before, _NOTHING_FITS)
-        picks = np.zeros(len(before), dtype=np.int16)
+        """One more group, of `MOST_OPTIONS` at most. Of options that are worth the same the first one is taken."""
+        before = self._best << _PICK_BITS
+        best = np.full_like(before, _NOTHING_FITS * MOST_OPTIONS)
+        with_it = np.empty_like(before)
         for index, (cost, value) in enumerate(options):
-            if cost >= len(before):
-                continue
-            with_it = before[: len(before) - cost] + value
-            better = with_it > best[cost:]
-            np.copyto(best[cost:], with_it, where=better)
-            np.copyto(picks[cost:], index, where=better)
+            rest = len(before) - cost
+            if rest > 0:
+                np.add(before[:rest], (value << _PICK_BITS) + MOST_OPTIONS - 1 - index, out=with_it[:rest])
+                np.maximum(best[cost:], with_it[:rest], out=best[cost:])
 
-        self._best = best
-        self._picks.append(picks)
+        self._best = best >> _PICK_BITS
+        self._picks.append((MOST_OPTIONS - 1 - (best & (MOST_OPTIONS - 1))).astype(np.int8))
         self._costs.append([cost for cost, _ in options])
 
     def value_with(self, options: Sequence[Weighed]) -> int | None:

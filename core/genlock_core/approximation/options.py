@@ -26,7 +26,7 @@ _AGE_CLASSES: Final = 32
 _AGE_WEIGHT: Final = 1_000
 """What decides between equals may cost a thousandth of the plan's quality at most."""
 _QUALITY_UNIT: Final = _AGE_WEIGHT * _AGE_CLASSES
-_ORDER: Final = 65_536
+_ORDER: Final = 16_384
 """Of levels that are worth the same the higher one is taken; all such places of a worker add up to less than this."""
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.level_pools import Group, exact, lowered_pool
-from genlock_core.approximation.allocate import MOST_ADMISSIONS, allocate
+from genlock_core.approximation.allocate import MOST_ADMISSIONS, MOST_SESSIONS, allocate
 from genlock_core.approximation.knapsack import Knapsack
 from genlock_core.approximation.options import RIPE_MS, SETTLE_MS, STICKINESS
 from genlock_core.approximation.plan import LevelCause, LevelPlan, LevelSession, LevelWorker
@@ -382,6 +382,16 @@ def test_a_plan_of_a_pool_is_within_a_thousandth_of_the_exact_programme(seed: in
     if stickiness == 0:
         assert found.quality <= best + 1e-6 <= found.bound + 2e-6
         assert found.gap < 0.05
+
+
+def test_as_many_sessions_as_a_worker_may_have_add_up_without_overflow_and_more_are_refused() -> None:
+    rungs = ladder((2, 1.0), (1, 0.9))
+    many = [seated(f"s{number:04}", "w", 1, rungs, below_since_ms=number) for number in range(MOST_SESSIONS)]
+    found = plan(many, [LevelWorker("w", POOL, 1_500)])
+    assert used(found) == {"w": 1_500}
+    assert found.quality == pytest.approx(950)
+    with pytest.raises(ValueError, match="1001 sessions"):
+        plan([*many, seated("one-more", "w")])
 
 
 @given(pools(settled=True))
