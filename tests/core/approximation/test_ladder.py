@@ -149,7 +149,12 @@ def test_a_ladder_never_leaves_what_the_session_allows_and_is_priced_by_placemen
     assert found.top.level == levels_of(asked)[0]
     assert {rung.level for rung in found.rungs} <= set(levels_of(asked))
     assert len(found.rungs) + len(found.left_out) == len(levels_of(asked))
+    own = place(asked, rows, [POOL])
+    assert isinstance(own, Placement)
     for rung in found.rungs:
+        # The record holds the costs of all steps, and says the same.
+        if rung.level.frame_rate == asked.frame_rate:
+            assert own.choices[0].levels[rung.level.steps - 1] == rung.cost
         placed = place(at_level(asked, rung.level), rows, [POOL])
         assert isinstance(placed, Placement)
         assert placed.choices[0].cost == rung.cost
