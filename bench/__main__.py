@@ -11,6 +11,7 @@ from bench.result import load
 
 BENCHMARKS = (
     "claims",
+    "allocate",
     "link",
     "ingest",
     "decode",

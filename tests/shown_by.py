@@ -16,6 +16,7 @@ def _in(room: str, *names: str) -> tuple[str, ...]:
 SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "test_bounds.py": (*_in("core", "bounds"), *_in("gateway/rtc/transport", "sctp")),
     # -- core ---------------------------------------------------------------------------------------------------------
+    "core/approximation/test_allocate.py": _in("core/approximation", "options", "plan"),
     "core/claims/test_claims.py": _in("core/claims", "facts", "identity", "keys", "replies"),
     "core/claims/test_claims_machine.py": _in("core/claims", "lua"),
     "core/crds/test_crd.py": _in("core/crds", "reference", "structural"),

@@ -5,6 +5,7 @@ It stands below sizing and claims, so that a record, a worker and a plan all spe
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from genlock_core.spec.session import ApproximationPolicy, ResolvedSession
 
@@ -15,8 +16,8 @@ class Level:
 
     steps: int
     """Denoising steps."""
-    frame_rate: int
-    """Generated frames per second."""
+    frame_rate: float
+    """Generated frames per second; half of a whole number where every second frame is left out."""
 
     def at_most(self, ceiling: "Level") -> "Level":
         """As much of this level as the ceiling leaves of it, in steps and in frame rate."""
@@ -27,7 +28,7 @@ class Level:
 
     def __str__(self) -> str:
         steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
-        return f"{steps} at {self.frame_rate} fps"
+        return f"{steps} at {self.frame_rate:g} fps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,17 @@ class Ladder:
     """
 
     rungs: tuple[Rung, ...]
-    notes: tuple[str, ...] = ()
-    """What a person should know of it: levels that were left out, figures that nobody measured."""
+    left_out: tuple[str, ...] = ()
+    """Levels that it does not have, each with the reason, in words."""
+    unprofiled: tuple[str, ...] = ()
+    """What nobody measured, in words."""
+    doubtful: tuple[str, ...] = ()
+    """Measurements that contradict each other, in words."""
 
     def __post_init__(self) -> None:
         if not self.rungs:
             raise ValueError("a ladder has a rung at least")
-        for above, below in zip(self.rungs, self.rungs[1:], strict=False):
+        for above, below in pairwise(self.rungs):
             if below.cost >= above.cost:
                 raise ValueError(f"{below.level} costs {below.cost}, no less than {above.level} with {above.cost}")
             if below.quality > above.quality:
@@ -96,9 +101,12 @@ def levels_of(session: ResolvedSession) -> tuple[Level, ...]:
 
     # Its user may have steered it below minSteps: then there is nothing left to lower.
     least = min(session.approximation.min_steps, top.steps)
-    return tuple(Level(steps, top.frame_rate) for steps in range(top.steps, least - 1, -1))
+    levels = [Level(steps, top.frame_rate) for steps in range(top.steps, least - 1, -1)]
+    if session.may_halve:
+        levels.append(Level(least, top.frame_rate / 2))
+    return tuple(levels)
 
 
 def at_level(session: ResolvedSession, level: Level) -> ResolvedSession:
-    """The session as if it had asked for this level: what placement sizes."""
-    return session.model_copy(update={"steps": level.steps, "frame_rate": level.frame_rate})
+    """The session as if it had asked for this level: what placement sizes. Of half a frame it asks for a whole one."""
+    return session.model_copy(update={"steps": level.steps, "frame_rate": math.ceil(level.frame_rate)})

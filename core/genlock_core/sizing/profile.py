@@ -84,6 +84,11 @@ class ProfileRow(Model):
         description="GPU memory of the model without any session, over all GPUs of the worker; left out: nobody "
         "measured it.",
     )
+    quality: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None,
+        description="How good the picture looks, 0 to 1, against the most steps of this model and size; left out: "
+        "nobody measured it.",
+    )
     source: str = Field(min_length=1, max_length=1_024, description="Where the figures come from: a paper, a machine.")
     doubtful: bool = Field(default=False, description="The source's own figure, but it contradicts its neighbours.")
 

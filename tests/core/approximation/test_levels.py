@@ -40,6 +40,15 @@ def test_a_session_that_was_steered_below_its_least_steps_has_nothing_left_to_lo
     assert levels_of(session(approximation=adaptive(3), steps=2)) == (HALF,)
 
 
+@pytest.mark.parametrize(("rate", "least", "halved"), [(16, 8, 8), (16, 9, None), (15, 7, 7.5), (16, None, None)])
+def test_every_second_frame_comes_after_the_steps_where_the_session_allows_it(
+    rate: int, least: int | None, halved: float | None
+) -> None:
+    may = Approximation(min_steps=3, min_frame_rate=least)
+    found = levels_of(session(approximation=may, frame_rate=rate))
+    assert found == (Level(4, rate), Level(3, rate), *([] if halved is None else [Level(3, halved)]))
+
+
 @given(steps=st.integers(1, 4), rate=st.integers(1, 60), ceiling_steps=st.integers(1, 4), ceiling=st.integers(1, 60))
 def test_a_ceiling_takes_away_and_never_adds(steps: int, rate: int, ceiling_steps: int, ceiling: int) -> None:
     level, bound = Level(steps, rate), Level(ceiling_steps, ceiling)
@@ -53,6 +62,7 @@ def test_a_session_at_a_level_differs_in_nothing_else() -> None:
     lowered = at_level(session(), Level(2, 8))
     assert top_level(lowered) == Level(2, 8)
     assert at_level(lowered, FULL) == session()
+    assert at_level(session(), Level(2, 7.5)).frame_rate == 8
 
 
 def test_a_level_is_told_in_words() -> None:
