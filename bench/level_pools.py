@@ -49,7 +49,7 @@ def _ladder(dice: random.Random, *, top: int, levels: int) -> Ladder:
     shares = [SMALLEST_SHARE + (1 - SMALLEST_SHARE) * step / (levels - 1) for step in range(levels)]
     costs = sorted({max(1, round(top * share)) for share in shares}, reverse=True)
     qualities = sorted((dice.uniform(0.2, 1.0) for _ in costs), reverse=True)
-    names = [Level(steps, rate) for rate in (48, 32, 16, 8) for steps in (4, 3, 2, 1)]
+    names = [Level(steps, every=every) for every in (1, 2, 3, 4) for steps in (4, 3, 2, 1)]
     return Ladder(tuple(Rung(*given) for given in zip(names, costs, qualities, strict=False)))
 
 

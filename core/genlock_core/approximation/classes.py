@@ -102,7 +102,7 @@ def prior(ladder: Ladder, level: Level) -> Belief:
 
 def _shown_share(ladder: Ladder, level: Level) -> float:
     """The share of the pictures that are shown at this level."""
-    return level.frame_rate / ladder.top.level.frame_rate
+    return ladder.top.level.every / level.every
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,12 @@ def explain(
 
 
 def share_of(level: Level, top: Level) -> str:
-    """`2 of 4 steps`, and the pictures where some of them are left out."""
+    """`2 of 4 steps`, and that pictures are left out where some are."""
     parts = []
-    if level.steps < top.steps or level.frame_rate >= top.frame_rate:
+    if level.steps < top.steps or level.every <= top.every:
         parts.append(f"{level.steps} of {top.steps} steps")
-    if level.frame_rate < top.frame_rate:
-        parts.append(f"{level.frame_rate:g} of {top.frame_rate:g} pictures a second")
+    if level.every > top.every:
+        parts.append(f"{top.every} of {level.every} pictures")
     return " and ".join(parts)
 
 

@@ -46,7 +46,7 @@ def ladder_in(session: ResolvedSession, rows: Sequence[ProfileRow], pool: PoolSh
         else:
             costs[level] = cost
             least, cheapest = cost, level
-            if level.frame_rate < top.frame_rate and found.row.chunk_latency_ms is None:
+            if level.every > top.every and found.row.chunk_latency_ms is None:
                 unprofiled.append(f"age of the picture at {level}")
 
     qualities = qualities_of(session, list(costs), rows, pool)
@@ -65,9 +65,9 @@ def _why_not(session: ResolvedSession, level: Level, found: Placement | Unplacea
 
     # A chunk of fewer frames a second takes longer to come in, so its picture is older when it is shown. It must be no
     # older than what the session promises at its own frame rate.
-    age_ms = _chunk_latency_ms(found) + _gathering_ms(level.frame_rate)
+    age_ms = _chunk_latency_ms(found) + _gathering_ms(session.frame_rate / level.every)
     promised_ms = session.frame_deadline_ms + _gathering_ms(session.frame_rate)
-    if level.frame_rate < session.frame_rate and age_ms > promised_ms:
+    if level.every > 1 and age_ms > promised_ms:
         return f"the picture would be {age_ms:.0f} ms old, the session promises {promised_ms:.0f} ms"
     return ""
 

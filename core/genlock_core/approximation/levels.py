@@ -4,7 +4,7 @@ It stands below sizing and claims, so that a record, a worker and a plan all spe
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from genlock_core.spec.session import ApproximationPolicy, ResolvedSession
@@ -15,20 +15,21 @@ class Level:
     """What a session runs at."""
 
     steps: int
-    """Denoising steps."""
-    frame_rate: float
-    """Generated frames per second; half of a whole number where every second frame is left out."""
+    """Denoising steps of a chunk."""
+    every: int = field(default=1, kw_only=True)
+    """Of so many frames of the source one is used: 1, or 2 where every second one is left out."""
 
     def at_most(self, ceiling: "Level") -> "Level":
-        """As much of this level as the ceiling leaves of it, in steps and in frame rate."""
-        return Level(
-            steps=min(self.steps, ceiling.steps),
-            frame_rate=min(self.frame_rate, ceiling.frame_rate),
-        )
+        """As much of this level as the ceiling leaves of it, in steps and in frames."""
+        return Level(min(self.steps, ceiling.steps), every=max(self.every, ceiling.every))
+
+    def is_below(self, other: "Level") -> bool:
+        """Frames are the last to go, so they count first."""
+        return (-self.every, self.steps) < (-other.every, other.steps)
 
     def __str__(self) -> str:
         steps = "1 step" if self.steps == 1 else f"{self.steps} steps"
-        return f"{steps} at {self.frame_rate:g} fps"
+        return steps if self.every == 1 else f"{steps}, 1 of {self.every} frames"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Ladder:
 
 def top_level(session: ResolvedSession) -> Level:
     """What the session asks for."""
-    return Level(session.steps, session.frame_rate)
+    return Level(session.steps)
 
 
 def levels_of(session: ResolvedSession) -> tuple[Level, ...]:
@@ -101,12 +102,12 @@ def levels_of(session: ResolvedSession) -> tuple[Level, ...]:
 
     # Its user may have steered it below minSteps: then there is nothing left to lower.
     least = min(session.approximation.min_steps, top.steps)
-    levels = [Level(steps, top.frame_rate) for steps in range(top.steps, least - 1, -1)]
+    levels = [Level(steps) for steps in range(top.steps, least - 1, -1)]
     if session.may_halve:
-        levels.append(Level(least, top.frame_rate / 2))
+        levels.append(Level(least, every=2))
     return tuple(levels)
 
 
 def at_level(session: ResolvedSession, level: Level) -> ResolvedSession:
     """The session as if it had asked for this level: what placement sizes. Of half a frame it asks for a whole one."""
-    return session.model_copy(update={"steps": level.steps, "frame_rate": math.ceil(level.frame_rate)})
+    return session.model_copy(update={"steps": level.steps, "frame_rate": math.ceil(session.frame_rate / level.every)})

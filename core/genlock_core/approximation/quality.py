@@ -44,18 +44,13 @@ def qualities_of(
             unprofiled.append(f"quality at {level}")
             found = max([_share_of_steps(level.steps), *_below(level.steps, measured)])
 
-        # The rate takes from the picture what the steps leave of it.
-        quality = found * _shown_share(level, session)
+        # Frames that are left out take from the picture what the steps leave of it.
+        quality = found / level.every
         if quality > bound:
             doubtful.append(f"{level} is profiled to look better than {higher or 'the most steps'} ({quality:.2f})")
         bound, higher = min(bound, quality), str(level)
         by_level[level] = bound
     return LevelQualities(by_level, tuple(unprofiled), tuple(doubtful))
-
-
-def _shown_share(level: Level, session: ResolvedSession) -> float:
-    """The share of its frames that the session shows at this level."""
-    return min(1.0, level.frame_rate / session.frame_rate)
 
 
 def _share_of_steps(steps: int) -> float:

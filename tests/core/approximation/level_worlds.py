@@ -15,7 +15,7 @@ POOL = "p"
 
 def ladder(*costs_and_qualities: tuple[int, float]) -> Ladder:
     """By steps from the top: 4, 3, ..., and every second frame from the fifth rung on."""
-    levels = [Level(steps, 16) for steps in (4, 3, 2, 1)] + [Level(1, 8)]
+    levels = [Level(steps) for steps in (4, 3, 2, 1)] + [Level(1, every=2)]
     rungs = (Rung(level, *given) for level, given in zip(levels, costs_and_qualities, strict=False))
     return Ladder(tuple(rungs))
 

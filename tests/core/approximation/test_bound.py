@@ -17,7 +17,7 @@ def test_a_point_below_the_line_between_its_neighbours_is_no_part_of_the_hull() 
 
 def test_the_best_rises_come_first_and_the_last_one_in_part() -> None:
     rungs = {"a": ladder((300, 1.0), (100, 0.2)), "b": ladder((300, 1.0), (100, 0.6))}
-    seats = [Seat(name, "w", POOL, Level(3, 16), 100, quality) for name, quality in (("a", 0.2), ("b", 0.6))]
+    seats = [Seat(name, "w", POOL, Level(3), 100, quality) for name, quality in (("a", 0.2), ("b", 0.6))]
 
     # 200 thousandths for a, which gains 0.8 by them, and half of what b would gain.
     assert fractional_bound(seats, rungs, {POOL: 500}) == pytest.approx(0.2 + 0.6 + 0.8 + 0.2)

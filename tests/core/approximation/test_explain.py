@@ -60,9 +60,9 @@ def test_what_the_plan_is_worth_stands_last() -> None:
 
 
 def test_left_out_pictures_are_told_beside_the_steps() -> None:
-    assert share_of(Level(1, 8), Level(4, 16)) == "1 of 4 steps and 8 of 16 pictures a second"
-    assert share_of(Level(4, 7.5), Level(4, 15)) == "7.5 of 15 pictures a second"
-    assert share_of(Level(4, 16), Level(4, 16)) == "4 of 4 steps"
+    assert share_of(Level(1, every=2), Level(4)) == "1 of 4 steps and 1 of 2 pictures"
+    assert share_of(Level(4, every=2), Level(4)) == "1 of 2 pictures"
+    assert share_of(Level(4), Level(4)) == "4 of 4 steps"
 
 
 @given(pools())

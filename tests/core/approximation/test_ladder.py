@@ -52,15 +52,15 @@ def test_a_level_costs_what_placement_says_of_a_session_that_asks_for_it() -> No
 def test_a_level_that_costs_no_less_than_the_one_above_is_left_out_and_told() -> None:
     found = ladder([row(4, 32), row(3, 33), row(2, 16), row(1, 64)])
     assert told(found) == [(4, 500), (1, 250)]
-    assert "3 steps at 16 fps is left out: it costs 500 thousandths, 4 steps at 16 fps costs 500" in found.left_out
-    assert "2 steps at 16 fps is left out: it costs 1000 thousandths, 4 steps at 16 fps costs 500" in found.left_out
+    assert "3 steps is left out: it costs 500 thousandths, 4 steps costs 500" in found.left_out
+    assert "2 steps is left out: it costs 1000 thousandths, 4 steps costs 500" in found.left_out
 
 
 def test_a_level_whose_measured_latency_is_over_the_deadline_is_left_out_and_told() -> None:
     late = ChunkLatency(p50=1, p95=2, p99=501)
     found = ladder([row(4, 32), row(3, 48, chunk_latency_ms=late), row(2, 64)])
     assert told(found) == [(4, 500), (2, 250)]
-    assert any("3 steps at 16 fps is left out" in note and "501 ms (p99)" in note for note in found.left_out)
+    assert any("3 steps is left out" in note and "501 ms (p99)" in note for note in found.left_out)
 
 
 def test_a_pool_that_cannot_run_what_is_asked_for_has_no_ladder() -> None:
@@ -95,7 +95,7 @@ def halving(deadline_ms: int = 1_000) -> dict[str, Any]:
 def test_every_second_frame_is_the_last_rung_and_costs_what_half_the_frames_cost() -> None:
     latency = ChunkLatency(p50=1, p95=2, p99=200)
     found = ladder([row(4, 32), row(3, 48), row(2, 64, chunk_latency_ms=latency)], **halving())
-    assert [rung.level for rung in found.rungs] == [Level(4, 16), Level(3, 16), Level(2, 16), Level(2, 8)]
+    assert [rung.level for rung in found.rungs] == [Level(4), Level(3), Level(2), Level(2, every=2)]
     assert [rung.cost for rung in found.rungs] == [500, 333, 250, 125]
     assert [rung.quality for rung in found.rungs] == [1.0, 0.75, 0.5, 0.25]
     assert not any("age of the picture" in note for note in found.unprofiled)
@@ -117,7 +117,7 @@ def test_an_age_that_nobody_measured_is_at_least_what_a_worker_computes_and_is_t
     assert len(slow.rungs) == 1
     quick = ladder([row(2, 64)], steps=2, **halving(430))
     assert len(quick.rungs) == 2
-    assert "age of the picture at 2 steps at 8 fps" in quick.unprofiled
+    assert "age of the picture at 2 steps, 1 of 2 frames" in quick.unprofiled
 
 
 def test_fewer_steps_make_no_picture_older_so_they_are_not_asked_for_its_age() -> None:
@@ -153,7 +153,7 @@ def test_a_ladder_never_leaves_what_the_session_allows_and_is_priced_by_placemen
     assert isinstance(own, Placement)
     for rung in found.rungs:
         # The record holds the costs of all steps, and says the same.
-        if rung.level.frame_rate == asked.frame_rate:
+        if rung.level.every == 1:
             assert own.choices[0].levels[rung.level.steps - 1] == rung.cost
         placed = place(at_level(asked, rung.level), rows, [POOL])
         assert isinstance(placed, Placement)
