@@ -24,3 +24,8 @@ def record(session: str) -> str:
 def pool_settings(pool: str) -> str:
     """The hash with a pool's settings: `reserve`, in thousandths of a worker."""
     return f"{PREFIX}pool:{pool}:settings"
+
+
+def pool_counts(pool: str) -> str:
+    """The hash with what has happened to a pool's sessions: `arrivals`, `departures`, `blocked` (`counters`)."""
+    return f"{PREFIX}pool:{pool}:counts"
