@@ -6,11 +6,13 @@ In Redis it is one hash of strings; `to_fields` and `from_fields` are the two di
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import ConfigDict
 
 from genlock_core.claims.identity import WorkerIdentity
+from genlock_core.claims.price_list import HalfRate, PoolChoice
 from genlock_core.spec.session import (
     AccessSpec,
     ApproximationPolicy,
@@ -21,6 +23,19 @@ from genlock_core.spec.session import (
     Resolution,
     ResolvedSession,
 )
+
+__all__ = [
+    "FINISHED",
+    "ControlValue",
+    "Granted",
+    "HalfRate",
+    "LevelLimit",
+    "LimitCause",
+    "PoolChoice",
+    "SessionRecord",
+    "from_fields",
+    "to_fields",
+]
 
 FINISHED = frozenset({Phase.ENDED, Phase.FAILED})
 """Phases that a session never leaves."""
@@ -46,28 +61,44 @@ class _Shape(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class PoolChoice:
-    """A pool that can serve the session, and what it costs there, in thousandths of one of its workers."""
-
-    pool: str
-    cost: int
-    """At the steps that the spec asks for."""
-    levels: tuple[int, ...] = ()
-    """What it costs at 1, 2, ... steps; empty where the release before sized it, and then it is `cost` at any."""
-
-    def cost_at(self, steps: int) -> int:
-        """What it costs at so many steps; beyond the last level no more than there."""
-        return self.levels[min(steps, len(self.levels)) - 1] if self.levels else self.cost
-
-
-@dataclass(frozen=True, slots=True)
 class Granted:
-    """So many steps are what the claim pays for; the worker runs no more."""
+    """A level that the claim pays for; the worker runs no more."""
 
     steps: int
     number: int
-    """Of the change that granted them: it grows with each."""
+    """Of the change that granted it: it grows with each."""
     since_ms: int = 0
+    every: int = 1
+    """Every how many-th frame of the source is generated, 1 or 2."""
+
+
+class LimitCause(StrEnum):
+    """Why a session may not have all that it requests."""
+
+    BUSY = "busy"  # others need the room
+    QUALITY = "quality"  # more would not look better
+
+
+@dataclass(frozen=True, slots=True)
+class LevelLimit:
+    """The most that the plan of levels allows a claim; it ends with that claim."""
+
+    steps: int
+    every: int
+    cause: LimitCause
+    since_ms: int
+
+    def to_text(self, epoch: int) -> str:
+        """The limit of the claim of that epoch, as it stands in the record."""
+        return f"{epoch} {self.steps} {self.every} {self.cause} {self.since_ms}"
+
+    @classmethod
+    def of(cls, text: str, epoch: int) -> "LevelLimit | None":
+        """What `to_text` or a script wrote; None where it is of another claim. Raises ValueError if it is no limit."""
+        of_epoch, steps, every, cause, since_ms = text.split()
+        if int(of_epoch) != epoch:
+            return None
+        return cls(int(steps), int(every), LimitCause(cause), int(since_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +115,7 @@ class SessionRecord:
 
     session: ResolvedSession
     pools: tuple[PoolChoice, ...]
-    """In order of preference."""
+    """In order of preference; those with a model that stands in come last."""
     phase: Phase = Phase.PENDING
     epoch: int = 0
     """Of the last claim, also when its owner has gone; 0: never claimed."""
@@ -96,6 +127,12 @@ class SessionRecord:
     cost: int = 0
     granted: Granted | None = None
     """What the last claim pays for, or paid for; None where its release knew no levels."""
+    limit: LevelLimit | None = None
+    """The most that the plan of levels allows the last claim; None: all that is requested."""
+    below_since_ms: int = 0
+    """Since when less is granted than is requested, in proven time; 0: it is not."""
+    stand_in: str | None = None
+    """The model that its first claim found instead of its own, for the session's life."""
 
     snapshot_format: int = 0
     """Of the stored snapshot; 0 while there is none."""
@@ -144,6 +181,16 @@ class SessionRecord:
         return min(self.requested_steps, granted)
 
     @property
+    def model(self) -> str:
+        """What it runs with, or would: the model that stands in for its own, else its own."""
+        if self.stand_in is None:
+            return self.session.model
+
+        # A gateway of the release before knows no model that stands in, and claims a worker of its own.
+        own = {choice.pool for choice in self.pools if choice.model is None}
+        return self.session.model if self.owner is not None and self.pool in own else self.stand_in
+
+    @property
     def resolution(self) -> Resolution:
         """What is made, as far as it is settled."""
         resolution = self.session.resolution
@@ -172,7 +219,9 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
         "spec": record.session.model_dump_json(by_alias=True, exclude=_BESIDE_SPEC),
         "origins": json.dumps(list(record.session.access.origins)),
         "shape": _shape_of(record.session).model_dump_json(by_alias=True),
-        "pools": json.dumps([_choice_fields(choice) for choice in record.pools]),
+        # A release that knows no model that stands in would take its pool for one of the session's own model.
+        "pools": json.dumps([choice.to_json() for choice in record.pools if choice.model is None]),
+        "stand_ins": json.dumps([choice.to_json() for choice in record.pools if choice.model is not None]),
         "steps": str(record.session.steps),
         "min_steps": _min_steps(record.session),
         "idle_timeout_ms": str(record.session.idle_timeout_ms),
@@ -204,6 +253,15 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
             "granted_number": str(record.granted.number),
             "granted_ms": str(record.granted.since_ms),
         }
+        if record.granted.every > 1:
+            fields["granted_half"] = str(record.granted.number)
+
+    if record.limit is not None:
+        fields["limit"] = record.limit.to_text(record.epoch)
+    if record.below_since_ms:
+        fields["below_ms"] = str(record.below_since_ms)
+    if record.stand_in is not None:
+        fields["model"] = record.stand_in
 
     if record.orientation is not None:
         fields |= {"orientation": record.orientation.value, "orientation_run": str(record.orientation_run)}
@@ -238,8 +296,8 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
     return SessionRecord(
         session=session.model_copy(update=beside_spec),
         pools=tuple(
-            PoolChoice(choice["pool"], choice["cost"], tuple(choice.get("levels", ())))
-            for choice in json.loads(fields["pools"])
+            PoolChoice.from_json(choice)
+            for choice in (*json.loads(fields["pools"]), *json.loads(fields.get("stand_ins", "[]")))
         ),
         phase=Phase(fields["phase"]),
         epoch=int(fields["epoch"]),
@@ -248,6 +306,9 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
         pool=fields.get("pool", ""),
         cost=int(fields.get("cost", "0")),
         granted=_granted(fields),
+        limit=LevelLimit.of(fields["limit"], int(fields["epoch"])) if "limit" in fields else None,
+        below_since_ms=int(fields.get("below_ms", "0")),
+        stand_in=fields.get("model"),
         snapshot_format=int(fields["snapshot_format"]),
         control={
             key.removeprefix(_VALUE): ControlValue(value, fields[_ID + key.removeprefix(_VALUE)])
@@ -265,12 +326,6 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
     )
 
 
-def _choice_fields(choice: PoolChoice) -> dict[str, Any]:
-    """The release before reads pool and cost, and leaves the levels out."""
-    levels = {"levels": list(choice.levels)} if choice.levels else {}
-    return {"pool": choice.pool, "cost": choice.cost, **levels}
-
-
 def _min_steps(session: ResolvedSession) -> str:
     """Beside the spec for the scripts, as the timeouts; empty where its steps are never lowered."""
     adaptive = session.approximation.policy is ApproximationPolicy.ADAPTIVE
@@ -281,4 +336,10 @@ def _granted(fields: Mapping[str, str]) -> Granted | None:
     """None as well where the release before has claimed the session since: it grants nothing."""
     if "granted" not in fields or fields["granted_epoch"] != fields["epoch"]:
         return None
-    return Granted(int(fields["granted"]), int(fields["granted_number"]), int(fields["granted_ms"]))
+    return Granted(
+        steps=int(fields["granted"]),
+        number=int(fields["granted_number"]),
+        since_ms=int(fields["granted_ms"]),
+        # A release that knows no halves leaves the field as it is when it grants anew, under another number.
+        every=2 if fields.get("granted_half") == fields["granted_number"] else 1,
+    )

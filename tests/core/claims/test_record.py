@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
-from genlock_core.claims.record import ControlValue, PoolChoice, SessionRecord, from_fields, to_fields
+from genlock_core.claims.record import (
+    ControlValue,
+    Granted,
+    HalfRate,
+    LevelLimit,
+    LimitCause,
+    PoolChoice,
+    SessionRecord,
+    from_fields,
+    to_fields,
+)
 from genlock_core.spec.session import Approximation, Orientation, Phase, PictureFit, Resolution
 from tests.core.claims import samples
 
@@ -16,6 +26,20 @@ millis = st.integers(0, 2**52)
 
 
 sites = st.lists(st.sampled_from(["*", "https://www.example.org", "http://[::1]:8000"]), max_size=3)
+
+
+costs = st.integers(1, 1_000)
+qualities = st.floats(0, 1)
+choices = st.builds(
+    PoolChoice,
+    pool=names,
+    cost=costs,
+    levels=st.lists(costs, max_size=4).map(tuple),
+    qualities=st.lists(qualities, max_size=4).map(tuple),
+    half=st.none() | st.builds(HalfRate, st.integers(1, 4), costs, st.none() | qualities),
+    model=st.none() | names,
+)
+every = st.sampled_from([1, 2])
 
 
 @st.composite
@@ -32,13 +56,17 @@ def records(draw: st.DrawFn) -> SessionRecord:
     return replace(
         samples.record(),
         session=session.model_copy(update={"access": access, **shape}),
-        pools=tuple(draw(st.lists(st.builds(PoolChoice, names, st.integers(1, 1_000)), max_size=3))),
+        pools=tuple(sorted(draw(st.lists(choices, max_size=3)), key=lambda choice: choice.model is not None)),
         phase=draw(st.sampled_from(Phase)),
         epoch=draw(millis),
         owner=owner,
         address=draw(names) if owner else "",
         pool=draw(names) if owner else "",
         cost=draw(st.integers(1, 1_000)) if owner else 0,
+        granted=draw(st.none() | st.builds(Granted, st.integers(1, 4), millis, millis, every)),
+        limit=draw(st.none() | st.builds(LevelLimit, st.integers(1, 4), every, st.sampled_from(LimitCause), millis)),
+        below_since_ms=draw(millis),
+        stand_in=draw(st.none() | names),
         snapshot_format=draw(st.integers(0, 9)),
         control=draw(st.dictionaries(names, st.builds(ControlValue, st.text(max_size=20), names), max_size=3)),
         key_ids=tuple(draw(st.lists(names, max_size=2))),
@@ -92,3 +120,52 @@ def test_the_release_before_reads_a_session_that_may_be_halved_and_leaves_out_no
 def test_a_format_range_reads_both_its_ends_and_no_snapshot_at_all() -> None:
     formats = FormatRange(2, 3)
     assert [version for version in range(6) if formats.reads(version)] == [0, 2, 3]
+
+
+# -- levels ------------------------------------------------------------------------------------------------------------
+
+HALF = HalfRate(2, 150, 0.3)
+CHOICE = PoolChoice("a", 900, (300, 500, 900), (0.5, 0.7, 1.0), HALF)
+
+
+def test_what_a_level_costs_is_in_the_list_of_the_pool() -> None:
+    assert [CHOICE.cost_at(steps) for steps in (1, 2, 3, 4)] == [300, 500, 900, 900]
+    assert CHOICE.cost_at(2, every=2) == 150
+    assert replace(CHOICE, half=None).cost_at(2, every=2) == 500
+
+
+def test_the_release_before_reads_costs_and_takes_no_pool_of_a_model_that_stands_in() -> None:
+    """It goes by `pool`, `cost` and `levels` of all that is in `pools`."""
+    fields = to_fields(replace(samples.record(), pools=(CHOICE, replace(CHOICE, pool="small", model="tiny"))))
+    assert [choice["pool"] for choice in json.loads(fields["pools"])] == ["a"]
+    del fields["stand_ins"]
+    assert from_fields(fields).pools == (CHOICE,)
+
+
+def test_a_level_list_of_the_release_before_has_no_qualities_no_half_and_the_sessions_own_model() -> None:
+    assert PoolChoice.from_json({"pool": "a", "cost": 5, "levels": [1, 5]}) == PoolChoice("a", 5, (1, 5))
+
+
+def test_a_grant_of_the_release_before_is_one_of_every_frame_though_the_one_before_it_was_not() -> None:
+    fields = to_fields(replace(samples.record(), granted=Granted(2, 7, 0, every=2)))
+    assert from_fields(fields).granted == Granted(2, 7, 0, every=2)
+    fields |= {"granted": "4", "granted_number": "8"}
+    assert from_fields(fields).granted == Granted(4, 8, 0)
+
+
+def test_a_limit_ends_with_its_claim() -> None:
+    limited = replace(samples.record(), epoch=5, limit=LevelLimit(1, 1, LimitCause.BUSY, 10))
+    fields = to_fields(limited)
+    assert from_fields(fields).limit == limited.limit
+    fields["epoch"] = "6"  # any release has claimed it anew
+    assert from_fields(fields).limit is None
+
+
+def test_a_session_runs_with_the_model_that_it_found_unless_the_release_before_has_claimed_its_own() -> None:
+    own, other = PoolChoice("a", 400), PoolChoice("b", 100, model="tiny")
+    record = replace(samples.record(), pools=(own, other))
+    assert record.model == record.session.model
+    stands_in = replace(record, stand_in="tiny", owner=WorkerIdentity("w", "1"), pool="b")
+    assert stands_in.model == "tiny"
+    assert replace(stands_in, owner=None, pool="").model == "tiny"
+    assert replace(stands_in, pool="a").model == record.session.model

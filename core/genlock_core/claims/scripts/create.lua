@@ -4,8 +4,8 @@ local r = read(session)
 if r then
   local before = redis.call('HMGET', record_key(session), 'spec', 'origins', 'shape')
   redis.call('HSET', record_key(session), 'spec', fields.spec, 'pools', fields.pools, 'key_ids', fields.key_ids,
-    'origins', fields.origins, 'shape', fields.shape, 'steps', fields.steps, 'min_steps', fields.min_steps,
-    'idle_timeout_ms', fields.idle_timeout_ms, 'ttl_ms', fields.ttl_ms)
+    'stand_ins', fields.stand_ins, 'origins', fields.origins, 'shape', fields.shape, 'steps', fields.steps,
+    'min_steps', fields.min_steps, 'idle_timeout_ms', fields.idle_timeout_ms, 'ttl_ms', fields.ttl_ms)
   if is_finished(r.phase) then
     redis.call('ZINCRBY', FINISHED, text(tonumber(fields.ttl_ms) - r.ttl_ms), session)
   else
