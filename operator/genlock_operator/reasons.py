@@ -44,7 +44,7 @@ class Reason(StrEnum):
     NO_SNAPSHOT_ROOM = "NoSnapshotRoom"  # the budget of all snapshots has none
     # SloMet
     IN_BUDGET = "InBudget"
-    TOO_LATE = "TooLate"  # more late frames than the miss budget
+    TOO_LATE = "TooLate"  # more late frames than the miss budget, over two windows
     NOT_MEASURED = "NotMeasured"
 
 

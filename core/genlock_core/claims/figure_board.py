@@ -2,6 +2,7 @@
 
 One hash per gateway (session -> figures), replaced as a whole and with a time to live, so that a gateway that is gone
 leaves nothing behind. Figures are for people: nothing is decided by them, and a lost board is only empty for a while.
+A field that a gateway of another release does not know has its default.
 """
 
 import json
@@ -39,6 +40,9 @@ class PostedFigures:
     miss_share: float = 0.0
     late_share: float | None = None
     """Of the last pictures, while the session is too slow (`slo.slowness`); None while it is not, or nobody says."""
+    miss_share_short: float | None = None
+    miss_share_long: float | None = None
+    """Over the two windows by which a miss budget is judged (`slo.burn`); None while nobody can say."""
     first_frame_ms: float | None = None
     latency_ms: float | None = None
     """Median."""

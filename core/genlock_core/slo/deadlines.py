@@ -113,20 +113,30 @@ class MissMeter:
 
     def frame(self, now_s: float, *, miss: bool) -> None:
         """A frame went out, in time or not."""
+        self.frames_passed(now_s, frames=1, misses=int(miss))
+
+    def frames_passed(self, now_s: float, *, frames: int, misses: int) -> None:
+        """So many frames went out since the last time, and so many of them late."""
         number = math.floor(now_s / self._slice_s)
-        frames = misses = 0
+        frames_before = misses_before = 0
         if self._slices and self._slices[-1][0] == number:
-            _, frames, misses = self._slices.pop()
-        self._slices.append((number, frames + 1, misses + miss))
-        self.frames += 1
-        self.misses += miss
+            _, frames_before, misses_before = self._slices.pop()
+        self._slices.append((number, frames_before + frames, misses_before + misses))
+        self.frames += frames
+        self.misses += misses
+
+    def frames_inside(self, now_s: float) -> int:
+        """Frames in the window."""
+        return sum(frames for frames, _ in self._inside(now_s))
 
     def share(self, now_s: float) -> float:
         """Misses over frames in the window, 0.0 without frames."""
+        frames = self.frames_inside(now_s)
+        return sum(misses for _, misses in self._inside(now_s)) / frames if frames else 0.0
+
+    def _inside(self, now_s: float) -> list[tuple[int, int]]:
         oldest = math.floor(now_s / self._slice_s) - self._SLICES
-        inside = [(frames, misses) for number, frames, misses in self._slices if number > oldest]
-        frames = sum(frames for frames, _ in inside)
-        return sum(misses for _, misses in inside) / frames if frames else 0.0
+        return [(frames, misses) for number, frames, misses in self._slices if number > oldest]
 
 
 class FpsMeter:

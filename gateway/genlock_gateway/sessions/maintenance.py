@@ -241,6 +241,7 @@ class MaintenanceLoops:
                     publisher=stream.audience.publisher is not None,
                     trouble=stream.source.trouble,
                     late_share=stream.stats.late_share,
+                    miss_shares=stream.stats.miss_shares,
                 )
                 for stream in self._hub.streams
                 if stream.wanted

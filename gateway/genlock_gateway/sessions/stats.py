@@ -16,6 +16,7 @@ from genlock_core.clock import Clock
 from genlock_core.media import SourcePosition, Trouble
 from genlock_core.metrics import GatewayMetrics
 from genlock_core.situation.facts import Pictures
+from genlock_core.slo.burn import MissShares, MissWindows
 from genlock_core.slo.deadlines import FreezeMeter, Quantiles, time_to_first_frame_s
 from genlock_core.slo.report import Percentiles, StreamReport, leg_ms
 from genlock_core.slo.slowness import Slowness, comes_late
@@ -48,6 +49,7 @@ class SessionStats:
         self._frame_rate = frame_rate
         self._freezes = FreezeMeter(frame_rate)
         self._slowness = Slowness()
+        self._miss_windows = MissWindows()
         self.cause = MoveCause.REFUSED
         """Why the worker was lost, the last time that one was."""
         self._recovery: RecoveryTime | None = None
@@ -275,6 +277,13 @@ class SessionStats:
             return None
         return self._slowness.late_share(self._clock.monotonic())
 
+    @property
+    def miss_shares(self) -> MissShares | None:
+        """Late frames over the two windows of a miss budget; None while nobody can say, or no picture comes."""
+        if self._fresh_report(self._clock.monotonic()) is None:
+            return None
+        return self._miss_windows.shares(self._clock.monotonic())
+
     def _is_recent(self, at_s: float | None, now_s: float) -> bool:
         return at_s is not None and now_s - at_s <= max(QUIET_S, QUIET_PERIODS / self.frame_rate)
 
@@ -292,6 +301,7 @@ class SessionStats:
             return
         self._reported_s = self._clock.monotonic()
         self._freezes.frame_rate = self._report.frame_rate or self._frame_rate
+        self._miss_windows.counted(self._reported_s, frames=self._report.frames_out, misses=self._report.late_frames)
         self._judge_pace(self._report)
 
     def _judge_pace(self, report: StreamReport) -> None:
@@ -306,6 +316,7 @@ class SessionStats:
     def forget_report(self) -> None:
         """Nobody serves the session, or somebody else: old figures would lie."""
         self._report = None
+        self._miss_windows.pause()
         self._slowness.restart()
         self._freezes.frame_rate = self._frame_rate
 
@@ -338,12 +349,17 @@ def _as_text(legs: Mapping[LegName, float]) -> str:
 
 
 def posted_figures(
-    report: StreamReport, *, publisher: bool, trouble: Trouble | None, late_share: float | None
+    report: StreamReport,
+    *,
+    publisher: bool,
+    trouble: Trouble | None,
+    late_share: float | None,
+    miss_shares: MissShares | None,
 ) -> PostedFigures:
     """The short form of a report, which the gateway posts for the whole installation.
 
-    `publisher`: the session is published through this gateway. `trouble`: why that makes no picture. `late_share` is
-    that of `SessionStats`.
+    `publisher`: the session is published through this gateway. `trouble`: why that makes no picture. `late_share` and
+    `miss_shares` are those of `SessionStats`.
     """
     return PostedFigures(
         viewers=report.viewers or 0,
@@ -353,6 +369,8 @@ def posted_figures(
         output_fps=report.output_fps,
         miss_share=report.miss_share,
         late_share=late_share,
+        miss_share_short=None if miss_shares is None else miss_shares.short,
+        miss_share_long=None if miss_shares is None else miss_shares.long,
         first_frame_ms=report.first_frame_ms,
         latency_ms=None if report.latency_ms is None else report.latency_ms.p50,
         freezes=report.freezes or 0,

@@ -349,3 +349,25 @@ def test_a_halved_stream_that_keeps_its_pace_is_not_too_slow() -> None:
             stream.clock.advance(1.0 - FRAME_S)
             stream.stats.reported({"frameRate": frame_rate, "outputFps": 8.0, "missShare": 0.001})
         assert (stream.stats.late_share is None) == (frame_rate == 8.0)
+
+
+def test_late_frames_are_told_over_two_windows_while_a_worker_reports() -> None:
+    stream = Stream()
+    for second in range(1, 62):
+        stream.clock.advance(1)
+        late = 8 * max(0, second - 31)
+        stream.stats.reported({"framesOut": 16 * second, "lateFrames": late, "outputFps": 16.0})
+    shares = stream.stats.miss_shares
+    assert shares is not None
+    assert shares.short == pytest.approx(0.5, abs=0.05)
+    assert shares.long == pytest.approx(0.25, abs=0.01)
+
+    # The next worker counts anew, and what was seen stands.
+    stream.stats.moved()
+    between = stream.stats.miss_shares
+    stream.clock.advance(1)
+    stream.stats.reported({"framesOut": 100_000, "lateFrames": 100_000, "outputFps": 16.0})
+    again = stream.stats.miss_shares
+    assert between is None
+    assert again is not None
+    assert again.long == pytest.approx(shares.long, abs=0.01)

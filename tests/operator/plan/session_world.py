@@ -28,7 +28,16 @@ from tests.operator.plan.session_claims import BIG, SMALL, StreamSide, Worker
 KEY = SessionKey(namespace="studio", name="demo")
 NAME = str(KEY)
 MAX_ROUNDS = 12
-FIGURES = PostedFigures(viewers=3, publisher=True, steps=1, output_fps=16.0, miss_share=0.001, first_frame_ms=312.04)
+FIGURES = PostedFigures(
+    viewers=3,
+    publisher=True,
+    steps=1,
+    output_fps=16.0,
+    miss_share=0.001,
+    miss_share_short=0.001,
+    miss_share_long=0.001,
+    first_frame_ms=312.04,
+)
 
 
 def row(*, steps: int, gpus: int, fps: float) -> ProfileRow:

@@ -12,6 +12,7 @@ from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
 from genlock_core.situation.words import TROUBLES
+from genlock_core.slo.burn import MissShares, is_broken
 from genlock_core.spec.session import Phase, Resolution, ResolvedSession
 from genlock_core.spec.status import ConditionType, Endpoints, Figures, SessionStatus
 from genlock_core.stream_state.control import ControlChange
@@ -188,17 +189,27 @@ def _snapshots_stored(facts: SessionFacts) -> ConditionVerdict | None:
 
 
 def _slo_met(facts: SessionFacts) -> ConditionVerdict | None:
-    """None: what is stored stands, as nobody measures just now."""
+    """None: what is stored stands, as nobody can say just now."""
     session = facts.seen.session
-    figures = facts.seen.figures
-    if session is None or figures is None or not _measured(figures):
-        if find(facts.stored.conditions, ConditionType.SLO_MET) is not None:
+    shares = _miss_shares(facts.seen.figures)
+    stored = find(facts.stored.conditions, ConditionType.SLO_MET)
+    if session is None or shares is None:
+        if stored is not None:
             return None
-        return ConditionVerdict(ConditionType.SLO_MET, None, Reason.NOT_MEASURED, "no frame was measured yet")
+        return ConditionVerdict(ConditionType.SLO_MET, None, Reason.NOT_MEASURED, "it was not measured for long enough")
+
     budget = f"{session.miss_budget * 100:.4g} %"
-    if figures.miss_share <= session.miss_budget:
-        return yes(ConditionType.SLO_MET, Reason.IN_BUDGET, f"no more than {budget} of the frames are late")
-    return no(ConditionType.SLO_MET, Reason.TOO_LATE, f"more than {budget} of the frames are late")
+    before = stored is not None and stored.status == "False"
+    if is_broken(shares, budget=session.miss_budget, before=before):
+        return no(ConditionType.SLO_MET, Reason.TOO_LATE, f"more than {budget} of the frames are late")
+    return yes(ConditionType.SLO_MET, Reason.IN_BUDGET, f"no more than {budget} of the frames are late")
+
+
+def _miss_shares(figures: PostedFigures | None) -> MissShares | None:
+    """None from a gateway that cannot say, as yet or in its release."""
+    if figures is None or figures.miss_share_short is None or figures.miss_share_long is None:
+        return None
+    return MissShares(figures.miss_share_short, figures.miss_share_long)
 
 
 # -- figures and shape -------------------------------------------------------------------------------------------------

@@ -186,9 +186,35 @@ def test_a_polite_move_does_not_make_a_stream_live_that_never_was() -> None:
 
 @pytest.mark.parametrize(("miss_share", "status"), [(0.0, "True"), (0.01, "True"), (0.011, "False")])
 def test_the_service_level_is_met_within_the_miss_budget(miss_share: float, status: str) -> None:
-    world = live(replace(FIGURES, miss_share=miss_share))
+    world = live(replace(FIGURES, miss_share_short=miss_share, miss_share_long=miss_share))
 
     assert condition(world, ConditionType.SLO_MET).status == status
+
+
+def test_the_service_level_is_not_judged_by_the_newest_figure() -> None:
+    """Nor by one window alone: it breaks where both are over the budget, and is met again where both are below it."""
+    world = live(replace(FIGURES, miss_share=0.9, miss_share_short=0.9))
+    assert condition(world, ConditionType.SLO_MET).status == "True"
+
+    world.figures = replace(FIGURES, miss_share_short=0.9, miss_share_long=0.02)
+    world.settle()
+    assert condition(world, ConditionType.SLO_MET).status == "False"
+
+    world.figures = replace(FIGURES, miss_share=0.0, miss_share_short=0.0, miss_share_long=0.02)
+    world.settle()
+    assert condition(world, ConditionType.SLO_MET).status == "False"
+
+    world.figures = FIGURES
+    world.settle()
+    assert condition(world, ConditionType.SLO_MET).status == "True"
+
+
+def test_a_gateway_that_knows_no_windows_changes_no_verdict() -> None:
+    """One of an older release posts the newest share alone."""
+    world = live()
+    world.figures = replace(FIGURES, miss_share=0.9, miss_share_short=None, miss_share_long=None)
+    world.settle()
+    assert condition(world, ConditionType.SLO_MET).status == "True"
 
 
 def test_a_service_level_that_nobody_measured_is_unknown() -> None:
