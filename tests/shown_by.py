@@ -25,6 +25,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     ),
     "core/link/test_connection.py": _in("core/link", "client", "closure", "server"),
     "core/metrics/test_bundle.py": _in("core/metrics", "document", "gateway", "operator", "worker"),
+    "core/sizing/test_placement.py": _in("core/sizing", "candidates"),
     "core/spec/test_manifest.py": _in("core/spec", "documents", "mistakes", "rules"),
     "core/spec/test_quantities.py": _in("core", "durations"),
     "core/stream_state/test_snapshot.py": _in("core/stream_state", "container", "tensors"),

@@ -8,8 +8,8 @@ from pathlib import Path
 from genlock_cli.up.lan import Lan
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.process.address import Address
+from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.measured import measured_fps, to_json
-from genlock_core.sizing.placement import PoolShape
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import ResolvedSession

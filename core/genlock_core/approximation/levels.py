@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from genlock_core.spec.fields import MOST_STEPS
 from genlock_core.spec.session import ApproximationPolicy, ResolvedSession
 
 
@@ -106,6 +107,14 @@ def levels_of(session: ResolvedSession) -> tuple[Level, ...]:
     if session.may_halve:
         levels.append(Level(least, every=2))
     return tuple(levels)
+
+
+def guessed_quality(steps: int) -> float:
+    """How good so many steps look, 0 to 1, where nobody measured it: their share of the most that a model takes.
+
+    It gets the order right, which is all that a plan needs of it while every session is guessed alike.
+    """
+    return steps / MOST_STEPS
 
 
 def at_level(session: ResolvedSession, level: Level) -> ResolvedSession:

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from genlock_core.claims.facts import MoveCause, WorkerView
 from genlock_core.claims.record import FINISHED, SessionRecord
 from genlock_core.errors import FieldProblem
-from genlock_core.sizing.placement import PoolShape, Unplaceable, place
+from genlock_core.sizing.candidates import PoolShape
+from genlock_core.sizing.placement import Unplaceable, place
 from genlock_core.spec.engines import engine_kind
 from genlock_core.spec.manifest import load_manifest
 from genlock_core.spec.rules import changed, steps_mistake

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from genlock_core.approximation.levels import levels_of
+from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.measured import FpsBySize, measured_fps
-from genlock_core.sizing.placement import Placement, PoolShape, Unplaceable, UnplaceableKind, place
+from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind, place
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.pool import SessionNamespaces
 from genlock_core.spec.session import ResolvedSession
@@ -60,6 +62,7 @@ def _shape_of(session: ResolvedSession) -> object:
         session.frame_rate,
         session.frame_deadline_ms,
         session.time_to_first_frame_ms,
+        levels_of(session),
     )
 
 

@@ -5,7 +5,8 @@ import pytest
 from genlock_cli.up.hardware import PRETENDED, Hardware
 from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model, shown_on
 from genlock_core.errors import GenlockError
-from genlock_core.sizing.placement import Placement, PoolShape, place
+from genlock_core.sizing.candidates import PoolShape
+from genlock_core.sizing.placement import Placement, place
 from genlock_core.sizing.profile import load_profiles
 from genlock_core.spec.engines import EngineKind
 

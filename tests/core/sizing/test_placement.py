@@ -7,14 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlock_core.claims.identity import CAPACITY
-from genlock_core.sizing.placement import (
-    Placement,
-    PoolShape,
-    Unplaceable,
-    UnplaceableKind,
-    place,
-    sessions_in_time,
-)
+from genlock_core.sizing.candidates import PoolShape, sessions_in_time
+from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind, place
 from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles
 from genlock_core.spec.session import (
     Orientation,
@@ -140,7 +134,7 @@ def test_profiled_latency_and_first_frame_are_checked() -> None:
     assert "501 ms (p99), frameDeadline is 500 ms" in reasons(session(), [row(chunk_latency_ms=slow)], [pool()])
     assert "first frame takes 501 ms" in reasons(session(), [row(first_frame_ms=501)], [pool()])
     found = placed(session(), [row(chunk_latency_ms=ChunkLatency(p50=1, p95=2, p99=500), first_frame_ms=500)], [pool()])
-    assert found.unprofiled == ("GPU memory",)
+    assert found.unprofiled == ("GPU memory", "quality at 1, 2 steps (guessed by the number of steps)")
 
 
 def test_a_latency_that_was_measured_with_fewer_sessions_is_named_as_unprofiled() -> None:

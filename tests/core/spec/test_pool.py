@@ -7,7 +7,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from genlock_core.sizing.placement import Placement, PoolShape, place
+from genlock_core.sizing.candidates import PoolShape
+from genlock_core.sizing.placement import Placement, place
 from genlock_core.sizing.profile import load_profiles
 from genlock_core.spec.pool import (
     POOL_KIND,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from genlock_core.claims.facts import WorkerState, WorkerView
 from genlock_core.claims.identity import CAPACITY, FormatRange, WorkerIdentity
-from genlock_core.sizing.placement import PoolShape
+from genlock_core.sizing.candidates import PoolShape
 from genlock_gateway.web.api import pools_of
 
 NEW = WorkerView(

@@ -13,7 +13,8 @@ from genlock_core.claims.facts import WorkerState, WorkerView
 from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.identity import FormatRange
 from genlock_core.claims.record import SessionRecord
-from genlock_core.sizing.placement import PoolShape, place
+from genlock_core.sizing.candidates import PoolShape
+from genlock_core.sizing.placement import place
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.pool import wire
 from genlock_core.spec.session import Phase, Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve

@@ -129,6 +129,7 @@ def test_what_is_missing_is_said_pool_by_pool(there: Installation) -> None:
         {"frame_rate": 30},
         {"model": "wan2.1-14b"},
         {"slo": {"frame_deadline": "60ms"}},
+        {"approximation": {"min_frame_rate": 8}},
     ],
 )
 def test_sessions_of_another_shape_get_another_answer(there: Installation, spec: dict[str, Any]) -> None:

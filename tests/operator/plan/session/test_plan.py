@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from genlock_core.sizing.placement import PoolShape
+from genlock_core.sizing.candidates import PoolShape
 from genlock_core.spec.session import Phase
 from genlock_operator.actions import (
     ClaimWorker,

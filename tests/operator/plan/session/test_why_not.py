@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from genlock_core.errors import Overloaded
-from genlock_core.sizing.placement import PoolShape
+from genlock_core.sizing.candidates import PoolShape
 from genlock_operator.observed import PoolOutlook
 from genlock_operator.plan.session.facts import SessionFacts, facts_of
 from genlock_operator.plan.session.why_not import WhyNot, why_not_assigned, why_not_moved, why_not_placed
