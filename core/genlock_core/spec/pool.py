@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from genlock_core.spec.autoscaling import MAX_WORKERS, Autoscaling
 from genlock_core.spec.engines import EngineKind, computed_on
 from genlock_core.spec.quantities import Duration, Share
 from genlock_core.spec.rules import POOL_RULES
@@ -12,7 +13,6 @@ from genlock_core.spec.session import MODEL_NAME, SHORT, Model, checked
 from genlock_core.spec.status import Condition, Count, Figure, Timestamp
 
 POOL_KIND: Final = "WorkerPool"
-MAX_WORKERS: Final = 1_000
 POOL_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
 """At most 40 characters: a worker is called `{pool}-{revision}-{ordinal}`, and a pod's name is its host name too."""
 
@@ -161,6 +161,7 @@ class WorkerPoolSpec(Model):
     scale_in_after: Annotated[int, Duration(at_least_ms=0)] = Field(
         300_000, description="How long there must be too many workers before one goes."
     )
+    autoscaling: Autoscaling = Field(default_factory=Autoscaling, description="How the number of workers is found.")
     headroom: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = Field(
         0, description="Placeholder pods of a worker's size that hold room on nodes until a worker needs it."
     )

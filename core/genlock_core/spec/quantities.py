@@ -129,6 +129,38 @@ class ShareOfOne:
         return {"type": "string", "maxLength": MAX_QUANTITY_CHARS, "pattern": _SHARE_UP_TO_100}
 
 
+@dataclass(frozen=True, slots=True)
+class ShareBetween:
+    """Annotation of a field that is a share of one within bounds, written as a percentage."""
+
+    at_least: float
+    at_most: float
+
+    def parse(self, value: object) -> float:
+        share = parse_share(value)
+        if not self.at_least <= share <= self.at_most:
+            raise ValueError(f"must lie between {format_share(self.at_least)} and {format_share(self.at_most)}")
+        return share
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+        return _as_text(self.parse, format_share)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: object) -> JsonSchemaValue:
+        low, high = format_share(self.at_least), format_share(self.at_most)
+        number = "double(self.substring(0, self.size() - 1))"
+        return {
+            "type": "string",
+            "maxLength": MAX_QUANTITY_CHARS,
+            "pattern": _SHARE_UP_TO_100,
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"{number} >= {float(low[:-1])} && {number} <= {float(high[:-1])}",
+                    "message": f"must lie between {low} and {high}",
+                }
+            ],
+        }
+
+
 def _as_text(parse: Callable[[object], Any], write: Callable[[Any], str]) -> CoreSchema:
     return core_schema.no_info_plain_validator_function(
         parse,

@@ -165,6 +165,22 @@ POOL_RULES = (
         holds=lambda least, most: least <= most,
     ),
     Rule(
+        scope=(),
+        reads=("autoscaling.schedule", "max"),
+        field="autoscaling.schedule",
+        message="must not ask for more workers than max",
+        cel="self.autoscaling.schedule.all(one, one.min <= self.max)",
+        holds=lambda schedule, most: all(one["min"] <= most for one in schedule),
+    ),
+    Rule(
+        scope=("autoscaling",),
+        reads=("schedule",),
+        field="schedule",
+        message="must not begin and end at the same time; a whole day is from 00:00 to 24:00",
+        cel="self.schedule.all(one, one.from != one.to)",
+        holds=lambda schedule: all(one["from"] != one["to"] for one in schedule),
+    ),
+    Rule(
         scope=("template",),
         reads=("tolerations",),
         field="tolerations",

@@ -1,0 +1,273 @@
+"""How many workers a pool should have: every term of it, and the one reason that decides.
+
+    asked   = max(need + max(buffer, warm, blocked), replicas, min, schedule)
+    desired = min(asked, GPU budget, max), and never fewer than there are while nobody can count
+
+What sessions need comes from `plan.pool.scale`, which knows how they are packed. So does who leaves. Here is what
+nobody can see in the pool as it stands: who will have come before a new worker is ready.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from genlock_core.claims.identity import CAPACITY
+from genlock_core.spec.autoscaling import ScalingMode
+from genlock_core.spec.pool import WorkerPoolSpec
+from genlock_operator.autoscale.arrivals import Flow
+from genlock_operator.autoscale.schedule import scheduled_floor
+from genlock_operator.autoscale.warm import Warm, warm
+
+STALE_AFTER_S: Final = 60.0
+"""Counters that were written longer ago say nothing of now."""
+
+
+class ScaleReason(StrEnum):
+    """What decides the number of workers."""
+
+    SESSIONS = "Sessions"  # the sessions that are there need so many
+    WAITING = "Waiting"  # so do those that wait for room
+    BLOCKED = "Blocked"  # somebody was turned away within the last minute
+    ARRIVALS = "Arrivals"  # who comes while a worker starts needs room
+    BUFFER = "Buffer"  # spec.buffer
+    REPLICAS = "Replicas"  # spec.replicas
+    MINIMUM = "Minimum"  # spec.min
+    SCHEDULE = "Schedule"  # spec.autoscaling.schedule
+    MAXIMUM = "Maximum"  # spec.max
+    GPU_BUDGET = "GPUBudget"  # the other pools of the budget have the rest
+    METRICS_STALE = "MetricsStale"  # the counters are old: nobody goes
+    MEASURING = "Measuring"  # they were looked at for less than a minute: nobody goes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What is known of a pool at one moment. Costs and loads are thousandths of a worker."""
+
+    need: int
+    """Workers for its sessions at the levels that they ask for, those that wait counted (`scale.needed`)."""
+    loads: Sequence[int]
+    """What sessions would take of each of these workers, packed; no longer than `need`."""
+    staying: int
+    """Workers that exist and do not leave, ready or not."""
+    waiting: int = 0
+    """Sessions that wait for room."""
+    session_cost: int = CAPACITY
+    """What a new session is expected to take at the level that it asks for: the mean of those there were."""
+    lowest_share: float = 1.0
+    """Of their costs, what sessions pay at the lowest levels that they allow; 1 where nothing can be lowered."""
+    flow: Flow | None = None
+    """None: nobody counts."""
+    start_up_s: float = 0.0
+    """Until a new worker serves: p95 of the last ones."""
+    age_s: float = 0.0
+    """Since the counters were last written."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.session_cost <= CAPACITY:
+            raise ValueError(f"a session takes 1 to {CAPACITY} thousandths of a worker, not {self.session_cost}")
+        if not 0 < self.lowest_share <= 1:
+            raise ValueError(f"at their lowest levels sessions pay a share above 0, up to 1, not {self.lowest_share}")
+        if not (math.isfinite(self.start_up_s) and self.start_up_s >= 0):
+            raise ValueError(f"a start-up takes 0 s or longer, not {self.start_up_s}")
+        if len(self.loads) > self.need:
+            raise ValueError(f"{len(self.loads)} loads are more than the {self.need} workers that are needed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """Room for one more session each, in the workers that sessions need anyway."""
+
+    free: int = 0
+    """As things stand."""
+    by_levels: int = 0
+    """More of them, while everybody runs at the lowest level that they allow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The number of workers, and all that it is made of. Terms are workers where nothing else is said."""
+
+    mode: ScalingMode
+    asked: int
+    """Were there no max and no budget."""
+    desired: int
+    reason: ScaleReason
+
+    need: int
+    buffer: int = 0
+    """Empty workers besides, by the spec."""
+    warm: int = 0
+    """Workers besides, for those who come while one starts."""
+    blocked: int = 0
+    """Workers besides, for those who were turned away within the last minute and find no room yet."""
+    replicas: int = 0
+    least: int = 0
+    scheduled: int = 0
+    most: int = 0
+    budget: int | None = None
+    """None: there is none for its GPUs."""
+
+    arrivals: Warm | None = None
+    """The warm slots that are wanted; None where they do not count."""
+    slots: Slots = Slots()
+    """Warm slots that need no further worker."""
+    slots_per_worker: int = 1
+    flow: Flow | None = None
+    start_up_s: float = 0.0
+    scale_in_after_ms: int = 0
+    """How long there must be too many before one goes: never less than a start-up."""
+    holds: bool = False
+    """Nobody is to go now, however few are asked for."""
+    stale: bool = False
+    """The counters are old, or nobody counts."""
+
+    def asked_with(self, need: int) -> int:
+        """How many would be asked for, were `need` another: what the choice of who leaves goes by."""
+        besides = max(self.buffer, self.warm, self.blocked)
+        return max(need + besides, self.floor)
+
+    @property
+    def floor(self) -> int:
+        """So many without a single session."""
+        return max(self.replicas, self.least, self.scheduled)
+
+    @property
+    def cap(self) -> int:
+        """No more than these."""
+        return self.most if self.budget is None else min(self.most, self.budget)
+
+
+def recommend(measured: Measured, spec: WorkerPoolSpec, now_ms: int, *, budget: int | None = None) -> Recommendation:
+    """The number of workers that the pool should have now (ms since the epoch).
+
+    `budget` is its share of the GPU budget, in workers; None: there is none. With the mode External the sessions decide
+    nothing, and their terms are left out. Recommend is answered like SLO; who carries it out goes by the mode.
+    """
+    mode = spec.autoscaling.mode
+    if mode is ScalingMode.EXTERNAL:
+        return _external(measured, spec, budget)
+
+    # Without fresh counters nobody knows who will come; who is there and who waits is known all the same.
+    stale = measured.flow is None or measured.age_s > STALE_AFTER_S
+    known = None if stale or measured.flow is None or not measured.flow.is_known else measured.flow
+    wanted = None
+    if known is not None:
+        wanted = warm(known, start_up_s=measured.start_up_s, blocking=spec.autoscaling.blocking)
+
+    lowest = measured.lowest_share
+    free = _slots(measured, spec.move_reserve, lowest=1.0)
+    slots = Slots(free=free, by_levels=max(0, _slots(measured, spec.move_reserve, lowest=lowest) - free))
+    per_worker = _per_worker(measured, lowest)
+    lacking = wanted.slots - slots.free - slots.by_levels if wanted is not None else 0
+    # Who was turned away was so although levels had room to give, or could give none: that room does not count again.
+    turned_away = known.short.blocked - slots.free if known is not None else 0
+
+    found = Recommendation(
+        mode=mode,
+        asked=0,
+        desired=0,
+        reason=ScaleReason.SESSIONS,
+        need=measured.need,
+        buffer=spec.buffer,
+        warm=_workers(lacking, per_worker),
+        blocked=_workers(turned_away, _per_worker(measured, 1.0)),
+        replicas=spec.replicas,
+        least=spec.min,
+        scheduled=scheduled_floor(spec.autoscaling, now_ms),
+        most=spec.max,
+        budget=budget,
+        arrivals=wanted,
+        slots=slots,
+        slots_per_worker=per_worker,
+        flow=known,
+        start_up_s=measured.start_up_s,
+        scale_in_after_ms=max(spec.scale_in_after, math.ceil(measured.start_up_s * 1_000)),
+        holds=known is None,
+        stale=stale,
+    )
+    return _decided(found, measured)
+
+
+def _decided(found: Recommendation, measured: Measured) -> Recommendation:
+    """With the number that its terms make, and the term that decides it."""
+    asked = found.asked_with(found.need)
+    desired = min(asked, found.cap)
+    if found.holds and measured.staying > desired:
+        # While nobody can count, the budget's shares are no reason to go either; `max` is the word of a person.
+        held = min(measured.staying, found.most)
+        reason = ScaleReason.METRICS_STALE if found.stale else ScaleReason.MEASURING
+        return replace(found, asked=max(asked, held), desired=max(desired, held), reason=reason)
+    return replace(found, asked=asked, desired=desired, reason=_reason(found, asked, waiting=measured.waiting > 0))
+
+
+def _reason(found: Recommendation, asked: int, *, waiting: bool) -> ScaleReason:
+    """The term that makes the number what it is; of equal ones the one that a person would change first."""
+    besides = max(found.buffer, found.warm, found.blocked)
+    if asked > found.cap:
+        return ScaleReason.MAXIMUM if found.cap == found.most else ScaleReason.GPU_BUDGET
+    if asked > found.need + besides:
+        floors = {
+            ScaleReason.SCHEDULE: found.scheduled,
+            ScaleReason.MINIMUM: found.least,
+            ScaleReason.REPLICAS: found.replicas,
+        }
+        return next(reason for reason, floor in floors.items() if floor == asked)
+    if besides == 0:
+        return ScaleReason.WAITING if waiting else ScaleReason.SESSIONS
+    terms = {
+        ScaleReason.BLOCKED: found.blocked,
+        ScaleReason.ARRIVALS: found.warm,
+        ScaleReason.BUFFER: found.buffer,
+    }
+    return next(reason for reason, workers in terms.items() if workers == besides)
+
+
+def _external(measured: Measured, spec: WorkerPoolSpec, budget: int | None) -> Recommendation:
+    """Somebody else decides, between the bounds."""
+    asked = max(spec.replicas, spec.min)
+    cap = spec.max if budget is None else min(spec.max, budget)
+    if cap < asked:
+        reason = ScaleReason.MAXIMUM if cap == spec.max else ScaleReason.GPU_BUDGET
+    else:
+        reason = ScaleReason.REPLICAS if spec.replicas >= spec.min else ScaleReason.MINIMUM
+    return Recommendation(
+        mode=ScalingMode.EXTERNAL,
+        asked=asked,
+        desired=min(asked, cap),
+        reason=reason,
+        need=measured.need,
+        replicas=spec.replicas,
+        least=spec.min,
+        most=spec.max,
+        budget=budget,
+        start_up_s=measured.start_up_s,
+        scale_in_after_ms=spec.scale_in_after,
+    )
+
+
+def _slots(measured: Measured, reserve: float, *, lowest: float) -> int:
+    """How many more sessions the needed workers take, everybody at that share of their costs."""
+    cost = measured.session_cost * lowest
+    empty = measured.need - len(measured.loads)
+    free = [max(0.0, CAPACITY - load * lowest) for load in (*measured.loads, *[0] * empty)]
+
+    # What only moves may use is no room for who comes; it lies anywhere in the pool.
+    usable = sum(free) - reserve * CAPACITY * measured.need
+    return max(0, min(sum(_whole(one / cost) for one in free), _whole(usable / cost)))
+
+
+def _per_worker(measured: Measured, lowest: float) -> int:
+    """How many sessions one more worker takes; at least one."""
+    return max(1, _whole(CAPACITY / (measured.session_cost * lowest)))
+
+
+def _workers(slots: int, per_worker: int) -> int:
+    """How many workers hold so many slots."""
+    return max(0, math.ceil(slots / per_worker))
+
+
+def _whole(share: float) -> int:
+    """Rounded down; the last digits of a float must not cost a slot."""
+    return math.floor(share + 1e-9)
