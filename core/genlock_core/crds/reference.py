@@ -67,6 +67,9 @@ A row counts for a pool if model, GPU product and number of GPUs are the pool's,
 Where several of them measured the same size and step count, a pool goes by its own engine's rows; after them by those
 of the diffusion engine, by those that name none, and last by the reference's. Where a session's own resolution and
 steps were not measured, a row with at least as many pixels and steps stands in.
+
+`examples/busy-hour/profile.yaml` has made-up rows for the mock engine, where one step costs half of what four do: 8
+sessions at 4 steps fill a worker, and a ninth comes in when two of them go on with fewer steps.
 """
 
 _HEADS = {crd.SESSION.name: _SESSION_HEAD, crd.POOL.name: _POOL_HEAD, crd.PROFILE.name: _PROFILE_HEAD}

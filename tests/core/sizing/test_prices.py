@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.approximation.levels import Ladder, Level, at_level, levels_of
-from genlock_core.claims.record import HalfRate, SessionRecord
+from genlock_core.claims.record import HalfRate, PoolChoice, SessionRecord
 from genlock_core.levelling.ladders import ladder_of
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.placement import Placement, place
 from genlock_core.sizing.prices import CHUNK_FRAMES
-from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles
+from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles, own_rows
+from genlock_core.spec.manifest import load_manifest
 from genlock_core.spec.session import (
     Approximation,
     ApproximationPolicy,
@@ -21,6 +22,7 @@ from genlock_core.spec.session import (
     resolve,
 )
 from genlock_worker.engines import contract
+from tests.test_project import ROOT
 
 POOL = PoolShape("p", "wan2.1-1.3b", "H100", 1, "mock")
 
@@ -185,6 +187,22 @@ def test_qualities_that_contradict_each_other_are_told() -> None:
 def test_a_session_that_is_never_lowered_is_told_nothing_of_levels() -> None:
     never = Approximation(policy=ApproximationPolicy.NEVER)
     assert not any("quality" in note for note in placed([row(4, 32)], approximation=never).unprofiled)
+
+
+def test_the_example_of_a_busy_hour_fills_a_worker_and_lets_a_ninth_in_where_two_are_lowered() -> None:
+    folder = ROOT / "examples" / "busy-hour"
+    rows = own_rows([folder / "profile.yaml"])
+    texts = [(folder / name).read_text() for name in ("sessions.yaml", "ninth.yaml")]
+    asked = [resolve(one.key, one.spec) for text in texts for one in load_manifest(text, origin="example")]
+    shape = PoolShape("local-busy-hour", "busy-hour", "NVIDIA-H100", 1, "mock")
+
+    assert len(asked) == 9
+    for one in asked:
+        found = place(one, rows, [shape])
+        assert isinstance(found, Placement)
+        assert found.choices == (
+            PoolChoice("local-busy-hour", 125, levels=(62, 83, 111, 125), qualities=(0.6, 0.8, 0.95, 1.0)),
+        )
 
 
 @pytest.mark.parametrize(("steps", "quality"), [(4, 1.0), (3, 0.75), (2, 0.5), (1, 0.25)])
