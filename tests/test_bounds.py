@@ -19,6 +19,7 @@ from aiortc.rtcsctptransport import DataChunk
 from prometheus_client import CollectorRegistry
 
 from genlock_cli.reference.bounds_page import PLACES, bounds_document
+from genlock_core.approximation.levels import Level
 from genlock_core.bitstreams.picture_size import MAX_PICTURES_BYTES
 from genlock_core.bounds import OBJECT_BYTES, ByteBound, ByteLimit, Holdings
 from genlock_core.clock import ManualClock
@@ -304,7 +305,9 @@ async def decoded_pictures() -> AsyncIterator[Step]:
 
 async def output_pictures() -> AsyncIterator[Step]:
     picture = np.zeros((1_920, 1_920, 3), np.uint8)  # one array: what counts is the account
-    frame = OutputFrame(picture, SourcePosition(1, 0), PacedFrame(0.0, 0.0, 0.0), (), StageTimes(), 0.0, False)
+    frame = OutputFrame(
+        picture, SourcePosition(1, 0), PacedFrame(0.0, 0.0, 0.0), (), StageTimes(), 0.0, False, Level(1)
+    )
     pacer = types.SimpleNamespace(frames=lambda _chunk: [frame] * 4)
     chunk = types.SimpleNamespace(chunk=types.SimpleNamespace(source=None), frames=range(4), generated_s=0.0)
     with ThreadPoolExecutor(1) as executor:

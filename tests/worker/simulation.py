@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from genlock_core.approximation.levels import Level
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.sizing.step_time import StepTime
@@ -19,7 +20,6 @@ from genlock_worker.engines.contract import DeviceSeconds, Row, StreamSettings, 
 from genlock_worker.intake.chunks import ChunkFormer, SourceFrame
 from genlock_worker.output.pacing import PacedFrame, Pacer, spans_of
 from genlock_worker.ownership.overload import Overload
-from genlock_worker.rows.approximation import RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.load import EngineLoad
 from genlock_worker.rows.scheduler import Batch, Wait, next_batch
@@ -46,7 +46,7 @@ class SimSession:
     dropped: int = 0
     chunks: list[int] = field(default_factory=list)
     steps_run: list[tuple[float, int]] = field(default_factory=list)
-    ran_with: list[tuple[float, RunningLevel]] = field(default_factory=list)
+    ran_with: list[tuple[float, Level]] = field(default_factory=list)
     """What it ran with from when on."""
     latencies: list[float] = field(default_factory=list)
     frames: list[PacedFrame] = field(default_factory=list)

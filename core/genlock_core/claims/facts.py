@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
 from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import SessionRecord
@@ -49,7 +50,7 @@ class GrantAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """What a worker is told of the steps of a session that it owns."""
+    """What a worker is told of the level of a session that it owns."""
 
     steps: int
     """No chunk may begin with more."""
@@ -58,7 +59,13 @@ class Ceiling:
     cost: int
     """What the claim pays now, in thousandths."""
     due: int
-    """What it will pay once the worker has settled this number: less where the steps were lowered."""
+    """What it will pay once the worker has settled this number: less where the level was lowered."""
+    every: int = 1
+    """Of so many frames of the source one is used, no more."""
+
+    @property
+    def level(self) -> Level:
+        return Level(self.steps, every=self.every)
 
 
 class WorkerState(StrEnum):

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.claims.price_list import HalfRate, PoolChoice
 from genlock_core.spec.session import (
@@ -70,6 +71,10 @@ class Granted:
     since_ms: int = 0
     every: int = 1
     """Every how many-th frame of the source is generated, 1 or 2."""
+
+    @property
+    def level(self) -> Level:
+        return Level(self.steps, every=self.every)
 
 
 class LimitCause(StrEnum):

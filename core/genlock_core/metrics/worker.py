@@ -45,7 +45,8 @@ class WorkerMetrics(Bundle):
         Counter,
         about(
             "genlock_worker_frames_dropped",
-            "Frames that went no further: late, overload, undecodable, before-key-frame, stale or paused",
+            "Frames that went no further: late, overload, undecodable, before-key-frame, stale, paused or left-out "
+            "(the session runs at half its frames)",
             "session",
             "reason",
         ),
@@ -146,10 +147,55 @@ class WorkerMetrics(Bundle):
         about("genlock_scheduler_queue_seconds", "Chunk complete to its first micro-step", buckets=LATENCY_BUCKETS_S),
     ]
     step_changes: Annotated[
-        Counter, about("genlock_step_changes", "Changes of the step count; cause: control, overload or relief", "cause")
+        Counter,
+        about(
+            "genlock_step_changes",
+            "Changes of the step count; cause: control, granted (what the claim pays for), overload or relief",
+            "cause",
+        ),
     ]
     frame_rate_changes: Annotated[
-        Counter, about("genlock_frame_rate_changes", "Changes of the frame rate; cause: overload or relief", "cause")
+        Counter,
+        about(
+            "genlock_frame_rate_changes",
+            "Changes of the frame rate; cause: granted (what the claim pays for), overload or relief",
+            "cause",
+        ),
+    ]
+    ceiling: Annotated[
+        Gauge,
+        about(
+            "genlock_worker_ceiling",
+            "The most that a session's claim pays for, as its worker holds it; of: steps, or every (1 of so many "
+            "frames). No series where nothing is granted",
+            "session",
+            "of",
+        ),
+    ]
+    ceiling_answers: Annotated[
+        Counter,
+        about(
+            "genlock_worker_ceiling_answers",
+            "What heartbeats were told of sessions' ceilings; result: same, lower, higher, or older (an answer that "
+            "came late, or a Redis that went back)",
+            "result",
+        ),
+    ]
+    level_settle_seconds: Annotated[
+        Histogram,
+        about(
+            "genlock_worker_level_settle_seconds",
+            "Lower ceiling heard to its claim made cheaper: the engine keeps to it, and Redis knows",
+            buckets=LATENCY_BUCKETS_S,
+        ),
+    ]
+    level_change_seconds: Annotated[
+        Histogram,
+        about(
+            "genlock_worker_level_change_seconds",
+            "Other ceiling heard to the first frame sent at the level that follows from it; not of a source at rest",
+            buckets=FRAME_BUCKETS_S,
+        ),
     ]
     snapshot_seconds: Annotated[
         Histogram,

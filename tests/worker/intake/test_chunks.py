@@ -403,4 +403,5 @@ def test_the_spans_of_what_is_used_add_up_to_the_ticks_of_the_source(moves: list
     places = [one.position for one in every]
     assert [one.position for one in some] == [place for place in places if place in {one.position for one in some}]
     assert len(every) - sum(one.spans for one in some) == thinned._left_out
+    assert len(every) - len(some) == thinned.left_out, "each of them is counted"
     assert all(one.spans <= 2 for one in some)

@@ -6,6 +6,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from genlock_core.approximation.levels import Level
 from genlock_core.media import SourcePosition
 from genlock_worker.engines.contract import Change, ChunkState, EngineFailure, EngineState, Frames, StreamSettings
 from genlock_worker.engines.readiness import Needs
@@ -62,7 +63,7 @@ def test_what_users_changed_is_what_it_is_opened_with() -> None:
     one.note(Change(noise_scale=0.3, reset="7-0"), 2.0)
     assert (one.settings.prompt, one.settings.steps, one.settings.noise_scale) == ("neon", 4, 0.3)
     assert one.requested == Change(prompt="neon", noise_scale=0.3), "what a restored state is told"
-    one.rows.granted_steps = 2
+    one.rows.grant(Level(2), 3.0)
     assert one.settings.steps == 2
 
 
@@ -141,7 +142,7 @@ def test_its_steps_may_be_lowered_some_time_after_it_was_opened() -> None:
     assert policy is not None
     for at_s in (100.1, 100.2):
         policy.trouble(at_s)
-    assert policy.decide(4, 100.2, load_above=2.0).steps == 4
+    assert policy.decide(Level(4), 100.2, load_above=2.0).steps == 4
     for at_s in (101.1, 101.2):
         policy.trouble(at_s)
-    assert policy.decide(4, 101.2, load_above=2.0).steps == 3
+    assert policy.decide(Level(4), 101.2, load_above=2.0).steps == 3

@@ -3,12 +3,13 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
+from genlock_core.approximation.levels import Level
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import StreamSettings
 from genlock_worker.intake.chunks import InputChunk, SourceFrame
-from genlock_worker.rows.approximation import RAISE_AFTER_S, RAISE_BELOW_LOAD, RunningLevel
+from genlock_worker.rows.approximation import RAISE_AFTER_S, RAISE_BELOW_LOAD
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.load import BUSY_WINDOW_S, EngineLoad
 from genlock_worker.rows.session_rows import LOSS_GAIN, SessionPlan, SessionRows
@@ -56,7 +57,7 @@ def given_way(rows: SessionRows) -> float:
     assert policy is not None
     for at_s in (12.0, 12.1):
         policy.trouble(at_s)
-    assert policy.decide(rows.ceiling, 12.1, load_above=2.0).steps == rows.ceiling - 1
+    assert policy.decide(rows.ceiling, 12.1, load_above=2.0).steps == rows.ceiling.steps - 1
     return 12.1
 
 
@@ -145,7 +146,7 @@ def test_a_session_gets_its_frames_back_only_if_the_worker_can_bear_twice_its_ch
         other = session("b", steps=1, may_halve=True)
         assert other.policy is not None
         strained(other, 12.0)
-        other.policy.decide(1, 12.0, load_above=2.0)
+        other.policy.decide(Level(1), 12.0, load_above=2.0)
         assert other.next_running.every == 2
         assert other.chunk_s == 2 * CHUNK_S
         share = RAISE_BELOW_LOAD * (0.99 if fits else 1.01)
@@ -164,7 +165,7 @@ def test_a_session_at_half_its_frames_weighs_half_for_its_neighbour() -> None:
         assert rows.policy is not None
         strained(rows, 12.0)
         rows.policy.decide(rows.ceiling, 12.0, load_above=2.0)
-    assert (one.next_running, other.next_running) == (RunningLevel(1), RunningLevel(1, every=2))
+    assert (one.next_running, other.next_running) == (Level(1), Level(1, every=2))
     cost = StepTime(0.0, 0.9 * RAISE_BELOW_LOAD * CHUNK_S / 3)
     now_s = 12.0 + RAISE_AFTER_S + 0.1
     heard(now_s, one, other)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genlock_core.approximation.levels import Level
 from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import BatchShape, DeviceSeconds, Row
 from genlock_worker.ownership.overload import ENTER_S
-from genlock_worker.rows.approximation import RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.scheduler import LEAD_S, Arrival, Batch, Candidate, Wait, _finish, next_batch
 from tests.worker.simulation import SimSession, Simulation, jain
@@ -204,10 +204,10 @@ def test_frames_give_way_after_the_steps_and_come_back_before_them() -> None:
     simulation = Simulation([session], truth=StepTime(0.28, 0.04), noise=0.02)
     simulation.run(60)
     assert [running for _, running in session.ran_with] == [
-        RunningLevel(3),
-        RunningLevel(2),
-        RunningLevel(1),
-        RunningLevel(1, every=2),
+        Level(3),
+        Level(2),
+        Level(1),
+        Level(1, every=2),
     ]
 
     # Half as many pictures from then on, in time and evenly: what is left out is no gap, no miss and no loss.
@@ -219,7 +219,7 @@ def test_frames_give_way_after_the_steps_and_come_back_before_them() -> None:
 
     simulation.truth = StepTime(0.005, 0.005)
     simulation.run(60)
-    assert [running for _, running in session.ran_with][4:] == [RunningLevel(1), RunningLevel(2), RunningLevel(3)]
+    assert [running for _, running in session.ran_with][4:] == [Level(1), Level(2), Level(3)]
     assert session.dropped == dropped
     back = [frame for frame in session.frames if frame.send_s > 61.0]
     assert all(frame.send_s <= frame.due_s for frame in back)
@@ -233,7 +233,7 @@ def test_load_is_shed_in_order_steps_then_frames_then_new_sessions() -> None:
     simulation = Simulation(sessions, truth=StepTime(0.4, 0.2), noise=0.02)
     simulation.run(40)
     lowest = [session.ran_with[-1] for session in sessions]
-    assert {running for _, running in lowest} == {RunningLevel(1, every=2)}
+    assert {running for _, running in lowest} == {Level(1, every=2)}
     assert simulation.overloaded_from_s is not None
     assert simulation.overloaded_from_s >= max(at_s for at_s, _ in lowest) + ENTER_S
     for session in sessions:
@@ -249,7 +249,7 @@ def test_a_worker_that_can_do_what_it_has_at_its_lowest_takes_new_sessions() -> 
     session = SimSession("s", steps=3, adaptive=True, may_halve=True)
     simulation = Simulation([session], truth=StepTime(0.28, 0.04), noise=0.02)
     simulation.run(60)
-    assert session.ran_with[-1][1] == RunningLevel(1, every=2)
+    assert session.ran_with[-1][1] == Level(1, every=2)
     assert simulation.overloaded_from_s is None
 
 

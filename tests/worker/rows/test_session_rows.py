@@ -1,7 +1,10 @@
 """The rows of one session: what may run when, and what waits."""
 
+from dataclasses import replace
+
 import pytest
 
+from genlock_core.approximation.levels import Level
 from genlock_core.media import SourcePosition
 from genlock_worker.engines.contract import Row, StreamSettings
 from genlock_worker.engines.readiness import Needs, Reached
@@ -269,8 +272,9 @@ def test_where_a_step_must_have_come_back_it_is_waited_for() -> None:
 
 def test_steps_are_what_is_requested_as_far_as_it_is_granted() -> None:
     one = session(4)
-    assert (one.requested_steps, one.granted_steps, one.next_steps) == (4, None, 4)
-    one.granted_steps = 2
+    assert (one.requested_steps, one.granted, one.next_steps) == (4, None, 4)
+    assert one.grant(Level(2), 0.0) == Level(2)
+    assert one.grant(Level(2), 0.0) is None
     assert one.next_steps == 2
     one.request_steps(1, 0.0)
     assert one.next_steps == 1
@@ -280,7 +284,7 @@ def test_steps_are_what_is_requested_as_far_as_it_is_granted() -> None:
 
 def test_overload_lowers_them_below_that_and_no_further_than_allowed() -> None:
     one = session(4, min_steps=2)
-    one.granted_steps = 3
+    one.grant(Level(3), 0.0)
     assert one.policy is not None
     for number in range(20):
         at_s = 1.0 + number * 1.1
@@ -288,7 +292,7 @@ def test_overload_lowers_them_below_that_and_no_further_than_allowed() -> None:
         one.policy.trouble(at_s)
         one.policy.decide(one.ceiling, at_s, load_above=2.0)
     assert one.next_steps == 2
-    one.granted_steps = 1
+    one.grant(Level(1), 30.0)
     assert one.next_steps == 1, "what is granted bounds what is allowed"
 
 
@@ -315,3 +319,33 @@ def test_what_a_user_asks_for_is_tried_at_once_and_given_time() -> None:
     one.policy.trouble(9.4)
     assert one.policy.decide(one.ceiling, 9.5, load_above=2.0).steps == 3, "no sooner than a second after the change"
     assert one.policy.decide(one.ceiling, 10.3, load_above=2.0).steps == 2
+
+
+def test_a_chunk_of_a_session_at_half_its_frames_takes_twice_as_long_and_is_no_burst() -> None:
+    one = session(4, min_steps=1)
+    whole_s = one.chunk_s
+    assert one.grant(Level(1, every=2), 0.0) == Level(1, every=2)
+    assert (one.ceiling, one.next_steps, one.chunk_s) == (Level(1, every=2), 1, 2 * whole_s)
+    assert one.grant(Level(4), 1.0) == Level(4)
+    assert one.chunk_s == whole_s
+
+
+def test_what_overload_did_to_a_level_that_is_granted_no_more_is_no_reason_to_lower_the_new_one() -> None:
+    one = session(4, min_steps=1)
+    assert one.policy is not None
+    one.policy.trouble(9.0)
+    one.policy.trouble(9.1)
+    one.grant(Level(2), 9.2)
+    assert one.policy.decide(one.ceiling, 10.3, load_above=2.0) == Level(2)
+
+
+@pytest.mark.parametrize(("spans", "every"), [((1, 1, 1, 1), 1), ((2, 2, 2, 2), 2), ((1, 2, 2, 2), 1)])
+def test_a_chunk_knows_the_level_that_it_runs_at(spans: tuple[int, ...], every: int) -> None:
+    one = session(2)
+    begun(one, 5)
+    made = chunk(4, 10)
+    frames = tuple(replace(frame, spans=number) for frame, number in zip(made.frames, spans, strict=True))
+    one.offer(replace(made, frames=frames))
+    assert one.begin().level == Level(2, every=every)
+    restored = SessionChunk(index=7, steps=3, rows=1, complete_s=1.0, positions=(SourcePosition(1, 0),))
+    assert restored.level == Level(3)

@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from genlock_core.approximation.levels import Level
 from genlock_core.clock import ManualClock
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo.report import Percentiles, SnapshotReport, StreamReport
@@ -95,8 +96,15 @@ def test_the_series_goes_with_its_session_and_a_late_word_of_the_engine_does_not
     assert series(metrics) == {B: 2_000}
 
 
-def sent(at_s: float, *, size: int = 1_000, late: bool = False, complete_s: float | None = None) -> SentFrame:
-    return SentFrame(sent_s=at_s, late=late, stages=StageTimes.of({}), bytes=size, complete_s=complete_s)
+def sent(
+    at_s: float,
+    *,
+    size: int = 1_000,
+    late: bool = False,
+    complete_s: float | None = None,
+    level: Level = Level(2),  # noqa: B008 - it is frozen
+) -> SentFrame:
+    return SentFrame(sent_s=at_s, late=late, stages=StageTimes.of({}), bytes=size, complete_s=complete_s, level=level)
 
 
 def test_the_bit_rate_is_that_of_the_window(metrics: WorkerMetrics) -> None:
@@ -155,3 +163,48 @@ def test_a_strained_engine_is_told_of(metrics: WorkerMetrics) -> None:
         assert told.strained is strained
         assert StreamReport.parse(told.to_json()).strained is strained
         assert f"genlock_engine_strained {float(strained)}" in generate_latest(metrics.registry).decode()
+
+
+def changes(metrics: WorkerMetrics) -> list[float | None]:
+    name = "genlock_worker_level_change_seconds"
+    return [metrics.registry.get_sample_value(f"{name}_{part}") for part in ("count", "sum")]
+
+
+def test_a_change_of_level_lasts_until_the_first_frame_at_the_new_one(metrics: WorkerMetrics) -> None:
+    clock = ManualClock()
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=4)
+    heard_s = clock.monotonic()
+    of.taken_in(heard_s)
+    of.level_changes(Level(1, every=2), since_s=heard_s)
+    for level in (Level(4), Level(1), Level(1, every=2), Level(1, every=2)):
+        clock.advance(0.2)
+        of.sent(sent(clock.monotonic(), level=level))
+    assert changes(metrics) == pytest.approx([1, 0.6])
+
+
+def test_a_level_that_never_ran_is_not_waited_for_once_another_one_is_granted(metrics: WorkerMetrics) -> None:
+    clock = ManualClock()
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=4)
+    of.taken_in(clock.monotonic())
+    of.level_changes(Level(1), since_s=clock.monotonic())
+    clock.advance(0.5)
+    of.level_changes(Level(3), since_s=clock.monotonic())
+    clock.advance(0.25)
+    of.sent(sent(clock.monotonic(), level=Level(3)))
+    of.sent(sent(clock.monotonic(), level=Level(1)))
+    assert changes(metrics) == pytest.approx([1, 0.25])
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_source_at_rest_shows_a_change_whenever_it_goes_on_which_says_nothing(
+    metrics: WorkerMetrics, *, has_begun: bool
+) -> None:
+    clock = ManualClock()
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=4)
+    if has_begun:
+        of.taken_in(clock.monotonic())
+        clock.advance(60.0)
+    of.level_changes(Level(1), since_s=clock.monotonic())
+    clock.advance(60.0)
+    of.sent(sent(clock.monotonic(), level=Level(1)))
+    assert changes(metrics) == [0, 0]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.claims import MoveCause
 from genlock_core.claims.facts import Ceiling
 from genlock_core.clock import SystemClock
@@ -144,15 +145,15 @@ async def test_a_session_that_leaves_while_the_engine_opens_it_is_taken_from_the
 
 async def test_what_is_granted_while_the_engine_opens_the_session_holds_before_its_first_chunk(home: House) -> None:
     opening_now, go_on = asyncio.Event(), asyncio.Event()
-    limits: list[int] = []
+    limits: list[Level] = []
 
     async def slow(*_: object, **__: object) -> bool:
         opening_now.set()
         await go_on.wait()
         return False
 
-    async def limit(_: str, steps: int) -> None:
-        limits.append(steps)
+    async def limit(_: str, level: Level) -> None:
+        limits.append(level)
 
     worker = await home.start_worker("w0")
     engine = EngineThatOpens(worker, slow)
@@ -164,7 +165,7 @@ async def test_what_is_granted_while_the_engine_opens_the_session_holds_before_i
     go_on.set()
     await task
 
-    assert limits == [1]
+    assert limits == [Level(1)]
     await live.close("it was withdrawn")
 
 

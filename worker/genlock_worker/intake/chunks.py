@@ -5,8 +5,8 @@ session is thinned out by capture time, a chunk that was not taken before the ne
 
 A stream that nobody has seen yet begins early, with the pictures that are there (`OPENING_PERIODS`).
 
-Where overload lowers the frame rate, all but one of `every` frames are left out. What is used says for how many frame
-periods it stands (`SourceFrame.spans`), and is shown for as long.
+Where a session runs at a lower frame rate than its own, all but one of `every` frames are left out. What is used says
+for how many frame periods it stands (`SourceFrame.spans`), and is shown for as long.
 
 A source that stands still leaves nothing behind. Once it is silent (`ChunkFormer.rests_at_s`) its newest picture
 completes the open chunk, and nothing more is made of it.
@@ -114,6 +114,8 @@ class ChunkFormer:
         self._frames: list[SourceFrame] = []
         self._held: SourceFrame | None = None
         self._index = 0
+        self.left_out = 0
+        """Frames that were left out so far, as only one of `every` is used."""
         self._left_out = 0
         """How many ticks were left out since the last one that is in a chunk."""
         self._newest: SourceFrame | None = None
@@ -151,6 +153,7 @@ class ChunkFormer:
                 chunks += self._append(replace(placed, spans=spans), complete_s=frame.there_s)
             else:
                 self._left_out = spans
+                self.left_out += 1
 
         self._note(frame, is_placed=is_placed)
         return chunks

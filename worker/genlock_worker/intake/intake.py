@@ -102,7 +102,7 @@ class Intake:
 
     @property
     def every(self) -> int:
-        """Of so many frames at the session's frame rate one is used; more than 1 while overload lowers it."""
+        """Of so many frames at the session's frame rate one is used; more than 1 while it runs at less."""
         return self._former.every
 
     @every.setter
@@ -189,7 +189,10 @@ class Intake:
         self._kept = frame
 
     def _use(self, frame: SourceFrame) -> None:
+        before = self._former.left_out
         self._hand_in(self._former.add(frame))
+        if left_out := self._former.left_out - before:
+            self._metrics.frames_dropped.labels(str(self._spec.key), "left-out").inc(left_out)
         self._heard.set()
 
     def _hand_in(self, chunks: Sequence[InputChunk]) -> None:

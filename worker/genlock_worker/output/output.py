@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from genlock_core.approximation.levels import Level
 from genlock_core.bounds import ByteBound, ByteLimit
 from genlock_core.clock import Clock
 from genlock_core.media import AccessUnit, Codec, SourcePosition
@@ -54,6 +55,9 @@ class SentFrame:
 
     complete_s: float | None
     """When its chunk was complete; None for frames that are not the first of their chunk."""
+
+    level: Level
+    """That its chunk ran at."""
 
 
 @dataclass(slots=True)
@@ -286,7 +290,7 @@ class Output:
         stages = frame.stages_until_sent(paced_s=now_s, encoded_s=encoded_s, sent_s=sent_s)
         late = is_miss(now_s, frame.pace.due_s)
         complete_s = frame.complete_s if frame.first_of_chunk else None
-        self._on_sent(SentFrame(now_s, late, stages, size, complete_s))
+        self._on_sent(SentFrame(now_s, late, stages, size, complete_s, frame.level))
 
     async def _encode_and_send(self, frame: OutputFrame, now_s: float) -> tuple[int, float]:
         """Encode for every wanted codec and send; returns the bytes and when the last encoding was done."""

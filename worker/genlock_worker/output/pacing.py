@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from genlock_core.approximation.levels import Level
 from genlock_core.media import SourcePosition
 from genlock_core.slo.deadlines import due_times, frame_times
 from genlock_core.slo.stages import Stage, StageTimes
@@ -59,6 +60,9 @@ class OutputFrame:
     """When its chunk was complete (monotonic seconds)."""
 
     first_of_chunk: bool
+
+    level: Level
+    """That its chunk ran at."""
 
     def stages_until_sent(self, *, paced_s: float, encoded_s: float, sent_s: float) -> StageTimes:
         """All stages that the frame passed, those of the worker as offsets from its first one here."""
@@ -198,4 +202,5 @@ def _output_frame(
         stages=stages,
         complete_s=chunk.complete_s,
         first_of_chunk=index == 0,
+        level=chunk.level,
     )

@@ -59,7 +59,7 @@ class Agent:
         self._metrics = services.metrics
         self._errands = OwnedTasks()
         self._level_changed = asyncio.Event()
-        """Set when a heartbeat now would be told of other steps."""
+        """Set when a heartbeat now would be told of another level."""
         self._held = False
         """Whether Redis was newly back when it was last asked."""
         self._read_inbox_after = "0"
@@ -124,7 +124,7 @@ class Agent:
             await self._until_next_beat(RENEW_EVERY_S - (clock.monotonic() - started_s))
 
     async def _until_next_beat(self, rest_s: float) -> None:
-        """Wait for the rest of the interval; less where a snapshot waits for room, or other steps were granted."""
+        """Wait for the rest of the interval; less where a snapshot waits for room, or another level was granted."""
         await asyncio.sleep(BREATH_S)
         if rest_s > BREATH_S:
             await wait_first(self._services.snapshot_room.asking, self._level_changed, timeout_s=rest_s - BREATH_S)
@@ -217,6 +217,8 @@ class Agent:
             await self._take(name, epoch)
             return
         if assignment.kind is AssignmentKind.LEVEL:
+            if name in self.sessions:
+                self.sessions[name].level.ask()
             self._level_changed.set()
             return
 

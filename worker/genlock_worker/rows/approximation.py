@@ -7,7 +7,9 @@ It lowers quickly, raises slowly, and waits longer before each new attempt that 
 breathe.
 """
 
-from dataclasses import dataclass
+from collections import deque
+
+from genlock_core.approximation.levels import Level
 
 LOWER_AFTER_TROUBLES = 2
 """Lost or late chunks within the window that lower the session by one level."""
@@ -22,21 +24,10 @@ RAISE_BELOW_LOAD = 0.85
 """Raise only if the load that is expected one level higher stays below this share."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunningLevel:
-    """What a session runs with."""
-
-    steps: int
-    """Denoising steps of a chunk."""
-    every: int = 1
-    """Of so many frames of the source one is used: 1, or 2 where every second one is left out."""
-
-    def is_below(self, other: "RunningLevel") -> bool:
-        return (-self.every, self.steps) < (-other.every, other.steps)
-
-
 class LevelPolicy:
-    """How far overload lowers one session, below a ceiling of steps that is not known here.
+    """How far overload lowers one session, below a ceiling that is not known here.
+
+    It holds a level of its own while it gives way; the session runs at most that, and at most the ceiling.
 
     To `minimum` steps at most, and to every second frame if it `may_halve` them. `chunk_s`: how long a chunk is,
     played, with all its frames.
@@ -46,76 +37,84 @@ class LevelPolicy:
         self._chunk_s = chunk_s
         self._minimum = minimum
         self._may_halve = may_halve
-        self._lowered = 0
-        """By how many steps the session gives way."""
-        self._halves = False
-        """It leaves out every second frame; then its steps are at their minimum, whatever the ceiling."""
-        self._troubles: list[float] = []
+        self._reflex: Level | None = None
+        """The most that it runs; None while it does not give way. With frames left out its steps are at their minimum,
+        whatever the ceiling."""
+        self._troubles: deque[float] = deque(maxlen=LOWER_AFTER_TROUBLES)
         self._changed_s = now_s
         self._raised_s: float | None = None
         self._patience_s = RAISE_AFTER_S
 
-    def running(self, ceiling: int) -> RunningLevel:
-        """What the next chunk runs with, with `ceiling` steps at most."""
-        lowest = min(self._minimum, ceiling)
-        return RunningLevel(lowest, every=2) if self._halves else RunningLevel(max(lowest, ceiling - self._lowered))
+    def running(self, ceiling: Level) -> Level:
+        """What the next chunk runs with, with this at most."""
+        if self._reflex is None:
+            return ceiling
+        left = ceiling.at_most(self._reflex)
+        return Level(max(left.steps, self._lowest(ceiling)), every=left.every)
 
-    def above(self, ceiling: int) -> RunningLevel | None:
+    def above(self, ceiling: Level) -> Level | None:
         """One level higher; None at the top."""
         running = self.running(ceiling)
-        if running.every > 1:
-            return RunningLevel(running.steps)
-        return RunningLevel(running.steps + 1) if running.steps < ceiling else None
+        if running.every > ceiling.every:
+            return Level(running.steps, every=ceiling.every)
+        return Level(running.steps + 1, every=running.every) if running.steps < ceiling.steps else None
 
-    def below(self, ceiling: int) -> RunningLevel | None:
+    def below(self, ceiling: Level) -> Level | None:
         """One level lower; None at the lowest."""
         running = self.running(ceiling)
-        if running.steps > min(self._minimum, ceiling):
-            return RunningLevel(running.steps - 1)
-        return RunningLevel(running.steps, every=2) if self._may_halve and running.every == 1 else None
+        if running.steps > self._lowest(ceiling):
+            return Level(running.steps - 1, every=running.every)
+        return Level(running.steps, every=2) if self._may_halve and running.every == 1 else None
+
+    def _lowest(self, ceiling: Level) -> int:
+        """Steps: who asks for less than its minimum has nothing left to lower."""
+        return min(self._minimum, ceiling.steps)
 
     def forget(self, now_s: float) -> None:
         """The user wants another number of steps: it is tried at once, whatever was before."""
-        self._lowered = 0
-        self._halves = False
+        self._reflex = None
         self._troubles.clear()
         self._changed_s = now_s
         self._patience_s = RAISE_AFTER_S
 
+    def ceiling_changed(self, now_s: float) -> None:
+        """What was too much before tells nothing of what runs now."""
+        self._changed_s = now_s
+
     def trouble(self, now_s: float) -> None:
         """An input chunk was lost or a generated one was late."""
-        self._troubles = [at for at in self._troubles if at > now_s - self._window_s] + [now_s]
+        self._troubles.append(now_s)
 
-    def is_in_trouble(self, now_s: float) -> bool:
+    def is_in_trouble(self, ceiling: Level, now_s: float) -> bool:
         """As many chunks were lost or late lately as lower a session, since it was changed last."""
-        since_s = max(now_s - self._window_s, self._changed_s)
+        chunk_s = self._chunk_s * self.running(ceiling).every
+        window_s = max(TROUBLE_WINDOW_S, TROUBLE_WINDOW_CHUNKS * chunk_s)
+        since_s = max(now_s - window_s, self._changed_s)
         return sum(at > since_s for at in self._troubles) >= LOWER_AFTER_TROUBLES
 
-    def decide(self, ceiling: int, now_s: float, *, load_above: float) -> RunningLevel:
+    def decide(self, ceiling: Level, now_s: float, *, load_above: float) -> Level:
         """What the next chunk runs with. `load_above`: the worker's expected load if it were one level higher."""
         below = self.below(ceiling)
         above = self.above(ceiling)
+        quiet_s = now_s - max([self._changed_s, *self._troubles])
 
-        if below is not None and self.is_in_trouble(now_s) and now_s - self._changed_s >= LOWER_COOLDOWN_S:
+        if below is not None and self.is_in_trouble(ceiling, now_s) and now_s - self._changed_s >= LOWER_COOLDOWN_S:
             # An attempt to raise that fails soon makes the next one wait longer.
             if self._raised_s is not None and now_s - self._raised_s < 2 * self._patience_s:
                 self._patience_s = min(2 * self._patience_s, RAISE_AFTER_MAX_S)
             self._go(below, ceiling, now_s)
-        elif above is not None and load_above < RAISE_BELOW_LOAD:
-            quiet_since = max([self._changed_s, *self._troubles[-1:]])
-            if now_s - quiet_since >= self._patience_s:
+        elif quiet_s >= self._patience_s:
+            if above is None:
+                # The ceiling alone holds it down by now.
+                self._reflex = None
+            elif load_above < RAISE_BELOW_LOAD:
                 self._go(above, ceiling, now_s)
                 self._raised_s = now_s
 
         return self.running(ceiling)
 
-    @property
-    def _window_s(self) -> float:
-        """How long a trouble counts, by the chunks of what runs."""
-        chunk_s = self._chunk_s * (2 if self._halves else 1)
-        return max(TROUBLE_WINDOW_S, TROUBLE_WINDOW_CHUNKS * chunk_s)
-
-    def _go(self, running: RunningLevel, ceiling: int, now_s: float) -> None:
-        self._lowered = ceiling - running.steps
-        self._halves = running.every > 1
+    def _go(self, running: Level, ceiling: Level, now_s: float) -> None:
+        """Frames that the ceiling leaves out are not its own doing: they come back with the ceiling."""
+        every = running.every if running.every > ceiling.every else 1
+        self._reflex = None if running == ceiling else Level(running.steps, every=every)
         self._changed_s = now_s

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.pulse import EnginePhase
 from genlock_worker.engines.contract import Change, EngineFailure
 from genlock_worker.rows.checkpoint import Checkpoint
@@ -113,14 +114,16 @@ class EngineClient:
 
         await self._ask(work)
 
-    async def limit(self, session: str, steps: int) -> None:
-        """Once this returns no chunk begins with more steps, until it is called again."""
+    async def limit(self, session: str, level: Level) -> Level | None:
+        """Once this returns no chunk begins with more steps, and no more frames are wanted, until it is called again.
 
-        def work(answer: Callable[[None], None]) -> None:
-            self._sessions.limit(session, steps)
-            answer(None)
+        What the next chunk runs with, if that is another level than before. A chunk that was gathered before goes on.
+        """
 
-        await self._ask(work)
+        def work(answer: Callable[[Level | None], None]) -> None:
+            answer(self._sessions.limit(session, level))
+
+        return await self._ask(work)
 
     async def is_idle(self, session: str) -> bool:
         """Nothing of the session is in flight or ready, and every chunk that it generated was told."""

@@ -136,7 +136,7 @@ class EngineLoop:
             self._load.measure(self._under_way.busy_s, now_s)
             self._load.decide_levels([session.rows for session in able], now_s)
             for session in able:
-                self._tell_pace(session)
+                self.sessions.tell_pace(session)
 
             # Every row that could run now, and the rows that should come soon.
             candidates = [candidate for session in able for candidate in session.rows.candidates()]
@@ -340,13 +340,6 @@ class EngineLoop:
         taken_s = seconds.rows + seconds.encode
         self.thread.tell(partial(session.listener.micro_step, seconds=taken_s, rows=rows, steps=steps))
         self.sessions.tell_memory(session)
-
-    def _tell_pace(self, session: OpenSession) -> None:
-        """Say how many frames of its source the session wants, if that has changed. With the lock held."""
-        every = session.rows.next_running.every
-        if every != session.told_every:
-            session.told_every = every
-            self.thread.tell(partial(session.listener.paced, every))
 
     def _show_memory(self) -> None:
         memory = self._engine.memory

@@ -108,7 +108,7 @@ class OpenSession:
             planned,
             prompt=planned.prompt if self.requested.prompt is None else self.requested.prompt,
             noise_scale=planned.noise_scale if self.requested.noise_scale is None else self.requested.noise_scale,
-            steps=self.rows.ceiling,
+            steps=self.rows.ceiling.steps,
         )
 
     def note(self, change: Change, now_s: float) -> None:

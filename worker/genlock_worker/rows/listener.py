@@ -28,7 +28,7 @@ class EngineListener(Protocol):
         ...
 
     def paced(self, every: int) -> None:
-        """From now on only one of so many frames of the source is wanted: overload lowers it, or does so no more."""
+        """From now on one of so many frames of the source is wanted."""
         ...
 
     def memory(self, size_bytes: int | None) -> None:

@@ -8,8 +8,8 @@ import logging
 import math
 from collections.abc import Collection
 
+from genlock_core.approximation.levels import Level
 from genlock_core.metrics import WorkerMetrics
-from genlock_worker.rows.approximation import RunningLevel
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.session_rows import SessionRows
 
@@ -53,12 +53,13 @@ class EngineLoad:
             load_above = 0.0 if above is None else self._load_with(session, above, active)
             after = policy.decide(session.ceiling, now_s, load_above=load_above)
             if after != before:
-                self._note(session, before, after)
+                cause = "overload" if after.is_below(before) else "relief"
+                note_change(session, before, after, cause=cause, metrics=self._metrics)
 
         strained = any(session.is_strained(now_s) for session in active)
         self.exhausted = strained and all(session.is_lowest for session in active)
 
-    def _load_with(self, session: SessionRows, running: RunningLevel, active: Collection[SessionRows]) -> float:
+    def _load_with(self, session: SessionRows, running: Level, active: Collection[SessionRows]) -> float:
         """What the worker would be loaded with if this session ran so, and the other active ones as they do."""
         chunk_s = session.chunk_length_s(running)
         others = [other for other in active if other is not session]
@@ -71,11 +72,11 @@ class EngineLoad:
         rows_s = self._cost.seconds(shape, math.ceil(round(rows, 6)))
         return (rows_s + chunks * self._cost.beside_rows_s(shape)) / chunk_s
 
-    def _note(self, session: SessionRows, before: RunningLevel, after: RunningLevel) -> None:
-        cause = "overload" if after.is_below(before) else "relief"
-        frames = "every frame" if after.every == 1 else "every second frame"
-        logger.info("%s: %d denoising steps, %s (%s)", session.plan.session, after.steps, frames, cause)
-        if after.steps != before.steps:
-            self._metrics.step_changes.labels(cause).inc()
-        if after.every != before.every:
-            self._metrics.frame_rate_changes.labels(cause).inc()
+
+def note_change(session: SessionRows, before: Level, after: Level, *, cause: str, metrics: WorkerMetrics) -> None:
+    """A session runs at another level from its next chunk on."""
+    logger.info("%s: %s instead of %s (%s)", session.plan.session, after, before, cause)
+    if after.steps != before.steps:
+        metrics.step_changes.labels(cause).inc()
+    if after.every != before.every:
+        metrics.frame_rate_changes.labels(cause).inc()

@@ -7,6 +7,7 @@ rows and chunks pass through the engine loop.
 from collections.abc import Callable, Set
 from functools import partial
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.pulse import EnginePhase
 from genlock_core.clock import Clock
 from genlock_core.metrics import WorkerMetrics
@@ -15,6 +16,7 @@ from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.rows.engine_thread import EngineThread
 from genlock_worker.rows.generation import OpenSession
 from genlock_worker.rows.listener import EngineListener
+from genlock_worker.rows.load import note_change
 from genlock_worker.rows.session_rows import SessionPlan
 
 
@@ -96,6 +98,8 @@ class OpenSessions:
             self._leave(session)
         else:
             self.tell_memory(session)
+            with self._thread.lock:
+                self.tell_pace(session)
         opened(failure)
 
     def change(self, name: str, change: Change) -> None:
@@ -121,12 +125,21 @@ class OpenSessions:
         except (EngineFailure, ValueError) as failure:
             self.reset(session, f"a change failed: {failure}")
 
-    def limit(self, name: str, steps: int) -> None:
-        """No chunk begins with more steps from now on."""
+    def limit(self, name: str, level: Level) -> Level | None:
+        """No chunk begins with more steps from now on, and its source is told how many frames are wanted.
+
+        What the next chunk runs with, if that is another level than before.
+        """
         session = self._sessions.get(name)
-        if session is not None:
-            with self._thread.lock:
-                session.rows.granted_steps = steps
+        if session is None:
+            return None
+        with self._thread.lock:
+            before = session.rows.next_running
+            after = session.rows.grant(level, self._clock.monotonic())
+            self.tell_pace(session)
+        if after is not None:
+            note_change(session.rows, before, after, cause="granted", metrics=self._metrics)
+        return after
 
     def turn(self, name: str, *, width: int, height: int) -> None:
         """Begin anew with pictures of this size: an engine's memory of a session has one shape."""
@@ -245,7 +258,7 @@ class OpenSessions:
         self._leave(session)
         self._thread.tell(partial(session.listener.gave_up, reason))
 
-    # -- figures ------------------------------------------------------------------------------------------------------
+    # -- what it is told ----------------------------------------------------------------------------------------------
 
     def tell_memory(self, session: OpenSession) -> None:
         """Say what the session has set aside, if that has changed."""
@@ -253,3 +266,10 @@ class OpenSessions:
         if size_bytes != session.memory_bytes:
             session.memory_bytes = size_bytes
             self._thread.tell(partial(session.listener.memory, size_bytes))
+
+    def tell_pace(self, session: OpenSession) -> None:
+        """Say how many frames of its source the session wants, if that has changed. With the lock held."""
+        every = session.rows.next_running.every
+        if every != session.told_every:
+            session.told_every = every
+            self._thread.tell(partial(session.listener.paced, every))

@@ -7,11 +7,12 @@ one chunk waits at most, and a newer one takes its place.
 from collections import deque
 from dataclasses import dataclass
 
+from genlock_core.approximation.levels import Level
 from genlock_core.media import SourcePosition
 from genlock_worker.engines.contract import BatchShape, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.readiness import ChunkInFlight, Needs, may_run
 from genlock_worker.intake.chunks import InputChunk, join
-from genlock_worker.rows.approximation import LevelPolicy, RunningLevel
+from genlock_worker.rows.approximation import LevelPolicy
 from genlock_worker.rows.scheduler import Arrival, Candidate
 
 MOST_UNDECODED = 2
@@ -46,7 +47,7 @@ class SessionPlan:
     may_halve: bool = False
     """After them overload may leave out every second frame of the source."""
 
-    granted_steps: int | None = None
+    granted: Level | None = None
     """The most that its claim pays for as it opens; None: no bound."""
 
     @property
@@ -73,6 +74,12 @@ class SessionChunk(ChunkInFlight):
     def last(self) -> SourcePosition:
         return self.positions[-1]
 
+    @property
+    def level(self) -> Level:
+        """What it runs at. Of a chunk that was restored nobody knows whether frames were left out: none."""
+        every = 1 if self.source is None else min(frame.spans for frame in self.source.frames)
+        return Level(self.steps, every=every)
+
 
 class SessionRows:
     """What waits and what is in flight of one session.
@@ -89,13 +96,13 @@ class SessionRows:
         self.plan = plan
         self.requested_steps = settings.steps
         """What the user wants, as the control stream says."""
-        self.granted_steps: int | None = plan.granted_steps
+        self.granted: Level | None = plan.granted
         """The most that the system grants; None: no bound."""
         self.policy: LevelPolicy | None = None
         """How far overload lowers steps and frame rate; None: never."""
         if plan.min_steps is not None:
             self.policy = LevelPolicy(
-                chunk_s=self.chunk_length_s(RunningLevel(settings.steps)),
+                chunk_s=self.chunk_length_s(Level(settings.steps)),
                 minimum=plan.min_steps,
                 may_halve=plan.may_halve,
                 now_s=now_s,
@@ -117,17 +124,18 @@ class SessionRows:
         """What decoding a chunk usually takes."""
         self._last_complete_s: float | None = None
 
-    # -- steps --------------------------------------------------------------------------------------------------------
+    # -- its level ----------------------------------------------------------------------------------------------------
 
     @property
-    def ceiling(self) -> int:
-        """The most steps that the next chunk may have: what was requested, as far as it is granted."""
-        return self.requested_steps if self.granted_steps is None else min(self.requested_steps, self.granted_steps)
+    def ceiling(self) -> Level:
+        """The most that the next chunk may have: what was requested, as far as it is granted."""
+        requested = Level(self.requested_steps)
+        return requested if self.granted is None else requested.at_most(self.granted)
 
     @property
-    def next_running(self) -> RunningLevel:
+    def next_running(self) -> Level:
         """What the next chunk runs with, as far as it depends on the worker's load."""
-        return RunningLevel(self.ceiling) if self.policy is None else self.policy.running(self.ceiling)
+        return self.ceiling if self.policy is None else self.policy.running(self.ceiling)
 
     @property
     def next_steps(self) -> int:
@@ -139,7 +147,7 @@ class SessionRows:
         """How long a chunk is, played, at the frame rate that it runs at now."""
         return self.chunk_length_s(self.next_running)
 
-    def chunk_length_s(self, running: RunningLevel) -> float:
+    def chunk_length_s(self, running: Level) -> float:
         """How long a chunk is, played, with frames as `running` has them."""
         return self.plan.period_s * chunk_frames(1) * running.every
 
@@ -155,13 +163,27 @@ class SessionRows:
 
     def is_strained(self, now_s: float) -> bool:
         """Its chunks come late, or are lost to the engine's slowness. Of one that never gives way losses tell."""
-        return self.loss > LOSS_GAIN if self.policy is None else self.policy.is_in_trouble(now_s)
+        return self.loss > LOSS_GAIN if self.policy is None else self.policy.is_in_trouble(self.ceiling, now_s)
 
     def request_steps(self, steps: int, now_s: float) -> None:
         """The user wants `steps`: taken at once, overload lowers it again."""
         self.requested_steps = steps
         if self.policy is not None:
             self.policy.forget(now_s)
+
+    def grant(self, level: Level, now_s: float) -> Level | None:
+        """Its claim pays for this: no chunk begins above it.
+
+        What the next chunk runs with, if that is another level than before.
+        """
+        before = self.next_running
+        self.granted = level
+        after = self.next_running
+        if after == before:
+            return None
+        if self.policy is not None:
+            self.policy.ceiling_changed(now_s)
+        return after
 
     # -- the way in ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 
+from genlock_core.approximation.levels import Level
 from genlock_core.clock import Clock
 from genlock_core.media import Trouble
 from genlock_core.metrics import WorkerMetrics
@@ -16,6 +17,8 @@ from genlock_worker.output.output import SentFrame
 LAST_FRAMES = 64
 """How many frames the mean latency budget is taken over."""
 RATE_WINDOW_S = 5.0
+RESTS_AFTER_S = 1.0
+"""A source is at rest without a frame for so long: what changes then is seen whenever it goes on."""
 
 
 class SessionFigures:
@@ -35,6 +38,7 @@ class SessionFigures:
         self._legs: dict[Leg, deque[int]] = {}
         self._bytes: deque[tuple[float, int]] = deque()
         self._first_in_s: float | None = None
+        self._last_in_s: float | None = None
         self._first_frame_s: float | None = None
         self.steps = steps
         self.chunk = -1
@@ -47,6 +51,8 @@ class SessionFigures:
         """Set once a generated frame has gone out."""
         self._memory_bytes: int | None = None
         self._recovery_s: float | None = None
+        self._awaited: tuple[Level, float] | None = None
+        """The level of which no frame has gone out yet, and since when."""
 
     @property
     def frames_sent(self) -> int:
@@ -56,6 +62,7 @@ class SessionFigures:
         """A source frame is there (before its rate is matched)."""
         if self._first_in_s is None:
             self._first_in_s = received_s
+        self._last_in_s = received_s
         self._input.frame(received_s)
         self._metrics.frames_in.labels(self._session).inc()
 
@@ -69,6 +76,11 @@ class SessionFigures:
         self._engine.add(seconds)
         self._rows.append(rows)
         self.steps = steps
+
+    def level_changes(self, level: Level, *, since_s: float) -> None:
+        """Chunks run at another level from now on, as was said at `since_s` (monotonic seconds)."""
+        comes = self._last_in_s is not None and self._clock.monotonic() - self._last_in_s < RESTS_AFTER_S
+        self._awaited = (level, since_s) if comes else None
 
     def memory(self, size_bytes: int | None) -> None:
         """So much of the engine's device is set aside for it from now on; None where the engine does not say."""
@@ -100,6 +112,9 @@ class SessionFigures:
 
         if self._misses.frames == 1:
             self._note_first_sent(now_s)
+        if self._awaited is not None and frame.level == self._awaited[0]:
+            self._metrics.level_change_seconds.observe(max(0.0, now_s - self._awaited[1]))
+            self._awaited = None
 
         # The bit rate and the latency budget are those of the last frames.
         self._bytes.append((now_s, frame.bytes))

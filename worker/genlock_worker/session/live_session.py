@@ -94,10 +94,6 @@ class LiveSession:
         self._turning = Turning(
             record, epoch=epoch, claims=services.claims, engine=services.engine, name=self._engine_name
         )
-        self.level = GrantedLevel(
-            record, epoch=epoch, claims=services.claims, engine=services.engine, name=self._engine_name
-        )
-        """The most steps that its claim pays for, and what it pays."""
         self._on_end = on_end
         self._ended = False
         self._writer: SnapshotWriter | None = None
@@ -108,6 +104,17 @@ class LiveSession:
         self.figures = SessionFigures(
             session=self.name, clock=services.clock, metrics=services.metrics, steps=requested.steps
         )
+        self.level = GrantedLevel(
+            record,
+            epoch=epoch,
+            claims=services.claims,
+            engine=services.engine,
+            name=self._engine_name,
+            figures=self.figures,
+            clock=services.clock,
+            metrics=services.metrics,
+        )
+        """The most that its claim pays for, and what it pays."""
         self.output = output_for(spec, services=services, executor=self._executor, on_sent=self.figures.sent)
         self.intake = Intake(
             spec,
@@ -166,9 +173,9 @@ class LiveSession:
             # The session may have left while Redis was asked, and again while the engine opened it.
             if self._has_left():
                 return
-            plan = plan_for(self._spec, requested, model=engine.model, epoch=self.epoch, granted_steps=self.level.steps)
+            plan = plan_for(self._spec, requested, model=engine.model, epoch=self.epoch, granted=self.level.level)
             kept = await engine.open(plan, self._from_engine, checkpoint=checkpoint)
-            await self.level.opened(plan.granted_steps)
+            await self.level.opened(plan.granted)
         except (EngineFailure, StaleEpoch, ValueError, TimeoutError) as error:
             self._refuse(error)
             return
@@ -336,7 +343,7 @@ class LiveSession:
             channel.connection.send_handover(channel.number, epoch=epoch, address=address)
 
     def _paced(self, every: int) -> None:
-        """Overload lowers the frame rate, or does so no more: gateways hear of it before they see it."""
+        """Other frames of the source are wanted: gateways hear of the frame rate before they see it."""
         self.intake.every = every
         self._reports.ask()
 

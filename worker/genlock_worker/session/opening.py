@@ -9,6 +9,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
@@ -133,7 +134,7 @@ def engine_name(session: str, epoch: int) -> str:
 
 
 def plan_for(
-    spec: ResolvedSession, requested: RequestedSettings, *, model: str, epoch: int, granted_steps: int | None = None
+    spec: ResolvedSession, requested: RequestedSettings, *, model: str, epoch: int, granted: Level | None = None
 ) -> SessionPlan:
     """The session under this epoch, as the engine loop must know it."""
     adaptive = spec.approximation.policy is ApproximationPolicy.ADAPTIVE
@@ -153,5 +154,5 @@ def plan_for(
         deadline_s=spec.frame_deadline_ms / 1000,
         min_steps=spec.approximation.min_steps if adaptive else None,
         may_halve=spec.may_halve,
-        granted_steps=granted_steps,
+        granted=granted,
     )
