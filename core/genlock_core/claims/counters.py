@@ -159,7 +159,7 @@ class CounterBoard:
         return pages
 
     async def pools(self, names: Iterable[str]) -> dict[str, PoolCounters]:
-        """The counts of these pools; all are 0 where nothing has happened yet."""
+        """The counts of these pools, all 0 where nothing has happened yet; one that cannot be read is left out."""
         asked = list(names)
         if not asked:
             return {}
@@ -167,7 +167,8 @@ class CounterBoard:
             for name in asked:
                 pipeline.hgetall(keys.pool_counts(name))
             answers = await cast("Any", pipeline.execute())
-        return {name: _counted(fields) for name, fields in zip(asked, answers, strict=True)}
+        counted = {name: _counted(fields) for name, fields in zip(asked, answers, strict=True)}
+        return {name: counts for name, counts in counted.items() if counts is not None}
 
 
 _WORKERS = keys.PREFIX + "counts:workers"
@@ -197,9 +198,10 @@ def _parsed(text: bytes | str, *, age_s: float) -> WorkerCounters | None:
     )
 
 
-def _counted(fields: Mapping[Any, Any]) -> PoolCounters:
+def _counted(fields: Mapping[Any, Any]) -> PoolCounters | None:
+    """Not 0 where it cannot be read: once it can be again, all of it would have happened between two readings."""
     try:
         return _POOL.validate_python({decoded(name): decoded(value) for name, value in fields.items()})
     except ValidationError as error:
         logger.warning("a pool's counters cannot be read: %s", error)
-        return PoolCounters()
+        return None

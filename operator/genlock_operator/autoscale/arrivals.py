@@ -1,52 +1,20 @@
-"""How fast sessions come and go: two windows over counters that only grow.
+"""How fast sessions come and go: two windows over the counters of a pool, which only grow.
 
-Counters are read now and then, each from a source of its own (a worker, a gateway). Between two readings a source may
-have begun anew. Then its counter is lower than before, and all that it says has happened since.
+A counter that is lower than before was begun anew, or comes from a replica of Redis that lagged. Nobody can tell which.
+So what happened since the last reading is not counted then: to take a whole counter for the arrivals of five seconds
+would make the pool as large as it may be.
 """
 
-import math
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+from genlock_core.claims.counters import PoolCounters
 
 SHORT_S: Final = 60.0
 LONG_S: Final = 900.0
 BUCKET_S: Final = 5.0
 """What happens within so long counts as one moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What one source has counted since it began. Raises ValueError for a number that no counter shows."""
-
-    arrivals: int
-    """Sessions that came, those that found no room as well."""
-    departures: int
-    """Sessions that gave their room back."""
-    blocked: int = 0
-    """Arrivals that found no room."""
-
-    def __post_init__(self) -> None:
-        for name in ("arrivals", "departures", "blocked"):
-            value = getattr(self, name)
-            # A comparison with NaN is false, so it must not be the one that refuses.
-            if not (math.isfinite(value) and value >= 0 and value == int(value)):
-                raise ValueError(f"{name} cannot be {value}: a counter is a whole number, at least 0")
-
-    def since(self, before: "Counts | None") -> "Counts":
-        """What happened since that reading of the same source; None: since the source began."""
-        if before is None or self.is_restart_of(before):
-            return self
-        return Counts(
-            arrivals=self.arrivals - before.arrivals,
-            departures=self.departures - before.departures,
-            blocked=self.blocked - before.blocked,
-        )
-
-    def is_restart_of(self, before: "Counts") -> bool:
-        """Whether one of the counters went back."""
-        return self.arrivals < before.arrivals or self.departures < before.departures or self.blocked < before.blocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +52,10 @@ class _Bucket:
     departures: int = 0
     blocked: int = 0
 
-    def add(self, counts: Counts) -> None:
-        self.arrivals += counts.arrivals
-        self.departures += counts.departures
-        self.blocked += counts.blocked
+    def add(self, before: PoolCounters, after: PoolCounters) -> None:
+        self.arrivals += max(0, after.arrivals - before.arrivals)
+        self.departures += max(0, after.departures - before.departures)
+        self.blocked += max(0, after.blocked - before.blocked)
 
 
 @dataclass(slots=True)
@@ -97,48 +65,35 @@ class FlowMeter:
     All times are seconds of one monotonic clock.
     """
 
-    _began_s: float | None = None
+    _began_s: float = 0.0
     _noted_s: float = 0.0
-    _last: dict[str, tuple[float, Counts]] = field(default_factory=dict)
-    """By source: when it was read last, and what it said."""
+    _last: PoolCounters | None = None
+    """None before the first reading."""
     _buckets: deque[_Bucket] = field(default_factory=deque)
 
-    def note(self, readings: Mapping[str, Counts], now_s: float) -> None:
-        """Take a reading of all sources. One that is seen for the first time has counted since the last reading."""
-        if self._began_s is None or not 0 <= now_s - self._noted_s <= SHORT_S:
-            self._begin(readings, now_s)
-            return
+    def note(self, counted: PoolCounters, now_s: float) -> None:
+        """Take a reading. What was counted before the first one is of no time that anybody knows."""
+        if self._last is None or not 0 <= now_s - self._noted_s <= SHORT_S:
+            self._began_s = now_s
+            self._buckets.clear()
+        else:
+            if not self._buckets or now_s - self._buckets[-1].at_s >= BUCKET_S:
+                self._buckets.append(_Bucket(now_s))
+            self._buckets[-1].add(self._last, counted)
         self._noted_s = now_s
+        self._last = counted
 
-        if not self._buckets or now_s - self._buckets[-1].at_s >= BUCKET_S:
-            self._buckets.append(_Bucket(now_s))
-        for source, counts in readings.items():
-            _, before = self._last.get(source, (now_s, None))
-            self._buckets[-1].add(counts.since(before))
-            self._last[source] = now_s, counts
-        self._forget(now_s)
+        while self._buckets and self._buckets[0].at_s <= now_s - LONG_S:
+            self._buckets.popleft()
 
     def flow(self, now_s: float) -> Flow:
         """The windows as they are now."""
-        covered_s = max(0.0, now_s - self._began_s) if self._began_s is not None else 0.0
+        covered_s = max(0.0, now_s - self._began_s) if self._last is not None else 0.0
         return Flow(
             short=self._window(now_s, SHORT_S),
             long=self._window(now_s, min(LONG_S, max(covered_s, SHORT_S))),
             covered_s=covered_s,
         )
-
-    def _begin(self, readings: Mapping[str, Counts], now_s: float) -> None:
-        """Nobody knows when what the counters say has happened: it counts from now on."""
-        self._began_s = now_s
-        self._noted_s = now_s
-        self._buckets.clear()
-        self._last = {source: (now_s, counts) for source, counts in readings.items()}
-
-    def _forget(self, now_s: float) -> None:
-        while self._buckets and self._buckets[0].at_s <= now_s - LONG_S:
-            self._buckets.popleft()
-        # A source that is missing for a moment must not count twice when it is back.
-        self._last = {source: (at_s, counts) for source, (at_s, counts) in self._last.items() if now_s - at_s < LONG_S}
 
     def _window(self, now_s: float, seconds: float) -> Window:
         inside = [bucket for bucket in self._buckets if bucket.at_s > now_s - seconds]

@@ -111,13 +111,14 @@ async def test_a_page_of_another_release_is_read_as_far_as_it_is_known(
     assert (page.frames, page.late, page.costs) == (3, 0, ())
 
 
-async def test_a_pools_counts_are_what_was_written_and_0_before(board: CounterBoard, anywhere: store.Store) -> None:
+async def test_a_pools_counts_are_what_was_written_0_before_and_nothing_where_they_cannot_be_read(
+    board: CounterBoard, anywhere: store.Store
+) -> None:
     await cast("Any", anywhere.hset(keys.pool_counts(POOL), mapping={"arrivals": 3, "blocked": 1, "moods": 9}))
     await cast("Any", anywhere.hset(keys.pool_counts("default/odd"), mapping={"arrivals": "many"}))
     assert await board.pools([POOL, "default/new", "default/odd"]) == {
         POOL: PoolCounters(arrivals=3, blocked=1),
         "default/new": PoolCounters(),
-        "default/odd": PoolCounters(),
     }
     assert await board.pools([]) == {}
 
