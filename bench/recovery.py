@@ -14,7 +14,7 @@ from bench.result import Series, Table, percentile, save
 from bench.running import APART, MOCK, SESSION, TINY, Workers, publisher, running, session_info
 from genlock_cli.clients.whep import WhepViewer
 from genlock_cli.up.children import Child, ChildState
-from genlock_gateway.sessions.recovery import RecoveryLeg
+from genlock_gateway.sessions.meters.recovery import RecoveryLeg
 
 KILLS = 20
 ENGINES = {"mock": MOCK, "mock, decoding out of process": APART, "diffusion": TINY}
@@ -54,6 +54,8 @@ class Kills:
     legs: list[dict[str, float]]
     undisturbed: float
     """The longest gap without a kill: the baseline."""
+    continuous_play: float
+    """The continuous-play ratio of the whole stream, all kills in it."""
 
 
 async def measure(workers: Workers, kills: int, *, rest_s: float = 0.0) -> Kills:
@@ -88,7 +90,8 @@ async def measure(workers: Workers, kills: int, *, rest_s: float = 0.0) -> Kills
             print(f"  kill {number}/{kills}: {gaps[-1] * 1000:.0f} ms; {legs[-1]}", file=sys.stderr)
             await _serves_again(child, restarts)
             await watch.longest_gap_s(STEADY_FRAMES)
-    return Kills(gaps, legs, undisturbed)
+        played = (await session_info(http))["stats"]["continuousPlayRatio"]
+    return Kills(gaps, legs, undisturbed, played)
 
 
 def legs_table(engine: str, legs: list[dict[str, float]]) -> Table:
@@ -135,19 +138,30 @@ def main() -> None:
                 *(f"{percentile(gaps, share) * 1000:.0f} ms" for share in (0.5, 0.99, 1.0)),
                 f"{undisturbed * 1000:.0f} ms",
                 f"{percentile(gaps, 0.5) / undisturbed:.1f}x",
+                f"{killed.continuous_play:.2%}",
             )
         )
         labels = tuple(map(str, range(1, len(gaps) + 1)))
         series.append(Series(f"Recovery gap of each kill, {engine}", labels, tuple(g * 1000 for g in gaps), "ms"))
     table = Table(
         title="Recovery gap",
-        columns=("engine", "kills", "p50", "p99", "worst", "longest gap without a kill", "p50 / undisturbed"),
+        columns=(
+            "engine",
+            "kills",
+            "p50",
+            "p99",
+            "worst",
+            "longest gap without a kill",
+            "p50 / undisturbed",
+            "continuous play",
+        ),
         rows=tuple(rows),
         note=(
             "SIGKILL of the worker that carries a live stream (16 frames per second, 2 steps; 832x480 with the mock "
             "engine, 128x128 with the diffusion engine's model tiny on one CPU thread), on real processes; the longest "
             "time between two frames that a WHEP viewer received. The baseline is the longest gap of the undisturbed "
-            "stream in the same run."
+            "stream in the same run. Continuous play: the share of the whole run in which the next picture was there "
+            "when due, the kills in it."
         ),
     )
     tables.insert(0, table)

@@ -52,6 +52,12 @@ class PostedFigures:
     """A word of `media.Trouble`, or one of a newer release; "" while the publication makes pictures."""
     snapshot_short: bool = False
     """Its newest snapshot is not stored for want of room."""
+    continuous_play_ratio: float | None = None
+    time_to_first_chunk_ms: float | None = None
+    real_time_factor: float | None = None
+    picture_age_p50_ms: float | None = None
+    picture_age_p95_ms: float | None = None
+    """The service levels of `slo.continuity`; None: not known, or not here."""
 
 
 class FigureBoard:
@@ -111,7 +117,11 @@ def _merge(first: PostedFigures | None, second: PostedFigures) -> PostedFigures:
     if first is None:
         return second
     better = max(first, second, key=lambda one: (one.publisher, one.viewers))
+    other = first if better is second else second
+    # What only viewers' gateways see: the publisher's need have none.
+    ratio = better.continuous_play_ratio
     whole = asdict(better) | {
+        "continuous_play_ratio": other.continuous_play_ratio if ratio is None else ratio,
         "viewers": first.viewers + second.viewers,
         "publisher": first.publisher or second.publisher,
         "freezes": max(first.freezes, second.freezes),

@@ -17,7 +17,7 @@ def document() -> str:
         "Made by `python -m genlock_core.metrics > docs/metrics.md`; a test keeps it true. Names carry their unit; a",
         "histogram also has `_bucket`, `_sum` and `_count`. The label `session` is `namespace/name` of a session that",
         "the process serves right now; its series go when the session leaves. `pool` is `namespace/name` of a pool",
-        "that exists; its series go with it. Other labels have few, fixed values.",
+        "that exists; its series go with it, those of a gateway with its process. Other labels have few, fixed values.",
     ]
     for title, bundle in _BUNDLES:
         lines += ["", f"## {title}", "", "| name | kind | labels | meaning |", "|---|---|---|---|"]

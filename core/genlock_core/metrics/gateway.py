@@ -108,6 +108,54 @@ class GatewayMetrics(Bundle):
         about("genlock_freezes", "Gaps of more than 3 frame periods beyond the pace, as viewers see them", "session"),
     ]
     freeze_seconds: Annotated[Counter, about("genlock_freeze_seconds", "Time frozen beyond the pace", "session")]
+    play_seconds: Annotated[
+        Counter,
+        about(
+            "genlock_play_seconds",
+            "Time in which viewers were to see pictures move: from the first one on, without rests (paused, nobody "
+            "publishes or watches)",
+            "session",
+            "pool",
+        ),
+    ]
+    stall_seconds: Annotated[
+        Counter,
+        about(
+            "genlock_stall_seconds",
+            "Of genlock_play_seconds_total the time in which the next picture was due and not there: the "
+            "continuous-play ratio is 1 minus its share (slo/continuity.py)",
+            "session",
+            "pool",
+        ),
+    ]
+    time_to_first_chunk: Annotated[
+        Histogram,
+        about(
+            "genlock_time_to_first_chunk_seconds",
+            "A publisher's offer to the first picture of the first chunk that is handed to viewers",
+            "pool",
+            buckets=FIRST_FRAME_BUCKETS_S,
+        ),
+    ]
+    picture_age: Annotated[
+        Histogram,
+        about(
+            "genlock_picture_age_seconds",
+            "How long ago what viewers see was captured, once in each frame period, while a picture stands too; where "
+            "the publisher is at this gateway",
+            "pool",
+            buckets=FRAME_BUCKETS_S,
+        ),
+    ]
+    session_picture_age: Annotated[
+        Gauge,
+        about(
+            "genlock_session_picture_age_seconds",
+            "The same of one session, of its last half minute; quantile: 0.5 or 0.95",
+            "session",
+            "quantile",
+        ),
+    ]
     recovery_gap: Annotated[
         Histogram,
         about(

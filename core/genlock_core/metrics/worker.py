@@ -58,6 +58,19 @@ class WorkerMetrics(Bundle):
         Gauge,
         about("genlock_deadline_miss_ratio", "Share of the last window's frames that missed their deadline", "session"),
     ]
+    video_seconds: Annotated[
+        Counter,
+        about("genlock_video_seconds", "Seconds of its source for which generated chunks stand", "session"),
+    ]
+    engine_seconds: Annotated[
+        Counter,
+        about(
+            "genlock_engine_seconds",
+            "Time of the micro-steps in which a session had rows: over genlock_video_seconds_total it is the real-time "
+            "factor, below 1 the engine keeps ahead (slo/continuity.py)",
+            "session",
+        ),
+    ]
     publisher_bytes: Annotated[
         Gauge,
         about(

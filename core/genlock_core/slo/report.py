@@ -40,6 +40,13 @@ class Percentiles(_Part):
     p99: _Figure
 
 
+class Ages(_Part):
+    """Median and 95th percentile of the last half minute, in milliseconds."""
+
+    p50: _Figure
+    p95: _Figure
+
+
 class SnapshotReport(_Part):
     """The last snapshot: the chunk it holds, its size and how long it took; `error` says why the last try failed.
 
@@ -89,6 +96,8 @@ class StreamReport(_Part):
     """Chunk complete to its first frame sent."""
     engine_ms: Percentiles | None = None
     """One micro-step."""
+    real_time_factor: _Figure | None = None
+    """The engine's seconds for a second of video, of the last chunks; below 1 it keeps ahead (`slo.continuity`)."""
     batch_rows: _Figure = 0.0
     """Mean rows per micro-step."""
     memory_bytes: _Count | None = None
@@ -119,6 +128,13 @@ class StreamReport(_Part):
     """Where the time to the first frame went, by leg (the gateway's `FirstFrameLeg`)."""
     latency_ms: Percentiles | None = None
     """Capture at the gateway to sent to viewers, where this gateway is also the publisher's."""
+
+    continuous_play_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The share of its time in which the next picture was there when due, as viewers here saw it (`slo.continuity`)."""
+    time_to_first_chunk_ms: _Figure | None = None
+    """The publisher's offer to the first picture that viewers here got, where its publisher is at this gateway."""
+    picture_age_ms: Ages | None = None
+    """How long ago what viewers here see was captured, where its publisher is at this gateway."""
 
     @classmethod
     def parse(cls, data: bytes | str) -> "StreamReport":

@@ -61,6 +61,17 @@ class Figures(Model):
     latency_ms: Figure | None = Field(None, description="Median latency in milliseconds, capture to sent to viewers.")
     freezes: Count = Field(0, description="Freezes since the session began.")
     last_recovery_gap_ms: Figure | None = Field(None, description="The freeze of the last move in milliseconds.")
+    continuous_play_ratio: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Share of its time, 0 to 1, in which the next picture was there when due."
+    )
+    time_to_first_chunk_ms: Figure | None = Field(
+        None, description="The publisher's offer to the first generated picture, in milliseconds."
+    )
+    real_time_factor: Figure | None = Field(
+        None, description="The engine's seconds for a second of video; below 1 it keeps ahead."
+    )
+    picture_age_p50_ms: Figure | None = Field(None, description="Median age of what viewers see, in milliseconds.")
+    picture_age_p95_ms: Figure | None = Field(None, description="Its 95th percentile.")
     updated: Timestamp = Field(description="When these figures were read.")
 
 

@@ -15,7 +15,7 @@ from genlock_core.tokens import Role
 from genlock_gateway.access.limits import TokenBucket
 from genlock_gateway.rtc.egress.viewer import ViewerPeer
 from genlock_gateway.rtc.ingest.receive import IngestPeer
-from genlock_gateway.sessions.first_frame import Setup
+from genlock_gateway.sessions.meters.first_frame import Setup
 from genlock_gateway.sessions.session_view import SessionView, as_json
 from genlock_gateway.sessions.sse import Listener
 

@@ -23,8 +23,8 @@ from genlock_core.link.events import MediaReceived
 from genlock_core.media import Codec, SourcePosition
 from genlock_gateway.rtc.egress.fanout import Fanout
 from genlock_gateway.sessions.audience import Audience
+from genlock_gateway.sessions.meters.recovery import RecoveryLeg
 from genlock_gateway.sessions.overlap import FrameVerdict, Overlap
-from genlock_gateway.sessions.recovery import RecoveryLeg
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.links import WorkerChannel
 from genlock_gateway.sessions.upstream.mover import Epochs

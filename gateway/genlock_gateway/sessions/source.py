@@ -12,7 +12,7 @@ from genlock_core.metrics import GatewayMetrics
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.ingest.receive import IngestFigures, IngestPeer
 from genlock_gateway.sessions.audience import Audience, PeerResource
-from genlock_gateway.sessions.first_frame import Setup
+from genlock_gateway.sessions.meters.first_frame import Setup
 from genlock_gateway.sessions.output_gate import SessionOutput
 from genlock_gateway.sessions.recent_pictures import RecentPictures
 from genlock_gateway.sessions.stats import SessionStats

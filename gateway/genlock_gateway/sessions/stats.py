@@ -23,8 +23,9 @@ from genlock_core.slo.slowness import Slowness, comes_late
 from genlock_core.slo.stages import Leg, Stage, StageTimes, latency_budget
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
-from genlock_gateway.sessions.first_frame import FirstFrame, FirstFrameLeg, Setup
-from genlock_gateway.sessions.recovery import RecoveryLeg, RecoveryTime
+from genlock_gateway.sessions.meters.first_frame import FirstFrame, FirstFrameLeg, Setup
+from genlock_gateway.sessions.meters.recovery import RecoveryLeg, RecoveryTime
+from genlock_gateway.sessions.meters.service_levels import ServiceLevels
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class SessionStats:
         self._metrics = metrics
         self._frame_rate = frame_rate
         self._freezes = FreezeMeter(frame_rate)
+        self.levels = ServiceLevels(session, frame_rate=frame_rate, metrics=metrics)
+        """The same in the field's words."""
         self._slowness = Slowness()
         self._miss_windows = MissWindows()
         self.cause = MoveCause.REFUSED
@@ -68,6 +71,7 @@ class SessionStats:
         # When the last picture of the source came, and the last generated one of this publication.
         self._source_s: float | None = None
         self._picture_s: float | None = None
+        self._shown: SourcePosition | None = None
         self._report: StreamReport | None = None
         self._reported_s = -math.inf
         # How many of the losses of this publisher, and of the fan-outs', are counted already.
@@ -127,6 +131,7 @@ class SessionStats:
     def rest(self) -> None:
         """Frames stop on purpose."""
         self._freezes.rest()
+        self.levels.rest()
         self._slowness.restart()
         self._recovery = None
 
@@ -173,10 +178,11 @@ class SessionStats:
         now_s = self._clock.monotonic()
         now_us = self.now_us()
         self._metrics.frames_out.labels(session=self.session).inc()
+        before, self._shown = self._shown, position
+        if not at_rest and _is_again(position, stages, before):
+            return
         self._picture_s = now_s
         self._count_freeze(now_s)
-        if at_rest:
-            self._freezes.rest()
 
         # A picture that the worker repeated is as old as it may be: that says nothing of how long one takes.
         is_repeated = at_rest or (stages.get(Stage.CHUNKED) is not None and stages.get(Stage.RECEIVED) is None)
@@ -185,6 +191,14 @@ class SessionStats:
             self._latency_ms.add(total_us / 1000)
             self._metrics.frame_latency.observe(total_us / 1e6)
         self._count_legs(stages, total_us, now_us - arrived_us)
+
+        if is_repeated:
+            self.levels.repeated(now_s)
+        else:
+            self.levels.picture(now_s, age_s=None if total_us is None else max(0, total_us) / 1e6)
+        if at_rest:
+            self._freezes.rest()
+            self.levels.rest()
 
         # The first generated frame of a publication that somebody waits for.
         if position.run == self._awaited_run and self._first_in_s is not None:
@@ -217,6 +231,7 @@ class SessionStats:
 
         way = FirstFrame(self._setup, self._published_s, first_in_s, self._opened_s)
         self._first_frame_legs = way.legs_s(stages, now_s)
+        self.levels.first_chunk(sum(self._first_frame_legs.values()))
         for leg, seconds in self._first_frame_legs.items():
             self._metrics.first_frame_leg.labels(leg=leg.value).observe(seconds)
         told = _as_text(self._first_frame_legs)
@@ -300,7 +315,7 @@ class SessionStats:
             logger.warning("%s: a report was refused: %d mistakes", self.session, error.error_count())
             return
         self._reported_s = self._clock.monotonic()
-        self._freezes.frame_rate = self._report.frame_rate or self._frame_rate
+        self._runs_at(self._report.frame_rate or self._frame_rate)
         self._miss_windows.counted(self._reported_s, frames=self._report.frames_out, misses=self._report.late_frames)
         self._judge_pace(self._report)
 
@@ -318,7 +333,11 @@ class SessionStats:
         self._report = None
         self._miss_windows.pause()
         self._slowness.restart()
-        self._freezes.frame_rate = self._frame_rate
+        self._runs_at(self._frame_rate)
+
+    def _runs_at(self, frame_rate: float) -> None:
+        self._freezes.frame_rate = frame_rate
+        self.levels.runs_at(frame_rate)
 
     def report(self, *, viewers: int, worker: str | None, epoch: int) -> StreamReport:
         """The worker's last report with this gateway's figures; without one, this gateway's alone."""
@@ -337,7 +356,18 @@ class SessionStats:
             first_frame_ms=report.first_frame_ms if self._first_frame_ms is None else self._first_frame_ms,
             first_frame_legs_ms=_as_ms(self._first_frame_legs),
             stages={**report.stages, **leg_ms(self._legs_us)},
+            **self.levels.figures(),
         )
+
+
+def _is_again(position: SourcePosition, stages: StageTimes, before: SourcePosition | None) -> bool:
+    """The last picture once more, a microsecond later, for somebody who waits for an IDR: it has passed no stage.
+
+    It comes while nothing new does, so it ends no gap: that of a worker that hangs would be cut into short ones.
+    """
+    if stages or before is None or position.run != before.run:
+        return False
+    return 0 <= position.capture_us - before.capture_us <= 1
 
 
 def _as_ms(legs: Mapping[LegName, float]) -> dict[str, float] | None:
@@ -377,4 +407,9 @@ def posted_figures(
         last_recovery_gap_ms=report.last_recovery_gap_ms,
         trouble=trouble or "",
         snapshot_short=report.snapshot.short,
+        continuous_play_ratio=report.continuous_play_ratio,
+        time_to_first_chunk_ms=report.time_to_first_chunk_ms,
+        real_time_factor=report.real_time_factor,
+        picture_age_p50_ms=None if report.picture_age_ms is None else report.picture_age_ms.p50,
+        picture_age_p95_ms=None if report.picture_age_ms is None else report.picture_age_ms.p95,
     )

@@ -25,8 +25,8 @@ from genlock_core.spec.session import Phase
 from genlock_core.subscriptions.subscription import FrameKind, Subscription
 from genlock_core.tokens import Role
 from genlock_gateway.sessions.audience import Audience, PeerResource
+from genlock_gateway.sessions.meters.recovery import RecoveryLeg
 from genlock_gateway.sessions.output_gate import SessionOutput
-from genlock_gateway.sessions.recovery import RecoveryLeg
 from genlock_gateway.sessions.session_view import SessionView
 from genlock_gateway.sessions.showing import SeenHere, phase_of, view_of
 from genlock_gateway.sessions.source import SessionSource
@@ -62,6 +62,7 @@ class LiveStream:
         self.stats = SessionStats(
             self.session, frame_rate=record.session.frame_rate, clock=shared.clock, metrics=shared.metrics
         )
+        self.stats.levels.pool = record.pool
         self.output = SessionOutput(
             Codec[record.session.output.codec.upper()],
             audience=self.audience,
@@ -259,6 +260,7 @@ class LiveStream:
         if now_s < self._judge_due_s or self.unused:
             return
         self._judge_due_s = now_s + JUDGE_EVERY_S
+        self.stats.levels.look(now_s)
         state = self.view(Role.VIEW).state
         if state is not self._state:
             self._state = state
@@ -275,6 +277,7 @@ class LiveStream:
         moved = record.epoch > self.record.epoch and record.owner != self.record.owner
         paused = record.control.get("paused")
         self.record = record
+        self.stats.levels.pool = record.pool
 
         if record.finished and not self.end_reason:
             self.end_reason = f"the session has ended ({record.reason})" if record.reason else "the session has ended"

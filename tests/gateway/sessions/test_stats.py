@@ -16,10 +16,10 @@ from genlock_core.slo.stages import Stage, StageTimes
 from genlock_gateway.rtc.egress.fanout import FanoutFigures
 from genlock_gateway.rtc.ingest.receive import IngestFigures
 from genlock_gateway.sessions.audience import Audience
-from genlock_gateway.sessions.first_frame import Setup
+from genlock_gateway.sessions.meters.first_frame import Setup
+from genlock_gateway.sessions.meters.recovery import RecoveryLeg
 from genlock_gateway.sessions.output_gate import OutputOwner, SessionOutput
 from genlock_gateway.sessions.overlap import FrameVerdict
-from genlock_gateway.sessions.recovery import RecoveryLeg
 from genlock_gateway.sessions.stats import SessionStats
 from genlock_gateway.sessions.upstream.mover import Epochs
 

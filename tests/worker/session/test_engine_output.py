@@ -57,7 +57,11 @@ class Room:
 def chunk(index: int) -> GeneratedChunk:
     """One that is finished, as far as this module looks into it."""
     state = SimpleNamespace(sink_digests=("d",))
-    parts = SimpleNamespace(chunk=SimpleNamespace(index=index), checkpoint=SimpleNamespace(state=state))
+    # Of four frames, the last of which stands for two, as one was left out before it.
+    source = SimpleNamespace(frames=[SimpleNamespace(spans=spans) for spans in (1, 1, 1, 2)])
+    parts = SimpleNamespace(
+        chunk=SimpleNamespace(index=index, source=source), checkpoint=SimpleNamespace(state=state), frames=[None] * 4
+    )
     return cast("GeneratedChunk", parts)
 
 
@@ -65,7 +69,7 @@ def test_a_chunk_is_counted_kept_and_shown() -> None:
     room, made = Room(), chunk(4)
     room.output.generated(made)
     assert room.told.said == [
-        ("figures", "generated", 4, ("d",)),
+        ("figures", "generated", 4, 5 / 16, ("d",)),
         ("snapshots", "offer", made.checkpoint, "7-0"),
         ("output", "add", made),
     ]
@@ -97,6 +101,7 @@ def test_nothing_goes_on_from_a_session_that_is_closed() -> None:
     room.output.close()
     room.output.generated(chunk(4))
     room.output.memory(1_000)
+    room.output.micro_step(seconds=0.1, rows=1, steps=1)
     assert room.told.said == []
 
 

@@ -208,3 +208,15 @@ def test_a_source_at_rest_shows_a_change_whenever_it_goes_on_which_says_nothing(
     clock.advance(60.0)
     of.sent(sent(clock.monotonic(), level=Level(1)))
     assert changes(metrics) == [0, 0]
+
+
+def test_the_real_time_factor_is_told_and_counted(metrics: WorkerMetrics) -> None:
+    of = figures(A, metrics)
+    assert report(of).real_time_factor is None
+    for seconds in (0.05, 0.07):
+        of.micro_step(seconds=seconds, rows=1, steps=2)
+    of.generated(0, video_s=0.25, sink_digests=())
+    assert report(of).real_time_factor == 0.48
+    registry = metrics.registry
+    assert registry.get_sample_value("genlock_engine_seconds_total", {"session": A}) == pytest.approx(0.12)
+    assert registry.get_sample_value("genlock_video_seconds_total", {"session": A}) == 0.25

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from genlock_core.spec.session import ResolvedSession, SnapshotPolicy
 from genlock_worker.output.output import Output
+from genlock_worker.output.pacing import spans_of
 from genlock_worker.rows.listener import GeneratedChunk
 from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.figures import SessionFigures
@@ -56,7 +57,9 @@ class EngineOutput:
     def generated(self, chunk: GeneratedChunk) -> None:
         if self._closed:
             return
-        self._figures.generated(chunk.chunk.index, sink_digests=chunk.checkpoint.state.sink_digests)
+        video_s = sum(spans_of(chunk.chunk, frames=len(chunk.frames))) / self._spec.frame_rate
+        digests = chunk.checkpoint.state.sink_digests
+        self._figures.generated(chunk.chunk.index, video_s=video_s, sink_digests=digests)
         self._offer_checkpoint(chunk)
         self._output.add(chunk)
 
@@ -67,14 +70,15 @@ class EngineOutput:
             self._writer.offer(chunk.checkpoint, self._control.requested.control_id)
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
-        self._figures.micro_step(seconds=seconds, rows=rows, steps=steps)
+        # The series of a closed session are gone and must not come back.
+        if not self._closed:
+            self._figures.micro_step(seconds=seconds, rows=rows, steps=steps)
 
     def paced(self, every: int) -> None:
         if not self._closed:
             self._on_paced(every)
 
     def memory(self, size_bytes: int | None) -> None:
-        # The series of a closed session are gone and must not come back.
         if not self._closed:
             self._figures.memory(size_bytes)
 

@@ -8,6 +8,7 @@ from genlock_core.clock import Clock
 from genlock_core.media import Trouble
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.slo import sink_digests as digests
+from genlock_core.slo.continuity import RealTimeFactor
 from genlock_core.slo.deadlines import FpsMeter, MissMeter, Quantiles
 from genlock_core.slo.report import EncoderReport, Percentiles, SnapshotReport, StreamReport, leg_ms
 from genlock_core.slo.sink_digests import SinkDigests
@@ -34,6 +35,7 @@ class SessionFigures:
         self._misses = MissMeter()
         self._chunk_latency = Quantiles()
         self._engine = Quantiles()
+        self._real_time = RealTimeFactor()
         self._rows: deque[int] = deque(maxlen=LAST_FRAMES)
         self._legs: dict[Leg, deque[int]] = {}
         self._bytes: deque[tuple[float, int]] = deque()
@@ -74,6 +76,8 @@ class SessionFigures:
 
     def micro_step(self, *, seconds: float, rows: int, steps: int) -> None:
         self._engine.add(seconds)
+        self._real_time.micro_step(seconds)
+        self._metrics.engine_seconds.labels(self._session).inc(seconds)
         self._rows.append(rows)
         self.steps = steps
 
@@ -90,8 +94,10 @@ class SessionFigures:
         else:
             self._metrics.session_memory.labels(self._session).set(size_bytes)
 
-    def generated(self, chunk: int, *, sink_digests: tuple[str, ...]) -> None:
-        """The chunk of this number was generated."""
+    def generated(self, chunk: int, *, video_s: float, sink_digests: tuple[str, ...]) -> None:
+        """The chunk of this number was generated; it stands for `video_s` seconds of the source."""
+        self._real_time.chunk(video_s)
+        self._metrics.video_seconds.labels(self._session).inc(video_s)
         self.chunk = chunk
         self.sink_digests = sink_digests
 
@@ -170,6 +176,7 @@ class SessionFigures:
             first_frame_ms=_ms(self._first_frame_s),
             chunk_latency_ms=_percentiles(self._chunk_latency),
             engine_ms=_percentiles(self._engine),
+            real_time_factor=_rounded(self._real_time.value),
             batch_rows=round(sum(self._rows) / len(self._rows), 2) if self._rows else 0.0,
             memory_bytes=self._memory_bytes,
             stages=leg_ms({leg: sum(values) / len(values) for leg, values in self._legs.items()}),
@@ -190,6 +197,10 @@ class SessionFigures:
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(max(0.0, seconds) * 1000, 1)
+
+
+def _rounded(factor: float | None) -> float | None:
+    return None if factor is None else round(factor, 4)
 
 
 def _percentiles(values: Quantiles) -> Percentiles | None:

@@ -17,7 +17,7 @@ from genlock_gateway.gateway import Gateway
 from genlock_gateway.rtc.sdp.offer import parse_offer
 from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.sessions.audience import PeerResource
-from genlock_gateway.sessions.first_frame import Setup
+from genlock_gateway.sessions.meters.first_frame import Setup
 from genlock_gateway.sessions.publisher_slot import CANDIDATE_S, Admission
 from genlock_gateway.web.signalling.offers import Admitted, admit, claim_for, created, new_etag, new_name, refused
 from genlock_gateway.web.signalling.peers import WebPeerListener

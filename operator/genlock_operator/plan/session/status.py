@@ -227,6 +227,11 @@ def _figures(facts: SessionFacts, now_ms: int) -> Figures | None:
         latency_ms=_rounded(given.latency_ms),
         freezes=given.freezes,
         last_recovery_gap_ms=_rounded(given.last_recovery_gap_ms),
+        continuous_play_ratio=None if given.continuous_play_ratio is None else round(given.continuous_play_ratio, 4),
+        time_to_first_chunk_ms=_rounded(given.time_to_first_chunk_ms),
+        real_time_factor=None if given.real_time_factor is None else round(given.real_time_factor, 2),
+        picture_age_p50_ms=_rounded(given.picture_age_p50_ms),
+        picture_age_p95_ms=_rounded(given.picture_age_p95_ms),
         updated=timestamp(now_ms),
     )
 

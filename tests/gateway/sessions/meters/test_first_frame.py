@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.slo.stages import Stage, StageTimes
-from genlock_gateway.sessions.first_frame import FirstFrame, FirstFrameLeg, Setup
+from genlock_gateway.sessions.meters.first_frame import FirstFrame, FirstFrameLeg, Setup
 
 IN_TIME = (
     FirstFrameLeg.OPEN,

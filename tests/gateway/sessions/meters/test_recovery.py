@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genlock_gateway.sessions.recovery import RecoveryLeg, RecoveryTime
+from genlock_gateway.sessions.meters.recovery import RecoveryLeg, RecoveryTime
 
 SEEN = (RecoveryLeg.DETECT, RecoveryLeg.CLAIM, RecoveryLeg.OPEN, RecoveryLeg.PICTURE, RecoveryLeg.IDR)
 
