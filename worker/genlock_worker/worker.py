@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from genlock_core.claims.claims import Claims
+from genlock_core.claims.counters import CounterBoard
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
@@ -31,6 +33,7 @@ from genlock_worker.intake.decoding import Decoding
 from genlock_worker.intake.out_of_process.nursery import Nursery
 from genlock_worker.output.encode import choose_h264
 from genlock_worker.ownership.agent import Agent
+from genlock_worker.ownership.counter_page import CounterPage
 from genlock_worker.ownership.link_server import GatewayLink
 from genlock_worker.ownership.vital_signs import VitalSigns
 from genlock_worker.preview.taps import PreviewTaps
@@ -39,7 +42,8 @@ from genlock_worker.probes.start_up import StartPhase
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.rows.engine_loop import EngineLoop
-from genlock_worker.rows.prior import mock_timing, prior_cost, warm_up_settings
+from genlock_worker.rows.prior import mock_timing, prior_cost, promised_cost, warm_up_settings
+from genlock_worker.session.figures import FrameCounts
 from genlock_worker.session.opening import Services
 from genlock_worker.settings import WorkerSettings
 from genlock_worker.snapshots.format import SnapshotFormat
@@ -83,6 +87,7 @@ class Worker:
         self._clock = clock
         self._claims = Claims(store)
         self._metrics = metrics
+        self._frame_counts = FrameCounts()
         self._snapshot_format = SnapshotFormat(self._claims)
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = contextlib.AsyncExitStack()
@@ -110,6 +115,7 @@ class Worker:
             "heartbeat": self.agent.beat(),
             "inbox": self.agent.follow_inbox(),
             "snapshot format": self._snapshot_format.run(),
+            "counters": self._page().keep_posting(),
             "vital signs": self.vital_signs.run(),
         }
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
@@ -188,10 +194,21 @@ class Worker:
             snapshot_room=SnapshotRoom(self._clock, self._metrics),
             clock=self._clock,
             metrics=self._metrics,
+            frame_counts=self._frame_counts,
             h264=await asyncio.to_thread(choose_h264),
             media_root=self.settings.media_root,
             decoding=decoding,
             snapshot_format=self._snapshot_format,
+        )
+
+    def _page(self) -> CounterPage:
+        return CounterPage(
+            CounterBoard(self._store),
+            identity=self.identity,
+            pool=self.settings.pool,
+            counts=self._frame_counts,
+            engine=self.engine_client,
+            promised=partial(promised_cost, self.settings),
         )
 
     async def _serve_gateway(self, connection: LinkConnection) -> None:

@@ -32,6 +32,7 @@ MAX_PAGE_BYTES: Final = 16 * 1024
 """A longer page was not written by a worker: it is not read."""
 
 _Count = Annotated[int, Field(ge=0)]
+_Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -81,21 +82,26 @@ class LearnedCost:
     shape: CostShape
     base_s: _Seconds
     row_s: _Seconds
-    weight: _Seconds
+    weight: _Number
     """So many of the last batches speak in it: 0 to about 33. Below 10 or so the profile still speaks with them."""
     chunk_s: _Seconds = 0.0
     """What a chunk takes beside its rows: encoding its pictures and decoding them."""
+    rows: _Number = 1.0
+    """Of a batch, on average, lately."""
+    chunks: _Number = 1.0
+    """Of which pictures were decoded with a batch, on average, lately."""
     promised_base_s: _Seconds | None = None
     """By the profile's rows of this size; there it is all in the rows. None: not profiled, as `promised_row_s`."""
     promised_row_s: _Seconds | None = None
 
-    def speed(self, rows: int, *, chunks: int = 1) -> float | None:
-        """How fast such a batch is, 1 being as promised and less being slower; None without a promise."""
+    @property
+    def speed(self) -> float | None:
+        """How fast batches like the last ones are: 1 is as promised, less is slower; None without a promise."""
         if self.promised_base_s is None or self.promised_row_s is None:
             return None
-        learned_s = self.base_s + self.row_s * rows + self.chunk_s * chunks
-        promised_s = self.promised_base_s + self.promised_row_s * rows
-        return promised_s / learned_s if learned_s > 0 else None
+        learned_s = self.base_s + self.row_s * self.rows + self.chunk_s * self.chunks
+        promised_s = self.promised_base_s + self.promised_row_s * self.rows
+        return promised_s / learned_s if learned_s > 0 and promised_s > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

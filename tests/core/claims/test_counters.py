@@ -23,7 +23,9 @@ from genlock_core.claims.counters import (
 )
 
 SHAPE = CostShape("wan2.1-1.3b", 832, 480)
-COST = LearnedCost(SHAPE, 0.02, 0.03, 30.0, chunk_s=0.01, promised_base_s=0.02, promised_row_s=0.02)
+COST = LearnedCost(
+    SHAPE, 0.02, 0.03, 30.0, chunk_s=0.01, rows=2.0, chunks=1.0, promised_base_s=0.02, promised_row_s=0.02
+)
 PAGE = WorkerCounters("w0", "i0", "default/h100", frames=1_000, late=7, costs=(COST,))
 POOL = "default/h100"
 
@@ -152,7 +154,8 @@ def test_another_process_of_the_same_name_counts_from_0() -> None:
 
 def test_speed_is_what_was_promised_over_what_was_learned() -> None:
     # Two rows: promised 20 + 40 ms, learned 20 + 60 + 10 ms.
-    assert COST.speed(2) == pytest.approx(60 / 90)
-    assert COST.speed(4, chunks=2) == pytest.approx(100 / 160)
-    assert replace(COST, promised_row_s=None).speed(2) is None
-    assert replace(COST, base_s=0.0, row_s=0.0, chunk_s=0.0).speed(2) is None
+    assert COST.speed == pytest.approx(60 / 90)
+    assert replace(COST, rows=4.0, chunks=2.0).speed == pytest.approx(100 / 160)
+    assert replace(COST, promised_row_s=None).speed is None
+    assert replace(COST, base_s=0.0, row_s=0.0, chunk_s=0.0).speed is None
+    assert replace(COST, promised_base_s=0.0, promised_row_s=0.0).speed is None

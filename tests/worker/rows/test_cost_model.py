@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import BatchShape, DeviceSeconds
-from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.cost_model import FORGETTING, CostModel
 
 SHAPE = BatchShape("wan2.1-1.3b", 832, 480, 4)
 PRIOR = StepTime(0.02, 0.004)
@@ -107,3 +107,24 @@ def test_encoding_and_decoding_are_learned_apart_by_shape() -> None:
     model = CostModel(PRIOR)
     model.observe(SHAPE, 1, DeviceSeconds(rows=0.02, encode=0.1, decode=0.2), begun=1, ended=1)
     assert model.beside_rows_s(BatchShape("wan2.1-1.3b", 512, 512, 4)) == 0.0
+
+
+def test_what_was_learned_is_told_by_shape_with_its_weight_and_what_batches_hold() -> None:
+    model = CostModel(PRIOR)
+    assert model.learned() == []
+    model.encode_s(SHAPE)
+    assert model.learned() == [], "to ask is not to learn"
+
+    truth = StepTime(0.03, 0.006)
+    for number in range(200):
+        rows = 2 + 2 * (number % 2)
+        seconds = DeviceSeconds(rows=truth.seconds(rows), decode=0.01)
+        model.observe(SHAPE, rows, seconds, ended=1)
+    (told,) = model.learned()
+
+    assert told.shape == SHAPE
+    assert told.cost.seconds(3) == pytest.approx(truth.seconds(3), rel=0.02)
+    assert told.chunk_s == pytest.approx(0.01)
+    assert told.weight == pytest.approx(1 / (1 - FORGETTING), rel=0.01)
+    assert told.rows == pytest.approx(3, rel=0.02)
+    assert told.chunks == pytest.approx(1)

@@ -6,7 +6,14 @@ from genlock_core.sizing.profile import UnknownProfile
 from genlock_core.sizing.step_time import StepTime
 from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
 from genlock_worker.rows import prior
-from genlock_worker.rows.prior import UNMEASURED, mock_timing, prior_cost, usual_resolution, warm_up_settings
+from genlock_worker.rows.prior import (
+    UNMEASURED,
+    mock_timing,
+    prior_cost,
+    promised_cost,
+    usual_resolution,
+    warm_up_settings,
+)
 from genlock_worker.settings import WorkerSettings, parse_settings
 
 SEEDED = ["--model", "wan2.1-1.3b", "--gpu-product", "NVIDIA-H100", "--gpus", "1"]
@@ -106,3 +113,13 @@ def test_what_was_published_of_one_engine_says_nothing_of_another(monkeypatch: p
     prior_cost(settings(SEEDED))
     assert asked
     assert set(asked) == {"mock"}
+
+
+def test_what_a_profile_promises_holds_for_the_sizes_that_were_measured_and_for_no_other() -> None:
+    given = settings(UNHEARD_OF, OWN)
+    assert promised_cost(given, SQUARE) == StepTime.from_fps({1: 10, 2: 8, 3: 6, 4: 5}, chunk_frames=4)
+    assert promised_cost(given, WIDE) is None
+    seeded = settings(SEEDED)
+    tall = promised_cost(seeded, Resolution(width=480, height=832))
+    assert tall is not None
+    assert tall == promised_cost(seeded, WIDE), "turned it costs the same"

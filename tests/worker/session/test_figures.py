@@ -14,7 +14,7 @@ from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
 from genlock_worker.output.output import Output, SentFrame
 from genlock_worker.session.control_stream import ControlFollower
 from genlock_worker.session.engine_output import EngineOutput
-from genlock_worker.session.figures import SessionFigures
+from genlock_worker.session.figures import FrameCounts, SessionFigures
 
 A, B = "studio/a", "studio/b"
 
@@ -25,7 +25,7 @@ def metrics() -> WorkerMetrics:
 
 
 def figures(session: str, metrics: WorkerMetrics) -> SessionFigures:
-    return SessionFigures(session=session, clock=ManualClock(), metrics=metrics, steps=2)
+    return SessionFigures(session=session, clock=ManualClock(), metrics=metrics, counts=FrameCounts(), steps=2)
 
 
 def report(of: SessionFigures) -> StreamReport:
@@ -109,7 +109,7 @@ def sent(
 
 def test_the_bit_rate_is_that_of_the_window(metrics: WorkerMetrics) -> None:
     clock = ManualClock()
-    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=2)
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, counts=FrameCounts(), steps=2)
     start_s = clock.monotonic()
     for second in range(1, 11):
         of.sent(sent(start_s + second, size=12_500))
@@ -126,7 +126,7 @@ def test_latencies_are_told_in_milliseconds_with_their_median_and_their_worst(me
 
 def test_a_rate_is_told_to_two_places(metrics: WorkerMetrics) -> None:
     clock = ManualClock()
-    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=2)
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, counts=FrameCounts(), steps=2)
     for _ in range(4):
         clock.advance(0.15)
         of.taken_in(clock.monotonic())
@@ -172,7 +172,7 @@ def changes(metrics: WorkerMetrics) -> list[float | None]:
 
 def test_a_change_of_level_lasts_until_the_first_frame_at_the_new_one(metrics: WorkerMetrics) -> None:
     clock = ManualClock()
-    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=4)
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, counts=FrameCounts(), steps=4)
     heard_s = clock.monotonic()
     of.taken_in(heard_s)
     of.level_changes(Level(1, every=2), since_s=heard_s)
@@ -184,7 +184,7 @@ def test_a_change_of_level_lasts_until_the_first_frame_at_the_new_one(metrics: W
 
 def test_a_level_that_never_ran_is_not_waited_for_once_another_one_is_granted(metrics: WorkerMetrics) -> None:
     clock = ManualClock()
-    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=4)
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, counts=FrameCounts(), steps=4)
     of.taken_in(clock.monotonic())
     of.level_changes(Level(1), since_s=clock.monotonic())
     clock.advance(0.5)
@@ -200,7 +200,7 @@ def test_a_source_at_rest_shows_a_change_whenever_it_goes_on_which_says_nothing(
     metrics: WorkerMetrics, *, has_begun: bool
 ) -> None:
     clock = ManualClock()
-    of = SessionFigures(session=A, clock=clock, metrics=metrics, steps=4)
+    of = SessionFigures(session=A, clock=clock, metrics=metrics, counts=FrameCounts(), steps=4)
     if has_begun:
         of.taken_in(clock.monotonic())
         clock.advance(60.0)

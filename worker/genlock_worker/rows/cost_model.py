@@ -32,9 +32,10 @@ class _Fit:
     rows2: float = 0.0
     time: float = 0.0
     rows_time: float = 0.0
+    chunks: float = 0.0
     prior: StepTime = field(default_factory=lambda: StepTime(0.0, 0.0))
 
-    def add(self, rows: int, seconds: float) -> None:
+    def add(self, rows: int, seconds: float, *, chunks: int) -> None:
         expected = self.cost.seconds(rows)
         residual = seconds - expected
         limit = CLIP_SCALES * max(self.scale, SCALE_FLOOR * expected)
@@ -46,6 +47,7 @@ class _Fit:
         self.rows2 = self.rows2 * FORGETTING + rows * rows
         self.time = self.time * FORGETTING + clipped
         self.rows_time = self.rows_time * FORGETTING + rows * clipped
+        self.chunks = self.chunks * FORGETTING + chunks
         self.cost = self._solve()
 
     def _solve(self) -> StepTime:
@@ -76,6 +78,23 @@ class _Mean:
         if self.seconds is None:
             self.seconds = each
         self.seconds += SCALE_GAIN * (min(each, CLIP_SCALES * max(self.seconds, SCALE_FLOOR)) - self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedBatches:
+    """What was learned of the batches of one shape."""
+
+    shape: BatchShape
+    cost: StepTime
+    """Of the rows alone."""
+    chunk_s: float
+    """What a chunk takes beside its rows."""
+    weight: float
+    """So many of the last batches speak in it."""
+    rows: float
+    """Of a batch, on average."""
+    chunks: float
+    """Of which pictures were decoded with a batch, on average."""
 
 
 class CostModel:
@@ -114,8 +133,22 @@ class CostModel:
         if fit is None:
             start = self._prior.seconds(rows)
             fit = self._fits[shape] = _Fit(cost=self._prior, scale=start / CLIP_SCALES, prior=self._prior)
-        fit.add(rows, seconds.rows)
+        fit.add(rows, seconds.rows, chunks=ended)
         if begun:
             self._encode[shape].add(seconds.encode, begun)
         if ended:
             self._decode[shape].add(seconds.decode, ended)
+
+    def learned(self) -> list[LearnedBatches]:
+        """Of every shape that was seen."""
+        return [
+            LearnedBatches(
+                shape,
+                fit.cost,
+                chunk_s=self.beside_rows_s(shape),
+                weight=fit.weight,
+                rows=fit.rows / fit.weight,
+                chunks=fit.chunks / fit.weight,
+            )
+            for shape, fit in self._fits.items()
+        ]

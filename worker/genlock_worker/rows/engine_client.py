@@ -13,6 +13,7 @@ from genlock_core.approximation.levels import Level
 from genlock_core.claims.pulse import EnginePhase
 from genlock_worker.engines.contract import Change, EngineFailure
 from genlock_worker.rows.checkpoint import Checkpoint
+from genlock_worker.rows.cost_model import LearnedBatches
 from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.listener import EngineListener
 from genlock_worker.rows.prompt_queue import PromptQueue
@@ -122,6 +123,14 @@ class EngineClient:
 
         def work(answer: Callable[[Level | None], None]) -> None:
             answer(self._sessions.limit(session, level))
+
+        return await self._ask(work)
+
+    async def learned(self) -> list[LearnedBatches]:
+        """What batches cost here."""
+
+        def work(answer: Callable[[list[LearnedBatches]], None]) -> None:
+            answer(self._loop.learned())
 
         return await self._ask(work)
 

@@ -28,7 +28,7 @@ from genlock_worker.engines.contract import (
     StreamSettings,
 )
 from genlock_worker.intake.chunks import InputChunk
-from genlock_worker.rows.cost_model import CostModel
+from genlock_worker.rows.cost_model import CostModel, LearnedBatches
 from genlock_worker.rows.engine_thread import IDLE_TICK_S, EngineThread
 from genlock_worker.rows.generation import FinishingChunk, OpenSession
 from genlock_worker.rows.listener import GeneratedChunk
@@ -70,6 +70,10 @@ class EngineLoop:
     def exhausted(self) -> bool:
         """Its sessions come late, and none can give way further; may be read on any thread."""
         return self._load.exhausted
+
+    def learned(self) -> list[LearnedBatches]:
+        """What batches cost here; on the engine's thread."""
+        return self._cost.learned()
 
     @property
     def engine(self) -> Engine:

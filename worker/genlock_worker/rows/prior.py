@@ -47,6 +47,14 @@ def prior_cost(settings: WorkerSettings) -> StepTime:
     return StepTime.from_fps(step_fps(measured, usual_resolution(settings)), chunk_frames=CHUNK_FRAMES)
 
 
+def promised_cost(settings: WorkerSettings, size: Resolution) -> StepTime | None:
+    """What the profile says of batches of this size, by which sessions are sized; None where nobody measured it."""
+    for measured, fps in _measured(settings).items():
+        if measured.is_alike(size):
+            return StepTime.from_fps(fps, chunk_frames=CHUNK_FRAMES)
+    return None
+
+
 def mock_timing(settings: WorkerSettings) -> StepTiming:
     """How long the mock engine's batches take. Raises UnknownProfile."""
     if settings.instant:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 
 from genlock_core.approximation.levels import Level
 from genlock_core.clock import Clock
@@ -22,10 +23,19 @@ RESTS_AFTER_S = 1.0
 """A source is at rest without a frame for so long: what changes then is seen whenever it goes on."""
 
 
+@dataclass(slots=True)
+class FrameCounts:
+    """Generated frames that this process has sent, of all its sessions. They only grow."""
+
+    sent: int = 0
+    late: int = 0
+
+
 class SessionFigures:
     """One session's meters, told of everything on the event loop."""
 
-    def __init__(self, *, session: str, clock: Clock, metrics: WorkerMetrics, steps: int) -> None:
+    def __init__(self, *, session: str, clock: Clock, metrics: WorkerMetrics, counts: FrameCounts, steps: int) -> None:
+        self._counts = counts
         self._session = session
         self._clock = clock
         self._metrics = metrics
@@ -106,6 +116,8 @@ class SessionFigures:
         now_s = frame.sent_s
         self._sent.frame(now_s)
         self._misses.frame(now_s, miss=frame.late)
+        self._counts.sent += 1
+        self._counts.late += frame.late
         self._metrics.frames_out.labels(self._session).inc()
         if frame.late:
             self._metrics.deadline_misses.labels(self._session).inc()

@@ -102,7 +102,11 @@ class LiveSession:
 
         # A frame's way: the intake offers chunks to the engine, which tells `_from_engine`, which adds to the output.
         self.figures = SessionFigures(
-            session=self.name, clock=services.clock, metrics=services.metrics, steps=requested.steps
+            session=self.name,
+            clock=services.clock,
+            metrics=services.metrics,
+            counts=services.frame_counts,
+            steps=requested.steps,
         )
         self.level = GrantedLevel(
             record,

@@ -26,6 +26,7 @@ from genlock_worker.output.pacing import Pacer
 from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.rows.session_rows import SessionPlan
 from genlock_worker.session.controls import RequestedSettings
+from genlock_worker.session.figures import FrameCounts
 from genlock_worker.snapshots.room import SnapshotRoom
 from genlock_worker.snapshots.writer import Restored, SnapshotWriter, take_over
 
@@ -48,6 +49,7 @@ class Services:
     snapshot_room: SnapshotRoom
     clock: Clock
     metrics: WorkerMetrics
+    frame_counts: FrameCounts
     h264: str
     media_root: Path | None
     decoding: Decoding
