@@ -15,15 +15,18 @@ from rich.table import Table
 from genlock_cli.options import duration_option
 from genlock_cli.up.hardware import EngineName, gpu_names, hardware
 from genlock_cli.worker_options import worker_arguments, worker_option, worker_switch
+from genlock_core.approximation.levels import Level
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import BadInput, GenlockError
 from genlock_core.sizing.profile import ProfileRow, ProfileSpec, parse_profiles
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.contract import Engine
 from genlock_worker.engines.mock import StepTiming
 from genlock_worker.profiling import rows as profile_rows
 from genlock_worker.profiling.measure import Effort, Measurement, MemoryMeter, Skipped, measure_all
 from genlock_worker.profiling.plan import MAX_STEPS, Combination, combinations, parse_counts, parse_resolution
+from genlock_worker.profiling.quality import LevelQuality, contradictions, measure_quality
 from genlock_worker.profiling.streams import FRAME_RATE
 from genlock_worker.rows.scheduler import MAX_ROWS
 from genlock_worker.settings import parse_settings
@@ -51,6 +54,8 @@ class Subject:
 class Outcomes:
     """What was measured so far; grows while measuring."""
 
+    qualities: dict[tuple[Resolution, int], float] = field(default_factory=dict)
+    """By size and steps."""
     rows: list[ProfileRow] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     interrupted: bool = False
@@ -77,6 +82,9 @@ def profile(
     duration: Annotated[
         float, duration_option("How long each combination is measured.", at_least_s=0.1, default="5s")
     ] = 5.0,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Measure first how like each step count's picture is to that of the most.")
+    ] = False,
     note: Annotated[str, typer.Option(help="What else the rows' source shall say.")] = "",
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write; rows of other machines in it stay.", dir_okay=False)
@@ -85,7 +93,8 @@ def profile(
     """Measure a model on this machine: frame rate, latency, first frame and memory for every combination.
 
     The file is a ModelProfile: `kubectl apply -f` takes it. It is written after every combination, so that Ctrl-C keeps
-    what was measured. Every option of the engine may also be set as for the worker, by the environment
+    what was measured. With --quality it also says how like each step count's picture is to that of the most steps:
+    a proxy of how good it looks. Every option of the engine may also be set as for the worker, by the environment
     (GENLOCK_WORKER_...).
     """
     plan = combinations(
@@ -112,7 +121,15 @@ def profile(
         all_rows = profile_rows.merged(before.rows, rows)
         write(output, profile_rows.document(model, all_rows, description=before.description))
 
-    outcomes = run(subject, plan, effort=Effort(seconds=duration), clock=SystemClock(), console=console, keep=keep)
+    outcomes = run(
+        subject,
+        plan,
+        with_quality=quality,
+        effort=Effort(seconds=duration),
+        clock=SystemClock(),
+        console=console,
+        keep=keep,
+    )
     if not outcomes.rows:
         raise NothingMeasured("nothing was measured" + "".join(f"; {one.reason}" for one in outcomes.skipped[:1]))
     Console().print(table(outcomes.rows))
@@ -178,6 +195,7 @@ def run(
     subject: Subject,
     plan: Sequence[Combination],
     *,
+    with_quality: bool,
     effort: Effort,
     clock: Clock,
     console: Console,
@@ -187,6 +205,13 @@ def run(
     outcomes = Outcomes()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=console) as progress:
+        if with_quality:
+            try:
+                look(subject, plan, outcomes, progress)
+            except KeyboardInterrupt:
+                outcomes.interrupted = True
+                return outcomes
+
         task = progress.add_task("", total=len(plan), left="")
 
         def begins(combination: Combination, left_s: float | None) -> None:
@@ -211,6 +236,7 @@ def run(
                         model=subject.engine.model,
                         gpu_product=subject.gpu_product,
                         gpus=subject.engine.devices,
+                        quality=outcomes.qualities.get((outcome.combination.resolution, outcome.combination.steps)),
                         source=subject.source,
                     )
                     outcomes.rows.append(row)
@@ -226,11 +252,36 @@ def run(
     return outcomes
 
 
+def look(subject: Subject, plan: Sequence[Combination], outcomes: Outcomes, progress: Progress) -> None:
+    """Measure how good each step count of the plan looks at each size, a line for each."""
+    wanted = {size: {one.steps for one in plan if one.resolution == size} for size in (one.resolution for one in plan)}
+    task = progress.add_task("", total=sum(len({MAX_STEPS, *steps}) for steps in wanted.values()), left="")
+    for size, steps in wanted.items():
+
+        def begins(number: int, size: Resolution = size) -> None:
+            progress.update(task, description=f"quality of {size}, {Level(number)}")
+
+        found: list[LevelQuality] = []
+        try:
+            for one in measure_quality(subject.engine, size, sorted(steps), begins=begins):
+                found.append(one)
+                outcomes.qualities[size, one.steps] = one.quality
+                figures = f"quality {one.quality:.3f} (SSIM {one.ssim:.3f}, flicker {one.flicker:.4f})"
+                progress.console.print(f"{size}, {Level(one.steps)}: {figures}", highlight=False)
+                progress.advance(task)
+        except subject.does_not_fit as error:
+            # Without the most steps there is nothing to compare with; what is missing stays unprofiled.
+            progress.console.print(f"{size}: no quality, {error}", highlight=False)
+        for told in contradictions(found):
+            progress.console.print(f"{size}: {told}", highlight=False)
+    progress.remove_task(task)
+
+
 def table(rows: Sequence[ProfileRow]) -> Table:
     """What was measured, for people."""
     found = Table(box=None, pad_edge=False)
-    names = ("size", "steps", "sessions", "fps each", "in all", "chunk ms", "p95", "p99", "first ms", "MB each")
-    for name in names:
+    speed = ("fps each", "in all", "chunk ms", "p95", "p99", "first ms")
+    for name in ("size", "steps", "sessions", *speed, "MB each", "quality"):
         found.add_column(name, justify="right")
     for row in rows:
         latency = row.chunk_latency_ms
@@ -243,6 +294,7 @@ def table(rows: Sequence[ProfileRow]) -> Table:
             *(("", "", "") if latency is None else (f"{latency.p50:g}", f"{latency.p95:g}", f"{latency.p99:g}")),
             "" if row.first_frame_ms is None else f"{row.first_frame_ms:g}",
             "" if row.bytes_per_session is None else f"{row.bytes_per_session / 1e6:.0f}",
+            "" if row.quality is None else f"{row.quality:g}",
         )
     return found
 

@@ -89,6 +89,36 @@ def test_a_profile_of_every_combination_is_written_and_shown(loaded: dict[str, o
     assert "57.1" in out
 
 
+def test_quality_is_measured_first_and_stands_in_the_rows_of_its_steps(
+    loaded: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "p.yaml"
+    code, out, err = run("--quality", "--steps", "1,4", "--sessions", "1,2", "-o", str(path))
+    assert code == 0
+    qualities = {(row.steps, row.sessions): row.quality for row in load_profiles([path])}
+    assert qualities[4, 1] == qualities[4, 2] == 1
+    assert qualities[1, 1] == qualities[1, 2]
+    assert 0 < (qualities[1, 1] or 0) < 1
+    assert "64x64, 1 step: quality 0." in err
+    assert f"{qualities[1, 1]:g}" in out
+
+
+def test_without_being_asked_for_no_quality_is_measured(loaded: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    run("--steps", "1", "--sessions", "1", "-o", str(path))
+    assert [row.quality for row in load_profiles([path])] == [None]
+
+
+def test_a_profile_that_is_interrupted_while_quality_is_measured_writes_nothing(
+    loaded: dict[str, object], tmp_path: Path
+) -> None:
+    loaded["ends"] = 10
+    path = tmp_path / "p.yaml"
+    result = CliRunner().invoke(commands(), ["profile", "--model", "tiny", *SMALL, "--quality", "-o", str(path)])
+    assert isinstance(result.exception, profile.NothingMeasured)
+    assert not path.exists()
+
+
 def test_what_does_not_fit_is_said_and_the_rest_is_measured(loaded: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     code, _, err = run("--steps", "1", "--sessions", "1,4,8", "-o", str(path))

@@ -68,6 +68,14 @@ Where several of them measured the same size and step count, a pool goes by its 
 of the diffusion engine, by those that name none, and last by the reference's. Where a session's own resolution and
 steps were not measured, a row with at least as many pixels and steps stands in.
 
+**Quality is a proxy** until it is measured with a model's published weights, and it never says what people like. It
+says how like a step count's picture is to that of 4 steps, with the same input and seed. `genlock profile --quality`
+measures it: the mean SSIM of the pictures (Wang et al. 2004) times min(1, (F + 0.01) / (f + 0.01)), where f is how much
+they flicker and F how much those of 4 steps do. It decides who gives way first when a pool is full, nothing else. It
+counts on every GPU, as the picture is the same there. A row without it counts by its share of 4 steps. Where fewer
+steps are measured to look better than more of them, the row is accepted; they are taken to look the same, and
+`genlock profile` and the session's `status.unprofiled` say so.
+
 `examples/busy-hour/profile.yaml` has made-up rows for the mock engine, where one step costs half of what four do: 8
 sessions at 4 steps fill a worker, and a ninth comes in when two of them go on with fewer steps.
 """

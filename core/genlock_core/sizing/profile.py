@@ -86,8 +86,8 @@ class ProfileRow(Model):
     )
     quality: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None,
-        description="How good the picture looks, 0 to 1, against the most steps of this model and size; left out: "
-        "nobody measured it.",
+        description="How good the picture looks, 0 to 1, against the most steps of this model and size: a proxy, see "
+        "above. Left out: nobody measured it, and it counts by its share of the steps.",
     )
     source: str = Field(min_length=1, max_length=1_024, description="Where the figures come from: a paper, a machine.")
     doubtful: bool = Field(default=False, description="The source's own figure, but it contradicts its neighbours.")

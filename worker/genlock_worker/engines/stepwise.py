@@ -83,7 +83,11 @@ class Stepwise:
 
     def show(self, session: str, chunk: Chunk) -> Frames:
         """Feed a chunk and run its rows one by one; its pictures. Raises what `feed` and `run` raise."""
-        for step in range(self.feed(session, chunk)):
+        return self.pictures(session, chunk, rows=self.feed(session, chunk))
+
+    def pictures(self, session: str, chunk: Chunk, *, rows: int) -> Frames:
+        """Run the rows of a chunk that was fed, one by one; its pictures. Raises what `run` raises."""
+        for step in range(rows):
             (result,) = self.run([Row(session, step, chunk.index)])
         if result.pictures is None:
             raise EngineFailure(session, f"chunk {chunk.index} has no pictures after its last row")

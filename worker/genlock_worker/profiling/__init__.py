@@ -1,4 +1,5 @@
-"""Measuring a model on this machine: what to measure (`plan`), the measuring (`measure`), what is written (`rows`).
+"""Measuring a model on this machine: what to measure (`plan`), how fast (`measure`), how good (`quality`), what is
+written (`rows`).
 
 Measures through the Engine protocol, so that what is measured is what a worker runs.
 

@@ -12,9 +12,16 @@ from genlock_worker.profiling.measure import Measurement
 
 
 def row_of(
-    measurement: Measurement, *, engine: EngineKind, model: str, gpu_product: str, gpus: int, source: str
+    measurement: Measurement,
+    *,
+    engine: EngineKind,
+    model: str,
+    gpu_product: str,
+    gpus: int,
+    quality: float | None = None,
+    source: str,
 ) -> ProfileRow:
-    """A profile's row, with no more digits than were measured."""
+    """A profile's row, with no more digits than were measured. `quality` None: nobody measured it."""
     combination = measurement.combination
     p50, p95, p99 = (_rounded(percentile(measurement.latencies_ms, share)) for share in (0.50, 0.95, 0.99))
     return ProfileRow(
@@ -30,6 +37,7 @@ def row_of(
         first_frame_ms=_rounded(measurement.first_frame_ms),
         bytes_per_session=measurement.bytes_per_session,
         bytes_resident=measurement.bytes_resident,
+        quality=None if quality is None else _rounded(quality),
         source=source,
     )
 
