@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.pulse import EnginePhase
 from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
@@ -294,6 +295,55 @@ async def test_a_session_whose_chunks_come_late_wants_fewer_frames_and_all_once_
 
     rig.client.apply("a", Change(steps=1))
     await until(lambda: told.paces == [2, 1], "every frame")
+
+
+async def test_a_limit_holds_from_the_next_chunk_on_and_the_source_is_told_before_it_is_answered(rig: Rig) -> None:
+    await rig.open("a", steps=4)
+    told = rig.told["a"]
+    await rig.generate("a", 0)
+
+    assert await rig.client.limit("a", Level(1, every=2)) == Level(1, every=2)
+    assert told.paces == [2]
+    await rig.generate("a", 1)
+    assert await rig.client.limit("a", Level(1, every=2)) is None, "it runs so already"
+    assert await rig.client.limit("a", Level(3)) == Level(3)
+    await rig.generate("a", 2)
+
+    assert told.paces == [2, 1]
+    assert [chunk.chunk.steps for chunk in told.chunks] == [4, 1, 3]
+    assert _changes(rig, "genlock_step_changes") == 2
+    assert _changes(rig, "genlock_frame_rate_changes") == 2
+    assert await rig.client.limit("nobody", Level(1)) is None
+
+
+def _changes(rig: Rig, name: str) -> float | None:
+    value: float | None = rig.metrics.registry.get_sample_value(f"{name}_total", {"cause": "granted"})
+    return value
+
+
+async def test_a_session_that_opens_at_half_its_frames_says_so_before_its_first_chunk(rig: Rig) -> None:
+    told = Told()
+    settings = StreamSettings("oil", 2, 64, 64, 16, seed=1, noise_scale=0.7)
+    plan = SessionPlan("a", "tiny", settings, 0.5, None, granted=Level(1, every=2))
+    await rig.client.open(plan, told)
+    assert told.paces == [2]
+
+
+async def test_a_session_that_gives_way_is_held_by_the_lower_of_both(rig: Rig) -> None:
+    settings = StreamSettings("oil", 4, 64, 64, 16, seed=1, noise_scale=0.7)
+    told = Told()
+    rig.told = {"a": told}
+    await rig.client.open(SessionPlan("a", "tiny", settings, 0.5, 1), told)
+    for index in range(4):
+        rig.clock.ahead_s += 0.6
+        rig.offer("a", index, late_s=1.0)
+        await until(partial(_has_chunks, told, index + 1), f"chunk {index}")
+    reflex = told.chunks[-1].chunk.steps
+    assert reflex < 4
+
+    assert await rig.client.limit("a", Level(reflex)) is None, "it runs no more already"
+    assert await rig.client.limit("a", Level(1)) == Level(1)
+    assert await rig.client.limit("a", Level(4)) == Level(reflex), "what it gave way for is not over yet"
 
 
 async def test_an_idle_loop_makes_progress(rig: Rig) -> None:

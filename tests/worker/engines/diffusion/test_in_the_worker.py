@@ -12,6 +12,7 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
+from genlock_core.approximation.levels import Level
 from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
@@ -53,6 +54,7 @@ class Told:
     steps: list[int] = field(default_factory=list)
     memories: list[int | None] = field(default_factory=list)
     fresh_starts: list[str | None] = field(default_factory=list)
+    paces: list[int] = field(default_factory=list)
 
     def generated(self, chunk: GeneratedChunk) -> None:
         self.chunks.append(chunk)
@@ -61,7 +63,7 @@ class Told:
         self.steps.append(steps)
 
     def paced(self, every: int) -> None:
-        pass
+        self.paces.append(every)
 
     def memory(self, size_bytes: int | None) -> None:
         self.memories.append(size_bytes)
@@ -313,6 +315,25 @@ async def test_steps_that_do_not_fit_are_not_run_and_not_reported() -> None:
         await here.generate("a", range(2, 4))
         assert told.chunks[-1].chunk.steps == told.steps[-1] == 3
         assert not told.resets
+
+
+async def test_a_level_that_changes_while_it_runs_cuts_nothing_and_leaves_the_sinks() -> None:
+    async with in_worker(diffusion_engine(vae=BlockVae())) as here:
+        await here.open("s", settings(steps=4))
+        await here.generate("s", range(4))
+        told = here.told["s"]
+        sink = told.chunks[-1].checkpoint.state.sink_digest
+        assert sink
+
+        for number, level in enumerate((Level(1), Level(1, every=2), Level(2), Level(4))):
+            assert await here.client.limit("s", level) == level
+            await here.generate("s", range(4 + 2 * number, 6 + 2 * number))
+            assert [chunk.chunk.steps for chunk in told.chunks[-2:]] == [level.steps] * 2
+
+        assert [chunk.chunk.index for chunk in told.chunks] == list(range(12)), "it went on"
+        assert (told.resets, told.fresh_starts, told.ends) == ([], [], [])
+        assert {chunk.checkpoint.state.sink_digest for chunk in told.chunks[4:]} == {sink}
+        assert told.paces == [2, 1]
 
 
 async def test_the_clean_row_of_a_session_without_a_camera_is_not_reported_as_a_step() -> None:
