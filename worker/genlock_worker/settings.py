@@ -82,6 +82,11 @@ class WorkerSettings:
     drain_timeout_s: float = option(values.duration(), "60s", "how long SIGTERM may take to move the sessions")
     instant: bool = option(values.switch(), "no", "mock engine: as fast as it paints, without a model's timing")
     batches: int = option(values.whole(1, 4), "1", "mock engine: how many batches may be under way at once")
+    slowness: float = option(
+        values.number(1.0, 100.0),
+        "1",
+        "mock engine: so many times as long as was measured each batch takes, to see what comes of a slow machine",
+    )
     log: LogSettings = section(LogSettings)
     diffusion: DiffusionSettings = section(DiffusionSettings, "the diffusion engine")
     """What the diffusion engine alone looks at."""

@@ -5,7 +5,9 @@ import pytest
 from genlock_core.sizing.profile import UnknownProfile
 from genlock_core.sizing.step_time import StepTime
 from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
+from genlock_worker.engines.contract import BatchShape, DeviceSeconds
 from genlock_worker.rows import prior
+from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.prior import (
     UNMEASURED,
     mock_timing,
@@ -123,3 +125,18 @@ def test_what_a_profile_promises_holds_for_the_sizes_that_were_measured_and_for_
     tall = promised_cost(seeded, Resolution(width=480, height=832))
     assert tall is not None
     assert tall == promised_cost(seeded, WIDE), "turned it costs the same"
+
+
+def test_a_slow_machine_is_slower_than_its_profile_promised_and_its_scheduler_finds_out() -> None:
+    given = settings([*UNHEARD_OF, "--slowness", "1.5"], OWN)
+    promised = promised_cost(given, SQUARE)
+    assert promised is not None
+    timing, learned = mock_timing(given), CostModel(prior_cost(given))
+    shape = BatchShape("mine", 512, 512, 4)
+    for number in range(60):
+        rows = 1 + number % 4
+        seconds = timing.seconds(rows=rows, width=512, height=512, frames=4)
+        assert seconds == pytest.approx(1.5 * promised.seconds(rows))
+        learned.observe(shape, rows, DeviceSeconds(rows=seconds))
+    (told,) = learned.learned()
+    assert told.cost.seconds(2) == pytest.approx(1.5 * promised.seconds(2), rel=0.02)

@@ -66,7 +66,8 @@ def mock_timing(settings: WorkerSettings) -> StepTiming:
             "takes its time from: a ModelProfile of that name needs rows of one session on them before the worker is "
             "made; with genlock up, name its file with --profile"
         )
-    return StepTiming.from_fps(step_fps(measured, size), width=size.width, height=size.height)
+    fps = {steps: fps / settings.slowness for steps, fps in step_fps(measured, size).items()}
+    return StepTiming.from_fps(fps, width=size.width, height=size.height)
 
 
 def _measured(settings: WorkerSettings) -> FpsBySize:
