@@ -17,6 +17,7 @@ from genlock_core.sizing.measured import FpsBySize
 from genlock_core.sizing.placement import Placement, Unplaceable
 from genlock_core.spec.pool import WorkerPoolSpec, WorkerPoolStatus
 from genlock_core.spec.session import ResolvedSession
+from genlock_operator.autoscale.arrivals import Flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,32 @@ class StartUpTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionCost:
+    """What a session takes of a worker of its pool, in thousandths."""
+
+    asked: int
+    """At the level that its users ask for."""
+    paid: int
+    """What its claim pays."""
+    lowest: int
+    """At the lowest level that it allows there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolTraffic:
+    """What was counted of a pool's sessions, and what others leave of the GPUs."""
+
+    flow: Flow | None
+    """None: the counters were never read."""
+    age_s: float
+    """Since the counters were last known to be new."""
+    session_cost: int
+    """What a new session is expected to take, in thousandths, at the level that it asks for."""
+    budget: int | None = None
+    """Workers that it may have of a GPU budget; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class PoolSeen:
     """Everything about one pool at one moment. `workers` are those that Redis knows, by pod name."""
 
@@ -194,6 +221,10 @@ class PoolSeen:
     demand: tuple[Demand, ...] = ()
     create_failure: CreateFailure | None = None
     start_ups: tuple[StartUpTimes, ...] = ()
+    costs: Mapping[str, SessionCost] = field(default_factory=dict)
+    """Of its sessions, as far as their records were read."""
+    traffic: PoolTraffic | None = None
+    """None: nobody counts here, and the pool has what its sessions need and its buffer."""
     measured: FpsBySize = field(default_factory=dict)
     """What the profiles that size it say of its model on its GPUs, for one session alone; new workers are told."""
 

@@ -63,7 +63,12 @@ class PoolReason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     INSUFFICIENT_GPUS = "InsufficientGPUs"
     WORKERS_FAILING = "WorkersFailing"
+    GPU_BUDGET = "GPUBudget"  # the other pools of the budget have the rest
     UNLIMITED = "Unlimited"
+    METRICS_STALE = "MetricsStale"  # nobody can say who comes and goes: nobody leaves
+    METRICS_FRESH = "MetricsFresh"
+    TOO_MANY = "TooMany"  # workers, that go once it has lasted
+    ENOUGH = "Enough"
     INVALID = "Invalid"
 
 

@@ -193,7 +193,11 @@ class PoolConditionType(StrEnum):
     PROGRESSING = "Progressing"
     """True while workers start, leave or are replaced; False when all is done, or stalled (the reason tells)."""
     SCALING_LIMITED = "ScalingLimited"
-    """Something keeps the pool from growing: its max, a quota, no node with free GPUs."""
+    """Something keeps the pool from growing: its max, a quota, no node with free GPUs, the GPU budget."""
+    METRICS_STALE = "MetricsStale"
+    """Nobody can say who comes and goes: no worker leaves for want of sessions."""
+    STABILIZING = "Stabilizing"
+    """There are more workers than are wanted, and not for long enough yet that one leaves."""
 
 
 class StartUpSpec(Model):
@@ -202,6 +206,14 @@ class StartUpSpec(Model):
     phase: str = Field(max_length=32, description="scheduled, started, ready or registered.")
     p50: Figure = Field(description="Median seconds from the phase before.")
     p95: Figure = Field(description="95th percentile of the seconds from the phase before.")
+
+
+class AutoscalingStatus(Model):
+    """What autoscaling says. Its arithmetic is told by `genlock autoscale explain` and by metrics."""
+
+    desired: Count = Field(description="Workers that it gives the pool; with the mode Recommend that is only shown.")
+    reason: str = Field(max_length=64, description="The term that decides, such as Arrivals or Maximum.")
+    since: Timestamp = Field(description="Since when it has said so.")
 
 
 class WorkerPoolStatus(Model):
@@ -221,6 +233,7 @@ class WorkerPoolStatus(Model):
     waiting: Count = Field(0, description="Sessions that wait for room in it.")
     free: Figure = Field(0.0, description="Free capacity, in workers.")
     surplus_since: Timestamp | None = Field(None, description="Since when there have been too many workers.")
+    autoscaling: AutoscalingStatus | None = Field(None, description="What autoscaling says, and why.")
     start_up: list[StartUpSpec] = Field(
         default_factory=list,
         max_length=8,
@@ -230,7 +243,7 @@ class WorkerPoolStatus(Model):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=16,
-        description="Available, Progressing, ScalingLimited.",
+        description="Available, Progressing, ScalingLimited, MetricsStale, Stabilizing.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
 

@@ -33,7 +33,7 @@ def _of_arrivals(found: Recommendation) -> list[str]:
         return [f"{silence}: nobody knows who will come, so no worker goes."]
 
     wanted = found.arrivals
-    told = [_of_flow(found.flow), f"A new worker takes {found.start_up_s:g} s until it serves (p95)."]
+    told = [_of_flow(found.flow), _of_start_up(found)]
     if wanted.slots == 0:
         told.append("So nobody needs to be kept warm for who comes meanwhile.")
         return told
@@ -48,6 +48,12 @@ def _of_arrivals(found: Recommendation) -> list[str]:
         f"their lowest levels; {_workers(found.warm)} more for the rest, with {_slots(found.slots_per_worker)} each."
     )
     return told
+
+
+def _of_start_up(found: Recommendation) -> str:
+    if found.start_up_seen:
+        return f"A new worker takes {found.start_up_s:g} s until it serves (p95)."
+    return f"No worker was seen starting yet: {found.start_up_s:g} s are assumed."
 
 
 def _of_flow(flow: Flow) -> str:

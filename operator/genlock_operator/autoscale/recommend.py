@@ -20,6 +20,8 @@ from genlock_operator.autoscale.arrivals import Flow
 from genlock_operator.autoscale.schedule import scheduled_floor
 from genlock_operator.autoscale.warm import Warm, warm
 
+START_UP_PRIOR_S: Final = 60.0
+"""What a worker is thought to take until one was seen: its image is there, its weights are read from a disk."""
 STALE_AFTER_S: Final = 60.0
 """Counters that were written longer ago say nothing of now."""
 
@@ -51,6 +53,8 @@ class Measured:
     """What sessions would take of each of these workers, packed; no longer than `need`."""
     staying: int
     """Workers that exist and do not leave, ready or not."""
+    before: int = 0
+    """Workers that were wanted last."""
     waiting: int = 0
     """Sessions that wait for room."""
     session_cost: int = CAPACITY
@@ -59,8 +63,8 @@ class Measured:
     """Of their costs, what sessions pay at the lowest levels that they allow; 1 where nothing can be lowered."""
     flow: Flow | None = None
     """None: nobody counts."""
-    start_up_s: float = 0.0
-    """Until a new worker serves: p95 of the last ones."""
+    start_up_s: float | None = None
+    """Until a new worker serves: p95 of the last ones; None: none was seen yet."""
     age_s: float = 0.0
     """Since the counters were last written."""
 
@@ -69,7 +73,7 @@ class Measured:
             raise ValueError(f"a session takes 1 to {CAPACITY} thousandths of a worker, not {self.session_cost}")
         if not 0 < self.lowest_share <= 1:
             raise ValueError(f"at their lowest levels sessions pay a share above 0, up to 1, not {self.lowest_share}")
-        if not (math.isfinite(self.start_up_s) and self.start_up_s >= 0):
+        if self.start_up_s is not None and not (math.isfinite(self.start_up_s) and self.start_up_s >= 0):
             raise ValueError(f"a start-up takes 0 s or longer, not {self.start_up_s}")
         if len(self.loads) > self.need:
             raise ValueError(f"{len(self.loads)} loads are more than the {self.need} workers that are needed")
@@ -115,7 +119,9 @@ class Recommendation:
     """Warm slots that need no further worker."""
     slots_per_worker: int = 1
     flow: Flow | None = None
-    start_up_s: float = 0.0
+    start_up_s: float = START_UP_PRIOR_S
+    start_up_seen: bool = False
+    """Whether it was measured."""
     scale_in_after_ms: int = 0
     """How long there must be too many before one goes: never less than a start-up."""
     holds: bool = False
@@ -125,6 +131,8 @@ class Recommendation:
 
     def asked_with(self, need: int) -> int:
         """How many would be asked for, were `need` another: what the choice of who leaves goes by."""
+        if self.mode is ScalingMode.EXTERNAL:
+            return self.floor
         besides = max(self.buffer, self.warm, self.blocked)
         return max(need + besides, self.floor)
 
@@ -145,60 +153,70 @@ def recommend(measured: Measured, spec: WorkerPoolSpec, now_ms: int, *, budget: 
     `budget` is its share of the GPU budget, in workers; None: there is none. With the mode External the sessions decide
     nothing, and their terms are left out. Recommend is answered like SLO; who carries it out goes by the mode.
     """
-    mode = spec.autoscaling.mode
-    if mode is ScalingMode.EXTERNAL:
+    if spec.autoscaling.mode is ScalingMode.EXTERNAL:
         return _external(measured, spec, budget)
 
     # Without fresh counters nobody knows who will come; who is there and who waits is known all the same.
     stale = measured.flow is None or measured.age_s > STALE_AFTER_S
     known = None if stale or measured.flow is None or not measured.flow.is_known else measured.flow
-    wanted = None
-    if known is not None:
-        wanted = warm(known, start_up_s=measured.start_up_s, blocking=spec.autoscaling.blocking)
+    found = _without_arrivals(measured, spec, now_ms, budget)
+    if known is None:
+        return _decided(replace(found, holds=True, stale=stale), measured)
 
     lowest = measured.lowest_share
+    wanted = warm(known, start_up_s=found.start_up_s, blocking=spec.autoscaling.blocking)
     free = _slots(measured, spec.move_reserve, lowest=1.0)
-    slots = Slots(free=free, by_levels=max(0, _slots(measured, spec.move_reserve, lowest=lowest) - free))
+    by_levels = max(0, _slots(measured, spec.move_reserve, lowest=lowest) - free)
     per_worker = _per_worker(measured, lowest)
-    lacking = wanted.slots - slots.free - slots.by_levels if wanted is not None else 0
-    # Who was turned away was so although levels had room to give, or could give none: that room does not count again.
-    turned_away = known.short.blocked - slots.free if known is not None else 0
+    found = replace(
+        found,
+        warm=_workers(wanted.slots - free - by_levels, per_worker),
+        # Who was turned away was so whatever levels could give: that room does not count again.
+        blocked=_workers(known.short.blocked - free, _per_worker(measured, 1.0)),
+        arrivals=wanted,
+        slots=Slots(free=free, by_levels=by_levels),
+        slots_per_worker=per_worker,
+        flow=known,
+    )
+    return _decided(found, measured)
 
-    found = Recommendation(
-        mode=mode,
+
+def recommend_by_need(
+    measured: Measured, spec: WorkerPoolSpec, now_ms: int, *, budget: int | None = None
+) -> Recommendation:
+    """What sessions need and a fixed buffer, whoever may come: what a pool does whose recommendation is only shown."""
+    return _decided(_without_arrivals(measured, spec, now_ms, budget), measured)
+
+
+def _without_arrivals(measured: Measured, spec: WorkerPoolSpec, now_ms: int, budget: int | None) -> Recommendation:
+    """All terms but those of who may come, and nothing decided."""
+    return Recommendation(
+        mode=spec.autoscaling.mode,
         asked=0,
         desired=0,
         reason=ScaleReason.SESSIONS,
         need=measured.need,
         buffer=spec.buffer,
-        warm=_workers(lacking, per_worker),
-        blocked=_workers(turned_away, _per_worker(measured, 1.0)),
         replicas=spec.replicas,
         least=spec.min,
         scheduled=scheduled_floor(spec.autoscaling, now_ms),
         most=spec.max,
         budget=budget,
-        arrivals=wanted,
-        slots=slots,
-        slots_per_worker=per_worker,
-        flow=known,
-        start_up_s=measured.start_up_s,
-        scale_in_after_ms=max(spec.scale_in_after, math.ceil(measured.start_up_s * 1_000)),
-        holds=known is None,
-        stale=stale,
+        start_up_s=START_UP_PRIOR_S if measured.start_up_s is None else measured.start_up_s,
+        start_up_seen=measured.start_up_s is not None,
+        scale_in_after_ms=max(spec.scale_in_after, math.ceil((measured.start_up_s or 0.0) * 1_000)),
     )
-    return _decided(found, measured)
 
 
 def _decided(found: Recommendation, measured: Measured) -> Recommendation:
     """With the number that its terms make, and the term that decides it."""
     asked = found.asked_with(found.need)
     desired = min(asked, found.cap)
-    if found.holds and measured.staying > desired:
-        # While nobody can count, the budget's shares are no reason to go either; `max` is the word of a person.
-        held = min(measured.staying, found.most)
+    # Not as many as there are: during a rollout there is one more, and each plan would ask for another one.
+    held = min(measured.staying, measured.before, found.most)
+    if found.holds and held > desired:
         reason = ScaleReason.METRICS_STALE if found.stale else ScaleReason.MEASURING
-        return replace(found, asked=max(asked, held), desired=max(desired, held), reason=reason)
+        return replace(found, asked=max(asked, held), desired=held, reason=reason)
     return replace(found, asked=asked, desired=desired, reason=_reason(found, asked, waiting=measured.waiting > 0))
 
 
@@ -242,7 +260,6 @@ def _external(measured: Measured, spec: WorkerPoolSpec, budget: int | None) -> R
         least=spec.min,
         most=spec.max,
         budget=budget,
-        start_up_s=measured.start_up_s,
         scale_in_after_ms=spec.scale_in_after,
     )
 

@@ -24,6 +24,11 @@ def test_it_is_told_in_sentences() -> None:
         assert part in told
 
 
+def test_a_start_up_that_nobody_measured_is_told_as_assumed() -> None:
+    told = explain(recommended(measured(flow=BUSY, start_up_s=None)))
+    assert "No worker was seen starting yet: 60 s are assumed." in told
+
+
 def test_without_counters_it_says_that_nobody_goes() -> None:
     assert any("nobody knows who will come" in one for one in explain(recommended(measured(flow=None))))
 

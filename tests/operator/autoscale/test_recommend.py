@@ -26,6 +26,7 @@ def measured(**facts: Any) -> Measured:
             "need": 4,
             "loads": (1_000,) * 4,
             "staying": 4,
+            "before": facts.get("staying", 4),
             "session_cost": 250,
             "start_up_s": 80.0,
             "flow": QUIET,
@@ -121,6 +122,18 @@ def test_the_schedule_is_a_floor() -> None:
 def test_nobody_goes_sooner_than_a_worker_starts() -> None:
     assert recommended(measured(start_up_s=400.0)).scale_in_after_ms == 400_000
     assert recommended(measured(start_up_s=10.0)).scale_in_after_ms == 300_000
+    assert recommended(measured(start_up_s=None), scaleInAfter="10s").scale_in_after_ms == 10_000
+
+
+def test_until_a_worker_was_seen_starting_a_minute_is_assumed() -> None:
+    found = recommended(measured(flow=BUSY, start_up_s=None))
+    assert (found.start_up_s, found.start_up_seen) == (60.0, False)
+    assert found.warm > 0
+
+
+def test_a_rollouts_surge_makes_nobody_hold_more_than_were_wanted() -> None:
+    """Each plan would ask for one more, else."""
+    assert recommended(measured(staying=6, before=5, flow=None)).desired == 5
 
 
 FLOWS = st.builds(
@@ -140,11 +153,12 @@ def measurements(draw: st.DrawFn) -> Measured:
         need=len(loads) + draw(st.integers(0, 2)),
         loads=loads,
         staying=draw(st.integers(0, 30)),
+        before=draw(st.integers(0, 30)),
         waiting=draw(st.integers(0, 3)),
         session_cost=draw(st.integers(1, CAPACITY)),
         lowest_share=draw(st.floats(0.1, 1)),
         flow=draw(st.none() | FLOWS),
-        start_up_s=draw(st.floats(0, 300)),
+        start_up_s=draw(st.none() | st.floats(0, 300)),
         age_s=draw(st.sampled_from([0.0, 61.0])),
     )
 
@@ -169,7 +183,7 @@ def test_it_stays_between_its_bounds_and_says_why(
         assert found.desired >= min(16, max(least, replicas))
     if mode is not ScalingMode.EXTERNAL:
         assert found.desired >= min(found.cap, seen.need + buffer)
-        assert not found.holds or found.desired >= min(seen.staying, 16)
+        assert not found.holds or found.desired >= min(seen.staying, seen.before, 16)
     assert explain(found)[0].startswith(("1 worker should", f"{found.desired} workers should"))
 
 

@@ -5,9 +5,10 @@ workers are created than max and surge allowed when it was planned.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from genlock_core.claims.counters import PoolCounters
 from genlock_core.spec.pool import WorkerPoolSpec, WorkerPoolStatus
 from genlock_operator.actions import (
     CloseWorker,
@@ -21,6 +22,7 @@ from genlock_operator.actions import (
     Tell,
     WritePoolStatus,
 )
+from genlock_operator.autoscale.arrivals import FlowMeter
 from genlock_operator.observed import (
     CreateFailure,
     Demand,
@@ -30,6 +32,9 @@ from genlock_operator.observed import (
     PodRole,
     PoolResource,
     PoolSeen,
+    PoolTraffic,
+    SessionCost,
+    StartUpTimes,
 )
 from genlock_operator.plan.conditions import milliseconds
 from genlock_operator.plan.policy import (
@@ -42,7 +47,7 @@ from genlock_operator.plan.policy import (
     WorkerDefaults,
 )
 from genlock_operator.plan.pool.plan import plan_pool
-from tests.operator.plan.pool_cluster import START_MS, Cluster, Pod
+from tests.operator.plan.pool_cluster import BIND_MS, RUN_MS, START_MS, WARM_MS, Cluster, Pod
 
 DEFAULTS = WorkerDefaults(image="worker:1", redis_url="redis://redis:6379")
 TICK_MS = 500
@@ -61,6 +66,32 @@ def resource_of(spec: WorkerPoolSpec, **meta: Any) -> PoolResource:
     )
 
 
+@dataclass
+class Traffic:
+    """The counters of a pool, and who reads them."""
+
+    session_cost: int = 250
+    came: int = 0
+    went: int = 0
+    silent_since_ms: int | None = None
+    """Since when the counters have not been written."""
+    budget: int | None = None
+    _meter: FlowMeter = field(default_factory=FlowMeter)
+
+    def count(self, now_ms: int) -> None:
+        if self.silent_since_ms is None:
+            self._meter.note(PoolCounters(arrivals=self.came, departures=self.went), now_ms / 1_000)
+
+    def seen(self, now_ms: int) -> PoolTraffic:
+        age_ms = 0 if self.silent_since_ms is None else now_ms - self.silent_since_ms
+        return PoolTraffic(
+            flow=self._meter.flow(now_ms / 1_000),
+            age_s=age_ms / 1_000,
+            session_cost=self.session_cost,
+            budget=self.budget,
+        )
+
+
 class World(Cluster):
     def __init__(self, spec: WorkerPoolSpec, nodes: dict[str, int], *, quota: int | None = None) -> None:
         super().__init__(nodes)
@@ -73,6 +104,10 @@ class World(Cluster):
         self.created: list[str] = []
         self.told: list[str] = []
         self.reserve = 0
+        self.traffic: Traffic | None = None
+        """None: nobody counts."""
+        self.lowered: dict[str, SessionCost] = {}
+        """Sessions that pay less than they ask for."""
         self.wishes: list[PoolAction] = []
         """The last plan."""
         self._planned_by = spec
@@ -86,9 +121,13 @@ class World(Cluster):
 
     def arrive(self, session: str, cost: int = 250) -> None:
         self.costs[session] = cost
+        if self.traffic is not None:
+            self.traffic.came += 1
 
     def leave(self, session: str) -> None:
         self.costs.pop(session, None)
+        if self.traffic is not None:
+            self.traffic.went += 1
         for process in self.processes.values():
             process.sessions.pop(session, None)
 
@@ -119,6 +158,8 @@ class World(Cluster):
         resource, facts = self.resource, {name: pod.facts for name, pod in self.pods.items()}
         self.go_on(tick_ms)
         self._written.clear()
+        if self.traffic is not None:
+            self.traffic.count(self.now_ms)
         self._operate(crash_after)
         answers = {name: self.pods[name].facts for name in self._written}
         self._old = (resource, tuple((facts | answers).values())) if self.lag else None
@@ -149,6 +190,9 @@ class World(Cluster):
                 for session in (self.waiting() if self.store_answers else [])
             ),
             create_failure=self.create_failure,
+            start_ups=(StartUpTimes({"ready": (BIND_MS + RUN_MS + WARM_MS) / 1_000}),),
+            costs=self.lowered,
+            traffic=self.traffic.seen(self.now_ms) if self.traffic is not None else None,
         )
 
     # -- the operator acts --------------------------------------------------------------------------------------------

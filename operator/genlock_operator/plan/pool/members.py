@@ -21,6 +21,8 @@ class Member:
 
     pod: PodFacts
     view: WorkerView | None
+    beyond: int = 0
+    """What its sessions would take besides, in thousandths, at the levels that they ask for."""
 
     @property
     def name(self) -> str:
@@ -30,6 +32,11 @@ class Member:
     def load(self) -> int:
         """What its sessions take, in thousandths."""
         return 0 if self.view is None else self.view.capacity - self.view.free
+
+    @property
+    def asked(self) -> int:
+        """What its sessions would take at the levels that they ask for, which may be more than it has."""
+        return max(self.taken, self.load + self.beyond)
 
     @property
     def taken(self) -> int:
@@ -93,7 +100,7 @@ def members_of(seen: PoolSeen, revision: str) -> Members:
     """Every pod of the pool in its place."""
     there = [pod for pod in seen.pods if not pod.meta.deleting]
     workers = sorted(
-        (Member(pod, seen.workers.get(pod.meta.name)) for pod in there if pod.role is PodRole.WORKER),
+        (_member(pod, seen) for pod in there if pod.role is PodRole.WORKER),
         key=lambda worker: worker.name,
     )
     running = [worker for worker in workers if worker.pod.phase not in FINISHED_PHASES]
@@ -111,6 +118,12 @@ def members_of(seen: PoolSeen, revision: str) -> Members:
         ),
         taken=frozenset(pod.meta.name for pod in seen.pods) | frozenset(seen.workers),
     )
+
+
+def _member(pod: PodFacts, seen: PoolSeen) -> Member:
+    view = seen.workers.get(pod.meta.name)
+    costs = [seen.costs[session] for session in (view.sessions if view is not None else ()) if session in seen.costs]
+    return Member(pod, view, beyond=sum(max(0, cost.asked - cost.paid) for cost in costs))
 
 
 def is_leaving(worker: Member) -> bool:

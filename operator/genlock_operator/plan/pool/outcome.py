@@ -12,9 +12,10 @@ from genlock_operator.plan.conditions import milliseconds
 from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.plan.pool import drain, limits, rollout, scale
 from genlock_operator.plan.pool.drain import Leaver
-from genlock_operator.plan.pool.limits import Limit
+from genlock_operator.plan.pool.limits import Limit, Wish
 from genlock_operator.plan.pool.members import Member, Members, members_of
 from genlock_operator.plan.pool.pods import revision
+from genlock_operator.plan.pool.scaling import Scaling, scaling_of, waiting_costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class PoolOutcome:
     """The pool once all who are to leave are on their way."""
     want: int
     """How many workers there should be."""
+    scaling: Scaling | None
+    """What says so; None while Redis is away."""
     begins: tuple[Leaver, ...]
     """Who starts to leave now."""
     goes_on: tuple[Leaver, ...]
@@ -37,6 +40,8 @@ class PoolOutcome:
     """How many of these to create now."""
     surplus_since_ms: int
     """Since when there are too many; 0 while there are not."""
+    scale_in_after_ms: int
+    """How long there must be too many before one goes."""
     stalled: tuple[Member, ...]
     """Workers of the template's revision that should have been ready long ago."""
     limit: Limit | None
@@ -62,24 +67,25 @@ def outcome_of(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> PoolOut
     members = _without(before, [*forced, *useless])
 
     # How many are wanted, counting only those that can stay.
-    asked = asked_by(members, seen)
-    want = min(asked, spec.max)
+    scaling = scaling_of(members, seen, now_ms) if store else None
+    wish = wish_of(scaling, seen)
 
     # Which of them are too many, and which of the old revision a new one relieves.
-    since_ms = _surplus_since(seen, scale.surplus(members, spec, want), now_ms)
-    too_many = _too_many(members, seen, want, since_ms, now_ms) if store else ()
+    since_ms = _surplus_since(seen, scaling, scale.surplus(members, spec, wish.want), now_ms)
+    too_many = _too_many(members, seen, scaling, since_ms, now_ms) if scaling is not None else ()
     members = _without(members, too_many)
     relieved = [
         Leaver(worker, "a worker of the new revision took its place")
-        for worker in (rollout.relieved(members, spec, want, now_ms) if store else ())
+        for worker in (rollout.relieved(members, spec, wish.want, now_ms) if store else ())
     ]
     members = _without(members, relieved)
 
-    missing = scale.missing(members, spec, want)
+    missing = scale.missing(members, spec, wish.want)
     return PoolOutcome(
         before=before,
         members=members,
-        want=want,
+        want=wish.want,
+        scaling=scaling,
         begins=(*forced, *useless, *too_many, *relieved),
         goes_on=(
             *(Leaver(worker, "its drain goes on") for worker in before.leaving),
@@ -88,8 +94,9 @@ def outcome_of(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> PoolOut
         missing=missing,
         create=limits.may_create(members, seen, missing, now_ms),
         surplus_since_ms=since_ms,
+        scale_in_after_ms=scaling.decided.scale_in_after_ms if scaling is not None else spec.scale_in_after,
         stalled=rollout.stalled(members, spec, now_ms),
-        limit=limits.limit_of(members, seen, missing=missing, asked=asked, now_ms=now_ms),
+        limit=limits.limit_of(members, seen, missing=missing, wish=wish, now_ms=now_ms),
     )
 
 
@@ -97,35 +104,37 @@ def _without(members: Members, leavers: "list[Leaver] | tuple[Leaver, ...]") -> 
     return members.without([leaver.worker for leaver in leavers]) if leavers else members
 
 
-def asked_by(members: Members, seen: PoolSeen) -> int:
-    """How many workers this pool would have, were there no max.
+def wish_of(scaling: Scaling | None, seen: PoolSeen) -> Wish:
+    """How many workers this pool wants, and would want without bounds.
 
     While Redis is away nobody knows what the sessions need: then it is no fewer than before.
     """
     spec = seen.resource.spec
-    if not seen.store_answers:
-        return max(spec.replicas, spec.min, min(seen.resource.status.desired, spec.max))
-    return scale.asked_for(spec, scale.need_of(members, spec, _waiting(seen)))
+    if scaling is None:
+        asked = max(spec.replicas, spec.min, min(seen.resource.status.desired, spec.max))
+        return Wish(asked=asked, cap=spec.max, most=spec.max)
+
+    # While nobody can count, a share of the budget that shrinks is no reason to go.
+    decided = scaling.decided
+    return Wish(asked=decided.asked, cap=max(decided.cap, decided.desired), most=spec.max)
 
 
-def _waiting(seen: PoolSeen) -> list[int]:
-    return [one.cost for one in seen.demand if one.pool == seen.name]
-
-
-def _surplus_since(seen: PoolSeen, count: int, now_ms: int) -> int:
-    if not count:
+def _surplus_since(seen: PoolSeen, scaling: Scaling | None, count: int, now_ms: int) -> int:
+    """While nobody can count, no time passes for a surplus."""
+    if not count or (scaling is not None and scaling.decided.holds):
         return 0
     known = seen.resource.status.surplus_since
     return milliseconds(known) if known else now_ms
 
 
-def _too_many(members: Members, seen: PoolSeen, want: int, since_ms: int, now_ms: int) -> tuple[Leaver, ...]:
+def _too_many(members: Members, seen: PoolSeen, scaling: Scaling, since_ms: int, now_ms: int) -> tuple[Leaver, ...]:
     """Who leaves of those that are too many: above `max` at once, else only once it has lasted."""
     spec = seen.resource.spec
-    count = scale.surplus(members, spec, want)
+    decided = scaling.decided
+    count = scale.surplus(members, spec, decided.desired)
     if not count:
         return ()
-    lasted = now_ms - since_ms >= spec.scale_in_after
+    lasted = not decided.holds and now_ms - since_ms >= decided.scale_in_after_ms
     above_max = len(members.staying) - spec.max - (spec.rollout.surge if members.outdated else 0)
-    chosen = scale.victims(members, spec, _waiting(seen), count if lasted else max(above_max, 0))
-    return tuple(Leaver(worker, f"{want} workers are enough") for worker in chosen)
+    chosen = scale.victims(members, spec, waiting_costs(seen), count if lasted else max(above_max, 0), by=decided)
+    return tuple(Leaver(worker, f"{decided.desired} workers are enough") for worker in chosen)

@@ -24,8 +24,9 @@ from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.plan.pool import drain, limits, scale
 from genlock_operator.plan.pool.drain import Leaver
 from genlock_operator.plan.pool.members import members_of
-from genlock_operator.plan.pool.outcome import PoolOutcome, asked_by, outcome_of
+from genlock_operator.plan.pool.outcome import PoolOutcome, outcome_of, wish_of
 from genlock_operator.plan.pool.pods import placeholder_pod, pod_name, worker_pod
+from genlock_operator.plan.pool.scaling import scaling_of
 from genlock_operator.plan.pool.status import reserve_of, status_of
 from genlock_operator.reasons import EventReason, PoolReason
 
@@ -63,10 +64,9 @@ def outlook_of(seen: PoolSeen, now_ms: int) -> PoolOutlook:
     """
     spec = seen.resource.spec
     members = members_of(seen, seen.resource.status.revision)
-    asked = asked_by(members, seen)
-    limit = limits.limit_of(
-        members, seen, missing=scale.missing(members, spec, min(asked, spec.max)), asked=asked, now_ms=now_ms
-    )
+    wish = wish_of(scaling_of(members, seen, now_ms) if seen.store_answers else None, seen)
+    missing = scale.missing(members, spec, wish.want)
+    limit = limits.limit_of(members, seen, missing=missing, wish=wish, now_ms=now_ms)
     starting = sum(not worker.ready for worker in members.staying)
     if limit is None:
         return PoolOutlook(seen.name, starting)
@@ -156,7 +156,11 @@ def _status_and_what_changed(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) 
             yield Tell("WorkerPool", meta, "Normal", told[0].value, told[1])
 
     # What stands in the way is told when its reason changes.
-    for type_ in (PoolConditionType.PROGRESSING, PoolConditionType.SCALING_LIMITED):
+    for type_ in (
+        PoolConditionType.PROGRESSING,
+        PoolConditionType.SCALING_LIMITED,
+        PoolConditionType.METRICS_STALE,
+    ):
         now = find(status.conditions, type_)
         then = find(before.conditions, type_)
         if now is not None and now.reason in _WORTH_A_WARNING and (then is None or then.reason != now.reason):
@@ -186,19 +190,22 @@ _WORTH_A_WARNING = frozenset(
         PoolReason.INSUFFICIENT_GPUS,
         PoolReason.WORKERS_FAILING,
         PoolReason.AT_MAX,
+        PoolReason.GPU_BUDGET,
+        PoolReason.METRICS_STALE,
     )
 )
 
 
 def _look_again(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[LookAgain]:
     """At the first moment at which time alone changes the plan."""
-    spec = seen.resource.spec
     times = [now_ms + LOOK_EVERY_MS]
     if outcome.begins or outcome.goes_on:
         times.append(now_ms + DRAIN_EVERY_MS)
     if outcome.surplus_since_ms:
-        times.append(outcome.surplus_since_ms + spec.scale_in_after)
+        times.append(outcome.surplus_since_ms + outcome.scale_in_after_ms)
     if outcome.missing and seen.create_failure is not None:
         times.append(limits.retry_at_ms(seen))
+    elif outcome.missing > outcome.create:
+        times.append(limits.step_at_ms(outcome.members, now_ms))
     if seen.pods or outcome.missing or outcome.surplus_since_ms:
         yield LookAgain(max(min(times), now_ms + DRAIN_EVERY_MS))

@@ -7,9 +7,11 @@ that is never split: a plan that moves whole blocks is one that can be carried o
 import math
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.spec.pool import WorkerPoolSpec
+from genlock_operator.autoscale.recommend import Recommendation
 from genlock_operator.plan.pool.members import Member, Members
 
 LARGEST_RESERVE = 0.9
@@ -20,15 +22,20 @@ MOST_TRIED = 32
 """So many workers are looked at, in the order of preference, for who leaves next."""
 
 
-def packed(blocks: Iterable[int]) -> int:
-    """How many workers hold these blocks, the largest first; one larger than a worker has one of its own."""
-    return len(place(sorted(blocks, reverse=True), []))
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The workers that sessions need."""
+
+    workers: int
+    loads: tuple[int, ...]
+    """What sessions take of them, in thousandths; fewer than `workers` where a reserve asks for more."""
 
 
 def place(blocks: Iterable[int], loads: Iterable[int]) -> list[int]:
     """The loads of all workers, in ascending order, once the blocks are placed one after the other.
 
-    Each goes to the fullest worker with room, as claims do, or to a new one.
+    Each goes to the fullest worker with room, as claims do, or to a new one; one larger than a worker has one of its
+    own.
     """
     after = sorted(loads)
     for block in blocks:
@@ -37,8 +44,8 @@ def place(blocks: Iterable[int], loads: Iterable[int]) -> list[int]:
     return after
 
 
-def needed(loads: Sequence[int], to_place: Sequence[int], *, reserve: float = 0.0) -> int:
-    """How many workers the sessions need: those on workers (`loads`) and those that need room (`to_place`).
+def needed(loads: Sequence[int], to_place: Sequence[int], *, reserve: float = 0.0) -> Need:
+    """The workers that sessions need: those on workers (`loads`) and those that need room (`to_place`).
 
     If they find room as things stand, it is what they need when packed (the workers beyond that are emptied one after
     the other); if not, it is as many as give them room without anybody else being moved.
@@ -46,35 +53,31 @@ def needed(loads: Sequence[int], to_place: Sequence[int], *, reserve: float = 0.
     busy = [load for load in loads if load]
     blocks = sorted((block for block in to_place if block), reverse=True)
     after = place(blocks, busy)
-    count = packed(after) if len(after) == len(busy) else len(after)
+    if len(after) == len(busy):
+        after = place(sorted(after, reverse=True), [])  # packed, the largest first
 
     # The reserve is a share of the whole; the last digits of a float must not ask for another worker.
     unreserved = CAPACITY * (1 - min(reserve, LARGEST_RESERVE))
-    return max(count, math.ceil(sum(after) / unreserved - 1e-9))
+    return Need(max(len(after), math.ceil(sum(after) / unreserved - 1e-9)), tuple(after))
 
 
-def wanted(spec: WorkerPoolSpec, need: int) -> int:
-    """How many workers there should be."""
-    return min(asked_for(spec, need), spec.max)
+def need_of(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> Need:
+    """The workers that its sessions need at the levels that they ask for.
 
-
-def asked_for(spec: WorkerPoolSpec, need: int) -> int:
-    """The same, were there no `max`."""
-    return max(spec.replicas, need + spec.buffer, spec.min)
-
-
-def wanted_by(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> int:
-    """How many workers this pool wants as it is."""
-    return wanted(spec, need_of(members, spec, waiting))
-
-
-def need_of(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> int:
-    """How many workers its sessions need; `waiting`: what those without a worker would take.
-
-    One that is overloaded has no room for them, so it counts as full.
+    `waiting`: what those without a worker would take. A worker that is overloaded has no room for them, so it counts as
+    full. What sessions ask for beyond what their worker has is room that is missing: who comes next, or would have
+    come to that worker, finds it elsewhere, until it has given its own sessions what they ask for.
     """
-    loads = [worker.taken for worker in members.staying]
-    return needed(loads, [*members.to_place, *waiting], reserve=spec.move_reserve)
+    asked = [worker.asked for worker in members.staying]
+    beyond = [part for load in asked for part in _pieces(load - CAPACITY)]
+    loads = [min(load, CAPACITY) for load in asked]
+    return needed(loads, [*members.to_place, *beyond, *waiting], reserve=spec.move_reserve)
+
+
+def _pieces(load: int) -> list[int]:
+    """The load in parts that a worker holds; none of nothing or less."""
+    whole, rest = divmod(max(0, load), CAPACITY)
+    return [CAPACITY] * whole + ([rest] if rest else [])
 
 
 def missing(members: Members, spec: WorkerPoolSpec, want: int) -> int:
@@ -89,7 +92,9 @@ def surplus(members: Members, spec: WorkerPoolSpec, want: int) -> int:
     return max(0, len(members.staying) - want - surge)
 
 
-def victims(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int], count: int) -> tuple[Member, ...]:
+def victims(
+    members: Members, spec: WorkerPoolSpec, waiting: Sequence[int], count: int, *, by: Recommendation
+) -> tuple[Member, ...]:
     """Who leaves of `count` that are too many: at most a quarter of the pool at a time, those on their way counted.
 
     Free ones first, then the emptiest whose sessions fit on others, as long as nobody has to be created for it.
@@ -103,8 +108,8 @@ def victims(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int], coun
         if len(chosen) >= min(count, most):
             break
         without = left.without([worker])
-        may_go = _fits(without) if worker.busy else _keeps_buffer(left, spec)
-        if may_go and _stays_enough(without, spec, waiting):
+        may_go = _fits(without) if worker.busy else _keeps_buffer(left, by)
+        if may_go and _stays_enough(without, spec, waiting, by):
             chosen.append(worker)
             left = without
     return tuple(chosen)
@@ -135,11 +140,11 @@ def _fits(members: Members) -> bool:
     return len(place(sorted(members.to_place, reverse=True), loads)) == len(loads)
 
 
-def _keeps_buffer(members: Members, spec: WorkerPoolSpec) -> bool:
-    """Whether there are more empty workers than the buffer; a pool above its max cannot ask for one."""
-    return len(members.staying) > spec.max or sum(not worker.busy for worker in members.staying) > spec.buffer
+def _keeps_buffer(members: Members, by: Recommendation) -> bool:
+    """Whether there are more empty workers than the buffer; a pool above its cap cannot ask for one."""
+    return len(members.staying) > by.cap or sum(not worker.busy for worker in members.staying) > by.buffer
 
 
-def _stays_enough(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int]) -> bool:
+def _stays_enough(members: Members, spec: WorkerPoolSpec, waiting: Sequence[int], by: Recommendation) -> bool:
     """Whether the pool wants no more workers than stay; else one would be created in the place of the one that left."""
-    return wanted_by(members, spec, waiting) <= len(members.staying)
+    return min(by.asked_with(need_of(members, spec, waiting).workers), by.cap) <= len(members.staying)

@@ -20,6 +20,12 @@ def start_up_figures(starts: Sequence[StartUpTimes]) -> list[StartUpSpec]:
     return figures
 
 
+def total_p95_s(starts: Sequence[StartUpTimes]) -> float | None:
+    """From a pod's creation until its worker serves; None before one was seen."""
+    seconds = sorted(sum(one.seconds.values()) for one in starts)
+    return percentile(seconds, 0.95) if seconds else None
+
+
 def percentile(ordered: Sequence[float], share: float) -> float:
     """By nearest rank, of a sequence in ascending order with at least one element; to a hundredth of a second."""
     return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 2)

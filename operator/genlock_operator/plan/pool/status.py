@@ -1,8 +1,8 @@
-"""A pool's status: what is counted, and three conditions that say what a person would want to know."""
+"""A pool's status: what is counted, and conditions that say what a person would want to know."""
 
 from genlock_core.claims.facts import WorkerState
 from genlock_core.claims.identity import CAPACITY
-from genlock_core.spec.pool import PoolConditionType, WorkerPoolStatus
+from genlock_core.spec.pool import AutoscalingStatus, PoolConditionType, WorkerPoolStatus
 from genlock_operator.observed import PoolSeen
 from genlock_operator.plan.conditions import ConditionVerdict, conditions, no, timestamp, yes
 from genlock_operator.plan.pool import drain
@@ -37,10 +37,18 @@ def status_of(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> WorkerPoolSt
         waiting=sum(one.pool == seen.name for one in seen.demand) if known else before.waiting,
         free=round(free / CAPACITY, 3) if known else before.free,
         surplus_since=timestamp(outcome.surplus_since_ms) if outcome.surplus_since_ms else None,
-        start_up=start_up_figures(seen.start_ups),
+        autoscaling=_autoscaling(seen, outcome, now_ms),
+        # A new leader has seen nobody start; what the last one saw says more than nothing.
+        start_up=start_up_figures(seen.start_ups) or before.start_up,
         conditions=conditions(
             before.conditions,
-            [_available(seen, outcome), _progressing(seen, outcome, now_ms), _limited(outcome)],
+            [
+                _available(seen, outcome),
+                _progressing(seen, outcome, now_ms),
+                _limited(outcome),
+                _metrics_stale(seen, outcome),
+                _stabilizing(outcome),
+            ],
             generation=resource.meta.generation,
             now_ms=now_ms,
         ),
@@ -105,6 +113,35 @@ def _limited(outcome: PoolOutcome) -> ConditionVerdict:
     if outcome.limit is None:
         return no(PoolConditionType.SCALING_LIMITED, PoolReason.UNLIMITED, "nothing keeps it from growing")
     return yes(PoolConditionType.SCALING_LIMITED, outcome.limit.reason, outcome.limit.message)
+
+
+def _metrics_stale(seen: PoolSeen, outcome: PoolOutcome) -> ConditionVerdict:
+    if not seen.store_answers:
+        message = "Redis does not answer, so nobody counts; no worker leaves meanwhile"
+        return yes(PoolConditionType.METRICS_STALE, PoolReason.METRICS_STALE, message)
+    if outcome.scaling is not None and outcome.scaling.shown.stale:
+        message = "the counters are older than a minute; no worker leaves for want of sessions meanwhile"
+        return yes(PoolConditionType.METRICS_STALE, PoolReason.METRICS_STALE, message)
+    return no(PoolConditionType.METRICS_STALE, PoolReason.METRICS_FRESH, "who comes and goes is known")
+
+
+def _stabilizing(outcome: PoolOutcome) -> ConditionVerdict:
+    if outcome.surplus_since_ms:
+        seconds = outcome.scale_in_after_ms / 1_000
+        message = f"{outcome.want} workers are enough; one leaves once that has lasted for {seconds:g} s"
+        return yes(PoolConditionType.STABILIZING, PoolReason.TOO_MANY, message)
+    return no(PoolConditionType.STABILIZING, PoolReason.ENOUGH, "there are no more workers than are wanted")
+
+
+def _autoscaling(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> AutoscalingStatus | None:
+    """What it says, and since when; while Redis is away what it said before."""
+    before = seen.resource.status.autoscaling
+    if outcome.scaling is None:
+        return before
+    shown = outcome.scaling.shown
+    if before is not None and (before.desired, before.reason) == (shown.desired, shown.reason.value):
+        return before
+    return AutoscalingStatus(desired=shown.desired, reason=shown.reason.value, since=timestamp(now_ms))
 
 
 def _names(workers: "tuple[Member, ...] | list[Member]") -> str:

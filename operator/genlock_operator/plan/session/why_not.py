@@ -33,12 +33,13 @@ NEEDS_A_PERSON: Final = frozenset(
 
 _LIMITS: Final[Mapping[str, Reason]] = {
     "AtMax": Reason.POOL_FULL,
+    "GPUBudget": Reason.POOL_FULL,
     "QuotaExceeded": Reason.QUOTA_EXCEEDED,
     "InsufficientGPUs": Reason.INSUFFICIENT_GPUS,
     "WorkersFailing": Reason.WORKERS_FAILING,
 }
 _ADVICE: Final[Mapping[Reason, tuple[str, str]]] = {
-    Reason.POOL_FULL: ("is full", "raise its spec.max, or end sessions"),
+    Reason.POOL_FULL: ("is full", "raise its spec.max or the GPU budget, or end sessions"),
     Reason.QUOTA_EXCEEDED: ("may not create another worker", "raise the ResourceQuota of its namespace"),
     Reason.INSUFFICIENT_GPUS: ("finds no node for its next worker", "add nodes with free GPUs, or free some"),
     Reason.WORKERS_FAILING: ("has workers that do not start", "mend their image or template"),

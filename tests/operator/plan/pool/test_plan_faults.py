@@ -2,6 +2,7 @@
 
 from genlock_operator.actions import CloseWorker, RetirePod
 from genlock_operator.plan.pool.plan import plan_pool
+from tests.operator.plan.pool_cluster import Node
 from tests.operator.plan.pool_world import DEFAULTS, NODES, World, fill, pool_spec, world
 
 
@@ -149,12 +150,27 @@ def test_a_quota_is_told_in_the_words_of_the_api_server_and_tried_again() -> Non
     assert pool.condition("ScalingLimited") == "Unlimited"
 
 
-def test_a_pool_without_free_gpus_says_so_and_makes_no_more_pods() -> None:
+def test_a_pool_without_free_gpus_says_so_and_its_pods_show_whoever_adds_nodes_what_is_wanted() -> None:
     pool = world(replicas=2, nodes={"a": 4})
-    fill(pool, 20)
-    pool.run(60)
-    assert len(pool.created) == 2
+    assert len(pool.created) == 2, "one waits for a node"
+    fill(pool, 24)
+    pool.run(1)
+    assert len(pool.created) == 2 + 8, "one step"
+    pool.run(6)
+    assert len(pool.created) == 12, "all that are wanted"
     assert pool.condition("ScalingLimited") == "InsufficientGPUs"
+    pool.nodes |= {f"new-{number}": Node(4) for number in range(11)}
+    pool.run(30)
+    assert pool.waiting() == []
+    assert len(pool.created) == 12
+
+
+def test_sessions_that_come_while_a_pod_waits_for_a_node_get_pods_up_to_max() -> None:
+    pool = world(replicas=1, max=10, nodes={"a": 0})
+    fill(pool, 40)
+    pool.run(60)
+    assert len(pool.created) == 10
+    assert len(pool.workers()) == 10
 
 
 def test_while_redis_is_away_nobody_is_drained_or_deleted() -> None:

@@ -1,6 +1,7 @@
 """How many workers sessions need, and who goes when there are too many."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 
 from genlock_core.claims.identity import CAPACITY, WorkerIdentity
 from genlock_core.claims.pulse import Vitals
+from genlock_core.spec.pool import WorkerPoolSpec
+from genlock_operator.autoscale.recommend import Measured, Recommendation, recommend_by_need
 from genlock_operator.observed import Meta, PodFacts, PodRole, PoolSeen
-from genlock_operator.plan.pool.members import Members, members_of
-from genlock_operator.plan.pool.scale import missing, needed, packed, place, surplus, victims, wanted, wanted_by
+from genlock_operator.plan.pool.members import Member, Members, members_of
+from genlock_operator.plan.pool.scale import missing, need_of, needed, place, surplus, victims
 from tests.operator.plan.pool_cluster import START_MS, Process
 from tests.operator.plan.pool_world import World, pool_spec, resource_of
 
@@ -43,6 +46,20 @@ def members(loads: list[int], *, revision: str = "new", outdated: int = 0) -> Me
     return members_of(PoolSeen(resource_of(pool_spec()), tuple(pods), views), revision)
 
 
+def rule(before: Members, spec: WorkerPoolSpec, waiting: Sequence[int] = ()) -> Recommendation:
+    """What its sessions need, and its buffer."""
+    need = need_of(before, spec, waiting)
+    return recommend_by_need(Measured(need=need.workers, loads=need.loads, staying=len(before.staying)), spec, START_MS)
+
+
+def wanted_by(before: Members, spec: WorkerPoolSpec, waiting: Sequence[int] = ()) -> int:
+    return rule(before, spec, waiting).desired
+
+
+def leaving(before: Members, spec: WorkerPoolSpec, count: int) -> tuple[Member, ...]:
+    return victims(before, spec, [], count, by=rule(before, spec))
+
+
 @given(blocks, LOADS)
 def test_placing_loses_nothing_and_overfills_nobody(wanting: list[int], loads: list[int]) -> None:
     after = place(wanting, loads)
@@ -53,7 +70,7 @@ def test_placing_loses_nothing_and_overfills_nobody(wanting: list[int], loads: l
 @given(blocks)
 def test_packing_is_never_below_the_sum_and_never_twice_of_it(wanting: list[int]) -> None:
     least = math.ceil(sum(wanting) / CAPACITY)
-    assert least <= packed(wanting) <= max(least, 2 * least - 1)
+    assert least <= needed(wanting, []).workers <= max(least, 2 * least - 1)
 
 
 def test_a_session_goes_to_the_fullest_worker_with_room() -> None:
@@ -61,17 +78,17 @@ def test_a_session_goes_to_the_fullest_worker_with_room() -> None:
 
 
 def test_packing_fills_workers_with_what_fits_together() -> None:
-    assert packed([300, 700, 600, 400]) == 2
+    assert needed([300, 700, 600, 400], []).loads == (1_000, 1_000)
 
 
 @given(LOADS)
 def test_sessions_that_have_workers_never_need_more_of_them(loads: list[int]) -> None:
-    assert needed(loads, []) <= sum(load > 0 for load in loads)
+    assert needed(loads, []).workers <= sum(load > 0 for load in loads)
 
 
 @given(LOADS, blocks)
 def test_what_is_needed_is_enough_as_things_stand_or_packed(loads: list[int], waiting: list[int]) -> None:
-    need = needed(loads, waiting)
+    need = needed(loads, waiting).workers
     busy = [load for load in loads if load]
     fits = len(place(sorted(waiting, reverse=True), busy)) == len(busy)
     if fits:
@@ -81,36 +98,44 @@ def test_what_is_needed_is_enough_as_things_stand_or_packed(loads: list[int], wa
 
 
 def test_a_session_that_would_only_fit_if_others_moved_gets_a_worker() -> None:
-    assert needed([500, 300], [800]) == 3
+    assert needed([500, 300], [800]).workers == 3
 
 
 def test_a_session_that_fits_as_things_stand_asks_for_nobody() -> None:
-    assert needed([500, 300], [500]) == 2
+    assert needed([500, 300], [500]).workers == 2
 
 
 def test_a_reserve_makes_room_for_itself() -> None:
-    assert needed([1_000, 1_000, 950], []) == 3
-    assert needed([1_000, 1_000, 950], [], reserve=0.1) == 4
+    assert needed([1_000, 1_000, 950], []).workers == 3
+    assert needed([1_000, 1_000, 950], [], reserve=0.1).workers == 4
 
 
-@given(LOADS, blocks, st.integers(0, 8), st.integers(0, 8), st.integers(0, 3))
-def test_wanted_stays_between_its_bounds(
-    loads: list[int], waiting: list[int], least: int, replicas: int, buffer: int
-) -> None:
-    spec = pool_spec(min=least, max=8, replicas=replicas, buffer=buffer)
+@given(LOADS, blocks)
+def test_the_loads_of_what_is_needed_are_all_that_sessions_take(loads: list[int], waiting: list[int]) -> None:
     need = needed(loads, waiting)
-    assert min(max(least, replicas, need + buffer), 8) == wanted(spec, need)
+    assert sum(need.loads) == sum(loads) + sum(waiting)
+    assert len(need.loads) == need.workers
+    assert len(needed(loads, waiting, reserve=0.3).loads) <= needed(loads, waiting, reserve=0.3).workers
+
+
+def test_what_lowered_sessions_ask_for_is_room_that_is_missing() -> None:
+    """Six sessions that would take a quarter each sit on one worker, at four fifths of that in sum."""
+    (worker,) = members([800]).staying
+    lowered = replace(members([800]), staying=(replace(worker, beyond=700),))
+    assert need_of(members([800]), pool_spec(), []).workers == 1
+    assert need_of(lowered, pool_spec(), []) == needed([1_000], [500])
+    assert need_of(replace(lowered, staying=(replace(worker, beyond=2_700),)), pool_spec(), []).workers == 4
 
 
 @given(LOADS, st.integers(0, 3))
 def test_who_leaves_fits_elsewhere_and_nobody_is_made_in_their_place(loads: list[int], buffer: int) -> None:
     spec = pool_spec(replicas=0, max=1_000, buffer=buffer)
     before = members(loads)
-    count = surplus(before, spec, wanted_by(before, spec, []))
-    chosen = victims(before, spec, [], count)
+    count = surplus(before, spec, wanted_by(before, spec))
+    chosen = leaving(before, spec, count)
     after = before.without(chosen)
     assert len(chosen) <= min(count, max(1, len(loads) // 4))
-    assert not chosen or wanted_by(after, spec, []) <= len(after.staying)
+    assert not chosen or wanted_by(after, spec) <= len(after.staying)
     staying = [worker.load for worker in after.staying]
     assert len(place(sorted(after.to_place, reverse=True), staying)) == len(staying)
 
@@ -121,7 +146,7 @@ def test_a_pool_that_shrinks_step_by_step_ends_where_nobody_more_can_go(loads: l
     loads = list(loads)
     for _ in range(len(loads) + 1):
         before = members(loads)
-        chosen = victims(before, spec, [], surplus(before, spec, wanted_by(before, spec, [])))
+        chosen = leaving(before, spec, surplus(before, spec, wanted_by(before, spec)))
         if not chosen:
             break
         gone = {worker.name for worker in chosen}
@@ -133,34 +158,34 @@ def test_a_pool_that_shrinks_step_by_step_ends_where_nobody_more_can_go(loads: l
 
 def test_free_workers_go_before_busy_ones_and_the_emptiest_before_fuller_ones() -> None:
     spec = pool_spec(replicas=0, max=100)
-    assert [worker.load for worker in victims(members([300, 0, 100, 400]), spec, [], 1)] == [0]
-    assert [worker.load for worker in victims(members([300, 150, 100, 400]), spec, [], 1)] == [100]
+    assert [worker.load for worker in leaving(members([300, 0, 100, 400]), spec, 1)] == [0]
+    assert [worker.load for worker in leaving(members([300, 150, 100, 400]), spec, 1)] == [100]
 
 
 def test_old_revisions_go_before_the_new_one() -> None:
-    chosen = victims(members([0, 0, 0, 0], outdated=1), pool_spec(replicas=0), [], 1)
+    chosen = leaving(members([0, 0, 0, 0], outdated=1), pool_spec(replicas=0), 1)
     assert [worker.name for worker in chosen] == ["w00"]
 
 
 def test_a_quarter_leaves_at_a_time() -> None:
-    assert len(victims(members([0] * 12), pool_spec(replicas=0), [], 12)) == 3
+    assert len(leaving(members([0] * 12), pool_spec(replicas=0), 12)) == 3
 
 
 def test_those_on_their_way_count_among_the_quarter() -> None:
     whole = members([0] * 12)
     some = whole.without(whole.staying[:2])
-    assert len(victims(some, pool_spec(replicas=0), [], 10)) == 0
+    assert len(leaving(some, pool_spec(replicas=0), 10)) == 0
 
 
 def test_the_buffer_of_empty_workers_is_kept() -> None:
-    assert victims(members([800, 800, 0, 0]), pool_spec(replicas=0, buffer=2), [], 2) == ()
+    assert leaving(members([800, 800, 0, 0]), pool_spec(replicas=0, buffer=2), 2) == ()
 
 
 def test_a_worker_on_the_emptier_node_goes_first() -> None:
     whole = members([0, 0, 0])
     lone = replace(whole.staying[1], pod=replace(whole.staying[1].pod, node="b"))
     spread = replace(whole, staying=(whole.staying[0], lone, whole.staying[2]))
-    assert victims(spread, pool_spec(replicas=0), [], 1) == (lone,)
+    assert leaving(spread, pool_spec(replicas=0), 1) == (lone,)
 
 
 def test_missing_workers_are_made_within_the_surge() -> None:
