@@ -85,6 +85,9 @@ CASES = [
     Case("a manifest without an admin token", "POST", "/api/v1/sessions", 403, "admin", headers=YAML, body=MANIFEST),
     Case("a model that nobody has", "POST", "/api/v1/sessions", 422, "no pool", role=Role.ADMIN, headers=YAML,
          body="apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {name: a}\nspec: {model: nobodys}"),
+    Case("a stand-in that nobody measured", "POST", "/api/v1/sessions", 422, "", role=Role.ADMIN, headers=YAML,
+         body="apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {name: a}\n"
+         "spec: {approximation: {models: [nobodys]}}"),
     Case("an unknown page", "GET", "/nothing", 404, "", role=None),
     Case("a method that is none", "PUT", WHIP, 405, "", role=None),
 ]  # fmt: skip

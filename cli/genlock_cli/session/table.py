@@ -139,7 +139,7 @@ def _latency(session: Mapping[str, Any]) -> Text:
 
 _SESSION = _Column("SESSION", 12, lambda one: _cell(_name(one)))
 _STATE = _Column("STATE", 10, _state)
-_MODEL = _Column("MODEL", 11, lambda one: _cell(one.get("model")))
+_MODEL = _Column("MODEL", 11, lambda one: _cell(one.get("standIn") or one.get("model")))
 _STEPS = _Column("STEPS", 5, lambda one: _cell(one.get("steps")))
 _WORKER = _Column("WORKER", 6, lambda one: _cell(one.get("worker")))
 _FPS = _Column("FPS", 4, lambda one: _figure(_stats(one).get("outputFps"), "{:.1f}"))

@@ -15,7 +15,7 @@ from genlock_cli.up import command_options as options
 from genlock_cli.up.hardware import EngineName, Hardware, gpu_names, hardware, threads_per_worker
 from genlock_cli.up.lan import DEFAULT_PORT, find_lan, with_tokens
 from genlock_cli.up.local import LocalGenlock
-from genlock_cli.up.plan import UpOptions
+from genlock_cli.up.plan import UpOptions, models_of
 from genlock_cli.up.ports import choose_ports
 from genlock_cli.up.sessions import (
     default_manifest,
@@ -23,6 +23,7 @@ from genlock_cli.up.sessions import (
     media_root_of,
     read_sessions,
     require_model,
+    require_stand_ins,
     shown_on,
 )
 from genlock_cli.up.view import UpView
@@ -84,6 +85,7 @@ def up(
     if lan:
         sessions = with_tokens(sessions)
     models = _models(sessions, engine)
+    require_stand_ins(sessions, rows)
 
     state = StateDir.find(state_dir, os.environ)
     media_hosts = _media_hosts(media_host)
@@ -128,7 +130,7 @@ def _serve(
 
 def _models(sessions: Sequence[ResolvedSession], engine: EngineName) -> set[str]:
     """The models of the sessions. Raises UnknownModel if the engine does not know one, before anything is started."""
-    models = {session.model for session in sessions}
+    models = set(models_of(sessions))
     if engine is EngineName.DIFFUSION:
         for name in sorted(models):
             model_config(name)

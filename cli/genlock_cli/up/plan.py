@@ -72,13 +72,13 @@ def pool_shapes(options: UpOptions, sessions: Sequence[ResolvedSession]) -> tupl
         PoolShape(
             name=pool_of(model), model=model, gpu_product=options.gpu_product, gpus=options.gpus, engine=options.engine
         )
-        for model in _models(sessions)
+        for model in models_of(sessions)
     )
 
 
 def plan_workers(options: UpOptions, sessions: Sequence[ResolvedSession], *, redis_url: str) -> tuple[ChildPlan, ...]:
     """`options.workers` workers for each model of the manifest: w0, w1, ..."""
-    models = [model for model in _models(sessions) for _ in range(options.workers)]
+    models = [model for model in models_of(sessions) for _ in range(options.workers)]
     return tuple(
         ChildPlan(
             name=f"w{index}",
@@ -138,5 +138,7 @@ def gateway_url(options: UpOptions, index: int = 0) -> str:
     return f"http://{Address(options.host, options.port + index)}"
 
 
-def _models(sessions: Sequence[ResolvedSession]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(session.model for session in sessions))
+def models_of(sessions: Sequence[ResolvedSession]) -> tuple[str, ...]:
+    """The models that the sessions run with: their own, then those that may stand in."""
+    own = [session.model for session in sessions]
+    return tuple(dict.fromkeys([*own, *(model for session in sessions for model in session.approximation.models)]))

@@ -9,6 +9,7 @@ from genlock_cli.session.manifests import STDIN, read_texts
 from genlock_cli.up.hardware import Hardware
 from genlock_core.errors import BadInput
 from genlock_core.sizing.engine_rows import rows_for
+from genlock_core.sizing.placement import stand_in_mistakes
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.manifest import Manifest, load_manifest
@@ -99,6 +100,13 @@ def require_model(sessions: Sequence[ResolvedSession], model: str) -> None:
                 f"the session {session.key} wants the model {session.model}, --model says {model}; "
                 "leave --model out, or change the manifest"
             )
+
+
+def require_stand_ins(sessions: Sequence[ResolvedSession], rows: Sequence[ProfileRow]) -> None:
+    """Raises BadInput if a model that may stand in was never measured: nobody could say what a session costs there."""
+    mistakes = [f"{session.key}: {told}" for session in sessions for told in stand_in_mistakes(session, rows)]
+    if mistakes:
+        raise BadInput("; ".join(mistakes))
 
 
 def _manifests(names: Sequence[Path | str]) -> list[Manifest]:

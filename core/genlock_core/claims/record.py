@@ -45,7 +45,7 @@ _VALUE, _ID = "control:", "control_id:"
 
 _BESIDE_SPEC: Final[dict[str, Any]] = {
     "access": {"origins"},
-    "approximation": {"min_frame_rate"},
+    "approximation": {"min_frame_rate", "models"},
     "orientation": True,
     "fit": True,
 }
@@ -59,6 +59,7 @@ class _Shape(Model):
     orientation: Orientation | None = None
     fit: PictureFit = PictureFit.CROP
     min_frame_rate: int | None = None
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,11 @@ class SessionRecord:
         return self.session.model if self.owner is not None and self.pool in own else self.stand_in
 
     @property
+    def standing_in(self) -> str | None:
+        """The model that stands in for its own; None: it runs with its own, or will."""
+        return self.model if self.model != self.session.model else None
+
+    @property
     def resolution(self) -> Resolution:
         """What is made, as far as it is settled."""
         resolution = self.session.resolution
@@ -279,7 +285,12 @@ def to_fields(record: SessionRecord) -> dict[str, str]:
 
 
 def _shape_of(session: ResolvedSession) -> _Shape:
-    return _Shape(orientation=session.orientation, fit=session.fit, min_frame_rate=session.approximation.min_frame_rate)
+    return _Shape(
+        orientation=session.orientation,
+        fit=session.fit,
+        min_frame_rate=session.approximation.min_frame_rate,
+        models=session.approximation.models,
+    )
 
 
 def from_fields(fields: Mapping[str, str]) -> SessionRecord:
@@ -294,7 +305,9 @@ def from_fields(fields: Mapping[str, str]) -> SessionRecord:
     shape = _Shape.model_validate_json(fields.get("shape", "{}"))
     beside_spec = {
         "access": access,
-        "approximation": session.approximation.model_copy(update={"min_frame_rate": shape.min_frame_rate}),
+        "approximation": session.approximation.model_copy(
+            update={"min_frame_rate": shape.min_frame_rate, "models": shape.models}
+        ),
         "orientation": shape.orientation,
         "fit": shape.fit,
     }

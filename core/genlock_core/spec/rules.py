@@ -27,7 +27,7 @@ FIRST_CHUNK_PERIODS = 4
 """The first chunk has 5 frames: its last one comes this many frame periods after its first, and nothing can be
 generated before. A publisher that sends faster changes nothing, as its frames are thinned out to the session's rate."""
 
-IMMUTABLE = ("model", "qualityMode", "resolution", "frameRate", "seed", "source.type")
+IMMUTABLE = ("model", "qualityMode", "resolution", "frameRate", "seed", "source.type", "approximation.models")
 """Fields that a stream's state and its viewers' decoders are built on: to change one, make another session."""
 
 POOL_IMMUTABLE = ("model", "engine", "gpu")
@@ -71,6 +71,10 @@ def _min_steps_fit(steps: int | None, mode: str, min_steps: int) -> bool:
 
 def _min_frame_rate_fits(frame_rate: int, min_frame_rate: int | None) -> bool:
     return min_frame_rate is None or min_frame_rate <= frame_rate
+
+
+def _others_stand_in(model: str, others: Sequence[str]) -> bool:
+    return len({model, *others}) == 1 + len(others)
 
 
 def _steps_fit_the_mode(mode: str, steps: int | None) -> bool:
@@ -126,6 +130,15 @@ RULES = (
         message="must not be larger than frameRate",
         cel="!has(self.approximation.minFrameRate) || self.approximation.minFrameRate <= self.frameRate",
         holds=_min_frame_rate_fits,
+    ),
+    Rule(
+        scope=(),
+        reads=("model", "approximation.models"),
+        field="approximation.models",
+        message="must name other models than the session's own, each once",
+        cel="!(self.model in self.approximation.models) && self.approximation.models.all(one, "
+        "self.approximation.models.exists_one(other, other == one))",
+        holds=_others_stand_in,
     ),
     Rule(
         scope=(),

@@ -27,6 +27,8 @@ MODEL_NAME = r"^[a-z0-9][a-z0-9.\-]{0,62}$"
 """A model has the name of its ModelProfile."""
 SHORT: JsonDict = {"maxLength": 63}
 """The pattern bounds the length already, but the API server estimates the cost of a rule by `maxLength`."""
+MOST_STAND_INS: Final = 4
+"""Models that may stand in for a session's own; each of them has to be sized, and looked for when there is no room."""
 
 SloDuration = Annotated[int, Duration(at_least_ms=50, at_most_ms=60_000)]
 
@@ -37,6 +39,10 @@ class Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", allow_inf_nan=False
     )
+
+
+StandIn = Annotated[str, Field(pattern=MODEL_NAME, json_schema_extra=SHORT, description="Name of a ModelProfile.")]
+"""A model that may stand in for a session's own."""
 
 
 class QualityMode(StrEnum):
@@ -186,7 +192,7 @@ class Slo(Model):
 
 
 class Approximation(Model):
-    """May the system lower the denoising steps, and after them the frame rate, under load?"""
+    """May the system lower the denoising steps, after them the frame rate, and let another model in, under load?"""
 
     policy: ApproximationPolicy = Field(
         ApproximationPolicy.ADAPTIVE, description="Adaptive: under load the system may lower the steps."
@@ -198,6 +204,12 @@ class Approximation(Model):
         le=60,
         description="Under load, once the steps are at minSteps, every second frame of the source may be left out. "
         "Never if half of frameRate is lower than this, if this is left out, or if there is no source.",
+    )
+    models: tuple[StandIn, ...] = Field(
+        (),
+        max_length=MOST_STAND_INS,
+        description="Models that may stand in where the session's own has no room when it begins, the first that has. "
+        "It keeps that model then.",
     )
 
 

@@ -87,6 +87,7 @@ class SessionStatus(Model):
     gpus: Count | None = Field(None, description="GPUs of the worker that owns it.")
     gpu_share: Figure | None = Field(None, description="GPUs that it takes of them: its share of the worker.")
     steps: Annotated[int, Field(ge=1, le=4)] | None = Field(None, description="Denoising steps in use.")
+    stand_in: str | None = Field(None, description="The model that stands in for its own; left out: none does.")
     resolution: str | None = Field(None, description="Size of the generated picture, such as 832x480.")
     viewers: Count = Field(0, description="How many watch.")
     moves: Count = Field(0, description="How often it changed its worker.")

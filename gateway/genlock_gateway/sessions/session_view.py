@@ -80,7 +80,8 @@ class SessionView(_Shown):
     role: Literal["publish", "view"] = Field(description="What whoever asks may do.")
     publishing: bool = Field(description="Whether anybody publishes, at any gateway.")
     engine: EngineKind | None = Field(description="What paints; null if nobody says.")
-    model: str
+    model: str = Field(description="The model that was asked for.")
+    stand_in: str | None = Field(None, description="The model that stands in for it; null: it runs with its own.")
     quality_mode: QualityMode
     steps: int = Field(description="Denoising steps that are asked for.")
     level: LevelView | None = Field(

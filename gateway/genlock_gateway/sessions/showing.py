@@ -77,6 +77,7 @@ def view_of(
         publishing=surroundings.publishing is Publishing.NOW,
         engine=surroundings.engine,
         model=session.model,
+        stand_in=record.standing_in,
         quality_mode=session.quality_mode,
         steps=steps,
         level=_level(record, steps),

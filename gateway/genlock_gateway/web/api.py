@@ -14,7 +14,7 @@ from genlock_core.claims.facts import MoveCause, WorkerView
 from genlock_core.claims.record import FINISHED, SessionRecord
 from genlock_core.errors import FieldProblem
 from genlock_core.sizing.candidates import PoolShape
-from genlock_core.sizing.placement import Unplaceable, place
+from genlock_core.sizing.placement import Unplaceable, place, stand_in_mistakes
 from genlock_core.spec.engines import engine_kind
 from genlock_core.spec.manifest import load_manifest
 from genlock_core.spec.rules import changed, steps_mistake
@@ -234,6 +234,7 @@ def _placed(gateway: Gateway, sessions: Sequence[ResolvedSession], workers: list
     records: list[SessionRecord] = []
     mistakes: list[FieldProblem] = []
     for session in sessions:
+        mistakes += [FieldProblem(str(session.key), told) for told in stand_in_mistakes(session, gateway.profiles)]
         placement = place(session, gateway.profiles, shapes)
         if isinstance(placement, Unplaceable):
             mistakes += [FieldProblem(str(session.key), reason) for reason in placement.reasons]

@@ -6,7 +6,7 @@ from typing import Final
 from genlock_core.approximation.levels import levels_of
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.measured import FpsBySize, measured_fps
-from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind, place
+from genlock_core.sizing.placement import Placement, PoolOffer, Unplaceable, place_among
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.pool import SessionNamespaces
 from genlock_core.spec.session import ResolvedSession
@@ -63,6 +63,7 @@ def _shape_of(session: ResolvedSession) -> object:
         session.frame_deadline_ms,
         session.time_to_first_frame_ms,
         levels_of(session),
+        session.approximation.models,
     )
 
 
@@ -75,28 +76,9 @@ def offer_of(pool: PoolResource) -> object:
 def placement_of(session: ResolvedSession, caches: Caches) -> Placement | Unplaceable:
     """The session's placement by these pools and profiles; the cheapest pool first."""
     pools = [pool for pool in caches.pools if serves(pool, session.key.namespace)]
-    fitting = [pool for pool in pools if pool.spec.model == session.model]
-    if not fitting:
-        return place(session, (), [shape(pool) for pool in pools])
 
-    # Each pool is sized by the profiles of its own namespace, so each is asked for on its own.
-    found = [place(session, _rows(caches, pool), [shape(pool)]) for pool in fitting]
-    placements = sorted((one for one in found if isinstance(one, Placement)), key=lambda one: _rank(session, one))
-    if not placements:
-        # One reason stands for all of them; where they differ, it is that none of the pools fits.
-        refused = [one for one in found if isinstance(one, Unplaceable)]
-        kinds = {one.kind for one in refused}
-        kind = kinds.pop() if len(kinds) == 1 else UnplaceableKind.NO_POOL_OF_SHAPE
-        return Unplaceable(kind, tuple(dict.fromkeys(reason for one in refused for reason in one.reasons)))
-
-    first = placements[0]
-    return Placement(
-        choices=tuple(choice for one in placements for choice in one.choices),
-        row=first.row,
-        sessions_per_worker=first.sessions_per_worker,
-        gpus=first.gpus,
-        unprofiled=first.unprofiled,
-    )
+    # Each pool is sized by the profiles of its own namespace.
+    return place_among(session, [PoolOffer(shape(pool), _rows(caches, pool)) for pool in pools])
 
 
 def serves(pool: PoolResource, namespace: str) -> bool:
@@ -125,10 +107,3 @@ def measured_of(pool: PoolResource, caches: Caches) -> FpsBySize:
 
 def _rows(caches: Caches, pool: PoolResource) -> list[ProfileRow]:
     return [row for one in caches.profiles if one.meta.namespace == pool.meta.namespace for row in one.rows]
-
-
-def _rank(session: ResolvedSession, one: Placement) -> tuple[float, bool, bool, int, float, str]:
-    """The order of `place` itself, for placements of one pool each."""
-    row = one.row
-    exact = row.resolution.is_alike(session.resolution) and row.steps == session.steps
-    return one.gpus, not exact, row.doubtful, row.gpus, -row.fps_per_session, one.choices[0].pool

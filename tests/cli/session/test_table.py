@@ -51,6 +51,12 @@ def test_in_eighty_columns_whole_columns_stand_and_the_least_needed_ones_are_lef
     assert line.split() == ["default/demo", "Live", "2", "w0", "16.0", "409", "ms", "3", "ink"]
 
 
+def test_the_model_is_the_one_that_runs() -> None:
+    assert "wan2.1-1.3b" in lines(session(), cells=200)[1]
+    assert "light" in lines(session(standIn="light"), cells=200)[1]
+    assert "wan2.1-1.3b" not in lines(session(standIn="light"), cells=200)[1]
+
+
 def test_a_prompt_that_is_too_long_ends_in_an_ellipsis_at_the_edge() -> None:
     for cells in (80, 100, 140):
         line = lines(session(prompt="x" * 300, name="y" * 60), cells=cells)[1]

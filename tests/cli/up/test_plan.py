@@ -3,9 +3,9 @@ from pathlib import Path
 
 from genlock_cli.up.certificate import own_certificate
 from genlock_cli.up.lan import Lan
-from genlock_cli.up.plan import UpOptions, plan_gateways, plan_workers, pool_shapes
+from genlock_cli.up.plan import UpOptions, models_of, plan_gateways, plan_workers, pool_shapes
 from genlock_core.sizing.profile import ProfileRow
-from genlock_core.spec.session import Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_core.spec.session import Approximation, Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_gateway.settings import parse_settings as parse_gateway_settings
 from genlock_worker.settings import parse_settings
 
@@ -36,6 +36,15 @@ def test_each_model_gets_its_workers_and_its_pool() -> None:
     pools = [plan.argv[plan.argv.index("--pool") + 1] for plan in plans]
     assert pools == ["local-wan2.1-1.3b"] * 2 + ["local-wan2.1-14b"] * 2
     assert {shape.name for shape in pool_shapes(options(), sessions)} == set(pools)
+
+
+def test_a_model_that_may_stand_in_has_its_workers_and_its_pool_too() -> None:
+    one = session("a").model_copy(update={"approximation": Approximation(models=("tiny", "wan2.1-14b"))})
+    sessions = [one, session("b", "wan2.1-14b")]
+    assert models_of(sessions) == ("wan2.1-1.3b", "wan2.1-14b", "tiny")
+    plans = plan_workers(options(workers=1), sessions, redis_url="redis://r")
+    assert [plan.argv[plan.argv.index("--model") + 1] for plan in plans] == list(models_of(sessions))
+    assert [shape.model for shape in pool_shapes(options(), sessions)] == list(models_of(sessions))
 
 
 def test_a_worker_that_died_gives_way_to_those_that_take_its_streams_over() -> None:

@@ -3,12 +3,20 @@
 import pytest
 
 from genlock_cli.up.hardware import PRETENDED, Hardware
-from genlock_cli.up.sessions import default_manifest, demo_sessions, read_sessions, require_model, shown_on
-from genlock_core.errors import GenlockError
+from genlock_cli.up.sessions import (
+    default_manifest,
+    demo_sessions,
+    read_sessions,
+    require_model,
+    require_stand_ins,
+    shown_on,
+)
+from genlock_core.errors import BadInput, GenlockError
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.placement import Placement, place
 from genlock_core.sizing.profile import load_profiles
 from genlock_core.spec.engines import EngineKind
+from genlock_core.spec.session import Approximation
 
 ROWS = load_profiles()
 CPU = Hardware("CPU", 1)
@@ -47,6 +55,14 @@ def test_a_manifest_of_another_model_than_the_command_line_is_refused() -> None:
     require_model(sessions, "wan2.1-1.3b")
     with pytest.raises(GenlockError, match=r"default/demo wants the model wan2.1-1.3b, --model says tiny"):
         require_model(sessions, "tiny")
+
+
+def test_a_model_that_nobody_measured_cannot_stand_in() -> None:
+    (demo,) = read_sessions(default_manifest())
+    may = [demo.model_copy(update={"approximation": Approximation(models=models)}) for models in [("tiny",), ("warp",)]]
+    require_stand_ins([demo, may[0]], ROWS)
+    with pytest.raises(BadInput, match=r"default/demo: approximation\.models: there is no profile of the model warp"):
+        require_stand_ins(may, ROWS)
 
 
 def test_origins_of_the_command_line_come_to_those_of_the_manifest() -> None:

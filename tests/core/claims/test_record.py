@@ -50,7 +50,10 @@ def records(draw: st.DrawFn) -> SessionRecord:
     shape = {
         "orientation": draw(st.sampled_from([None, *Orientation])),
         "fit": draw(st.sampled_from(PictureFit)),
-        "approximation": Approximation(min_frame_rate=draw(st.none() | st.integers(1, 60))),
+        "approximation": Approximation(
+            min_frame_rate=draw(st.none() | st.integers(1, 60)),
+            models=tuple(draw(st.lists(st.sampled_from(["tiny", "wan2.1-14b"]), unique=True))),
+        ),
     }
     orientation = draw(st.sampled_from([None, Orientation.LANDSCAPE, Orientation.PORTRAIT]))
     return replace(
@@ -115,6 +118,15 @@ def test_the_release_before_reads_a_session_that_may_be_halved_and_leaves_out_no
     assert from_fields(fields).session.may_halve
     del fields["shape"]
     assert not from_fields(fields).session.may_halve
+
+
+def test_the_release_before_reads_a_session_that_has_models_that_may_stand_in() -> None:
+    session = samples.record().session.model_copy(update={"approximation": Approximation(models=("tiny",))})
+    fields = to_fields(replace(samples.record(), session=session))
+    assert json.loads(fields["spec"])["approximation"] == {"policy": "Adaptive", "minSteps": 1}
+    assert from_fields(fields).session == session
+    fields["shape"] = json.dumps({"fit": "crop"})  # as the release before writes it
+    assert from_fields(fields).session.approximation.models == ()
 
 
 def test_a_format_range_reads_both_its_ends_and_no_snapshot_at_all() -> None:

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.sizing.candidates import PoolShape, sessions_in_time
-from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind, place
+from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind, place, stand_in_mistakes
 from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles
 from genlock_core.spec.session import (
+    Approximation,
     Orientation,
     QualityMode,
     Resolution,
@@ -181,6 +183,43 @@ def test_programs_are_told_what_is_missing(
     found = place(session(), measured, offered)
     assert isinstance(found, Unplaceable)
     assert found.kind is kind
+
+
+def standing_in(*models: str) -> ResolvedSession:
+    return session(approximation=Approximation(models=models))
+
+
+def test_pools_of_models_that_may_stand_in_come_after_all_of_the_sessions_own_each_with_its_prices() -> None:
+    rows = [row(20), row(80, model="light"), row(160, model="lighter")]
+    offered = [pool("l", model="light"), pool("own-1"), pool("own-2"), pool("ll", model="lighter")]
+    found = placed(standing_in("lighter", "light"), rows, offered)
+    assert [(choice.pool, choice.model, choice.cost) for choice in found.choices] == [
+        ("own-1", None, 1_000), ("own-2", None, 1_000), ("ll", "lighter", 100), ("l", "light", 200)
+    ]  # fmt: skip
+    alone = placed(session(model="light"), rows, offered)
+    assert found.choices[-1] == replace(alone.choices[0], model="light")
+    assert found.not_standing_in == {}
+    assert (found.row.model, found.gpus) == ("wan2.1-1.3b", 1.0)
+
+
+def test_a_model_that_cannot_stand_in_is_told_with_the_reason_and_costs_nobody_a_placement() -> None:
+    rows = [row(20), row(8, model="slow"), row(80, model="nowhere")]
+    found = placed(standing_in("slow", "nowhere", "unknown"), rows, [pool(), pool("s", model="slow")])
+    assert [choice.pool for choice in found.choices] == ["p"]
+    kinds = {model: why.kind for model, why in found.not_standing_in.items()}
+    assert kinds == {
+        "slow": UnplaceableKind.NO_POOL_OF_SHAPE,
+        "nowhere": UnplaceableKind.NO_POOL,
+        "unknown": UnplaceableKind.NO_POOL,
+    }
+    assert "16 fps are needed" in str(found.not_standing_in["slow"])
+    (mistake,) = stand_in_mistakes(standing_in("slow", "nowhere", "unknown"), rows)
+    assert mistake.startswith("approximation.models: there is no profile of the model unknown (profiled: nowhere, slow")
+
+
+def test_a_session_whose_own_model_no_pool_has_in_time_is_not_placed_by_another() -> None:
+    rows = [row(8), row(80, model="light")]
+    assert "16 fps are needed" in reasons(standing_in("light"), rows, [pool(), pool("l", model="light")])
 
 
 def test_no_session_costs_nothing_however_fast_the_worker_is() -> None:

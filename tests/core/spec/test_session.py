@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from genlock_core.spec.rules import changed
 from genlock_core.spec.session import (
     MODE_DEFAULTS,
     Approximation,
@@ -76,6 +77,19 @@ def test_a_least_frame_rate_above_the_frame_rate_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"approximation\.minFrameRate: must not be larger than frameRate"):
         StreamSessionSpec(frame_rate=8, approximation=Approximation(min_frame_rate=9))
     StreamSessionSpec(frame_rate=8, approximation=Approximation(min_frame_rate=8))
+
+
+@pytest.mark.parametrize("models", [["wan2.1-1.3b"], ["tiny", "tiny"], ["Tiny"], [""], ["a", "b", "c", "d", "e"]])
+def test_models_that_cannot_stand_in_are_refused(models: list[str]) -> None:
+    with pytest.raises(ValidationError, match=r"approximation\.models"):
+        StreamSessionSpec.model_validate({"approximation": {"models": models}})
+
+
+def test_models_that_may_stand_in_stay_in_their_order_and_never_change() -> None:
+    spec = StreamSessionSpec.model_validate({"approximation": {"models": ["wan2.1-14b", "tiny"]}})
+    assert resolve(KEY, spec).approximation.models == ("wan2.1-14b", "tiny")
+    before, after = (one.model_dump(mode="json", by_alias=True) for one in (StreamSessionSpec(), spec))
+    assert [problem.path for problem in changed(before, after)] == ["approximation.models"]
 
 
 def test_a_path_belongs_to_a_file_source_and_to_no_other() -> None:

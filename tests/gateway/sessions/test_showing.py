@@ -41,6 +41,12 @@ def test_what_everybody_knows_is_put_together() -> None:
     assert view(role=Role.ADMIN).role == "publish"
 
 
+def test_the_model_that_stands_in_is_told_beside_the_one_that_was_asked_for() -> None:
+    other = replace(RECORD, pools=(*RECORD.pools, PoolChoice("l", 100, model="light")), pool="l", stand_in="light")
+    assert (view(other).model, view(other).stand_in) == ("wan2.1-1.3b", "light")
+    assert view().stand_in is None
+
+
 def test_a_session_that_is_live_elsewhere_is_live_here_too() -> None:
     assert view(here=None).state is SessionState.LIVE
     assert view(replace(RECORD, phase=Phase.ASSIGNED), here=None).state is SessionState.STARTING

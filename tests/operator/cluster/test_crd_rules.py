@@ -55,6 +55,7 @@ def test_a_spec_is_required(resources: Resources) -> None:
         {"slo.timeToFirstFrame": "50ms", "source.type": "testPattern"},
         {"approximation": {"policy": "Never", "minSteps": 2}},
         {"approximation": {"minFrameRate": 16}},
+        {"approximation": {"models": ["wan2.1-14b", "tiny"]}},
         {"frameRate": 60, "approximation": {"minFrameRate": 60}},
         {"idleTimeout": "744h", "ttlSecondsAfterFinished": 0},
         {"seed": 2**63 - 1},
@@ -119,6 +120,12 @@ def test_a_pool_may_say(pools: Resources, changes: dict[str, Any]) -> None:
         ({"approximation.policy": "Always"}, 'supported values: "Never", "Adaptive"'),
         ({"approximation.minFrameRate": 17}, "spec.approximation.minFrameRate: Invalid value: must not be larger than"),
         ({"frameRate": 8, "approximation.minFrameRate": 9}, "approximation.minFrameRate: Invalid value: must not be"),
+        (
+            {"approximation.models": ["tiny", "tiny"]},
+            "spec.approximation.models: Invalid value: must name other models",
+        ),
+        ({"approximation.models": ["wan2.1-1.3b"]}, "spec.approximation.models: Invalid value: must name other models"),
+        ({"approximation.models": list("abcde")}, "spec.approximation.models: Too many: 5: must have at most 4 items"),
         ({"approximation.minFrameRate": 0}, "spec.approximation.minFrameRate in body should be greater than or equal"),
         ({"approximation.minSteps": 3}, "spec.approximation.minSteps: Invalid value: must not be larger than steps"),
         ({"steps": 2, "approximation.minSteps": 3}, "approximation.minSteps: Invalid value: must not be larger than"),
@@ -237,6 +244,12 @@ def test_what_a_stream_is_built_on_never_changes(sessions: Resources, path: str,
     answer = sessions.patch({"spec": {path: value}})
     assert answer.status_code == 422
     assert f"{path} cannot be changed; make a session of another name" in answer.json()["message"]
+
+
+def test_the_models_that_may_stand_in_never_change(sessions: Resources) -> None:
+    sessions.create()
+    answer = sessions.patch({"spec": {"approximation": {"models": ["tiny"]}}})
+    assert "models cannot be changed; make a session of another name" in answer.json()["message"]
 
 
 def test_a_session_s_kind_of_source_never_changes(sessions: Resources) -> None:

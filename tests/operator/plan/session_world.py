@@ -70,6 +70,7 @@ class World(StreamSide):
     """One session's world. `told` are the Events, by type and reason."""
 
     shapes: tuple[PoolShape, ...] = SHAPES
+    rows: tuple[ProfileRow, ...] = ROWS
     outlooks: dict[str, PoolOutlook] = field(default_factory=dict)
     meta: Meta | None = None
     spec: StreamSessionSpec = field(default_factory=StreamSessionSpec)
@@ -107,7 +108,7 @@ class World(StreamSide):
             status_json = b"" if self.status == SessionStatus() else self.status.model_dump_json(by_alias=True).encode()
             resource = SessionResource(self.meta, self.spec.model_dump_json(by_alias=True).encode(), status_json)
             session = self.wanted() if not self.mistakes else None
-            placement = place(session, ROWS, self.shapes) if session is not None else None
+            placement = place(session, self.rows, self.shapes) if session is not None else None
         owner = self.record.owner if self.record is not None else None
         return SessionSeen(
             name=NAME,

@@ -130,6 +130,7 @@ def test_what_is_missing_is_said_pool_by_pool(there: Installation) -> None:
         {"model": "wan2.1-14b"},
         {"slo": {"frame_deadline": "60ms"}},
         {"approximation": {"min_frame_rate": 8}},
+        {"approximation": {"models": ("wan2.1-14b",)}},
     ],
 )
 def test_sessions_of_another_shape_get_another_answer(there: Installation, spec: dict[str, Any]) -> None:
@@ -158,6 +159,20 @@ def test_sessions_of_one_shape_share_an_answer_until_pools_or_profiles_change(th
         assert found != first
         assert found == placement_of(session(), there.caches)
         first = found
+
+
+def test_a_model_that_stands_in_is_sized_by_the_profiles_of_its_own_pool(there: Installation) -> None:
+    there.pool("studio/own")
+    there.profile("studio", {4: 64.0})
+    there.profile("studio", {4: 8.0}, "wan2.1-14b")
+    there.pool("gpus/shared", serves="All", model="wan2.1-14b")
+    there.profile("gpus", {4: 32.0}, "wan2.1-14b")
+    found = placement_of(session(approximation={"models": ("wan2.1-14b", "nobodys")}), there.caches)
+    assert isinstance(found, Placement)
+    assert [(choice.pool, choice.model) for choice in found.choices] == [
+        ("studio/own", None), ("gpus/shared", "wan2.1-14b")
+    ]  # fmt: skip
+    assert found.not_standing_in["nobodys"].kind is UnplaceableKind.NO_POOL
 
 
 def test_a_pools_workers_are_told_what_the_profiles_that_size_it_say_of_them(there: Installation) -> None:

@@ -14,6 +14,8 @@ const token = readToken({ path: "*" });
 /** Cards by `namespace/name`. */
 const cards = new Map();
 
+/** What paints it, and what was asked for. */
+const modelOf = ({ model, standIn }) => (standIn ? `${standIn}, stands in for ${model}` : model);
 const pathOf = (session) => `${session.namespace}/${session.name}`;
 
 function makeCard(session) {
@@ -37,7 +39,7 @@ function fill(item, session) {
   item.querySelector(".detail").textContent = situation.tone === "good" ? "" : situation.detail;
   item.querySelector(".studio").textContent = session.role === "view" ? "Studio" : "Open the studio";
   facts(item.querySelector(".facts"), [
-    ["model", session.model], ["engine", session.engine], ["steps", session.steps], ["size", `${session.resolution.width}×${session.resolution.height}`],
+    ["model", modelOf(session)], ["engine", session.engine], ["steps", session.steps], ["size", `${session.resolution.width}×${session.resolution.height}`],
     ["fps", session.frameRate], ["source", session.source.type], ["viewers", session.viewers],
   ]);
 }

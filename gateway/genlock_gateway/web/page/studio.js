@@ -109,7 +109,7 @@ function showView(view) {
   }
   // As the worker brings it into its picture.
   $("source").style.objectFit = { fit: "contain", fill: "fill", crop: "cover" }[view.fit] ?? "cover";
-  showEngine(view.engine);
+  showEngine(view);
   const own = OWN_SOURCES[view.source.type];
   const idle = Boolean(own) || watching.over;
   for (const id of ["camera", "file-label"]) $(id).hidden = idle;
@@ -117,10 +117,11 @@ function showView(view) {
   $("source-hint").textContent = own ? "Nothing to publish here: watch the result and steer it." : "Nothing leaves this browser before you choose.";
 }
 
-/** Whoever sees the mock's picture must not take it for the model's. */
-function showEngine(engine) {
-  $("engine").hidden = !engine;
-  $("engine-words").textContent = engineWords(engine);
+/** Whoever sees the mock's picture, or another model's, must not take it for the model's. */
+function showEngine({ engine, model, standIn }) {
+  const other = standIn ? `The model ${standIn} stands in for ${model}, which had no room.` : "";
+  $("engine").hidden = !engine && !other;
+  $("engine-words").textContent = [engineWords(engine), other].filter(Boolean).join(" ");
   $("engine-link").hidden = engine !== "mock";
 }
 

@@ -12,6 +12,7 @@ from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
 from genlock_core.situation.words import TROUBLES
+from genlock_core.sizing.placement import Placement
 from genlock_core.slo.burn import MissShares, is_broken
 from genlock_core.spec.session import Phase, Resolution, ResolvedSession
 from genlock_core.spec.status import ConditionType, Endpoints, Figures, SessionStatus
@@ -64,6 +65,7 @@ def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> Sessi
         gpus=gpus,
         gpu_share=share,
         steps=_steps(facts),
+        stand_in=None if record is None else record.standing_in,
         resolution=str(_made(seen.session, record)) if seen.session is not None else before.resolution,
         viewers=seen.figures.viewers if seen.figures is not None else 0,
         moves=before.moves + int(moved),
@@ -124,9 +126,16 @@ def _placed(facts: SessionFacts, hindrances: Hindrances) -> ConditionVerdict:
         return no(ConditionType.PLACED, hindrances.placing.reason, hindrances.placing.message)
     placement = facts.placement
     assert placement is not None
-    pools = ", ".join(choice.pool for choice in placement.choices)
+    pools = ", ".join(choice.pool for choice in placement.choices if choice.model is None)
     share = f"{placement.gpus:g} GPUs per session, {placement.sessions_per_worker} per worker"
-    return yes(ConditionType.PLACED, Reason.FITS, f"served in time by pool {pools} ({share} in the first)")
+    told = [f"served in time by pool {pools} ({share} in the first)", *_stand_ins(placement)]
+    return yes(ConditionType.PLACED, Reason.FITS, shortened("; ".join(told)))
+
+
+def _stand_ins(placement: Placement) -> list[str]:
+    """Which models may stand in, and where; and of the others why they cannot."""
+    may = [f"{choice.model} may stand in, in pool {choice.pool}" for choice in placement.choices if choice.model]
+    return [*may, *(f"{model} cannot stand in: {why}" for model, why in placement.not_standing_in.items())]
 
 
 def _assigned(facts: SessionFacts, hindrances: Hindrances) -> ConditionVerdict:

@@ -6,6 +6,7 @@ import pytest
 
 from genlock_core.claims.facts import MoveCause
 from genlock_core.claims.record import ControlValue
+from genlock_core.sizing.candidates import PoolShape
 from genlock_core.spec.session import Phase
 from genlock_core.spec.status import ConditionType, SessionStatus
 from genlock_operator.actions import LookAgain, WriteSessionStatus
@@ -17,6 +18,9 @@ from genlock_operator.plan.session.why_not import hindrances_of
 from tests.operator.plan.session_claims import NOW_MS, SMALL
 from tests.operator.plan.session_world import (
     FIGURES,
+    ROWS,
+    SHAPES,
+    World,
     condition,
     live,
     living,
@@ -85,6 +89,24 @@ def test_steps_of_a_stream_that_was_never_steered_are_those_of_its_spec() -> Non
 
 def test_what_nobody_measured_for_its_placement_is_named() -> None:
     assert "chunk latency" in living().status.unprofiled
+
+
+def test_a_model_that_stands_in_is_told_and_which_may_and_which_cannot() -> None:
+    light = PoolShape(name="light", model="light", gpu_product="NVIDIA-H100", gpus=1, engine="mock")
+    world = World(shapes=(*SHAPES, light), rows=(*ROWS, *(one.model_copy(update={"model": "light"}) for one in ROWS)))
+    world.apply(steps=1, approximation={"models": ("light", "nobodys")})
+    world.settle()
+    placed = find(world.status.conditions, ConditionType.PLACED)
+    assert placed is not None
+    assert (
+        "light may stand in, in pool light; nobodys cannot stand in: no pool serves the model nobodys" in placed.message
+    )
+    assert world.status.stand_in is None
+
+    assert world.record is not None
+    world.record = replace(world.record, pool="light", stand_in="light")
+    world.settle()
+    assert world.status.stand_in == "light"
 
 
 def test_a_move_is_counted() -> None:
