@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up diffusion install test test-unit test-unit-others test-unit-torch test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock sbom advisories base-digests clean
+.PHONY: help up diffusion install prometheus test test-unit test-unit-others test-unit-torch test-apiserver test-process coverage envtest e2e e2e-down mutation fuzz clients clients-install nightly check bench bench-operator chaos gpu gpu-dry screenshots lock sbom advisories base-digests clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +41,7 @@ UNIT := -m "not process and not browser and not apiserver and not clients" --dur
 # Whose modules import torch, which takes as long as all other imports together: they have one process to themselves.
 TORCH := tests/bench/gpu tests/cli/test_models.py tests/worker/engines/diffusion
 
-test-unit: $(VENV)/.dev ## Run the tests that start no process of Genlock, on every core
+test-unit: $(VENV)/.dev build/prometheus/.debian ## Run the tests that start no process of Genlock, on every core
 	@$(MAKE) --no-print-directory -j 2 test-unit-others test-unit-torch
 
 test-unit-others: $(VENV)/.dev
@@ -69,6 +69,20 @@ clients: $(VENV)/.dev clients-install ## Publish and watch with each client that
 	@$(BIN)/python -m tests.browsers
 	@echo "clients: each of them publishes to genlock up and watches it"
 	@$(BIN)/python -m pytest -m clients $(call marked,clients) $(ARGS)
+
+# Prometheus and promtool for the tests: Debian's package, unpacked and not installed, so that no service starts.
+prometheus: build/prometheus/.debian ## Get Prometheus and promtool, with which the tests check the chart's rules
+
+build/prometheus/.debian: Makefile
+	@mkdir -p $(@D)
+	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; then touch $@; \
+	 elif command -v apt-get >/dev/null && command -v dpkg >/dev/null; then \
+	   echo "prometheus: Debian's package, for the tests of the chart's rules (20 MB)"; \
+	   cd $(@D) && rm -f *.deb && \
+	   { apt-get download -q prometheus || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get download -q prometheus; }; } >download.log 2>&1 </dev/null && \
+	   dpkg -x prometheus_*.deb . && rm -f *.deb && touch .debian \
+	   || echo "prometheus: it cannot be had; the tests of the chart's rules are skipped" >&2; \
+	 else echo "prometheus: this is no Debian; the tests of the chart's rules are skipped" >&2; fi
 
 # What the clients need besides .venv and a browser, each with a stamp of its own in build/clients.
 CLIENTS := tests/clients/programs

@@ -1,14 +1,11 @@
 """The chart: what it refuses, what it renders, and that every pod of it is one that a restricted namespace takes."""
 
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from genlock_core.metrics import GatewayMetrics, WorkerMetrics
-from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_gateway.settings import parse_settings as gateway_settings
 from genlock_operator.settings import parse_settings as operator_settings
@@ -66,6 +63,8 @@ MATRIX: dict[str, tuple[str, ...]] = {
         'networkPolicies.scrapeNamespaces=["monitoring"]',
         "alerts.enabled=true",
         'alerts.labels={"prometheus":"ours"}',
+        "dashboards.enabled=true",
+        "serviceMonitor.enabled=true",
     ),
     "decoding in the worker": ("workers.decodeProcess=false",),
     "a budget for snapshots": ("redis.snapshotBudget=300Mi",),
@@ -384,20 +383,6 @@ def test_workers_decode_out_of_process_unless_the_values_say_otherwise() -> None
         spec = one(render(*values), "Deployment", "genlock-operator")["spec"]["template"]["spec"]
         settings = operator_settings(spec["containers"][0]["args"], environment(spec) | {"POD_NAMESPACE": "live"})
         assert settings.workers.decode_process is told
-
-
-def test_alerts_speak_of_metrics_that_there_are() -> None:
-    rule = one(render("alerts.enabled=true"), "PrometheusRule", "genlock")
-    bundles = (GatewayMetrics, WorkerMetrics, OperatorMetrics)
-    known = {definition.name for bundle in bundles for _, _, definition in bundle.definitions()}
-    told = {
-        name.removesuffix("_total")
-        for group in rule["spec"]["groups"]
-        for alert in group["rules"]
-        for name in re.findall(r"genlock_\w+", alert["expr"])
-    }
-    assert told
-    assert told <= known
 
 
 def images_of(manifests: list[Manifest]) -> set[str]:
