@@ -17,8 +17,9 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "test_bounds.py": (*_in("core", "bounds"), *_in("gateway/rtc/transport", "sctp")),
     # -- core ---------------------------------------------------------------------------------------------------------
     "core/approximation/test_allocate.py": _in("core/approximation", "options", "plan"),
-    "core/claims/test_claims.py": _in("core/claims", "facts", "identity", "keys", "replies"),
+    "core/claims/test_claims.py": _in("core/claims", "arguments", "facts", "identity", "keys", "replies"),
     "core/claims/test_claims_machine.py": _in("core/claims", "lua"),
+    "core/claims/test_record.py": _in("core/claims", "price_list"),
     "core/crds/test_crd.py": _in("core/crds", "reference", "structural"),
     "core/link/test_protocol.py": _in(
         "core/link", "channels", "events", "handshake", "liveness", "messages", "reception"

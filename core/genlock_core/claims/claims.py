@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, cast
 
-from genlock_core.claims import keys, replies
+from genlock_core.claims import arguments, keys, replies
 from genlock_core.claims.facts import (
     Assignment,
     AssignmentKind,
@@ -20,6 +20,7 @@ from genlock_core.claims.facts import (
     GrantAnswer,
     GrantOutcome,
     Held,
+    LimitOutcome,
     Move,
     MoveCause,
     MoveHeld,
@@ -27,13 +28,14 @@ from genlock_core.claims.facts import (
     Renewal,
     Room,
     SessionEnded,
+    Waiting,
     WorkerState,
     WorkerView,
 )
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.lua import Scripts, decoded
 from genlock_core.claims.pulse import Vitals
-from genlock_core.claims.record import SessionRecord, to_fields
+from genlock_core.claims.record import LimitCause, SessionRecord, to_fields
 from genlock_core.claims.snapshot_budget import SnapshotAsk
 from genlock_core.errors import StaleEpoch
 from genlock_core.spec.session import Orientation, Phase
@@ -50,12 +52,14 @@ __all__ = [
     "GrantAnswer",
     "GrantOutcome",
     "Held",
+    "LimitOutcome",
     "Move",
     "MoveCause",
     "MoveHeld",
     "Reasserted",
     "Renewal",
     "SessionEnded",
+    "Waiting",
     "WorkerState",
     "WorkerView",
 ]
@@ -63,6 +67,7 @@ __all__ = [
 EVENTS_AT_ONCE = 256
 """As many entries of a stream are read at a time: who gets fewer has seen all that there were."""
 _RECORDS_AT_ONCE = 100
+_WAITING_AT_ONCE = 256
 
 
 class Claims:
@@ -155,7 +160,7 @@ class Claims:
         Its heartbeat counts as fresh until `HEARTBEAT_STALE_MS` later. Repeating it with the same incarnation changes
         nothing that the worker owns.
         """
-        return tuple(await self._scripts.run("register", _offer(offer)))
+        return tuple(await self._scripts.run("register", arguments.offer(offer)))
 
     async def renew(
         self,
@@ -176,7 +181,7 @@ class Claims:
         linked = json.dumps({session: list(gateways) for session, gateways in links.items()})
         asked = json.dumps({name: (ask.epoch, ask.holds, ask.needs, ask.wants) for name, ask in snapshots.items()})
         reply = await self._scripts.run(
-            "renew", identity.name, identity.incarnation, progress, linked, asked, *_vitals(vitals)
+            "renew", identity.name, identity.incarnation, progress, linked, asked, *arguments.vitals(vitals)
         )
         status, holding, closed, owned, granted, ceilings = reply
         return Renewal(
@@ -204,7 +209,7 @@ class Claims:
             {"session": one.session, "epoch": str(one.epoch), "cost": one.cost, "record": to_fields(one.record)}
             for one in held
         ]
-        kept, refused = await self._scripts.run("reassert", _offer(offer), json.dumps(entries), int(closed))
+        kept, refused = await self._scripts.run("reassert", arguments.offer(offer), json.dumps(entries), int(closed))
         return Reasserted(tuple(kept), tuple(refused))
 
     async def worker(self, name: str) -> WorkerView | None:
@@ -228,6 +233,9 @@ class Claims:
 
     async def claim(self, session: str, *, seen_epoch: int = 0) -> Claim:
         """Give the session to the fullest worker with room, in the order of its pools; or answer the claim it has.
+
+        It gets the highest level that there is room for now, from what it requests down to what its spec allows. Only
+        where its own model has no room at any level, and the session never ran, a model that stands in is tried.
 
         `seen_epoch` is the highest epoch that the caller has seen: a claim of a lower one, which an older replica may
         tell of, is over. Raises UnknownSession, SessionEnded, NoCapacity, MoveHeld (while the owner of that higher
@@ -301,6 +309,39 @@ class Claims:
         (settled,) = await self._scripts.run("settle", session, epoch, number)
         return bool(settled)
 
+    # -- plans of levels --------------------------------------------------------------------------------------------
+
+    async def limit(
+        self, session: str, *, epoch: int, number: int, steps: int | None, every: int = 1, cause: LimitCause
+    ) -> LimitOutcome:
+        """A plan allows the claim of `epoch` so many steps of every frame, or of every second one; None: no limit.
+
+        It is a compare-and-set on `number`, that of the grant which the plan knew. Downwards what is granted falls at
+        once, the worker is told, and the claim gets cheaper when the worker has settled it. Upwards the claim pays
+        first, as far as there is room; heartbeats add the rest, and go no higher. STALE as well for a level that the
+        spec does not allow, for a pool without levels, and for a worker that knows no such level.
+        """
+        told = "" if steps is None else steps
+        (outcome,) = await self._scripts.run("limit", session, epoch, number, told, every, cause.value)
+        return LimitOutcome(outcome)
+
+    async def waiting(self, pool: str) -> tuple[Waiting, ...]:
+        """Who found no room in that pool and asked for it in the last `WAITS_MS`, longest first; 256 at most.
+
+        Claims that found none write it down, and moves of sessions that lose their worker or whose worker leaves; not
+        those that a person asks for. It is over when the session is served, finished or forgotten.
+        """
+        found = await self._scripts.run("waiting", pool, _WAITING_AT_ONCE)
+        return tuple(Waiting(session, int(since_ms), bool(recovers)) for session, since_ms, recovers in found)
+
+    async def decide(self, pool: str, *, holder: str, rank: int) -> bool:
+        """Whether `holder` decides on the levels of that pool for `DECIDES_MS` of proven time from now.
+
+        Asked again in time it stays so, until somebody of a lower rank asks: the operator is 0, a gateway 1.
+        """
+        (decides,) = await self._scripts.run("decide", pool, holder, rank)
+        return bool(decides)
+
     async def release(self, session: str, *, epoch: int, phase: Phase, reason: str = "") -> bool:
         """Give the claim of `epoch` back and write the phase; False if it is not the one that holds."""
         (released,) = await self._scripts.run("release", session, epoch, phase.value, reason)
@@ -321,17 +362,16 @@ class Claims:
         """The worker's inbox after that id ("0": from its start); waits for at most `block_ms` (capped at 2 s)."""
         entries = await self._read(keys.inbox(identity.name), after, block_ms)
         return [
-            replies.assignment(entry, fields)
+            known
             for entry, fields in entries
             if fields["incarnation"] == identity.incarnation
+            if (known := replies.assignment(entry, fields)) is not None
         ]
 
     async def events(self, after: str, block_ms: int) -> list[Event]:
         """What happened after that id (see `last_event`); waits for at most `block_ms` (capped at 2 s)."""
-        return [
-            Event(entry, EventKind(fields["kind"]), fields["session"], int(fields["epoch"]), fields["detail"])
-            for entry, fields in await self._read(keys.EVENTS, after, block_ms)
-        ]
+        entries = await self._read(keys.EVENTS, after, block_ms)
+        return [known for entry, fields in entries if (known := replies.event(entry, fields)) is not None]
 
     async def last_event(self) -> str:
         """The id of the newest event, to follow `events` from now on."""
@@ -346,35 +386,3 @@ class Claims:
             (decoded(entry), {decoded(key): decoded(value) for key, value in fields.items()})
             for entry, fields in entries
         ]
-
-
-def _vitals(vitals: Vitals | None) -> tuple[int | str, ...]:
-    """The arguments of `renew` that a worker of the release before does not give."""
-    if vitals is None:
-        return ()
-    return (
-        vitals.alive,
-        vitals.phase,
-        vitals.late_ms,
-        vitals.patience_ms,
-        int(vitals.patient),
-        int(vitals.overloaded),
-    )
-
-
-def _offer(offer: WorkerOffer) -> str:
-    return json.dumps(
-        {
-            "name": offer.identity.name,
-            "incarnation": offer.identity.incarnation,
-            "pool": offer.pool,
-            "model": offer.model,
-            "capacity": offer.capacity,
-            "address": offer.address,
-            "oldest": offer.formats.oldest,
-            "newest": offer.formats.newest,
-            "gpu_product": offer.gpu_product,
-            "gpus": offer.gpus,
-            "engine": offer.engine,
-        }
-    )

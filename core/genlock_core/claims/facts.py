@@ -48,6 +48,25 @@ class GrantAnswer:
     """What is granted now; None where nothing is."""
 
 
+class LimitOutcome(StrEnum):
+    """What became of a limit that a plan of levels set."""
+
+    DONE = "done"  # the claim has, or is about to have, what the plan allows
+    STALE = "stale"  # the plan was made of another grant, or of another spec: nothing has changed
+    NO_ROOM = "no-room"  # it may have more now, and its worker has no room for all of it: the rest waits
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A session that found no room, and asked for it lately."""
+
+    session: str
+    since_ms: int
+    """In proven time, as all times of a plan."""
+    recovers: bool
+    """It had a worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ceiling:
     """What a worker is told of the level of a session that it owns."""
@@ -88,6 +107,8 @@ class EventKind(StrEnum):
     PHASE = "phase"
     CONTROL = "control"
     FORGOTTEN = "forgotten"
+    WAITING = "waiting"  # it found no room
+    ROOM = "room"  # some came up where it waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +202,10 @@ class WorkerView:
     """Empty for a worker from before workers named their engine."""
     vitals: Vitals | None = None
     """None for a worker of the release before, and before its first heartbeat."""
+    ceilings: bool = False
+    """It runs no more than is granted; one of an older release runs what its users ask for."""
+    halves: bool = False
+    """It knows levels of every second frame."""
 
     @property
     def is_overloaded(self) -> bool:
@@ -205,7 +230,7 @@ class Room:
     workers: int
     """Workers of its pools that take claims."""
     fits: bool
-    """One of them has room for it."""
+    """One of them has room for it, at the lowest level that its spec allows at least."""
     next_ms: int | None
     """When a session in these pools that nobody uses gives its place back; None if it fits, or all are in use."""
     overloaded: bool = False
@@ -241,7 +266,7 @@ class Event:
     session: str
     epoch: int
     detail: str
-    """By the kind: the worker's name, the phase, or the control entry's id."""
+    """By the kind: the worker's name, the phase, the control entry's id, or the pool."""
 
 
 class MoveHeld(NoCapacity):

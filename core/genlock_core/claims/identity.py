@@ -54,3 +54,5 @@ class WorkerOffer:
     """Those that its engine computes on."""
     engine: str = ""
     """The engine's name; empty from a worker that does not say."""
+    halves: bool = False
+    """It can leave out every second frame of a session, where that is what is granted."""

@@ -49,6 +49,12 @@ PUBLISHER_CANDIDATES: Final = 2
 """So many publishers at once may try to connect to a session, besides the one that had it last."""
 GIVE_BACK_MS: Final = 15_000
 """Steps that are granted and not requested any longer are given back after this."""
+WAITS_MS: Final = 10_000
+"""A session that found no room waits until this long after it asked last."""
+ROOM_KEPT_MS: Final = 2_000
+"""A hole is kept this long for those who wait for a worker, before wishes of those who have one are granted from it."""
+DECIDES_MS: Final = 2_000
+"""Who decides on the levels of a pool does so this long after it said so last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,9 @@ _FIGURES = (
     "PUBLISHER_CANDIDATE_MS",
     "PUBLISHER_CANDIDATES",
     "GIVE_BACK_MS",
+    "WAITS_MS",
+    "ROOM_KEPT_MS",
+    "DECIDES_MS",
 )
 
 _SHARED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
@@ -45,7 +48,7 @@ _SHARED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         ),
         "publisher_slot": frozenset(f"publisher_{verb}" for verb in ("enter", "keep", "leave", "many", "promote")),
         "snapshot_room": frozenset({"renew", "snapshot_bookings", "snapshot_deleted"}),
-        "levels": frozenset({"claim", "grant", "move", "renew", "room", "settle"}),
+        "levels": frozenset({"claim", "grant", "limit", "move", "renew", "room", "settle"}),
         "choosing": frozenset({"claim", "move", "room"}),
     }
 )

@@ -9,6 +9,8 @@ from genlock_core.claims.facts import (
     AssignmentKind,
     Ceiling,
     Claim,
+    Event,
+    EventKind,
     MoveCause,
     SessionEnded,
     WorkerState,
@@ -19,6 +21,9 @@ from genlock_core.claims.lua import decoded
 from genlock_core.claims.pulse import Vitals
 from genlock_core.claims.record import SessionRecord, from_fields
 from genlock_core.errors import NoCapacity, Overloaded, UnknownSession
+
+_ASSIGNMENT_KINDS = frozenset(kind.value for kind in AssignmentKind)
+_EVENT_KINDS = frozenset(kind.value for kind in EventKind)
 
 
 def record(fields: Any) -> SessionRecord | None:
@@ -63,6 +68,8 @@ def view(reply: Sequence[Any]) -> WorkerView:
         gpus=int(fields["gpus"]),
         engine=fields.get("engine", ""),
         vitals=_vitals(fields),
+        ceilings=fields.get("ceilings") == "1",
+        halves=fields.get("halves") == "1",
     )
 
 
@@ -77,10 +84,10 @@ def outcome(session: str, status: str) -> str:
 
 
 def ceilings(flat: Sequence[str]) -> dict[str, Ceiling]:
-    """Session, steps, number, cost and due, for each in turn."""
+    """Session, steps, every, number, cost and due, for each in turn."""
     return {
-        session: Ceiling(steps=int(steps), number=int(number), cost=int(cost), due=int(due))
-        for session, steps, number, cost, due in zip(*(flat[at::5] for at in range(5)), strict=True)
+        session: Ceiling(steps=int(steps), every=int(every), number=int(number), cost=int(cost), due=int(due))
+        for session, steps, every, number, cost, due in zip(*(flat[at::6] for at in range(6)), strict=True)
     }
 
 
@@ -97,8 +104,10 @@ def _vitals(fields: Mapping[str, str]) -> Vitals | None:
     )
 
 
-def assignment(entry: str, fields: Mapping[str, str]) -> Assignment:
-    """An entry of a worker's inbox."""
+def assignment(entry: str, fields: Mapping[str, str]) -> Assignment | None:
+    """An entry of a worker's inbox; None for a kind that only a later release knows."""
+    if fields["kind"] not in _ASSIGNMENT_KINDS:
+        return None
     return Assignment(
         id=entry,
         kind=AssignmentKind(fields["kind"]),
@@ -108,6 +117,17 @@ def assignment(entry: str, fields: Mapping[str, str]) -> Assignment:
         successor_epoch=int(fields["successor_epoch"]),
         successor_address=fields["successor_address"],
     )
+
+
+def event(entry: str, fields: Mapping[str, str]) -> Event | None:
+    """An entry of the events; None for a kind that only a later release knows.
+
+    What the release before does not know stands beside a kind that it knows: for it the record is to be read anew.
+    """
+    kind = fields.get("news", fields["kind"])
+    if kind not in _EVENT_KINDS:
+        return None
+    return Event(entry, EventKind(kind), fields["session"], int(fields["epoch"]), fields["detail"])
 
 
 def pairs(flat: Sequence[str]) -> Iterable[tuple[str, str]]:

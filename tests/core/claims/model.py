@@ -6,7 +6,8 @@ So a script that books wrongly, or forgets an index, differs from it.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from genlock_core.claims import liveness
 from genlock_core.claims.claims import (
@@ -15,122 +16,36 @@ from genlock_core.claims.claims import (
     GrantAnswer,
     GrantOutcome,
     Held,
+    LimitOutcome,
     Move,
     MoveCause,
     MoveHeld,
     Reasserted,
     Renewal,
     SessionEnded,
-    WorkerState,
+    Waiting,
 )
 from genlock_core.claims.facts import Ceiling
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
-from genlock_core.claims.record import FINISHED, PoolChoice, SessionRecord
+from genlock_core.claims.record import FINISHED, Granted, LevelLimit, LimitCause, PoolChoice, SessionRecord
 from genlock_core.errors import NoCapacity, Overloaded, StaleEpoch, UnknownSession
 from genlock_core.spec.session import ApproximationPolicy, Phase
-from tests.core.claims.passing import ProvenTime
+from tests.core.claims.model_data import ModelData, ModelSession, ModelWorker, Rung
 
 
 @dataclass
-class ModelWorker:
-    offer: WorkerOffer
-    heartbeat_ms: int
-    progress: int = -1
-    draining: bool = False
-    renewed_ms: int | None = None
-    every_ms: int = 0
-    overloaded: bool = False
-    """What it said last."""
+class Seat:
+    """What a session is given."""
 
-    @property
-    def lease_ms(self) -> int:
-        return max(liveness.LEASE_MS, min(liveness.LEASE_HEARTBEATS * self.every_ms, liveness.LONGEST_LEASE_MS))
-
-    @property
-    def name(self) -> str:
-        return self.offer.identity.name
-
-    @property
-    def state(self) -> WorkerState:
-        return WorkerState.DRAINING if self.draining else WorkerState.READY
+    worker: ModelWorker
+    choice: PoolChoice
+    cost: int
+    rung: Rung | None
+    """None: its pool has no levels."""
 
 
-@dataclass
-class ModelSession:
-    pools: tuple[PoolChoice, ...]
-    idle_timeout_ms: int
-    ttl_ms: int
-    active_ms: int
-    phase: Phase = Phase.PENDING
-    reason: str = ""
-    epoch: int = 0
-    claim: Claim | None = None
-    lease_ms: int = 0
-    format: int = 0
-    over_ms: int = 0
-    """When a finished one is forgotten."""
-    seen_epoch: int = 0
-    uid: str = ""
-
-    steps: int = 2
-    adaptive: bool = True
-    wish: int | None = None
-    wish_id: int = 0
-    granted: int | None = None
-    granted_epoch: int = 0
-    number: int = 0
-    granted_ms: int = 0
-    surplus: int | None = None
-    """The wish below what is granted, since `surplus_ms`."""
-    surplus_ms: int = 0
-
-    @property
-    def requested(self) -> int:
-        return self.steps if self.wish is None else self.wish
-
-    @property
-    def last_granted(self) -> int | None:
-        return self.granted if self.granted_epoch == self.epoch else None
-
-    @property
-    def lowest(self) -> int:
-        """With no fewer steps it is recovered."""
-        possible = [
-            self.requested,
-            *([self.last_granted] if self.last_granted else []),
-            *([1] if self.adaptive else []),
-        ]
-        return min(possible) if self.had_worker else self.requested
-
-    @property
-    def had_worker(self) -> bool:
-        """As far as the record or anybody that asked for it knows."""
-        return max(self.epoch, self.seen_epoch) > 0
-
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """Of the pool that it is in."""
-        assert self.claim is not None
-        return next((choice.levels for choice in self.pools if choice.pool == self.claim.pool), ())
-
-    @property
-    def has(self) -> int:
-        """What its claim pays for."""
-        assert self.claim is not None
-        if self.last_granted is not None:
-            return self.last_granted
-        return max([1, *(steps for steps, cost in enumerate(self.levels, 1) if cost <= self.claim.cost)])
-
-
-@dataclass
-class ModelData:
-    """What Redis holds, and may lose."""
-
-    workers: dict[str, ModelWorker] = field(default_factory=dict)
-    sessions: dict[str, ModelSession] = field(default_factory=dict)
-    reserve: dict[str, int] = field(default_factory=dict)
-    guard: tuple[str, int] | None = None
-    time: ProvenTime = field(default_factory=ProvenTime)
+def _rung_of(granted: Granted) -> Rung:
+    return Rung(granted.steps, granted.every)
 
 
 class Model:
@@ -194,31 +109,57 @@ class Model:
         self,
         session: str,
         found: ModelSession,
+        rungs: Sequence[Rung],
         *,
         excluded: Sequence[str | None],
         reserve: bool,
-        lowest: int | None = None,
-        at_least: int | None = None,
-    ) -> tuple[ModelWorker, int, int | None]:
-        """The worker, the cost and the steps. An overloaded worker is the last choice, and none for a session that
-        never had a worker."""
+    ) -> Seat:
+        """Another model only where its own has no room at all, and only for a session that never ran."""
+        never_ran = not found.had_worker and found.format == 0 and found.stand_in is None
+        try:
+            return self._choose_among(session, found, found.choices, rungs, excluded=excluded, reserve=reserve)
+        except NoCapacity:
+            if not never_ran:
+                raise
+            others = [choice for choice in found.pools if choice.model is not None]
+            with suppress(NoCapacity):
+                return self._choose_among(session, found, others, rungs, excluded=excluded, reserve=reserve)
+            raise
+
+    def _choose_among(
+        self,
+        session: str,
+        found: ModelSession,
+        choices: Sequence[PoolChoice],
+        rungs: Sequence[Rung],
+        *,
+        excluded: Sequence[str | None],
+        reserve: bool,
+    ) -> Seat:
+        """An overloaded worker is the last choice, and none for a session that never had a worker."""
         overloaded = [worker.name for worker in self.data.workers.values() if self.is_overloaded(worker)]
-        top = at_least or found.requested
         for without in (overloaded, []):
-            for steps in range(top, min(top, at_least or lowest or top) - 1, -1):
-                chosen = self._choose_at(found, steps, excluded=[*excluded, *without], reserve=reserve)
-                if chosen is not None and not without and overloaded and not found.had_worker:
+            for rung in rungs:
+                seat = self._choose_at(found, choices, rung, excluded=[*excluded, *without], reserve=reserve)
+                if seat is not None and not without and overloaded and not found.had_worker:
                     raise Overloaded(session)
-                if chosen is not None:
-                    worker, choice = chosen
-                    return worker, choice.cost_at(steps), steps if choice.levels else None
+                if seat is not None:
+                    return seat
         raise NoCapacity(session, "model")
 
     def _choose_at(
-        self, found: ModelSession, steps: int, *, excluded: Sequence[str | None], reserve: bool
-    ) -> tuple[ModelWorker, PoolChoice] | None:
-        for choice in found.pools:
-            cost = choice.cost_at(steps)
+        self,
+        found: ModelSession,
+        choices: Sequence[PoolChoice],
+        rung: Rung,
+        *,
+        excluded: Sequence[str | None],
+        reserve: bool,
+    ) -> Seat | None:
+        for choice in choices:
+            cost = found.cost_at(choice, rung)
+            if cost is None:
+                continue
             ready = [
                 worker
                 for worker in self.data.workers.values()
@@ -230,9 +171,11 @@ class Model:
                 if self.free(worker.name) >= cost
                 and worker.name not in excluded
                 and worker.offer.formats.reads(found.format)
+                and (rung.every == 1 or worker.offer.halves)
             ]
             if fits and not (reserve and self._breaks_reserve(choice.pool, cost)):
-                return min(fits, key=lambda worker: (self.free(worker.name), worker.name)), choice
+                worker = min(fits, key=lambda worker: (self.free(worker.name), worker.name))
+                return Seat(worker, choice, cost, found.rung_at(choice, rung) if choice.levels else None)
         return None
 
     def _breaks_reserve(self, pool: str, cost: int) -> bool:
@@ -241,22 +184,87 @@ class Model:
         kept = self.data.reserve.get(pool, 0)
         return 0 < kept > sum(self.free(worker.name) for worker in ready) - cost
 
+    def _take_seat(self, session: str, found: ModelSession, seat: Seat, epoch: int) -> Claim:
+        found.stand_in = seat.choice.model
+        return self._give(session, found, seat.worker, seat.cost, epoch, seat.rung)
+
     def _give(
-        self, session: str, found: ModelSession, worker: ModelWorker, cost: int, epoch: int, steps: int | None
+        self, session: str, found: ModelSession, worker: ModelWorker, cost: int, epoch: int, rung: Rung | None
     ) -> Claim:
         offer = worker.offer
         found.epoch, found.lease_ms = epoch, self.now + worker.lease_ms
-        if steps is not None:
-            self._note_grant(found, steps)
+        if rung is not None:
+            self._note_grant(found, rung)
+        self._end_waiting(found)
         found.claim = Claim(session, epoch, offer.identity, offer.address, offer.pool, cost)
         return found.claim
 
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def _is_waiting(self, found: ModelSession) -> bool:
+        if found.waits is None or found.phase in FINISHED:
+            return False
+        epoch, asked_ms = found.waits
+        return epoch == found.epoch and 0 <= self.now - asked_ms <= liveness.WAITS_MS
+
+    def _note_waiting(self, found: ModelSession) -> None:
+        waited = self._is_waiting(found)
+        found.waits = found.epoch, self.now
+        since = found.waits_since if waited else {}
+        found.waits_since = {choice.pool: since.get(choice.pool, self.now) for choice in found.pools}
+
+    def _end_waiting(self, found: ModelSession) -> None:
+        found.waits, found.waits_since = None, {}
+
+    def waiting(self, pool: str) -> tuple[Waiting, ...]:
+        here = [
+            Waiting(name, found.waits_since[pool], found.had_worker)
+            for name, found in self.data.sessions.items()
+            if self._is_waiting(found) and pool in found.waits_since
+        ]
+        return tuple(sorted(here, key=lambda one: (one.since_ms, one.session)))
+
+    def _has_room(self, worker: str) -> None:
+        """More than before."""
+        known = self.data.workers[worker]
+        if not known.draining and self._fresh(known) and self.waiting(known.offer.pool):
+            known.room_ms = self.now
+
+    def _is_kept_for_waiting(self, worker: ModelWorker) -> bool:
+        if worker.room_ms is None or not 0 <= self.now - worker.room_ms < liveness.ROOM_KEPT_MS:
+            return False
+        return bool(self.waiting(worker.offer.pool))
+
+    def decide(self, pool: str, holder: str, rank: int) -> bool:
+        known = self.data.deciders.get(pool)
+        if known is not None:
+            who, its_rank, until_ms = known
+            if 0 < until_ms - self.now <= liveness.DECIDES_MS and who != holder and its_rank <= rank:
+                return False
+        self.data.deciders[pool] = holder, rank, self.now + liveness.DECIDES_MS
+        return True
+
     # -- levels -----------------------------------------------------------------------------------------------------
 
-    def _note_grant(self, found: ModelSession, steps: int) -> None:
-        found.granted, found.granted_epoch = steps, found.epoch
+    def _note_grant(self, found: ModelSession, rung: Rung) -> None:
+        found.granted, found.granted_epoch = rung, found.epoch
         found.number, found.granted_ms = max(found.number + 1, self.wall), self.now
         found.surplus = None
+        self._note_below(found)
+
+    def _note_below(self, found: ModelSession) -> None:
+        assert found.granted is not None
+        if found.granted.every == 2 or found.granted.steps < found.requested:
+            found.below_ms = found.below_ms or self.now
+        else:
+            found.below_ms = 0
+
+    def _pay(self, found: ModelSession, cost: int) -> None:
+        assert found.claim is not None
+        is_less = cost < found.claim.cost
+        found.claim = replace(found.claim, cost=cost)
+        if is_less:
+            self._has_room(found.claim.worker.name)
 
     def _can_pay(self, found: ModelSession, cost: int, *, reserve: bool) -> bool:
         assert found.claim is not None
@@ -266,33 +274,108 @@ class Model:
         kept = reserve and not worker.draining and self._breaks_reserve(found.claim.pool, more)
         return more <= self.free(worker.name) and not kept
 
-    def _raise(self, found: ModelSession, wanted: int, *, reserve: bool) -> None:
+    def _affordable(self, found: ModelSession, wanted: Rung, *, reserve: bool) -> Rung:
+        """The highest rung up to that one; never less than it has."""
         assert found.claim is not None
-        affordable = [
-            s for s in range(found.has + 1, wanted + 1) if self._can_pay(found, found.levels[s - 1], reserve=reserve)
-        ]
-        overloaded = self.data.workers[found.claim.worker.name].overloaded
-        steps = found.has if overloaded else max([found.has, *affordable])
-        due = found.levels[min(steps, wanted) - 1]
-        if due > found.claim.cost and self._can_pay(found, due, reserve=reserve):
-            found.claim = replace(found.claim, cost=due)
-        if found.last_granted != steps:
-            self._note_grant(found, steps)
+        if wanted.place <= found.has.place or self.data.workers[found.claim.worker.name].overloaded:
+            return found.has
+        least = found.least_steps(wanted.steps) if found.has.every == 2 else found.has.steps + 1
+        for steps in range(wanted.steps, least - 1, -1):
+            if self._can_pay(found, found.levels[steps - 1], reserve=reserve):
+                return Rung(steps)
+        return found.has
+
+    def _raise(self, found: ModelSession, wanted: Rung, *, reserve: bool) -> None:
+        assert found.claim is not None
+        assert found.choice is not None
+        rung = self._affordable(found, wanted, reserve=reserve)
+        due = found.cost_at(found.choice, min(rung, wanted, key=lambda one: one.place))
+        if due is not None and due > found.claim.cost and self._can_pay(found, due, reserve=reserve):
+            self._pay(found, due)
+
+        is_granted = found.last_granted is not None and found.has.place == rung.place
+        half = found.choice.half
+        if rung.every == 2 and half is not None and found.may_halve(found.choice) and half.cost <= found.claim.cost:
+            is_granted = is_granted and found.has.steps == half.steps
+            rung = Rung(half.steps, 2)
+        if not is_granted:
+            self._note_grant(found, rung)
 
     def _beat(self, found: ModelSession) -> None:
         assert found.claim is not None
-        if not found.levels:
-            if found.has < found.requested and not self.data.workers[found.claim.worker.name].overloaded:
-                self._note_grant(found, found.requested)
-            return
+        assert found.choice is not None or found.granted is not None
+        if found.levels:
+            self._beat_with_levels(found)
+        elif found.granted is not None:
+            has_all = found.granted.steps >= found.requested and found.granted.every == 1
+            if not has_all and not self.data.workers[found.claim.worker.name].overloaded:
+                self._note_grant(found, Rung(found.requested))
+        self._note_below(found)
 
-        self._raise(found, found.requested, reserve=True)
-        if found.has <= found.requested:
+    def _beat_with_levels(self, found: ModelSession) -> None:
+        assert found.claim is not None
+        assert found.choice is not None
+        allowed = found.allowed(found.requested)
+        self._raise(found, self._allowed_now(found, found.requested), reserve=True)
+        if found.has.place <= allowed.place:
             found.surplus = None
-        elif found.surplus != found.requested:
-            found.surplus, found.surplus_ms = found.requested, self.now
-        elif self.now - found.surplus_ms >= liveness.GIVE_BACK_MS:
-            self._note_grant(found, found.requested)
+        elif found.surplus is None or found.surplus.place != allowed.place:
+            found.surplus, found.surplus_ms = allowed, self.now
+        elif self._may_give_back(found, allowed):
+            self._note_grant(found, found.rung_at(found.choice, allowed))
+
+    def _may_give_back(self, found: ModelSession, allowed: Rung) -> bool:
+        """Long enough; and the lower level is paid for, also where it is the dearer one."""
+        assert found.claim is not None
+        assert found.choice is not None
+        is_over = self.now - found.surplus_ms >= liveness.GIVE_BACK_MS
+        return is_over and (found.cost_at(found.choice, allowed) or 0) <= found.claim.cost
+
+    def _allowed_now(self, found: ModelSession, wish: int) -> Rung:
+        """A hole is kept for those who wait for a worker."""
+        assert found.claim is not None
+        allowed, kept = found.allowed(wish), self._is_kept_for_waiting(self.data.workers[found.claim.worker.name])
+        return found.has if allowed.place > found.has.place and kept else allowed
+
+    def limit(
+        self, session: str, epoch: int, number: int, steps: int | None, every: int, cause: LimitCause
+    ) -> LimitOutcome:
+        found = self._current(session, epoch)
+        if found is None or found.claim is None or found.granted_epoch != epoch or found.number != number:
+            return LimitOutcome.STALE
+        choice = found.choice
+        if choice is None or not choice.levels:
+            return LimitOutcome.STALE
+        limit = None if steps is None else Rung(steps, every)
+        if limit is not None and not self._may_have(found, choice, limit):
+            return LimitOutcome.STALE
+
+        self._note_limit(found, None if limit is None else LevelLimit(limit.steps, limit.every, cause, self.now))
+        allowed = found.allowed(found.requested)
+        if limit is None or found.has.place <= limit.place:
+            self._raise(found, allowed, reserve=True)
+        else:
+            due = found.cost_at(choice, limit)
+            assert due is not None
+            if not self._can_pay(found, due, reserve=True):
+                return LimitOutcome.NO_ROOM
+            self._pay(found, max(found.claim.cost, due))
+            self._note_grant(found, found.rung_at(choice, limit))
+        return LimitOutcome.DONE if found.has.place >= allowed.place else LimitOutcome.NO_ROOM
+
+    def _may_have(self, found: ModelSession, choice: PoolChoice, limit: Rung) -> bool:
+        assert found.claim is not None
+        if limit.every == 1:
+            return limit.steps >= found.least_steps(found.requested)
+        halves = self.data.workers[found.claim.worker.name].offer.halves
+        return found.may_halve(choice) and choice.half is not None and choice.half.steps == limit.steps and halves
+
+    def _note_limit(self, found: ModelSession, limit: LevelLimit | None) -> None:
+        """Since when stays, where it is the same again."""
+        known = found.limit[1] if found.limit is not None and found.limit[0] == found.epoch else None
+        if limit is not None and known is not None and replace(known, since_ms=limit.since_ms) == limit:
+            return
+        found.limit = None if limit is None else (found.epoch, limit)
 
     def wish(self, session: str, steps: int, id: int) -> None:  # noqa: A002 - the stream's word
         found = self.data.sessions.get(session)
@@ -303,25 +386,34 @@ class Model:
         found = self._active(session)
         if found.claim is None or not found.levels:
             return GrantAnswer(GrantOutcome.UNSERVED)
-        self._raise(found, steps, reserve=True)
-        fits = found.has >= steps and found.claim.cost >= found.levels[steps - 1]
-        return GrantAnswer(GrantOutcome.FITS if fits else GrantOutcome.NO_ROOM, found.has)
+        self._raise(found, self._allowed_now(found, steps), reserve=True)
+        fits = found.has.place >= steps and found.claim.cost >= found.levels[steps - 1]
+        return GrantAnswer(GrantOutcome.FITS if fits else GrantOutcome.NO_ROOM, found.has.steps)
 
     def settle(self, session: str, epoch: int, number: int) -> bool:
         found = self._current(session, epoch)
         if found is None or found.claim is None or found.last_granted is None or found.number != number:
             return False
         if found.levels:
-            found.claim = replace(found.claim, cost=min(found.claim.cost, found.levels[found.has - 1]))
+            self._pay(found, min(found.claim.cost, found.due))
         return True
 
     def _orphan(self, found: ModelSession, reason: str) -> None:
-        found.claim, found.phase, found.reason = None, Phase.RECOVERING, reason
+        self._leave(found)
+        found.phase, found.reason = Phase.RECOVERING, reason
 
     def _release(self, found: ModelSession, phase: Phase, reason: str) -> None:
-        found.claim, found.phase, found.reason = None, phase, reason
+        self._leave(found)
+        found.phase, found.reason = phase, reason
         if phase in FINISHED:
+            self._end_waiting(found)
             found.over_ms = self.now + found.ttl_ms
+
+    def _leave(self, found: ModelSession) -> None:
+        """It has no worker any more, and that one has more room."""
+        if found.claim is not None:
+            claim, found.claim = found.claim, None
+            self._has_room(claim.worker.name)
 
     # -- the verbs --------------------------------------------------------------------------------------------------
 
@@ -330,6 +422,8 @@ class Model:
         ttl_ms = record.session.ttl_seconds_after_finished * 1_000
         if found is not None:
             found.over_ms += ttl_ms - found.ttl_ms
+            if record.pools != found.pools:
+                self._end_waiting(found)
             found.pools, found.idle_timeout_ms, found.ttl_ms = record.pools, record.session.idle_timeout_ms, ttl_ms
             found.steps = record.session.steps
             return False
@@ -338,8 +432,10 @@ class Model:
         new.format, new.uid, new.steps = record.snapshot_format, record.uid, record.session.steps
         new.adaptive = record.session.approximation.policy is ApproximationPolicy.ADAPTIVE
         if record.granted is not None:
-            new.granted, new.granted_epoch = record.granted.steps, record.epoch
+            new.granted, new.granted_epoch = _rung_of(record.granted), record.epoch
             new.number, new.granted_ms = record.granted.number, record.granted.since_ms
+        new.limit = None if record.limit is None else (record.epoch, record.limit)
+        new.below_ms, new.stand_in = record.below_since_ms, record.stand_in
         if (said := record.control.get("steps")) is not None:
             new.wish, new.wish_id = int(said.value), int(said.id.partition("-")[0])
         self.data.sessions[record.name] = new
@@ -382,7 +478,8 @@ class Model:
         voided = tuple(self.owned(offer.identity.name))
         for session in voided:
             self._orphan(self.data.sessions[session], "WorkerRestarted")
-        self.data.workers[offer.identity.name] = ModelWorker(offer, self.now)
+        worker = self.data.workers[offer.identity.name] = ModelWorker(offer, self.now)
+        self._has_room(worker.name)
         return voided
 
     def renew(self, identity: WorkerIdentity, progress: int, *, overloaded: bool | None = None) -> Renewal:
@@ -394,11 +491,14 @@ class Model:
         owned = self.owned(identity.name)
         worker.every_ms = 0 if worker.renewed_ms is None else self.now - worker.renewed_ms
         worker.renewed_ms = self.now
+        was_overloaded = worker.overloaded
         worker.overloaded = worker.overloaded if overloaded is None else overloaded
         if progress > worker.progress:
             worker.progress, worker.heartbeat_ms = progress, self.now
             for session in owned:
                 self.data.sessions[session].lease_ms = self.now + worker.lease_ms
+        if was_overloaded and not worker.overloaded:
+            self._has_room(worker.name)
         mine = {session: self.data.sessions[session] for session in owned}
         levelled = {name: found for name, found in mine.items() if found.levels or found.last_granted is not None}
         for session in sorted(levelled, key=lambda session: (levelled[session].granted_ms, session)):
@@ -409,8 +509,10 @@ class Model:
 
     def _ceiling(self, found: ModelSession) -> Ceiling:
         assert found.claim is not None
-        due = found.levels[found.has - 1] if found.levels else found.claim.cost
-        return Ceiling(found.has, found.number, found.claim.cost, due)
+        rung = found.has if found.levels else found.granted
+        assert rung is not None
+        due = found.due if found.levels else found.claim.cost
+        return Ceiling(rung.steps, found.number, found.claim.cost, due, rung.every)
 
     def close(self, identity: WorkerIdentity) -> tuple[str, ...]:
         worker = self.data.workers.get(identity.name)
@@ -444,9 +546,13 @@ class Model:
         room = self.free(worker.name) + (found.claim.cost if is_mine and found.claim else 0)
         if found.phase in FINISHED or not newer or room < one.cost:
             return False
-        granted = one.record.granted
+        self._leave(found)
+        granted, limit = one.record.granted, one.record.limit
         found.number = max(found.number, granted.number if granted else 0)
-        self._give(one.session, found, worker, one.cost, one.epoch, granted.steps if granted else None)
+        found.below_ms = found.below_ms or one.record.below_since_ms
+        if limit is not None and (found.limit is None or found.limit[0] != one.epoch):
+            found.limit = one.epoch, limit
+        self._give(one.session, found, worker, one.cost, one.epoch, _rung_of(granted) if granted else None)
         found.phase, found.reason = one.record.phase, ""
         return True
 
@@ -463,10 +569,27 @@ class Model:
             self._orphan(found, "LeaseExpired")
         if found.claim:
             return found.claim
-        worker, cost, steps = self._choose(session, found, excluded=(), reserve=True, lowest=found.lowest)
+        seat = self._choose_or_wait(session, found, found.rungs_to_go_on, excluded=(), reserve=True)
         if found.phase is Phase.PENDING:
             found.phase, found.reason = Phase.ASSIGNED, ""
-        return self._give(session, found, worker, cost, self._next_epoch(found), steps)
+        return self._take_seat(session, found, seat, self._next_epoch(found))
+
+    def _choose_or_wait(
+        self,
+        session: str,
+        found: ModelSession,
+        rungs: Sequence[Rung],
+        *,
+        excluded: Sequence[str | None],
+        reserve: bool,
+        waits: bool = True,
+    ) -> Seat:
+        try:
+            return self._choose(session, found, rungs, excluded=excluded, reserve=reserve)
+        except NoCapacity:
+            if waits:
+                self._note_waiting(found)
+            raise
 
     def _next_epoch(self, found: ModelSession) -> int:
         return max(found.epoch + 1, found.seen_epoch + 1, self.wall)
@@ -488,18 +611,26 @@ class Model:
         if went_back:
             found.seen_epoch = max(found.seen_epoch, expected)
         owner = found.claim.worker.name if found.claim else None
+        polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
         if found.claim and went_back and owner != suspect and self._fresh(self.data.workers[found.claim.worker.name]):
             worker, cost = self.data.workers[found.claim.worker.name], found.claim.cost
-            granted = found.has if found.levels else None
+            rung = found.has if found.levels else None
+            self._leave(found)
+            claim = self._give(session, found, worker, cost, self._next_epoch(found), rung)
         else:
-            polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
-            lowest = found.last_granted if polite else found.lowest
-            worker, cost, granted = self._choose(
-                session, found, excluded=(suspect, owner), reserve=False, lowest=lowest, at_least=steps
+            rungs = found.rungs_to_keep if polite else found.rungs_to_go_on
+            seat = self._choose_or_wait(
+                session,
+                found,
+                rungs if steps is None else [Rung(steps)],
+                excluded=(suspect, owner),
+                reserve=False,
+                waits=cause is not MoveCause.REQUESTED,
             )
-        polite = cause in (MoveCause.DRAIN, MoveCause.REQUESTED)
+            self._leave(found)
+            claim = self._take_seat(session, found, seat, self._next_epoch(found))
         found.phase, found.reason = Phase.DRAINING if polite else Phase.RECOVERING, cause.value
-        return Move(self._give(session, found, worker, cost, self._next_epoch(found), granted), won=True)
+        return Move(claim, won=True)
 
     def fit(self, session: str, expected: int) -> Fit:
         found = self._active(session)
@@ -509,13 +640,21 @@ class Model:
         if cost is None:
             return Fit.ELSEWHERE
         if found.levels:
-            self._raise(found, found.requested, reserve=False)
-            fits = found.has >= found.requested and found.claim.cost >= found.levels[found.requested - 1]
-            return Fit.FITS if fits else Fit.NO_ROOM
+            return self._fit_levels(found)
         if cost > found.claim.cost + self.free(found.claim.worker.name):
             return Fit.NO_ROOM
-        found.claim = replace(found.claim, cost=cost)
+        self._pay(found, cost)
         return Fit.FITS
+
+    def _fit_levels(self, found: ModelSession) -> Fit:
+        """All that the plan of levels allows."""
+        assert found.claim is not None
+        assert found.choice is not None
+        wanted = found.allowed(found.requested)
+        self._raise(found, wanted, reserve=False)
+        due = found.cost_at(found.choice, wanted)
+        fits = found.has.place >= wanted.place and (due is None or found.claim.cost >= due)
+        return Fit.FITS if fits else Fit.NO_ROOM
 
     def release(self, session: str, epoch: int, phase: Phase, reason: str) -> bool:
         found = self._current(session, epoch)

@@ -3,7 +3,8 @@
 from genlock_core.claims.claims import Claim
 from genlock_core.claims.record import FINISHED
 from tests.core.claims import probes
-from tests.core.claims.model import Model, ModelSession
+from tests.core.claims.model import Model
+from tests.core.claims.model_data import ModelSession
 
 
 def no_capacity_is_owned_twice(found: probes.Look) -> None:
@@ -27,6 +28,8 @@ def redis_holds_what_the_model_says(found: probes.Look, model: Model) -> None:
             tuple(f.get(key) for key in ("owner", "incarnation", "address", "pool", "cost")),
             tuple(f.get(key) for key in ("granted", "granted_epoch", "granted_number", "granted_ms", "surplus")),
             f.get("control:steps"),
+            tuple(f.get(key) for key in ("limit", "below_ms", "model", "waits")),
+            f.get("granted_half") == f.get("granted_number", ""),
         )
         for name, f in found.sessions.items()
     } == {
@@ -35,14 +38,30 @@ def redis_holds_what_the_model_says(found: probes.Look, model: Model) -> None:
             _claim_fields(s.claim),
             _grant_fields(s),
             None if s.wish is None else str(s.wish),
+            _level_fields(s),
+            s.granted is not None and s.granted.every == 2,
         )
         for name, s in sessions.items()
     }
     assert {
-        name: (f["incarnation"], int(f["free"]), f["state"], int(f["heartbeat_ms"]), int(f["progress"]))
+        name: (
+            f["incarnation"],
+            int(f["free"]),
+            f["state"],
+            int(f["heartbeat_ms"]),
+            int(f["progress"]),
+            f.get("room_ms"),
+        )
         for name, f in found.workers.items()
     } == {
-        name: (w.offer.identity.incarnation, model.free(name), w.state, w.heartbeat_ms, w.progress)
+        name: (
+            w.offer.identity.incarnation,
+            model.free(name),
+            w.state,
+            w.heartbeat_ms,
+            w.progress,
+            None if w.room_ms is None else str(w.room_ms),
+        )
         for name, w in workers.items()
     }
 
@@ -62,8 +81,15 @@ def indices_agree(found: probes.Look, model: Model) -> None:
 def _grant_fields(session: ModelSession) -> tuple[str | None, ...]:
     if session.granted is None:
         return (None,) * 5
-    granted = session.granted, session.granted_epoch, session.number, session.granted_ms
-    return *map(str, granted), None if session.surplus is None else str(session.surplus)
+    granted = session.granted.steps, session.granted_epoch, session.number, session.granted_ms
+    return *map(str, granted), None if session.surplus is None else str(session.surplus.place)
+
+
+def _level_fields(session: ModelSession) -> tuple[str | None, ...]:
+    limit = None if session.limit is None else session.limit[1].to_text(session.limit[0])
+    below = str(session.below_ms) if session.below_ms else None
+    waits = None if session.waits is None else f"{session.waits[0]} {session.waits[1]}"
+    return limit, below, session.stand_in, waits
 
 
 def _claim_fields(claim: Claim | None) -> tuple[object, ...]:

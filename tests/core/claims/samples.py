@@ -30,8 +30,13 @@ def record(
 
 
 def offer(
-    name: str, pool: str = "a", *, incarnation: str | None = None, formats: tuple[int, int] = (1, 2)
+    name: str,
+    pool: str = "a",
+    *,
+    incarnation: str | None = None,
+    formats: tuple[int, int] = (1, 2),
+    halves: bool = True,
 ) -> WorkerOffer:
     """A whole worker called `name`; a fresh incarnation unless one is given."""
     identity = WorkerIdentity(name, incarnation) if incarnation else WorkerIdentity.fresh(name)
-    return WorkerOffer(identity, pool, "wan2.1-1.3b", 1_000, f"{name}:7000", FormatRange(*formats))
+    return WorkerOffer(identity, pool, "wan2.1-1.3b", 1_000, f"{name}:7000", FormatRange(*formats), halves=halves)

@@ -31,23 +31,29 @@ from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claim, Claims, Held, Move, MoveCause
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.pulse import Vitals
-from genlock_core.claims.record import ControlValue, Granted, PoolChoice
+from genlock_core.claims.record import ControlValue, Granted, HalfRate, LimitCause, PoolChoice
 from genlock_core.errors import GenlockError
 from genlock_core.spec.session import Phase
 from tests.core.claims import probes, promises, samples
-from tests.core.claims.model import Model, ModelData
+from tests.core.claims.model import Model
+from tests.core.claims.model_data import ModelData
 
 T = TypeVar("T")
 
 POOLS = {
-    "s0": (PoolChoice("a", 400, (200, 400, 600, 800)),),
+    "s0": (PoolChoice("a", 400, (200, 400, 600, 800), half=HalfRate(1, 120)),),
     "s1": (PoolChoice("a", 700, (500, 700, 900, 1_000)), PoolChoice("b", 500, (250, 500, 500, 1_000))),
     "s2": (PoolChoice("b", 300),),  # as the release before sizes it
     "s3": (PoolChoice("b", 700, (300, 700, 700, 900)), PoolChoice("a", 250, (100, 250, 300, 1_000))),
+    "s4": (
+        PoolChoice("b", 900, (600, 900, 900, 1_000), half=HalfRate(2, 350)),
+        PoolChoice("a", 300, (150, 300, 450, 600), model="small"),
+    ),
 }
 NEVER_LOWERED = "s3"
 WORKERS = {"w0": ("a", (1, 1)), "w1": ("a", (1, 2)), "w2": ("b", (2, 2)), "w3": ("b", (1, 2))}
 START_MS = 1_700_000_000_000
+LEAVES_OUT_NO_FRAME = "w1"
 MAX_PROCESSES = 7
 
 sessions = st.sampled_from([f"default/{name}" for name in POOLS])
@@ -56,6 +62,8 @@ suspects = st.sampled_from([None, None, *WORKERS])
 phases = st.sampled_from([Phase.LIVE, Phase.LIVE, Phase.RECOVERING, Phase.FAILED, Phase.ENDED])
 versions = st.sampled_from([None, None, 1, 2])
 failures = st.sampled_from(["lose", "lose, reassert", "lose, compete", "copy", "copy", "go back", "restart"])
+pools = st.sampled_from(["a", "b"])
+levels = st.sampled_from([(None, 1), (1, 1), (1, 1), (2, 1), (3, 1), (1, 2), (2, 2)])
 any_process = st.integers(0, MAX_PROCESSES - 1)
 epoch_errors = st.sampled_from([0, 0, 0, -1, 1])
 
@@ -250,6 +258,40 @@ class ClaimsMachine(RuleBasedStateMachine):
             lambda: self.model.settle(session, epoch, number),
         )
 
+    @rule(
+        session=sessions,
+        error=epoch_errors,
+        is_newest=st.sampled_from([True, True, True, False]),
+        level=levels,
+        cause=st.sampled_from(LimitCause),
+        then=st.sampled_from(["nothing", "settled", "beats"]),
+    )
+    def limit(
+        self, session: str, error: int, is_newest: bool, level: tuple[int | None, int], cause: LimitCause, then: str
+    ) -> None:
+        """Somebody decides on levels, by what is true, or by what was; nobody knows who else does."""
+        found = self.model.data.sessions.get(session)
+        epoch, number = self.epoch_of(session, error), (found.number if found else 7) - (0 if is_newest else 1)
+        steps, every = level
+        self.both(
+            lambda: self.claims.limit(session, epoch=epoch, number=number, steps=steps, every=every, cause=cause),
+            lambda: self.model.limit(session, epoch, number, steps, every, cause),
+        )
+        match then:
+            case "settled":
+                self.settle(session, error=0, is_newest=True)
+            case "beats":
+                self.all_renew(waits_ms=100)
+
+    @rule(pool=pools, holder=st.sampled_from([("operator", 0), ("g0", 1), ("g1", 1)]))
+    def decide(self, pool: str, holder: tuple[str, int]) -> None:
+        name, rank = holder
+        self.both(lambda: self.claims.decide(pool, holder=name, rank=rank), lambda: self.model.decide(pool, name, rank))
+
+    @rule(pool=pools)
+    def who_waits(self, pool: str) -> None:
+        self.both(lambda: self.claims.waiting(pool), lambda: self.model.waiting(pool))
+
     def set_reserve(self, pool: str) -> None:
         """On, or off again."""
         reserve = 1_000 - self.model.data.reserve.get(pool, 0)
@@ -362,7 +404,8 @@ class ClaimsMachine(RuleBasedStateMachine):
     def start_process(self, name: str) -> None:
         """A worker comes, or a crashed one comes again; its older incarnation may still run, as a zombie."""
         pool, formats = WORKERS[name]
-        process = Process(samples.offer(name, pool, formats=formats))
+        halves = name != LEAVES_OUT_NO_FRAME
+        process = Process(samples.offer(name, pool, formats=formats, halves=halves))
         self.processes.append(process)
         self.register(process)
 
@@ -446,7 +489,10 @@ class ClaimsMachine(RuleBasedStateMachine):
             record,
             phase=Phase.LIVE,
             epoch=claim.epoch,
-            granted=None if granted is None else Granted(granted, found.number, found.granted_ms),
+            granted=None if granted is None else Granted(granted.steps, found.number, found.granted_ms, granted.every),
+            limit=found.limit[1] if found.limit is not None and found.limit[0] == claim.epoch else None,
+            below_since_ms=found.below_ms,
+            stand_in=found.stand_in,
             control={} if found.wish is None else {"steps": ControlValue(str(found.wish), f"{found.wish_id}-0")},
         )
         return Held(session, claim.epoch, claim.cost, known)

@@ -14,13 +14,15 @@ local function strain_of(worker, late_ms, overloaded)
 end
 
 -- Packed order: of the workers with room the one with the least; by name among equals. `strain`: the most it may have.
-local function fullest(pool, cost, format, excluded, strain)
+-- One that leaves out no frame is given no session to halve.
+local function fullest(pool, cost, format, excluded, strain, rung)
   local offset = 0
   while true do
     local names = redis.call('ZRANGEBYSCORE', free_key(pool), text(cost), '+inf', 'LIMIT', offset, SCANNED_AT_ONCE)
     for _, name in ipairs(names) do
       local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms', 'overloaded')
       local may_serve = not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3])
+      may_serve = may_serve and (rung ~= HALVED or knows_halves(name))
       if may_serve and strain_of(name, w[4], w[5]) <= strain then return name end
     end
     if #names < SCANNED_AT_ONCE then return nil end
@@ -28,47 +30,94 @@ local function fullest(pool, cost, format, excluded, strain)
   end
 end
 
--- The worker and the cost at these steps among those of that strain at most; nil and the reason if there is none.
-local function choose_at(r, choices, steps, excluded, may_use_reserve, strain)
+-- Had it a worker before? A record of an older replica does not say so; the epochs that somebody has seen do.
+local function had_worker(r) return math.max(r.epoch, r.seen_epoch) > 0 end
+
+-- The worker and the choice at this rung among those of that strain at most; nil and the reason if there is none.
+local function choose_at(r, choices, rung, excluded, may_use_reserve, strain)
   local reasons = {}
   for _, choice in ipairs(choices) do
-    local cost = cost_at(choice, steps)
-    local worker = fullest(choice.pool, cost, r.format, excluded, strain)
-    if worker and (may_use_reserve or not breaks_reserve(choice.pool, cost)) then return worker, cost, choice.levels end
+    local cost = cost_at(r, choice, rung)
+    local worker = cost and fullest(choice.pool, cost, r.format, excluded, strain, rung)
+    if worker and (may_use_reserve or not breaks_reserve(choice.pool, cost)) then return worker, choice end
     reasons[#reasons + 1] = worker and 'what pool ' .. choice.pool .. ' has left is kept for moves'
-      or 'no worker of pool ' .. choice.pool .. ' has ' .. text(cost) .. ' thousandths free'
+      or 'no worker of pool ' .. choice.pool .. ' has ' .. text(cost or 0) .. ' thousandths free'
   end
   return nil, #reasons > 0 and table.concat(reasons, '; ') or 'the session has no pool'
 end
 
--- Had it a worker before? A record of an older replica does not say so; the epochs that somebody has seen do.
-local function had_worker(r) return math.max(r.epoch, r.seen_epoch) > 0 end
+-- What the last claim paid for; nil where nobody knows.
+local function last_granted(r) return r.granted_epoch == r.epoch and r.granted and rung_of(r.granted, r.every) or nil end
 
--- The worker, the cost and the steps for a session: `wanted` ones, else fewer, down to `lowest`. A worker that is strained
--- gets a session only if no other one has room, of whatever pool. One that is overloaded gets a session that had a worker
--- before, and no new one: the fourth answer is true where that is all that stands in the way. Nil and the reason if none.
-local function choose(r, excluded, may_use_reserve, wanted, lowest)
-  local choices, top = cjson.decode(r.pools), wanted or 1
-  local why
-  for strain = ON_TIME, OVERLOADED do
-    for steps = top, math.min(top, lowest or top), -1 do
-      local worker, cost, levels = choose_at(r, choices, steps, excluded, may_use_reserve, strain)
-      if worker and strain == OVERLOADED and not had_worker(r) then return nil, nil, nil, true end
-      if worker then return worker, cost, levels and wanted and math.min(steps, #levels), false end
-      if steps == top then why = cost end
-    end
-  end
-  return nil, why, nil, false
+-- From what is wanted down to the lowest rung that a claim may have; a record of the release before wants it at any.
+local function rungs_from(wanted, lowest, and_halved)
+  local rungs = {}
+  for rung = wanted or 1, math.min(wanted or 1, lowest or math.huge), -1 do rungs[#rungs + 1] = rung end
+  if wanted and and_halved then rungs[#rungs + 1] = HALVED end
+  return rungs
 end
 
--- What the last claim paid for; nil where nobody knows.
-local function last_granted(r) return r.granted_epoch == r.epoch and r.granted or nil end
+-- A session that has no worker gets a lower level rather than none, as far as its spec allows; or what its last claim paid
+-- for, where that is less.
+local function rungs_to_go_on(r)
+  local last = had_worker(r) and last_granted(r) or HALVED
+  local lowest = math.min(r.min_steps or math.huge, last == HALVED and math.huge or last)
+  return rungs_from(r.requested, lowest, r.min_steps)
+end
 
--- A session that lost its worker goes on with fewer steps rather than not at all, as far as its spec allows. One that
--- was never served waits for what it asks for.
-local function lowest_for_recovery(r)
-  if not had_worker(r) then return nil end
-  local lowest = math.min(r.min_steps or math.huge, last_granted(r) or math.huge)
-  return lowest < math.huge and lowest or nil
+-- A polite move takes nothing away that the session has.
+local function rungs_to_keep(r)
+  local last = last_granted(r)
+  if last ~= HALVED then return rungs_from(r.requested, last) end
+  return rungs_from(r.requested, r.min_steps, true)
+end
+
+-- The worker, the choice and the rung for a session: the first of these rungs that somebody has room for. A worker that
+-- is strained gets a session only if no other one has room, of whatever pool. One that is overloaded gets a session that
+-- had a worker before, and no new one: `overloaded` is true where that is all that stands in the way.
+local function choose_among(r, choices, rungs, excluded, may_use_reserve)
+  local why
+  for strain = ON_TIME, OVERLOADED do
+    for _, rung in ipairs(rungs) do
+      local worker, choice = choose_at(r, choices, rung, excluded, may_use_reserve, strain)
+      if worker and strain == OVERLOADED and not had_worker(r) then return {overloaded = true} end
+      if worker then return {worker = worker, choice = choice, rung = rung} end
+      why = why or choice
+    end
+  end
+  return {reason = why}
+end
+
+-- Where claims and moves look: the pools of the session's own model, or of the one that stands in for it. Where its spec
+-- allows that one no longer, its own again.
+local function choices_of(r)
+  local found = {}
+  for _, choice in ipairs(r.stand_in and stand_in_choices(r) or {}) do
+    if choice.model == r.stand_in then found[#found + 1] = choice end
+  end
+  return #found > 0 and found or own_choices(r)
+end
+
+-- A live session never changes its model: nothing that it has made could be kept.
+local function may_stand_in(r) return not had_worker(r) and r.format == 0 and not r.stand_in end
+
+-- As `choose_among`, of all that may serve the session: another model only where its own has no room at any level.
+local function choose(r, rungs, excluded, may_use_reserve)
+  local found = choose_among(r, choices_of(r), rungs, excluded, may_use_reserve)
+  if found.worker or not may_stand_in(r) then return found end
+  local other = choose_among(r, stand_in_choices(r), rungs, excluded, may_use_reserve)
+  return other.worker and other or found
+end
+
+-- The session changes hands, to the worker that was chosen.
+local function give_chosen(session, r, chosen, epoch, cause)
+  local choice, rung = chosen.choice, chosen.rung
+  local level = choice.levels and r.requested and level_at(choice, rung) or nil
+  if choice.model then
+    redis.call('HSET', record_key(session), 'model', choice.model)
+  elseif r.stand_in then
+    redis.call('HDEL', record_key(session), 'model')
+  end
+  give(session, r, chosen.worker, cost_at(r, choice, rung), epoch, cause, level)
 end
 

@@ -16,10 +16,13 @@ elseif r.owner and tonumber(redis.call('ZSCORE', LEASES, session)) <= now and no
 end
 if r.owner then return {'live', claim_of(r)} end
 
-local worker, cost, steps, overloaded = choose(r, {}, false, r.requested, lowest_for_recovery(r))
-if overloaded then return {'overloaded'} end
-if not worker then return {'full', cost} end
-give(session, r, worker, cost, next_epoch(r), '', steps)
-event('claimed', session, r.epoch, worker)
+local chosen = choose(r, rungs_to_go_on(r), {}, false)
+if not chosen.worker then
+  note_waiting(session, r)
+  if chosen.overloaded then return {'overloaded'} end
+  return {'full', chosen.reason}
+end
+give_chosen(session, r, chosen, next_epoch(r), '')
+event('claimed', session, r.epoch, chosen.worker)
 if r.phase == 'Pending' then set_phase(session, r, 'Assigned', '') end
 return {'claimed', claim_of(r)}

@@ -2,6 +2,7 @@
 local session, fields = ARGV[2], cjson.decode(ARGV[3])
 local r = read(session)
 if r then
+  if fields.pools ~= r.pools or fields.stand_ins ~= r.stand_ins then end_waiting(session, r) end  -- it asks anew, there
   local before = redis.call('HMGET', record_key(session), 'spec', 'origins', 'shape')
   redis.call('HSET', record_key(session), 'spec', fields.spec, 'pools', fields.pools, 'key_ids', fields.key_ids,
     'stand_ins', fields.stand_ins, 'origins', fields.origins, 'shape', fields.shape, 'steps', fields.steps,

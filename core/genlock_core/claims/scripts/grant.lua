@@ -8,23 +8,26 @@ local r = read(session)
 if not r then return {'unknown', ''} end
 if is_finished(r.phase) then return {'ended', ''} end
 if not r.owner or expected and r.epoch ~= expected then return {'stale', ''} end
-local levels, choice = levels_in(r, r.pool)
+local choice = choice_in(r, r.pool)
 if not choice then return {'elsewhere', ''} end
 
 -- A record of the release before: it pays what the record says, whatever the steps.
-local wanted = wish or r.requested
-if not levels or not wanted then
+local asked = wish or r.requested
+if not choice.levels or not asked then
   if wish then return {'fits', ''} end
   if not can_pay(r, choice.cost, true) then return {'no-room', ''} end
   pay(session, r, choice.cost)
   return {'fits', ''}
 end
 
-wanted = math.min(wanted, #levels)
 local may_use_reserve = not wish
-if wish and not knows_ceilings(r.owner) and affordable(r, levels, wanted, may_use_reserve) < wanted then
-  return {'refused', text(granted_of(r, levels))}
+local wanted = wish and allowed_now(r, choice, asked) or allowed_of(r, choice, asked)
+if wish and not knows_ceilings(r.owner) and affordable(r, choice, asked, may_use_reserve) < asked then
+  return {'refused', text(granted_of(r, choice))}
 end
-raise(session, r, levels, wanted, may_use_reserve)
-local has_all = r.granted >= wanted and r.cost >= levels[wanted]
+raise(session, r, choice, wanted, may_use_reserve)
+
+-- A user wants to know whether all is granted; a changed spec fits where all is that the plan allows.
+local all = wish and math.min(asked, #choice.levels) or wanted
+local has_all = granted_of(r, choice) >= all and r.cost >= (cost_at(r, choice, all) or r.cost)
 return {has_all and 'fits' or 'no-room', text(r.granted)}

@@ -21,25 +21,34 @@ end
 
 note_epoch(session, r, expected)
 
--- The owner that an older replica tells of had the session before the caller's claim, and may have it again.
-local worker, cost, steps, overloaded
-if went_back and r.owner and r.owner ~= suspect and is_fresh(redis.call('HGET', worker_key(r.owner), 'heartbeat_ms')) then
-  local levels = levels_in(r, r.pool)
-  worker, cost, steps = r.owner, r.cost, levels and granted_of(r, levels)
-else
+local function choose_for_move()
   local excluded = {[suspect] = true}
   if r.owner then excluded[r.owner] = true end
-  -- A polite move costs the session nothing that it has: it waits. One whose worker is lost takes what there is.
-  local lowest = last_granted(r)
-  if not polite then lowest = lowest_for_recovery(r) end
-  worker, cost, steps, overloaded = choose(r, excluded, true, at_least or r.requested, at_least or lowest)
+  if at_least then return choose(r, rungs_from(at_least, at_least), excluded, true) end
+  return choose(r, polite and rungs_to_keep(r) or rungs_to_go_on(r), excluded, true)
 end
-if overloaded then return {'overloaded'} end
-if not worker then return {'full', cost} end
 
-local epoch = next_epoch(r)
+-- The owner that an older replica tells of had the session before the caller's claim, and may have it again.
+local has_it_again = went_back and r.owner and r.owner ~= suspect
+  and is_fresh(redis.call('HGET', worker_key(r.owner), 'heartbeat_ms'))
+
+local chosen = not has_it_again and choose_for_move()
+if chosen and not chosen.worker then
+  -- Others are lowered for who waits: for one whose worker is lost or leaves, not for a person's wish to move it.
+  if cause ~= 'requested' then note_waiting(session, r) end
+  if chosen.overloaded then return {'overloaded'} end
+  return {'full', chosen.reason}
+end
+
+local epoch, worker = next_epoch(r), chosen and chosen.worker or r.owner
+local choice, cost = choice_in(r, r.pool), r.cost
+local level = choice and choice.levels and level_of(r, choice)
 take_away(session, r, cause, epoch, redis.call('HGET', worker_key(worker), 'address'))
-give(session, r, worker, cost, epoch, cause, steps)
+if chosen then
+  give_chosen(session, r, chosen, epoch, cause)
+else
+  give(session, r, worker, cost, epoch, cause, level)
+end
 event('moved', session, epoch, worker)
 set_phase(session, r, polite and 'Draining' or 'Recovering', cause)
 return {'won', claim_of(r)}

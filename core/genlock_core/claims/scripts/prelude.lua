@@ -16,10 +16,18 @@ local function gateway_key(name) return P .. 'gateway:' .. name end
 local function slot_key(session) return P .. 'publisher:' .. session end
 local function candidates_key(session) return slot_key(session) .. ':candidates' end
 local function free_key(pool) return P .. 'pool:' .. pool .. ':free' end
+local function waiting_key(pool) return P .. 'pool:' .. pool .. ':waiting' end
+local function levelling_key(pool) return P .. 'pool:' .. pool .. ':levelling' end
 
 local function event(kind, session, epoch, detail)
   redis.call('XADD', P .. 'events', 'MAXLEN', '~', EVENTS_KEPT, '*',
     'kind', kind, 'session', session, 'epoch', text(epoch), 'detail', detail)
+end
+
+-- A kind that the release before cannot read: for it this is a record that is to be read anew.
+local function news(kind, session, epoch, detail)
+  redis.call('XADD', P .. 'events', 'MAXLEN', '~', EVENTS_KEPT, '*',
+    'kind', 'phase', 'news', kind, 'session', session, 'epoch', text(epoch), 'detail', detail)
 end
 
 local function post(worker, incarnation, kind, session, epoch, cause, successor_epoch, successor_address)
@@ -46,17 +54,17 @@ local function read(session)
   local r = redis.call('HMGET', record_key(session), 'phase', 'epoch', 'owner', 'incarnation', 'address', 'pool', 'cost',
     'snapshot_format', 'pools', 'idle_timeout_ms', 'ttl_ms', 'reason', 'active_ms', 'seen_epoch',
     'steps', 'min_steps', 'control:steps', 'granted', 'granted_epoch', 'granted_number', 'granted_ms',
-    'surplus', 'surplus_ms')
+    'surplus', 'surplus_ms', 'granted_half', 'limit', 'below_ms', 'stand_ins', 'model', 'waits')
   if not r[1] then return nil end
   return {phase = r[1], epoch = tonumber(r[2]), owner = r[3], incarnation = r[4], address = r[5], pool = r[6],
     cost = tonumber(r[7] or 0), format = tonumber(r[8]), pools = r[9], idle_timeout_ms = tonumber(r[10]),
     ttl_ms = tonumber(r[11]), reason = r[12], active_ms = tonumber(r[13]), seen_epoch = tonumber(r[14] or 0),
     requested = tonumber(r[17]) or tonumber(r[15]), min_steps = tonumber(r[16]),
     granted = tonumber(r[18]), granted_epoch = tonumber(r[19] or 0), granted_number = tonumber(r[20] or 0),
-    granted_ms = tonumber(r[21] or 0), surplus = r[22], surplus_ms = tonumber(r[23] or 0)}
+    granted_ms = tonumber(r[21] or 0), surplus = r[22], surplus_ms = tonumber(r[23] or 0),
+    every = r[20] and r[24] == r[20] and 2 or 1, limit = r[25], below_ms = tonumber(r[26]),
+    stand_ins = r[27] or '[]', stand_in = r[28], waits = r[29]}
 end
-
-local function is_finished(phase) return phase == 'Ended' or phase == 'Failed' end
 
 local function claim_of(r) return text(r.epoch), r.owner, r.incarnation, r.address, r.pool, text(r.cost) end
 
@@ -67,10 +75,71 @@ local function set_phase(session, r, phase, reason)
   event('phase', session, r.epoch, phase)
 end
 
+local function is_finished(phase) return phase == 'Ended' or phase == 'Failed' end
+
+-- Who found no room waits in all of its pools (`:waiting` is ordered by since when) until it is served, or has not asked
+-- for some time. `waits`: the epoch under which it asked, and when. What is left behind of it is dropped where it is met.
+local function still_waits(phase, epoch, waits)
+  local of_epoch, asked_ms = string.match(waits or '', '^(%d+) (%d+)$')
+  if not of_epoch or of_epoch ~= epoch or is_finished(phase) then return false end
+  local since_ms = now - tonumber(asked_ms)
+  return 0 <= since_ms and since_ms <= WAITS_MS
+end
+
+local function is_waiting(session)
+  return still_waits(unpack(redis.call('HMGET', record_key(session), 'phase', 'epoch', 'waits')))
+end
+
+local function pools_of(r)
+  local pools = {}
+  for _, choices in ipairs({r.pools, r.stand_ins}) do
+    for _, choice in ipairs(cjson.decode(choices)) do pools[#pools + 1] = choice.pool end
+  end
+  return pools
+end
+
+local function note_waiting(session, r)
+  local waited = is_waiting(session)
+  -- Who asks is told that there is no room, also where Redis takes no writes.
+  local written = redis.pcall('HSET', record_key(session), 'waits', text(r.epoch) .. ' ' .. text(now))
+  if type(written) == 'table' and written.err then return end
+  for _, pool in ipairs(pools_of(r)) do
+    local is_new = redis.call('ZADD', waiting_key(pool), waited and 'NX' or 'CH', text(now), session) == 1
+    if is_new then news('waiting', session, r.epoch, pool) end
+  end
+end
+
+local function end_waiting(session, r)
+  if not r.waits then return end
+  redis.call('HDEL', record_key(session), 'waits')
+  for _, pool in ipairs(pools_of(r)) do redis.call('ZREM', waiting_key(pool), session) end
+  r.waits = false
+end
+
+-- Who waits longest in a pool, or nil.
+local function first_waiting(pool)
+  for _, session in ipairs(redis.call('ZRANGE', waiting_key(pool), 0, SCANNED_AT_ONCE - 1)) do
+    if is_waiting(session) then return session end
+    redis.call('ZREM', waiting_key(pool), session)
+  end
+end
+
+local function is_fresh(heartbeat_ms) return now - tonumber(heartbeat_ms) <= HEARTBEAT_STALE_MS end
+
+-- A worker has more room than before. It is kept for a moment for those who wait for one: they hear of it.
+local function tell_room(worker, pool)
+  local session = first_waiting(pool)
+  if not session then return end
+  redis.call('HSET', worker_key(worker), 'room_ms', text(now))
+  news('room', session, 0, pool)
+end
+
 local function add_free(worker, amount)
   local free = redis.call('HINCRBY', worker_key(worker), 'free', text(amount))
-  local at = redis.call('HMGET', worker_key(worker), 'pool', 'state')
-  if at[2] == 'ready' then redis.call('ZADD', free_key(at[1]), free, worker) end
+  local at = redis.call('HMGET', worker_key(worker), 'pool', 'state', 'heartbeat_ms')
+  if at[2] ~= 'ready' then return end
+  redis.call('ZADD', free_key(at[1]), free, worker)
+  if amount > 0 and is_fresh(at[3]) then tell_room(worker, at[1]) end
 end
 
 -- The owner loses the session, gets its room back, and is told who follows (successor_epoch 0: nobody).
@@ -92,24 +161,41 @@ local function lease_ms(worker)
   return math.max(LEASE_MS, math.min(normal_ms, LONGEST_LEASE_MS))
 end
 
--- So many steps are what the claim of this epoch pays for. The number orders the changes, also where Redis went back.
-local function note_grant(session, r, steps)
-  r.granted, r.granted_epoch = steps, r.epoch
+-- Since when less is granted than is requested.
+local function note_below(session, r)
+  local is_below = r.every == 2 or r.requested and r.granted < r.requested
+  if is_below and not r.below_ms then
+    r.below_ms = now
+    redis.call('HSET', record_key(session), 'below_ms', text(now))
+  elseif not is_below and r.below_ms then
+    r.below_ms = nil
+    redis.call('HDEL', record_key(session), 'below_ms')
+  end
+end
+
+-- That level is what the claim of this epoch pays for: so many steps of every frame, or of every second one (`every` 2).
+-- The number orders the changes, also where Redis went back.
+local function note_grant(session, r, steps, every)
+  r.granted, r.every, r.granted_epoch = steps, every, r.epoch
   r.granted_number, r.granted_ms, r.surplus = math.max(r.granted_number + 1, wall), now, false
   redis.call('HSET', record_key(session), 'granted', text(steps), 'granted_epoch', text(r.epoch),
     'granted_number', text(r.granted_number), 'granted_ms', text(now))
   redis.call('HDEL', record_key(session), 'surplus', 'surplus_ms')
+  -- It names the number, as the release before leaves it as it is when it grants anew.
+  if every == 2 then redis.call('HSET', record_key(session), 'granted_half', text(r.granted_number)) end
+  note_below(session, r)
 end
 
--- `steps`: the level that `cost` pays for; nil for a record without levels.
-local function give(session, r, worker, cost, epoch, cause, steps)
+-- `level`: the steps and `every` that `cost` pays for; nil for a record without levels.
+local function give(session, r, worker, cost, epoch, cause, level)
   local w = redis.call('HMGET', worker_key(worker), 'incarnation', 'address', 'pool')
   r.owner, r.incarnation, r.address, r.pool, r.cost, r.epoch = worker, w[1], w[2], w[3], cost, epoch
   redis.call('HSET', record_key(session), 'owner', worker, 'incarnation', w[1], 'address', w[2], 'pool', w[3],
     'cost', text(cost), 'epoch', text(epoch))
   redis.call('HSET', owned_key(worker), session, text(epoch) .. ':' .. text(cost))
   add_free(worker, -cost)
-  if steps then note_grant(session, r, steps) end
+  if level then note_grant(session, r, level.steps, level.every) end
+  end_waiting(session, r)
   redis.call('ZADD', LEASES, text(now + lease_ms(worker)), session)
   post(worker, w[1], 'assign', session, epoch, cause, 0, '')
 end
@@ -122,8 +208,6 @@ local function note_epoch(session, r, seen)
 end
 
 local function next_epoch(r) return math.max(r.epoch + 1, r.seen_epoch + 1, wall) end
-
-local function is_fresh(heartbeat_ms) return now - tonumber(heartbeat_ms) <= HEARTBEAT_STALE_MS end
 
 -- Would a claim of that cost leave the pool less than its reserve? Only workers that could take a move count.
 local function breaks_reserve(pool, cost)
@@ -153,6 +237,7 @@ local function release(session, r, phase, reason)
   end
   set_phase(session, r, phase, reason)
   if is_finished(phase) then
+    end_waiting(session, r)
     redis.call('HSET', record_key(session), 'finished_ms', text(wall))
     redis.call('ZREM', IDLE, session)
     redis.call('ZADD', FINISHED, text(now + r.ttl_ms), session)
@@ -160,6 +245,7 @@ local function release(session, r, phase, reason)
 end
 
 local function forget(session, r)
+  end_waiting(session, r)
   redis.call('DEL', record_key(session))
   redis.call('SREM', SESSIONS, session)
   redis.call('ZREM', IDLE, session)
@@ -215,10 +301,11 @@ local function enroll(offer)
     'heartbeat_ms', text(now), 'progress', '-1', 'links', '{}',
     'oldest', text(offer.oldest), 'newest', text(offer.newest),
     'gpu_product', offer.gpu_product, 'gpus', text(offer.gpus), 'engine', offer.engine,
-    'proven', '1', 'ceilings', '1')
+    'proven', '1', 'ceilings', '1', 'halves', offer.halves and '1' or '0')
   redis.call('SADD', WORKERS, name)
   redis.call('ZADD', HEARTBEATS, text(now), name)
   redis.call('ZADD', free_key(offer.pool), text(offer.capacity), name)
+  tell_room(name, offer.pool)
   note_releases()
   return voided
 end

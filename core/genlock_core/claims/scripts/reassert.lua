@@ -26,7 +26,22 @@ end
 -- The level that the worker knows its cost to pay for; nil where it knows none.
 local function granted_in(one)
   local fields = one.record
-  return fields.granted and tonumber(fields.granted_epoch) == tonumber(one.epoch) and tonumber(fields.granted) or nil
+  if not fields.granted or tonumber(fields.granted_epoch) ~= tonumber(one.epoch) then return nil end
+  return {steps = tonumber(fields.granted), every = fields.granted_half == fields.granted_number and 2 or 1}
+end
+
+-- What the plan allowed the claim, and since when it has been below its request, come back with it. A plan that was made
+-- of this claim since then counts.
+local function restore_level(session, r, one)
+  local below_ms = tonumber(one.record.below_ms)
+  if below_ms and not r.below_ms then
+    r.below_ms = below_ms
+    redis.call('HSET', record_key(session), 'below_ms', text(below_ms))
+  end
+  local is_of = r.limit and string.match(r.limit, '^(%d+) ')
+  if one.record.limit and is_of ~= one.epoch then
+    redis.call('HSET', record_key(session), 'limit', one.record.limit)
+  end
 end
 
 for _, one in ipairs(held) do
@@ -44,6 +59,7 @@ for _, one in ipairs(held) do
   elseif is_rightful(r, epoch) and room_for(r) >= one.cost then
     take_away(session, r, '', epoch, offer.address)
     r.granted_number = math.max(r.granted_number, tonumber(one.record.granted_number or 0))
+    restore_level(session, r, one)
     give(session, r, name, one.cost, epoch, '', granted_in(one))
     event('claimed', session, epoch, name)
     set_phase(session, r, phase, '')

@@ -1,9 +1,9 @@
 -- renew(name, incarnation, progress, links as JSON, bytes asked for snapshots as JSON
 --       [, alive, phase, late ms, patience ms, patient: 1 or 0, overloaded: 1 or 0])
 --   -> {status, holding, closed, {session, epoch, ...}, {session, bytes granted, ...},
---       {session, steps granted, number, cost, cost of these steps, ...}}
+--       {session, steps granted, every how many-th frame, number, cost, cost of this level, ...}}
 local name, progress = ARGV[2], tonumber(ARGV[4])
-local w = redis.call('HMGET', worker_key(name), 'incarnation', 'progress', 'state', 'renewed_ms')
+local w = redis.call('HMGET', worker_key(name), 'incarnation', 'progress', 'state', 'renewed_ms', 'overloaded', 'pool')
 local held = holding() and 1 or 0
 if w[1] ~= ARGV[3] then return {w[1] and 'superseded' or 'unknown', held, 0, {}, {}, {}} end
 
@@ -22,6 +22,7 @@ if ARGV[7] then
   redis.call('HSET', worker_key(name), 'alive', ARGV[7], 'phase', ARGV[8], 'late_ms', ARGV[9],
     'patience_ms', ARGV[10], 'patient', ARGV[11], 'overloaded', ARGV[12])
   patient = ARGV[11] == '1'
+  if w[5] == '1' and ARGV[12] == '0' and w[3] == 'ready' then tell_room(name, w[6]) end
 end
 if progressed or patient then
   local until_ms = text(now + lease_ms(name))
@@ -39,9 +40,10 @@ for i = 1, #owned, 2 do
   local r = read(owned[i])
   -- A server that evicts keys may have lost the record, and somebody may have made it anew since: it is not the claim's.
   if r and r.owner == name and r.requested then
-    local levels = levels_in(r, r.pool)
-    if levels or r.granted_epoch == r.epoch then
-      levelled[#levelled + 1] = {session = owned[i], r = r, levels = levels}
+    local choice = choice_in(r, r.pool)
+    local has_levels = choice and choice.levels
+    if has_levels or r.granted_epoch == r.epoch then
+      levelled[#levelled + 1] = {session = owned[i], r = r, choice = has_levels and choice}
     end
   end
 end
@@ -51,18 +53,17 @@ table.sort(levelled, function(one, other)
 end)
 local ceilings = {}
 for _, one in ipairs(levelled) do
-  local session, r, levels = one.session, one.r, one.levels
+  local session, r, choice = one.session, one.r, one.choice
   local due = r.cost
-  if levels then
-    local wanted = math.min(r.requested, #levels)
-    raise(session, r, levels, wanted, false)
-    give_back(session, r, wanted)
-    due = levels[r.granted]
+  if choice then
+    raise(session, r, choice, allowed_now(r, choice, r.requested), false)
+    give_back(session, r, choice, allowed_of(r, choice, r.requested))
+    due = due_of(r, choice)
   else
     raise_unpriced(session, r)
   end
-  for _, told in ipairs({session, text(r.granted), text(r.granted_number), text(r.cost), text(due)}) do
-    ceilings[#ceilings + 1] = told
-  end
+  note_below(session, r)
+  local told = {session, text(r.granted), text(r.every), text(r.granted_number), text(r.cost), text(due)}
+  for _, value in ipairs(told) do ceilings[#ceilings + 1] = value end
 end
 return {'known', held, w[3] == 'draining' and 1 or 0, owned, granted, ceilings}

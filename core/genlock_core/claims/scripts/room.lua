@@ -6,16 +6,18 @@ local r = read(ARGV[2])
 if not r then return {} end
 
 local pools, workers = {}, 0
-for _, choice in ipairs(cjson.decode(r.pools)) do
-  pools[choice.pool] = true
-  for _, name in ipairs(redis.call('ZRANGE', free_key(choice.pool), 0, -1)) do
-    if is_fresh(redis.call('HGET', worker_key(name), 'heartbeat_ms')) then workers = workers + 1 end
+for _, choices in ipairs({choices_of(r), may_stand_in(r) and stand_in_choices(r) or nil}) do
+  for _, choice in ipairs(choices) do
+    pools[choice.pool] = true
+    for _, name in ipairs(redis.call('ZRANGE', free_key(choice.pool), 0, -1)) do
+      if is_fresh(redis.call('HGET', worker_key(name), 'heartbeat_ms')) then workers = workers + 1 end
+    end
   end
 end
 
-local worker, _, _, overloaded = choose(r, {}, false, r.requested, lowest_for_recovery(r))
-if worker then return {workers, 1, '', 0} end
-if overloaded then return {workers, 0, '', 1} end
+local found = choose(r, rungs_to_go_on(r), {}, false)
+if found.worker then return {workers, 1, '', 0} end
+if found.overloaded then return {workers, 0, '', 1} end
 
 local due = redis.call('ZRANGE', IDLE, 0, SCANNED_AT_ONCE - 1, 'WITHSCORES')
 for i = 1, #due, 2 do

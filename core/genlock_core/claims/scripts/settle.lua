@@ -5,6 +5,6 @@ local session = ARGV[2]
 local r = read(session)
 if not r or not r.owner or r.epoch ~= tonumber(ARGV[3]) then return {0} end
 if r.granted_epoch ~= r.epoch or r.granted_number ~= tonumber(ARGV[4]) then return {0} end
-local levels = levels_in(r, r.pool)
-if levels then pay(session, r, math.min(r.cost, levels[granted_of(r, levels)])) end
+local choice = choice_in(r, r.pool)
+if choice and choice.levels then pay(session, r, math.min(r.cost, due_of(r, choice))) end
 return {1}
