@@ -183,6 +183,7 @@ class Worker:
             gpu_product=settings.gpu_product,
             gpus=self._engine.devices,
             engine=settings.engine,
+            halves=True,
         )
 
     async def _services(self, decoding: Decoding) -> Services:

@@ -184,14 +184,15 @@ class Claims:
             "renew", identity.name, identity.incarnation, progress, linked, asked, *arguments.vitals(vitals)
         )
         status, holding, closed, owned, granted, ceilings = reply
+        epochs = {session: int(epoch) for session, epoch in replies.pairs(owned)}
         return Renewal(
             known=status == "known",
             superseded=status == "superseded",
             holding=bool(holding),
             closed=bool(closed),
-            owned={session: int(epoch) for session, epoch in replies.pairs(owned)},
+            owned=epochs,
             snapshots={session: int(size) for session, size in replies.pairs(granted)},
-            ceilings=replies.ceilings(ceilings),
+            ceilings=replies.ceilings(ceilings, epochs),
         )
 
     async def close(self, identity: WorkerIdentity) -> tuple[str, ...]:

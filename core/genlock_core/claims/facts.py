@@ -7,7 +7,7 @@ from enum import StrEnum
 from genlock_core.approximation.levels import Level
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
 from genlock_core.claims.pulse import Vitals
-from genlock_core.claims.record import SessionRecord
+from genlock_core.claims.record import LevelLimit, SessionRecord
 from genlock_core.errors import GenlockError, NoCapacity, UnknownSession
 
 
@@ -81,6 +81,10 @@ class Ceiling:
     """What it will pay once the worker has settled this number: less where the level was lowered."""
     every: int = 1
     """Of so many frames of the source one is used, no more."""
+    limit: LevelLimit | None = None
+    """What the plan of levels allows it. The worker gives it back to a Redis that has lost it, as the next."""
+    below_since_ms: int = 0
+    """Since when that is less than what is requested, in proven time; 0: it is not."""
 
     @property
     def level(self) -> Level:

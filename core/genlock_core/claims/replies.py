@@ -19,7 +19,7 @@ from genlock_core.claims.facts import (
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
 from genlock_core.claims.lua import decoded
 from genlock_core.claims.pulse import Vitals
-from genlock_core.claims.record import SessionRecord, from_fields
+from genlock_core.claims.record import LevelLimit, SessionRecord, from_fields
 from genlock_core.errors import NoCapacity, Overloaded, UnknownSession
 
 _ASSIGNMENT_KINDS = frozenset(kind.value for kind in AssignmentKind)
@@ -83,11 +83,20 @@ def outcome(session: str, status: str) -> str:
     return status
 
 
-def ceilings(flat: Sequence[str]) -> dict[str, Ceiling]:
-    """Session, steps, every, number, cost and due, for each in turn."""
+def ceilings(flat: Sequence[str], epochs: Mapping[str, int]) -> dict[str, Ceiling]:
+    """Session, steps, every, number, cost, due, limit and since when it is below its request, for each in turn."""
+    told = zip(*(flat[at::8] for at in range(8)), strict=True)
     return {
-        session: Ceiling(steps=int(steps), every=int(every), number=int(number), cost=int(cost), due=int(due))
-        for session, steps, every, number, cost, due in zip(*(flat[at::6] for at in range(6)), strict=True)
+        session: Ceiling(
+            steps=int(steps),
+            every=int(every),
+            number=int(number),
+            cost=int(cost),
+            due=int(due),
+            limit=LevelLimit.of(limit, epochs[session]) if limit else None,
+            below_since_ms=int(below_ms),
+        )
+        for session, steps, every, number, cost, due, limit, below_ms in told
     }
 
 

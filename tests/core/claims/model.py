@@ -512,7 +512,8 @@ class Model:
         rung = found.has if found.levels else found.granted
         assert rung is not None
         due = found.due if found.levels else found.claim.cost
-        return Ceiling(rung.steps, found.number, found.claim.cost, due, rung.every)
+        limit = found.limit[1] if found.limit is not None and found.limit[0] == found.epoch else None
+        return Ceiling(rung.steps, found.number, found.claim.cost, due, rung.every, limit, found.below_ms)
 
     def close(self, identity: WorkerIdentity) -> tuple[str, ...]:
         worker = self.data.workers.get(identity.name)

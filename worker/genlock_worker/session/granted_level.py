@@ -4,6 +4,7 @@ Stands with the session because it is that of one claim: under another epoch ano
 """
 
 import logging
+from dataclasses import replace
 
 from redis.exceptions import RedisError
 
@@ -41,6 +42,9 @@ class GrantedLevel:
         """None: no bound, as where the release before sized the session."""
         self.cost = record.cost
         """What the claim pays, in thousandths, as far as this worker knows."""
+        self.limit = record.limit
+        """What the plan of levels allows it, to be told to a Redis that has lost it."""
+        self.below_since_ms = record.below_since_ms
         self._session = record.name
         self._epoch = epoch
         self._claims = claims
@@ -63,6 +67,10 @@ class GrantedLevel:
     @property
     def level(self) -> Level | None:
         return None if self.granted is None else self.granted.level
+
+    def noted_in(self, record: SessionRecord) -> SessionRecord:
+        """The record with what is known of its level here, which is newer."""
+        return replace(record, granted=self.granted, limit=self.limit, below_since_ms=self.below_since_ms)
 
     def ask(self) -> None:
         """The inbox says that another level is granted: the next heartbeat is told of it."""
@@ -89,6 +97,8 @@ class GrantedLevel:
             self._heard_s = self._clock.monotonic() if self._asked_s is None else self._asked_s
             self._show()
         self._asked_s = None
+        self.limit = told.limit
+        self.below_since_ms = told.below_since_ms
 
         # Redis may have answered before it was told that this level is settled: what the engine holds costs no more.
         self.cost = min(told.cost, told.due) if self._is_held else told.cost

@@ -326,7 +326,7 @@ class LiveSession:
     def record_again(self) -> SessionRecord:
         """The record as it must be written back after Redis lost it; the phase is written with the next report."""
         self._reports.write_again()
-        return replace(self._turning.record, control=self.control.requested.as_control(), granted=self.level.granted)
+        return self.level.noted_in(replace(self._turning.record, control=self.control.requested.as_control()))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

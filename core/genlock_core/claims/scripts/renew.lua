@@ -1,7 +1,7 @@
 -- renew(name, incarnation, progress, links as JSON, bytes asked for snapshots as JSON
 --       [, alive, phase, late ms, patience ms, patient: 1 or 0, overloaded: 1 or 0])
 --   -> {status, holding, closed, {session, epoch, ...}, {session, bytes granted, ...},
---       {session, steps granted, every how many-th frame, number, cost, cost of this level, ...}}
+--       {session, steps granted, every how many-th frame, number, cost, cost of this level, limit or '', below since, ...}}
 local name, progress = ARGV[2], tonumber(ARGV[4])
 local w = redis.call('HMGET', worker_key(name), 'incarnation', 'progress', 'state', 'renewed_ms', 'overloaded', 'pool')
 local held = holding() and 1 or 0
@@ -63,7 +63,7 @@ for _, one in ipairs(levelled) do
     raise_unpriced(session, r)
   end
   note_below(session, r)
-  local told = {session, text(r.granted), text(r.every), text(r.granted_number), text(r.cost), text(due)}
-  for _, value in ipairs(told) do ceilings[#ceilings + 1] = value end
+  for _, told in ipairs({session, text(r.granted), text(r.every), text(r.granted_number), text(r.cost), text(due),
+    r.limit or '', text(r.below_ms or 0)}) do ceilings[#ceilings + 1] = told end
 end
 return {'known', held, w[3] == 'draining' and 1 or 0, owned, granted, ceilings}
