@@ -71,6 +71,8 @@ class World(StreamSide):
 
     shapes: tuple[PoolShape, ...] = SHAPES
     rows: tuple[ProfileRow, ...] = ROWS
+    ceilings: bool = False
+    """Whether its workers hold sessions to a level, as they do since the release before."""
     outlooks: dict[str, PoolOutlook] = field(default_factory=dict)
     meta: Meta | None = None
     spec: StreamSessionSpec = field(default_factory=StreamSessionSpec)
@@ -218,6 +220,8 @@ class World(StreamSide):
             formats=FormatRange(1, 1),
             gpu_product="NVIDIA-H100",
             gpus=worker.gpus,
+            ceilings=self.ceilings,
+            halves=self.ceilings,
         )
 
 

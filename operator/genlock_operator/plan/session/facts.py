@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from genlock_core.approximation.levels import levels_of
 from genlock_core.claims.identity import WorkerIdentity
 from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.sizing.placement import Placement
@@ -37,6 +38,8 @@ class SessionFacts:
     attainable: ResolvedSession | None
     """As much of the spec as the record may ask for now. While the owner's pool cannot serve the spec, its shape stays
     that of the record. None without a record, and while the spec cannot be read."""
+    underpays: bool
+    """Its claim pays less than the least that its spec may run at costs where it is."""
     needs_move: bool
     """The owner cannot serve the spec as it is now: its pool does not fit, or the worker has not that much room."""
     waits_to_change: bool
@@ -51,6 +54,7 @@ def facts_of(seen: SessionSeen, resource: SessionResource) -> SessionFacts:
 
     choice = _choice_of(record, placement) if owner is not None else None
     attainable = _attainable(seen.session, record, may_take_shape=_may_take_shape(placement, owner, choice))
+    underpays = _underpays(record, choice, seen)
     needs_move = owner is not None and placement is not None and _has_outgrown(record, choice, seen)
     return SessionFacts(
         seen=seen,
@@ -62,6 +66,7 @@ def facts_of(seen: SessionSeen, resource: SessionResource) -> SessionFacts:
         placement=placement,
         choice=choice,
         attainable=attainable,
+        underpays=underpays,
         needs_move=needs_move,
         waits_to_change=owner is not None
         and seen.session is not None
@@ -70,7 +75,7 @@ def facts_of(seen: SessionSeen, resource: SessionResource) -> SessionFacts:
             # No pool can serve the spec as a whole, and it asks for another shape.
             or (placement is None and attainable != seen.session)
             # Its pool can serve it, and the worker has just refused the larger share.
-            or (bool(seen.refusal) and _costs_more(record, choice))
+            or (bool(seen.refusal) and underpays)
         ),
     )
 
@@ -121,7 +126,7 @@ def _attainable(
 
 
 def _has_outgrown(record: SessionRecord | None, choice: PoolChoice | None, seen: SessionSeen) -> bool:
-    """Whether the pool does not fit, or the worker lacks the room for what the pool asks for.
+    """Whether the pool does not fit, or the worker lacks the room for the least that the spec allows there.
 
     What its users ask for beyond the spec waits where the session is: no stream is moved for it.
     """
@@ -129,8 +134,23 @@ def _has_outgrown(record: SessionRecord | None, choice: PoolChoice | None, seen:
         return True
     if record.is_steered:
         return False
-    return seen.worker is not None and choice.cost - record.cost > seen.worker.free
+    return seen.worker is not None and _least_cost(choice, seen) - record.cost > seen.worker.free
 
 
-def _costs_more(record: SessionRecord | None, choice: PoolChoice | None) -> bool:
-    return record is not None and choice is not None and choice.cost > record.cost
+def _underpays(record: SessionRecord | None, choice: PoolChoice | None, seen: SessionSeen) -> bool:
+    return record is not None and choice is not None and _least_cost(choice, seen) > record.cost
+
+
+def _least_cost(choice: PoolChoice, seen: SessionSeen) -> int:
+    """What the lowest level that the spec allows costs.
+
+    What the spec asks for beyond it is raised where the session is, as soon as there is room. Otherwise each session
+    that made room for another would be moved to get it back.
+
+    A worker of the release before is held to no level, so there it is what the spec asks for.
+    """
+    session, worker = seen.session, seen.worker
+    if session is None or worker is None or not worker.ceilings:
+        return choice.cost
+    lowest = levels_of(session)[-1]
+    return choice.cost_at(lowest.steps, lowest.every if worker.halves else 1)

@@ -42,8 +42,7 @@ def next_steps(facts: SessionFacts, now_ms: int) -> list[SessionAction]:
         return [MoveSession(record.name, record.epoch, MoveCause.REQUESTED, steps)]
 
     # Only upwards, and for the spec. What it pays too much its worker gives back, once it runs no more than that.
-    pays = facts.choice is None or record.is_steered or facts.choice.cost <= record.cost
-    return [] if pays else [FitClaim(record.name, record.epoch)]
+    return [FitClaim(record.name, record.epoch)] if facts.underpays and not record.is_steered else []
 
 
 def _create(facts: SessionFacts, now_ms: int) -> list[SessionAction]:
