@@ -13,6 +13,7 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.spec.pool import WorkerPoolStatus
 from genlock_core.spec.status import SessionStatus
 from genlock_core.stream_state.control import ControlChange
+from genlock_operator.autoscale.recommend import Recommendation
 from genlock_operator.observed import Meta
 
 # -- the stream: Redis -------------------------------------------------------------------------------------------------
@@ -156,6 +157,16 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowScaling:
+    """What autoscaling says of the pool, for people; and how many workers it asks for, for the other pools."""
+
+    pool: str
+    shown: Recommendation
+    asked: int
+    """Without bounds."""
+
+
+@dataclass(frozen=True, slots=True)
 class LookAgain:
     """Plan this object again at that time, even if nothing changes."""
 
@@ -167,7 +178,8 @@ SessionAction: TypeAlias = (
     | WriteSessionStatus | DeleteSession | Tell | LookAgain
 )  # fmt: skip
 PoolAction: TypeAlias = (
-    CreatePod | MarkPod | RetirePod | CloseWorker | MoveSession | SetReserve | WritePoolStatus | Tell | LookAgain
-)
+    CreatePod | MarkPod | RetirePod | CloseWorker | MoveSession | SetReserve | WritePoolStatus | ShowScaling | Tell
+    | LookAgain
+)  # fmt: skip
 CHANGES_WHAT_IS_SEEN = (StoreRecord, ClaimWorker, FitClaim, MoveSession, EndSession, ForgetRecord)
 """After one of these a session's plan stops being true: what follows it in the list is dropped and made anew."""

@@ -15,6 +15,7 @@ from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.spec.session import Phase
 from genlock_core.spec.status import ConditionType
 from genlock_operator.actions import ClaimWorker, CreatePod, MoveSession, RetirePod, Tell
+from genlock_operator.autoscale.recommend import Recommendation, ScaleReason
 from genlock_operator.kube.api import STREAM_SESSIONS, WORKER_POOLS, Resource
 from genlock_operator.observed import PoolResource, StartUpTimes
 from genlock_operator.reasons import EventReason, Reason
@@ -64,6 +65,13 @@ class Measures:
         """A new worker is ready and registered."""
         for phase, seconds in times.seconds.items():
             self._metrics.worker_startup_seconds.labels(pool, phase).observe(seconds)
+
+    def scaled(self, pool: str, shown: Recommendation) -> None:
+        """A pool was planned."""
+        for term, workers in _terms(shown).items():
+            self._metrics.autoscale_workers.labels(pool, term).set(math.nan if workers is None else workers)
+        for reason in ScaleReason:
+            self._metrics.autoscale_reason.labels(pool, reason.value).set(int(reason is shown.reason))
 
     def event(self, _reason: str, result: str) -> None:
         """What became of an Event."""
@@ -178,3 +186,20 @@ class Measures:
         took_ms = self._clock.wall_ms() - pod.draining_since_ms
         outcome = "overdue" if took_ms > pool.spec.drain.timeout else "in-time"
         self._metrics.drain_seconds.labels(pod.pool, outcome).observe(max(0, took_ms) / 1_000)
+
+
+def _terms(shown: Recommendation) -> dict[str, int | None]:
+    """In workers; None where it does not count."""
+    return {
+        "need": shown.need,
+        "warm": shown.warm,
+        "blocked": shown.blocked,
+        "buffer": shown.buffer,
+        "replicas": shown.replicas,
+        "min": shown.least,
+        "schedule": shown.scheduled,
+        "max": shown.most,
+        "budget": shown.budget,
+        "asked": shown.asked,
+        "desired": shown.desired,
+    }

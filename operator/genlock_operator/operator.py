@@ -12,6 +12,7 @@ from kubernetes.aio.client import Configuration
 from prometheus_client import CollectorRegistry
 
 from genlock_core.claims.claims import Claims
+from genlock_core.claims.counters import CounterBoard
 from genlock_core.claims.figure_board import FigureBoard
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
@@ -28,6 +29,9 @@ from genlock_operator.kube.errors import NotFound, Unavailable
 from genlock_operator.kube.recorder import EventRecorder
 from genlock_operator.leader import Leader
 from genlock_operator.measures import Measures, Standing
+from genlock_operator.reconcile.autoscaler import Autoscaler
+from genlock_operator.reconcile.costs import CostTable
+from genlock_operator.reconcile.counting import Counting
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.loop import ReconcileLoop
 from genlock_operator.reconcile.pending import PendingSessions
@@ -73,6 +77,7 @@ class Operator:
         claims = Claims(store)
         workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
         figures = FigureTable()
+        costs = CostTable()
         pending = PendingSessions()
         self.caches = Caches()
         self.queue = WorkQueue(clock)
@@ -108,6 +113,23 @@ class Operator:
             scope=scope,
             beat=self.health.beat,
         )
+        self.counting = Counting(
+            board=CounterBoard(store),
+            caches=self.caches,
+            workers=workers,
+            costs=costs,
+            clock=clock,
+            beat=self.health.beat,
+            leads=self.leader.leading.is_set,
+            corrected=router.place_anew,
+        )
+        autoscaler = Autoscaler(
+            caches=self.caches,
+            counting=self.counting,
+            costs=costs,
+            gpu_budget=dict(settings.gpu_budget),
+            scaled=self.measures.scaled,
+        )
         self.store_room = StoreRoom(
             store,
             budget_bytes=settings.snapshot_budget_bytes,
@@ -134,6 +156,8 @@ class Operator:
             clock=clock,
             public_url=settings.public_url or "",
             store_state=self.store_state,
+            costs=costs,
+            speeds=self.counting.speeds,
         )
         pools = PoolReconciler(
             caches=self.caches,
@@ -144,6 +168,8 @@ class Operator:
             clock=clock,
             defaults=settings.workers,
             store_state=self.store_state,
+            costs=costs,
+            autoscaler=autoscaler,
             started=self.measures.started,
         )
         self.loop = ReconcileLoop(
@@ -229,6 +255,7 @@ class Operator:
             "events of Redis": self.store_watch.follow_events(),
             "workers of Redis": self.store_watch.poll_workers(),
             "figures of Redis": self.store_watch.poll_figures(),
+            "counters of Redis": self.counting.run(),
             "room in Redis": self.store_room.run(),
             "Events": self.recorder.run(),
             "timers": self.queue.run_timers(),

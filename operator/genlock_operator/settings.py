@@ -16,6 +16,7 @@ from genlock_core.process import values
 from genlock_core.process.address import Address
 from genlock_core.process.logs import LogSettings
 from genlock_core.process.options import Clash, Computed, Program, option, read, section
+from genlock_core.process.values import Kind
 from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.watch.watcher import Scope
 
@@ -24,6 +25,17 @@ PROGRAM: Final = Program(
 )
 SERVICE_ACCOUNT_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 NAMESPACE: Final = values.text(values.LABEL, shape="NAMESPACE", must_be="the name of a namespace")
+
+
+def _gpus(text: str) -> tuple[str, int]:
+    """`PRODUCT=COUNT`. Raises ValueError."""
+    product, _, count = text.partition("=")
+    if not product or not count.isdecimal() or len(count) > 6:
+        raise ValueError("must be PRODUCT=GPUS, such as NVIDIA-H100=32")
+    return product, int(count)
+
+
+GPUS: Final = Kind("PRODUCT=GPUS", _gpus, {"type": "string", "pattern": r"^[^=,\s]+=[0-9]{1,6}$"})
 
 
 def _default_identity(environment: Mapping[str, str]) -> str:
@@ -84,6 +96,12 @@ class OperatorSettings:
         "",
         "memory of Redis that all snapshots together may take; left out: half of its maxmemory, and 1Gi without one",
     )
+    gpu_budget: tuple[tuple[str, int], ...] = option(
+        values.several(GPUS, separator=","),
+        "",
+        "GPUs that all pools of a product may have together, commas between; each pool's min comes first, the rest "
+        "goes by weight; left out: as many as the pools' own max allow",
+    )
     log: LogSettings = section(LogSettings)
     workers: WorkerDefaults = section(WorkerDefaults, "workers of every pool")
 
@@ -109,6 +127,10 @@ def _complete(settings: OperatorSettings) -> OperatorSettings:
     watched = settings.scope.namespaces
     if watched is not None and settings.scope.lease_namespace not in watched:
         raise Clash(["lease-namespace"], f"must be one of those that are watched, {', '.join(watched)}")
+
+    products = [product for product, _ in settings.gpu_budget]
+    if len(set(products)) < len(products):
+        raise Clash(["gpu-budget"], "names a product twice")
 
     workers = settings.workers
     if workers.redis_secret is not None:

@@ -68,6 +68,7 @@ MATRIX: dict[str, tuple[str, ...]] = {
     ),
     "decoding in the worker": ("workers.decodeProcess=false",),
     "a budget for snapshots": ("redis.snapshotBudget=300Mi",),
+    "a budget of GPUs": ('operator.gpuBudget=["NVIDIA-H100=32","NVIDIA-A100=8"]',),
     "bare": (
         "networkPolicies.enabled=false",
         "priorityClasses.create=false",
@@ -117,6 +118,7 @@ def test_helm_finds_nothing_to_say() -> None:
         ("gateway.drainTimeoutSeconds=-1", "/gateway/drainTimeoutSeconds"),
         ("operator.logFormat=xml", "/operator/logFormat"),
         ("redis.snapshotBudget=half", "/redis/snapshotBudget"),
+        ("operator.gpuBudget[0]=NVIDIA-H100", "/operator/gpuBudget/0"),
         ("workers.decodeProcess=maybe", "/workers/decodeProcess"),
         ("gateway.names[0]=https://live.example.org", "/gateway/names/0"),
         ("gateway.proxies[0]=ingress-nginx", "/gateway/proxies/0"),
@@ -376,6 +378,14 @@ def test_the_budget_of_snapshots_reaches_the_operator() -> None:
         spec = one(render(*values), "Deployment", "genlock-operator")["spec"]["template"]["spec"]
         settings = operator_settings(spec["containers"][0]["args"], environment(spec) | {"POD_NAMESPACE": "live"})
         assert settings.snapshot_budget_bytes == told
+
+
+def test_the_budget_of_gpus_reaches_the_operator() -> None:
+    budget = 'operator.gpuBudget=["NVIDIA-H100=32","NVIDIA-A100=8"]'
+    for values, told in (((), ()), ((budget,), (("NVIDIA-H100", 32), ("NVIDIA-A100", 8)))):
+        spec = one(render(*values), "Deployment", "genlock-operator")["spec"]["template"]["spec"]
+        settings = operator_settings(spec["containers"][0]["args"], environment(spec) | {"POD_NAMESPACE": "live"})
+        assert settings.gpu_budget == told
 
 
 def test_workers_decode_out_of_process_unless_the_values_say_otherwise() -> None:

@@ -1,5 +1,6 @@
 """What is counted, by what became of each action; and how long sessions wait, on a clock that the test sets."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from genlock_operator.observed import Meta, SessionResource
 from genlock_operator.reasons import EventReason
 from genlock_operator.reconcile.executor import Executor, NotLeading
 from genlock_operator.watch.caches import Caches
+from tests.operator.autoscale.test_recommend import recommended
 
 META = Meta("studio", "demo", "uid-1", 1, "1", 0, deleting=False)
 DEMO = META.key
@@ -223,3 +225,26 @@ def test_events_are_counted_by_what_became_of_them(meter: Meter) -> None:
     for result in ("posted", "dropped", "dropped"):
         meter.measures.event("Assigned", result)
     assert meter.value("events_total", result="dropped") == 2
+
+
+def test_a_recommendation_is_measured_term_by_term_and_gone_with_its_pool() -> None:
+    registry = CollectorRegistry()
+    metrics = OperatorMetrics(registry)
+    measures = Measures(metrics, ManualClock(), Caches())
+    measures.scaled("studio/warm", recommended(replicas=6))
+
+    def workers(term: str) -> float | None:
+        return registry.get_sample_value("genlock_operator_autoscale_workers", {"pool": "studio/warm", "term": term})
+
+    def reason(name: str) -> float | None:
+        return registry.get_sample_value("genlock_operator_autoscale_reason", {"pool": "studio/warm", "reason": name})
+
+    assert [workers(term) for term in ("need", "warm", "replicas", "max", "desired")] == [4, 0, 6, 100, 6]
+    assert math.isnan(workers("budget") or 0.0)
+    assert [reason(name) for name in ("Replicas", "Sessions", "Arrivals")] == [1, 0, 0]
+    measures.scaled("studio/warm", recommended())
+    assert [reason(name) for name in ("Replicas", "Sessions", "Arrivals")] == [0, 1, 0]
+
+    metrics.drop_pool("studio/warm")
+    assert workers("need") is None
+    assert reason("Sessions") is None

@@ -72,6 +72,10 @@ def test_files_and_urls_are_read_as_what_they_are() -> None:
         ("public-url", "live.example.org", "must be a URL"),
         ("watch-nodes", "maybe", "must be yes or no"),
         ("all-namespaces", "2", "must be yes or no"),
+        ("gpu-budget", "NVIDIA-H100", "must be PRODUCT=GPUS"),
+        ("gpu-budget", "=4", "must be PRODUCT=GPUS"),
+        ("gpu-budget", "NVIDIA-H100=-1", "must be PRODUCT=GPUS"),
+        ("gpu-budget", "NVIDIA-H100=8,many", "must be PRODUCT=GPUS"),
         ("log-format", "xml", "must be one of text, json"),
         ("log-level", "verbose", "must be one of debug, info, warning, error"),
     ],
@@ -119,3 +123,16 @@ def test_help_names_every_option_and_variable(capsys: pytest.CaptureFixture[str]
     for one in options_of(OperatorSettings):
         assert one.flag in told
         assert f"[{PROGRAM.variable(one.name)}]" in told
+
+
+def test_a_gpu_budget_names_products_and_how_many_gpus_of_them() -> None:
+    assert parsed().gpu_budget == ()
+    budget = parsed("--gpu-budget", "NVIDIA-H100=32,NVIDIA-A100=8").gpu_budget
+    assert budget == (("NVIDIA-H100", 32), ("NVIDIA-A100", 8))
+    assert parsed(GENLOCK_OPERATOR_GPU_BUDGET="NVIDIA-H100=0").gpu_budget == (("NVIDIA-H100", 0),)
+
+
+def test_a_product_has_one_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("--gpu-budget", "NVIDIA-H100=1,NVIDIA-H100=2")
+    assert "names a product twice" in capsys.readouterr().err

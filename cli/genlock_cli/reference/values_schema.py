@@ -13,6 +13,7 @@ MIRRORS: Final[tuple[tuple[str, type[Any], str], ...]] = (
     ("operator.watch.namespaces", OperatorSettings, "namespaces"),
     ("operator.watch.all", OperatorSettings, "all-namespaces"),
     ("operator.watch.nodes", OperatorSettings, "watch-nodes"),
+    ("operator.gpuBudget", OperatorSettings, "gpu-budget"),
     ("operator.logFormat", OperatorSettings, "log-format"),
     ("operator.logLevel", OperatorSettings, "log-level"),
     ("gateway.publicUrl", OperatorSettings, "public-url"),

@@ -107,6 +107,27 @@ class OperatorMetrics(Bundle):
     ]
     pool_desired: Annotated[Gauge, about("genlock_operator_pool_desired", "Workers that a pool wants now", "pool")]
     pool_free: Annotated[Gauge, about("genlock_operator_pool_free", "Free capacity of a pool, in workers", "pool")]
+    autoscale_workers: Annotated[
+        Gauge,
+        about(
+            "genlock_operator_autoscale_workers",
+            "Workers by term of a pool's autoscaling: need (its sessions), beside them warm (for who comes while a "
+            "worker starts), blocked (for who was turned away) or buffer; the floors replicas, min and schedule; the "
+            "bounds max and budget (NaN: none); asked (without bounds) and desired",
+            "pool",
+            "term",
+        ),
+    ]
+    autoscale_reason: Annotated[
+        Gauge,
+        about(
+            "genlock_operator_autoscale_reason",
+            "1 for the term that decides a pool's number of workers (Sessions, Arrivals, Maximum, MetricsStale, ...), "
+            "else 0",
+            "pool",
+            "reason",
+        ),
+    ]
     worker_startup_seconds: Annotated[
         Histogram,
         about(

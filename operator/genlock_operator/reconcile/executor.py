@@ -33,6 +33,7 @@ from genlock_operator.actions import (
     RetirePod,
     SessionAction,
     SetReserve,
+    ShowScaling,
     StoreRecord,
     Tell,
     WritePoolStatus,
@@ -98,8 +99,8 @@ class Executor:
 
     async def perform(self, action: SessionAction | PoolAction) -> str:
         """Do it; why a claim or move found no room, else "". Raises NotLeading, KubeError, RedisError."""
-        if isinstance(action, LookAgain):
-            raise TypeError("looking again is the queue's")
+        if isinstance(action, LookAgain | ShowScaling):
+            raise TypeError("looking again is the queue's, and showing the autoscaler's")
         if not self.may_act():
             raise NotLeading
         try:

@@ -1,15 +1,20 @@
 """Where a session could run: the pools that serve its namespace, each sized by the profiles of its own namespace."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 from genlock_core.approximation.levels import levels_of
+from genlock_core.claims.identity import CAPACITY
+from genlock_core.claims.price_list import PoolChoice
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.measured import FpsBySize, measured_fps
 from genlock_core.sizing.placement import Placement, PoolOffer, Unplaceable, place_among
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.pool import SessionNamespaces
 from genlock_core.spec.session import ResolvedSession
+from genlock_operator.autoscale.correction import Correction
 from genlock_operator.observed import PoolResource
 from genlock_operator.watch.caches import Caches
 
@@ -22,11 +27,13 @@ class Placer:
     """Finds placements, and keeps them for other sessions of the same shape while no pool and no profile changes."""
 
     caches: Caches
+    speeds: Mapping[str, Correction]
+    """By pool: how fast its workers are, where that is not as profiled."""
     _known: dict[object, Placement | Unplaceable] = field(default_factory=dict)
     _by: object = None
     """What the known ones were found by."""
-    _read: tuple[int, int] = (-1, -1)
-    """How often pools and profiles had changed when that was read."""
+    _read: object = None
+    """How often pools and profiles had changed when that was read, and the speeds then."""
 
     def placement_of(self, session: ResolvedSession) -> Placement | Unplaceable:
         """The placement by the pools and profiles as they are now."""
@@ -36,16 +43,18 @@ class Placer:
         if known is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            known = self._known[asked] = placement_of(session, self.caches)
+            known = self._known[asked] = placement_of(session, self.caches, self.speeds)
         return known
 
     def _forget_what_is_old(self) -> None:
         caches = self.caches
-        read = caches.pools.changes, caches.profiles.changes
+        speeds = dict(self.speeds)
+        read = caches.pools.changes, caches.profiles.changes, speeds
         if read == self._read:
             return
         self._read = read
-        by = [offer_of(pool) for pool in caches.pools], [(one.meta.namespace, one.rows) for one in caches.profiles]
+        rows = [(one.meta.namespace, one.rows) for one in caches.profiles]
+        by = [offer_of(pool) for pool in caches.pools], rows, speeds
         if by != self._by:
             self._by = by
             self._known.clear()
@@ -73,12 +82,31 @@ def offer_of(pool: PoolResource) -> object:
     return pool.meta.key, pool.meta.uid, pool.meta.deleting, spec.model, spec.engine, spec.gpu, spec.session_namespaces
 
 
-def placement_of(session: ResolvedSession, caches: Caches) -> Placement | Unplaceable:
-    """The session's placement by these pools and profiles; the cheapest pool first."""
+def placement_of(
+    session: ResolvedSession, caches: Caches, speeds: Mapping[str, Correction] = MappingProxyType({})
+) -> Placement | Unplaceable:
+    """The session's placement by these pools and profiles; the cheapest pool by the profiles first.
+
+    `speeds`, by pool, corrects what it costs where workers are not as fast as profiled.
+    """
     pools = [pool for pool in caches.pools if serves(pool, session.key.namespace)]
 
     # Each pool is sized by the profiles of its own namespace.
-    return place_among(session, [PoolOffer(shape(pool), _rows(caches, pool)) for pool in pools])
+    found = place_among(session, [PoolOffer(shape(pool), _rows(caches, pool)) for pool in pools])
+    if isinstance(found, Unplaceable):
+        return found
+    as_it_is = Correction()
+    return replace(found, choices=tuple(_corrected(one, speeds.get(one.pool, as_it_is)) for one in found.choices))
+
+
+def _corrected(choice: PoolChoice, by: Correction) -> PoolChoice:
+    """The choice with every price of its list as the workers' own speed makes it."""
+    return replace(
+        choice,
+        cost=by.cost(choice.cost, most=CAPACITY),
+        levels=tuple(by.cost(cost, most=CAPACITY) for cost in choice.levels),
+        half=None if choice.half is None else replace(choice.half, cost=by.cost(choice.half.cost, most=CAPACITY)),
+    )
 
 
 def serves(pool: PoolResource, namespace: str) -> bool:

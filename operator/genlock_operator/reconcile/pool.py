@@ -18,6 +18,7 @@ from genlock_operator.actions import (
     LookAgain,
     MoveSession,
     SetReserve,
+    ShowScaling,
     WritePoolStatus,
 )
 from genlock_operator.kube.errors import RequestRefused
@@ -26,6 +27,8 @@ from genlock_operator.plan.conditions import ConditionVerdict, conditions
 from genlock_operator.plan.policy import WorkerDefaults
 from genlock_operator.plan.pool.plan import outlook_of, plan_pool
 from genlock_operator.reasons import PoolReason
+from genlock_operator.reconcile.autoscaler import Autoscaler
+from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.placing import measured_of
@@ -62,6 +65,8 @@ class PoolReconciler:
     clock: Clock
     defaults: WorkerDefaults
     store_state: StoreState
+    costs: CostTable
+    autoscaler: Autoscaler
     started: Callable[[str, StartUpTimes], None]
     """Told of every worker that got ready."""
     _memories: dict[str, PoolMemory] = field(default_factory=dict)
@@ -76,6 +81,7 @@ class PoolReconciler:
         seen = self._observe(name)
         if seen is None:
             self._memories.pop(name, None)
+            self.autoscaler.forget(name)
             self._tell_pending(name, None)
             return
         try:
@@ -104,6 +110,8 @@ class PoolReconciler:
             elif isinstance(action, CreatePod):
                 if not await self._create(name, action):
                     return True
+            elif isinstance(action, ShowScaling):
+                self.autoscaler.note(name, action.shown, action.asked)
             elif isinstance(action, SetReserve):
                 if memory.reserve != action.thousandths:
                     await self.executor.perform(action)
@@ -149,6 +157,8 @@ class PoolReconciler:
             demand=self.pending.demand_for(name),
             create_failure=memory.create_failure,
             start_ups=tuple(memory.start_ups.times),
+            costs=self.costs.of_pool(name),
+            traffic=self.autoscaler.traffic_of(resource),
             measured=measured_of(resource, self.caches),
         )
 

@@ -52,13 +52,17 @@ class Router:
             self.queue.add(pool_key(pool))
 
     def _maybe_place_anew(self, what: str, read: object) -> None:
-        """Plan every session again if what placement reads of a pool or profile is another; who waits comes first."""
+        """Plan every session again if what placement reads of a pool or profile is another."""
         if self._placed_by.get(what) == read:
             return
         if read is None:
             del self._placed_by[what]
         else:
             self._placed_by[what] = read
+        self.place_anew()
+
+    def place_anew(self) -> None:
+        """Plan every session again; who waits comes first."""
         for session in self.pending.names():
             self.queue.add(session_key(session))
         for known in self.caches.sessions:

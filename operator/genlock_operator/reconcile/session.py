@@ -5,6 +5,7 @@ session is tried again; once Redis has been away for long, its status says so.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -17,9 +18,11 @@ from genlock_core.clock import Clock
 from genlock_core.sizing.placement import Placement
 from genlock_core.spec.session import ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_operator.actions import CHANGES_WHAT_IS_SEEN, LookAgain, SessionAction
+from genlock_operator.autoscale.correction import Correction
 from genlock_operator.observed import Demand, SessionResource, SessionSeen
 from genlock_operator.plan.session.plan import plan_session, plan_without_store
 from genlock_operator.plan.session.report import RETRY_MS
+from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.placing import Placer
@@ -49,6 +52,9 @@ class SessionReconciler:
     clock: Clock
     public_url: str
     store_state: StoreState
+    costs: CostTable
+    speeds: Mapping[str, Correction]
+    """By pool: how fast its workers are, where that is not as profiled."""
     _records: RecordReader = field(init=False)
     _placer: Placer = field(init=False)
     _specs: dict[str, "_ReadSpec"] = field(default_factory=dict)
@@ -56,7 +62,7 @@ class SessionReconciler:
 
     def __post_init__(self) -> None:
         self._records = RecordReader(self.claims)
-        self._placer = Placer(self.caches)
+        self._placer = Placer(self.caches, self.speeds)
 
     async def reconcile(self, name: str) -> None:
         """Bring the session to where it should be, as far as that goes now. Raises KubeError, NotLeading."""
@@ -103,6 +109,7 @@ class SessionReconciler:
 
     async def _observe(self, name: str, refusal: str) -> SessionSeen:
         record = await self._records.record(name)
+        self.costs.note(name, record)
         worker = None
         if record is not None and record.owner is not None:
             # The table is up to a second old: a worker that has just registered is asked for by name.

@@ -19,10 +19,12 @@ from genlock_operator.actions import (
     PoolAction,
     RetirePod,
     SetReserve,
+    ShowScaling,
     Tell,
     WritePoolStatus,
 )
 from genlock_operator.autoscale.arrivals import FlowMeter
+from genlock_operator.autoscale.recommend import Recommendation
 from genlock_operator.observed import (
     CreateFailure,
     Demand,
@@ -104,6 +106,7 @@ class World(Cluster):
         self.created: list[str] = []
         self.told: list[str] = []
         self.reserve = 0
+        self.shown: Recommendation | None = None
         self.traffic: Traffic | None = None
         """None: nobody counts."""
         self.lowered: dict[str, SessionCost] = {}
@@ -220,6 +223,8 @@ class World(Cluster):
                 if action.meta.resource_version == self.resource.meta.resource_version:
                     self.resource = replace(self.resource, status=action.status)
                     self._touch()
+            case ShowScaling():
+                self.shown = action.shown
             case SetReserve():
                 self.reserve = action.thousandths
             case Tell():

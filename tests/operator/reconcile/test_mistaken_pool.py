@@ -6,6 +6,7 @@ from genlock_core.clock import ManualClock
 from genlock_operator.actions import PoolAction, SessionAction, WritePoolStatus
 from genlock_operator.observed import Meta
 from genlock_operator.plan.policy import WorkerDefaults
+from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
 from genlock_operator.reconcile.queue import WorkQueue
@@ -13,6 +14,7 @@ from genlock_operator.reconcile.store_state import StoreState
 from genlock_operator.reconcile.tables import WorkerTable
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches, Mistaken
+from tests.operator.reconcile.autoscalers import autoscaler
 
 GOOD = {"model": "tiny", "engine": "mock", "gpu": {"product": "NVIDIA-H100", "count": 1}}
 
@@ -48,6 +50,8 @@ def pools(executor: Recorder) -> PoolReconciler:
         clock=clock,
         defaults=WorkerDefaults(image="worker:1"),
         store_state=StoreState(clock),
+        costs=CostTable(),
+        autoscaler=autoscaler(caches, clock),
         started=lambda _pool, _times: None,
     )
 

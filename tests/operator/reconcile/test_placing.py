@@ -1,11 +1,15 @@
 """Which pools a session may go to: those that serve its namespace, by the profiles of each pool's own."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from genlock_core.claims.identity import CAPACITY
 from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind
 from genlock_core.spec.session import Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
+from genlock_operator.autoscale.correction import Correction
 from genlock_operator.reconcile.placing import Placer, measured_of, placement_of
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches, Profile
@@ -137,7 +141,7 @@ def test_sessions_of_another_shape_get_another_answer(there: Installation, spec:
     there.profile("studio", {4: 64.0})
     there.profile("studio", {4: 32.0}, "wan2.1-14b")
     there.pool("studio/own")
-    placer = Placer(there.caches)
+    placer = Placer(there.caches, {})
     for one in (session(), session(**spec), session("other"), session()):
         assert placer.placement_of(one) == placement_of(one, there.caches)
 
@@ -145,7 +149,7 @@ def test_sessions_of_another_shape_get_another_answer(there: Installation, spec:
 def test_sessions_of_one_shape_share_an_answer_until_pools_or_profiles_change(there: Installation) -> None:
     there.profile("studio", {4: 64.0})
     there.pool("studio/own")
-    placer = Placer(there.caches)
+    placer = Placer(there.caches, {})
     first = placer.placement_of(session())
     there.pool("studio/own", replicas=3)  # nothing that a placement goes by
     assert placer.placement_of(session(prompt="another one")) is first
@@ -195,3 +199,25 @@ def test_a_stored_pool_of_more_gpus_than_its_engine_computes_on_is_sized_by_thos
     assert isinstance(found, Placement)
     assert {choice.pool: choice.cost for choice in found.choices} == {"studio/real": 1_000, "studio/played": 50}
     assert measured_of(real, there.caches)[Resolution(width=832, height=480)][2] == 20.0
+
+
+def test_where_workers_are_slower_than_profiled_sessions_pay_for_it_in_that_pool_alone(there: Installation) -> None:
+    there.profile("studio", {4: 64.0, 2: 128.0})
+    there.pool("studio/own")
+    there.pool("studio/other")
+    speeds: dict[str, Correction] = {}
+    placer = Placer(there.caches, speeds)
+    before = placer.placement_of(session(steps=2, approximation={"min_frame_rate": 8}))
+    speeds["studio/own"] = Correction(0.8)
+    after = placer.placement_of(session(steps=2, approximation={"min_frame_rate": 8}))
+    assert isinstance(before, Placement)
+    assert isinstance(after, Placement)
+
+    was, slow = (next(one for one in found.choices if one.pool == "studio/own") for found in (before, after))
+    assert slow.cost == math.ceil(was.cost / 0.8)
+    assert slow.levels == tuple(min(CAPACITY, math.ceil(cost / 0.8)) for cost in was.levels)
+    assert was.half is not None
+    assert slow.half == replace(was.half, cost=math.ceil(was.half.cost / 0.8))
+    assert [one for one in after.choices if one.pool == "studio/other"] == [
+        one for one in before.choices if one.pool == "studio/other"
+    ]

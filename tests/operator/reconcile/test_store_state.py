@@ -10,6 +10,7 @@ from genlock_core.clock import ManualClock
 from genlock_operator.actions import PoolAction, SessionAction, Tell, WriteSessionStatus
 from genlock_operator.observed import Meta, PoolSeen, SessionResource
 from genlock_operator.plan.policy import WorkerDefaults
+from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
 from genlock_operator.reconcile.queue import WorkQueue, session_key
@@ -18,6 +19,7 @@ from genlock_operator.reconcile.store_state import STORE_AWAY_AFTER_S, StoreStat
 from genlock_operator.reconcile.tables import FigureTable, WorkerTable
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches
+from tests.operator.reconcile.autoscalers import autoscaler
 
 META = Meta("studio", "demo", "uid-1", 1, "1", 1_700_000_000_000, deleting=False)
 NAME = META.key
@@ -71,6 +73,8 @@ def sessions(clock: ManualClock, state: StoreState, executor: Recorder) -> Sessi
         clock=clock,
         public_url="",
         store_state=state,
+        costs=CostTable(),
+        speeds={},
     )
 
 
@@ -152,6 +156,8 @@ async def test_a_pool_is_planned_by_when_redis_came_back(
         clock=clock,
         defaults=WorkerDefaults(image="worker:1"),
         store_state=state,
+        costs=CostTable(),
+        autoscaler=autoscaler(caches, clock),
         started=lambda _pool, _times: None,
     )
     await reconciler.reconcile("studio/warm")

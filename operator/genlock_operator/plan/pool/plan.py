@@ -15,6 +15,7 @@ from genlock_operator.actions import (
     PoolAction,
     RetirePod,
     SetReserve,
+    ShowScaling,
     Tell,
     WritePoolStatus,
 )
@@ -50,6 +51,7 @@ def plan_pool(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> list[Poo
         *_new_workers(seen, outcome, defaults),
         *_placeholders(seen, outcome, defaults),
         *_reserve(seen, outcome),
+        *_scaling(seen, outcome),
         *_status_and_what_changed(seen, outcome, now_ms),
         *_look_again(seen, outcome, now_ms),
         *(step for step in steps if isinstance(step, MoveSession)),
@@ -139,6 +141,11 @@ def _reserve(seen: PoolSeen, outcome: PoolOutcome) -> Iterator[SetReserve]:
     changed = seen.resource.status.observed_generation != seen.resource.meta.generation
     if seen.store_answers and (seen.resource.spec.move_reserve or changed):
         yield SetReserve(seen.name, reserve_of(seen, outcome))
+
+
+def _scaling(seen: PoolSeen, outcome: PoolOutcome) -> Iterator[ShowScaling]:
+    if outcome.scaling is not None:
+        yield ShowScaling(seen.name, outcome.scaling.shown, outcome.scaling.decided.asked)
 
 
 def _status_and_what_changed(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[Tell | WritePoolStatus]:

@@ -20,7 +20,7 @@ def test_a_new_pool_gets_its_replicas() -> None:
 
 def test_a_settled_pool_wants_nothing_done() -> None:
     pool = world(replicas=3)
-    assert [type(action).__name__ for action in pool.wishes] == ["LookAgain"]
+    assert [type(action).__name__ for action in pool.wishes] == ["ShowScaling", "LookAgain"]
 
 
 def test_a_flood_of_sessions_makes_workers_at_once() -> None:

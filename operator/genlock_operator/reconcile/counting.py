@@ -1,0 +1,163 @@
+"""What Redis has counted of each pool, read every few seconds: who comes and goes, and how late the workers are.
+
+It goes on while another replica leads, so that this one has seen a quarter of an hour when its turn comes. Only what is
+learned of the workers' speed is kept by the leader alone, as it changes what sessions pay.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from genlock_core.claims.counters import CounterBoard, WorkerCounters
+from genlock_core.clock import Clock
+from genlock_operator.autoscale.arrivals import Flow, FlowMeter
+from genlock_operator.autoscale.correction import WINDOW_S, Correction, LateWindow, corrected
+from genlock_operator.reconcile.costs import CostTable
+from genlock_operator.reconcile.tables import WorkerTable
+from genlock_operator.watch.caches import Caches
+
+logger = logging.getLogger(__name__)
+
+READ_EVERY_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class _Account:
+    """What was read of one pool. Times are seconds of the operator's monotonic clock."""
+
+    fresh_s: float
+    """When what was read last was written, at the latest."""
+    window_s: float
+    """When the window of late frames began."""
+    meter: FlowMeter = field(default_factory=FlowMeter)
+    correction: Correction = field(default_factory=Correction)
+    frames: int = 0
+    """In this window, as `late`."""
+    late: int = 0
+
+
+@dataclass(slots=True)
+class Counting:
+    """`run` as a task. `leads`: whether this replica acts; `corrected` is called when costs have changed."""
+
+    board: CounterBoard
+    caches: Caches
+    workers: WorkerTable
+    costs: CostTable
+    clock: Clock
+    beat: Callable[[str], None]
+    leads: Callable[[], bool]
+    corrected: Callable[[], None]
+    speeds: dict[str, Correction] = field(default_factory=dict)
+    """Of pools whose workers are not as fast as profiled."""
+    _accounts: dict[str, _Account] = field(default_factory=dict)
+    _pages: Mapping[str, WorkerCounters] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Read for ever."""
+        while True:
+            try:
+                await self.read()
+            except RedisError as error:
+                logger.warning("the counters cannot be read: %s", error)
+            self.beat("counters")
+            await asyncio.sleep(READ_EVERY_S)
+
+    async def read(self) -> None:
+        """One reading. Raises RedisError."""
+        pools = sorted(self.caches.pools.keys())
+        counted = await self.board.pools(pools)
+        pages = await self.board.workers()
+        now_s = self.clock.monotonic()
+
+        for pool in self._accounts.keys() - set(pools):
+            del self._accounts[pool]
+            self.speeds.pop(pool, None)
+            self.costs.forget_pool(pool)
+        for pool in pools:
+            account = self._accounts.setdefault(pool, _Account(fresh_s=now_s, window_s=now_s))
+            if pool in counted:
+                account.meter.note(counted[pool], now_s)
+                self._note_age(pool, account, pages, now_s)
+            self._add_frames(pool, account, pages)
+            if now_s - account.window_s >= WINDOW_S:
+                self._close_window(pool, account, pages, now_s)
+        self._pages = pages
+
+    def flow_of(self, pool: str) -> Flow | None:
+        """Who came and went; None before the first reading."""
+        account = self._accounts.get(pool)
+        return account.meter.flow(self.clock.monotonic()) if account is not None else None
+
+    def age_s(self, pool: str) -> float:
+        """Since the pool's counters were known to be new."""
+        account = self._accounts.get(pool)
+        return self.clock.monotonic() - account.fresh_s if account is not None else 0.0
+
+    def _note_age(self, pool: str, account: _Account, pages: Mapping[str, WorkerCounters], now_s: float) -> None:
+        """A pool's counters are as new as the newest page of its workers; without workers, as this reading.
+
+        A worker of a release that writes no page makes its pool blind: then nobody leaves, until it is replaced.
+        """
+        ages = [page.age_s for page in pages.values() if page.pool == pool]
+        if not any(view.pool == pool for view in self.workers.views.values()):
+            account.fresh_s = now_s
+        elif ages:
+            account.fresh_s = max(account.fresh_s, now_s - min(ages))
+
+    def _add_frames(self, pool: str, account: _Account, pages: Mapping[str, WorkerCounters]) -> None:
+        for name, page in pages.items():
+            before = self._pages.get(name)
+            # What a worker had sent before it was first seen may be hours old.
+            if page.pool == pool and before is not None:
+                frames, late = page.since(before)
+                account.frames += frames
+                account.late += late
+
+    def _close_window(self, pool: str, account: _Account, pages: Mapping[str, WorkerCounters], now_s: float) -> None:
+        window = LateWindow(
+            frames=account.frames,
+            late=min(account.late, account.frames),
+            budget=self.costs.miss_budget(pool) or 0.0,
+            speed=speed_of(page for page in pages.values() if page.pool == pool),
+        )
+        account.window_s = now_s
+        account.frames = 0
+        account.late = 0
+        # Who does not lead knows no sessions, and so no budget.
+        if not self.leads():
+            return
+
+        before = account.correction
+        account.correction = corrected(before, window)
+        if account.correction.speed != before.speed:
+            self._tell_correction(pool, before, account.correction)
+
+    def _tell_correction(self, pool: str, before: Correction, after: Correction) -> None:
+        logger.info(
+            "%s: its workers compute at %.2f of the profile's speed, not at %.2f: its sessions' costs follow",
+            pool,
+            after.speed,
+            before.speed,
+            extra={"pool": pool},
+        )
+        if after.speed == 1.0:
+            self.speeds.pop(pool, None)
+        else:
+            self.speeds[pool] = after
+        self.corrected()
+
+
+def speed_of(pages: Iterable[WorkerCounters]) -> float | None:
+    """How fast these workers are, 1 being as profiled: the mean over their batches, by how much speaks in each.
+
+    None while nobody has learned anything of a shape that was profiled.
+    """
+    learned = [(cost.weight, cost.speed) for page in pages for cost in page.costs]
+    known = [(weight, speed) for weight, speed in learned if speed is not None and weight > 0]
+    total = sum(weight for weight, _ in known)
+    return sum(weight * speed for weight, speed in known) / total if total else None

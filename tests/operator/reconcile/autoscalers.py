@@ -1,0 +1,34 @@
+"""An autoscaler for reconcilers that are made by hand: its counters are never read."""
+
+from genlock_core.claims.counters import CounterBoard
+from genlock_core.clock import Clock
+from genlock_core.store import Store
+from genlock_operator.reconcile.autoscaler import Autoscaler
+from genlock_operator.reconcile.costs import CostTable
+from genlock_operator.reconcile.counting import Counting
+from genlock_operator.reconcile.tables import WorkerTable
+from genlock_operator.watch.caches import Caches
+
+
+def autoscaler(
+    caches: Caches, clock: Clock, *, store: Store | None = None, gpu_budget: dict[str, int] | None = None
+) -> Autoscaler:
+    """With an empty table of costs."""
+    costs = CostTable()
+    counting = Counting(
+        board=CounterBoard(store),  # type: ignore[arg-type]
+        caches=caches,
+        workers=WorkerTable(stuck_after_ms=30_000),
+        costs=costs,
+        clock=clock,
+        beat=lambda _loop: None,
+        leads=lambda: True,
+        corrected=lambda: None,
+    )
+    return Autoscaler(
+        caches=caches,
+        counting=counting,
+        costs=costs,
+        gpu_budget=gpu_budget or {},
+        scaled=lambda _pool, _shown: None,
+    )
