@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from genlock_core.claims.identity import CAPACITY
-from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind
+from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind, place
 from genlock_core.spec.session import Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_operator.autoscale.correction import Correction
-from genlock_operator.reconcile.placing import Placer, measured_of, placement_of
+from genlock_operator.reconcile.placing import Placer, measured_of, placement_of, shape
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches, Profile
 
@@ -163,6 +163,22 @@ def test_sessions_of_one_shape_share_an_answer_until_pools_or_profiles_change(th
         assert found != first
         assert found == placement_of(session(), there.caches)
         first = found
+
+
+def test_the_operator_and_whoever_has_one_set_of_profiles_write_the_same_price_lists(there: Installation) -> None:
+    for model, fps in (("wan2.1-1.3b", 64.0), ("wan2.1-14b", 32.0)):
+        there.profile("studio", {1: fps / 2, 4: fps}, model)
+    there.pool("studio/large", gpus=4)
+    there.pool("studio/small", gpus=1)
+    there.pool("studio/other", gpus=4, model="wan2.1-14b")
+    may = {"models": ("wan2.1-14b",), "min_frame_rate": 4}
+    asked = session(frame_rate=8, slo={"frame_deadline": "1s"}, approximation=may)
+
+    rows = [row for one in there.caches.profiles for row in one.rows]
+    found = place(asked, rows, [shape(pool) for pool in there.caches.pools])
+    assert isinstance(found, Placement)
+    assert [choice.half is not None for choice in found.choices] == [True, True, True]
+    assert placement_of(asked, there.caches) == found
 
 
 def test_a_model_that_stands_in_is_sized_by_the_profiles_of_its_own_pool(there: Installation) -> None:
