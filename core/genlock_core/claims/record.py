@@ -178,8 +178,25 @@ class SessionRecord:
         return self.requested_steps != self.session.steps
 
     @property
+    def choices(self) -> tuple[PoolChoice, ...]:
+        """Where a claim or a move looks: the pools of the model that it runs with.
+
+        A session that never ran may find one of a model that stands in as well, where these have no room.
+        """
+        standing_in = tuple(choice for choice in self.pools if choice.model == self.stand_in)
+        return standing_in or tuple(choice for choice in self.pools if choice.model is None)
+
+    def least_cost_in(self, choice: PoolChoice, *, halves: bool) -> int:
+        """What it costs at the lowest level at which it is claimed there; `halves`: by a worker that can leave out
+        every second frame."""
+        cost = choice.cost_at(self.lowest_steps)
+        is_lowered = self.session.approximation.policy is ApproximationPolicy.ADAPTIVE
+        may_halve = halves and is_lowered and choice.half is not None and choice.half.steps <= self.requested_steps
+        return min(cost, choice.half.cost) if may_halve and choice.half is not None else cost
+
+    @property
     def lowest_steps(self) -> int:
-        """With no fewer steps it goes to another worker where it has to leave its own."""
+        """With no fewer steps of every frame it goes to a worker."""
         approximation = self.session.approximation
         granted = self.requested_steps if self.granted is None else self.granted.steps
         if approximation.policy is ApproximationPolicy.ADAPTIVE:

@@ -14,6 +14,7 @@ from genlock_core.claims.publisher import Publishers
 from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.spec.engines import EngineKind, engine_kind
+from genlock_core.spec.session import ApproximationPolicy
 from genlock_gateway.sessions.shared_reads import SharedReads
 
 MAX_AGE_S: Final = 1.0
@@ -42,6 +43,10 @@ class _Need:
     steps: int
     lowest_steps: int
     """With so few it would be content."""
+    is_lowered: bool
+    """With every second frame, too, where that has a price."""
+    stand_in: str | None
+    """The model that it runs with instead of its own."""
     had_worker: bool
     """Then it gets an overloaded one rather than none."""
     snapshot_format: int
@@ -110,7 +115,7 @@ def _of(
     rooms: Mapping[_Need, Room],
 ) -> Surroundings:
     owner = next((view for view in workers if view.identity == record.owner), None)
-    pools = {choice.pool for choice in record.pools}
+    pools = {choice.pool for choice in record.choices}
     painters = [owner] if owner is not None else [view for view in workers if view.pool in pools]
     return Surroundings(
         publishing=publishing,
@@ -136,11 +141,12 @@ async def _rooms(claims: Claims, records: Sequence[SessionRecord]) -> dict[_Need
 
 
 def _need(record: SessionRecord) -> _Need:
-    lowest = record.lowest_steps if record.epoch else record.requested_steps
     return _Need(
         pools=record.pools,
         steps=record.requested_steps,
-        lowest_steps=lowest,
+        lowest_steps=record.lowest_steps,
+        is_lowered=record.session.approximation.policy is ApproximationPolicy.ADAPTIVE,
+        stand_in=record.stand_in,
         had_worker=record.epoch > 0,
         snapshot_format=record.snapshot_format,
     )

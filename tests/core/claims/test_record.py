@@ -181,3 +181,19 @@ def test_a_session_runs_with_the_model_that_it_found_unless_the_release_before_h
     assert stands_in.model == "tiny"
     assert replace(stands_in, owner=None, pool="").model == "tiny"
     assert replace(stands_in, pool="a").model == record.session.model
+
+
+def test_a_claim_looks_in_the_pools_of_the_model_that_the_session_runs_with() -> None:
+    own, other = PoolChoice("a", 400), PoolChoice("b", 100, model="tiny")
+    record = replace(samples.record(), pools=(own, other))
+    assert record.choices == (own,)
+    assert replace(record, stand_in="tiny").choices == (other,)
+    assert replace(record, stand_in="named no more").choices == (own,)
+
+
+def test_the_least_that_a_session_costs_is_at_the_lowest_level_that_it_may_have() -> None:
+    record = replace(samples.record("demo", steps=3), pools=(CHOICE,))
+    assert record.least_cost_in(CHOICE, halves=False) == 300
+    assert record.least_cost_in(CHOICE, halves=True) == 150
+    assert replace(samples.record("demo", steps=3, adaptive=False)).least_cost_in(CHOICE, halves=True) == 900
+    assert replace(samples.record("demo", steps=1)).least_cost_in(CHOICE, halves=True) == 300

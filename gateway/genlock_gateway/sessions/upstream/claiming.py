@@ -101,14 +101,14 @@ class Claiming:
 
 def with_room(record: SessionRecord, workers: Sequence[WorkerView]) -> list[WorkerView]:
     """The workers besides its owner that a move could give the session to."""
-    costs = {choice.pool: choice.cost_at(record.lowest_steps) for choice in record.pools}
+    choices = {choice.pool: choice for choice in record.choices}
     return [
         worker
         for worker in workers
         if worker.identity != record.owner
         and worker.state is WorkerState.READY
-        and worker.pool in costs
-        and worker.free >= costs[worker.pool]
+        and worker.pool in choices
+        and worker.free >= record.least_cost_in(choices[worker.pool], halves=worker.halves)
     ]
 
 
