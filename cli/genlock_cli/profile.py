@@ -281,7 +281,8 @@ def table(rows: Sequence[ProfileRow]) -> Table:
     """What was measured, for people."""
     found = Table(box=None, pad_edge=False)
     speed = ("fps each", "in all", "chunk ms", "p95", "p99", "first ms")
-    for name in ("size", "steps", "sessions", *speed, "MB each", "quality"):
+    quality = ("quality",) if any(row.quality is not None for row in rows) else ()
+    for name in ("size", "steps", "sessions", *speed, "MB each", *quality):
         found.add_column(name, justify="right")
     for row in rows:
         latency = row.chunk_latency_ms
@@ -294,7 +295,7 @@ def table(rows: Sequence[ProfileRow]) -> Table:
             *(("", "", "") if latency is None else (f"{latency.p50:g}", f"{latency.p95:g}", f"{latency.p99:g}")),
             "" if row.first_frame_ms is None else f"{row.first_frame_ms:g}",
             "" if row.bytes_per_session is None else f"{row.bytes_per_session / 1e6:.0f}",
-            "" if row.quality is None else f"{row.quality:g}",
+            *("" if row.quality is None else f"{row.quality:g}" for _ in quality),
         )
     return found
 

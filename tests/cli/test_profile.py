@@ -105,8 +105,9 @@ def test_quality_is_measured_first_and_stands_in_the_rows_of_its_steps(
 
 def test_without_being_asked_for_no_quality_is_measured(loaded: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
-    run("--steps", "1", "--sessions", "1", "-o", str(path))
+    _, out, _ = run("--steps", "1", "--sessions", "1", "-o", str(path))
     assert [row.quality for row in load_profiles([path])] == [None]
+    assert "quality" not in out
 
 
 def test_a_profile_that_is_interrupted_while_quality_is_measured_writes_nothing(

@@ -62,6 +62,21 @@ def test_the_record_keeps_its_keys_when_the_spec_changes() -> None:
     assert stored(world.plan()).key_ids == ("k1",)
 
 
+def test_a_changed_profile_brings_the_price_list_of_a_record_up_to_date() -> None:
+    world = living()
+    before = world.record
+    assert before is not None
+    assert before.pools[0].qualities == ()
+    world.rows = tuple(one.model_copy(update={"quality": 1 - 0.1 * (4 - one.steps)}) for one in world.rows)
+
+    world.settle()
+
+    after = world.record
+    assert after is not None
+    assert after.pools[0].qualities == (0.7, 0.8, 0.8, 1.0)
+    assert (after.owner, after.epoch, after.cost) == (before.owner, before.epoch, before.cost)
+
+
 def test_a_claim_that_pays_too_little_is_fitted() -> None:
     world = living()
     world.apply(steps=2)
