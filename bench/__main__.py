@@ -21,6 +21,7 @@ BENCHMARKS = (
     "engine_rows",
     "host",
     "first_frame",
+    "level_change",
     "preview",
     "strangers",
     "recovery",

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from genlock_core.approximation.levels import Level
 from genlock_core.media import SourcePosition
 from genlock_worker.intake.chunks import InputChunk, SourceFrame
 from genlock_worker.output.pacing import MIN_SPACING, OutputFrame, PacedFrame, Pacer
@@ -141,3 +142,9 @@ def generated(index: int, complete_s: float, ready_s: float, spans: list[int]) -
         source=InputChunk(frames, complete_s),
     )
     return GeneratedChunk(np.stack([picture] * len(spans)), chunk, ready_s, cast("Checkpoint", None))
+
+
+def test_a_frame_says_at_which_level_it_was_made_also_within_a_chunk_in_which_that_changed() -> None:
+    frames = Pacer(frame_rate=16, deadline_s=0.5).frames(generated(3, 10.0, 10.2, [1, 2, 2, 2]))
+    steps = frames[0].level.steps
+    assert [frame.level for frame in frames] == [Level(steps), *[Level(steps, every=2)] * 3]

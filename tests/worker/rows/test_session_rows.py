@@ -1,7 +1,5 @@
 """The rows of one session: what may run when, and what waits."""
 
-from dataclasses import replace
-
 import pytest
 
 from genlock_core.approximation.levels import Level
@@ -337,15 +335,3 @@ def test_what_overload_did_to_a_level_that_is_granted_no_more_is_no_reason_to_lo
     one.policy.trouble(9.1)
     one.grant(Level(2), 9.2)
     assert one.policy.decide(one.ceiling, 10.3, load_above=2.0) == Level(2)
-
-
-@pytest.mark.parametrize(("spans", "every"), [((1, 1, 1, 1), 1), ((2, 2, 2, 2), 2), ((1, 2, 2, 2), 1)])
-def test_a_chunk_knows_the_level_that_it_runs_at(spans: tuple[int, ...], every: int) -> None:
-    one = session(2)
-    begun(one, 5)
-    made = chunk(4, 10)
-    frames = tuple(replace(frame, spans=number) for frame, number in zip(made.frames, spans, strict=True))
-    one.offer(replace(made, frames=frames))
-    assert one.begin().level == Level(2, every=every)
-    restored = SessionChunk(index=7, steps=3, rows=1, complete_s=1.0, positions=(SourcePosition(1, 0),))
-    assert restored.level == Level(3)

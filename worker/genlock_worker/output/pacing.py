@@ -62,7 +62,7 @@ class OutputFrame:
     first_of_chunk: bool
 
     level: Level
-    """That its chunk ran at."""
+    """Its chunk's steps, and for how many frames of the source it stands."""
 
     def stages_until_sent(self, *, paced_s: float, encoded_s: float, sent_s: float) -> StageTimes:
         """All stages that the frame passed, those of the worker as offsets from its first one here."""
@@ -94,12 +94,17 @@ class Pacer:
 
     def frames(self, chunk: GeneratedChunk) -> list[OutputFrame]:
         """A generated chunk as frames to send."""
-        count = len(chunk.frames)
-        paced = self.schedule(
-            complete_s=chunk.chunk.complete_s, ready_s=chunk.generated_s, spans=spans_of(chunk.chunk, frames=count)
-        )
+        spans = spans_of(chunk.chunk, frames=len(chunk.frames))
+        paced = self.schedule(complete_s=chunk.chunk.complete_s, ready_s=chunk.generated_s, spans=spans)
         return [
-            _output_frame(chunk, index, pace, after=count - 1 - index, frame_rate=self._frame_rate)
+            _output_frame(
+                chunk,
+                index,
+                pace,
+                spans=spans[index],
+                after=len(spans) - 1 - index,
+                frame_rate=self._frame_rate,
+            )
             for index, pace in enumerate(paced)
         ]
 
@@ -170,9 +175,9 @@ def spans_of(chunk: SessionChunk, *, frames: int) -> tuple[int, ...]:
 
 
 def _output_frame(
-    generated: GeneratedChunk, index: int, pace: PacedFrame, *, after: int, frame_rate: int
+    generated: GeneratedChunk, index: int, pace: PacedFrame, *, spans: int, after: int, frame_rate: int
 ) -> OutputFrame:
-    """Frame `index` of a chunk; `after` frames of the chunk come after it."""
+    """Frame `index` of a chunk, standing for `spans` frame periods; `after` frames of the chunk come after it."""
     chunk = generated.chunk
     stages = StageTimes()
     received: tuple[tuple[Stage, float], ...] = ()
@@ -202,5 +207,5 @@ def _output_frame(
         stages=stages,
         complete_s=chunk.complete_s,
         first_of_chunk=index == 0,
-        level=chunk.level,
+        level=Level(chunk.steps, every=spans),
     )

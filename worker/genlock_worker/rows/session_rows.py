@@ -74,12 +74,6 @@ class SessionChunk(ChunkInFlight):
     def last(self) -> SourcePosition:
         return self.positions[-1]
 
-    @property
-    def level(self) -> Level:
-        """What it runs at. Of a chunk that was restored nobody knows whether frames were left out: none."""
-        every = 1 if self.source is None else min(frame.spans for frame in self.source.frames)
-        return Level(self.steps, every=every)
-
 
 class SessionRows:
     """What waits and what is in flight of one session.
