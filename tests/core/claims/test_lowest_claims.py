@@ -178,6 +178,16 @@ async def test_a_worker_of_the_release_before_is_given_every_frame(room: Room) -
         await room.claim(HALVED)
 
 
+async def test_a_worker_that_knows_no_ceilings_is_given_nothing_below_what_is_requested(room: Room) -> None:
+    """It would run all of that, whatever is paid for."""
+    await room.open(999)
+    await cast("Any", room.redis.hdel(f"{keys.PREFIX}worker:w0", "ceilings"))
+    with pytest.raises(NoCapacity):
+        await room.claim(OWN)
+    await room.claims.create(record("new", OWN, steps=3))
+    assert (await room.claims.claim(NEW)).cost == 700
+
+
 async def test_a_session_that_lost_its_worker_goes_on_at_every_second_frame_rather_than_not_at_all(room: Room) -> None:
     await room.open(1_000)
     await room.claim(HALVED)

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from genlock_core.claims import keys
-from genlock_core.claims.claims import Claims, MoveCause
+from genlock_core.claims.claims import Claims, GrantOutcome, MoveCause
 from genlock_core.claims.facts import Event, EventKind, Waiting
 from genlock_core.claims.liveness import DECIDES_MS, ROOM_KEPT_MS, WAITS_MS
 from genlock_core.claims.record import PoolChoice
@@ -220,6 +220,14 @@ async def test_a_hole_at_one_worker_keeps_no_wish_at_another_one_waiting(floor: 
     await floor.end("default/big")
 
     assert (await floor.wish(4)).steps == 4
+
+
+async def test_a_wish_that_a_worker_without_ceilings_would_run_unpaid_is_refused_while_the_hole_is_kept(
+    queue: Queue,
+) -> None:
+    await cast("Any", queue.floor.redis.hdel(f"{keys.PREFIX}worker:w0", "ceilings"))
+    await queue.floor.end()
+    assert (await queue.claims.grant(NOISY, 4)).outcome is GrantOutcome.REFUSED
 
 
 async def test_whoever_decides_gives_a_hole_to_whom_it_likes(queue: Queue) -> None:

@@ -14,15 +14,17 @@ local function strain_of(worker, late_ms, overloaded)
 end
 
 -- Packed order: of the workers with room the one with the least; by name among equals. `strain`: the most it may have.
--- One that leaves out no frame is given no session to halve.
-local function fullest(pool, cost, format, excluded, strain, rung)
+-- One that leaves out no frame is given no session to halve, and one that knows no ceilings none below what it wants: it
+-- would run that.
+local function fullest(pool, cost, format, excluded, strain, rung, wanted)
   local offset = 0
   while true do
     local names = redis.call('ZRANGEBYSCORE', free_key(pool), text(cost), '+inf', 'LIMIT', offset, SCANNED_AT_ONCE)
     for _, name in ipairs(names) do
-      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms', 'overloaded')
-      local may_serve = not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3])
-      may_serve = may_serve and (rung ~= HALVED or knows_halves(name))
+      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms', 'overloaded',
+        'ceilings', 'halves')
+      local keeps = (rung >= wanted or w[6] == '1') and (rung ~= HALVED or w[7] == '1')
+      local may_serve = keeps and not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3])
       if may_serve and strain_of(name, w[4], w[5]) <= strain then return name end
     end
     if #names < SCANNED_AT_ONCE then return nil end
@@ -38,7 +40,7 @@ local function choose_at(r, choices, rung, excluded, may_use_reserve, strain)
   local reasons = {}
   for _, choice in ipairs(choices) do
     local cost = cost_at(r, choice, rung)
-    local worker = cost and fullest(choice.pool, cost, r.format, excluded, strain, rung)
+    local worker = cost and fullest(choice.pool, cost, r.format, excluded, strain, rung, r.requested or rung)
     if worker and (may_use_reserve or not breaks_reserve(choice.pool, cost)) then return worker, choice end
     reasons[#reasons + 1] = worker and 'what pool ' .. choice.pool .. ' has left is kept for moves'
       or 'no worker of pool ' .. choice.pool .. ' has ' .. text(cost or 0) .. ' thousandths free'

@@ -21,13 +21,13 @@ if not choice.levels or not asked then
 end
 
 local may_use_reserve = not wish
-local wanted = wish and allowed_now(r, choice, asked) or allowed_of(r, choice, asked)
-if wish and not knows_ceilings(r.owner) and affordable(r, choice, asked, may_use_reserve) < asked then
+local wanted, all = allowed_of(r, choice, asked), math.min(asked, #choice.levels)
+if wish then wanted = not_kept(r, choice, wanted) else all = wanted end
+if wish and not knows_ceilings(r.owner) and affordable(r, choice, wanted, may_use_reserve) < all then
   return {'refused', text(granted_of(r, choice))}
 end
 raise(session, r, choice, wanted, may_use_reserve)
 
 -- A user wants to know whether all is granted; a changed spec fits where all is that the plan allows.
-local all = wish and math.min(asked, #choice.levels) or wanted
 local has_all = granted_of(r, choice) >= all and r.cost >= (cost_at(r, choice, all) or r.cost)
 return {has_all and 'fits' or 'no-room', text(r.granted)}

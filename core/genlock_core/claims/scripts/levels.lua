@@ -17,14 +17,14 @@ local function stand_in_choices(r)
   return r.others
 end
 
--- The choice that the record has for this pool, or nil.
-local function choice_in(r, pool)
-  for _, choices in ipairs({own_choices(r), stand_in_choices(r)}) do
-    for _, choice in ipairs(choices) do
-      if choice.pool == pool then return choice end
-    end
+local function in_pool(choices, pool)
+  for _, choice in ipairs(choices) do
+    if choice.pool == pool then return choice end
   end
 end
+
+-- The choice that the record has for this pool, or nil.
+local function choice_in(r, pool) return in_pool(own_choices(r), pool) or in_pool(stand_in_choices(r), pool) end
 
 local function lowest_full_rung(r, wanted) return math.min(r.min_steps or wanted, wanted) end
 
@@ -113,9 +113,9 @@ local function is_kept_for_waiting(worker, pool)
   return first_waiting(pool) ~= nil
 end
 
--- What a wish may have now: a hole is for a moment kept for those who wait.
-local function allowed_now(r, choice, wish)
-  local allowed, has = allowed_of(r, choice, wish), granted_of(r, choice)
+-- As much of what is allowed as a wish may have now: a hole is for a moment kept for those who wait.
+local function not_kept(r, choice, allowed)
+  local has = granted_of(r, choice)
   return allowed > has and is_kept_for_waiting(r.owner, r.pool) and has or allowed
 end
 

@@ -56,8 +56,9 @@ for _, one in ipairs(levelled) do
   local session, r, choice = one.session, one.r, one.choice
   local due = r.cost
   if choice then
-    raise(session, r, choice, allowed_now(r, choice, r.requested), false)
-    give_back(session, r, choice, allowed_of(r, choice, r.requested))
+    local allowed = allowed_of(r, choice, r.requested)
+    raise(session, r, choice, not_kept(r, choice, allowed), false)
+    give_back(session, r, choice, allowed)
     due = due_of(r, choice)
   else
     raise_unpriced(session, r)
