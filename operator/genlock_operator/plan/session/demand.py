@@ -6,10 +6,10 @@ from genlock_operator.plan.session.facts import SessionFacts
 
 
 def demand_of(facts: SessionFacts) -> Demand | None:
-    """The demand of a session that goes on, on the pool of its first choice; None if it waits for no room."""
+    """The demand of a session that goes on, on the first pool that it may go to; None if it waits for no room."""
     if facts.placement is None or facts.foreign is not None:
         return None
     if facts.owner is not None and not facts.waits_to_change:
         return None
-    first = facts.placement.choices[0]
+    first = facts.open_choices[0]
     return Demand(session=facts.seen.name, pool=first.pool, cost=first.cost, since_ms=facts.meta.created_ms)

@@ -33,6 +33,8 @@ class SessionFacts:
     """The worker that has the session, by its own record."""
     placement: Placement | None
     """Where the spec could run; None if no pool can serve it, or the spec cannot be read."""
+    open_choices: tuple[PoolChoice, ...]
+    """The pools that it may go to: those of the model that it runs with, and all as long as it never ran."""
     choice: PoolChoice | None
     """What the placement says of the owner's pool; None without an owner, and where that pool cannot serve the spec."""
     attainable: ResolvedSession | None
@@ -64,6 +66,7 @@ def facts_of(seen: SessionSeen, resource: SessionResource) -> SessionFacts:
         foreign=foreign,
         owner=owner,
         placement=placement,
+        open_choices=_open_choices(record, placement),
         choice=choice,
         attainable=attainable,
         underpays=underpays,
@@ -95,6 +98,13 @@ def _by_whose_it_is(record: SessionRecord | None, meta: Meta) -> tuple[SessionRe
     if record is not None and record.uid == meta.uid:
         return record, None
     return None, record
+
+
+def _open_choices(record: SessionRecord | None, placement: Placement | None) -> tuple[PoolChoice, ...]:
+    choices = () if placement is None else placement.choices
+    if record is None or not record.epoch:
+        return choices
+    return tuple(choice for choice in choices if choice.model == record.standing_in) or choices
 
 
 def _choice_of(record: SessionRecord | None, placement: Placement | None) -> PoolChoice | None:

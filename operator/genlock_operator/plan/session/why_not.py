@@ -115,8 +115,7 @@ def why_not_moved(facts: SessionFacts) -> WhyNot:
 
 def _no_room(facts: SessionFacts) -> WhyNot:
     """By the most hopeful pool; among pools without hope by the first choice."""
-    assert facts.placement is not None
-    pools = [(choice.pool, facts.seen.outlooks.get(choice.pool)) for choice in facts.placement.choices]
+    pools = [(choice.pool, facts.seen.outlooks.get(choice.pool)) for choice in facts.open_choices]
     found = [_of_pool(pool, outlook, facts.seen.refusal) for pool, outlook in pools]
     message = "; ".join(one.message for one in found)
     if facts.seen.refusal == Overloaded.REASON:

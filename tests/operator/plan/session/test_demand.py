@@ -1,11 +1,16 @@
 """What a session asks of a pool while it waits."""
 
+from dataclasses import replace
+
 import pytest
 
+from genlock_core.sizing.candidates import PoolShape
 from genlock_operator.observed import Demand
+from genlock_operator.plan.session.facts import facts_of
 from genlock_operator.plan.session.plan import plan_session
+from genlock_operator.plan.session.why_not import why_not_assigned
 from tests.operator.plan.session_claims import BIG, NOW_MS, SMALL
-from tests.operator.plan.session_world import NAME, World
+from tests.operator.plan.session_world import NAME, ROWS, SHAPES, World
 
 
 def session(*, without_workers: bool = False) -> World:
@@ -50,6 +55,27 @@ def test_a_session_that_lost_its_worker_asks_again() -> None:
     world.expire()
 
     assert demand(world) is not None
+
+
+def test_a_session_that_ran_with_a_model_that_stands_in_asks_a_pool_of_that_model_alone() -> None:
+    light = PoolShape(name="light", model="light", gpu_product="NVIDIA-H100", gpus=1, engine="mock")
+    world = World(shapes=(*SHAPES, light), rows=(*ROWS, *(one.model_copy(update={"model": "light"}) for one in ROWS)))
+    world.apply(steps=1, approximation={"models": ("light",)})
+    first = demand(world)
+    assert first is not None
+    assert first.pool == SMALL
+    world.settle()
+    world.expire()
+    assert world.record is not None
+    world.record = replace(world.record, stand_in="light")
+    world.refusal = "no worker has room"
+    seen = world.seen()
+
+    assert demand(world) == Demand(NAME, "light", 500, NOW_MS)
+    assert seen.resource is not None
+    told = why_not_assigned(facts_of(seen, seen.resource)).message
+    assert "light" in told
+    assert SMALL not in told
 
 
 def test_a_session_that_no_pool_can_serve_asks_none() -> None:
