@@ -21,11 +21,12 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "core/claims/test_claims_machine.py": _in("core/claims", "lua"),
     "core/claims/test_record.py": _in("core/claims", "price_list"),
     "core/crds/test_crd.py": _in("core/crds", "reference", "structural"),
+    "core/levelling/test_orders.py": _in("core/levelling", "planning"),
     "core/link/test_protocol.py": _in(
         "core/link", "channels", "events", "handshake", "liveness", "messages", "reception"
     ),
     "core/link/test_connection.py": _in("core/link", "client", "closure", "server"),
-    "core/metrics/test_bundle.py": _in("core/metrics", "document", "gateway", "operator", "worker"),
+    "core/metrics/test_bundle.py": _in("core/metrics", "document", "gateway", "levelling", "operator", "worker"),
     "core/sizing/test_placement.py": _in("core/sizing", "candidates"),
     "core/spec/test_manifest.py": _in("core/spec", "documents", "mistakes", "rules"),
     "core/spec/test_quantities.py": _in("core", "durations"),

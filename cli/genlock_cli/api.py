@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -137,6 +138,12 @@ class GatewayApi:
 
     def session(self, key: SessionKey) -> dict[str, Any]:
         return cast(dict[str, Any], self._call("GET", f"/api/v1/sessions/{key}"))
+
+    def pools(self) -> list[dict[str, Any]]:
+        return cast(list[dict[str, Any]], self._call("GET", "/api/v1/pools"))
+
+    def pool(self, name: str) -> dict[str, Any]:
+        return cast(dict[str, Any], self._call("GET", f"/api/v1/pools/{quote(name)}"))
 
     def control(self, key: SessionKey, change: Mapping[str, object]) -> dict[str, Any]:
         return cast(dict[str, Any], self._call("PATCH", f"/api/v1/sessions/{key}/control", json=dict(change)))

@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "record": "genlock_cli.record",
         "profile": "genlock_cli.profile",
         "session": "genlock_cli.session.command",
+        "pool": "genlock_cli.pool.command",
         "models": "genlock_cli.models",
     }
 )

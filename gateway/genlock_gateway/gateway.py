@@ -25,9 +25,12 @@ from genlock_core.claims.record import SessionRecord
 from genlock_core.claims.snapshot_budget import SnapshotBudget
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import UnknownSession
+from genlock_core.levelling.keeper import RANK_OF_GATEWAY, LevelKeeper
+from genlock_core.levelling.told import ToldPools
 from genlock_core.link.events import LinkIdentity
 from genlock_core.link.messages import LinkRole
 from genlock_core.metrics import GatewayMetrics
+from genlock_core.metrics.levelling import LevellingMetrics
 from genlock_core.process.address import Address
 from genlock_core.sizing.profile import ProfileRow, profiles_with
 from genlock_core.spec.session import SessionKey
@@ -81,6 +84,7 @@ class RequestReads:
     gateways: Gateways
     records: RecordCache
     surroundings: RecentSurroundings
+    told: ToldPools
 
     def changed(self, session: str) -> None:
         """This gateway has just done something to the session: whoever asks next sees it."""
@@ -284,6 +288,7 @@ def _reads(redis_url: str, clock: Clock, metrics: GatewayMetrics) -> RequestRead
         gateways=Gateways(store),
         records=RecordCache(claims, clock, metrics),
         surroundings=RecentSurroundings(claims, Publishers(store), clock),
+        told=ToldPools(store),
     )
 
 
@@ -364,6 +369,14 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
             hub=hub,
             records=reads.records,
             address=address,
+            levels=LevelKeeper(
+                claims,
+                ToldPools(store),
+                holder=f"gateway {settings.name}",
+                rank=RANK_OF_GATEWAY,
+                clock=time,
+                metrics=LevellingMetrics(metrics.registry),
+            ),
         ),
         allowances=Allowances(access, time, settings.limits),
         proofs=GatewayProofs(keyring.keys, time),

@@ -16,6 +16,9 @@ from genlock_core.claims.counters import CounterBoard
 from genlock_core.claims.figure_board import FigureBoard
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
+from genlock_core.levelling.keeper import RANK_OF_OPERATOR, LevelKeeper
+from genlock_core.levelling.told import ToldPools
+from genlock_core.metrics.levelling import LevellingMetrics
 from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.process.probes import ProbeServer
 from genlock_core.process.tasks import end_tasks
@@ -135,6 +138,15 @@ class Operator:
             budget_bytes=settings.snapshot_budget_bytes,
             metrics=metrics,
             leads=self.leader.leading.is_set,
+        )
+        self.levels = LevelKeeper(
+            claims,
+            ToldPools(store),
+            holder=f"operator {settings.identity}",
+            rank=RANK_OF_OPERATOR,
+            clock=clock,
+            metrics=LevellingMetrics(self.registry),
+            covers=scope.covers,
         )
         self.executor = Executor(
             claims=claims,
@@ -260,6 +272,7 @@ class Operator:
             "Events": self.recorder.run(),
             "timers": self.queue.run_timers(),
             "measures": self.measures.run(self._standing),
+            "levels": self._keep_levels(),
             "resync": self._lead(ready),
             **{f"reconciliation {number}": self._reconcile() for number in range(CONCURRENCY)},
         }
@@ -280,6 +293,11 @@ class Operator:
         await self.store_watch.first_reading()
         self._begun.set()
         await self.resync.run()
+
+    async def _keep_levels(self) -> None:
+        """While this replica leads; what is decided is in Redis alone, so nothing else has to be known."""
+        await self.leader.leading.wait()
+        await self.levels.run()
 
     async def _reconcile(self) -> None:
         await self._begun.wait()

@@ -18,6 +18,7 @@ from genlock_cli.up.plan import UpOptions
 from genlock_cli.up.ports import choose_ports
 from genlock_cli.up.sessions import read_sessions
 from genlock_core.clock import SystemClock
+from genlock_core.sizing.profile import own_rows
 from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.session import SessionKey
 from genlock_core.tokens import Role
@@ -120,6 +121,7 @@ async def local_genlock(
     workers: int = 2,
     gateways: int = 1,
     drain_timeout_s: float = 20.0,
+    profiles: tuple[Path, ...] = (),
 ) -> AsyncIterator[Local]:
     """Start everything on free ports; stop it, and fail if a child did not end, when the test is over."""
     path = tmp_path / "session.yaml"
@@ -137,6 +139,8 @@ async def local_genlock(
         gpus=kind.gpus,
         media_root=tmp_path,
         drain_timeout_s=drain_timeout_s,
+        profiles=profiles,
+        own_rows=own_rows(profiles),
     )
     genlock = LocalGenlock(
         options,

@@ -226,6 +226,19 @@ class Claims:
         noted = await cast("Any", self._store.hget(keys.GUARD, "run_id"))
         return None if noted is None else str(decoded(noted))
 
+    async def proven_ms(self) -> int:
+        """Proven time now, `PROOF_EVERY_MS` ago at most where scripts run all the time; 0 before the first one."""
+        noted = await cast("Any", self._store.hget(keys.CLOCK, "proven_ms"))
+        return 0 if noted is None else int(noted)
+
+    async def reserves(self, pools: Sequence[str]) -> dict[str, int]:
+        """What `claim` leaves free in each of these pools, in thousandths; 0 where nobody has said."""
+        async with self._store.pipeline(transaction=False) as pipeline:
+            for pool in pools:
+                pipeline.hget(keys.pool_settings(pool), "reserve")
+            found = await cast("Any", pipeline.execute())
+        return {pool: int(one or 0) for pool, one in zip(pools, found, strict=True)}
+
     async def set_reserve(self, pool: str, reserve: int) -> None:
         """Thousandths of the pool's workers that `claim` must leave free for moves."""
         await cast("Any", self._store.hset(keys.pool_settings(pool), "reserve", str(reserve)))

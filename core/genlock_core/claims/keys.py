@@ -5,6 +5,7 @@ from typing import Final
 PREFIX: Final = "genlock:{genlock}:"
 """Every script gets this as its only key: a Redis Cluster routes by the tag, and the script builds the full names."""
 
+CLOCK: Final = PREFIX + "clock"
 EVENTS: Final = PREFIX + "events"
 GUARD: Final = PREFIX + "guard"
 SESSIONS: Final = PREFIX + "sessions"

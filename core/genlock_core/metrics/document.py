@@ -3,10 +3,16 @@
 from prometheus_client import Counter
 
 from genlock_core.metrics.gateway import GatewayMetrics
+from genlock_core.metrics.levelling import LevellingMetrics
 from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.metrics.worker import WorkerMetrics
 
-_BUNDLES = (("Gateway", GatewayMetrics), ("Worker", WorkerMetrics), ("Operator", OperatorMetrics))
+_BUNDLES = (
+    ("Gateway", GatewayMetrics),
+    ("Worker", WorkerMetrics),
+    ("Operator", OperatorMetrics),
+    ("Levels, at whoever decides: the operator or a gateway", LevellingMetrics),
+)
 
 
 def document() -> str:

@@ -37,6 +37,8 @@ LOOKS: Final[tuple[tuple[str, float], ...]] = (
     (r"/api/v1/sessions/[^/]+/[^/]+/events", 5),
     (r"/api/v1/sessions/[^/]+/[^/]+/preview\.jpg", 2),
     (r"/wh[ie]p/[^/]+/[^/]+/[^/]+/.+", 5),
+    (r"/api/v1/pools/?", 10),
+    (r"/api/v1/pools/.+", 5),
     (r"/metrics", 10),
 )
 """Paths whose GET costs something else than one unit."""

@@ -17,6 +17,7 @@ from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.claims.publisher import Gateways, Publishers
 from genlock_core.claims.record import FINISHED
 from genlock_core.errors import NoCapacity, UnknownSession
+from genlock_core.levelling.keeper import LevelKeeper
 from genlock_core.process.tasks import end_tasks
 from genlock_core.spec.session import Phase
 from genlock_gateway.sessions.hub import Hub
@@ -60,6 +61,7 @@ class MaintenanceLoops:
         hub: Hub,
         records: RecordCache,
         address: Callable[[], str],
+        levels: LevelKeeper,
     ) -> None:
         self._name = name
         self._claims = claims
@@ -71,6 +73,7 @@ class MaintenanceLoops:
         self._hub = hub
         self._records = records
         self._address = address
+        self._levels = levels
         self._clock = hub.shared.clock
         self._metrics = hub.shared.metrics
         self._jitter = hub.shared.jitter
@@ -95,6 +98,7 @@ class MaintenanceLoops:
             ("events", 0.0, self._follow),
         ):
             self._tasks.append(asyncio.create_task(self._loop(name, every_s, work), name=f"maintenance {name}"))
+        self._tasks.append(asyncio.create_task(self._levels.run(), name="maintenance levels"))
 
     @property
     def started(self) -> bool:
@@ -280,8 +284,18 @@ class MaintenanceLoops:
             case EventKind.CONTROL if stream is not None:
                 stream.nudge()
                 stream.refresh()
+            case EventKind.ROOM:
+                self._room_made(event.session)
             case _ if stream is not None:
                 stream.refresh()
+
+    def _room_made(self, session: str) -> None:
+        """The session that waits longest asks at once; the others go on as they are, so that not all ask together."""
+        if session in self._orphans:
+            self._orphans[session] = self._clock.monotonic(), 0
+        stream = self._hub.find(session)
+        if stream is not None:
+            stream.upstream.room_made()
 
     async def _is_deleted(self, stream: LiveStream) -> bool:
         """Whether the record is gone, or is that of another session of the name. No clock tells: each may step."""

@@ -12,7 +12,7 @@ from genlock_gateway.access.allowances import RateLimits
 from genlock_gateway.access.passed_on import OfOtherGateways
 from genlock_gateway.access.problems import answer_problems
 from genlock_gateway.gateway import Gateway
-from genlock_gateway.web import api, health, pages, preview, viewer_links
+from genlock_gateway.web import api, health, pages, pools, preview, viewer_links
 from genlock_gateway.web.description.document import DescribedApp
 from genlock_gateway.web.methods import Methods
 from genlock_gateway.web.signalling import events, session_urls, whep, whip
@@ -61,6 +61,7 @@ def routers(gateway: Gateway) -> tuple[APIRouter, ...]:
         api.router(gateway),
         preview.router(gateway),
         viewer_links.router(gateway),
+        pools.router(gateway),
         health.router(gateway),
         pages.router(gateway),
     )

@@ -8,8 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from genlock_core.metrics import GatewayMetrics, OperatorMetrics, WorkerMetrics, document
 from genlock_core.metrics.bundle import Bundle
+from genlock_core.metrics.levelling import LevellingMetrics
 
-BUNDLES = (GatewayMetrics, WorkerMetrics, OperatorMetrics)
+BUNDLES = (GatewayMetrics, WorkerMetrics, OperatorMetrics, LevellingMetrics)
 
 
 def test_the_committed_document_is_the_one_that_the_definitions_make() -> None:

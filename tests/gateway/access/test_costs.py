@@ -23,10 +23,12 @@ LOOKS = {
     "/whep/{namespace}/{name}/{host}/{resource}": 5,
     "/whep/{namespace}/{name}/{host}/{resource}/events": 5,
     "/watch/{namespace}/{name}": 1,
+    "/api/v1/pools": 10,
+    "/api/v1/pools/{pool:path}": 5,
     "/metrics": 10,
 }
 FREE = ("/", "/docs", "/model", "/situations.js", "/studio/{namespace}/{name}", "/healthz", "/readyz")
-PARTS = {"{namespace}": "ns", "{name}": "demo", "{host}": "g1", "{resource}": "abc"}
+PARTS = {"{pool:path}": "ns/gpus", "{namespace}": "ns", "{name}": "demo", "{host}": "g1", "{resource}": "abc"}
 
 
 def filled(path: str) -> str:

@@ -17,6 +17,7 @@ from genlock_gateway.sessions.maintenance import STUCK_S, MaintenanceLoops
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.upstream.mover import backoff_s
+from genlock_gateway.sessions.upstream.upstream import Upstream
 from tests.gateway.installation import until
 from tests.gateway.sessions.gateway_room import SESSION, GatewayRoom
 
@@ -35,6 +36,7 @@ async def loops(room: GatewayRoom) -> AsyncIterator[MaintenanceLoops]:
         hub=room.hub,
         records=room.records,
         address=lambda: "http://g0",
+        levels=cast("Any", None),
     )
     yield made
     await made.stop()
@@ -217,6 +219,19 @@ async def test_a_change_is_told_to_the_worker_and_every_event_reads_the_record_a
     await loops._heard(event(other, now_ms))
     await loops._heard(event(EventKind.CONTROL, now_ms, "default/elsewhere"))
     assert heard == ["nudge", "refresh", "refresh"]
+
+
+async def test_who_waits_longest_asks_at_once_when_there_is_room(
+    room: GatewayRoom, loops: MaintenanceLoops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Upstream, "room_made", lambda self: asked.append(self.session))
+    await room.stream()
+    loops._orphans["default/elsewhere"] = room.clock.monotonic() + 5.0, 7
+    for session in (SESSION, "default/elsewhere"):
+        await loops._heard(event(EventKind.ROOM, room.clock.wall_ms(), session))
+    assert asked == [SESSION]
+    assert loops._orphans["default/elsewhere"] == (room.clock.monotonic(), 0)
 
 
 async def test_events_are_as_late_as_their_ids_say(room: GatewayRoom, loops: MaintenanceLoops) -> None:

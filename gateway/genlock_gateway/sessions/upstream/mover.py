@@ -106,6 +106,11 @@ class Unclaimed:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomMade:
+    """Somewhere there is more room than when Redis had no worker for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lapsed:
     """The claim is over and nobody owns the session now."""
 
@@ -153,6 +158,7 @@ Event = (
     | SessionUnwanted
     | Claimed
     | Unclaimed
+    | RoomMade
     | Lapsed
     | WorkerAccepted
     | WorkerRefused
@@ -193,6 +199,8 @@ def decide(situation: Situation, event: Event, now_s: float) -> Decision:
             if situation.cause in BY_LEASE:
                 return replace(waiting, stage=MoveStage.EXAMINING), None  # it may come back meanwhile
             return replace(waiting, stage=MoveStage.WAITING, since_s=now_s), None
+        case RoomMade() if situation.stage is MoveStage.WAITING and situation.cause is None:
+            return _claim(situation, now_s)
         case Lapsed() if situation.stage is MoveStage.MOVING:
             return _claim(situation, now_s)
         case Tick(silence):

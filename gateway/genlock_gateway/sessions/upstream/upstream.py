@@ -121,6 +121,10 @@ class Upstream:
         if self.situation.stage is not MoveStage.IDLE:
             self._decide(mover.Tick(self._silence(without_link_s=math.inf)))
 
+    def room_made(self) -> None:
+        """There may be a worker for it now: who waits for one asks at once."""
+        self._decide(mover.RoomMade())
+
     def close_leaving(self) -> None:
         """The leaving worker is not needed any more."""
         if self.leaving is not None:

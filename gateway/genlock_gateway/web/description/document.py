@@ -30,13 +30,14 @@ TAGS: Final = (
     {"name": "WHIP", "description": "Publish: WebRTC-HTTP Ingestion Protocol (RFC 9725)."},
     {"name": "WHEP", "description": "View: WebRTC-HTTP Egress Protocol (draft-ietf-wish-whep-04)."},
     {"name": "sessions", "description": "Sessions: what there is, and how it is steered."},
+    {"name": "pools", "description": "Pools of workers: how they stand, and why."},
     {"name": "health", "description": "What probes and Prometheus ask."},
 )
 PROBLEMS: Final = {
     400: "It cannot be read.",
     401: "A token is needed.",
     403: "The token is refused, or it does not allow this.",
-    404: "There is no such session.",
+    404: "There is no such session, or no such pool.",
     409: "Somebody else is in the way.",
     410: "The session has ended.",
     412: "If-Match names another state of the session than it is in.",
@@ -50,6 +51,7 @@ _PROBLEM_HEADERS: Final = {401: "WWW-Authenticate", 403: "WWW-Authenticate", 429
 PATH: Final[dict[str, Json]] = {
     "namespace": {"description": "The session's namespace.", "schema": {"type": "string", "pattern": DNS_LABEL}},
     "name": {"description": "The session's name.", "schema": {"type": "string", "pattern": DNS_LABEL}},
+    "pool": {"description": "The pool's name; on a cluster namespace/name.", "schema": {"type": "string"}},
     "host": {"description": "The gateway that let the client in.", "schema": {"type": "string"}},
     "resource": {"description": "The client's unguessable name there.", "schema": {"type": "string"}},
 }

@@ -68,7 +68,14 @@ _SESSION: Final = "/api/v1/sessions/{namespace}/{name}"
 
 def operations() -> Mapping[tuple[str, str], Operation]:
     """By method and path template."""
-    return {**dict(_signalling("whip")), **dict(_signalling("whep")), **_whep_events(), **_sessions(), **_health()}
+    return {
+        **dict(_signalling("whip")),
+        **dict(_signalling("whep")),
+        **_whep_events(),
+        **_sessions(),
+        **_pools(),
+        **_health(),
+    }
 
 
 def _signalling(kind: Kind) -> Iterator[tuple[tuple[str, str], Operation]]:
@@ -209,6 +216,18 @@ def _sessions() -> Mapping[tuple[str, str], Operation]:
             (400, 401, 403, 404, 410, 413, 415, 422, 429, STORE),
             body={"application/json": ref("ViewerLinkRequest")},
             body_required=False,
+        ),
+    }
+
+
+def _pools() -> Mapping[tuple[str, str], Operation]:
+    about = "Those that have workers."
+    return {
+        ("GET", "/api/v1/pools"): Operation(
+            "listPools", "admin", {200: Success(about)}, (401, 403, 429, STORE), token=Token.ALWAYS
+        ),
+        ("GET", "/api/v1/pools/{pool}"): Operation(
+            "showPool", "admin", {200: Success("It.")}, (401, 403, 404, 429, STORE), token=Token.ALWAYS
         ),
     }
 

@@ -150,6 +150,21 @@ def test_a_worker_that_will_not_serve_is_left_at_once(reason: str, cause: MoveCa
     assert (actions[-1], situation.cause) == (Action.MOVE, cause)
 
 
+def test_who_waits_for_a_worker_asks_at_once_when_there_is_room() -> None:
+    waiting, _ = play(mover.SessionWanted(), mover.Unclaimed(2.0), tick(0.0))
+    assert waiting.stage is MoveStage.WAITING
+    assert decide(waiting, mover.RoomMade(), 100.0)[1] is Action.CLAIM
+
+    served, _ = play(*SERVING)
+    assert decide(served, mover.RoomMade(), 100.0) == (served, None)
+
+
+def test_who_wants_to_leave_a_worker_does_not_take_room_for_a_claim() -> None:
+    leaving, _ = play(mover.SessionWanted(claim(7)), mover.WorkerRefused(7, "engine"), mover.Unclaimed())
+    assert leaving.stage is MoveStage.WAITING
+    assert decide(leaving, mover.RoomMade(), 100.0) == (leaving, None)
+
+
 def test_without_capacity_it_waits_longer_and_longer_and_asks_the_old_worker_between() -> None:
     situation, actions = play(mover.SessionWanted(claim(7)), mover.WorkerRefused(7, "engine"), mover.Unclaimed())
     waits = []
@@ -208,6 +223,7 @@ EVENTS = st.one_of(
     st.just(mover.SessionUnwanted()),
     st.builds(lambda epoch: mover.Claimed(claim(epoch)), st.integers(1, 6)),
     st.builds(mover.Unclaimed, st.floats(0, 3)),
+    st.builds(mover.RoomMade),
     st.just(mover.Lapsed()),
     st.builds(mover.WorkerAccepted, st.integers(1, 6)),
     st.builds(mover.WorkerRefused, st.integers(1, 6), st.sampled_from(["not-owner", "draining", "no-slot", "engine"])),
