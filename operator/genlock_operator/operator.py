@@ -39,7 +39,7 @@ from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.loop import ReconcileLoop
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.pool import PoolReconciler
-from genlock_operator.reconcile.queue import WorkQueue
+from genlock_operator.reconcile.queue import WorkQueue, pool_key
 from genlock_operator.reconcile.resync import Resync
 from genlock_operator.reconcile.routing import Router
 from genlock_operator.reconcile.session import SessionReconciler
@@ -118,6 +118,7 @@ class Operator:
         )
         self.counting = Counting(
             board=CounterBoard(store),
+            claims=claims,
             caches=self.caches,
             workers=workers,
             costs=costs,
@@ -125,11 +126,14 @@ class Operator:
             beat=self.health.beat,
             leads=self.leader.leading.is_set,
             corrected=router.place_anew,
+            outdated=self.store_watch.turned_away,
+            changed=lambda pool: self.queue.add(pool_key(pool)),
         )
         autoscaler = Autoscaler(
             caches=self.caches,
             counting=self.counting,
             costs=costs,
+            pending=pending,
             gpu_budget=dict(settings.gpu_budget),
             scaled=self.measures.scaled,
         )

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from genlock_operator.autoscale.budget import PoolWish, shares
 from genlock_operator.autoscale.recommend import Recommendation
-from genlock_operator.observed import PoolResource, PoolTraffic
+from genlock_operator.observed import Demand, PoolResource, PoolTraffic
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.counting import Counting
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.watch.caches import Caches
 
 
@@ -22,6 +23,7 @@ class Autoscaler:
     caches: Caches
     counting: Counting
     costs: CostTable
+    pending: PendingSessions
     gpu_budget: Mapping[str, int]
     """GPUs that all pools of a product may have, by product."""
     scaled: Callable[[str, Recommendation], None]
@@ -37,6 +39,12 @@ class Autoscaler:
             session_cost=self.costs.usual(name),
             budget=self._share_of(pool),
         )
+
+    def demand_of(self, pool: str) -> tuple[Demand, ...]:
+        """Who waits for the pool: sessions that were planned here, and those that only claims know."""
+        planned = set(self.pending.names())
+        known = [one for one in self.counting.waiting if one.pool == pool and one.session not in planned]
+        return (*self.pending.demand_for(pool), *known)
 
     def note(self, pool: str, shown: Recommendation, asked: int) -> None:
         """A plan was made: what autoscaling says, and how many workers the pool asks for without bounds."""

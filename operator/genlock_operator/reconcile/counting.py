@@ -6,16 +6,20 @@ learned of the workers' speed is kept by the leader alone, as it changes what se
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from redis.exceptions import RedisError
 
+from genlock_core.claims.claims import Claims
 from genlock_core.claims.counters import CounterBoard, WorkerCounters
+from genlock_core.claims.identity import CAPACITY
 from genlock_core.clock import Clock
 from genlock_operator.autoscale.arrivals import Flow, FlowMeter
 from genlock_operator.autoscale.correction import WINDOW_S, Correction, LateWindow, corrected
+from genlock_operator.observed import Demand
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.tables import WorkerTable
 from genlock_operator.watch.caches import Caches
@@ -23,6 +27,7 @@ from genlock_operator.watch.caches import Caches
 logger = logging.getLogger(__name__)
 
 READ_EVERY_S: Final = 5.0
+TOGETHER_S: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -45,6 +50,7 @@ class Counting:
     """`run` as a task. `leads`: whether this replica acts; `corrected` is called when costs have changed."""
 
     board: CounterBoard
+    claims: Claims
     caches: Caches
     workers: WorkerTable
     costs: CostTable
@@ -52,8 +58,14 @@ class Counting:
     beat: Callable[[str], None]
     leads: Callable[[], bool]
     corrected: Callable[[], None]
+    changed: Callable[[str], None]
+    """Told the pools for which other sessions wait now."""
     speeds: dict[str, Correction] = field(default_factory=dict)
     """Of pools whose workers are not as fast as profiled."""
+    waiting: tuple[Demand, ...] = ()
+    """Sessions that claims found no room for lately, each for the pool of its first choice."""
+    outdated: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when somebody was turned away: it is read again at once."""
     _accounts: dict[str, _Account] = field(default_factory=dict)
     _pages: Mapping[str, WorkerCounters] = field(default_factory=dict)
 
@@ -65,10 +77,11 @@ class Counting:
             except RedisError as error:
                 logger.warning("the counters cannot be read: %s", error)
             self.beat("counters")
-            await asyncio.sleep(READ_EVERY_S)
+            await self._pause()
 
     async def read(self) -> None:
         """One reading. Raises RedisError."""
+        self.outdated.clear()
         pools = sorted(self.caches.pools.keys())
         counted = await self.board.pools(pools)
         pages = await self.board.workers()
@@ -87,6 +100,7 @@ class Counting:
             if now_s - account.window_s >= WINDOW_S:
                 self._close_window(pool, account, pages, now_s)
         self._pages = pages
+        await self._read_waiting(pools)
 
     def flow_of(self, pool: str) -> Flow | None:
         """Who came and went; None before the first reading."""
@@ -97,6 +111,32 @@ class Counting:
         """Since the pool's counters were known to be new."""
         account = self._accounts.get(pool)
         return self.clock.monotonic() - account.fresh_s if account is not None else 0.0
+
+    async def _pause(self) -> None:
+        """Who is turned away is heard of at once; then it takes a moment until more of them are read together."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READ_EVERY_S):
+                await self.outdated.wait()
+                await asyncio.sleep(TOGETHER_S)
+
+    async def _read_waiting(self, pools: Sequence[str]) -> None:
+        """Who waits waits in every pool that could serve it, and makes the first of them grow."""
+        names = {one.session for pool in pools for one in await self.claims.waiting(pool)}
+        records = await self.claims.records_of(sorted(names)) if names else {}
+        before = self.waiting
+        self.waiting = tuple(
+            Demand(
+                session=name,
+                pool=record.pools[0].pool,
+                cost=min(CAPACITY, record.pools[0].cost_at(record.requested_steps)),
+                since_ms=record.created_ms,
+            )
+            for name, record in records.items()
+            if record.pools and record.owner is None
+        )
+        for pool in {one.pool for one in {*before, *self.waiting}}:
+            if [one for one in before if one.pool == pool] != [one for one in self.waiting if one.pool == pool]:
+                self.changed(pool)
 
     def _note_age(self, pool: str, account: _Account, pages: Mapping[str, WorkerCounters], now_s: float) -> None:
         """A pool's counters are as new as the newest page of its workers; without workers, as this reading.

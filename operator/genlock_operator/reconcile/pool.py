@@ -154,7 +154,7 @@ class PoolReconciler:
             store_answers=self.store_state.knows_workers,
             store_since_ms=self.store_state.since_ms,
             nodes=self.caches.nodes,
-            demand=self.pending.demand_for(name),
+            demand=self.autoscaler.demand_of(name),
             create_failure=memory.create_failure,
             start_ups=tuple(memory.start_ups.times),
             costs=self.costs.of_pool(name),

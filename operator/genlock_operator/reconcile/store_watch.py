@@ -8,12 +8,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
+from genlock_core.claims.facts import EventKind
 from genlock_core.claims.figure_board import POST_EVERY_S, FigureBoard
 from genlock_core.clock import Clock
 from genlock_operator.reconcile.pending import PendingSessions
@@ -48,6 +49,8 @@ class StoreWatch:
     scope: Scope
     """Redis serves the whole installation; only what is of a watched namespace is queued."""
     beat: Callable[[str], None]
+    turned_away: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever somebody found no room."""
     spread: Callable[[], float] = lambda: random.uniform(0, FIGURES_SPREAD_S)  # noqa: S311 - no secret
 
     async def follow_events(self) -> None:
@@ -60,6 +63,8 @@ class StoreWatch:
                     self.store_state.came_back.set()  # whatever happened before is found by looking at everything
                 for event in await self.claims.events(after, BLOCK_MS):
                     after = event.id
+                    if event.kind is EventKind.WAITING:
+                        self.turned_away.set()
                     if self.scope.covers(event.session):
                         self.queue.add(session_key(event.session))
                 self.store_state.answered()

@@ -1,11 +1,13 @@
 """An autoscaler for reconcilers that are made by hand: its counters are never read."""
 
+from genlock_core.claims.claims import Claims
 from genlock_core.claims.counters import CounterBoard
 from genlock_core.clock import Clock
 from genlock_core.store import Store
 from genlock_operator.reconcile.autoscaler import Autoscaler
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.counting import Counting
+from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.reconcile.tables import WorkerTable
 from genlock_operator.watch.caches import Caches
 
@@ -17,6 +19,7 @@ def autoscaler(
     costs = CostTable()
     counting = Counting(
         board=CounterBoard(store),  # type: ignore[arg-type]
+        claims=Claims(store),  # type: ignore[arg-type]
         caches=caches,
         workers=WorkerTable(stuck_after_ms=30_000),
         costs=costs,
@@ -24,11 +27,13 @@ def autoscaler(
         beat=lambda _loop: None,
         leads=lambda: True,
         corrected=lambda: None,
+        changed=lambda _pool: None,
     )
     return Autoscaler(
         caches=caches,
         counting=counting,
         costs=costs,
+        pending=PendingSessions(),
         gpu_budget=gpu_budget or {},
         scaled=lambda _pool, _shown: None,
     )

@@ -1,11 +1,12 @@
 """What pools leave each other of a GPU budget, and what their plans are told."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from genlock_core.clock import ManualClock
-from genlock_operator.observed import PoolResource
+from genlock_operator.observed import Demand, PoolResource
 from genlock_operator.reconcile.autoscaler import Autoscaler
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches
@@ -46,6 +47,13 @@ def test_pools_of_a_product_share_its_budget(caches: Caches, scaler: Autoscaler)
     assert (budget(scaler, small), budget(scaler, large)) == (2, 3)
     ask(scaler, large=1)
     assert (budget(scaler, small), budget(scaler, large)) == (6, 1)
+
+
+def test_a_session_that_is_planned_here_and_waits_in_redis_waits_once(caches: Caches, scaler: Autoscaler) -> None:
+    planned, known = (Demand(f"studio/{name}", "studio/small", 250, 0) for name in ("a", "b"))
+    scaler.pending.note("studio/a", planned)
+    scaler.counting.waiting = (replace(planned, cost=300), known, replace(known, pool="studio/other"))
+    assert scaler.demand_of("studio/small") == (planned, known)
 
 
 def test_a_product_without_a_budget_has_none(caches: Caches, scaler: Autoscaler) -> None:

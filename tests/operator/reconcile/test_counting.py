@@ -5,6 +5,9 @@ from dataclasses import replace
 import pytest
 
 from genlock_core.claims.counters import CostShape, LearnedCost, PoolCounters, WorkerCounters
+from genlock_core.claims.facts import Waiting
+from genlock_core.claims.price_list import PoolChoice
+from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import ManualClock
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.counting import READ_EVERY_S, Counting, speed_of
@@ -25,6 +28,8 @@ class Board:
 
     def __init__(self) -> None:
         self.counts = {POOL: PoolCounters()}
+        self.records: dict[str, SessionRecord] = {}
+        """Of sessions that wait."""
         self.pages = {"w1": WorkerCounters("w1", "i1", POOL, costs=(SLOW,))}
 
     async def pools(self, names: list[str]) -> dict[str, PoolCounters]:
@@ -32,6 +37,16 @@ class Board:
 
     async def workers(self) -> dict[str, WorkerCounters]:
         return dict(self.pages)
+
+    async def waiting(self, pool: str) -> tuple[Waiting, ...]:
+        return tuple(
+            Waiting(name, 0, recovers=False)
+            for name, record in self.records.items()
+            if any(choice.pool == pool for choice in record.pools)
+        )
+
+    async def records_of(self, names: list[str]) -> dict[str, SessionRecord]:
+        return {name: self.records[name] for name in names}
 
     def send(self, frames: int, *, late: int = 0, worker: str = "w1") -> None:
         page = self.pages[worker]
@@ -51,11 +66,13 @@ class Running:
         self.costs.note("studio/s1", record_of("studio/s1", POOL, cost=250))
         self.leads = True
         self.placed_anew = 0
+        self.changed: list[str] = []
         metadata = {"namespace": "studio", "name": "h100", "uid": "uid-2", "resourceVersion": "1"}
         spec = {"model": "tiny", "engine": "mock", "gpu": {"product": "NVIDIA-H100", "count": 1}}
         self.caches.pools.put(facts.pool_of({"metadata": metadata, "spec": spec}))
         self.counting = Counting(
             board=self.board,  # type: ignore[arg-type]
+            claims=self.board,  # type: ignore[arg-type]
             caches=self.caches,
             workers=self.workers,
             costs=self.costs,
@@ -63,6 +80,7 @@ class Running:
             beat=lambda _loop: None,
             leads=lambda: self.leads,
             corrected=self._place_anew,
+            changed=self.changed.append,
         )
 
     def _place_anew(self) -> None:
@@ -178,6 +196,21 @@ async def test_a_pool_that_is_gone_is_forgotten(running: Running) -> None:
     running.caches.pools.drop(POOL, "uid-2")
     await running.go_on(5)
     assert (running.speed, running.counting.flow_of(POOL)) == (1.0, None)
+
+
+async def test_who_waits_makes_the_pool_of_its_first_choice_grow(running: Running) -> None:
+    record = record_of("studio/s9", POOL, cost=300, levels=(100, 200, 300), steps=3)
+    waits = replace(record, owner=None, pools=(*record.pools, PoolChoice("studio/other", 500)))
+    running.board.records["studio/s9"] = waits
+    await running.go_on(5)
+    (demand,) = running.counting.waiting
+    assert (demand.session, demand.pool, demand.cost) == ("studio/s9", POOL, 300)
+    assert running.changed == [POOL]
+    await running.go_on(5)
+    assert running.changed == [POOL], "nobody else waits"
+    running.board.records.clear()
+    await running.go_on(5)
+    assert (running.counting.waiting, running.changed) == ((), [POOL, POOL])
 
 
 def test_the_speed_of_workers_is_a_mean_by_what_speaks_in_it() -> None:
