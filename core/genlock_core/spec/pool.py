@@ -156,10 +156,10 @@ class WorkerPoolSpec(Model):
         16, description="Never more workers than this (but for a rollout's surge); lowering it drains."
     )
     buffer: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = Field(
-        0, description="Empty workers to keep warm beyond those that sessions need."
+        0, description="Empty workers to keep warm at least, beyond those that sessions need."
     )
     scale_in_after: Annotated[int, Duration(at_least_ms=0)] = Field(
-        300_000, description="How long there must be too many workers before one goes."
+        300_000, description="How long there must be too many workers before one goes; never less than one takes to start."
     )
     autoscaling: Autoscaling = Field(default_factory=Autoscaling, description="How the number of workers is found.")
     headroom: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = Field(
