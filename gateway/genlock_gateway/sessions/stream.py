@@ -62,7 +62,7 @@ class LiveStream:
         self.stats = SessionStats(
             self.session, frame_rate=record.session.frame_rate, clock=shared.clock, metrics=shared.metrics
         )
-        self.stats.levels.pool = record.pool
+        self.stats.levels.served_by(record.pool)
         self.output = SessionOutput(
             Codec[record.session.output.codec.upper()],
             audience=self.audience,
@@ -277,7 +277,7 @@ class LiveStream:
         moved = record.epoch > self.record.epoch and record.owner != self.record.owner
         paused = record.control.get("paused")
         self.record = record
-        self.stats.levels.pool = record.pool
+        self.stats.levels.served_by(record.pool)
 
         if record.finished and not self.end_reason:
             self.end_reason = f"the session has ended ({record.reason})" if record.reason else "the session has ended"

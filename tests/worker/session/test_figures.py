@@ -220,3 +220,12 @@ def test_the_real_time_factor_is_told_and_counted(metrics: WorkerMetrics) -> Non
     registry = metrics.registry
     assert registry.get_sample_value("genlock_engine_seconds_total", {"session": A}) == pytest.approx(0.12)
     assert registry.get_sample_value("genlock_video_seconds_total", {"session": A}) == 0.25
+
+
+def test_a_session_without_a_late_frame_has_a_count_of_them(metrics: WorkerMetrics) -> None:
+    """Of a series that is not there Prometheus computes no share, not one of 0."""
+    of = figures(A, metrics)
+    of.sent(sent(1.0))
+    assert metrics.registry.get_sample_value("genlock_deadline_misses_total", {"session": A}) == 0
+    of.sent(sent(2.0, late=True))
+    assert metrics.registry.get_sample_value("genlock_deadline_misses_total", {"session": A}) == 1

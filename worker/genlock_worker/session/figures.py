@@ -119,8 +119,8 @@ class SessionFigures:
         self._counts.sent += 1
         self._counts.late += frame.late
         self._metrics.frames_out.labels(self._session).inc()
-        if frame.late:
-            self._metrics.deadline_misses.labels(self._session).inc()
+        # Also by nothing: while a series is not there, no share can be told from it.
+        self._metrics.deadline_misses.labels(self._session).inc(int(frame.late))
 
         # A chunk's latency is that of its first frame; the others are paced behind it.
         if frame.complete_s is not None:

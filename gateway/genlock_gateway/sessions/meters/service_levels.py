@@ -16,8 +16,7 @@ class ServiceLevels:
     """Told of every picture in seconds of the gateway's monotonic clock; brings the metrics up to date with each."""
 
     def __init__(self, session: str, *, frame_rate: int, metrics: GatewayMetrics) -> None:
-        self.pool = ""
-        """Whose worker serves the session: who knows of another one writes it here."""
+        self._pool = ""
         self._session = session
         self._metrics = metrics
         self._play = PlayMeter(frame_rate)
@@ -30,6 +29,17 @@ class ServiceLevels:
     def runs_at(self, frame_rate: float) -> None:
         """The session's own rate, or half of it while every second frame is left out on purpose."""
         self._play.frame_rate = frame_rate
+
+    def served_by(self, pool: str) -> None:
+        """A worker of this pool serves the session from now on. Its series begin now, at nothing: of one that begins
+        with its first event Prometheus would take that for long past."""
+        if pool == self._pool:
+            return
+        self._pool = pool
+        self._metrics.time_to_first_chunk.labels(pool=pool)
+        self._metrics.picture_age.labels(pool=pool)
+        self._metrics.play_seconds.labels(session=self._session, pool=pool)
+        self._metrics.stall_seconds.labels(session=self._session, pool=pool)
 
     def picture(self, now_s: float, *, age_s: float | None) -> None:
         """A new picture was handed to the viewers. None: nobody here knows when it was captured."""
@@ -46,7 +56,7 @@ class ServiceLevels:
     def first_chunk(self, seconds: float) -> None:
         """The first picture of a publication's first chunk came so long after the publisher's offer."""
         self._first_chunk_s = seconds
-        self._metrics.time_to_first_chunk.labels(pool=self.pool).observe(seconds)
+        self._metrics.time_to_first_chunk.labels(pool=self._pool).observe(seconds)
 
     def look(self, now_s: float) -> None:
         """Time passes: what viewers see grows older, and a stall is counted while it lasts."""
@@ -80,12 +90,11 @@ class ServiceLevels:
         stalled_s = self._play.stalled_s - self._told_stalled_s
         self._told_played_s = self._play.played_s
         self._told_stalled_s = self._play.stalled_s
-        self._metrics.play_seconds.labels(session=self._session, pool=self.pool).inc(played_s)
-        # Also by nothing: a series that is not there is no stall of 0.
-        self._metrics.stall_seconds.labels(session=self._session, pool=self.pool).inc(stalled_s)
+        self._metrics.play_seconds.labels(session=self._session, pool=self._pool).inc(played_s)
+        self._metrics.stall_seconds.labels(session=self._session, pool=self._pool).inc(stalled_s)
 
     def _count_ages(self, ages_s: list[float]) -> None:
-        histogram = self._metrics.picture_age.labels(pool=self.pool)
+        histogram = self._metrics.picture_age.labels(pool=self._pool)
         for age_s in ages_s:
             histogram.observe(age_s)
 

@@ -14,7 +14,7 @@ SERIES = {"session": "default/demo", "pool": "default/h100"}
 @pytest.fixture
 def stream() -> Stream:
     stream = Stream()
-    stream.stats.levels.pool = "default/h100"
+    stream.stats.levels.served_by("default/h100")
     return stream
 
 
@@ -30,6 +30,12 @@ def test_a_stream_that_plays_is_counted_by_session_and_pool(stream: Stream) -> N
     stream.show(17)
     assert counted(stream) == pytest.approx([1.0, 0.0])
     assert stream.stats.report(viewers=1, worker="w0", epoch=7).continuous_play_ratio == 1.0
+
+
+def test_series_begin_at_nothing_before_anything_is_counted(stream: Stream) -> None:
+    assert counted(stream) == [0.0, 0.0]
+    assert stream.metric("genlock_time_to_first_chunk_seconds_count", pool="default/h100") == 0
+    assert stream.metric("genlock_picture_age_seconds_count", pool="default/h100") == 0
 
 
 def test_the_time_of_a_recovery_is_a_stall(stream: Stream) -> None:
