@@ -32,9 +32,6 @@ local function fullest(pool, cost, format, excluded, strain, rung, wanted)
   end
 end
 
--- Had it a worker before? A record of an older replica does not say so; the epochs that somebody has seen do.
-local function had_worker(r) return math.max(r.epoch, r.seen_epoch) > 0 end
-
 -- The worker and the choice at this rung among those of that strain at most; nil and the reason if there is none.
 local function choose_at(r, choices, rung, excluded, may_use_reserve, strain)
   local reasons = {}

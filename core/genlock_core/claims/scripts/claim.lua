@@ -22,6 +22,7 @@ if not chosen.worker then
   if chosen.overloaded then return {'overloaded'} end
   return {'full', chosen.reason}
 end
+if not had_worker(r) then count(r, chosen.choice.pool, 'arrivals') end
 give_chosen(session, r, chosen, next_epoch(r), '')
 event('claimed', session, r.epoch, chosen.worker)
 if r.phase == 'Pending' then set_phase(session, r, 'Assigned', '') end

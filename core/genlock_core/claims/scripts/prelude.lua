@@ -98,6 +98,16 @@ local function pools_of(r)
   return pools
 end
 
+-- Had it a worker before? A record of an older replica does not say so; the epochs that somebody has seen do.
+local function had_worker(r) return math.max(r.epoch, r.seen_epoch) > 0 end
+
+-- What happens to the sessions of a pool is counted (`counters.py`): these counts only grow. A session that has no worker
+-- counts for the pool that it would like best.
+local function count(r, pool, what)
+  local counted = pool or pools_of(r)[1]
+  if counted then redis.call('HINCRBY', P .. 'pool:' .. counted .. ':counts', what, 1) end
+end
+
 local function note_waiting(session, r)
   local waited = is_waiting(session)
   -- Who asks is told that there is no room, also where Redis takes no writes.
@@ -107,6 +117,9 @@ local function note_waiting(session, r)
     local is_new = redis.call('ZADD', waiting_key(pool), waited and 'NX' or 'CH', text(now), session) == 1
     if is_new then news('waiting', session, r.epoch, pool) end
   end
+  -- It is turned away once, however often it asks again.
+  local is_first = not had_worker(r) and redis.call('HSETNX', record_key(session), 'blocked', '1') == 1
+  if is_first then count(r, nil, 'blocked') end
 end
 
 local function end_waiting(session, r)
@@ -231,6 +244,7 @@ end
 
 local function release(session, r, phase, reason)
   local worker = r.owner
+  if is_finished(phase) and had_worker(r) then count(r, r.pool, 'departures') end
   if worker then
     take_away(session, r, '', 0, '')
     event('released', session, r.epoch, worker)
@@ -245,6 +259,7 @@ local function release(session, r, phase, reason)
 end
 
 local function forget(session, r)
+  if not is_finished(r.phase) and had_worker(r) then count(r, nil, 'departures') end
   end_waiting(session, r)
   redis.call('DEL', record_key(session))
   redis.call('SREM', SESSIONS, session)
