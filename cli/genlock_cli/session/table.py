@@ -128,6 +128,13 @@ def _stats(session: Mapping[str, Any]) -> Mapping[str, Any]:
     return session.get("stats") or {}
 
 
+def _steps(session: Mapping[str, Any]) -> Text:
+    """`2/4` where it has fewer than it asks for."""
+    asked, level = session.get("steps"), session.get("level") or {}
+    granted = level.get("steps")
+    return _cell(asked if granted in (None, asked) else f"{granted}/{asked}")
+
+
 def _late(session: Mapping[str, Any]) -> Text:
     share = _stats(session).get("missShare")
     return _figure(share * 100 if isinstance(share, int | float) else None, "{:.2f} %")
@@ -140,7 +147,7 @@ def _latency(session: Mapping[str, Any]) -> Text:
 _SESSION = _Column("SESSION", 12, lambda one: _cell(_name(one)))
 _STATE = _Column("STATE", 10, _state)
 _MODEL = _Column("MODEL", 11, lambda one: _cell(one.get("standIn") or one.get("model")))
-_STEPS = _Column("STEPS", 5, lambda one: _cell(one.get("steps")))
+_STEPS = _Column("STEPS", 5, _steps)
 _WORKER = _Column("WORKER", 6, lambda one: _cell(one.get("worker")))
 _FPS = _Column("FPS", 4, lambda one: _figure(_stats(one).get("outputFps"), "{:.1f}"))
 _LATENCY = _Column("LATENCY", 7, _latency)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from genlock_core.approximation.levels import Ladder, Level, Rung
+from genlock_core.approximation.levels import Ladder, Rung, share_of
 from genlock_core.approximation.options import SETTLE_MS, is_settling
 from genlock_core.approximation.plan import LevelCause, LevelChange, LevelPlan, LevelSession, LevelWorker, Seat
 
@@ -31,16 +31,6 @@ def explain(
     told += [f"{name} waits for the next plan: this one lets in as many as it may" for name in plan.postponed]
     told += [f"{name} has more than it can carry, with every session at its lowest" for name in plan.overfull]
     return [*told, _of_all(plan)]
-
-
-def share_of(level: Level, top: Level) -> str:
-    """`2 of 4 steps`, and that pictures are left out where some are."""
-    parts = []
-    if level.steps < top.steps or level.every <= top.every:
-        parts.append(f"{level.steps} of {top.steps} steps")
-    if level.every > top.every:
-        parts.append(f"{top.every} of {level.every} pictures")
-    return " and ".join(parts)
 
 
 def _of_change(change: LevelChange, ladder: Ladder) -> str:

@@ -117,6 +117,16 @@ def guessed_quality(steps: int) -> float:
     return steps / MOST_STEPS
 
 
+def share_of(level: Level, top: Level) -> str:
+    """`2 of 4 steps`, and that pictures are left out where some are."""
+    parts = []
+    if level.steps < top.steps or level.every <= top.every:
+        parts.append(f"{level.steps} of {top.steps} steps")
+    if level.every > top.every:
+        parts.append(f"{top.every} of {level.every} pictures")
+    return " and ".join(parts)
+
+
 def at_level(session: ResolvedSession, level: Level) -> ResolvedSession:
     """The session as if it had asked for this level: what placement sizes. Of half a frame it asks for a whole one."""
     return session.model_copy(update={"steps": level.steps, "frame_rate": math.ceil(session.frame_rate / level.every)})

@@ -89,6 +89,7 @@ SESSION = ResourceKind(
         Column("Phase", "string", ".status.phase"),
         Column("Pool", "string", ".status.pool", wide=True),
         Column("Share", "number", ".status.gpuShare", wide=True),
+        Column("Lowered", "string", ".status.level.reason", wide=True),
         Column("Size", "string", ".status.resolution", wide=True),
         Column("Viewers", "integer", ".status.viewers", wide=True),
         Column("Late", "number", ".status.figures.missShare", wide=True),

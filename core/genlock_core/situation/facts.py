@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from genlock_core.claims.facts import Publishing
 from genlock_core.media import Trouble
+from genlock_core.situation.lowered import Lowered
 from genlock_core.situation.states import SessionState
 from genlock_core.spec.session import Phase, SourceType
 from genlock_core.tokens import Role
@@ -52,8 +53,8 @@ class SituationFacts:
     steps_asked: int = 0
     steps_running: int = 0
     """0: not known."""
-    steps_granted: int = 0
-    """Those that its worker has room for; 0: not known, or no bound."""
+    lowered: Lowered | None = None
+    """What it is granted less than it requests; None: nothing."""
     strained: bool = False
     """The worker's machine is too busy for its engine, which paints more plainly to keep its pace."""
 

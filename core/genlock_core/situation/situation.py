@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from genlock_core.situation.facts import SituationFacts
 from genlock_core.situation.states import OfferedAct, SessionState, Tone, WaitingFor
 from genlock_core.situation.table import PUBLISHERS, TABLE, StateRow
-from genlock_core.situation.words import ENDS, MOVES, TROUBLES
+from genlock_core.situation.words import ENDS, LOWERED, MOVES, TROUBLES, UNTIL
 from genlock_core.spec.session import Phase
 from genlock_core.tokens import Role
 
@@ -95,7 +95,9 @@ def _words(facts: SituationFacts) -> dict[str, str]:
         "slow_advice": _slow_advice(facts),
         "fewer": "pictures" if facts.is_halved else "steps",
         "less": _less(facts),
-        "why_fewer": _why_fewer(facts),
+        "granted": "" if facts.lowered is None else facts.lowered.share,
+        "why_lowered": "" if facts.lowered is None else LOWERED[facts.lowered.reason],
+        "until": "" if facts.lowered is None else UNTIL[facts.lowered.reason],
         # Only a page knows it.
         "progress": "",
     }
@@ -133,12 +135,6 @@ def _less(facts: SituationFacts) -> str:
     if 0 < facts.steps_running < facts.steps_asked:
         less.append(f"{facts.steps_running} of {facts.steps_asked} denoising steps")
     return " and ".join(less)
-
-
-def _why_fewer(facts: SituationFacts) -> str:
-    if 0 < facts.steps_granted < facts.steps_asked:
-        return "its worker has no room for more"
-    return "so that no picture comes late"
 
 
 def _slow_advice(facts: SituationFacts) -> str:

@@ -34,6 +34,7 @@ class SessionState(StrEnum):
     NOT_ARRIVING = "not-arriving"
     STARTING = "starting"
     TOO_SLOW = "too-slow"
+    LOWERED = "lowered"
     MACHINE_BUSY = "machine-busy"
     APPROXIMATED = "approximated"
     LIVE = "live"

@@ -279,6 +279,13 @@ TABLE: Final[tuple[StateRow, ...]] = (
         (OfferedAct.LOWER_STEPS,),
     ),
     StateRow(
+        SessionState.LOWERED,
+        lambda facts: facts.lowered is not None,
+        "{granted}: {why_lowered}",
+        "{until}",
+        Tone.WARN,
+    ),
+    StateRow(
         SessionState.MACHINE_BUSY,
         lambda facts: facts.strained,
         "Live, painted plainly",
@@ -289,7 +296,7 @@ TABLE: Final[tuple[StateRow, ...]] = (
         SessionState.APPROXIMATED,
         lambda facts: facts.is_halved or 0 < facts.steps_running < facts.steps_asked,
         "Live, with fewer {fewer}",
-        "{less}, {why_fewer}.",
+        "{less}, so that no picture comes late.",
         Tone.GOOD,
     ),
     StateRow(

@@ -3,6 +3,7 @@
 from typing import Final
 
 from genlock_core.media import Trouble
+from genlock_core.situation.lowered import LoweredReason
 from genlock_core.situation.states import OfferedAct
 
 OFFERS: Final = {
@@ -52,6 +53,20 @@ ENDS: Final = {
     "": "It is over.",
 }
 """Why a session is over; any other reason is a sentence already."""
+
+LOWERED: Final = {
+    LoweredReason.BUSY: "the installation is busy",
+    LoweredReason.NO_ROOM: "its worker has no room for more",
+    LoweredReason.QUALITY: "more would look the same",
+}
+"""Why a session has less than it requests."""
+
+UNTIL: Final = {
+    LoweredReason.BUSY: "It gets the rest back by itself as soon as there is room.",
+    LoweredReason.NO_ROOM: "It gets the rest by itself as soon as there is room.",
+    LoweredReason.QUALITY: "It gets the rest back by itself when the picture gains by it.",
+}
+"""When it ends."""
 
 MOVES: Final = {
     "refused": "A worker went away: its process is gone.",

@@ -52,6 +52,28 @@ class Endpoints(Model):
     watch: str = Field(description="The page with nothing but the picture.")
 
 
+class LevelReason(StrEnum):
+    """Why a session runs below what it asks for."""
+
+    BUSY = "Busy"
+    """Other sessions need the room."""
+    NO_ROOM = "NoRoom"
+    """Its worker has no room for more."""
+    QUALITY = "Quality"
+    """More would look the same."""
+
+
+class StatusLevel(Model):
+    """What a session is granted where it asks for more. It changes only with its level, never with a figure."""
+
+    steps: Annotated[int, Field(ge=1, le=4)] = Field(description="Denoising steps that it is granted.")
+    frame_rate: Figure = Field(description="Generated frames per second that it is granted.")
+    since: Timestamp = Field(description="Since when it has less than it asks for.")
+    reason: LevelReason = Field(
+        description="Busy: others need the room; NoRoom: its worker has no more; Quality: more would look the same."
+    )
+
+
 class Figures(Model):
     """The stream's figures, written at most once in 30 seconds."""
 
@@ -88,6 +110,7 @@ class SessionStatus(Model):
     gpu_share: Figure | None = Field(None, description="GPUs that it takes of them: its share of the worker.")
     steps: Annotated[int, Field(ge=1, le=4)] | None = Field(None, description="Denoising steps in use.")
     stand_in: str | None = Field(None, description="The model that stands in for its own; left out: none does.")
+    level: StatusLevel | None = Field(None, description="What it is granted, while that is less than it asks for.")
     resolution: str | None = Field(None, description="Size of the generated picture, such as 832x480.")
     viewers: Count = Field(0, description="How many watch.")
     moves: Count = Field(0, description="How often it changed its worker.")

@@ -1,12 +1,16 @@
 """What the API, the pages and the data channel say and take; `showing` makes a session's view."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
+from genlock_core.situation.lowered import LoweredReason, lowered
 from genlock_core.situation.states import OfferedAct, SessionState, Tone, WaitingFor
+from genlock_core.situation.words import LOWERED
 from genlock_core.slo.report import StreamReport
 from genlock_core.spec.engines import EngineKind
 from genlock_core.spec.quantities import Duration
@@ -37,14 +41,19 @@ class EndpointsView(_Shown):
 
 
 class LevelView(_Shown):
-    """Of the denoising steps that are asked for, those that the session's worker has room for."""
+    """What is granted of what is asked for: it runs no more, and may run less while its worker's machine is busy."""
 
-    steps: int = Field(description="So many are granted; it runs no more.")
+    steps: int = Field(description="So many denoising steps are granted.")
     requested: int = Field(description="So many are asked for.")
-    reason: Literal["no-room"] | None = Field(
-        description="no-room: the others are granted as soon as its worker has room. Null where all are granted."
+    frame_rate: float | None = Field(
+        None, description="So many generated frames per second are granted; null: nobody says."
     )
-    detail: str = Field(description="The same in words; empty where all are granted.")
+    reason: LoweredReason | None = Field(
+        description="busy: others need the room; no-room: its worker has no more; both are granted as soon as there is "
+        "room. quality: more would look the same. Null where all is granted."
+    )
+    detail: str = Field(description="The same in words; empty where all is granted.")
+    since: AwareDatetime | None = Field(None, description="Since when it has less than it asks for.")
 
     @classmethod
     def of(cls, *, requested: int, granted: int) -> "LevelView":
@@ -53,7 +62,26 @@ class LevelView(_Shown):
         if steps == requested:
             return cls(steps=steps, requested=requested, reason=None, detail="")
         words = f"no room: {steps} of {requested} steps, until its worker has room for more"
-        return cls(steps=steps, requested=requested, reason="no-room", detail=words)
+        return cls(steps=steps, requested=requested, reason=LoweredReason.NO_ROOM, detail=words)
+
+    @classmethod
+    def in_record(cls, record: SessionRecord) -> "LevelView | None":
+        """None where no worker serves the session, and where its release knows no levels."""
+        if record.owner is None or record.granted is None:
+            return None
+        less = lowered(record)
+        if less is None:
+            steps = record.requested_steps
+            frame_rate = float(record.session.frame_rate)
+            return cls(steps=steps, requested=steps, frame_rate=frame_rate, reason=None, detail="")
+        return cls(
+            steps=less.granted.steps,
+            requested=less.requested.steps,
+            frame_rate=less.frame_rate,
+            reason=less.reason,
+            detail=f"{less.share}: {LOWERED[less.reason]}",
+            since=datetime.fromtimestamp(less.since_ms // 1_000, UTC) if less.since_ms else None,
+        )
 
 
 class SituationView(_Shown):
@@ -85,7 +113,7 @@ class SessionView(_Shown):
     quality_mode: QualityMode
     steps: int = Field(description="Denoising steps that are asked for.")
     level: LevelView | None = Field(
-        None, description="What is granted of them; null where no worker serves the session, or nobody says."
+        None, description="What is granted; null where no worker serves the session, or nobody says."
     )
     resolution: Resolution = Field(description="What is made: turned, once the orientation is settled.")
     orientation: Orientation | None = Field(

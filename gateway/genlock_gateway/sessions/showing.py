@@ -7,6 +7,7 @@ from genlock_core.claims.facts import Publishing
 from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
 from genlock_core.situation.facts import Pictures, SituationFacts
+from genlock_core.situation.lowered import lowered
 from genlock_core.situation.situation import situation_of
 from genlock_core.slo.report import StreamReport
 from genlock_core.spec.session import Phase, SourceType
@@ -30,6 +31,8 @@ class SeenHere:
     trouble: Trouble | None
     late_share: float | None
     """As `SituationFacts` has it."""
+    level_settles: bool
+    """Another level was granted a moment ago: the figures may be of the one before."""
     stats: StreamReport | None
 
 
@@ -42,6 +45,7 @@ NOT_HERE: Final = SeenHere(
     source_moves=False,
     trouble=None,
     late_share=None,
+    level_settles=False,
     stats=None,
 )
 
@@ -80,7 +84,7 @@ def view_of(
         stand_in=record.standing_in,
         quality_mode=session.quality_mode,
         steps=steps,
-        level=_level(record, steps),
+        level=LevelView.in_record(record),
         resolution=record.resolution,
         orientation=session.orientation,
         fit=session.fit,
@@ -104,12 +108,6 @@ def view_of(
         ),
         stats=seen.stats,
     )
-
-
-def _level(record: SessionRecord, steps: int) -> LevelView | None:
-    if record.owner is None or record.granted is None:
-        return None
-    return LevelView.of(requested=steps, granted=record.granted.steps)
 
 
 def phase_of(record: SessionRecord, publishing: Publishing) -> Phase:
@@ -140,7 +138,6 @@ def _facts(
     room = surroundings.room
     full = room is not None and not room.fits and record.owner is None
     report = seen.stats or StreamReport()
-    level = _level(record, steps)
     return SituationFacts(
         session=record.name,
         phase=seen.phase,
@@ -154,12 +151,12 @@ def _facts(
         pictures=seen.pictures,
         viewers=seen.viewers,
         frame_rate=session.frame_rate,
-        frame_rate_running=report.frame_rate,
+        frame_rate_running=None if seen.level_settles else report.frame_rate,
         late_share=seen.late_share,
         # What the worker has not read yet is not missing.
         steps_asked=report.requested_steps or steps,
-        steps_running=report.steps,
-        steps_granted=0 if level is None else level.steps,
+        steps_running=0 if seen.level_settles else report.steps,
+        lowered=lowered(record),
         strained=report.strained,
         busy_workers=room.workers if room is not None and full else None,
         overloaded=room is not None and room.overloaded,

@@ -40,6 +40,8 @@ from genlock_gateway.sessions.upstream.upstream import Upstream
 logger = logging.getLogger(__name__)
 
 JUDGE_EVERY_S: Final = 0.5
+LEVEL_SETTLES_S: Final = 2.0
+"""A worker runs another level with its next chunk, and its figures tell of it some time later."""
 FAREWELL_S: Final = 0.2
 """The last message gets this long to reach those that are closed next."""
 POLITE: Final = frozenset({MoveCause.DRAIN, MoveCause.REQUESTED})
@@ -86,6 +88,7 @@ class LiveStream:
         """As Redis knows them; maintenance brings them up to date."""
         self._shared = shared
         self._state: SessionState | None = None
+        self._level_settled_s = float("-inf")
         self._judge_due_s = 0.0
         self._chores = OwnedTasks()
         self._refreshing: asyncio.Task[None] | None = None
@@ -136,6 +139,7 @@ class LiveStream:
                 source_moves=self.stats.source_moves,
                 trouble=self.source.trouble,
                 late_share=self.stats.late_share,
+                level_settles=self._shared.clock.monotonic() < self._level_settled_s,
                 stats=self.report() if self.wanted else None,
             ),
         )
@@ -276,6 +280,8 @@ class LiveStream:
 
         moved = record.epoch > self.record.epoch and record.owner != self.record.owner
         paused = record.control.get("paused")
+        if record.granted != before.granted or record.requested_steps != before.requested_steps:
+            self._level_settled_s = self._shared.clock.monotonic() + LEVEL_SETTLES_S
         self.record = record
         self.stats.levels.served_by(record.pool)
 

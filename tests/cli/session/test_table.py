@@ -57,6 +57,15 @@ def test_the_model_is_the_one_that_runs() -> None:
     assert "wan2.1-1.3b" not in lines(session(standIn="light"), cells=200)[1]
 
 
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [(None, "4"), ({"steps": 4, "requested": 4}, "4"), ({"steps": 2, "requested": 4}, "2/4")],
+    ids=["of a release that knows none", "all", "fewer"],
+)
+def test_steps_are_told_with_those_that_were_asked_for_where_it_has_fewer(level: Any, shown: str) -> None:
+    assert lines(session(steps=4, level=level), cells=80)[1].split()[2] == shown
+
+
 def test_a_prompt_that_is_too_long_ends_in_an_ellipsis_at_the_edge() -> None:
     for cells in (80, 100, 140):
         line = lines(session(prompt="x" * 300, name="y" * 60), cells=cells)[1]

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from hypothesis import given
 
 from genlock_core.approximation.allocate import MOST_ADMISSIONS, allocate
-from genlock_core.approximation.explain import explain, share_of
-from genlock_core.approximation.levels import Level
+from genlock_core.approximation.explain import explain
+from genlock_core.approximation.levels import Level, share_of
 from genlock_core.approximation.plan import LevelSession, LevelWorker
 from tests.core.approximation.level_worlds import LINEAR, NOW_MS, POOL, ladder, newcomer, pools, seated
 

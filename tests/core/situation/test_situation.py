@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.facts import MoveCause, Publishing
 from genlock_core.media import Trouble
 from genlock_core.situation.facts import Pictures, SituationFacts
+from genlock_core.situation.lowered import Lowered, LoweredReason
 from genlock_core.situation.situation import Told, situation_of
 from genlock_core.situation.states import OfferedAct, SessionState, Tone
 from genlock_core.situation.table import AT_PAGE, PUBLISHERS, TABLE
@@ -29,6 +31,7 @@ LIVE = SituationFacts(
     steps_running=2,
 )
 
+LOWERED = Lowered(granted=Level(2), requested=Level(4), frame_rate=16.0, reason=LoweredReason.BUSY, since_ms=1_000)
 FACTS = st.builds(
     SituationFacts,
     session=st.just("default/demo"),
@@ -47,6 +50,7 @@ FACTS = st.builds(
     steps_asked=st.integers(0, 4),
     steps_running=st.integers(0, 4),
     strained=st.booleans(),
+    lowered=st.none() | st.just(LOWERED),
     busy_workers=st.none() | st.integers(0, 5),
     next_room_s=st.none() | st.floats(0, 1e6),
     may_start_again=st.booleans(),
@@ -86,6 +90,10 @@ def test_the_table_has_every_state_once_and_every_offer_has_words() -> None:
         ({"pictures": Pictures.STOPPED, "paused": True}, SessionState.PAUSED),
         ({"steps_running": 1}, SessionState.APPROXIMATED),
         ({"frame_rate_running": 8.0}, SessionState.APPROXIMATED),
+        ({"lowered": LOWERED}, SessionState.LOWERED),
+        ({"lowered": LOWERED, "strained": True}, SessionState.LOWERED),
+        ({"lowered": LOWERED, "late_share": 0.3}, SessionState.TOO_SLOW),
+        ({"lowered": LOWERED, "pictures": Pictures.STOPPED}, SessionState.STALLED),
         ({"frame_rate_running": 16.0}, SessionState.LIVE),
         ({"strained": True}, SessionState.MACHINE_BUSY),
         ({"late_share": 0.3}, SessionState.TOO_SLOW),

@@ -13,9 +13,11 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, Route
 
 from genlock_cli.redis_server import RedisProcess
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.facts import Publishing
 from genlock_core.media import Trouble
 from genlock_core.situation.facts import Pictures
+from genlock_core.situation.lowered import Lowered, LoweredReason
 from genlock_core.situation.states import SessionState
 from genlock_core.situation.table import AT_PAGE
 from genlock_core.spec.session import Phase, SourceType
@@ -128,6 +130,14 @@ SCENES = [
     Scene(SessionState.NOT_ARRIVING, {"publishing": Publishing.NOW, "pictures": Pictures.MOVING}),
     Scene(SessionState.STARTING, {"pictures": Pictures.NONE}),
     Scene(SessionState.TOO_SLOW, {"late_share": 0.28, "strained": True, "steps_asked": 2}, offers=("One step less",)),
+    Scene(
+        SessionState.LOWERED,
+        {
+            "lowered": Lowered(
+                granted=Level(2), requested=Level(4), frame_rate=16.0, reason=LoweredReason.BUSY, since_ms=0
+            )
+        },
+    ),
     Scene(SessionState.MACHINE_BUSY, {"strained": True}),
     Scene(SessionState.APPROXIMATED, {"steps_asked": 4, "steps_running": 2}),
     Scene(SessionState.LIVE),

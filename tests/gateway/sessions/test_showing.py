@@ -1,13 +1,14 @@
 """A session as it is shown: what its record, Redis and this gateway know of it, put together."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from genlock_core.claims.facts import Publishing, Room
 from genlock_core.claims.identity import WorkerIdentity
-from genlock_core.claims.record import ControlValue, PoolChoice, SessionRecord
+from genlock_core.claims.record import ControlValue, Granted, LevelLimit, LimitCause, PoolChoice, SessionRecord
 from genlock_core.media import Trouble
 from genlock_core.situation.facts import Pictures
 from genlock_core.situation.states import OfferedAct, SessionState
@@ -81,6 +82,48 @@ def test_figures_and_controls_make_the_state() -> None:
     assert (view(here=useless).state, view(here=useless).trouble) == (SessionState.TROUBLE, Trouble.ENCRYPTED)
     paused = replace(RECORD, control={"paused": ControlValue("true", "1-1")})
     assert view(paused).state is SessionState.PAUSED
+
+
+LOWERED = replace(
+    RECORD,
+    granted=Granted(2, 12, 1_700_000_000_000),
+    limit=LevelLimit(2, 1, LimitCause.BUSY, 1_700_000_000_000),
+    below_since_ms=1_700_000_000_500,
+)
+
+
+def test_who_has_less_than_was_asked_for_is_told_what_and_why() -> None:
+    shown = view(LOWERED)
+    assert shown.level is not None
+    assert (shown.state, shown.steps) == (SessionState.LOWERED, 4)
+    assert shown.situation.headline == shown.level.detail == "2 of 4 steps: the installation is busy"
+    assert (shown.level.steps, shown.level.requested, shown.level.frame_rate) == (2, 4, 16.0)
+    assert shown.level.since == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+
+    halved = view(replace(LOWERED, granted=Granted(1, 13, 0, every=2))).level
+    assert halved is not None
+    assert (halved.steps, halved.frame_rate) == (1, 8.0)
+    assert halved.detail == "1 of 4 steps and 1 of 2 pictures: the installation is busy"
+
+
+def test_nothing_is_told_of_levels_where_nothing_is_lowered() -> None:
+    whole = view(replace(LOWERED, granted=Granted(4, 13), limit=None, below_since_ms=0))
+    assert whole.level is not None
+    assert (whole.state, whole.level.reason, whole.level.detail, whole.level.since) == (
+        SessionState.LIVE,
+        None,
+        "",
+        None,
+    )
+    assert view(replace(LOWERED, owner=None, phase=Phase.PENDING)).level is None
+    assert view(RECORD).level is None, "its release knows no levels"
+
+
+def test_figures_of_the_level_before_tell_of_no_overload_just_after_a_change() -> None:
+    raised = replace(LOWERED, granted=Granted(4, 13), limit=None, below_since_ms=0)
+    before = replace(SEEN, stats=StreamReport(steps=2, requested_steps=4, output_fps=16.0, frame_rate=8.0))
+    assert view(raised, here=replace(before, level_settles=True)).state is SessionState.LIVE
+    assert view(raised, here=before).state is SessionState.APPROXIMATED
 
 
 def test_without_room_the_reason_says_so_while_nobody_has_the_session() -> None:

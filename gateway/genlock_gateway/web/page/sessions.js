@@ -39,7 +39,7 @@ function fill(item, session) {
   item.querySelector(".detail").textContent = situation.tone === "good" ? "" : situation.detail;
   item.querySelector(".studio").textContent = session.role === "view" ? "Studio" : "Open the studio";
   facts(item.querySelector(".facts"), [
-    ["model", modelOf(session)], ["engine", session.engine], ["steps", session.steps], ["size", `${session.resolution.width}×${session.resolution.height}`],
+    ["model", modelOf(session)], ["engine", session.engine], ["steps", session.level?.reason ? `${session.level.steps} of ${session.steps}` : session.steps], ["size", `${session.resolution.width}×${session.resolution.height}`],
     ["fps", session.frameRate], ["source", session.source.type], ["viewers", session.viewers],
   ]);
 }

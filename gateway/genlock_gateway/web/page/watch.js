@@ -20,7 +20,8 @@ function show() {
   const told = situation.now;
   document.title = told && told.tone !== "good" ? `${told.headline} · ${session.name}` : `${session.name} · Genlock`;
   const overlay = document.getElementById("told");
-  showOver(overlay, told, { hasPicture: watching.hasPicture, acts });
+  // Nobody who only watches has to read more of it for as long as it lasts.
+  showOver(overlay, told, { hasPicture: watching.hasPicture, acts, brief: told?.state === "lowered" });
   document.getElementById("without").hidden = !(told?.state === "token-refused" && tokenIsOptional);
 }
 

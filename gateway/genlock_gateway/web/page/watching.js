@@ -9,7 +9,7 @@ const LOOK_EVERY_MS = 500;
 /** A session that is live, and no picture of it in this browser for so long. */
 const STUCK_MS = 3000;
 /** States in which pictures come. */
-const MOVING = new Set(["live", "approximated", "machine-busy", "too-slow"]);
+const MOVING = new Set(["live", "approximated", "lowered", "machine-busy", "too-slow"]);
 const OVER = new Set(["ended", "failed"]);
 
 /**

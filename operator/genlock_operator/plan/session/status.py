@@ -11,11 +11,12 @@ from typing import Final
 from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
+from genlock_core.situation.lowered import LoweredReason, lowered
 from genlock_core.situation.words import TROUBLES
 from genlock_core.sizing.placement import Placement
 from genlock_core.slo.burn import MissShares, is_broken
 from genlock_core.spec.session import Phase, Resolution, ResolvedSession
-from genlock_core.spec.status import ConditionType, Endpoints, Figures, SessionStatus
+from genlock_core.spec.status import ConditionType, Endpoints, Figures, LevelReason, SessionStatus, StatusLevel
 from genlock_core.stream_state.control import ControlChange
 from genlock_operator.plan.conditions import ConditionVerdict, conditions, find, no, shortened, timestamp, yes
 from genlock_operator.plan.session.facts import SessionFacts
@@ -34,6 +35,13 @@ _TROUBLES: Final[Mapping[str, Reason]] = {
     Trouble.UNDECODABLE: Reason.UNDECODABLE,
 }
 """What a gateway posts, as a reason."""
+
+
+_LEVEL_REASONS: Final[Mapping[LoweredReason, LevelReason]] = {
+    LoweredReason.BUSY: LevelReason.BUSY,
+    LoweredReason.NO_ROOM: LevelReason.NO_ROOM,
+    LoweredReason.QUALITY: LevelReason.QUALITY,
+}
 
 
 def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> SessionStatus:
@@ -66,6 +74,7 @@ def status_of(facts: SessionFacts, hindrances: Hindrances, now_ms: int) -> Sessi
         gpu_share=share,
         steps=_steps(facts),
         stand_in=None if record is None else record.standing_in,
+        level=_level(facts),
         resolution=str(_made(seen.session, record)) if seen.session is not None else before.resolution,
         viewers=seen.figures.viewers if seen.figures is not None else 0,
         moves=before.moves + int(moved),
@@ -99,6 +108,7 @@ def final_status(facts: SessionFacts, record: SessionRecord, now_ms: int) -> Ses
             "epoch": record.epoch or before.epoch,
             "gpus": None,
             "gpu_share": None,
+            "level": None,
             "viewers": 0,
             "finished": timestamp(record.finished_ms or now_ms),
             "conditions": conditions(before.conditions, verdicts, generation=facts.meta.generation, now_ms=now_ms),
@@ -265,6 +275,19 @@ def _steps(facts: SessionFacts) -> int | None:
         return ControlChange.from_fields({"steps": said.value}).steps
     spec = record.session if record is not None else seen.session
     return spec.steps if spec is not None else None
+
+
+def _level(facts: SessionFacts) -> StatusLevel | None:
+    """None while it has what it asks for. The record is the truth, so another leader says the same."""
+    less = lowered(facts.record) if facts.record is not None else None
+    if less is None:
+        return None
+    return StatusLevel(
+        steps=less.granted.steps,
+        frame_rate=less.frame_rate,
+        since=timestamp(less.since_ms),
+        reason=_LEVEL_REASONS[less.reason],
+    )
 
 
 def _gpus(facts: SessionFacts) -> tuple[int | None, float | None]:

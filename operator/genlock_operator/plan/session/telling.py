@@ -3,6 +3,7 @@
 from genlock_core.claims.facts import Publishing
 from genlock_core.claims.record import SessionRecord
 from genlock_core.situation.facts import Pictures, SituationFacts
+from genlock_core.situation.lowered import lowered
 from genlock_core.situation.situation import Told, situation_of
 from genlock_core.spec.session import Phase, SourceType
 from genlock_operator.plan.session.facts import SessionFacts
@@ -34,6 +35,7 @@ def told_of(facts: SessionFacts, phase: Phase, *, lived: bool) -> Told:
             late_share=None if figures is None else figures.late_share,
             steps_asked=steps,
             steps_running=steps if figures is None else figures.steps,
+            lowered=None if record is None else lowered(record),
         )
     )
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from genlock_core.claims.facts import MoveCause
-from genlock_core.claims.record import ControlValue
+from genlock_core.claims.record import ControlValue, Granted, LevelLimit, LimitCause
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.spec.session import Phase
-from genlock_core.spec.status import ConditionType, SessionStatus
+from genlock_core.spec.status import ConditionType, LevelReason, SessionStatus
 from genlock_operator.actions import LookAgain, WriteSessionStatus
 from genlock_operator.observed import SessionResource
 from genlock_operator.plan.conditions import find, timestamp
@@ -25,6 +25,7 @@ from tests.operator.plan.session_world import (
     live,
     living,
     waiting,
+    written,
 )
 
 # -- fields ------------------------------------------------------------------------------------------------------------
@@ -72,6 +73,35 @@ def test_steps_are_those_that_were_measured() -> None:
     world = live(replace(FIGURES, steps=2))
 
     assert world.status.steps == 2
+
+
+def test_a_session_below_its_request_says_what_it_has_and_why_and_only_its_level_writes_that() -> None:
+    world = live()
+    whole = world.record
+    assert whole is not None
+    assert "level" not in world.status.model_dump(exclude_none=True)
+
+    world.record = replace(
+        whole,
+        control={"steps": ControlValue("4", "1-0")},
+        granted=Granted(1, 7, NOW_MS - 60_000, every=2),
+        limit=LevelLimit(1, 2, LimitCause.BUSY, NOW_MS - 60_000),
+        below_since_ms=NOW_MS - 90_000,
+    )
+    world.settle()
+    level = world.status.level
+    assert level is not None
+    assert (level.steps, level.frame_rate, level.reason) == (1, whole.session.frame_rate / 2, LevelReason.BUSY)
+    assert level.since == timestamp(NOW_MS - 90_000)
+    assert world.status.reason.startswith("1 of 4 steps and 1 of 2 pictures: the installation is busy.")
+
+    # Nothing of it moves while the level stays.
+    world.now_ms += 20_000
+    assert written(world) is None
+
+    world.record = replace(world.record, granted=Granted(4, 8, NOW_MS), limit=None, below_since_ms=0)
+    world.settle()
+    assert "level" not in world.status.model_dump(exclude_none=True)
 
 
 def test_unmeasured_steps_are_those_that_were_asked_for_last() -> None:
