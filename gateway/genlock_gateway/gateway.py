@@ -53,6 +53,7 @@ from genlock_gateway.sessions.shared_reads import SharedReads
 from genlock_gateway.sessions.surroundings import RecentSurroundings
 from genlock_gateway.sessions.upstream.links import Links
 from genlock_gateway.sessions.upstream.shared_parts import SharedParts
+from genlock_gateway.sessions.waiting_offers import WaitingOffers
 from genlock_gateway.settings import GatewaySettings, JwtSettings, SessionsFrom
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class Gateway:
     claims: Claims
     publishers: Publishers
     slots: PublisherSlots
+    offers: WaitingOffers
     gateways: Gateways
     board: FigureBoard
     profiles: tuple[ProfileRow, ...]
@@ -328,6 +330,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         clock=time,
         store_timeout_s=STORE_TIMEOUT_S,
     )
+    offers = WaitingOffers(reads.claims, metrics, store_timeout_s=STORE_TIMEOUT_S)
     session_data = SessionDataCleaner(
         claims, snapshots=SnapshotStore(store), budget=SnapshotBudget(store), control=control
     )
@@ -342,6 +345,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
         claims=claims,
         publishers=publishers,
         slots=slots,
+        offers=offers,
         gateways=gateways,
         board=board,
         profiles=profiles_with(settings.profiles),
@@ -367,6 +371,7 @@ def build(settings: GatewaySettings, keyring: Keyring, *, clock: Clock | None = 
             board=board,
             session_data=session_data,
             hub=hub,
+            offers=offers,
             records=reads.records,
             address=address,
             levels=LevelKeeper(

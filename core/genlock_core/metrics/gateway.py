@@ -196,6 +196,15 @@ class GatewayMetrics(Bundle):
         ),
     ]
     blocked: Annotated[Counter, about("genlock_blocked", "Requests turned away for want of capacity", "role")]
+    room_waits: Annotated[
+        Counter,
+        about(
+            "genlock_gateway_room_waits",
+            "Offers that found no room; result: served (room was made while they waited), refused, left (the client "
+            "went) or no-place (too many waited)",
+            "result",
+        ),
+    ]
     overloaded: Annotated[
         Counter,
         about(

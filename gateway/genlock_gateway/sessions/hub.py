@@ -23,6 +23,8 @@ from genlock_gateway.settings import Limits
 logger = logging.getLogger(__name__)
 
 FULL_RETRY_S: Final = 5.0
+WOKEN_AT_ONCE: Final = 64
+"""Sessions that hear of room at a time, those that have tried longest: one claim's room is not for more."""
 MESSAGES_PER_S: Final = 20.0
 """Messages that one client may send, sustained."""
 MESSAGE_BURST: Final = 60.0
@@ -160,6 +162,17 @@ class Hub:
                 self._end(stream)
             else:
                 stream.tick()
+
+    def room_made(self, pool: str, *, first: str) -> None:
+        """A worker of that pool may have room for another session; `first` has waited longest."""
+        waiting = [
+            stream
+            for stream in self.streams
+            if stream.upstream.tries_for_room and any(choice.pool == pool for choice in stream.record.pools)
+        ]
+        waiting.sort(key=lambda stream: stream.upstream.tries_for_room, reverse=True)
+        for stream in waiting[:WOKEN_AT_ONCE]:
+            stream.upstream.room_made(is_first=stream.session == first)
 
     def _end(self, stream: LiveStream) -> None:
         """The session is over: its clients are told and closed."""

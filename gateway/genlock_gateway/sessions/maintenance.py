@@ -28,6 +28,7 @@ from genlock_gateway.sessions.stats import posted_figures
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.surroundings import look_around
 from genlock_gateway.sessions.upstream.mover import backoff_s
+from genlock_gateway.sessions.waiting_offers import WaitingOffers
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ TOUCH_EVERY_S: Final = 5.0
 TICK_EVERY_S: Final = 0.1
 COUNT_EVERY_S: Final = 5.0
 RECLAIM_JITTER_S: Final = 0.2
+RECLAIMED_AT_ONCE: Final = 64
+"""Sessions without a worker that are claimed again because some room was made, those that have waited longest."""
 BLOCK_MS: Final = 500
 STUCK_S: Final = 15.0
 MISSING_S: Final = 2.0
@@ -59,6 +62,7 @@ class MaintenanceLoops:
         board: FigureBoard,
         session_data: SessionDataCleaner,
         hub: Hub,
+        offers: WaitingOffers,
         records: RecordCache,
         address: Callable[[], str],
         levels: LevelKeeper,
@@ -71,6 +75,7 @@ class MaintenanceLoops:
         self._board = board
         self._session_data = session_data
         self._hub = hub
+        self._offers = offers
         self._records = records
         self._address = address
         self._levels = levels
@@ -204,6 +209,18 @@ class MaintenanceLoops:
         else:
             del self._orphans[session]
 
+    def _room_made(self, pool: str, *, first: str) -> None:
+        """Whoever waits for room asks for it now, not when the wait after the last try is over.
+
+        The event names who has waited longest of all, and that may be somebody who waits no more.
+        """
+        self._offers.room_made(pool)
+        self._hub.room_made(pool, first=first)
+        now_s = self._clock.monotonic()
+        for session in [*self._orphans.keys() & {first}, *list(self._orphans)[:RECLAIMED_AT_ONCE]]:
+            due_s, tries = self._orphans[session]
+            self._orphans[session] = min(due_s, now_s), tries
+
     async def _count_phases(self) -> None:
         phases = [record.phase for record in await self._claims.records()]
         for phase in Phase:
@@ -273,6 +290,8 @@ class MaintenanceLoops:
         self._metrics.event_lag.set(max(0, self._clock.wall_ms() - at_ms) / 1000)
         stream = self._hub.find(event.session)
         match event.kind:
+            case EventKind.ROOM:
+                self._room_made(event.detail, first=event.session)
             case EventKind.FORGOTTEN:
                 if stream is not None and await self._is_deleted(stream):
                     stream.end_reason = "the session was deleted"
@@ -284,18 +303,8 @@ class MaintenanceLoops:
             case EventKind.CONTROL if stream is not None:
                 stream.nudge()
                 stream.refresh()
-            case EventKind.ROOM:
-                self._room_made(event.session)
             case _ if stream is not None:
                 stream.refresh()
-
-    def _room_made(self, session: str) -> None:
-        """The session that waits longest asks at once; the others go on as they are, so that not all ask together."""
-        if session in self._orphans:
-            self._orphans[session] = self._clock.monotonic(), 0
-        stream = self._hub.find(session)
-        if stream is not None:
-            stream.upstream.room_made()
 
     async def _is_deleted(self, stream: LiveStream) -> bool:
         """Whether the record is gone, or is that of another session of the name. No clock tells: each may step."""

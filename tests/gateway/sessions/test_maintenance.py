@@ -17,7 +17,7 @@ from genlock_gateway.sessions.maintenance import STUCK_S, MaintenanceLoops
 from genlock_gateway.sessions.session_data import SessionDataCleaner
 from genlock_gateway.sessions.stream import LiveStream
 from genlock_gateway.sessions.upstream.mover import backoff_s
-from genlock_gateway.sessions.upstream.upstream import Upstream
+from genlock_gateway.sessions.waiting_offers import WaitingOffers
 from tests.gateway.installation import until
 from tests.gateway.sessions.gateway_room import SESSION, GatewayRoom
 
@@ -34,6 +34,7 @@ async def loops(room: GatewayRoom) -> AsyncIterator[MaintenanceLoops]:
         board=cast("Any", None),
         session_data=cleaner,
         hub=room.hub,
+        offers=WaitingOffers(room.claims, room.hub.shared.metrics, store_timeout_s=5.0),
         records=room.records,
         address=lambda: "http://g0",
         levels=cast("Any", None),
@@ -122,6 +123,24 @@ async def test_an_orphan_is_claimed_again_once_its_time_has_come(
     room.clock.advance(10.0)
     await loops._sweep()
     assert (len(asked), loops._orphans) == (3, {})
+
+
+async def test_an_orphan_that_waits_is_claimed_again_as_soon_as_room_is_made(
+    room: GatewayRoom, loops: MaintenanceLoops
+) -> None:
+    record = await room.record()
+    worker = await room.worker()
+    await room.claims.claim(SESSION)
+    loops._orphans[SESSION] = room.clock.monotonic() + 60.0, 9
+    await loops._sweep()
+    assert SESSION in loops._orphans, "it is not time yet"
+
+    await loops._heard(Event("1-0", EventKind.ROOM, "", 0, record.pools[0].pool))
+    await loops._sweep()
+    assert loops._orphans == {}
+    found = await room.claims.record(SESSION)
+    assert found is not None
+    assert found.owner == worker
 
 
 async def test_an_orphan_that_redis_does_not_know_is_no_orphan(room: GatewayRoom, loops: MaintenanceLoops) -> None:
@@ -219,19 +238,6 @@ async def test_a_change_is_told_to_the_worker_and_every_event_reads_the_record_a
     await loops._heard(event(other, now_ms))
     await loops._heard(event(EventKind.CONTROL, now_ms, "default/elsewhere"))
     assert heard == ["nudge", "refresh", "refresh"]
-
-
-async def test_who_waits_longest_asks_at_once_when_there_is_room(
-    room: GatewayRoom, loops: MaintenanceLoops, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(Upstream, "room_made", lambda self: asked.append(self.session))
-    await room.stream()
-    loops._orphans["default/elsewhere"] = room.clock.monotonic() + 5.0, 7
-    for session in (SESSION, "default/elsewhere"):
-        await loops._heard(event(EventKind.ROOM, room.clock.wall_ms(), session))
-    assert asked == [SESSION]
-    assert loops._orphans["default/elsewhere"] == (room.clock.monotonic(), 0)
 
 
 async def test_events_are_as_late_as_their_ids_say(room: GatewayRoom, loops: MaintenanceLoops) -> None:

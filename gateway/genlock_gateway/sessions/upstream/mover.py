@@ -9,7 +9,8 @@ is told with each frame (`Epochs`).
 A claim that somebody else made is followed when its epoch is higher, and never when it is lower. A session leaves its
 worker for three reasons only: the link is refused (the process is gone), the worker refused the session, or it made no
 progress for longer than is normal for it (`claims.silence`) and `claims.liveness` allows the move. The last of these
-waits longer each time (`backoff`). While there is no capacity, the session waits and asks again, more and more rarely.
+waits longer each time (`backoff`). While there is no capacity, the session waits and asks again, more and more rarely,
+or as soon as it hears that some was made.
 """
 
 import math
@@ -65,6 +66,8 @@ class Situation:
     """When a tick has something to do again."""
     failures: int = 0
     """Refusals and misses in a row; sets how long it waits for capacity."""
+    wants_room: bool = False
+    """The last answer was that no worker has room, and it waits for some."""
     backoff: MoveBackoff = field(default_factory=MoveBackoff)
     """How soon silence may move it again."""
 
@@ -103,11 +106,15 @@ class Unclaimed:
     """Redis had no worker for it, or did not answer; `retry_after_s` is how long to wait at least."""
 
     retry_after_s: float = 0.0
+    for_want_of_room: bool = False
+    """Room would help, whenever it comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomMade:
-    """Somewhere there is more room than when Redis had no worker for it."""
+    """A worker that could serve the session may have room now. `spread_s` keeps those that wait from asking at once."""
+
+    spread_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +200,10 @@ def decide(situation: Situation, event: Event, now_s: float) -> Decision:
             return _claim(situation, now_s) if situation.stage is MoveStage.IDLE else (situation, None)
         case Claimed(claim) | SessionWanted(Claim() as claim):
             return _claimed(situation, claim, now_s)
-        case Unclaimed(retry_after_s) if situation.stage in (MoveStage.CLAIMING, MoveStage.MOVING):
-            due_s = now_s + max(retry_after_s, backoff_s(situation.failures))
-            waiting = replace(situation, due_s=due_s, failures=situation.failures + 1)
-            if situation.cause in BY_LEASE:
-                return replace(waiting, stage=MoveStage.EXAMINING), None  # it may come back meanwhile
-            return replace(waiting, stage=MoveStage.WAITING, since_s=now_s), None
-        case RoomMade() if situation.stage is MoveStage.WAITING and situation.cause is None:
-            return _claim(situation, now_s)
+        case Unclaimed() if situation.stage in (MoveStage.CLAIMING, MoveStage.MOVING):
+            return _unclaimed(situation, event, now_s), None
+        case RoomMade(spread_s) if situation.wants_room and situation.stage in (MoveStage.WAITING, MoveStage.EXAMINING):
+            return replace(situation, due_s=min(situation.due_s, now_s + spread_s)), None
         case Lapsed() if situation.stage is MoveStage.MOVING:
             return _claim(situation, now_s)
         case Tick(silence):
@@ -227,6 +230,14 @@ def _claim(situation: Situation, now_s: float) -> Decision:
     return replace(_enter(situation, MoveStage.CLAIMING, now_s), cause=None), Action.CLAIM
 
 
+def _unclaimed(situation: Situation, event: Unclaimed, now_s: float) -> Situation:
+    due_s = now_s + max(event.retry_after_s, backoff_s(situation.failures))
+    waiting = replace(situation, due_s=due_s, failures=situation.failures + 1, wants_room=event.for_want_of_room)
+    if situation.cause in BY_LEASE:
+        return replace(waiting, stage=MoveStage.EXAMINING)  # it may come back meanwhile
+    return replace(waiting, stage=MoveStage.WAITING, since_s=now_s)
+
+
 def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
     held = situation.claim
     # An older claim is over, whoever tells of it.
@@ -240,7 +251,7 @@ def _claimed(situation: Situation, claim: Claim, now_s: float) -> Decision:
     by_silence = situation.stage is MoveStage.EXAMINING or situation.cause in BY_LEASE
     backoff = situation.backoff.moved(now_s) if by_silence else situation.backoff
     opening = _enter(situation, MoveStage.OPENING, now_s, due_s=now_s + SILENCE_S)
-    return replace(opening, claim=claim, cause=None, opened=False, backoff=backoff), Action.OPEN
+    return replace(opening, claim=claim, cause=None, opened=False, backoff=backoff, wants_room=False), Action.OPEN
 
 
 def _of_this_claim(
@@ -288,7 +299,7 @@ def _refused(situation: Situation, reason: str, now_s: float) -> Decision:
         waiting = _enter(
             situation, MoveStage.WAITING, now_s, due_s=now_s + backoff_s(situation.failures), failures=failures
         )
-        return replace(waiting, cause=cause, opened=False), None
+        return replace(waiting, cause=cause, opened=False, wants_room=False), None
     return _move(replace(situation, failures=failures), cause)
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from genlock_core.claims.facts import Claim, MoveCause
+from genlock_core.claims.facts import Claim, MoveCause, MoveHeld
 from genlock_core.claims.record import SessionRecord
 from genlock_core.claims.silence import Silence
 from genlock_core.errors import NoCapacity, StaleEpoch, UnknownSession
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 UNKNOWN_RETRY_S = 1.0
 """A session that Redis does not know has ended, or Redis has lost it and it is about to be written back."""
+ROOM_SPREAD_S = 0.1
+"""Sessions that hear of room ask within this time, not all at once."""
 
 
 class UpstreamOwner(Protocol):
@@ -116,14 +118,19 @@ class Upstream:
         if claim is not None:
             self._decide(mover.Claimed(claim))
 
+    @property
+    def tries_for_room(self) -> int:
+        """How often in a row it was told that no worker has room; 0 while it does not wait for any."""
+        return self.situation.failures if self.situation.wants_room else 0
+
+    def room_made(self, *, is_first: bool) -> None:
+        """A worker that could serve the session may have room now; `is_first`: nobody has waited longer for it."""
+        self._decide(mover.RoomMade(0.0 if is_first else self._shared.jitter.uniform(0, ROOM_SPREAD_S)))
+
     def tick(self) -> None:
         """Time passes; several times a second."""
         if self.situation.stage is not MoveStage.IDLE:
             self._decide(mover.Tick(self._silence(without_link_s=math.inf)))
-
-    def room_made(self) -> None:
-        """There may be a worker for it now: who waits for one asks at once."""
-        self._decide(mover.RoomMade())
 
     def close_leaving(self) -> None:
         """The leaving worker is not needed any more."""
@@ -182,7 +189,8 @@ class Upstream:
             logger.warning("%s: Redis does not answer (%s)", self.session, type(error).__name__)
             self._decide(mover.Unclaimed())
         except NoCapacity as error:
-            self._decide(mover.Unclaimed(self._retry_s(error.retry_after_s)))
+            full = not isinstance(error, MoveHeld)
+            self._decide(mover.Unclaimed(self._retry_s(error.retry_after_s), for_want_of_room=full))
         except StaleEpoch:
             self._decide(mover.Lapsed())
         except UnknownSession as error:

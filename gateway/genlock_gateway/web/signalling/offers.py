@@ -3,7 +3,6 @@
 Paragraphs are those of RFC 9725; draft-ietf-wish-whep-04 says the same for players unless noted.
 """
 
-import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from genlock_core.errors import NoCapacity, Overloaded
 from genlock_core.tokens import Role
 from genlock_gateway.access.limits import MAX_SDP_BYTES, read_body, require_media_type
 from genlock_gateway.access.problems import Problem
-from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
+from genlock_gateway.edge.addresses import client_address
+from genlock_gateway.gateway import Gateway
 from genlock_gateway.ice_servers import IceServer, told
 from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.sessions.audience import Kind, PeerResource
@@ -57,17 +57,25 @@ async def admit(gateway: Gateway, request: Request, namespace: str, name: str, k
     return Admitted(record, sdp, gateway.access.allows(request, record.session, Role.PUBLISH))
 
 
-async def claim_for(gateway: Gateway, record: SessionRecord, kind: Kind) -> Claim | None:
-    """The session's claim; None if the session runs here already. Raises NoCapacity, UnknownSession, RedisError."""
+async def claim_for(gateway: Gateway, request: Request, record: SessionRecord, kind: Kind) -> Claim | None:
+    """The session's claim; None if the session runs here already. Where there is no room it waits a moment for some.
+
+    Raises NoCapacity, ClientDisconnect, UnknownSession, RedisError.
+    """
     stream = gateway.hub.find(record.name)
     if stream is not None and stream.wanted:
         return None
     try:
-        async with asyncio.timeout(STORE_TIMEOUT_S):
-            return await gateway.reads.claims.claim(record.name)
+        return await gateway.offers.claim(record, address=client_address(request), leaves=lambda: _left(request))
     except NoCapacity as error:
         gateway.hub.count_blocked(kind, overloaded=isinstance(error, Overloaded))
         raise
+
+
+async def _left(request: Request) -> None:
+    """Return when the client of a request whose body has been read has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def refused(error: OfferError) -> Problem:

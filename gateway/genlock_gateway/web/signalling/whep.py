@@ -30,18 +30,19 @@ def router(gateway: Gateway) -> APIRouter:
 
     @routes.post("/whep/{namespace}/{name}", status_code=201)
     async def view(request: Request, namespace: str, name: str) -> Response:
-        """Watch: an SDP offer in, an SDP answer out."""
+        """Watch: an SDP offer in, an SDP answer out. While there is no room for the session this waits, for 2 s at
+        most."""
         began_s = time.perf_counter()
         admitted = await admit(gateway, request, namespace, name, "whep")
         with gateway.hub.reserve(admitted.record.name, "whep"):
-            return await _enter(gateway, admitted, began_s)
+            return await _enter(gateway, request, admitted, began_s)
 
     return routes
 
 
-async def _enter(gateway: Gateway, admitted: Admitted, began_s: float) -> Response:
+async def _enter(gateway: Gateway, request: Request, admitted: Admitted, began_s: float) -> Response:
     record = admitted.record
-    claim = await claim_for(gateway, record, "whep")
+    claim = await claim_for(gateway, request, record, "whep")
     stream = gateway.hub.stream(record)
     listener = WebPeerListener(gateway, stream, role="view", began_s=began_s)
     try:

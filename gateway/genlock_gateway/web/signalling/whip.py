@@ -36,7 +36,8 @@ def router(gateway: Gateway) -> APIRouter:
     async def publish(request: Request, namespace: str, name: str, takeover: TakeOver = False) -> Response:  # noqa: FBT002 - a query
         """Publish: an SDP offer in, an SDP answer out.
 
-        409 while another publisher is there; one that is silent is replaced, which may take this request 4 s.
+        409 while another publisher is there; one that is silent is replaced, which may take this request 4 s. 503
+        while there is no room for the session; for that it waits for 2 s at most.
         """
         began_s = time.perf_counter()
         admitted = await admit(gateway, request, namespace, name, "whip")
@@ -54,7 +55,7 @@ def router(gateway: Gateway) -> APIRouter:
         admission = await _enter(gateway, session, contender)
         try:
             with gateway.hub.reserve(session, "whip"):
-                return await _answer(gateway, admitted, admission, began_s)
+                return await _answer(gateway, request, admitted, admission, began_s)
         except BaseException:
             gateway.hub.start(gateway.slots.leave(session, resource), name=f"end of offer {resource}")
             raise
@@ -74,9 +75,13 @@ async def _enter(gateway: Gateway, session: str, contender: Contender) -> Admiss
         raise Problem(409, str(error), headers=retry, extra={"reason": "others-connecting"}) from error
 
 
-async def _answer(gateway: Gateway, admitted: Admitted, admission: Admission, began_s: float) -> Response:
+async def _answer(
+    gateway: Gateway, request: Request, admitted: Admitted, admission: Admission, began_s: float
+) -> Response:
     record, contender = admitted.record, admission.contender
-    claim = await claim_for(gateway, record, "whip")
+    entered_s = time.perf_counter()
+    claim = await claim_for(gateway, request, record, "whip")
+    waited_s = time.perf_counter() - entered_s
     stream = gateway.hub.stream(record)
     listener = WebPeerListener(
         gateway,
@@ -88,7 +93,7 @@ async def _answer(gateway: Gateway, admitted: Admitted, admission: Admission, be
     )
     try:
         peer, answer = await gateway.media.publish(
-            admitted.sdp, listener=listener, sink=stream.source, connect_within_s=CANDIDATE_S
+            admitted.sdp, listener=listener, sink=stream.source, connect_within_s=CANDIDATE_S - waited_s
         )
     except OfferError as error:
         gateway.hub.drop_if_unused(stream)

@@ -150,21 +150,6 @@ def test_a_worker_that_will_not_serve_is_left_at_once(reason: str, cause: MoveCa
     assert (actions[-1], situation.cause) == (Action.MOVE, cause)
 
 
-def test_who_waits_for_a_worker_asks_at_once_when_there_is_room() -> None:
-    waiting, _ = play(mover.SessionWanted(), mover.Unclaimed(2.0), tick(0.0))
-    assert waiting.stage is MoveStage.WAITING
-    assert decide(waiting, mover.RoomMade(), 100.0)[1] is Action.CLAIM
-
-    served, _ = play(*SERVING)
-    assert decide(served, mover.RoomMade(), 100.0) == (served, None)
-
-
-def test_who_wants_to_leave_a_worker_does_not_take_room_for_a_claim() -> None:
-    leaving, _ = play(mover.SessionWanted(claim(7)), mover.WorkerRefused(7, "engine"), mover.Unclaimed())
-    assert leaving.stage is MoveStage.WAITING
-    assert decide(leaving, mover.RoomMade(), 100.0) == (leaving, None)
-
-
 def test_without_capacity_it_waits_longer_and_longer_and_asks_the_old_worker_between() -> None:
     situation, actions = play(mover.SessionWanted(claim(7)), mover.WorkerRefused(7, "engine"), mover.Unclaimed())
     waits = []
@@ -178,6 +163,50 @@ def test_without_capacity_it_waits_longer_and_longer_and_asks_the_old_worker_bet
     assert waits == sorted(waits)
     assert waits[-1] <= mover.LONGEST_RETRY_S
     assert actions[2:] == [Action.OPEN, Action.MOVE] * 3 or actions[2:] == [Action.MOVE, Action.OPEN] * 3
+
+
+FULL = mover.Unclaimed(for_want_of_room=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "action"),
+    [
+        ([mover.SessionWanted(), FULL], Action.CLAIM),
+        ([*SERVING, mover.LinkLost(7, gone=True), FULL], Action.MOVE),
+    ],
+    ids=["claim", "move"],
+)
+def test_who_waits_for_room_asks_as_soon_as_some_is_made(before: list[mover.Event], action: Action) -> None:
+    # So often that the next try would be two seconds away.
+    waiting, _ = play(*before)
+    waiting = replace(waiting, failures=8, due_s=102.0)
+    assert play(0.1, tick(math.inf), situation=waiting)[1] == []
+
+    told, at_once = play(0.1, mover.RoomMade(0.05), situation=waiting)
+    assert at_once == [], "not all that wait ask in the same moment"
+    if action is Action.MOVE:
+        told = replace(told, failures=9)  # with an even number it is the turn of the worker that was left
+    assert play(0.2, tick(math.inf), situation=told)[1] == [action]
+
+
+def test_a_silent_worker_is_looked_at_anew_as_soon_as_another_one_may_have_room() -> None:
+    waiting, _ = play(*SERVING, tick(1.2), mover.Examined(7, MoveCause.SILENT), FULL)
+    waiting = replace(waiting, due_s=110.0)
+    _, actions = play(0.1, mover.RoomMade(), tick(2.0), mover.Examined(7, MoveCause.SILENT), situation=waiting)
+    assert actions == [Action.EXAMINE, Action.MOVE]
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        play(mover.SessionWanted(), mover.Unclaimed())[0],
+        play(mover.SessionWanted(claim(7)), mover.WorkerRefused(7, "engine"), FULL, mover.Claimed(claim(8)))[0],
+        play(*SERVING, tick(1.2))[0],
+    ],
+    ids=["for Redis", "for a worker that opens", "for a silent worker"],
+)
+def test_room_changes_nothing_for_who_does_not_wait_for_it(waiting: Situation) -> None:
+    assert play(0.1, mover.RoomMade(), situation=waiting) == (waiting, [])
 
 
 def test_a_newer_claim_is_followed_and_an_older_one_never() -> None:
@@ -222,8 +251,8 @@ EVENTS = st.one_of(
     st.builds(mover.SessionWanted, st.none() | st.builds(claim, st.integers(1, 6))),
     st.just(mover.SessionUnwanted()),
     st.builds(lambda epoch: mover.Claimed(claim(epoch)), st.integers(1, 6)),
-    st.builds(mover.Unclaimed, st.floats(0, 3)),
-    st.builds(mover.RoomMade),
+    st.builds(mover.Unclaimed, st.floats(0, 3), st.booleans()),
+    st.builds(mover.RoomMade, st.floats(0, 1)),
     st.just(mover.Lapsed()),
     st.builds(mover.WorkerAccepted, st.integers(1, 6)),
     st.builds(mover.WorkerRefused, st.integers(1, 6), st.sampled_from(["not-owner", "draining", "no-slot", "engine"])),
