@@ -92,6 +92,15 @@ class SetReserve:
     thousandths: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExpectWorker:
+    """Say when the pool's next worker is expected, so that who finds no room is told when to ask again."""
+
+    pool: str
+    in_ms: int
+    """From now."""
+
+
 # -- the cluster: the API server -----------------------------------------------------------------------------------
 
 
@@ -178,8 +187,8 @@ SessionAction: TypeAlias = (
     | WriteSessionStatus | DeleteSession | Tell | LookAgain
 )  # fmt: skip
 PoolAction: TypeAlias = (
-    CreatePod | MarkPod | RetirePod | CloseWorker | MoveSession | SetReserve | WritePoolStatus | ShowScaling | Tell
-    | LookAgain
+    CreatePod | MarkPod | RetirePod | CloseWorker | MoveSession | SetReserve | ExpectWorker | WritePoolStatus
+    | ShowScaling | Tell | LookAgain
 )  # fmt: skip
 CHANGES_WHAT_IS_SEEN = (StoreRecord, ClaimWorker, FitClaim, MoveSession, EndSession, ForgetRecord)
 """After one of these a session's plan stops being true: what follows it in the list is dropped and made anew."""

@@ -153,7 +153,14 @@ async def test_who_asks_for_more_gets_what_there_is_room_for_and_the_rest_when_t
     await pair.ends()
     await pair.runs(3)
     assert await pair.costs() == (1_000, 0, 0)
-    assert (await pair.shown())["level"] == {"steps": 3, "requested": 3, "reason": None, "detail": ""}
+    assert (await pair.shown())["level"] == {
+        "steps": 3,
+        "requested": 3,
+        "frameRate": 16,
+        "reason": None,
+        "detail": "",
+        "since": None,
+    }
 
 
 async def test_who_asks_for_fewer_gives_the_room_back_once_the_worker_runs_no_more(pair: Pair) -> None:

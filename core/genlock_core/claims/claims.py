@@ -243,6 +243,10 @@ class Claims:
         """Thousandths of the pool's workers that `claim` must leave free for moves."""
         await cast("Any", self._store.hset(keys.pool_settings(pool), "reserve", str(reserve)))
 
+    async def expect_worker(self, pool: str, in_ms: int) -> None:
+        """Say when the pool's next worker is expected to be ready, from now. It is forgotten once that has passed."""
+        await self._scripts.run("expect_worker", pool, in_ms)
+
     # -- claims -----------------------------------------------------------------------------------------------------
 
     async def claim(self, session: str, *, seen_epoch: int = 0) -> Claim:
@@ -265,8 +269,14 @@ class Claims:
         reply = await self._scripts.run("room", session)
         if not reply:
             return None
-        workers, fits, next_ms, overloaded = reply
-        return Room(int(workers), bool(fits), int(next_ms) if next_ms else None, overloaded=bool(overloaded))
+        workers, fits, next_ms, overloaded, worker_ms = reply
+        return Room(
+            int(workers),
+            bool(fits),
+            int(next_ms) if next_ms else None,
+            overloaded=bool(overloaded),
+            worker_ms=int(worker_ms) if worker_ms else None,
+        )
 
     async def move(
         self, session: str, *, expected_epoch: int, suspect: str | None, cause: MoveCause, steps: int | None = None

@@ -239,6 +239,13 @@ class Room:
     """When a session in these pools that nobody uses gives its place back; None if it fits, or all are in use."""
     overloaded: bool = False
     """Some have room, and are overloaded: they take no new session, as this one is."""
+    worker_ms: int | None = None
+    """When another worker of its pools is expected to be ready; None if it fits, or nobody can say."""
+
+    @property
+    def expected_ms(self) -> int | None:
+        """When room is expected, by whatever comes first; nothing is promised."""
+        return min((at for at in (self.next_ms, self.worker_ms) if at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

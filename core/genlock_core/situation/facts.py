@@ -65,6 +65,8 @@ class SituationFacts:
     """Some of them have room, and are overloaded: they take no new session."""
     next_room_s: float | None = None
     """When an idle session gives its room back, at the latest; None if none is idle."""
+    next_worker_s: float | None = None
+    """When another worker is expected to be ready; None if none is on its way, or nobody can say."""
 
     # The end.
     may_start_again: bool = False

@@ -87,7 +87,7 @@ def _words(facts: SituationFacts) -> dict[str, str]:
         "why": _why(facts),
         "all_workers": _all_workers(facts.busy_workers or 0),
         "busy": "overloaded" if facts.overloaded else "busy",
-        "expect": _CATCHES_UP if facts.overloaded else _expect(facts.next_room_s),
+        "expect": _CATCHES_UP if facts.overloaded else _expect(facts),
         "trouble": "" if facts.trouble is None else TROUBLES[facts.trouble],
         "frame_rate": f"{facts.frame_rate_running or facts.frame_rate:g}",
         "machine": "This machine is busy" if facts.strained else "This machine is too slow or busy",
@@ -118,13 +118,18 @@ def _all_workers(count: int) -> str:
     return "The one worker is" if count == 1 else f"All {count} workers are"
 
 
-def _expect(seconds: float | None) -> str:
-    """When room is expected. An idle session may wake up, so nothing is promised."""
-    if seconds is None:
-        return "Every session is in use: nobody knows when one ends."
-    if seconds < 90:
-        return f"An idle session gives its place back in about {max(1, round(seconds))} s."
-    return f"An idle session gives its place back in about {round(seconds / 60)} min."
+def _expect(facts: SituationFacts) -> str:
+    """When room is expected. An idle session may wake up and a worker may be late, so nothing is promised."""
+    room_s, worker_s = facts.next_room_s, facts.next_worker_s
+    if worker_s is not None and (room_s is None or worker_s <= room_s):
+        return f"Another worker is expected in about {_about(worker_s)}."
+    if room_s is not None:
+        return f"An idle session gives its place back in about {_about(room_s)}."
+    return "Every session is in use: nobody knows when one ends."
+
+
+def _about(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 def _less(facts: SituationFacts) -> str:

@@ -45,15 +45,11 @@ class LevelView(_Shown):
 
     steps: int = Field(description="So many denoising steps are granted.")
     requested: int = Field(description="So many are asked for.")
-    frame_rate: float | None = Field(
-        None, description="So many generated frames per second are granted; null: nobody says."
-    )
     reason: LoweredReason | None = Field(
         description="busy: others need the room; no-room: its worker has no more; both are granted as soon as there is "
         "room. quality: more would look the same. Null where all is granted."
     )
     detail: str = Field(description="The same in words; empty where all is granted.")
-    since: AwareDatetime | None = Field(None, description="Since when it has less than it asks for.")
 
     @classmethod
     def of(cls, *, requested: int, granted: int) -> "LevelView":
@@ -64,8 +60,15 @@ class LevelView(_Shown):
         words = f"no room: {steps} of {requested} steps, until its worker has room for more"
         return cls(steps=steps, requested=requested, reason=LoweredReason.NO_ROOM, detail=words)
 
+
+class SessionLevelView(LevelView):
+    """What the record says of a session's level."""
+
+    frame_rate: float = Field(description="So many generated frames per second are granted.")
+    since: AwareDatetime | None = Field(description="Since when it has less than it asks for; null if it has not.")
+
     @classmethod
-    def in_record(cls, record: SessionRecord) -> "LevelView | None":
+    def in_record(cls, record: SessionRecord) -> "SessionLevelView | None":
         """None where no worker serves the session, and where its release knows no levels."""
         if record.owner is None or record.granted is None:
             return None
@@ -73,7 +76,7 @@ class LevelView(_Shown):
         if less is None:
             steps = record.requested_steps
             frame_rate = float(record.session.frame_rate)
-            return cls(steps=steps, requested=steps, frame_rate=frame_rate, reason=None, detail="")
+            return cls(steps=steps, requested=steps, frame_rate=frame_rate, reason=None, detail="", since=None)
         return cls(
             steps=less.granted.steps,
             requested=less.requested.steps,
@@ -112,7 +115,7 @@ class SessionView(_Shown):
     stand_in: str | None = Field(None, description="The model that stands in for it; null: it runs with its own.")
     quality_mode: QualityMode
     steps: int = Field(description="Denoising steps that are asked for.")
-    level: LevelView | None = Field(
+    level: SessionLevelView | None = Field(
         None, description="What is granted; null where no worker serves the session, or nobody says."
     )
     resolution: Resolution = Field(description="What is made: turned, once the orientation is settled.")

@@ -13,7 +13,7 @@ from genlock_core.slo.report import StreamReport
 from genlock_core.spec.session import Phase, SourceType
 from genlock_core.stream_state.control import ControlChange
 from genlock_core.tokens import Role
-from genlock_gateway.sessions.session_view import EndpointsView, LevelView, SessionView, SituationView
+from genlock_gateway.sessions.session_view import EndpointsView, SessionLevelView, SessionView, SituationView
 from genlock_gateway.sessions.surroundings import Surroundings
 
 
@@ -84,7 +84,7 @@ def view_of(
         stand_in=record.standing_in,
         quality_mode=session.quality_mode,
         steps=steps,
-        level=LevelView.in_record(record),
+        level=SessionLevelView.in_record(record),
         resolution=record.resolution,
         orientation=session.orientation,
         fit=session.fit,
@@ -161,5 +161,6 @@ def _facts(
         busy_workers=room.workers if room is not None and full else None,
         overloaded=room is not None and room.overloaded,
         next_room_s=room.next_ms / 1000 if room is not None and room.next_ms is not None else None,
+        next_worker_s=room.worker_ms / 1000 if room is not None and room.worker_ms is not None else None,
         may_start_again=may_start_again,
     )

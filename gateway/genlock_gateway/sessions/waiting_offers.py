@@ -152,8 +152,8 @@ class WaitingOffers:
         with contextlib.suppress(RedisError, OSError):
             async with asyncio.timeout(self._store_timeout_s):
                 room = await self._claims.room(full.session)
-            if room is not None and room.next_ms is not None:
-                expected_s = room.next_ms / 1_000
+            if room is not None and room.expected_ms is not None:
+                expected_s = room.expected_ms / 1_000
         return NoCapacity(full.session, full.reason, retry_after_s=min(expected_s, LONGEST_RETRY_S))
 
 

@@ -24,6 +24,7 @@ from genlock_operator.actions import (
     CreatePod,
     DeleteSession,
     EndSession,
+    ExpectWorker,
     FitClaim,
     ForgetRecord,
     LookAgain,
@@ -48,7 +49,7 @@ from genlock_operator.watch.caches import Caches
 
 StreamAction: TypeAlias = (
     StoreRecord | ClaimWorker | FitClaim | MoveSession | ChangeStream | EndSession | ForgetRecord
-    | CloseWorker | SetReserve
+    | CloseWorker | SetReserve | ExpectWorker
 )  # fmt: skip
 ClusterAction: TypeAlias = WriteSessionStatus | WritePoolStatus | DeleteSession | CreatePod | MarkPod | RetirePod | Tell
 RealAction: TypeAlias = StreamAction | ClusterAction
@@ -140,6 +141,8 @@ class Executor:
                     await self.claims.forget(session)
                 case CloseWorker(worker):
                     await self.claims.close(worker)
+                case ExpectWorker(pool, in_ms):
+                    await self.claims.expect_worker(pool, in_ms)
                 case SetReserve(pool, thousandths):
                     await self.claims.set_reserve(pool, thousandths)
         except NoCapacity as full:

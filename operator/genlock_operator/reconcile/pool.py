@@ -7,6 +7,7 @@ may be lost.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from redis.exceptions import RedisError
 
@@ -15,6 +16,7 @@ from genlock_core.spec.pool import PoolConditionType, WorkerPoolStatus
 from genlock_operator.actions import (
     CloseWorker,
     CreatePod,
+    ExpectWorker,
     LookAgain,
     MoveSession,
     SetReserve,
@@ -40,6 +42,7 @@ from genlock_operator.watch.caches import Caches, Mistaken
 
 logger = logging.getLogger(__name__)
 
+SAME_MS: Final = 1_000
 _CHANGES_WORKERS = (CloseWorker, MoveSession)
 
 
@@ -50,6 +53,8 @@ class PoolMemory:
     create_failure: CreateFailure | None = None
     reserve: int | None = None
     """What was last set, None: not known."""
+    expected_ms: int = 0
+    """When the next worker was last said to be expected; 0: nothing was said."""
     start_ups: StartUps = field(default_factory=StartUps)
 
 
@@ -100,6 +105,7 @@ class PoolReconciler:
         """Redis may have lost them."""
         for memory in self._memories.values():
             memory.reserve = None
+            memory.expected_ms = 0
 
     async def _act(self, name: str, seen: PoolSeen) -> bool:
         """Carry the plan out; whether to plan again at once, because a creation was refused."""
@@ -116,11 +122,20 @@ class PoolReconciler:
                 if memory.reserve != action.thousandths:
                     await self.executor.perform(action)
                     memory.reserve = action.thousandths
+            elif isinstance(action, ExpectWorker):
+                await self._expect(memory, action)
             else:
                 await self.executor.perform(action)
                 if isinstance(action, _CHANGES_WORKERS):
                     self.workers.outdated.set()
         return False
+
+    async def _expect(self, memory: PoolMemory, action: ExpectWorker) -> None:
+        """Say it where it is news: a second sooner or later is none."""
+        at_ms = self.clock.wall_ms() + action.in_ms
+        if abs(at_ms - memory.expected_ms) > SAME_MS:
+            await self.executor.perform(action)
+            memory.expected_ms = at_ms
 
     async def _create(self, name: str, action: CreatePod) -> bool:
         """Create the pod; False if the API server said no, which the next plan has to know."""

@@ -75,6 +75,28 @@ async def test_room_is_what_a_claim_would_find(claims: Claims, clock: ManualCloc
     assert (await claims.room(DEMO)) == Room(workers=0, fits=False, next_ms=IDLE_TIMEOUT_MS - 18_000), "both are silent"
 
 
+async def test_who_finds_no_room_is_told_when_a_worker_is_expected_until_that_has_passed(
+    claims: Claims, clock: ManualClock
+) -> None:
+    await claims.create(record("demo", ("local", 600)))
+    await claims.expect_worker("local", 4_000)
+    await claims.expect_worker("another", 1_000)
+    room = await claims.room(DEMO)
+    assert room == Room(workers=0, fits=False, next_ms=None, worker_ms=4_000)
+
+    clock.advance(0.4)
+    room = await claims.room(DEMO)
+    assert room is not None
+    assert room.expected_ms == 3_600
+
+    # One that is late says nothing any more.
+    await claims.expect_worker("local", 300)
+    clock.advance(0.4)
+    room = await claims.room(DEMO)
+    assert room is not None
+    assert room.worker_ms is None
+
+
 async def test_claiming_again_gives_the_same_claim(claims: Claims) -> None:
     await workers(claims, offer("w0"), offer("w1"))
     await claims.create(record())

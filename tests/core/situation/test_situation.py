@@ -53,6 +53,7 @@ FACTS = st.builds(
     lowered=st.none() | st.just(LOWERED),
     busy_workers=st.none() | st.integers(0, 5),
     next_room_s=st.none() | st.floats(0, 1e6),
+    next_worker_s=st.none() | st.floats(0, 1e6),
     may_start_again=st.booleans(),
     at_page=st.frozensets(st.sampled_from(sorted(AT_PAGE)), max_size=2),
 )
@@ -187,6 +188,8 @@ def test_whoever_waits_for_room_hears_when_there_may_be_some() -> None:
     assert "next" not in told(**full).detail, "who waits stands in no order"
     assert "in about 40 s" in told(**full, next_room_s=40.2).detail
     assert "in about 10 min" in told(**full, next_room_s=601.0).detail
+    starting = told(**full, next_room_s=601.0, next_worker_s=45.0).detail
+    assert "Another worker is expected in about 45 s." in starting
     assert "nobody knows" in told(**full).detail
 
 

@@ -102,12 +102,25 @@ async def test_at_the_end_of_its_patience_it_asks_once_more_as_an_event_may_be_m
     assert hasty_door.asked == 2
 
 
-@pytest.mark.parametrize(("next_ms", "retry_s"), [(None, 2.0), (3_000, 3.0), (600_000, waiting_offers.LONGEST_RETRY_S)])
+@pytest.mark.parametrize(
+    ("next_ms", "worker_ms", "retry_s"),
+    [
+        (None, None, 2.0),
+        (3_000, None, 3.0),
+        (600_000, 5_000, 5.0),
+        (600_000, None, waiting_offers.LONGEST_RETRY_S),
+    ],
+)
 async def test_a_refusal_says_when_room_is_expected(
-    room: GatewayRoom, hasty_door: Door, monkeypatch: pytest.MonkeyPatch, next_ms: int | None, retry_s: float
+    room: GatewayRoom,
+    hasty_door: Door,
+    monkeypatch: pytest.MonkeyPatch,
+    next_ms: int | None,
+    worker_ms: int | None,
+    retry_s: float,
 ) -> None:
     async def find(session: str) -> Room:
-        return Room(workers=1, fits=False, next_ms=next_ms)
+        return Room(workers=1, fits=False, next_ms=next_ms, worker_ms=worker_ms)
 
     monkeypatch.setattr(hasty_door.claims, "room", find)
     with pytest.raises(NoCapacity) as refused:

@@ -13,6 +13,7 @@ from genlock_core.spec.pool import WorkerPoolSpec, WorkerPoolStatus
 from genlock_operator.actions import (
     CloseWorker,
     CreatePod,
+    ExpectWorker,
     LookAgain,
     MarkPod,
     MoveSession,
@@ -107,6 +108,8 @@ class World(Cluster):
         self.told: list[str] = []
         self.reserve = 0
         self.shown: Recommendation | None = None
+        self.expected: list[int] = []
+        """What was said of the next worker, in ms from then."""
         self.traffic: Traffic | None = None
         """None: nobody counts."""
         self.lowered: dict[str, SessionCost] = {}
@@ -227,6 +230,8 @@ class World(Cluster):
                 self.shown = action.shown
             case SetReserve():
                 self.reserve = action.thousandths
+            case ExpectWorker():
+                self.expected.append(action.in_ms)
             case Tell():
                 assert (action.kind, action.meta.uid) == ("WorkerPool", self.resource.meta.uid), "it is about the pool"
                 assert action.type in {"Normal", "Warning"}, "the API server takes no other"

@@ -9,6 +9,7 @@ from genlock_core.spec.pool import PoolConditionType
 from genlock_operator.actions import (
     CloseWorker,
     CreatePod,
+    ExpectWorker,
     LookAgain,
     MarkPod,
     MoveSession,
@@ -28,6 +29,7 @@ from genlock_operator.plan.pool.members import members_of
 from genlock_operator.plan.pool.outcome import PoolOutcome, outcome_of, wish_of
 from genlock_operator.plan.pool.pods import placeholder_pod, pod_name, worker_pod
 from genlock_operator.plan.pool.scaling import scaling_of
+from genlock_operator.plan.pool.start_up import next_worker_ms
 from genlock_operator.plan.pool.status import reserve_of, status_of
 from genlock_operator.reasons import EventReason, PoolReason
 
@@ -52,6 +54,7 @@ def plan_pool(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> list[Poo
         *_placeholders(seen, outcome, defaults),
         *_reserve(seen, outcome),
         *_scaling(seen, outcome),
+        *_expected(seen, outcome, now_ms),
         *_status_and_what_changed(seen, outcome, now_ms),
         *_look_again(seen, outcome, now_ms),
         *(step for step in steps if isinstance(step, MoveSession)),
@@ -146,6 +149,16 @@ def _reserve(seen: PoolSeen, outcome: PoolOutcome) -> Iterator[SetReserve]:
 def _scaling(seen: PoolSeen, outcome: PoolOutcome) -> Iterator[ShowScaling]:
     if outcome.scaling is not None:
         yield ShowScaling(seen.name, outcome.scaling.shown, outcome.scaling.decided.asked)
+
+
+def _expected(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[ExpectWorker]:
+    """Nothing where no worker starts, and where no start-up was measured: what was said before runs out."""
+    if not seen.store_answers:
+        return
+    starting = [worker.pod.meta.created_ms for worker in outcome.members.staying if not worker.ready]
+    at_ms = next_worker_ms(starting, seen.start_ups, now_ms)
+    if at_ms is not None:
+        yield ExpectWorker(seen.name, at_ms - now_ms)
 
 
 def _status_and_what_changed(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[Tell | WritePoolStatus]:

@@ -7,7 +7,8 @@ from genlock_operator.actions import SetReserve, WritePoolStatus
 from genlock_operator.observed import StartUpTimes
 from genlock_operator.plan.conditions import find
 from genlock_operator.plan.pool.plan import outlook_of, plan_pool
-from genlock_operator.plan.pool.start_up import percentile, start_up_figures
+from genlock_operator.plan.pool.start_up import next_worker_ms, percentile, start_up_figures
+from tests.operator.plan.pool_cluster import BIND_MS, RUN_MS, WARM_MS
 from tests.operator.plan.pool_world import DEFAULTS, fill, world
 
 
@@ -99,6 +100,27 @@ def test_a_worker_that_is_not_ready_has_no_room_and_pays_for_no_reserve() -> Non
     (status,) = [action.status for action in plan if isinstance(action, WritePoolStatus)]
     assert (status.ready, status.free) == (1, 1.0)
     assert [action.thousandths for action in plan if isinstance(action, SetReserve)] == [100]
+
+
+def test_the_next_worker_is_expected_after_what_the_last_ones_took_and_one_that_is_late_is_not_expected() -> None:
+    took = [StartUpTimes({"ready": seconds}) for seconds in (10.0, 20.0, 90.0)]
+    assert next_worker_ms([1_000, 4_000], took, 5_000) == 21_000
+    assert next_worker_ms([1_000, 4_000], took, 21_500) == 24_000
+    assert next_worker_ms([1_000, 4_000], took, 30_000) is None
+    assert next_worker_ms([1_000], (), 5_000) is None, "none has started yet"
+
+
+def test_a_pool_says_when_its_next_worker_is_expected_while_one_starts() -> None:
+    pool = world(replicas=1)
+    pool.run(15)
+    pool.expected.clear()
+    pool.run(1)
+    assert pool.expected == [], "none starts"
+
+    pool.change(replicas=2)
+    pool.run(1)
+    assert pool.expected == sorted(pool.expected, reverse=True), "it comes nearer"
+    assert 0 < pool.expected[-1] <= pool.expected[0] <= BIND_MS + RUN_MS + WARM_MS
 
 
 def test_how_many_workers_serve_stays_too_while_redis_is_away() -> None:
