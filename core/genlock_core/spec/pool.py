@@ -159,7 +159,8 @@ class WorkerPoolSpec(Model):
         0, description="Empty workers to keep warm at least, beyond those that sessions need."
     )
     scale_in_after: Annotated[int, Duration(at_least_ms=0)] = Field(
-        300_000, description="How long there must be too many workers before one goes; never less than one takes to start."
+        300_000,
+        description="How long there must be too many workers before one goes; never less than one takes to start.",
     )
     autoscaling: Autoscaling = Field(default_factory=Autoscaling, description="How the number of workers is found.")
     headroom: Annotated[int, Field(ge=0, le=MAX_WORKERS)] = Field(

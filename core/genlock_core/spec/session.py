@@ -208,8 +208,8 @@ class Approximation(Model):
     models: tuple[StandIn, ...] = Field(
         (),
         max_length=MOST_STAND_INS,
-        description="Models that may stand in where the session's own has no room when it begins, the first that has. "
-        "It keeps that model then.",
+        description="Models that may stand in where the session's own has no room when it begins, whatever the policy; "
+        "the first that has. It keeps that model then.",
     )
 
 
