@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from genlock_core.metrics import GatewayMetrics, OperatorMetrics, WorkerMetrics
+from genlock_core.metrics.levelling import LevellingMetrics
 from tests.chart.rendering import CHART
 
 MONITORING = CHART / "monitoring"
@@ -63,7 +64,7 @@ def recorded(expression: str) -> set[str]:
 def series() -> dict[str, frozenset[str]]:
     """Every series that Genlock's processes have, as Prometheus sees them, with its labels."""
     found = {}
-    for bundle in (GatewayMetrics, WorkerMetrics, OperatorMetrics):
+    for bundle in (GatewayMetrics, WorkerMetrics, OperatorMetrics, LevellingMetrics):
         for _, kind, definition in bundle.definitions():
             labels = frozenset(definition.labels)
             match kind.__name__:

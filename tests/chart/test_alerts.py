@@ -90,6 +90,17 @@ CASES = [
     Case("GenlockNoRoom", *alone('genlock_blocked_total{role="publish"}', "0+1x60", "7x60"), 15),
     Case("GenlockSessionsWait", *alone('genlock_operator_blocked_sessions{reason="PoolFull"}', "1x60", "1x8 0x52"), 12),
     Case("GenlockWorkersDoNotCome", workers(2), workers(3), 20),
+    Case(
+        "GenlockPoolAtItsBound",
+        *alone('genlock_operator_autoscale_reason{pool="live/h100",reason="Maximum"}', "1x60", "1x20 0x2 1x40"),
+        40,
+    ),
+    Case(
+        "GenlockScalingBlind",
+        {'genlock_operator_autoscale_reason{pool="live/h100",reason="MetricsStale"}': "1x60"},
+        {'genlock_operator_autoscale_reason{pool="live/h100",reason="Sessions"}': "1x60"},
+        10,
+    ),
     Case("GenlockNewSessionsRefused", *alone('genlock_gateway_overloaded_total{role="publish"}', "0+1x60", "7x60"), 15),
     Case("GenlockWorkerLate", *alone('genlock_worker_late_seconds{pod="w0"}', "0.9x60", "0.9x4 0.1 0.9x55"), 7),
     Case("GenlockRecoveriesSlow", gaps(above_3_s=3), gaps(above_3_s=0), 40),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from genlock_operator.autoscale.recommend import ScaleReason
 from tests.chart.monitoring import (
     DASHBOARDS,
     RULES,
@@ -78,6 +79,17 @@ def test_metrics_that_the_document_has_are_the_ones_that_are_asked_for() -> None
     asked = {metric for _, expression in expressions() for metric, _ in selectors(expression)}
     bare = {re.sub(r"_(bucket|sum|count)$", "", metric) for metric in asked}
     assert bare <= documented
+
+
+def test_alerts_on_the_size_of_pools_name_reasons_that_there_are() -> None:
+    reasons = [
+        reason
+        for rule in rules("alerts")
+        for choice in re.findall(r"genlock_operator_autoscale_reason\{reason=~?\"([^\"]+)\"\}", rule["expr"])
+        for reason in choice.split("|")
+    ]
+    assert reasons
+    assert set(reasons) <= {reason.value for reason in ScaleReason}
 
 
 # -- runbooks ----------------------------------------------------------------------------------------------------------
