@@ -22,6 +22,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "core/claims/test_record.py": _in("core/claims", "price_list"),
     "core/crds/test_crd.py": _in("core/crds", "reference", "structural"),
     "core/levelling/test_orders.py": _in("core/levelling", "planning"),
+    "core/levelling/test_told.py": _in("core/levelling", "scaling"),
     "core/link/test_protocol.py": _in(
         "core/link", "channels", "events", "handshake", "liveness", "messages", "reception"
     ),

@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "profile": "genlock_cli.profile",
         "session": "genlock_cli.session.command",
         "pool": "genlock_cli.pool.command",
+        "autoscale": "genlock_cli.pool.autoscale",
         "models": "genlock_cli.models",
     }
 )

@@ -68,7 +68,7 @@ class Measures:
 
     def scaled(self, pool: str, shown: Recommendation) -> None:
         """A pool was planned."""
-        for term, workers in _terms(shown).items():
+        for term, workers in shown.terms.items():
             self._metrics.autoscale_workers.labels(pool, term).set(math.nan if workers is None else workers)
         for reason in ScaleReason:
             self._metrics.autoscale_reason.labels(pool, reason.value).set(int(reason is shown.reason))
@@ -186,20 +186,3 @@ class Measures:
         took_ms = self._clock.wall_ms() - pod.draining_since_ms
         outcome = "overdue" if took_ms > pool.spec.drain.timeout else "in-time"
         self._metrics.drain_seconds.labels(pod.pool, outcome).observe(max(0, took_ms) / 1_000)
-
-
-def _terms(shown: Recommendation) -> dict[str, int | None]:
-    """In workers; None where it does not count."""
-    return {
-        "need": shown.need,
-        "warm": shown.warm,
-        "blocked": shown.blocked,
-        "buffer": shown.buffer,
-        "replicas": shown.replicas,
-        "min": shown.least,
-        "schedule": shown.scheduled,
-        "max": shown.most,
-        "budget": shown.budget,
-        "asked": shown.asked,
-        "desired": shown.desired,
-    }

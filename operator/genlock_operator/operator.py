@@ -136,6 +136,8 @@ class Operator:
             pending=pending,
             gpu_budget=dict(settings.gpu_budget),
             scaled=self.measures.scaled,
+            told=ToldPools(store),
+            clock=clock,
         )
         self.store_room = StoreRoom(
             store,

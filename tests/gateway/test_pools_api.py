@@ -2,6 +2,7 @@
 
 import asyncio
 
+from genlock_core.levelling.scaling import ScalingTold
 from genlock_core.levelling.telling import LevelsTold
 from genlock_core.levelling.told import ToldPools
 from genlock_core.tokens import Role
@@ -52,9 +53,37 @@ async def test_a_pool_that_nobody_decides_on_says_so(installation: Installation)
     gateway = await installation.gateway()
     headers = installation.token(role=Role.ADMIN)
     shown = (await gateway.http.get(f"{PATH}/local", headers=headers)).json()
-    assert (shown["name"], shown["levels"], shown["explanation"]) == ("local", None, [])
+    assert (shown["name"], shown["levels"], shown["explanation"], shown["autoscaling"]) == ("local", None, [], None)
     unknown = await gateway.http.get(f"{PATH}/nobody/nothing", headers=headers)
     assert (unknown.status_code, unknown.json()["title"]) == (404, "Not Found")
+
+
+async def test_a_pool_tells_how_its_number_of_workers_comes_about_also_while_it_has_none(
+    installation: Installation,
+) -> None:
+    gateway = await installation.gateway()
+    headers = installation.token(role=Role.ADMIN)
+    scaling = ScalingTold(
+        at_ms=1_700_000_000_000,
+        mode="SLO",
+        desired=1,
+        reason="Waiting",
+        terms={"need": 1, "budget": None},
+        speed=1.0,
+        sentences=("1 worker should be there.",),
+    )
+    await ToldPools(installation.store).tell_scaling("media/gpus", scaling)
+    shown = (await gateway.http.get(f"{PATH}/media/gpus", headers=headers)).json()
+    assert (shown["workers"], shown["levels"]) == (0, None)
+    assert shown["autoscaling"] == {
+        "at": "2023-11-14T22:13:20Z",
+        "mode": "SLO",
+        "desired": 1,
+        "reason": "Waiting",
+        "terms": {"need": 1, "budget": None},
+        "speed": 1.0,
+        "explanation": ["1 worker should be there."],
+    }
 
 
 async def test_a_gateway_decides_where_nobody_else_does(installation: Installation) -> None:

@@ -1,4 +1,4 @@
-"""`genlock pool`: what whoever runs an installation asks of its pools.
+"""`genlock pool` and `genlock autoscale`: what whoever runs an installation asks of its pools.
 
 | owns | does not own | needs |
 |---|---|---|

@@ -41,8 +41,8 @@ made by `python -m genlock_core.crds.reference`; a test keeps it true.
 
 The number of workers follows the sessions: what they need when they are packed, and enough besides for those who come
 while a worker starts ([how](kubernetes.md#pools)); at least `min`, `replicas` (`kubectl scale` sets it) and what the
-schedule says, at most `max`. A worker with a live session is never deleted: its sessions move first, whatever the reason
-(fewer workers, another template, a drained node).
+schedule says, at most `max`. A worker with a live session is never deleted: its sessions move first, whatever the
+reason (fewer workers, another template, a drained node).
 
 Durations are text with a unit (`500ms`, `1m30s`), shares are percentages (`10%`). A pool's name has at most 40
 characters, as its workers are called after it.

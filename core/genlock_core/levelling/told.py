@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from genlock_core.claims.lua import Scripts
+from genlock_core.levelling.scaling import ScalingTold
 from genlock_core.levelling.telling import LevelsTold
 from genlock_core.store import Store
 
@@ -45,14 +46,15 @@ class ToldPools:
     async def levels(self, pool: str) -> LevelsTold | None:
         """How the levels of the pool stand; None where nobody decides, or it was told by a release that says it
         otherwise."""
-        found = await self.told(pool, PoolPart.LEVELS)
-        if found is None:
-            return None
-        try:
-            return _LEVELS.validate_python(found)
-        except ValidationError as error:
-            logger.debug("what is told of %s cannot be read: %s", pool, error)
-            return None
+        return _read(_LEVELS, pool, await self.told(pool, PoolPart.LEVELS))
+
+    async def tell_scaling(self, pool: str, told: ScalingTold) -> None:
+        """Replace what was told of the pool's number of workers."""
+        await self.tell(pool, PoolPart.AUTOSCALING, asdict(told))
+
+    async def scaling(self, pool: str) -> ScalingTold | None:
+        """How the number of workers comes about; None as of `levels`."""
+        return _read(_SCALING, pool, await self.told(pool, PoolPart.AUTOSCALING))
 
     async def tell(self, pool: str, part: PoolPart, told: Mapping[str, Any]) -> None:
         """Replace one part. Raises ValueError for one that is too large: whoever tells it bounds it."""
@@ -68,4 +70,18 @@ class ToldPools:
         return found if isinstance(found, dict) else None
 
 
+T = TypeVar("T")
+
 _LEVELS = TypeAdapter(LevelsTold)
+_SCALING = TypeAdapter(ScalingTold)
+
+
+def _read(kind: TypeAdapter[T], pool: str, found: Mapping[str, Any] | None) -> T | None:
+    """None for what is not there, and for what a release told that says it otherwise."""
+    if found is None:
+        return None
+    try:
+        return kind.validate_python(found)
+    except ValidationError as error:
+        logger.debug("what is told of %s cannot be read: %s", pool, error)
+        return None

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from genlock_core.claims.facts import WorkerState, WorkerView
+from genlock_core.levelling.scaling import ScalingTold
 from genlock_core.levelling.telling import LevelsTold
 from genlock_gateway.access.problems import Problem
 from genlock_gateway.gateway import STORE_TIMEOUT_S, Gateway
@@ -44,6 +45,30 @@ class LevelsView(_Told):
         )
 
 
+class AutoscalingView(_Told):
+    """How the number of workers comes about."""
+
+    at: AwareDatetime = Field(description="When that was so.")
+    mode: str = Field(description="SLO, External or Recommend, as in the pool's spec.")
+    desired: int = Field(description="Workers that there should be; with Recommend that is only shown.")
+    reason: str = Field(description="The term that decides, such as Arrivals or Maximum.")
+    terms: dict[str, int | None] = Field(description="Workers by term; null: there is no such bound.")
+    speed: float = Field(description="Of its workers over what was profiled; what sessions pay is divided by it.")
+    explanation: list[str] = Field(description="The same in sentences.")
+
+    @classmethod
+    def of(cls, told: ScalingTold) -> "AutoscalingView":
+        return cls(
+            at=datetime.fromtimestamp(told.at_ms / 1_000, UTC),
+            mode=told.mode,
+            desired=told.desired,
+            reason=told.reason,
+            terms=dict(told.terms),
+            speed=told.speed,
+            explanation=list(told.sentences),
+        )
+
+
 class PoolSummary(_Told):
     """A pool that has workers."""
 
@@ -61,6 +86,7 @@ class PoolView(PoolSummary):
 
     explanation: list[str] = Field(description="Why each session runs at the level that it has, in sentences.")
     left_out: int = Field(description="Sentences that are too many to be told.")
+    autoscaling: AutoscalingView | None = Field(description="Null while no operator says how many workers there are.")
 
 
 def router(gateway: Gateway) -> APIRouter:
@@ -81,17 +107,19 @@ def router(gateway: Gateway) -> APIRouter:
 
     @routes.get("/{pool:path}")
     async def show_pool(request: Request, pool: str) -> PoolView:
-        """One pool, with the reasons for its sessions' levels."""
+        """One pool, with the reasons for its sessions' levels and for how many workers it has."""
         gateway.access.require_admin(request)
         async with asyncio.timeout(STORE_TIMEOUT_S):
             views = [view for view in await gateway.reads.claims.workers() if view.pool == pool]
-            if not views:
+            scaling = await gateway.reads.told.scaling(pool)
+            if not views and scaling is None:
                 raise Problem(404, f"no worker of a pool {pool[:128]} is there; `genlock pool list` names the pools")
             told = await gateway.reads.told.levels(pool)
         return PoolView(
             **dict(_summary(pool, views, told)),
             explanation=[] if told is None else list(told.sentences),
             left_out=0 if told is None else told.left_out,
+            autoscaling=None if scaling is None else AutoscalingView.of(scaling),
         )
 
     return routes

@@ -2,11 +2,12 @@
 
 from genlock_core.spec.autoscaling import ScalingMode
 from genlock_operator.autoscale.arrivals import Flow
+from genlock_operator.autoscale.correction import Correction
 from genlock_operator.autoscale.recommend import Recommendation, ScaleReason
 
 
-def explain(found: Recommendation) -> list[str]:
-    """The decision first, then each term that it is made of."""
+def explain(found: Recommendation, correction: Correction | None = None) -> list[str]:
+    """The decision first, then each term that it is made of; `correction`: of what the pool's sessions pay."""
     told = [f"{_workers(found.desired)} should be there: {_WHY[found.reason]}."]
     if found.mode is ScalingMode.EXTERNAL:
         told.append(f"Mode External: replicas ({found.replicas}) decides, from {found.least} to {found.cap}.")
@@ -15,6 +16,11 @@ def explain(found: Recommendation) -> list[str]:
         told.append("Mode Recommend: this is only shown; what sessions need and buffer decide.")
 
     told.append(f"The sessions need {_workers(found.need)} at the levels that they ask for.")
+    if correction is not None and correction.speed != 1:
+        speed = f"{correction.speed:.2f}"
+        told.append(
+            f"Its workers compute at {speed} of the speed that was profiled; what sessions pay is divided by that."
+        )
     told += _of_arrivals(found)
     if found.blocked:
         told.append(f"Within the last minute somebody was turned away: {_workers(found.blocked)} more for that.")

@@ -137,6 +137,23 @@ class Recommendation:
         return max(need + besides, self.floor)
 
     @property
+    def terms(self) -> dict[str, int | None]:
+        """Workers by term, as metrics and people are told them; None where there is no such bound."""
+        return {
+            "need": self.need,
+            "warm": self.warm,
+            "blocked": self.blocked,
+            "buffer": self.buffer,
+            "replicas": self.replicas,
+            "min": self.least,
+            "schedule": self.scheduled,
+            "max": self.most,
+            "budget": self.budget,
+            "asked": self.asked,
+            "desired": self.desired,
+        }
+
+    @property
     def floor(self) -> int:
         """So many without a single session."""
         return max(self.replicas, self.least, self.scheduled)

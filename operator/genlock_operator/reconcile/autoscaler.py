@@ -6,14 +6,23 @@ it leaves them.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from genlock_core.clock import Clock
+from genlock_core.levelling.scaling import ScalingTold
+from genlock_core.levelling.told import ToldPools
+from genlock_operator.actions import ShowScaling
 from genlock_operator.autoscale.budget import PoolWish, shares
+from genlock_operator.autoscale.correction import Correction
+from genlock_operator.autoscale.explain import explain
 from genlock_operator.autoscale.recommend import Recommendation
 from genlock_operator.observed import Demand, PoolResource, PoolTraffic
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.counting import Counting
 from genlock_operator.reconcile.pending import PendingSessions
 from genlock_operator.watch.caches import Caches
+
+TELL_EVERY_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -27,6 +36,10 @@ class Autoscaler:
     gpu_budget: Mapping[str, int]
     """GPUs that all pools of a product may have, by product."""
     scaled: Callable[[str, Recommendation], None]
+    told: ToldPools
+    clock: Clock
+    _told: dict[str, tuple[float, object]] = field(default_factory=dict)
+    """By pool: when it was told last, and the gist of it."""
     _asked: dict[str, int] = field(default_factory=dict)
     """By pool: the workers that its last plan asked for."""
 
@@ -46,14 +59,36 @@ class Autoscaler:
         known = [one for one in self.counting.waiting if one.pool == pool and one.session not in planned]
         return (*self.pending.demand_for(pool), *known)
 
-    def note(self, pool: str, shown: Recommendation, asked: int) -> None:
-        """A plan was made: what autoscaling says, and how many workers the pool asks for without bounds."""
-        self._asked[pool] = asked
-        self.scaled(pool, shown)
+    async def show(self, scaling: ShowScaling) -> None:
+        """A plan was made: let the other pools, the metrics and people know. Raises RedisError."""
+        pool = scaling.pool
+        self._asked[pool] = scaling.asked
+        self.scaled(pool, scaling.shown)
+
+        # The sentences hold running figures: they are written when the number or its reason changes, and now and then.
+        gist = scaling.shown.desired, scaling.shown.reason
+        told_s, told = self._told.get(pool, (-TELL_EVERY_S, None))
+        now_s = self.clock.monotonic()
+        if gist != told or now_s - told_s >= TELL_EVERY_S:
+            await self.told.tell_scaling(pool, self._story(pool, scaling.shown))
+            self._told[pool] = now_s, gist
 
     def forget(self, pool: str) -> None:
         """It is gone."""
         self._asked.pop(pool, None)
+        self._told.pop(pool, None)
+
+    def _story(self, pool: str, shown: Recommendation) -> ScalingTold:
+        correction = self.counting.speeds.get(pool, Correction())
+        return ScalingTold(
+            at_ms=self.clock.wall_ms(),
+            mode=shown.mode.value,
+            desired=shown.desired,
+            reason=shown.reason.value,
+            terms=shown.terms,
+            speed=correction.speed,
+            sentences=tuple(explain(shown, correction)),
+        )
 
     def _share_of(self, pool: PoolResource) -> int | None:
         if pool.spec.gpu.product not in self.gpu_budget:

@@ -117,7 +117,7 @@ class PoolReconciler:
                 if not await self._create(name, action):
                     return True
             elif isinstance(action, ShowScaling):
-                self.autoscaler.note(name, action.shown, action.asked)
+                await self.autoscaler.show(action)
             elif isinstance(action, SetReserve):
                 if memory.reserve != action.thousandths:
                     await self.executor.perform(action)

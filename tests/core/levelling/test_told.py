@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
+from genlock_core.levelling.scaling import ScalingTold
 from genlock_core.levelling.telling import LevelsTold
 from genlock_core.levelling.told import HOLDS_MS, PoolPart
 from tests.core.claims.passing import time_passes
@@ -51,3 +52,22 @@ async def test_what_another_release_tells_otherwise_is_nothing(hour: BusyHour) -
 async def test_what_would_fill_redis_is_refused(hour: BusyHour) -> None:
     with pytest.raises(ValueError, match="more than"):
         await hour.told.tell(POOL, PoolPart.AUTOSCALING, {"much": "x" * 200_000})
+
+
+async def test_how_the_number_of_workers_comes_about_is_a_part_of_its_own(hour: BusyHour) -> None:
+    scaling = ScalingTold(
+        at_ms=1,
+        mode="SLO",
+        desired=3,
+        reason="Arrivals",
+        terms={"need": 2, "warm": 1, "budget": None},
+        speed=0.67,
+        sentences=("3 workers should be there.",),
+    )
+    await hour.told.tell_levels(POOL, TOLD)
+    assert await hour.told.scaling(POOL) is None
+    await hour.told.tell_scaling(POOL, scaling)
+    assert await hour.told.scaling(POOL) == scaling
+    assert await hour.told.levels(POOL) == TOLD
+    await hour.told.tell(POOL, PoolPart.AUTOSCALING, {"desired": 3})
+    assert await hour.told.scaling(POOL) is None, "a later release says it otherwise"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from genlock_operator.autoscale.correction import Correction
 from genlock_operator.autoscale.explain import explain
 from genlock_operator.autoscale.recommend import ScaleReason
 from tests.operator.autoscale.flows import flow_of
@@ -43,6 +44,12 @@ def test_a_share_of_a_budget_and_what_it_leaves_out_are_told() -> None:
 def test_who_was_turned_away_is_told() -> None:
     found = recommended(measured(flow=flow_of(arrivals=1, minute=1, blocked=1)))
     assert "Within the last minute somebody was turned away: 1 worker more for that." in explain(found)
+
+
+def test_slow_workers_are_told_of() -> None:
+    told = explain(recommended(), Correction(2 / 3))
+    assert "Its workers compute at 0.67 of the speed that was profiled; what sessions pay is divided by that." in told
+    assert explain(recommended(), Correction()) == explain(recommended())
 
 
 def test_the_modes_that_do_not_follow_it_say_so() -> None:

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from genlock_core.clock import ManualClock
+from genlock_operator.actions import ShowScaling
+from genlock_operator.autoscale.correction import Correction
 from genlock_operator.observed import Demand, PoolResource
 from genlock_operator.reconcile.autoscaler import Autoscaler
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches
 from tests.operator.autoscale.test_recommend import recommended
-from tests.operator.reconcile.autoscalers import autoscaler
+from tests.operator.reconcile.autoscalers import Told, autoscaler
 
 
 def pool(caches: Caches, name: str, *, gpus: int = 1, product: str = "NVIDIA-H100", **spec: Any) -> PoolResource:
@@ -28,51 +30,80 @@ def caches() -> Caches:
 
 
 @pytest.fixture
-def scaler(caches: Caches) -> Autoscaler:
-    return autoscaler(caches, ManualClock(), gpu_budget={"NVIDIA-H100": 8})
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def scaler(caches: Caches, told: Told, clock: ManualClock) -> Autoscaler:
+    return autoscaler(caches, clock, told=told, gpu_budget={"NVIDIA-H100": 8})
 
 
 def budget(scaler: Autoscaler, of: PoolResource) -> int | None:
     return scaler.traffic_of(of).budget
 
 
-def ask(scaler: Autoscaler, **workers: int) -> None:
+async def ask(scaler: Autoscaler, **workers: int) -> None:
     for name, asked in workers.items():
-        scaler.note(f"studio/{name}", recommended(), asked)
+        await scaler.show(ShowScaling(f"studio/{name}", recommended(), asked))
 
 
-def test_pools_of_a_product_share_its_budget(caches: Caches, scaler: Autoscaler) -> None:
+async def test_pools_of_a_product_share_its_budget(caches: Caches, scaler: Autoscaler) -> None:
     small, large = pool(caches, "small"), pool(caches, "large", gpus=2, autoscaling={"weight": 3})
-    ask(scaler, small=20, large=20)
+    await ask(scaler, small=20, large=20)
     assert (budget(scaler, small), budget(scaler, large)) == (2, 3)
-    ask(scaler, large=1)
+    await ask(scaler, large=1)
     assert (budget(scaler, small), budget(scaler, large)) == (6, 1)
 
 
-def test_a_session_that_is_planned_here_and_waits_in_redis_waits_once(caches: Caches, scaler: Autoscaler) -> None:
+async def test_a_session_that_is_planned_here_and_waits_in_redis_waits_once(caches: Caches, scaler: Autoscaler) -> None:
     planned, known = (Demand(f"studio/{name}", "studio/small", 250, 0) for name in ("a", "b"))
     scaler.pending.note("studio/a", planned)
     scaler.counting.waiting = (replace(planned, cost=300), known, replace(known, pool="studio/other"))
     assert scaler.demand_of("studio/small") == (planned, known)
 
 
-def test_a_product_without_a_budget_has_none(caches: Caches, scaler: Autoscaler) -> None:
+async def test_a_product_without_a_budget_has_none(caches: Caches, scaler: Autoscaler) -> None:
     assert budget(scaler, pool(caches, "other", product="NVIDIA-A100")) is None
 
 
-def test_a_pool_that_is_gone_leaves_its_share(caches: Caches, scaler: Autoscaler) -> None:
+async def test_a_pool_that_is_gone_leaves_its_share(caches: Caches, scaler: Autoscaler) -> None:
     small = pool(caches, "small")
     pool(caches, "other", min=4)
-    ask(scaler, small=20, other=20)
+    await ask(scaler, small=20, other=20)
     assert budget(scaler, small) == 4
     caches.pools.drop("studio/other", "other")
     scaler.forget("studio/other")
     assert budget(scaler, small) == 8
 
 
-def test_a_pool_that_was_not_planned_yet_keeps_what_it_wanted(caches: Caches, scaler: Autoscaler) -> None:
+async def test_a_pool_that_was_not_planned_yet_keeps_what_it_wanted(caches: Caches, scaler: Autoscaler) -> None:
     small, other = pool(caches, "small"), pool(caches, "other")
     status = other.status.model_copy(update={"desired": 3})
     caches.pools.put(PoolResource(other.meta, other.spec, status))
-    ask(scaler, small=20)
+    await ask(scaler, small=20)
     assert budget(scaler, small) == 5
+
+
+async def test_people_are_told_when_it_changes_and_now_and_then(
+    scaler: Autoscaler, told: Told, clock: ManualClock
+) -> None:
+    small = "studio/small"
+    scaler.counting.speeds[small] = Correction(0.5)
+    await scaler.show(ShowScaling(small, recommended(), 4))
+    await scaler.show(ShowScaling(small, recommended(), 4))
+    ((pool, first),) = told.scalings
+    assert (pool, first.desired, first.reason, first.mode, first.speed) == (small, 4, "Sessions", "SLO", 0.5)
+    assert first.terms["need"] == 4
+    assert first.sentences[0] == "4 workers should be there: the sessions need them."
+
+    await scaler.show(ShowScaling(small, recommended(replicas=6), 6))
+    assert len(told.scalings) == 2
+    clock.advance(10.0)
+    await scaler.show(ShowScaling(small, recommended(replicas=6), 6))
+    assert len(told.scalings) == 3
