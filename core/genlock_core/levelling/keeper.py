@@ -20,6 +20,7 @@ from genlock_core.clock import Clock
 from genlock_core.levelling.book import PlanBook
 from genlock_core.levelling.facts import reserved_in
 from genlock_core.levelling.leads import Leads
+from genlock_core.levelling.meter import LevelMeter
 from genlock_core.levelling.orders import Direction, LimitOrder
 from genlock_core.levelling.planning import Planned, Reading, plan_of
 from genlock_core.levelling.shelf import RecordShelf, matter_of
@@ -80,6 +81,7 @@ class LevelKeeper:
         self._leads = Leads(claims, holder=holder, rank=rank, clock=clock, covers=covers)
         self._book = PlanBook()
         self._shelf = RecordShelf(claims)
+        self._meter = LevelMeter(metrics, clock)
 
         self._led: frozenset[str] = frozenset()
         """The pools that were led when the leases were held last."""
@@ -145,6 +147,7 @@ class LevelKeeper:
         for pool in before - led:
             logger.info("decides no more on the levels of pool %s", pool)
             self._told_s.pop(pool, None)
+            self._meter.forget(pool)
             self._metrics.drop_pool(pool)
         for pool in led - before:
             logger.info("decides on the levels of pool %s", pool)
@@ -215,7 +218,11 @@ class LevelKeeper:
             self._metrics.plan_seconds.observe(self._clock.monotonic() - began_s)
             self._note(reading, planned)
             await self._carry_out(planned.orders)
+        self._meter.count({pool: self._shelf.known(self._sessions_of(pool)) for pool in self._leads.pools()})
         await self._tell()
+
+    def _sessions_of(self, pool: str) -> list[str]:
+        return [session for view in self._views if view.pool == pool for session in view.sessions]
 
     async def _read(self, pools: Sequence[str]) -> Reading:
         """What the next plan is made from; without workers if nothing has changed. Raises RedisError."""

@@ -73,6 +73,10 @@ class RecordShelf:
         self._records |= await self._read(missing)
         return {name: self._records[name] for name in names if name in self._records}
 
+    def known(self, sessions: Iterable[str]) -> list[SessionRecord]:
+        """The records of those that were read already."""
+        return [self._records[name] for name in sessions if name in self._records]
+
     async def _read(self, names: Sequence[str]) -> dict[str, SessionRecord]:
         if not names:
             return {}

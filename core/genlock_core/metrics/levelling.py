@@ -21,6 +21,24 @@ class LevellingMetrics(Bundle):
             "cause",
         ),
     ]
+    sessions: Annotated[
+        Gauge,
+        about(
+            "genlock_level_sessions",
+            "Sessions that have a worker, by the level that they are granted: its steps, with -half where every second "
+            "frame is left out",
+            "pool",
+            "level",
+        ),
+    ]
+    degraded_seconds: Annotated[
+        Counter,
+        about(
+            "genlock_degraded_seconds",
+            "Time in which sessions were granted less than they request, all of them together",
+            "pool",
+        ),
+    ]
     plan_seconds: Annotated[
         Histogram, about("genlock_level_plan_seconds", "Time of one plan of levels", buckets=LATENCY_BUCKETS_S)
     ]

@@ -38,6 +38,22 @@ async def test_a_full_pool_serves_the_ninth_within_3_s(full: BusyHour) -> None:
     assert all(one.below_since_ms for one in lowered)
 
 
+async def test_only_who_decides_counts_levels_and_the_time_below_the_request(full: BusyHour) -> None:
+    full.decider("operator", RANK_OF_OPERATOR)
+    both = full.deciders
+    await full.arrive("ninth")
+    await full.passes(5)
+
+    def counted(name: str) -> list[float]:
+        """What the processes say, each of its own."""
+        samples = [[one for metric in each.metrics.registry.collect() for one in metric.samples] for each in both]
+        return sorted(sum(one.value for one in of_one if one.name == name) for of_one in samples)
+
+    assert counted("genlock_level_sessions") == [0, 9]
+    assert counted("genlock_degraded_seconds_total")[0] == 0
+    assert counted("genlock_degraded_seconds_total")[1] > 0
+
+
 async def test_nothing_is_done_while_everybody_has_what_it_asks_for(full: BusyHour) -> None:
     (decider,) = full.deciders
     assert set((await full.steps()).values()) == {4}
