@@ -33,7 +33,7 @@ class Fit(StrEnum):
 class GrantOutcome(StrEnum):
     """What became of the wish for so many steps."""
 
-    FITS = "fits"  # all of them are granted
+    FITS = "fits"  # all of them are granted that its pool has a price for
     NO_ROOM = "no-room"  # fewer are; the rest is granted as soon as its worker has room
     REFUSED = "refused"  # its worker knows no ceilings and has no room: the wish must not be written down
     UNSERVED = "unserved"  # nobody serves it, or its pool has no levels: what is requested counts

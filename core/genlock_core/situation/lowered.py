@@ -13,6 +13,7 @@ class LoweredReason(StrEnum):
     BUSY = "busy"  # the plan of levels gave its room to others
     NO_ROOM = "no-room"  # its worker has no room for more
     QUALITY = "quality"  # more would not look better
+    TOO_LATE = "too-late"  # more was measured to be later, in its pool, than its frameDeadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,16 @@ def lowered(record: SessionRecord) -> Lowered | None:
         granted=granted,
         requested=requested,
         frame_rate=record.session.frame_rate / granted.every,
-        reason=_reason(record, requested),
+        reason=_reason(record, granted, requested),
         since_ms=record.below_since_ms or record.granted.since_ms,
     )
 
 
-def _reason(record: SessionRecord, requested: Level) -> LoweredReason:
+def _reason(record: SessionRecord, granted: Level, requested: Level) -> LoweredReason:
+    levels = next((choice.levels for choice in record.pools if choice.pool == record.pool), ())
+    if levels and granted == Level(len(levels)):
+        return LoweredReason.TOO_LATE
+
     limit = record.limit
     if limit is None or not Level(limit.steps, every=limit.every).is_below(requested):
         return LoweredReason.NO_ROOM

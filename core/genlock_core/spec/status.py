@@ -61,6 +61,8 @@ class LevelReason(StrEnum):
     """Its worker has no room for more."""
     QUALITY = "Quality"
     """More would look the same."""
+    TOO_LATE = "TooLate"
+    """More was measured to be later than its frameDeadline."""
 
 
 class StatusLevel(Model):
@@ -70,7 +72,8 @@ class StatusLevel(Model):
     frame_rate: Figure = Field(description="Generated frames per second that it is granted.")
     since: Timestamp = Field(description="Since when it has less than it asks for.")
     reason: LevelReason = Field(
-        description="Busy: others need the room; NoRoom: its worker has no more; Quality: more would look the same."
+        description="Busy: others need the room; NoRoom: its worker has no more; Quality: more would look the same; "
+        "TooLate: more was measured to be later than its frameDeadline."
     )
 
 

@@ -118,7 +118,9 @@ class Controls:
             return None
         if answer.outcome is GrantOutcome.REFUSED:
             raise NoRoomForSteps(session, requested=steps, granted=answer.steps or 0)
-        return None if answer.steps is None else LevelView.of(requested=steps, granted=answer.steps)
+        if answer.steps is None:
+            return None
+        return LevelView.of(requested=steps, granted=answer.steps, fits=answer.outcome is GrantOutcome.FITS)
 
     def heard(self, stream: LiveStream, resource: PeerResource, text: str) -> None:
         """A message on a client's data channel. The answer goes there, too, whatever the message is."""

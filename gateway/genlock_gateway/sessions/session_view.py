@@ -47,16 +47,22 @@ class LevelView(_Shown):
     requested: int = Field(description="So many are asked for.")
     reason: LoweredReason | None = Field(
         description="busy: others need the room; no-room: its worker has no more; both are granted as soon as there is "
-        "room. quality: more would look the same. Null where all is granted."
+        "room. quality: more would look the same; too-late: more was measured to be later than its frame deadline. "
+        "Null where all is granted."
     )
     detail: str = Field(description="The same in words; empty where all is granted.")
 
     @classmethod
-    def of(cls, *, requested: int, granted: int) -> "LevelView":
-        """`granted` may be more: what nobody asks for any longer is given back after a while."""
+    def of(cls, *, requested: int, granted: int, fits: bool) -> "LevelView":
+        """`granted` may be more: what nobody asks for any longer is given back after a while. `fits`: it is all that
+        this pool has a price for; more was measured to be too late."""
         steps = min(requested, granted)
         if steps == requested:
             return cls(steps=steps, requested=requested, reason=None, detail="")
+        if fits:
+            late = LoweredReason.TOO_LATE
+            detail = f"{steps} of {requested} steps: {LOWERED[late]}"
+            return cls(steps=steps, requested=requested, reason=late, detail=detail)
         words = f"no room: {steps} of {requested} steps, until its worker has room for more"
         return cls(steps=steps, requested=requested, reason=LoweredReason.NO_ROOM, detail=words)
 

@@ -89,6 +89,18 @@ def test_the_words_say_what_it_has_and_why(record: SessionRecord, headline: str)
     assert "by itself" in told(record).detail
 
 
+@pytest.mark.parametrize("limit", [None, LevelLimit(3, 1, LimitCause.BUSY, 9_000)])
+def test_steps_that_its_pool_has_no_price_for_are_told_as_too_late(limit: LevelLimit | None) -> None:
+    priced = (PoolChoice("local", 500, (250, 500)),)
+    record = replace(limited(2), pools=priced, limit=limit)
+    assert told(record).headline == "2 of 4 steps: more would come too late"
+    assert "measured to be later" in told(record).detail
+    assert told(replace(limited(1), pools=priced)).headline == "1 of 4 steps: the installation is busy"
+    found = lowered(replace(limited(2, every=2), pools=priced))
+    assert found is not None
+    assert found.reason is LoweredReason.BUSY
+
+
 def test_since_when_is_since_it_fell_below_and_not_since_its_last_change() -> None:
     found = lowered(limited(2))
     assert found is not None

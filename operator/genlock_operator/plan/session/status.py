@@ -41,6 +41,7 @@ _LEVEL_REASONS: Final[Mapping[LoweredReason, LevelReason]] = {
     LoweredReason.BUSY: LevelReason.BUSY,
     LoweredReason.NO_ROOM: LevelReason.NO_ROOM,
     LoweredReason.QUALITY: LevelReason.QUALITY,
+    LoweredReason.TOO_LATE: LevelReason.TOO_LATE,
 }
 
 
