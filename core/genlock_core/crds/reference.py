@@ -78,7 +78,7 @@ steps are measured to look better than more of them, the row is accepted; they a
 `genlock profile` and the session's `status.unprofiled` say so.
 
 `examples/busy-hour/profile.yaml` has made-up rows for the mock engine, where one step costs half of what four do: 8
-sessions at 4 steps fill a worker, and a ninth comes in when two of them go on with fewer steps.
+sessions at 4 steps fill a worker, and a ninth makes all of them go on with 3.
 """
 
 _HEADS = {crd.SESSION.name: _SESSION_HEAD, crd.POOL.name: _POOL_HEAD, crd.PROFILE.name: _PROFILE_HEAD}

@@ -189,7 +189,7 @@ def test_a_session_that_is_never_lowered_is_told_nothing_of_levels() -> None:
     assert not any("quality" in note for note in placed([row(4, 32)], approximation=never).unprofiled)
 
 
-def test_the_example_of_a_busy_hour_fills_a_worker_and_lets_a_ninth_in_where_two_are_lowered() -> None:
+def test_the_example_of_a_busy_hour_fills_a_worker_with_eight_sessions_or_with_nine_of_three_steps() -> None:
     folder = ROOT / "examples" / "busy-hour"
     rows = own_rows([folder / "profile.yaml"])
     texts = [(folder / name).read_text() for name in ("sessions.yaml", "ninth.yaml")]
