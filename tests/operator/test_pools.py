@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from genlock_core import store as stores
+from genlock_core.levelling.told import ToldPools
 from tests.api_server import ApiServer
 from tests.fake_kubelet import FakeKubelet
 from tests.operator.operators import Cluster, Fleet, run_operator, until
@@ -135,3 +137,49 @@ async def test_a_quota_is_told_to_who_waits_and_no_more_once_it_is_raised(
         await until("it is told", lambda: cluster.reason("demo", "Assigned", "QuotaExceeded"))
         await cluster.delete("resourcequotas", "none")
         await cluster.in_phase("demo", "Assigned")
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_a_pool_says_how_its_number_of_workers_comes_about(
+    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster
+) -> None:
+    await cluster.pool("warm", replicas=2, max=4)
+    async with run_operator(kube_server, redis_url, namespace) as operator:
+        said = await until("the status says it", lambda: _autoscaling(cluster, "warm"))
+        store = stores.connect(redis_url)
+        told = await until("it is told", lambda: ToldPools(store).scaling(f"{namespace}/warm"))
+        await store.aclose()
+        measured = operator.registry.get_sample_value(
+            "genlock_operator_autoscale_workers", {"pool": f"{namespace}/warm", "term": "desired"}
+        )
+    assert (said["desired"], said["reason"]) == (2, "Replicas")
+    assert (told.desired, told.reason, told.terms["replicas"]) == (2, "Replicas", 2)
+    assert told.sentences[0] == "2 workers should be there: spec.replicas says so."
+    assert measured == 2
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_with_external_the_scale_of_kubernetes_decides_and_who_waits_changes_nothing(
+    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster, fleet: Fleet
+) -> None:
+    await cluster.profile()
+    await cluster.pool("warm", replicas=0, max=2, autoscaling={"mode": "External"})
+    fleet.play(cluster)
+    async with run_operator(kube_server, redis_url, namespace):
+        await cluster.session("demo")
+        await until("it waits", lambda: _waits(cluster, "warm"))
+        assert await cluster.pods() == {}
+        await cluster.patch("workerpools", "warm", {"spec": {"replicas": 1}})
+        await cluster.in_phase("demo", "Assigned")
+    assert len(await cluster.pods()) == 1
+
+
+async def _waits(cluster: Cluster, pool: str) -> bool:
+    status = (await cluster.get("workerpools", pool)).get("status", {})
+    return bool(status.get("waiting") == 1 and status["autoscaling"]["reason"] == "Replicas")
+
+
+async def _autoscaling(cluster: Cluster, pool: str) -> dict[str, Any] | None:
+    status = (await cluster.get("workerpools", pool)).get("status", {})
+    found: dict[str, Any] | None = status.get("autoscaling")
+    return found

@@ -15,6 +15,9 @@ MAX_WORKERS: Final = 1_000
 TIME_OF_DAY: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 END_OF_DAY: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 
+ZONE: Final = r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"
+"""What the API server asks of the name of a time zone: which ones it knows depends on how it was built."""
+
 
 class ScalingMode(StrEnum):
     """Who decides how many workers there are."""
@@ -80,7 +83,7 @@ class Autoscaling(Model):
     schedule: list[ScheduledFloor] = Field(
         default_factory=list, max_length=16, description="Times at which there are never fewer workers than so many."
     )
-    time_zone: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(known_zone)] = Field(
+    time_zone: Annotated[str, Field(pattern=ZONE, max_length=64), AfterValidator(known_zone)] = Field(
         "UTC", description="The time zone of the schedule, by its IANA name, such as Europe/Berlin."
     )
     weight: Annotated[int, Field(ge=1, le=1_000)] = Field(

@@ -79,6 +79,8 @@ def test_a_session_may_say(sessions: Resources, changes: dict[str, Any]) -> None
         {"template.compute": {"cpu": "1500m", "memory": "64Gi"}},
         {"scaleInAfter": "0s", "drain.timeout": "1h", "rollout": {"surge": 2, "stalledAfter": "30m"}},
         {"sessionNamespaces": "All", "moveReserve": "12.5%"},
+        {"autoscaling": {"mode": "External", "blocking": "0.1%", "weight": 3, "timeZone": "Europe/Berlin"}},
+        {"autoscaling.schedule": [{"from": "22:00", "to": "06:00", "days": ["Sat", "Sun"], "min": 2}]},
         {"engine": "diffusion"},
         {"gpu.count": 16},
     ],
@@ -162,6 +164,26 @@ def test_a_session_is_refused(sessions: Resources, changes: dict[str, Any], mess
         ({"min": 3, "max": 2}, "spec.min: Invalid value: must not be larger than max"),
         ({"scaleInAfter": "soon"}, "spec.scaleInAfter in body should match"),
         ({"moveReserve": "200%"}, "spec.moveReserve in body should match"),
+        ({"autoscaling.mode": "Auto"}, 'supported values: "SLO", "External", "Recommend"'),
+        (
+            {"autoscaling.blocking": "60%"},
+            'spec.autoscaling.blocking: Invalid value: "60%": must lie between 0.1% and 50%',
+        ),
+        ({"autoscaling.blocking": "some"}, "spec.autoscaling.blocking in body should match"),
+        ({"autoscaling.weight": 0}, "spec.autoscaling.weight in body should be greater than or equal to 1"),
+        ({"autoscaling.timeZone": "Europe Berlin"}, "spec.autoscaling.timeZone in body should match"),
+        (
+            {"autoscaling.schedule": [{"from": "8:00", "to": "18:00", "min": 2}]},
+            "spec.autoscaling.schedule[0].from in body should match",
+        ),
+        (
+            {"autoscaling.schedule": [{"from": "08:00", "to": "08:00", "min": 2}]},
+            "must not begin and end at the same time; a whole day is from 00:00 to 24:00",
+        ),
+        (
+            {"max": 3, "autoscaling.schedule": [{"from": "08:00", "to": "18:00", "min": 4}]},
+            "spec.autoscaling.schedule: Invalid value: must not ask for more workers than max",
+        ),
         ({"sessionNamespaces": "Some"}, 'supported values: "Same", "All"'),
         ({"template.weights": {"claim": "a", "image": "b"}}, "weights.image: Invalid value: cannot stand beside claim"),
         (
