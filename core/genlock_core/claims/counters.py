@@ -89,7 +89,7 @@ class LearnedCost:
     rows: _Number = 1.0
     """Of a batch, on average, lately."""
     chunks: _Number = 1.0
-    """Of which pictures were decoded with a batch, on average, lately."""
+    """That begin with a batch, on average, lately."""
     promised_base_s: _Seconds | None = None
     """By the profile's rows of this size; there it is all in the rows. None: not profiled, as `promised_row_s`."""
     promised_row_s: _Seconds | None = None

@@ -94,7 +94,7 @@ class LearnedBatches:
     rows: float
     """Of a batch, on average."""
     chunks: float
-    """Of which pictures were decoded with a batch, on average."""
+    """That begin with a batch, on average."""
 
 
 class CostModel:
@@ -133,7 +133,7 @@ class CostModel:
         if fit is None:
             start = self._prior.seconds(rows)
             fit = self._fits[shape] = _Fit(cost=self._prior, scale=start / CLIP_SCALES, prior=self._prior)
-        fit.add(rows, seconds.rows, chunks=ended)
+        fit.add(rows, seconds.rows, chunks=begun)
         if begun:
             self._encode[shape].add(seconds.encode, begun)
         if ended:
