@@ -4,7 +4,7 @@ Everything is in thousandths of a worker and in milliseconds of Redis' proven ti
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from genlock_core.approximation.levels import Ladder, Level
 from genlock_core.approximation.plan import LevelSession, LevelWorker
@@ -76,12 +76,13 @@ def level_facts(
         staying = [record for record in one.records if record.name not in leaving and _is_its_own(record, one.view)]
         sessions += [seated(record, one.view, somebody_waits=bool(newcomers)) for record in staying]
         capacity = min(one.view.capacity, one.view.free + sum(record.cost for record in staying))
-        rooms.append(LevelWorker(one.view.identity.name, one.view.pool, capacity))
+        # On one that knows no ceilings nobody can be lowered, and no claim is given less than it requests.
+        rooms.append(LevelWorker(one.view.identity.name, one.view.pool, capacity, admits=one.view.ceilings))
 
     held = dict(kept.by_worker)
     if newcomers:
         held = made_good(held, kept.missing, rooms, sessions)
-    usable = tuple(LevelWorker(one.name, one.pool, max(0, one.capacity - held.get(one.name, 0))) for one in rooms)
+    usable = tuple(replace(one, capacity=max(0, one.capacity - held.get(one.name, 0))) for one in rooms)
     return LevelFacts(now_ms, (*sessions, *newcomers), usable, held)
 
 

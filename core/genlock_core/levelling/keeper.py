@@ -45,6 +45,8 @@ REST: Final = 3.0
 LONGEST_REST_S: Final = 3.0
 BLOCK_MS: Final = 500
 TELL_EVERY_S: Final = 1.0
+TELL_REST: Final = 20.0
+"""So many times what telling took passes before a pool is told of anew."""
 TELL_AGAIN_S: Final = 10.0
 """What has not changed is told again so often, before it runs out."""
 MOST_WAITING: Final = 256
@@ -103,6 +105,8 @@ class LevelKeeper:
         self._waits: dict[str, tuple[str, ...]] = {}
         self._untold: set[str] = set()
         self._told_s: dict[str, float] = {}
+        self._telling_s = 0.0
+        """How long it took last."""
 
     async def run(self) -> None:
         """Until cancelled. Whatever Redis does, it goes on."""
@@ -301,9 +305,9 @@ class LevelKeeper:
 
     async def _tell(self) -> None:
         """Say how the pools stand that changed, and now and then how the others stand. Raises RedisError."""
-        now_s = self._clock.monotonic()
         for pool in self._leads.pools():
-            rest_s = TELL_EVERY_S if pool in self._untold else TELL_AGAIN_S
+            now_s = self._clock.monotonic()
+            rest_s = max(TELL_EVERY_S, TELL_REST * self._telling_s) if pool in self._untold else TELL_AGAIN_S
             if now_s - self._told_s.get(pool, 0.0) < rest_s:
                 continue
             told = await asyncio.to_thread(
@@ -316,6 +320,7 @@ class LevelKeeper:
                 by=self._holder,
                 at_ms=self._clock.wall_ms(),
             )
+            self._telling_s = self._clock.monotonic() - now_s
             await self._told.tell_levels(pool, told)
             self._metrics.gap.labels(pool).set(told.gap)
             self._told_s[pool] = now_s

@@ -72,6 +72,13 @@ def test_a_session_of_a_worker_that_knows_no_ceilings_has_no_ladder() -> None:
     assert session.ladders == {}
 
 
+@pytest.mark.parametrize("ceilings", [True, False])
+def test_no_hole_is_made_on_a_worker_that_knows_no_ceilings(ceilings: bool) -> None:
+    worker = SeatedWorker(view("w", ceilings=ceilings), ())
+    (found,) = level_facts([worker], [], kept=Reserved(), now_ms=NOW_MS).workers
+    assert found.admits is ceilings
+
+
 @pytest.mark.parametrize(
     "record",
     [replace(owned("s"), granted=None), owned("s", pools=(PoolChoice(POOL, 250),))],

@@ -6,6 +6,7 @@ import pytest
 
 from genlock_core.claims.facts import LimitOutcome
 from genlock_core.claims.record import LimitCause
+from genlock_core.errors import NoCapacity
 from genlock_core.levelling.keeper import RANK_OF_OPERATOR
 from tests.core.levelling.busy_hour import EVERYBODY, PRICES, BusyHour
 
@@ -169,6 +170,28 @@ async def test_who_has_two_pools_comes_where_others_lose_least(hour: BusyHour) -
     ninth = await hour.record("ninth")
     assert (ninth.pool, hour.waits) == ("a", [])
     await hour.check()
+
+
+async def test_one_hole_is_enough_for_who_takes_its_time(hour: BusyHour) -> None:
+    """Meanwhile something happens on the other worker, which is planned again."""
+    for name in ("v", "w"):
+        await hour.worker(name)
+        await hour.fill([f"{name}-{number}" for number in range(8)])
+    await hour.settle_down()
+    hour.decider()
+    await hour.passes(1)
+    session = await hour.create("late")
+    with pytest.raises(NoCapacity):
+        await hour.claims.claim(session)
+    await hour.passes(1)
+    host = {(await hour.record(name)).owner for name, steps in (await hour.steps()).items() if steps < 4}
+    assert len(host) == 1
+
+    others = [name for name in await hour.steps() if (await hour.record(name)).owner not in host]
+    await hour.wish(others[0], 3)
+    await hour.passes(2)
+
+    assert {(await hour.steps())[name] for name in others[1:]} == {4}
 
 
 async def test_sixteen_are_served_where_eight_were(full: BusyHour) -> None:
