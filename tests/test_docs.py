@@ -80,8 +80,9 @@ def test_a_link_to_nothing_is_found(link: str) -> None:
 # -- how it flows ----------------------------------------------------------------------------------------------------
 
 
-def test_there_are_four_flow_pages() -> None:
-    assert [page.stem for page in FLOW_PAGES] == ["a-control-change", "a-frame", "a-session", "a-snapshot"]
+def test_there_are_five_flow_pages() -> None:
+    pages = ["a-control-change", "a-frame", "a-level-change", "a-session", "a-snapshot"]
+    assert [page.stem for page in FLOW_PAGES] == pages
 
 
 @pytest.mark.parametrize("page", FLOW_PAGES, ids=lambda page: page.stem)
