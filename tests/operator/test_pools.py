@@ -176,7 +176,7 @@ async def test_with_external_the_scale_of_kubernetes_decides_and_who_waits_chang
 
 async def _waits(cluster: Cluster, pool: str) -> bool:
     status = (await cluster.get("workerpools", pool)).get("status", {})
-    return bool(status.get("waiting") == 1 and status["autoscaling"]["reason"] == "Replicas")
+    return bool(status.get("waiting") == 1 and status["autoscaling"]["reason"] == "Waiting")
 
 
 async def _autoscaling(cluster: Cluster, pool: str) -> dict[str, Any] | None:

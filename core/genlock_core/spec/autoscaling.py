@@ -75,7 +75,8 @@ class Autoscaling(Model):
     mode: ScalingMode = Field(
         ScalingMode.SLO,
         description="SLO: what sessions need, and enough besides for those who come while a worker starts; External: "
-        "replicas alone decides, between min and max; Recommend: what sessions need and buffer, SLO is only shown.",
+        "replicas alone decides, between min and max; Recommend: what sessions need and buffer. With both of them what "
+        "SLO would do is shown.",
     )
     blocking: Annotated[float, ShareBetween(0.001, 0.5)] = Field(
         0.01, description="Share of the times at which a worker starts that may find too little room for who arrives."

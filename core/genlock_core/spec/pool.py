@@ -212,7 +212,9 @@ class StartUpSpec(Model):
 class AutoscalingStatus(Model):
     """What autoscaling says. Its arithmetic is told by `genlock autoscale explain` and by metrics."""
 
-    desired: Count = Field(description="Workers that it gives the pool; with the mode Recommend that is only shown.")
+    desired: Count = Field(
+        description="Workers that it gives the pool; with the modes External and Recommend only shown."
+    )
     reason: str = Field(max_length=64, description="The term that decides, such as Arrivals or Maximum.")
     since: Timestamp = Field(description="Since when it has said so.")
 

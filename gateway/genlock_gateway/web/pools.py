@@ -50,7 +50,7 @@ class AutoscalingView(_Told):
 
     at: AwareDatetime = Field(description="When that was so.")
     mode: str = Field(description="SLO, External or Recommend, as in the pool's spec.")
-    desired: int = Field(description="Workers that there should be; with Recommend that is only shown.")
+    desired: int = Field(description="Workers that there should be; with External and Recommend only shown.")
     reason: str = Field(description="The term that decides, such as Arrivals or Maximum.")
     terms: dict[str, int | None] = Field(description="Workers by term; null: there is no such bound.")
     speed: float = Field(description="Of its workers over what was profiled; what sessions pay is divided by it.")

@@ -10,8 +10,7 @@ def explain(found: Recommendation, correction: Correction | None = None) -> list
     """The decision first, then each term that it is made of; `correction`: of what the pool's sessions pay."""
     told = [f"{_workers(found.desired)} should be there: {_WHY[found.reason]}."]
     if found.mode is ScalingMode.EXTERNAL:
-        told.append(f"Mode External: replicas ({found.replicas}) decides, from {found.least} to {found.cap}.")
-        return told
+        told.append("Mode External: this is only shown; spec.replicas decides, whoever sets it.")
     if found.mode is ScalingMode.RECOMMEND:
         told.append("Mode Recommend: this is only shown; what sessions need and buffer decide.")
 

@@ -128,10 +128,12 @@ class Recommendation:
     """Nobody is to go now, however few are asked for."""
     stale: bool = False
     """The counters are old, or nobody counts."""
+    follows_sessions: bool = True
+    """False: somebody else decides, and what sessions need counts for nothing."""
 
     def asked_with(self, need: int) -> int:
         """How many would be asked for, were `need` another: what the choice of who leaves goes by."""
-        if self.mode is ScalingMode.EXTERNAL:
+        if not self.follows_sessions:
             return self.floor
         besides = max(self.buffer, self.warm, self.blocked)
         return max(need + besides, self.floor)
@@ -167,12 +169,9 @@ class Recommendation:
 def recommend(measured: Measured, spec: WorkerPoolSpec, now_ms: int, *, budget: int | None = None) -> Recommendation:
     """The number of workers that the pool should have now (ms since the epoch).
 
-    `budget` is its share of the GPU budget, in workers; None: there is none. With the mode External the sessions decide
-    nothing, and their terms are left out. Recommend is answered like SLO; who carries it out goes by the mode.
+    `budget` is its share of the GPU budget, in workers; None: there is none. Every mode is answered alike; who carries
+    it out goes by the mode.
     """
-    if spec.autoscaling.mode is ScalingMode.EXTERNAL:
-        return _external(measured, spec, budget)
-
     # Without fresh counters nobody knows who will come; who is there and who waits is known all the same.
     stale = measured.flow is None or measured.age_s > STALE_AFTER_S
     known = None if stale or measured.flow is None or not measured.flow.is_known else measured.flow
@@ -214,7 +213,8 @@ def _without_arrivals(measured: Measured, spec: WorkerPoolSpec, now_ms: int, bud
         reason=ScaleReason.SESSIONS,
         need=measured.need,
         buffer=spec.buffer,
-        replicas=spec.replicas,
+        # What somebody else sets is made of this number: as a floor it would never come down again.
+        replicas=0 if spec.autoscaling.mode is ScalingMode.EXTERNAL else spec.replicas,
         least=spec.min,
         scheduled=scheduled_floor(spec.autoscaling, now_ms),
         most=spec.max,
@@ -259,8 +259,8 @@ def _reason(found: Recommendation, asked: int, *, waiting: bool) -> ScaleReason:
     return next(reason for reason, workers in terms.items() if workers == besides)
 
 
-def _external(measured: Measured, spec: WorkerPoolSpec, budget: int | None) -> Recommendation:
-    """Somebody else decides, between the bounds."""
+def as_replicas_say(measured: Measured, spec: WorkerPoolSpec, *, budget: int | None = None) -> Recommendation:
+    """The number that somebody else has set, between the bounds: what a pool of the mode External does."""
     asked = max(spec.replicas, spec.min)
     cap = spec.max if budget is None else min(spec.max, budget)
     if cap < asked:
@@ -278,6 +278,7 @@ def _external(measured: Measured, spec: WorkerPoolSpec, budget: int | None) -> R
         most=spec.max,
         budget=budget,
         scale_in_after_ms=spec.scale_in_after,
+        follows_sessions=False,
     )
 
 

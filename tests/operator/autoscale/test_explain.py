@@ -54,7 +54,7 @@ def test_slow_workers_are_told_of() -> None:
 
 def test_the_modes_that_do_not_follow_it_say_so() -> None:
     external = explain(recommended(replicas=2, autoscaling={"mode": "External"}))
-    assert external[-1] == "Mode External: replicas (2) decides, from 0 to 100."
+    assert external[1] == "Mode External: this is only shown; spec.replicas decides, whoever sets it."
     assert "Mode Recommend: this is only shown" in explain(recommended(autoscaling={"mode": "Recommend"}))[1]
 
 

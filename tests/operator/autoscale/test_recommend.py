@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.spec.autoscaling import ScalingMode
 from genlock_operator.autoscale.explain import explain
-from genlock_operator.autoscale.recommend import Measured, Recommendation, ScaleReason, recommend
+from genlock_operator.autoscale.recommend import Measured, Recommendation, ScaleReason, as_replicas_say, recommend
 from tests.operator.autoscale.flows import flow_of
 from tests.operator.plan.pool_cluster import START_MS
 from tests.operator.plan.pool_world import pool_spec
@@ -106,11 +106,20 @@ def test_a_lowered_max_counts_while_nobody_can_count() -> None:
 
 
 def test_with_external_the_replicas_decide_between_the_bounds() -> None:
-    external: dict[str, Any] = {"autoscaling": {"mode": "External"}}
-    assert recommended(replicas=2, **external).desired == 2
-    assert recommended(replicas=2, min=3, **external).desired == 3
-    found = recommended(measured(flow=BUSY), replicas=8, max=6, **external)
-    assert (found.desired, found.reason) == (6, ScaleReason.MAXIMUM)
+    def told(**spec: Any) -> Recommendation:
+        return as_replicas_say(measured(flow=BUSY), pool_spec(autoscaling={"mode": "External"}, **spec))
+
+    assert told(replicas=2).desired == 2
+    assert told(replicas=2, min=3).desired == 3
+    bounded = told(replicas=8, max=6)
+    assert (bounded.desired, bounded.reason) == (6, ScaleReason.MAXIMUM)
+    assert bounded.asked_with(20) == 8, "who is there counts for nothing"
+
+
+def test_what_is_shown_to_whoever_sets_the_replicas_is_not_made_of_them() -> None:
+    """Else a number that was once set would never come down again."""
+    found = recommended(measured(flow=BUSY), replicas=50, autoscaling={"mode": "External"})
+    assert (found.desired, found.reason) == (7, ScaleReason.ARRIVALS)
 
 
 def test_the_schedule_is_a_floor() -> None:
@@ -180,10 +189,9 @@ def test_it_stays_between_its_bounds_and_says_why(
     assert 0 <= found.desired <= 16
     assert found.desired <= found.asked
     if budget is None:
-        assert found.desired >= min(16, max(least, replicas))
-    if mode is not ScalingMode.EXTERNAL:
-        assert found.desired >= min(found.cap, seen.need + buffer)
-        assert not found.holds or found.desired >= min(seen.staying, seen.before, 16)
+        assert found.desired >= min(16, max(least, 0 if mode is ScalingMode.EXTERNAL else replicas))
+    assert found.desired >= min(found.cap, seen.need + buffer)
+    assert not found.holds or found.desired >= min(seen.staying, seen.before, 16)
     assert explain(found)[0].startswith(("1 worker should", f"{found.desired} workers should"))
 
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.spec.autoscaling import ScalingMode
-from genlock_operator.autoscale.recommend import Measured, Recommendation, recommend, recommend_by_need
+from genlock_operator.autoscale.recommend import (
+    Measured,
+    Recommendation,
+    as_replicas_say,
+    recommend,
+    recommend_by_need,
+)
 from genlock_operator.observed import PoolSeen
 from genlock_operator.plan.pool import scale
 from genlock_operator.plan.pool.members import Members
@@ -17,7 +23,7 @@ from genlock_operator.plan.pool.start_up import total_p95_s
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How many workers the pool is to have, and how many autoscaling would give it: the same, but for one mode."""
+    """How many workers the pool is to have, and how many autoscaling would give it: the same with the mode SLO."""
 
     decided: Recommendation
     shown: Recommendation
@@ -29,11 +35,14 @@ def scaling_of(members: Members, seen: PoolSeen, now_ms: int) -> Scaling:
     measured = measured_of(members, seen)
     budget = seen.traffic.budget if seen.traffic is not None else None
     by_need = recommend_by_need(measured, spec, now_ms, budget=budget)
-    if seen.traffic is None and spec.autoscaling.mode is ScalingMode.SLO:
-        return Scaling(by_need, by_need)
-
-    shown = recommend(measured, spec, now_ms, budget=budget)
-    return Scaling(by_need if spec.autoscaling.mode is ScalingMode.RECOMMEND else shown, shown)
+    shown = by_need if seen.traffic is None else recommend(measured, spec, now_ms, budget=budget)
+    match spec.autoscaling.mode:
+        case ScalingMode.SLO:
+            return Scaling(shown, shown)
+        case ScalingMode.RECOMMEND:
+            return Scaling(by_need, shown)
+        case ScalingMode.EXTERNAL:
+            return Scaling(as_replicas_say(measured, spec, budget=budget), shown)
 
 
 def measured_of(members: Members, seen: PoolSeen) -> Measured:
