@@ -22,7 +22,7 @@ export function showReport(figures, report, info) {
   const target = report.frameRate ?? asked;
   figures.fps.show(report.outputFps, { digits: 1, note: `${(report.inputFps ?? 0).toFixed(1)} in · ${target} wanted`, tone: report.outputFps < target * 0.8 ? "warn" : "" });
   const played = report.continuousPlayRatio ?? null;
-  figures.play.show(played === null ? null : played * 100, { digits: 2, note: "the next picture was there when due", tone: played !== null && played < 0.99 ? "warn" : "" });
+  figures.play.show(played === null ? null : played * 100, { digits: 2, note: "pictures there when due", tone: played !== null && played < 0.99 ? "warn" : "" });
   figures.latency.show(report.latencyMs?.p50, { note: report.latencyMs?.p99 ? `99 % under ${Math.round(report.latencyMs.p99)} ms` : "capture to viewer" });
   figures.first.show(report.firstFrameMs, { note: "first frame in → out", tone: report.firstFrameMs > (info?.timeToFirstFrameMs ?? Infinity) ? "warn" : "" });
   figures.misses.show((report.missShare ?? 0) * 100, { digits: 2, note: `${report.lateFrames ?? 0} of ${report.framesOut ?? 0}`, tone: (report.missShare ?? 0) > 0.01 ? "warn" : "" });
