@@ -47,10 +47,14 @@ class LevelPolicy:
 
     def running(self, ceiling: Level) -> Level:
         """What the next chunk runs with, with this at most."""
-        if self._reflex is None:
+        reflex = self._reflex
+        if reflex is None:
             return ceiling
-        left = ceiling.at_most(self._reflex)
-        return Level(max(left.steps, self._lowest(ceiling)), every=left.every)
+
+        # Asked for many times in each turn of the engine's loop: what is there already is not made again.
+        steps = max(min(ceiling.steps, reflex.steps), self._lowest(ceiling))
+        every = max(ceiling.every, reflex.every)
+        return reflex if (steps, every) == (reflex.steps, reflex.every) else Level(steps, every=every)
 
     def above(self, ceiling: Level) -> Level | None:
         """One level higher; None at the top."""

@@ -92,6 +92,8 @@ class SessionRows:
         """What the user wants, as the control stream says."""
         self.granted: Level | None = plan.granted
         """The most that the system grants; None: no bound."""
+        self.ceiling = self._ceiling_now()
+        """The most that the next chunk may have: what was requested, as far as it is granted."""
         self.policy: LevelPolicy | None = None
         """How far overload lowers steps and frame rate; None: never."""
         if plan.min_steps is not None:
@@ -119,12 +121,6 @@ class SessionRows:
         self._last_complete_s: float | None = None
 
     # -- its level ----------------------------------------------------------------------------------------------------
-
-    @property
-    def ceiling(self) -> Level:
-        """The most that the next chunk may have: what was requested, as far as it is granted."""
-        requested = Level(self.requested_steps)
-        return requested if self.granted is None else requested.at_most(self.granted)
 
     @property
     def next_running(self) -> Level:
@@ -162,6 +158,7 @@ class SessionRows:
     def request_steps(self, steps: int, now_s: float) -> None:
         """The user wants `steps`: taken at once, overload lowers it again."""
         self.requested_steps = steps
+        self.ceiling = self._ceiling_now()
         if self.policy is not None:
             self.policy.forget(now_s)
 
@@ -172,12 +169,17 @@ class SessionRows:
         """
         before = self.next_running
         self.granted = level
+        self.ceiling = self._ceiling_now()
         after = self.next_running
         if after == before:
             return None
         if self.policy is not None:
             self.policy.ceiling_changed(now_s)
         return after
+
+    def _ceiling_now(self) -> Level:
+        requested = Level(self.requested_steps)
+        return requested if self.granted is None else requested.at_most(self.granted)
 
     # -- the way in ---------------------------------------------------------------------------------------------------
 
