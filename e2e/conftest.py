@@ -12,6 +12,7 @@ from e2e import install, kubectl
 from e2e.install import NAMESPACE, RELEASE
 from e2e.kubectl import Cluster
 from e2e.run import ARTIFACTS
+from e2e.seen import LINES, say
 from e2e.show import Show, on_air
 from e2e.surroundings import Surroundings
 from e2e.watcher import Suffered
@@ -19,7 +20,6 @@ from genlock_core.tokens import Keyring
 
 pytest_plugins = ["tests.leaks"]
 
-LINES = pytest.StashKey[list[str]]()
 FAILED = pytest.StashKey[bool]()
 
 
@@ -68,11 +68,6 @@ async def undisturbed(show: Show, request: pytest.FixtureRequest) -> AsyncIterat
         install.keep(Path(ARTIFACTS, request.node.name), await install.evidence())
     assert not suffered.cuts, (suffered.cuts, suffered.gaps)
     assert suffered.steps_back == 0
-
-
-def say(request: pytest.FixtureRequest, line: str) -> None:
-    """A figure of this test, for the summary."""
-    request.config.stash.setdefault(LINES, []).append(f"{request.node.name}: {line}")
 
 
 @pytest.hookimpl(wrapper=True)

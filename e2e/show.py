@@ -141,7 +141,8 @@ async def publishing(film: Path, name: str, *, gateway: str, token: str) -> Asyn
 
 
 async def view_of(cluster: Cluster, namespace: str, name: str) -> Object:
-    """A session as the gateways tell it: that of the publisher's gateway, else of any; {} where none has it."""
+    """A session as the gateways tell it: that of the publisher's gateway, else of one that has viewers, else of any; {}
+    where none has it."""
     best: Object = {}
     for pod in await cluster.pods(NAMESPACE, GATEWAYS):
         address = pod["status"].get("podIP")
@@ -154,6 +155,11 @@ async def view_of(cluster: Cluster, namespace: str, name: str) -> Object:
             continue
         if answer.is_success:
             seen = dict(answer.json())
-            if not best or seen["publisher"]:
+            if not best or _knows(seen) > _knows(best):
                 best = seen
     return best
+
+
+def _knows(seen: Object) -> tuple[bool, bool]:
+    """How much a gateway knows of the stream, in order."""
+    return bool(seen["publisher"]), seen.get("stats") is not None

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from e2e.conftest import say
 from e2e.install import NAMESPACE, STUDIO
 from e2e.kubectl import Cluster, apply, condition, eventually, kubectl, refusal, status
 from e2e.parts import assigned
+from e2e.seen import say
 from e2e.show import FRAME_RATE, Show, session
 
 

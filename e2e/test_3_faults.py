@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from e2e.conftest import say
 from e2e.install import NAMESPACE, STUDIO
 from e2e.kubectl import Cluster, apply, eventually, kubectl, run
 from e2e.parts import GATEWAYS, OPERATORS, REDIS, assigned, deployed, is_ready, kill, recovered, warm_spare
+from e2e.seen import say
 from e2e.show import FRAME_RATE, Show, session
 from e2e.surroundings import Surroundings
 from e2e.watcher import Suffered

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from e2e.conftest import say
 from e2e.install import CHART, NAMESPACE, NEXT_TAG, RELEASE, REPOSITORY, TAG, helm_options
 from e2e.kubectl import Cluster, Object, eventually, helm, kubectl, status
 from e2e.parts import POOL_LABEL, WORKERS, deployed, is_ready, recovered, warm_spare
+from e2e.seen import say
 from e2e.show import Show
 from e2e.surroundings import Surroundings
 from e2e.watcher import Suffered

@@ -36,6 +36,11 @@ def pool(name: str, **spec: object) -> Object:
 async def leaves_nothing(cluster: Cluster) -> AsyncIterator[None]:
     """What a test made besides the chart's pools and the show is gone after it."""
     yield
+    await leave_nothing(cluster)
+
+
+async def leave_nothing(cluster: Cluster) -> None:
+    """Delete all sessions but the show, and all pools but the chart's."""
     sessions = [
         one["metadata"]["name"]
         for one in await cluster.items(f"/apis/genlock.dev/v1alpha1/namespaces/{STUDIO}/streamsessions")

@@ -5,10 +5,10 @@ import time
 import pytest
 
 from e2e import install
-from e2e.conftest import say
 from e2e.install import NAMESPACE, RELEASE, STUDIO
 from e2e.kubectl import Cluster, apply, condition, eventually, helm, kubectl, status
 from e2e.parts import STATE_LABEL, WORKERS, assigned
+from e2e.seen import say
 from e2e.show import Show, session, view_of
 from e2e.surroundings import Surroundings
 
