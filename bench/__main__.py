@@ -26,17 +26,17 @@ BENCHMARKS = (
     "strangers",
     "recovery",
 )
-WITH_API_SERVER = ("operator",)
-"""Run only if named: they need a kube-apiserver (`make envtest`)."""
-TIMEOUT_S = 900
+ONLY_IF_NAMED = ("operator", "replay")
+"""They need what a machine may lack: a kube-apiserver (`make envtest`), traces (GENLOCK_TRACES)."""
+TIMEOUT_S = 3_600
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    there_are = ", ".join((*BENCHMARKS, *WITH_API_SERVER))
+    there_are = ", ".join((*BENCHMARKS, *ONLY_IF_NAMED))
     parser.add_argument("names", nargs="*", help=f"which ones: {there_are} (left out: {', '.join(BENCHMARKS)})")
     names = parser.parse_args().names or list(BENCHMARKS)
-    unknown = sorted(set(names) - {*BENCHMARKS, *WITH_API_SERVER})
+    unknown = sorted(set(names) - {*BENCHMARKS, *ONLY_IF_NAMED})
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {there_are}")
     text = PAGE.read_text() if PAGE.exists() else head()
@@ -52,8 +52,8 @@ def run(name: str, number: int, count: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
         subprocess.run([sys.executable, "-m", f"bench.{name}", "--json", str(output)], check=True, timeout=TIMEOUT_S)
-        tables, series = load(output)
-    return section(name, tables, series)
+        tables, plots = load(output)
+    return section(name, tables, plots)
 
 
 if __name__ == "__main__":

@@ -2,31 +2,58 @@
 
 import os
 import platform
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from bench.result import Series, Table
+from bench.result import Curves, Plot, Series, Table
 
 PAGE = Path("docs") / "benchmarks.md"
 IMAGES = Path("docs") / "images"
 
 
-def section(name: str, tables: list[Table], series: list[Series]) -> str:
+def section(name: str, tables: list[Table], plots: list[Plot]) -> str:
     parts = [table.markdown() for table in tables]
-    for index, one in enumerate(series):
+    for index, one in enumerate(plots):
         image = IMAGES / f"bench-{name.replace('_', '-')}{f'-{index}' if index else ''}.png"
         plot(one, image)
         parts.append(f"![{one.name}](images/{image.name})\n")
     return "\n".join(parts)
 
 
-def plot(series: Series, image: Path) -> None:
-    """A bar per label, on paper that reads in light and dark."""
+def plot(one: Plot, image: Path) -> None:
+    """On paper that reads in light and dark."""
     image.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(one, Curves):
+        _plot_curves(one, image)
+    else:
+        _plot_bars(one, image)
+
+
+def _plot_curves(curves: Curves, image: Path) -> None:
+    """A line with its points for each curve."""
+    figure, axes = plt.subplots(figsize=(8, 5), dpi=110)
+    for one, marker in zip(curves.curves, cycle("osD^vP*X<>"), strict=False):
+        across, up = zip(*one.points, strict=True)
+        axes.plot(across, up, marker=marker, markersize=5, linewidth=1.2, label=one.name)
+    if curves.log_y:
+        axes.set_yscale("log")
+    axes.set_xlabel(curves.x)
+    axes.set_ylabel(curves.y)
+    axes.set_title(curves.name, loc="left", fontsize=11)
+    axes.legend(fontsize=7, frameon=False)
+    axes.grid(alpha=0.25)
+    _saved(figure, axes, image)
+
+
+def _plot_bars(series: Series, image: Path) -> None:
+    """A bar for each label."""
     figure, axes = plt.subplots(figsize=(8, 0.9 + 0.3 * max(4, len(series.labels))), dpi=110)
     bars = axes.barh(series.labels, series.values, color="#4653e8", height=0.62)
     axes.invert_yaxis()
@@ -34,6 +61,10 @@ def plot(series: Series, image: Path) -> None:
     axes.set_xlabel(series.unit)
     axes.set_title(series.name, loc="left", fontsize=11)
     axes.margins(x=0.12)
+    _saved(figure, axes, image)
+
+
+def _saved(figure: Figure, axes: Axes, image: Path) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.tight_layout()

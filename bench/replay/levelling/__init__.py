@@ -1,0 +1,1 @@
+"""Who runs at which level: our plan, and what others do."""

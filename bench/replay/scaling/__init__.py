@@ -1,0 +1,1 @@
+"""How many workers there should be: our rule, and those that others have."""
