@@ -50,11 +50,12 @@ def main() -> None:
     for load in loads(folder, arguments.seeds):
         more_tables, curve = study(load)
         for table in more_tables:
-            print(table.markdown())
+            print(table.markdown(), flush=True)
         tables += more_tables
         plots.append(curve)
-    if arguments.json:
-        save(arguments.json, tables, plots)
+        # What is done is not lost when a later trace is cut short.
+        if arguments.json:
+            save(arguments.json, tables, plots)
 
 
 def study(load: Load) -> tuple[list[Table], Plot]:

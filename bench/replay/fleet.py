@@ -33,8 +33,6 @@ class FleetWorker:
     sessions: dict[int, LiveSession] = field(default_factory=dict)
     load: int = 0
     """What its sessions pay, in thousandths."""
-    touched_s: float = 0.0
-    """When its sessions or their levels changed last."""
     gone: bool = False
 
 
@@ -149,7 +147,6 @@ class Fleet:
         session = LiveSession(name, prompt, worker, place, self.now_s)
         session.below_since_s = self.now_s if place else None
         self._take(worker, self.ladders.costs[place])
-        worker.touched_s = self.now_s
         worker.sessions[name] = self.sessions[name] = session
         self.meter.served += 1
 
@@ -159,7 +156,6 @@ class Fleet:
         self._meter(session)
         del session.worker.sessions[name]
         session.worker.load -= self.ladders.costs[session.place]
-        session.worker.touched_s = self.now_s
         return session.worker
 
     def change(self, session: LiveSession, place: int) -> None:
@@ -170,7 +166,7 @@ class Fleet:
         costs = self.ladders.costs
         self._take(session.worker, costs[place] - costs[session.place])
         session.place = place
-        session.changed_s = session.worker.touched_s = self.now_s
+        session.changed_s = self.now_s
         if place == 0:
             session.below_since_s = None
         elif session.below_since_s is None:
@@ -183,7 +179,6 @@ class Fleet:
         self._take(worker, cost)
         del session.worker.sessions[session.name]
         session.worker.load -= cost
-        session.worker.touched_s = worker.touched_s = self.now_s
         session.worker = worker
         worker.sessions[session.name] = session
         self.meter.moves += 1

@@ -14,12 +14,11 @@ import numpy as np
 
 from bench.replay.fleet import Fleet, FleetWorker
 from bench.replay.ladders import Ladders
-from bench.replay.levelling.policy import AGAIN_S, LevelPolicy
+from bench.replay.levelling.policy import LevelPolicy
 from bench.replay.outcome import Outcome
 from bench.replay.scaling.scaler import START_UP_P50_S, START_UP_P95_S, Scaler, Seen
 from bench.replay.scaling.static import Static
 from bench.replay.workload import Workload
-from genlock_core.approximation.options import RIPE_MS
 
 _Z95: Final = 1.645
 _LOG_MEAN: Final = math.log(START_UP_P50_S)
@@ -108,14 +107,12 @@ class _Run:
         self._look_again_at(worker)
 
     def _look_again_at(self, worker: FleetWorker) -> None:
-        if not self._levels.looks_again or worker.number in self._looked_at or worker.gone:
+        if worker.number in self._looked_at or worker.gone:
             return
-        # Where nothing has changed for so long, the next look would find what the last one found.
-        if self._fleet.now_s - worker.touched_s > RIPE_MS / 1_000 + AGAIN_S:
-            return
-        if any(session.place for session in worker.sessions.values()):
+        in_s = self._levels.looks_again_in(self._fleet, worker)
+        if in_s is not None:
             self._looked_at.add(worker.number)
-            self._foresee(AGAIN_S, partial(self._look_at, worker))
+            self._foresee(in_s, partial(self._look_at, worker))
 
     def _look_at(self, worker: FleetWorker) -> None:
         self._looked_at.discard(worker.number)

@@ -80,6 +80,9 @@ def loads(folder: Path | None, seeds: int) -> Iterator[Load]:
     sessions = traces.gentd26_sessions(folder)
     lengths = [one.length_s for one in sessions]
     yield _drawn("Twitter", traces.twitter_day(folder), lengths, seeds)
+    for name, file in (("Azure code", traces.AZURE_CODE), ("Azure conversation", traces.AZURE_CONVERSATION)):
+        yield _drawn(name, traces.azure_hour(folder, file).repeated(AZURE_HOURS), lengths, seeds)
+
     turned = [
         shifted("GenTD26", sessions, copies=COPIES, days=DAYS, dice=np.random.default_rng(seed))
         for seed in range(1, seeds + 1)
@@ -89,8 +92,6 @@ def loads(folder: Path | None, seeds: int) -> Iterator[Load]:
         f"{_at_once(turned[0]):.1f} sessions at once on average, rules other than the HPA are asked every 15 s."
     )
     yield Load("GenTD26", told, tuple(turned), 15.0)
-    for name, file in (("Azure code", traces.AZURE_CODE), ("Azure conversation", traces.AZURE_CONVERSATION)):
-        yield _drawn(name, traces.azure_hour(folder, file).repeated(AZURE_HOURS), lengths, seeds)
 
 
 def _drawn(name: str, rate: traces.Rate, lengths: Sequence[float] | None, seeds: int) -> Load:
@@ -123,14 +124,13 @@ def without_levels(period_s: float) -> list[Trial]:
 
 
 def with_levels(period_s: float, ladders: Ladders) -> list[Trial]:
-    """Every scaler with our plan of levels."""
+    """Every scaler that scales with our plan of levels."""
     scalers: list[Callable[[Workload], Scaler]] = [
-        _static_mean,
         *(_hpa(target) for target in (0.8, 0.95)),
         _keda(0.95),
         *(_today(buffer, period_s) for buffer in (0, 1)),
         _poisson(0.05, period_s),
-        *(_ours(blocking, period_s, levels=True) for blocking in (0.2, OURS)),
+        *(_ours(blocking, period_s, levels=True) for blocking in (OURS, 0.001)),
     ]
     return [Trial(scaler, lambda: Planned(ladders), ladders) for scaler in scalers]
 
@@ -171,12 +171,19 @@ def _family(scaler: Scaler) -> str:
 
 def _static_peak(workload: Workload) -> Static:
     """Who knows the day finds it: the fewest that turn away hardly anybody."""
-    count = _static_mean(workload).count
-    while True:
-        peak = Static("static peak", count)
-        if replay(workload, SIX, peak, MOST_ACCURATE, seed=0).blocked_share <= STATIC_PEAK_BLOCKED:
-            return peak
-        count += 1
+    too_few, enough = 0, _static_mean(workload).count
+    while not _holds(workload, enough):
+        too_few, enough = enough, 2 * enough
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if _holds(workload, middle) else (middle, enough)
+    return Static("static peak", enough)
+
+
+def _holds(workload: Workload, count: int) -> bool:
+    """Whether so many workers turn away hardly anybody."""
+    outcome = replay(workload, SIX, Static("", count), MOST_ACCURATE, seed=0)
+    return outcome.blocked_share <= STATIC_PEAK_BLOCKED
 
 
 def _static_mean(workload: Workload) -> Static:

@@ -1,14 +1,14 @@
 """PAC: levels by load alone. All sessions of a worker have the same level, the highest at which they fit together."""
 
 from bench.replay.fleet import Fleet, FleetWorker
+from bench.replay.levelling.policy import NeverLooksAgain
 from genlock_core.claims.identity import CAPACITY
 
 
-class ByLoad:
+class ByLoad(NeverLooksAgain):
     """Aware of the load, and of no prompt."""
 
     name = "PAC: by load only"
-    looks_again = False
 
     def admit(self, fleet: Fleet, name: int, prompt: int) -> FleetWorker | None:
         # Where the level stays highest; among those the fullest, as claims have it.

@@ -10,17 +10,16 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from bench.replay.fleet import Fleet, FleetWorker
 from bench.replay.ladders import quality_of
-from bench.replay.levelling.policy import highest_that_fits
+from bench.replay.levelling.policy import NeverLooksAgain, highest_that_fits
 from genlock_core.claims.identity import CAPACITY
 
 TIME_LIMIT_S = 60.0
 
 
-class Exact:
+class Exact(NeverLooksAgain):
     """HiGHS decides, worker by worker; a newcomer goes where the others lose least."""
 
     name = "exact programme"
-    looks_again = False
 
     def admit(self, fleet: Fleet, name: int, prompt: int) -> FleetWorker | None:
         worker = highest_that_fits(fleet, name, prompt)

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.replay.fleet import Fleet, FleetWorker
+from bench.replay.levelling.policy import NeverLooksAgain
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(NeverLooksAgain):
     """A level for each kind of prompt."""
 
     name: str
     places: tuple[int, ...]
-    looks_again: bool = False
 
     def admit(self, fleet: Fleet, name: int, prompt: int) -> FleetWorker | None:
         place = self.places[prompt]

@@ -4,20 +4,24 @@ from collections.abc import Iterable, Sequence
 
 from bench.replay.fleet import Fleet, FleetWorker, LiveSession
 from bench.replay.ladders import POOL, Ladders
+from bench.replay.levelling.exact import best_levels
 from bench.replay.levelling.policy import highest_that_fits
 from genlock_core.approximation.allocate import allocate
-from genlock_core.approximation.options import RIPE_MS
+from genlock_core.approximation.options import RIPE_MS, SETTLE_MS
 from genlock_core.approximation.plan import LevelPlan, LevelSession, LevelWorker
 from genlock_core.claims.identity import CAPACITY
 
 NEWCOMER = "newcomer"
+_ASKED = 4
+"""So many workers the plan is asked of for a newcomer."""
+_RULES_S = (SETTLE_MS / 1_000, RIPE_MS / 1_000)
+_AGAIN_S = 15.0
 
 
 class Planned:
     """The plan of the product, as whoever keeps a pool's levels carries it out."""
 
     name = "our plan"
-    looks_again = True
 
     def __init__(self, ladders: Ladders) -> None:
         self._ladders = [{POOL: ladder} for ladder in ladders.for_prompts()]
@@ -29,7 +33,7 @@ class Planned:
         if seated is not None:
             return seated
 
-        workers = _different(fleet)
+        workers = _promising(fleet, prompt)
         if not workers:
             return None
         plan = self._plan(fleet, workers, [LevelSession(NEWCOMER, self._ladders[prompt])])
@@ -38,6 +42,14 @@ class Planned:
     def replan(self, fleet: Fleet, worker: FleetWorker) -> None:
         if any(session.place for session in worker.sessions.values()):
             self._carry_out(fleet, self._plan(fleet, [worker], ()), [worker])
+
+    def looks_again_in(self, fleet: Fleet, worker: FleetWorker) -> float | None:
+        """When one of its sessions has kept its level long enough for another rule to hold."""
+        if not any(session.place for session in worker.sessions.values()):
+            return None
+        ages_s = [fleet.now_s - one.changed_s for one in worker.sessions.values() if one.changed_s is not None]
+        flips = [_rounded_up(rule_s - age_s) for age_s in ages_s for rule_s in _RULES_S if age_s < rule_s]
+        return min(flips, default=None)
 
     def _plan(self, fleet: Fleet, workers: Sequence[FleetWorker], newcomers: Iterable[LevelSession]) -> LevelPlan:
         seated = [self._seen(fleet, one) for worker in workers for one in worker.sessions.values()]
@@ -83,6 +95,10 @@ class PlannedWithMoves(Planned):
 
     name = "our plan, and moves that raise"
 
+    def looks_again_in(self, fleet: Fleet, worker: FleetWorker) -> float | None:  # noqa: ARG002
+        """For room elsewhere it looks all the time."""
+        return _AGAIN_S if any(session.place for session in worker.sessions.values()) else None
+
     def replan(self, fleet: Fleet, worker: FleetWorker) -> None:
         super().replan(fleet, worker)
         for session in list(worker.sessions.values()):
@@ -92,21 +108,31 @@ class PlannedWithMoves(Planned):
                 fleet.change(session, 0)
 
 
-def _different(fleet: Fleet) -> list[FleetWorker]:
-    """Workers that can make a hole, of those that are alike to a plan the first one, which is the one that it takes.
+def _promising(fleet: Fleet, prompt: int) -> list[FleetWorker]:
+    """The workers whose sessions lose least by the newcomer, by an exact count that knows no rule of time.
 
-    Alike are workers whose sessions have all that they ask for, for long, and lose the same by each level.
+    The plan is asked of these few, as each of them costs it a knapsack, and of no two that are alike.
     """
-    found: dict[object, FleetWorker] = {}
-    for worker in sorted(fleet.ready, key=lambda one: one.number):
+    found: dict[object, tuple[float, FleetWorker]] = {}
+    for worker in fleet.ready:
         # With everybody at the lowest level it is full.
-        if len(worker.sessions) >= fleet.ladders.at_lowest:
-            continue
-        at_top = not any(session.place for session in worker.sessions.values())
-        is_old = fleet.now_s - worker.touched_s > RIPE_MS / 1_000
-        alike = tuple(sorted(session.prompt for session in worker.sessions.values()))
-        found.setdefault(alike if at_top and is_old else worker.number, worker)
-    return list(found.values())
+        if len(worker.sessions) < fleet.ladders.at_lowest:
+            prompts = [session.prompt for session in worker.sessions.values()]
+            loss = _quality(fleet, prompts) - _quality(fleet, [*prompts, prompt])
+            alike = tuple(sorted((session.prompt, session.place) for session in worker.sessions.values()))
+            found.setdefault(alike, (loss, worker))
+    best = sorted(found.values(), key=lambda one: (one[0], one[1].number))
+    return [worker for _, worker in best[:_ASKED]]
+
+
+def _quality(fleet: Fleet, prompts: Sequence[int]) -> float:
+    best = best_levels(fleet.ladders.costs, tuple(sorted(prompts)))
+    return best[0] if best is not None else 0.0
+
+
+def _rounded_up(seconds: float) -> float:
+    """The plan counts in milliseconds."""
+    return seconds + 0.002
 
 
 def _name(number: int) -> str:

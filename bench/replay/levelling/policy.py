@@ -1,11 +1,8 @@
 """What a policy of levels is asked for."""
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from bench.replay.fleet import Fleet, FleetWorker
-
-AGAIN_S: Final = 15.0
-"""So long after it looked at a worker with lowered sessions a policy looks at it again."""
 
 
 class LevelPolicy(Protocol):
@@ -14,11 +11,6 @@ class LevelPolicy(Protocol):
     @property
     def name(self) -> str: ...
 
-    @property
-    def looks_again(self) -> bool:
-        """Whether it wants to see workers with lowered sessions again, every `AGAIN_S`."""
-        ...
-
     def admit(self, fleet: Fleet, name: int, prompt: int) -> FleetWorker | None:
         """Seat this session; its worker, or None where it finds no room."""
         ...
@@ -26,6 +18,17 @@ class LevelPolicy(Protocol):
     def replan(self, fleet: Fleet, worker: FleetWorker) -> None:
         """A session has left this worker, or it is time to look at it again."""
         ...
+
+    def looks_again_in(self, fleet: Fleet, worker: FleetWorker) -> float | None:
+        """In how many seconds it looks at this worker again, though nobody comes or goes; None: then it does not."""
+        ...
+
+
+class NeverLooksAgain:
+    """Levels that only change when somebody comes or goes."""
+
+    def looks_again_in(self, fleet: Fleet, worker: FleetWorker) -> float | None:  # noqa: ARG002
+        return None
 
 
 def highest_that_fits(fleet: Fleet, name: int, prompt: int) -> FleetWorker | None:

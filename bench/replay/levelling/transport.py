@@ -15,6 +15,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from bench.replay.fleet import Fleet, FleetWorker, LiveSession
 from bench.replay.ladders import MEAN_QUALITY
+from bench.replay.levelling.policy import NeverLooksAgain
 from genlock_core.claims.identity import CAPACITY
 
 PERIOD_S: Final = 15.0
@@ -22,11 +23,10 @@ ESTIMATE: Final = 1.15
 """The load is taken to be so much more than it is."""
 
 
-class Transport:
+class Transport(NeverLooksAgain):
     """Levels of workers by a programme, of sessions by transport."""
 
     name = "programme + transport"
-    looks_again = False
 
     def __init__(self) -> None:
         self._levels: dict[int, int] = {}

@@ -20,6 +20,7 @@ from tests.bench.replay.test_fleet import fleet_of
         (3.0, 10, 0, 0.6, 5),
         (9.0, 10, 5, 0.6, 15),  # those that start are what is missing
         (9.0, 10, 2, 0.6, 15),  # 9 of 12 is 1.25 times too much still
+        (9.0, 10, 4, 0.6, 14),  # with them it is within the tolerance
         (5.0, 10, 2, 0.6, 9),  # too few are busy: 5 of 10 is 0.83 times the target, ready ones count
         (1.0, 0, 2, 0.6, 2),  # nobody is ready, nothing is known
     ],
