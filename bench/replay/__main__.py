@@ -65,15 +65,13 @@ def study(load: Load) -> tuple[list[Table], Plot]:
         *run(load, with_levels(load.period_s, SIX)),
         *run(load, with_levels(load.period_s, FIVE)),
     ]
-    ours = [one for one in scalers if one.ladders is SIX and one.levels == "our plan" and one.scaler in COMPARED]
-    levels = sorted([*run(load, policies(load.period_s)), *ours], key=lambda one: one.scaler)
     intervals = f"{len(load.workloads)} seeds, 95 % confidence intervals; all scalers see the same arrivals."
     note = f"{load.told} {intervals} {SCALERS_NOTE}"
-    tables = [
-        scalers_table(load.name, scalers, note),
-        policies_table(load.name, levels, POLICIES_NOTE),
-        aims_table(load.name, scalers),
-    ]
+    tables = [scalers_table(load.name, scalers, note), aims_table(load.name, scalers)]
+    if load.with_policies:
+        ours = [one for one in scalers if one.ladders is SIX and one.levels == "our plan" and one.scaler in COMPARED]
+        levels = sorted([*run(load, policies(load.period_s)), *ours], key=lambda one: one.scaler)
+        tables.append(policies_table(load.name, levels, POLICIES_NOTE))
     return tables, curves(load.name, scalers)
 
 

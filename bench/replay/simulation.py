@@ -26,7 +26,7 @@ _LOG_DEVIATION: Final = math.log(START_UP_P95_S / START_UP_P50_S) / _Z95
 
 
 def replay(workload: Workload, ladders: Ladders, scaler: Scaler, levels: LevelPolicy, *, seed: int) -> Outcome:
-    """What comes of it. The same arguments give the same outcome; `scaler` and `levels` begin anew with each run.
+    """What comes of it. The same arguments give the same outcome; `scaler` begins anew with each run.
 
     Sessions are numbered as they come, so a scaler changes nothing of who comes next, or for how long.
     """

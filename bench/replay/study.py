@@ -48,6 +48,8 @@ class Load:
     workloads: tuple[Workload, ...]
     period_s: float
     """How often rules of ours are asked; the HPA is asked every 15 s."""
+    with_policies: bool = False
+    """Whether every policy of levels is tried on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +76,12 @@ class Tried:
 def loads(folder: Path | None, seeds: int) -> Iterator[Load]:
     """The traces in this folder; None: a day that nobody recorded."""
     if folder is None:
-        yield _drawn("synthetic day", traces.synthetic_day(), None, seeds)
+        yield _drawn("synthetic day", traces.synthetic_day(), None, seeds, with_policies=True)
         return
 
     sessions = traces.gentd26_sessions(folder)
     lengths = [one.length_s for one in sessions]
-    yield _drawn("Twitter", traces.twitter_day(folder), lengths, seeds)
-    for name, file in (("Azure code", traces.AZURE_CODE), ("Azure conversation", traces.AZURE_CONVERSATION)):
-        yield _drawn(name, traces.azure_hour(folder, file).repeated(AZURE_HOURS), lengths, seeds)
-
+    yield _drawn("Twitter", traces.twitter_day(folder), lengths, seeds, with_policies=True)
     turned = [
         shifted("GenTD26", sessions, copies=COPIES, days=DAYS, dice=np.random.default_rng(seed))
         for seed in range(1, seeds + 1)
@@ -92,9 +91,13 @@ def loads(folder: Path | None, seeds: int) -> Iterator[Load]:
         f"{_at_once(turned[0]):.1f} sessions at once on average, rules other than the HPA are asked every 15 s."
     )
     yield Load("GenTD26", told, tuple(turned), 15.0)
+    for name, file in (("Azure code", traces.AZURE_CODE), ("Azure conversation", traces.AZURE_CONVERSATION)):
+        yield _drawn(name, traces.azure_hour(folder, file).repeated(AZURE_HOURS), lengths, seeds)
 
 
-def _drawn(name: str, rate: traces.Rate, lengths: Sequence[float] | None, seeds: int) -> Load:
+def _drawn(
+    name: str, rate: traces.Rate, lengths: Sequence[float] | None, seeds: int, *, with_policies: bool = False
+) -> Load:
     workloads = [
         poisson(name, rate, lengths, at_once=AT_ONCE, dice=np.random.default_rng(seed)) for seed in range(1, seeds + 1)
     ]
@@ -103,7 +106,7 @@ def _drawn(name: str, rate: traces.Rate, lengths: Sequence[float] | None, seeds:
         f"{rate.span_s / 3_600:.3g} h, {AT_ONCE:g} sessions at once on average, lengths of {lengths_are}; rules other "
         "than the HPA are asked every 5 s."
     )
-    return Load(name, told, tuple(workloads), 5.0)
+    return Load(name, told, tuple(workloads), 5.0, with_policies)
 
 
 # -- which runs --------------------------------------------------------------------------------------------------------
@@ -114,11 +117,11 @@ def without_levels(period_s: float) -> list[Trial]:
     scalers: list[Callable[[Workload], Scaler]] = [
         _static_peak,
         _static_mean,
-        *(_hpa(target) for target in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)),
+        *(_hpa(target) for target in (0.5, 0.6, 0.7, 0.8, 0.9)),
         *(_keda(target) for target in (0.6, 0.8)),
-        *(_today(buffer, period_s) for buffer in (0, 1, 2, 3, 5, 8)),
-        *(_poisson(chance, period_s) for chance in (0.2, 0.05, 0.01)),
-        *(_ours(blocking, period_s, levels=False) for blocking in (0.2, 0.05, 0.01, 0.001)),
+        *(_today(buffer, period_s) for buffer in (0, 2, 5)),
+        *(_poisson(chance, period_s) for chance in (0.05, 0.01)),
+        *(_ours(blocking, period_s, levels=False) for blocking in (0.2, 0.05, OURS)),
     ]
     return [Trial(scaler, lambda: MOST_ACCURATE, SIX) for scaler in scalers]
 
@@ -126,17 +129,19 @@ def without_levels(period_s: float) -> list[Trial]:
 def with_levels(period_s: float, ladders: Ladders) -> list[Trial]:
     """Every scaler that scales with our plan of levels."""
     scalers: list[Callable[[Workload], Scaler]] = [
-        *(_hpa(target) for target in (0.8, 0.95)),
+        _hpa(0.95),
         _keda(0.95),
         *(_today(buffer, period_s) for buffer in (0, 1)),
         _poisson(0.05, period_s),
-        *(_ours(blocking, period_s, levels=True) for blocking in (OURS, 0.001)),
+        _ours(OURS, period_s, levels=True),
     ]
-    return [Trial(scaler, lambda: Planned(ladders), ladders) for scaler in scalers]
+    planned = Planned(ladders)
+    return [Trial(scaler, lambda: planned, ladders) for scaler in scalers]
 
 
 def policies(period_s: float) -> list[Trial]:
-    """Every policy of levels, with the HPA and with our scaler."""
+    """Every other policy of levels, with the HPA and with our scaler."""
+    with_moves = PlannedWithMoves(SIX)
     levels: list[Callable[[], LevelPolicy]] = [
         lambda: MOST_ACCURATE,
         lambda: FASTEST,
@@ -144,7 +149,7 @@ def policies(period_s: float) -> list[Trial]:
         ByLoad,
         Transport,
         Exact,
-        lambda: PlannedWithMoves(SIX),
+        lambda: with_moves,
     ]
     return [
         Trial(scaler, policy, SIX) for scaler in (_hpa(0.95), _ours(OURS, period_s, levels=True)) for policy in levels

@@ -1,6 +1,11 @@
-"""Our policy: a claim takes the highest level that fits; where none does, `allocate` makes a hole."""
+"""Our policy: a claim takes the highest level that fits; where none does, `allocate` makes a hole.
 
-from collections.abc import Iterable, Sequence
+Workers do not depend on each other in a plan, and what it says of one hangs on few things: what each session asks for
+and has, which rules of time hold for it, and who was lowered first. So each such state is planned once, and remembered.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from bench.replay.fleet import Fleet, FleetWorker, LiveSession
 from bench.replay.ladders import POOL, Ladders
@@ -8,14 +13,33 @@ from bench.replay.levelling.exact import best_levels
 from bench.replay.levelling.policy import highest_that_fits
 from genlock_core.approximation.allocate import allocate
 from genlock_core.approximation.options import RIPE_MS, SETTLE_MS
-from genlock_core.approximation.plan import LevelPlan, LevelSession, LevelWorker
+from genlock_core.approximation.plan import LevelSession, LevelWorker
 from genlock_core.claims.identity import CAPACITY
 
-NEWCOMER = "newcomer"
-_ASKED = 4
-"""So many workers the plan is asked of for a newcomer."""
-_RULES_S = (SETTLE_MS / 1_000, RIPE_MS / 1_000)
-_AGAIN_S = 15.0
+NEWCOMER: Final = "newcomer"
+WORKER: Final = "worker"
+_NOW_MS: Final = 10_000_000
+_SETTLE_S: Final = SETTLE_MS / 1_000
+_RIPE_S: Final = RIPE_MS / 1_000
+_AGAIN_S: Final = 15.0
+
+
+class _SessionState(NamedTuple):
+    """All that a plan goes by of a session."""
+
+    prompt: int
+    place: int
+    kept_ms: int | None
+    """For how long it has kept its level: as long as the rules of time tell apart. None: long enough for all."""
+    lowered: int | None
+    """In which order the sessions of a worker were lowered; None: it is not."""
+
+
+class _Decided(NamedTuple):
+    """What a plan says: the changes in their order, by number of the session; and the newcomer's level."""
+
+    changes: tuple[tuple[int, int], ...]
+    newcomer: int | None
 
 
 class Planned:
@@ -24,67 +48,71 @@ class Planned:
     name = "our plan"
 
     def __init__(self, ladders: Ladders) -> None:
+        self._costs = ladders.costs
         self._ladders = [{POOL: ladder} for ladder in ladders.for_prompts()]
         self._levels = [rung.level for rung in self._ladders[0][POOL].rungs]
-        self._places = {level: place for place, level in enumerate(self._levels)}
+        self._known: dict[tuple[int | None, tuple[_SessionState, ...]], _Decided] = {}
 
     def admit(self, fleet: Fleet, name: int, prompt: int) -> FleetWorker | None:
         seated = highest_that_fits(fleet, name, prompt)
         if seated is not None:
             return seated
 
-        workers = _promising(fleet, prompt)
-        if not workers:
+        worker = with_least_loss(fleet, prompt)
+        if worker is None:
             return None
-        plan = self._plan(fleet, workers, [LevelSession(NEWCOMER, self._ladders[prompt])])
-        return self._carry_out(fleet, plan, workers, name, prompt)
+        place = self._carry_out(fleet, worker, prompt)
+        if place is None:
+            return None
+        fleet.seat(name, prompt, worker, place)
+        fleet.meter.let_in_by_plan += 1
+        return worker
 
     def replan(self, fleet: Fleet, worker: FleetWorker) -> None:
         if any(session.place for session in worker.sessions.values()):
-            self._carry_out(fleet, self._plan(fleet, [worker], ()), [worker])
+            self._carry_out(fleet, worker, None)
 
     def looks_again_in(self, fleet: Fleet, worker: FleetWorker) -> float | None:
         """When one of its sessions has kept its level long enough for another rule to hold."""
         if not any(session.place for session in worker.sessions.values()):
             return None
         ages_s = [fleet.now_s - one.changed_s for one in worker.sessions.values() if one.changed_s is not None]
-        flips = [_rounded_up(rule_s - age_s) for age_s in ages_s for rule_s in _RULES_S if age_s < rule_s]
-        return min(flips, default=None)
-
-    def _plan(self, fleet: Fleet, workers: Sequence[FleetWorker], newcomers: Iterable[LevelSession]) -> LevelPlan:
-        seated = [self._seen(fleet, one) for worker in workers for one in worker.sessions.values()]
-        return allocate(
-            [*seated, *newcomers],
-            [LevelWorker(_name(worker.number), POOL, CAPACITY) for worker in workers],
-            now_ms=int(1_000 * fleet.now_s),
+        return min(
+            (rule_s - age_s for age_s in ages_s for rule_s in (_SETTLE_S, _RIPE_S) if age_s < rule_s), default=None
         )
 
-    def _seen(self, fleet: Fleet, session: LiveSession) -> LevelSession:
+    def _carry_out(self, fleet: Fleet, worker: FleetWorker, newcomer: int | None) -> int | None:
+        """Change what the plan changes; the level that it has for the newcomer."""
+        sessions = [worker.sessions[name] for name in sorted(worker.sessions)]
+        state = newcomer, _states(fleet, sessions)
+        if state not in self._known:
+            self._known[state] = self._decide(*state)
+        decided = self._known[state]
+        for number, place in decided.changes:
+            fleet.change(sessions[number], place)
+        return decided.newcomer
+
+    def _decide(self, newcomer: int | None, states: Sequence[_SessionState]) -> _Decided:
+        """Ask the product."""
+        sessions = [self._seen(f"{number:03}", state) for number, state in enumerate(states)]
+        if newcomer is not None:
+            sessions.append(LevelSession(NEWCOMER, self._ladders[newcomer]))
+        plan = allocate(sessions, [LevelWorker(WORKER, POOL, CAPACITY)], now_ms=_NOW_MS)
+
+        places = {change.session: self._levels.index(change.after) for change in plan.changes}
+        place = places.pop(NEWCOMER, None)
+        return _Decided(tuple((int(name), after) for name, after in places.items()), place)
+
+    def _seen(self, name: str, state: _SessionState) -> LevelSession:
         return LevelSession(
-            name=_name(session.name),
-            ladders=self._ladders[session.prompt],
-            worker=_name(session.worker.number),
-            granted=self._levels[session.place],
-            cost=fleet.ladders.costs[session.place],
-            changed_ms=None if session.changed_s is None else int(1_000 * session.changed_s),
-            below_since_ms=None if session.below_since_s is None else int(1_000 * session.below_since_s),
+            name=name,
+            ladders=self._ladders[state.prompt],
+            worker=WORKER,
+            granted=self._levels[state.place],
+            cost=self._costs[state.place],
+            changed_ms=None if state.kept_ms is None else _NOW_MS - state.kept_ms,
+            below_since_ms=state.lowered,
         )
-
-    def _carry_out(
-        self, fleet: Fleet, plan: LevelPlan, workers: Sequence[FleetWorker], name: int = -1, prompt: int = 0
-    ) -> FleetWorker | None:
-        """Change by change, in the plan's order; the newcomer's worker, if the plan lets it in."""
-        by_name = {_name(worker.number): worker for worker in workers}
-        seated = None
-        for change in plan.changes:
-            place = self._places[change.after]
-            if change.session == NEWCOMER:
-                seated = by_name[change.worker]
-                fleet.seat(name, prompt, seated, place)
-                fleet.meter.let_in_by_plan += 1
-            else:
-                fleet.change(fleet.sessions[int(change.session)], place)
-        return seated
 
 
 class PlannedWithMoves(Planned):
@@ -108,32 +136,40 @@ class PlannedWithMoves(Planned):
                 fleet.change(session, 0)
 
 
-def _promising(fleet: Fleet, prompt: int) -> list[FleetWorker]:
-    """The workers whose sessions lose least by the newcomer, by an exact count that knows no rule of time.
-
-    The plan is asked of these few, as each of them costs it a knapsack, and of no two that are alike.
-    """
-    found: dict[object, tuple[float, FleetWorker]] = {}
+def with_least_loss(fleet: Fleet, prompt: int) -> FleetWorker | None:
+    """The worker whose sessions lose least by the newcomer, by an exact count that knows no rule of time; the oldest
+    among equals. None: with everybody at the lowest level each of them is full."""
+    found: FleetWorker | None = None
+    least = 0.0
     for worker in fleet.ready:
-        # With everybody at the lowest level it is full.
         if len(worker.sessions) < fleet.ladders.at_lowest:
-            prompts = [session.prompt for session in worker.sessions.values()]
-            loss = _quality(fleet, prompts) - _quality(fleet, [*prompts, prompt])
-            alike = tuple(sorted((session.prompt, session.place) for session in worker.sessions.values()))
-            found.setdefault(alike, (loss, worker))
-    best = sorted(found.values(), key=lambda one: (one[0], one[1].number))
-    return [worker for _, worker in best[:_ASKED]]
+            prompts = tuple(sorted([session.prompt for session in worker.sessions.values()]))
+            loss = _quality(fleet, prompts) - _quality(fleet, tuple(sorted((*prompts, prompt))))
+            if found is None or loss < least:
+                found, least = worker, loss
+    return found
 
 
-def _quality(fleet: Fleet, prompts: Sequence[int]) -> float:
-    best = best_levels(fleet.ladders.costs, tuple(sorted(prompts)))
+def _quality(fleet: Fleet, prompts: tuple[int, ...]) -> float:
+    best = best_levels(fleet.ladders.costs, prompts)
     return best[0] if best is not None else 0.0
 
 
-def _rounded_up(seconds: float) -> float:
-    """The plan counts in milliseconds."""
-    return seconds + 0.002
+def _states(fleet: Fleet, sessions: Sequence[LiveSession]) -> tuple[_SessionState, ...]:
+    moments = sorted({one.below_since_s for one in sessions if one.below_since_s is not None})
+    return tuple(
+        _SessionState(
+            prompt=one.prompt,
+            place=one.place,
+            kept_ms=_kept_ms(fleet.now_s, one.changed_s),
+            lowered=None if one.below_since_s is None else moments.index(one.below_since_s),
+        )
+        for one in sessions
+    )
 
 
-def _name(number: int) -> str:
-    return f"{number:08}"
+def _kept_ms(now_s: float, changed_s: float | None) -> int | None:
+    """0 while it settles, then the time of settling until it is ripe. A rule holds at the moment at which it is due."""
+    if changed_s is None or now_s - changed_s >= _RIPE_S - 1e-6:
+        return None
+    return 0 if now_s - changed_s < _SETTLE_S - 1e-6 else SETTLE_MS

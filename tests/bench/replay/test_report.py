@@ -55,7 +55,7 @@ def test_curves_and_bars_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_a_study_has_a_row_for_each_scaler_and_each_policy() -> None:
     rate = Rate.of(np.ones(5), 60.0)
     short = poisson("short", rate, [100.0], at_once=8, dice=np.random.default_rng(1))
-    (scalers, policies, aims), curves = command.study(Load("short", "Five minutes.", (short,), 5.0))
+    (scalers, aims, policies), curves = command.study(Load("short", "Five minutes.", (short,), 5.0, with_policies=True))
     assert scalers.rows[0][:2] == ("static peak", "none")
     assert {row[1] for row in scalers.rows} == {"none", "holds 6", "holds 5"}
     assert len({row[1] for row in policies.rows}) == 8
