@@ -75,6 +75,8 @@ class Cluster:
         """Every session that lives."""
         self.broken_images: set[str] = set()
         self.store_answers = True
+        self.warm_ms = WARM_MS
+        """As of the constant; a larger model takes longer."""
 
     def go_on(self, by_ms: int) -> None:
         """Time passes, and everybody does what is due."""
@@ -146,7 +148,7 @@ class Cluster:
             return
         if age_ms >= RUN_MS and not facts.started_ms:
             pod.set(phase="Running", started_ms=self.now_ms, failing="")
-        if facts.role is PodRole.WORKER and age_ms >= WARM_MS and not pod.stuck:
+        if facts.role is PodRole.WORKER and age_ms >= self.warm_ms and not pod.stuck:
             process = self.processes.get(pod.name)
             if process is None:
                 process = self.processes[pod.name] = Process(WorkerIdentity(pod.name, facts.meta.uid))

@@ -50,7 +50,7 @@ from genlock_operator.plan.policy import (
     WorkerDefaults,
 )
 from genlock_operator.plan.pool.plan import plan_pool
-from tests.operator.plan.pool_cluster import BIND_MS, RUN_MS, START_MS, WARM_MS, Cluster, Pod
+from tests.operator.plan.pool_cluster import BIND_MS, START_MS, Cluster, Pod
 
 DEFAULTS = WorkerDefaults(image="worker:1", redis_url="redis://redis:6379")
 TICK_MS = 500
@@ -196,7 +196,7 @@ class World(Cluster):
                 for session in (self.waiting() if self.store_answers else [])
             ),
             create_failure=self.create_failure,
-            start_ups=(StartUpTimes({"ready": (BIND_MS + RUN_MS + WARM_MS) / 1_000}),),
+            start_ups=(StartUpTimes({"ready": (BIND_MS + self.warm_ms) / 1_000}),),
             costs=self.lowered,
             traffic=self.traffic.seen(self.now_ms) if self.traffic is not None else None,
         )

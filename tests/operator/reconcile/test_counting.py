@@ -4,16 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from genlock_core.claims.counters import CostShape, LearnedCost, PoolCounters, WorkerCounters
+from genlock_core import store as stores
+from genlock_core.claims.claims import Claims
+from genlock_core.claims.counters import CostShape, CounterBoard, LearnedCost, PoolCounters, WorkerCounters
 from genlock_core.claims.facts import Waiting
 from genlock_core.claims.price_list import PoolChoice
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import ManualClock
+from genlock_core.errors import NoCapacity
+from genlock_core.spec.session import Phase
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.counting import READ_EVERY_S, Counting, speed_of
 from genlock_operator.reconcile.tables import WorkerTable
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches
+from tests.core.claims.samples import offer, record
 from tests.operator.reconcile.views import record_of, view_of
 
 POOL = "studio/h100"
@@ -220,3 +225,32 @@ def test_the_speed_of_workers_is_a_mean_by_what_speaks_in_it() -> None:
     assert speed_of([page]) == pytest.approx((30 * 2 / 3 + 10) / 40)
     assert speed_of([replace(page, costs=(unknown,))]) is None
     assert speed_of([]) is None
+
+
+async def test_sessions_that_come_and_go_are_counted_by_redis_itself(redis_url: str) -> None:
+    """The claims of gateways, as the operator reads them: no session passes it."""
+    running = Running()
+    store = stores.connect(redis_url)
+    claims = Claims(store)
+    running.counting.board = CounterBoard(store)
+    running.counting.claims = claims
+    await claims.register(offer("w1", POOL))
+    await CounterBoard(store).post(WorkerCounters("w1", "i1", POOL))
+    await running.counting.read()
+
+    for name in ("one", "two", "three"):
+        await claims.create(record(name, (POOL, 400)))
+    first, _ = await claims.claim("default/one"), await claims.claim("default/two")
+    with pytest.raises(NoCapacity):
+        await claims.claim("default/three")
+    await claims.set_phase("default/one", first.epoch, Phase.ENDED)
+    running.clock.advance(60.0)
+    await running.counting.read()
+    await store.aclose()
+
+    flow = running.counting.flow_of(POOL)
+    assert flow is not None
+    assert (flow.short.arrivals, flow.short.departures, flow.short.blocked) == (2, 1, 1)
+    assert [(one.session, one.pool, one.cost) for one in running.counting.waiting] == [("default/three", POOL, 400)]
+    assert running.changed == [POOL]
+    assert running.counting.age_s(POOL) < 5

@@ -41,7 +41,7 @@ def rise(pool: World, *, per_minute: float, seconds: int, lasts_s: int, seed: in
             session = f"studio/r{second}"
             pool.arrive(session)
             ends.setdefault(second + lasts_s, []).append(session)
-        pool.run(1)
+        pool.run(1, tick_ms=1_000)
         waited |= set(pool.waiting())
     return len(waited)
 
@@ -56,6 +56,39 @@ def test_while_load_rises_a_worker_is_started_before_anybody_waits() -> None:
     assert autoscaling(follows)[1] == ScaleReason.ARRIVALS.value
 
 
+def test_the_longer_a_worker_takes_to_start_the_more_are_kept_warm() -> None:
+    """A large model: with a start-up of a minute and a half, at the same load."""
+    fast, slow = counted(), counted()
+    slow.warm_ms = 90_000
+    for pool in (fast, slow):
+        rise(pool, per_minute=10, seconds=300, lasts_s=240)
+    assert slow.shown is not None
+    assert fast.shown is not None
+    assert slow.shown.arrivals is not None
+    assert slow.shown.start_up_s == 90.5
+    assert slow.shown.warm > fast.shown.warm
+    assert rise(slow, per_minute=10, seconds=300, lasts_s=240, seed=2) <= 2
+
+
+def test_a_burst_is_answered_at_once_and_its_workers_go_when_it_is_over() -> None:
+    pool = counted()
+    rise(pool, per_minute=2, seconds=300, lasts_s=120)
+    for number in range(20):
+        pool.arrive(f"studio/burst{number}")
+        pool.run(1)
+    pool.run(10)
+    assert pool.waiting() == []
+    assert pool.shown is not None
+    assert pool.shown.arrivals is not None
+    assert pool.shown.arrivals.surge > 0
+    assert len(pool.workers()) > pool.shown.need, "more than the burst itself needs: it may go on"
+
+    for session in list(pool.costs):
+        pool.leave(session)
+    pool.run(1_000, tick_ms=1_000)
+    assert len(pool.workers()) == 0
+
+
 def test_when_load_falls_pods_go_and_nobody_is_cut() -> None:
     pool = counted()
     fill(pool, 40, cost=250)
@@ -68,8 +101,8 @@ def test_when_load_falls_pods_go_and_nobody_is_cut() -> None:
         for session in sorted(worker.sessions)[1:]:
             pool.leave(session)
     left = set(pool.costs)
-    for _ in range(1_200):
-        pool.run(1)
+    for _ in range(300):
+        pool.run(4, tick_ms=1_000)
         assert pool.waiting() == []
     assert set(pool.costs) == left
     assert len(pool.workers()) <= 4
@@ -102,7 +135,7 @@ def test_while_the_counters_are_old_nobody_goes_and_afterwards_the_wait_begins_a
     pool.traffic.silent_since_ms = pool.now_ms
     pool.run(61)
     pool.change(replicas=0)
-    pool.run(300)
+    pool.run(300, tick_ms=1_000)
     assert len(pool.workers()) == 4
     assert pool.condition("MetricsStale") == "MetricsStale"
     assert "MetricsStale" in pool.told
@@ -119,7 +152,7 @@ def test_while_the_counters_are_old_nobody_goes_and_afterwards_the_wait_begins_a
     pool.run(61)
     assert pool.condition("MetricsStale") == "MetricsFresh"
     assert len(pool.workers()) == 5
-    pool.run(900 + 120)
+    pool.run(900 + 120, tick_ms=1_000)
     assert len(pool.workers()) == 0
 
 
@@ -202,8 +235,8 @@ def test_sessions_that_run_below_their_wish_ask_for_the_workers_that_they_lack()
 def test_the_start_up_is_that_of_the_last_workers_else_what_the_status_says_else_unknown() -> None:
     pool = counted(replicas=1)
     seen = pool.seen()
-    assert start_up_s(seen) == 7.5
-    assert start_up_s(replace(seen, start_ups=())) == 7.5
+    assert start_up_s(seen) == 5.5
+    assert start_up_s(replace(seen, start_ups=())) == 5.5
     unknown = replace(pool.resource, status=pool.status.model_copy(update={"start_up": []}))
     assert start_up_s(replace(seen, start_ups=(), resource=unknown)) is None
 
