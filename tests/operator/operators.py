@@ -18,6 +18,7 @@ from genlock_core import store as stores
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.identity import CAPACITY, FormatRange, WorkerIdentity, WorkerOffer
 from genlock_core.clock import SystemClock
+from genlock_core.levelling.told import ToldPools
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlChange, ControlStream
 from genlock_operator.kube import credentials
@@ -82,6 +83,7 @@ class Fleet:
 
     def __init__(self, store: Store) -> None:
         self.claims, self._control = Claims(store), ControlStream(store)
+        self.told = ToldPools(store)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._followed: set[str] = set()
 
@@ -120,6 +122,11 @@ class Fleet:
     async def has_no(self, session: str) -> bool:
         """Whether the session has no record."""
         return await self.claims.record(session) is None
+
+    async def is_decided_on_by(self, pool: str, who: str) -> bool:
+        """Whether that one has told last how the levels of the pool stand."""
+        told = await self.told.levels(pool)
+        return told is not None and told.by == who
 
     async def changes(self, session: str) -> list[ControlChange]:
         """What the session's control stream holds."""

@@ -48,6 +48,7 @@ async def test_the_second_replica_goes_on_where_the_first_was_killed(
     await fleet.add("w0", f"{namespace}/warm")
     first = await start(kube_server, redis_url, namespace, "first")
     await until("the first one leads", lambda: _holds(cluster, "first"))
+    await until("it decides on levels", lambda: fleet.is_decided_on_by(f"{namespace}/warm", "operator first"))
     async with run_operator(kube_server, redis_url, namespace, "--identity", "second") as second:
         await cluster.session("before")
         status = await cluster.in_phase("before", "Assigned")
@@ -58,6 +59,7 @@ async def test_the_second_replica_goes_on_where_the_first_was_killed(
         killed_s = time.monotonic()
         await cluster.session("after")
         await cluster.in_phase("after", "Assigned")
+        await until("so does the other one", lambda: fleet.is_decided_on_by(f"{namespace}/warm", "operator second"))
         lease = (await cluster.lease("genlock-operator"))["spec"]
         assert await cluster.status("before") == status
     logger.info("from SIGKILL of the leader to the next one's first action: %.2f s", acted_s[0] - killed_s)
