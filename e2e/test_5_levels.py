@@ -110,7 +110,9 @@ async def busy(cluster: Cluster) -> AsyncIterator[None]:
     (profile,) = [
         one | {"metadata": {"name": "busy-hour", "namespace": NAMESPACE}} for one in manifests("profile.yaml")
     ]
-    await apply(profile, pool("busy", model="busy-hour", replicas=1, max=1))
+    # It paints for all who watch.
+    template = {"compute": {"cpu": "500m", "memory": "384Mi"}, "env": {"GENLOCK_WORKER_INSTANT": "yes"}}
+    await apply(profile, pool("busy", model="busy-hour", replicas=1, max=1, template=template))
     await apply(*manifests("sessions.yaml"))
     for name in EIGHT:
         await assigned(cluster, name, within_s=90.0)
