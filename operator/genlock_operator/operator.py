@@ -81,6 +81,7 @@ class Operator:
         workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
         figures = FigureTable()
         costs = CostTable()
+        told = ToldPools(store)
         pending = PendingSessions()
         self.caches = Caches()
         self.queue = WorkQueue(clock)
@@ -119,6 +120,7 @@ class Operator:
         self.counting = Counting(
             board=CounterBoard(store),
             claims=claims,
+            told=told,
             caches=self.caches,
             workers=workers,
             costs=costs,
@@ -136,7 +138,7 @@ class Operator:
             pending=pending,
             gpu_budget=dict(settings.gpu_budget),
             scaled=self.measures.scaled,
-            told=ToldPools(store),
+            told=told,
             clock=clock,
         )
         self.store_room = StoreRoom(
@@ -147,7 +149,7 @@ class Operator:
         )
         self.levels = LevelKeeper(
             claims,
-            ToldPools(store),
+            told,
             holder=f"operator {settings.identity}",
             rank=RANK_OF_OPERATOR,
             clock=clock,
@@ -297,6 +299,7 @@ class Operator:
         ready.set()
         await self.leader.leading.wait()
         await self.store_watch.first_reading()
+        await self.counting.inherit()
         self._begun.set()
         await self.resync.run()
 

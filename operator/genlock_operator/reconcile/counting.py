@@ -17,8 +17,9 @@ from genlock_core.claims.claims import Claims
 from genlock_core.claims.counters import CounterBoard, WorkerCounters
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.clock import Clock
+from genlock_core.levelling.told import ToldPools
 from genlock_operator.autoscale.arrivals import Flow, FlowMeter
-from genlock_operator.autoscale.correction import WINDOW_S, Correction, LateWindow, corrected
+from genlock_operator.autoscale.correction import FASTEST, SLOWEST, WINDOW_S, Correction, LateWindow, corrected
 from genlock_operator.observed import Demand
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.tables import WorkerTable
@@ -51,6 +52,7 @@ class Counting:
 
     board: CounterBoard
     claims: Claims
+    told: ToldPools
     caches: Caches
     workers: WorkerTable
     costs: CostTable
@@ -78,6 +80,18 @@ class Counting:
                 logger.warning("the counters cannot be read: %s", error)
             self.beat("counters")
             await self._pause()
+
+    async def inherit(self) -> None:
+        """Believe of the workers' speed what the leader before this one did: a new leader must not undo it."""
+        now_s = self.clock.monotonic()
+        try:
+            for pool in sorted(self.caches.pools.keys()):
+                told = await self.told.scaling(pool)
+                if told is not None and told.speed != 1 and SLOWEST <= told.speed <= FASTEST:
+                    account = self._accounts.setdefault(pool, _Account(fresh_s=now_s, window_s=now_s))
+                    account.correction = self.speeds[pool] = Correction(told.speed)
+        except RedisError as error:
+            logger.warning("what was learned of the workers' speed cannot be read: %s", error)
 
     async def read(self) -> None:
         """One reading. Raises RedisError."""

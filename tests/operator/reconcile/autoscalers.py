@@ -19,6 +19,9 @@ class Told(ToldPools):
     def __init__(self) -> None:
         self.scalings: list[tuple[str, ScalingTold]] = []
 
+    async def scaling(self, pool: str) -> ScalingTold | None:
+        return next((told for name, told in reversed(self.scalings) if name == pool), None)
+
     async def tell_scaling(self, pool: str, told: ScalingTold) -> None:
         self.scalings.append((pool, told))
 
@@ -31,6 +34,7 @@ def autoscaler(
     counting = Counting(
         board=CounterBoard(None),  # type: ignore[arg-type]
         claims=Claims(None),  # type: ignore[arg-type]
+        told=told or Told(),
         caches=caches,
         workers=WorkerTable(stuck_after_ms=30_000),
         costs=costs,

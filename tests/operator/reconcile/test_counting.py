@@ -12,6 +12,7 @@ from genlock_core.claims.price_list import PoolChoice
 from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import ManualClock
 from genlock_core.errors import NoCapacity
+from genlock_core.levelling.scaling import ScalingTold
 from genlock_core.spec.session import Phase
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.counting import READ_EVERY_S, Counting, speed_of
@@ -19,6 +20,7 @@ from genlock_operator.reconcile.tables import WorkerTable
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches
 from tests.core.claims.samples import offer, record
+from tests.operator.reconcile.autoscalers import Told
 from tests.operator.reconcile.views import record_of, view_of
 
 POOL = "studio/h100"
@@ -70,6 +72,7 @@ class Running:
         self.costs = CostTable()
         self.costs.note("studio/s1", record_of("studio/s1", POOL, cost=250))
         self.leads = True
+        self.told = Told()
         self.placed_anew = 0
         self.changed: list[str] = []
         metadata = {"namespace": "studio", "name": "h100", "uid": "uid-2", "resourceVersion": "1"}
@@ -78,6 +81,7 @@ class Running:
         self.counting = Counting(
             board=self.board,  # type: ignore[arg-type]
             claims=self.board,  # type: ignore[arg-type]
+            told=self.told,
             caches=self.caches,
             workers=self.workers,
             costs=self.costs,
@@ -193,6 +197,18 @@ async def test_who_does_not_lead_corrects_nothing(running: Running) -> None:
     running.leads = False
     await running.go_on(300, frames=80, late=40)
     assert running.speed == 1.0
+
+
+@pytest.mark.parametrize(("told", "believed"), [(0.7, 0.7), (1.0, 1.0), (0.01, 1.0), (30.0, 1.0)])
+async def test_a_new_leader_believes_what_the_last_one_had_learned(
+    running: Running, told: float, believed: float
+) -> None:
+    scaling = ScalingTold(at_ms=0, mode="SLO", desired=1, reason="Sessions", terms={}, speed=told, sentences=())
+    await running.told.tell_scaling(POOL, scaling)
+    await running.counting.inherit()
+    assert running.speed == believed
+    await running.go_on(120, frames=80)
+    assert running.speed == believed, "as long as the worker is as slow as it says"
 
 
 async def test_a_pool_that_is_gone_is_forgotten(running: Running) -> None:
