@@ -43,6 +43,9 @@ class PlanBook:
         """By worker."""
         self._seen: dict[str, object] = {}
         """Worker -> how it looked when it was planned."""
+        self._turns: dict[str, int] = {}
+        """Worker -> in which plan it was last; they are counted."""
+        self._turn = 0
         self._due_ms: dict[str, int] = {}
         """Worker -> when time alone may change its plan."""
         self._tried: set[str] = set()
@@ -65,6 +68,7 @@ class PlanBook:
         left = set(workers)
         self.pages = {name: page for name, page in self.pages.items() if name in left}
         self._seen = {name: look for name, look in self._seen.items() if name in left}
+        self._turns = {name: turn for name, turn in self._turns.items() if name in left}
         self._due_ms = {name: due for name, due in self._due_ms.items() if name in left}
         self._tried &= left
 
@@ -75,8 +79,8 @@ class PlanBook:
 
         `waiting`: all that decides where those who wait fit; `held`: what of each worker is kept for moves.
 
-        Those that changed come first. While somebody waits, also those where a hole was made already, so that no second
-        one is made elsewhere, and the emptiest of those that were not looked at yet.
+        Those that changed, the ones first that were planned longest ago. While somebody waits, also those where a hole
+        was made already, so that no second one is made elsewhere, and the emptiest of those that were not looked at.
         """
         there = {view.identity.name: view for view in views}
         hosts = [name for name, page in self.pages.items() if page.hosts and name in there]
@@ -88,6 +92,7 @@ class PlanBook:
                 self.touch(host)
 
         changed = [name for name, view in there.items() if self._has_changed(view, held, now_ms)]
+        changed.sort(key=lambda name: (self._turns.get(name, 0), name))
         self._tried.difference_update(changed)
         emptiest = sorted(there.values(), key=lambda view: (-view.free, view.identity.name))
         takers = [view.identity.name for view in emptiest if takes_part(view)] if waiting else []
@@ -96,7 +101,7 @@ class PlanBook:
             self.has_more = False
             return ()
 
-        looked_at = [*(hosts if waiting else ()), *untried[:MOST_CANDIDATES], *sorted(changed)]
+        looked_at = [*(hosts if waiting else ()), *untried[:MOST_CANDIDATES], *changed]
         names = tuple(dict.fromkeys(looked_at))[:MOST_WORKERS]
         self.has_more = bool({*changed, *untried} - set(names))
         return names
@@ -114,8 +119,10 @@ class PlanBook:
         for session in sessions:
             by_worker.setdefault(session.worker or "", []).append(session)
 
+        self._turn += 1
         for view in views:
             name = view.identity.name
+            self._turns[name] = self._turn
             self._seen[name] = _look_of(view, held)
             self.pages.pop(name, None)
             self._due_ms.pop(name, None)

@@ -94,6 +94,8 @@ class LevelKeeper:
         """By session, orders of the last plan that Redis did not take."""
         self._after: str | None = None
         """The newest event that was read; None: they are not followed."""
+        self._begins_anew = True
+        """Events may have been missed: what is known may be old, all of it."""
         self._now_ms = 0
         """Proven time when it was read last."""
         self._looked_s = 0.0
@@ -181,8 +183,7 @@ class LevelKeeper:
         self._after = None  # also where this fails: what happens meanwhile is found by looking at everything
         if after is None:
             after = await self._claims.last_event()
-            self._shelf.clear()
-            self._book.clear()
+            self._begins_anew = True
             self._work.set()
 
         events = await self._claims.events(after, block_ms)
@@ -215,6 +216,11 @@ class LevelKeeper:
     async def plan(self) -> None:
         """Plan what changed, carry it out, and tell of it. Raises RedisError."""
         self._work.clear()
+        if self._begins_anew:
+            self._begins_anew = False
+            self._shelf.clear()
+            self._book.clear()
+
         reading = await self._read(self._leads.pools())
         if reading.views:
             began_s = self._clock.monotonic()

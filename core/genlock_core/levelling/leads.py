@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from genlock_core.claims.claims import Claims
+from genlock_core.claims.liveness import DECIDES_MS
 from genlock_core.clock import Clock
 
-LEASE_S: Final = 2.0
-"""A lease that was not held again for so long is over (`Claims.decide`)."""
+LEASE_S: Final = DECIDES_MS / 1_000
 LIST_EVERY_S: Final = 3.0
 """Whoever leads nothing looks so often which pools there are; with each beat while there is none."""
 

@@ -56,10 +56,15 @@ class RecordShelf:
         if also_longest_ago:
             names |= dict.fromkeys(list(self._records)[:READ_AGAIN])
 
-        found = await self._read(list(names))
+        # What happens while they are read is read again the next time.
+        self._old -= names.keys()
+        try:
+            found = await self._read(list(names))
+        except BaseException:
+            self._old |= names.keys()
+            raise
         before = {name: self._records.pop(name, None) for name in names}
         self._records |= found
-        self._old -= names.keys()
         self._unreadable -= found.keys()
         return [name for name, record in before.items() if matter_of(record) != matter_of(found.get(name))]
 
@@ -92,8 +97,9 @@ class RecordShelf:
             try:
                 found |= await self._claims.records_of([name])
             except (KeyError, ValueError) as error:
+                if name not in self._unreadable:
+                    logger.warning("%s: its record cannot be read, its level stays: %s", name, type(error).__name__)
                 self._unreadable.add(name)
-                logger.warning("%s: its record cannot be read, its level stays: %s", name, type(error).__name__)
         return found
 
 

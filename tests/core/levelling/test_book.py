@@ -98,6 +98,18 @@ def test_one_plan_is_bounded_and_the_rest_comes_into_the_next_one() -> None:
     assert sorted(seen) == [one.identity.name for one in workers]
 
 
+def test_workers_that_change_all_the_time_do_not_keep_the_others_waiting() -> None:
+    book = PlanBook()
+    workers = [view(f"w{number:03}") for number in range(MOST_WORKERS + 20)]
+    seen: set[str] = set()
+    for free in range(3):
+        workers = [replace(one, free=free) for one in workers]
+        names = to_plan(book, *workers)
+        written(book, *(one for one in workers if one.identity.name in names))
+        seen |= set(names)
+    assert len(seen) == len(workers)
+
+
 def test_what_is_gone_is_forgotten() -> None:
     book = PlanBook()
     written(book, view("v"), view("w"))

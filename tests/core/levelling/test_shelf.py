@@ -1,6 +1,7 @@
 """Records are read again when something happened to them, now and then anyway, and never all at once."""
 
 import pytest
+from redis.exceptions import ConnectionError as RedisAway
 
 from genlock_core.claims import keys
 from genlock_core.levelling.shelf import MOST_AT_ONCE, READ_AGAIN, RecordShelf
@@ -57,6 +58,36 @@ async def test_a_burst_of_events_is_read_in_parts(hour: BusyHour, monkeypatch: p
     assert (asked, shelf.has_old) == ([MOST_AT_ONCE, 5], False)
 
 
+async def test_what_happens_while_it_is_read_is_read_again(hour: BusyHour, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, names = await filled(hour)
+    records_of = hour.claims.records_of
+
+    async def slow(sessions: list[str]) -> object:
+        found = await records_of(sessions)
+        await hour.claims.remember_control(names[0], {"steps": "2"}, "1-0")
+        shelf.heard(names[0])
+        return found
+
+    shelf.heard(names[0])
+    monkeypatch.setattr(hour.claims, "records_of", slow)
+    assert await shelf.renew(also_longest_ago=False) == []
+    monkeypatch.setattr(hour.claims, "records_of", records_of)
+    assert await shelf.renew(also_longest_ago=False) == [names[0]]
+
+
+async def test_what_could_not_be_read_is_old_still(hour: BusyHour, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, names = await filled(hour)
+
+    async def away(_sessions: list[str]) -> object:
+        raise RedisAway("away")
+
+    shelf.heard(names[0])
+    monkeypatch.setattr(hour.claims, "records_of", away)
+    with pytest.raises(RedisAway):
+        await shelf.renew(also_longest_ago=False)
+    assert shelf.has_old
+
+
 async def test_a_record_of_a_later_release_spoils_no_other(hour: BusyHour, caplog: pytest.LogCaptureFixture) -> None:
     shelf, names = await filled(hour)
     await hour.redis.hset(keys.record(names[0]), "phase", "Sublimated")
@@ -65,7 +96,9 @@ async def test_a_record_of_a_later_release_spoils_no_other(hour: BusyHour, caplo
 
     assert await shelf.renew(also_longest_ago=False) == [names[0]]
     assert list(await shelf.of(names)) == names[1:]
-    assert len(caplog.records) == 1
+    shelf.heard(names[0])
+    await shelf.renew(also_longest_ago=False)
+    assert len(caplog.records) == 1, "it is told once"
 
     await hour.redis.hset(keys.record(names[0]), "phase", "Live")
     shelf.heard(names[0])
