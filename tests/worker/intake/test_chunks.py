@@ -356,6 +356,7 @@ def test_where_every_second_frame_is_left_out_a_chunk_takes_twice_as_long() -> N
         played.bring(10 + index / 16, index * 62_500)
     assert played.numbers == [0, 1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 18, 20]
     assert [frame.spans for frame in played.frames] == [1] * 5 + [2] * 8
+    assert [frame.every for frame in played.frames] == [1] * 5 + [2] * 8
     assert [chunk.complete_s for _, chunk in played.chunks] == pytest.approx([10 + i / 16 for i in (4, 12, 20)])
 
 
@@ -370,6 +371,7 @@ def test_the_last_picture_of_a_source_is_shown_though_it_was_to_be_left_out() ->
     played.bring(30.0, 20_000_000)
     played.pass_time(40.0)
     assert played.numbers[-1] == 7, "a single picture is shown, too"
+    assert {frame.every for frame in played.frames} == {2}, "also of those that stand for one period alone"
     assert len(played.frames) > before
 
 

@@ -130,7 +130,7 @@ def test_an_engine_that_is_quick_enough_is_late_at_no_change_of_the_frame_rate(s
 def generated(index: int, complete_s: float, ready_s: float, spans: list[int]) -> GeneratedChunk:
     picture = np.zeros((2, 2, 3), np.uint8)
     frames = tuple(
-        SourceFrame(SourcePosition(1, 10 * index + place), picture, complete_s, spans=span)
+        SourceFrame(SourcePosition(1, 10 * index + place), picture, complete_s, spans=span, every=span)
         for place, span in enumerate(spans)
     )
     chunk = SessionChunk(

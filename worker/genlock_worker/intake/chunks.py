@@ -52,6 +52,8 @@ class SourceFrame:
     """The picture before it once more, as the source is silent. Nobody sent it, so nobody has lost it."""
     spans: int = 1
     """For how many frame periods of the session it stands: more than one where frames before it were left out."""
+    every: int = 1
+    """Of so many frames one was used when this one was. A source that crawls has nothing to leave out: it spans one."""
 
     @property
     def there_s(self) -> float:
@@ -171,7 +173,7 @@ class ChunkFormer:
     def _append(self, frame: SourceFrame, *, complete_s: float) -> list[InputChunk]:
         """One more frame of the open chunk; the chunk, if it is complete now."""
         self._left_out = 0
-        self._frames.append(frame)
+        self._frames.append(frame if frame.every == self.every else replace(frame, every=self.every))
         if len(self._frames) < chunk_frames(self._index):
             return []
         chunk = InputChunk(tuple(self._frames), complete_s)

@@ -57,7 +57,7 @@ class SentFrame:
     """When its chunk was complete; None for frames that are not the first of their chunk."""
 
     level: Level
-    """Its chunk's steps, and for how many frames of the source it stands."""
+    """That it was made at."""
 
 
 @dataclass(slots=True)

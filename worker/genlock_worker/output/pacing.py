@@ -62,7 +62,7 @@ class OutputFrame:
     first_of_chunk: bool
 
     level: Level
-    """Its chunk's steps, and for how many frames of the source it stands."""
+    """That it was made at."""
 
     def stages_until_sent(self, *, paced_s: float, encoded_s: float, sent_s: float) -> StageTimes:
         """All stages that the frame passed, those of the worker as offsets from its first one here."""
@@ -101,7 +101,6 @@ class Pacer:
                 chunk,
                 index,
                 pace,
-                spans=spans[index],
                 after=len(spans) - 1 - index,
                 frame_rate=self._frame_rate,
             )
@@ -175,17 +174,19 @@ def spans_of(chunk: SessionChunk, *, frames: int) -> tuple[int, ...]:
 
 
 def _output_frame(
-    generated: GeneratedChunk, index: int, pace: PacedFrame, *, spans: int, after: int, frame_rate: int
+    generated: GeneratedChunk, index: int, pace: PacedFrame, *, after: int, frame_rate: int
 ) -> OutputFrame:
-    """Frame `index` of a chunk, standing for `spans` frame periods; `after` frames of the chunk come after it."""
+    """Frame `index` of a chunk; `after` frames of the chunk come after it."""
     chunk = generated.chunk
     stages = StageTimes()
+    every = 1
     received: tuple[tuple[Stage, float], ...] = ()
 
     if chunk.source is not None:
         frame = chunk.source.frames[index]
         position = frame.position
         stages = frame.stages
+        every = frame.every
         if not frame.repeated:
             received = ((Stage.RECEIVED, frame.received_s), (Stage.DECODED, frame.decoded_s or frame.received_s))
     elif after < len(chunk.positions):
@@ -207,5 +208,5 @@ def _output_frame(
         stages=stages,
         complete_s=chunk.complete_s,
         first_of_chunk=index == 0,
-        level=Level(chunk.steps, every=spans),
+        level=Level(chunk.steps, every=every),
     )
