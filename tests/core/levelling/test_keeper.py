@@ -8,6 +8,7 @@ from genlock_core.claims.facts import LimitOutcome
 from genlock_core.claims.record import LimitCause
 from genlock_core.errors import NoCapacity
 from genlock_core.levelling.keeper import RANK_OF_OPERATOR
+from tests.core.claims import probes
 from tests.core.levelling.busy_hour import EVERYBODY, PRICES, BusyHour
 
 
@@ -264,6 +265,63 @@ async def test_the_next_one_ends_what_a_decider_began(full: BusyHour, monkeypatc
 
     assert full.waits == []
     await full.check()
+
+
+async def test_it_begins_anew_where_redis_has_lost_everything(full: BusyHour) -> None:
+    await probes.flush(full.redis)
+    await full.passes(1)
+    await full.worker("w")
+    await full.fill()
+    await full.settle_down()
+    await full.arrive("ninth")
+
+    await full.passes(4)
+
+    assert full.waits == []
+    await full.check()
+
+
+async def test_a_user_who_wants_less_makes_room_for_who_waits_before_anybody_else_does(full: BusyHour) -> None:
+    """It has not been given back yet: that takes 15 s where nobody waits."""
+    await full.wish("a", 1)
+    await full.wish("b", 1)
+    await full.arrive("ninth")
+
+    await full.passes(3)
+
+    steps = await full.steps()
+    assert full.waits == []
+    assert {name: steps[name] for name in "abcdefgh"} == dict.fromkeys("ab", 1) | dict.fromkeys("cdefgh", 4)
+
+
+async def test_what_is_kept_for_moves_is_given_to_nobody_who_waits(full: BusyHour) -> None:
+    """So others make room for both, and the reserve is free when the ninth is there."""
+    await full.claims.set_reserve("a", 100)
+    await full.arrive("ninth")
+
+    await full.passes(5)
+
+    assert full.waits == []
+    (worker,) = await full.claims.workers()
+    assert worker.free >= 100
+    await full.check()
+
+
+async def test_who_drains_raises_and_lowers_nobody(full: BusyHour) -> None:
+    await full.arrive("ninth")
+    await full.passes(3)
+    before = await full.steps()
+    await full.claims.close(full.workers["w"].identity)
+    await full.leave("a")
+    await full.leave("b")
+
+    await full.passes(40)
+
+    left = {name: steps for name, steps in before.items() if name not in "ab"}
+    assert await full.steps() == left
+    told = await full.told.levels("a")
+    assert told is not None
+    assert "w drains: its sessions keep what they have" in told.sentences
 
 
 async def test_two_that_decide_at_once_do_no_harm(full: BusyHour, monkeypatch: pytest.MonkeyPatch) -> None:
