@@ -187,8 +187,8 @@ def recommend(measured: Measured, spec: WorkerPoolSpec, now_ms: int, *, budget: 
     found = replace(
         found,
         warm=_workers(wanted.slots - free - by_levels, per_worker),
-        # Who was turned away was so whatever levels could give: that room does not count again.
-        blocked=_workers(known.short.blocked - free, _per_worker(measured, 1.0)),
+        # Who was turned away may have been let in since, as others were lowered; who waits still is part of the need.
+        blocked=_workers(known.short.blocked - free - by_levels, per_worker),
         arrivals=wanted,
         slots=Slots(free=free, by_levels=by_levels),
         slots_per_worker=per_worker,

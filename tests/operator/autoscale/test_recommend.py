@@ -71,8 +71,10 @@ def test_the_buffer_stays_a_floor() -> None:
 
 
 def test_who_was_turned_away_makes_it_grow_at_once() -> None:
-    found = recommended(measured(flow=flow_of(arrivals=1, minute=1, blocked=1), lowest_share=0.5))
+    found = recommended(measured(flow=flow_of(arrivals=1, minute=1, blocked=1)))
     assert (found.desired, found.blocked, found.reason) == (5, 1, ScaleReason.BLOCKED)
+    at_their_lowest = measured(flow=flow_of(arrivals=9, minute=9, blocked=9), lowest_share=4 / 6)
+    assert recommended(at_their_lowest).blocked == 1, "levels had room for eight of them"
 
 
 def test_who_was_turned_away_and_finds_room_now_asks_for_nobody() -> None:
