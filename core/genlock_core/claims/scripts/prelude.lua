@@ -147,11 +147,16 @@ local function tell_room(worker, pool)
   news('room', session, 0, pool)
 end
 
+-- What the workers of a pool that could take a move have free together, where this script has asked already: a claim
+-- asks for each of its levels, a heartbeat for each of its sessions.
+local free_in_pool = {}
+
 local function add_free(worker, amount)
   local free = redis.call('HINCRBY', worker_key(worker), 'free', text(amount))
   local at = redis.call('HMGET', worker_key(worker), 'pool', 'state', 'heartbeat_ms')
   if at[2] ~= 'ready' then return end
   redis.call('ZADD', free_key(at[1]), free, worker)
+  if free_in_pool[at[1]] and is_fresh(at[3]) then free_in_pool[at[1]] = free_in_pool[at[1]] + amount end
   if amount > 0 and is_fresh(at[3]) then tell_room(worker, at[1]) end
 end
 
@@ -222,16 +227,21 @@ end
 
 local function next_epoch(r) return math.max(r.epoch + 1, r.seen_epoch + 1, wall) end
 
--- Would a claim of that cost leave the pool less than its reserve? Only workers that could take a move count.
-local function breaks_reserve(pool, cost)
-  local reserve = tonumber(redis.call('HGET', P .. 'pool:' .. pool .. ':settings', 'reserve') or 0)
-  if reserve <= 0 then return false end
+local function free_of(pool)
+  if free_in_pool[pool] then return free_in_pool[pool] end
   local free = 0
   local at = redis.call('ZRANGE', free_key(pool), 0, -1, 'WITHSCORES')
   for i = 1, #at, 2 do
     if is_fresh(redis.call('HGET', worker_key(at[i]), 'heartbeat_ms')) then free = free + tonumber(at[i + 1]) end
   end
-  return free - cost < reserve
+  free_in_pool[pool] = free
+  return free
+end
+
+-- Would a claim of that cost leave the pool less than its reserve? Only workers that could take a move count.
+local function breaks_reserve(pool, cost)
+  local reserve = tonumber(redis.call('HGET', P .. 'pool:' .. pool .. ':settings', 'reserve') or 0)
+  return reserve > 0 and free_of(pool) - cost < reserve
 end
 
 -- Nobody owns it any more, and somebody should.
