@@ -18,7 +18,7 @@ from tests.process.pages import browser, playing, until
 pytestmark = [pytest.mark.process, pytest.mark.browser, pytest.mark.timeout(240)]
 
 PATIENCE_MS = 60_000
-PICTURES_COME = re.compile("live|approximated|machine-busy|too-slow")
+PICTURES_COME = re.compile("live|approximated|lowered|machine-busy|too-slow")
 """The page says how busy this machine is."""
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 # The mean colour of the result, from a canvas: what a prompt change must change.

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from genlock_core.claims.facts import MoveCause, Publishing
-from genlock_core.claims.record import ControlValue
+from genlock_core.claims.record import ControlValue, Granted, LevelLimit, LimitCause, SessionRecord
 from genlock_core.media import SourcePosition
 from genlock_core.situation.states import SessionState
 from genlock_core.slo.stages import StageTimes
@@ -328,3 +328,29 @@ async def test_figures_that_tremble_round_the_bound_change_the_state_at_most_onc
     assert states_of([0.12]) == ["machine-busy"], "its next worker keeps a pace of its own"
     assert states_of([0.12] * 6) == ["too-slow"]
     assert states_of([0.0] * 20) == ["machine-busy"]
+
+
+async def test_just_after_a_change_of_level_figures_of_the_level_before_tell_of_no_overload(
+    room: GatewayRoom, stream: LiveStream
+) -> None:
+    publisher, peer = room.client("publisher", "whip")
+    stream.enter(publisher)
+    stream.output.shown_epoch = stream.record.epoch
+    lowered = replace(stream.record, granted=Granted(1, 7), limit=LevelLimit(1, 1, LimitCause.BUSY, 0))
+
+    def states_of(record: SessionRecord, seconds: int) -> list[str]:
+        """What the publisher is told from this record on, while its worker still runs one of two steps."""
+        peer.said.clear()
+        stream.updated(record)
+        for _ in range(seconds):
+            room.clock.advance(1.0)
+            stream.stats.source_frame(1, watched=True)
+            stream.stats.shown(SourcePosition(1, 0), StageTimes(), arrived_us=0, own_run=None)
+            stream.stats.reported({"outputFps": 16.0, "steps": 1, "requestedSteps": 2})
+            stream.tick()
+        return [message["state"] for message in peer.said if message["type"] == "state"]
+
+    assert set(states_of(lowered, 1)) == {"lowered"}
+    raised = replace(lowered, granted=Granted(2, 8), limit=None)
+    assert set(states_of(raised, 1)) == {"live"}
+    assert states_of(raised, 3)[-1] == "approximated", "it had time, and its machine is too slow"
