@@ -41,6 +41,10 @@ class MissWindows:
         self._short = MissMeter(SHORT_S)
         self._long = MissMeter(LONG_S)
         self._since_s: float | None = None
+        """Since when frames have come, without a rest as long as the short window."""
+        self._moved_s: float | None = None
+        """When frames were last counted."""
+        self._read_s = 0.0
         self._frames: int | None = None
         self._misses = 0
 
@@ -50,17 +54,20 @@ class MissWindows:
         Counters that are smaller than before began anew, with a process. What they say has then happened since.
         """
         known, known_misses = self._frames, self._misses
+        before_s, self._read_s = self._read_s, now_s
         self._frames = frames
         self._misses = misses
         if known is None:
-            if self._since_s is None:
-                self._since_s = now_s
             return
         if frames < known or misses < known_misses:
             known = known_misses = 0
 
         added = max(0, frames - known)
         late = min(added, max(0, misses - known_misses))
+        if added:
+            if self._moved_s is None or now_s - self._moved_s > SHORT_S:
+                self._since_s = before_s if now_s - before_s <= SHORT_S else now_s
+            self._moved_s = now_s
         self._short.frames_passed(now_s, frames=added, misses=late)
         self._long.frames_passed(now_s, frames=added, misses=late)
 
@@ -69,7 +76,10 @@ class MissWindows:
         self._frames = None
 
     def shares(self, now_s: float) -> MissShares | None:
-        """None while nothing can be said: the short window was not seen from its begin, or no frame passed in it."""
+        """None while nothing can be said: frames have not come for as long as the short window, or come no more.
+
+        The first frames of a stream, or after a rest, are often late: they alone would fill both windows.
+        """
         if self._since_s is None or now_s - self._since_s < SHORT_S or not self._short.frames_inside(now_s):
             return None
         return MissShares(self._short.share(now_s), self._long.share(now_s))

@@ -99,10 +99,29 @@ def test_nothing_is_said_of_a_stream_that_stands_still() -> None:
     assert stream.windows.shares(stream.now_s + SHORT_S + 5) is None
 
 
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_stream_that_goes_on_after_a_rest_is_judged_no_sooner_than_a_new_one(*, reports: bool) -> None:
+    """Its first chunk is late, and there is nothing else in either window."""
+    stream = Stream()
+    stream.run(60, late_share=0.0)
+    for _ in range(600):
+        stream.now_s += 1
+        if reports:
+            stream.windows.counted(stream.now_s, frames=stream.frames, misses=stream.misses)
+    stream.verdicts.clear()
+
+    stream.run(1, late_share=1.0)
+    stream.run(26, late_share=0.0)
+    assert stream.verdicts == []
+    stream.run(400, late_share=0.0)
+    assert not stream.verdicts[-1]
+
+
 def test_counters_of_another_process_are_no_misses() -> None:
     """A worker that has served for an hour is heard for the first time, and one begins anew at nothing."""
     windows = MissWindows()
     windows.counted(0.0, frames=50_000, misses=40_000)
+    windows.counted(16.0, frames=50_050, misses=40_000)
     windows.counted(31.0, frames=50_100, misses=40_000)
     assert windows.shares(31.0) == MissShares(0.0, 0.0)
 
