@@ -152,9 +152,10 @@ mutation: $(VENV)/.dev ## Change the product's decisions one at a time, and say 
 fuzz: $(VENV)/.dev ## Try a million broken inputs on every reader of bytes, 300,000 on the two slowest, 100,000 on those of offers and manifests (hours)
 	@GENLOCK_FUZZ=$${GENLOCK_FUZZ:-1000000} $(BIN)/python -m pytest -q -n auto --dist worksteal --durations=0 tests/fuzz/test_fuzz.py
 
-nightly: $(VENV)/.dev build/prometheus/.debian ## Try what takes too long for each change: 5,000 broken streams of each kind, 2,000 lives of the snapshots' budget, 200 busy hours, a real Prometheus, a machine that is starved, a day of load
+nightly: $(VENV)/.dev build/prometheus/.debian ## Try what takes too long for each change: 5,000 broken streams of each kind, 2,000 lives of the snapshots' budget, 1,000 of levels, 200 busy hours, a real Prometheus, a machine that is starved, a day of load
 	@GENLOCK_MUTATIONS=5000 $(BIN)/python -m pytest -q -n auto --durations=0 tests/bitstreams/test_mutations.py
 	@GENLOCK_BUDGET_EXAMPLES=2000 $(BIN)/python -m pytest -q --timeout 900 tests/core/claims/test_snapshot_budget.py
+	@GENLOCK_LEVELS_EXAMPLES=1000 $(BIN)/python -m pytest -q --timeout 3600 tests/core/claims/test_levels_machine.py
 	@GENLOCK_LEVEL_WALKS=200 $(BIN)/python -m pytest -q --timeout 1800 tests/core/levelling/test_keeper_walk.py
 	@GENLOCK_PROMETHEUS=1 GENLOCK_PANELS=build/panels $(BIN)/python -m pytest -q tests/process/test_prometheus.py
 	@GENLOCK_STARVED=1 $(BIN)/python -m pytest -q -s tests/process/test_starved.py
