@@ -37,7 +37,7 @@ OF_THE_OPERATOR: Final = "genlock_operator_"
 """There is none here: what asks for its metrics gets no answer."""
 SELDOM: Final = (
     *("moves", "recovery", "blocked", "overloaded", "dropped", "requests", "unusable", "snapshot", "restore", "claim"),
-    "engine_memory",
+    *("level_change", "level_settle", "engine_memory"),
 )
 """What counts events of which none need happen in a minute; and what the mock engine does not say."""
 
