@@ -23,9 +23,9 @@ async def node(kubelet: FakeKubelet, namespace: str) -> str:
     return name
 
 
-async def bind_all(cluster: Cluster, kubelet: FakeKubelet, node: str) -> None:
-    """Be the scheduler: every pod goes to the node."""
-    while True:
+async def bind_all(cluster: Cluster, kubelet: FakeKubelet, node: str, stop: asyncio.Event) -> None:
+    """Be the scheduler until `stop`: every pod goes to the node."""
+    while not stop.is_set():
         for name, pod in (await cluster.pods()).items():
             if not pod["spec"].get("nodeName"):
                 await kubelet.bind(cluster.namespace, name, node)
@@ -35,9 +35,11 @@ async def bind_all(cluster: Cluster, kubelet: FakeKubelet, node: str) -> None:
 @pytest.fixture
 async def scheduler(cluster: Cluster, kubelet: FakeKubelet, node: str) -> AsyncIterator[None]:
     """Pods are bound while the test runs."""
-    scheduling = asyncio.create_task(bind_all(cluster, kubelet, node))
+    stop = asyncio.Event()
+    scheduling = asyncio.create_task(bind_all(cluster, kubelet, node, stop))
     yield
-    scheduling.cancel()
+    # It is not cut off: a connection that is being made then would be left open.
+    stop.set()
     await asyncio.gather(scheduling, return_exceptions=True)
 
 
@@ -139,7 +141,6 @@ async def test_a_quota_is_told_to_who_waits_and_no_more_once_it_is_raised(
         await cluster.in_phase("demo", "Assigned")
 
 
-@pytest.mark.usefixtures("scheduler")
 async def test_a_pool_says_how_its_number_of_workers_comes_about(
     kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster
 ) -> None:
