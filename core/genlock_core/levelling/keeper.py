@@ -55,6 +55,12 @@ FIRST_RETRY_S: Final = 0.25
 LONGEST_RETRY_S: Final = 5.0
 ROUND_S: Final = 20.0
 """No round of a loop takes longer, whatever Redis does."""
+MOST_HOLDS: Final = 15
+"""Whoever holds its leases so often, and gets no plan done, leaves the pools to others,"""
+FIRST_AWAY_S: Final = 10.0
+"""for so long; each time that comes of it for twice as long,"""
+LONGEST_AWAY_S: Final = 300.0
+"""up to this."""
 
 MATTER: Final = frozenset(EventKind) - {EventKind.CREATED, EventKind.FORGOTTEN}
 """Events after which a plan may be another one."""
@@ -87,6 +93,11 @@ class LevelKeeper:
 
         self._led: frozenset[str] = frozenset()
         """The pools that were led when the leases were held last."""
+        self._holds = 0
+        """How often leases were held since a plan was done last. While Redis is away none is held."""
+        self._away_until_s = 0.0
+        """Until then others decide."""
+        self._away_s = FIRST_AWAY_S
         self._leading = asyncio.Event()
         self._work = asyncio.Event()
         """Set when a plan may be another one than the last."""
@@ -147,8 +158,12 @@ class LevelKeeper:
     async def hold(self) -> None:
         """Ask for the lease of each pool. Raises RedisError."""
         before = self._led
-        await self._leads.hold()
+        if self._stands_back():
+            self._leads.let_go()
+        else:
+            await self._leads.hold()
         self._led = led = frozenset(self._leads.pools())
+        self._holds = self._holds + 1 if led else 0
 
         for pool in before - led:
             logger.info("decides no more on the levels of pool %s", pool)
@@ -163,6 +178,16 @@ class LevelKeeper:
             self._leading.set()
         else:
             self._leading.clear()
+
+    def _stands_back(self) -> bool:
+        """Whether others are to decide: a lease that is held by somebody who plans nothing keeps all others from it."""
+        now_s = self._clock.monotonic()
+        if self._holds >= MOST_HOLDS:
+            logger.error("no plan of levels comes about here; others decide for %g s", self._away_s)
+            self._holds = 0
+            self._away_until_s = now_s + self._away_s
+            self._away_s = min(LONGEST_AWAY_S, 2 * self._away_s)
+        return now_s < self._away_until_s
 
     def leads(self, pool: str) -> bool:
         """Whether this process decides on the pool now."""
@@ -221,15 +246,32 @@ class LevelKeeper:
             self._shelf.clear()
             self._book.clear()
 
-        reading = await self._read(self._leads.pools())
-        if reading.views:
-            began_s = self._clock.monotonic()
-            planned = await asyncio.to_thread(plan_of, reading)
-            self._metrics.plan_seconds.observe(self._clock.monotonic() - began_s)
-            self._note(reading, planned)
-            await self._carry_out(planned.orders)
+        try:
+            await self._plan_what_changed()
+        except BaseException:
+            self._work.set()
+            raise
+        self._holds = 0
+        self._away_s = FIRST_AWAY_S
+
         self._meter.count({pool: self._shelf.known(self._sessions_of(pool)) for pool in self._leads.pools()})
         await self._tell()
+
+    async def _plan_what_changed(self) -> None:
+        reading = await self._read(self._leads.pools())
+        if not reading.views:
+            return
+        began_s = self._clock.monotonic()
+        planned = await asyncio.to_thread(plan_of, reading)
+        self._metrics.plan_seconds.observe(self._clock.monotonic() - began_s)
+        self._note(reading, planned)
+        try:
+            await self._carry_out(planned.orders)
+        except BaseException:
+            # The book says that these workers are planned, and nothing may happen there that would say otherwise.
+            for order in planned.orders:
+                self._book.touch(order.worker)
+            raise
 
     def _sessions_of(self, pool: str) -> list[str]:
         return [session for view in self._views if view.pool == pool for session in view.sessions]

@@ -55,3 +55,7 @@ class Leads:
                 self._until_s[pool] = asked_s + LEASE_S
             else:
                 self._until_s.pop(pool, None)
+
+    def let_go(self) -> None:
+        """Lead none any more. What is held in Redis runs out by itself."""
+        self._until_s.clear()

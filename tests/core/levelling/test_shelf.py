@@ -33,6 +33,40 @@ async def test_only_what_makes_a_difference_to_a_plan_is_told(hour: BusyHour) ->
     assert (await shelf.of(names))[names[1]].requested_steps == 2
 
 
+async def test_what_happens_while_a_record_is_read_is_read_again(
+    hour: BusyHour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, names = await filled(hour)
+    records_of = hour.claims.records_of
+
+    async def overtaken(sessions: list[str]) -> object:
+        found = await records_of(sessions)
+        if names[0] in sessions:
+            monkeypatch.undo()
+            await hour.claims.remember_control(names[0], {"steps": "2"}, "1-0")
+            shelf.heard(names[0])
+        return found
+
+    monkeypatch.setattr(hour.claims, "records_of", overtaken)
+    shelf.heard(names[0])
+    assert await shelf.renew(also_longest_ago=False) == []
+    assert shelf.has_old
+    assert await shelf.renew(also_longest_ago=False) == [names[0]]
+
+
+async def test_what_could_not_be_read_is_still_old(hour: BusyHour, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, names = await filled(hour)
+
+    async def away(_sessions: list[str]) -> object:
+        raise RedisAway("away")
+
+    monkeypatch.setattr(hour.claims, "records_of", away)
+    shelf.heard(names[0])
+    with pytest.raises(RedisAway):
+        await shelf.renew(also_longest_ago=False)
+    assert shelf.has_old
+
+
 async def test_what_nobody_told_of_is_found_in_turn(hour: BusyHour) -> None:
     shelf, names = await filled(hour, READ_AGAIN + 5)
     await hour.claims.remember_control(names[-1], {"steps": "2"}, "1-0")
