@@ -6,7 +6,7 @@ learned of the workers' speed is kept by the leader alone, as it changes what se
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -73,13 +73,16 @@ class Counting:
 
     async def run(self) -> None:
         """Read for ever."""
+        loop = asyncio.get_running_loop()
         while True:
+            next_s = loop.time() + READ_EVERY_S
             try:
                 await self.read()
+                await self._follow_waiting(next_s)
             except RedisError as error:
                 logger.warning("the counters cannot be read: %s", error)
             self.beat("counters")
-            await self._pause()
+            await asyncio.sleep(max(0.0, next_s - loop.time()))
 
     async def inherit(self) -> None:
         """Believe of the workers' speed what the leader before this one did: a new leader must not undo it."""
@@ -95,7 +98,6 @@ class Counting:
 
     async def read(self) -> None:
         """One reading. Raises RedisError."""
-        self.outdated.clear()
         pools = sorted(self.caches.pools.keys())
         counted = await self.board.pools(pools)
         pages = await self.board.workers()
@@ -114,7 +116,7 @@ class Counting:
             if now_s - account.window_s >= WINDOW_S:
                 self._close_window(pool, account, pages, now_s)
         self._pages = pages
-        await self._read_waiting(pools)
+        await self._read_waiting()
 
     def flow_of(self, pool: str) -> Flow | None:
         """Who came and went; None before the first reading."""
@@ -126,15 +128,20 @@ class Counting:
         account = self._accounts.get(pool)
         return self.clock.monotonic() - account.fresh_s if account is not None else 0.0
 
-    async def _pause(self) -> None:
-        """Who is turned away is heard of at once; then it takes a moment until more of them are read together."""
+    async def _follow_waiting(self, until_s: float) -> None:
+        """Until that time of the loop: who is turned away is read at once, and those that follow soon together."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(READ_EVERY_S):
-                await self.outdated.wait()
+            while True:
+                # A reading is not broken off: the time ends the waiting alone.
+                async with asyncio.timeout_at(until_s):
+                    await self.outdated.wait()
+                await self._read_waiting()
                 await asyncio.sleep(TOGETHER_S)
 
-    async def _read_waiting(self, pools: Sequence[str]) -> None:
+    async def _read_waiting(self) -> None:
         """Who waits waits in every pool that could serve it, and makes the first of them grow."""
+        self.outdated.clear()
+        pools = sorted(self.caches.pools.keys())
         names = {one.session for pool in pools for one in await self.claims.waiting(pool)}
         records = await self.claims.records_of(sorted(names)) if names else {}
         before = self.waiting

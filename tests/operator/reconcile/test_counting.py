@@ -1,5 +1,6 @@
 """What Redis has counted, as the operator reads it: how new it is, who came and went, and how fast workers are."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -35,11 +36,14 @@ class Board:
 
     def __init__(self) -> None:
         self.counts = {POOL: PoolCounters()}
+        self.asked = 0
+        """How often all was read."""
         self.records: dict[str, SessionRecord] = {}
         """Of sessions that wait."""
         self.pages = {"w1": WorkerCounters("w1", "i1", POOL, costs=(SLOW,))}
 
     async def pools(self, names: list[str]) -> dict[str, PoolCounters]:
+        self.asked += 1
         return {name: self.counts[name] for name in names if name in self.counts}
 
     async def workers(self) -> dict[str, WorkerCounters]:
@@ -232,6 +236,24 @@ async def test_who_waits_makes_the_pool_of_its_first_choice_grow(running: Runnin
     running.board.records.clear()
     await running.go_on(5)
     assert (running.counting.waiting, running.changed) == ((), [POOL, POOL])
+
+
+async def test_who_is_turned_away_is_read_at_once(running: Running) -> None:
+    """Not with the next reading of all, which comes seconds later."""
+    reading = asyncio.create_task(running.counting.run())
+    try:
+        async with asyncio.timeout(20.0):
+            while not running.board.asked:
+                await asyncio.sleep(0.01)
+            record = record_of("studio/s9", POOL, cost=300)
+            running.board.records["studio/s9"] = replace(record, owner=None)
+            running.counting.outdated.set()
+            while not running.counting.waiting:
+                await asyncio.sleep(0.01)
+    finally:
+        reading.cancel()
+    assert running.board.asked == 1, "the counters were left alone"
+    assert running.changed == [POOL]
 
 
 def test_the_speed_of_workers_is_a_mean_by_what_speaks_in_it() -> None:
