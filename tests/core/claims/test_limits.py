@@ -11,7 +11,7 @@ from genlock_core.claims.facts import AssignmentKind
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.liveness import GIVE_BACK_MS
 from genlock_core.claims.record import Granted, HalfRate, LevelLimit, LimitCause, PoolChoice
-from genlock_core.spec.session import Phase
+from genlock_core.spec.session import Approximation, Phase
 from tests.core.claims.floor import NOISY, POOL, Floor
 from tests.core.claims.samples import offer, record
 
@@ -136,6 +136,22 @@ async def test_a_lower_level_that_costs_more_is_paid_for_first(floor: Floor) -> 
     await floor.end()
     assert await floor.limit(1) is LimitOutcome.DONE
     assert (await floor.record()).cost == 750
+
+
+async def test_what_nobody_wants_is_kept_where_giving_it_back_would_cost_more_than_there_is(floor: Floor) -> None:
+    await floor.wish(3)
+    await floor.claims.create(record("noisy", PoolChoice("a", 300, (750, 500, 700, 1_000)), steps=3))
+    await floor.wish(1)
+    await floor.time_passes(GIVE_BACK_MS + 1_000)
+    assert await granted(floor) == (3, 1, 700)
+
+
+async def test_a_settlement_of_a_record_that_has_lost_its_levels_changes_no_cost(floor: Floor) -> None:
+    await floor.wish(3)
+    await floor.limit(1)
+    await floor.claims.create(record("noisy", PoolChoice("a", 300), steps=3))
+    assert await floor.settle()
+    assert (await floor.record()).cost == 700
 
 
 # -- upwards -----------------------------------------------------------------------------------------------------------
@@ -316,6 +332,20 @@ async def test_a_user_who_wants_fewer_steps_than_half_the_frames_have_is_not_hal
     await floor.wish(1)
     told = (await floor.beat())[NOISY]
     assert (told.steps, told.every) == (1, 1)
+
+
+async def test_half_the_frames_are_not_left_for_fewer_steps_than_the_spec_allows(floor: Floor) -> None:
+    """There is room for 1 step of every frame, and the spec allows no fewer than 2."""
+    made = record("noisy", replace(POOL, half=HalfRate(2, 150)), steps=2)
+    approximation = Approximation(min_steps=2)
+    session = made.session.model_copy(update={"approximation": approximation})
+    await floor.claims.create(replace(made, session=session))
+    assert await floor.limit(2, every=2) is LimitOutcome.DONE
+    await floor.settle()
+    await floor.claims.create(record("guest", PoolChoice("a", 350)))
+    await floor.claims.claim("default/guest")
+    assert await floor.limit(None) is LimitOutcome.NO_ROOM
+    assert await granted(floor) == (2, 2, 150)
 
 
 async def test_a_halved_session_of_a_lost_record_comes_back_halved(floor: Floor) -> None:
