@@ -120,7 +120,8 @@ def _metrics_stale(seen: PoolSeen, outcome: PoolOutcome) -> ConditionVerdict:
         message = "Redis does not answer, so nobody counts; no worker leaves meanwhile"
         return yes(PoolConditionType.METRICS_STALE, PoolReason.METRICS_STALE, message)
     if outcome.scaling is not None and outcome.scaling.shown.stale:
-        message = "the counters are older than a minute; no worker leaves for want of sessions meanwhile"
+        held = "; no worker leaves for want of sessions meanwhile" if outcome.scaling.decided.holds else ""
+        message = f"the counters are older than a minute{held}"
         return yes(PoolConditionType.METRICS_STALE, PoolReason.METRICS_STALE, message)
     return no(PoolConditionType.METRICS_STALE, PoolReason.METRICS_FRESH, "who comes and goes is known")
 

@@ -191,6 +191,19 @@ def test_with_external_the_replicas_decide_and_nobody_is_cut() -> None:
     assert pool.waiting() == []
 
 
+@pytest.mark.parametrize(("mode", "held"), [("SLO", True), ("External", False), ("Recommend", False)])
+def test_old_counters_hold_whom_they_would_have_sent_away_and_nobody_else(mode: str, held: bool) -> None:
+    pool = counted(replicas=3, autoscaling={"mode": mode})
+    assert pool.traffic is not None
+    pool.traffic.silent_since_ms = pool.now_ms
+    pool.run(61)
+    (said,) = [one.message for one in pool.status.conditions if one.type == "MetricsStale"]
+    assert ("no worker leaves" in said) is held
+    pool.change(replicas=0)
+    pool.run(120, tick_ms=1_000)
+    assert len(pool.workers()) == (3 if held else 0)
+
+
 def test_a_recommendation_that_is_only_shown_makes_no_worker() -> None:
     pool = counted(autoscaling={"mode": "Recommend"})
     rise(pool, per_minute=20, seconds=60, lasts_s=400)
