@@ -77,7 +77,8 @@ async def test_the_chart_is_upgraded(
     await helm("upgrade", RELEASE, str(CHART), *options, "--wait", "--timeout=3m", timeout_s=200)
     deadline = asyncio.get_running_loop().time() + LOOK_S
     while asyncio.get_running_loop().time() < deadline:
-        assert await restarts(cluster) == pods
+        # The pool may grow meanwhile.
+        assert pods.items() <= (await restarts(cluster)).items()
         await asyncio.sleep(1)
     after = await show.live()
     assert (after["worker"], after["epoch"]) == (before["worker"], before["epoch"])
