@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from genlock_core import store
+from genlock_core.claims import keys
 from genlock_core.claims.claims import Claims
+from genlock_core.claims.liveness import LATE_MS
 from genlock_core.claims.price_list import PoolChoice
 from genlock_core.clock import ManualClock
 from genlock_core.errors import NoCapacity
@@ -19,7 +21,7 @@ class Pool:
     """Workers with room, all of which is kept for moves."""
 
     def __init__(self, client: store.Store) -> None:
-        self._client = client
+        self.client = client
         self.claims = Claims(client, now_ms=ManualClock().wall_ms)
 
     async def open(self) -> None:
@@ -28,9 +30,9 @@ class Pool:
 
     async def commands_of(self, work: Awaitable[object]) -> int:
         """How many commands Redis runs for it, those of scripts included."""
-        await self._client.config_resetstat()
+        await self.client.config_resetstat()
         await work
-        stats = await self._client.info("commandstats")
+        stats = await self.client.info("commandstats")
         return sum(int(one["calls"]) for one in stats.values())
 
 
@@ -53,6 +55,15 @@ async def test_a_claim_at_any_of_its_levels_adds_up_what_is_free_once(pool: Pool
 
     await asks()  # who waits is noted once
     assert await pool.commands_of(asks()) < 2 * WORKERS
+
+
+async def test_a_claim_looks_at_each_worker_once_for_all_its_levels(pool: Pool) -> None:
+    """All of them came late lately, so that at each level somebody better is looked for first."""
+    for number in range(WORKERS):
+        await pool.client.hset(keys.PREFIX + f"worker:w{number}", "late_ms", str(LATE_MS))
+    await pool.claims.create(record("s", PoolChoice("a", PRICES[-1], PRICES), steps=len(PRICES)))
+
+    assert await pool.commands_of(pool.claims.claim("default/s")) < 2 * WORKERS
 
 
 async def test_a_heartbeat_adds_up_what_is_free_once_for_all_its_sessions(pool: Pool) -> None:

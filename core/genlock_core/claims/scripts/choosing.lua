@@ -13,6 +13,18 @@ local function strain_of(worker, late_ms, overloaded)
   return tonumber(late_ms or 0) < LATE_MS and ON_TIME or LATE
 end
 
+-- What decides whether a worker may serve, read once in a script: a choice looks at the same ones for each of its levels.
+local candidates = {}
+
+local function candidate(name)
+  if candidates[name] then return candidates[name] end
+  local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms', 'overloaded',
+    'ceilings', 'halves')
+  candidates[name] = {is_fresh = is_fresh(w[1]), oldest = w[2], newest = w[3], strain = strain_of(name, w[4], w[5]),
+    ceilings = w[6] == '1', halves = w[7] == '1'}
+  return candidates[name]
+end
+
 -- Packed order: of the workers with room the one with the least; by name among equals. `strain`: the most it may have.
 -- One that leaves out no frame is given no session to halve, and one that knows no ceilings none below what it wants: it
 -- would run that.
@@ -21,11 +33,10 @@ local function fullest(pool, cost, format, excluded, strain, rung, wanted)
   while true do
     local names = redis.call('ZRANGEBYSCORE', free_key(pool), text(cost), '+inf', 'LIMIT', offset, SCANNED_AT_ONCE)
     for _, name in ipairs(names) do
-      local w = redis.call('HMGET', worker_key(name), 'heartbeat_ms', 'oldest', 'newest', 'late_ms', 'overloaded',
-        'ceilings', 'halves')
-      local keeps = (rung >= wanted or w[6] == '1') and (rung ~= HALVED or w[7] == '1')
-      local may_serve = keeps and not excluded[name] and is_fresh(w[1]) and reads(format, w[2], w[3])
-      if may_serve and strain_of(name, w[4], w[5]) <= strain then return name end
+      local w = candidate(name)
+      local keeps = (rung >= wanted or w.ceilings) and (rung ~= HALVED or w.halves)
+      local may_serve = keeps and not excluded[name] and w.is_fresh and reads(format, w.oldest, w.newest)
+      if may_serve and w.strain <= strain then return name end
     end
     if #names < SCANNED_AT_ONCE then return nil end
     offset = offset + SCANNED_AT_ONCE
