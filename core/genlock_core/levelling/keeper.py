@@ -46,7 +46,7 @@ LONGEST_REST_S: Final = 3.0
 BLOCK_MS: Final = 500
 TELL_EVERY_S: Final = 1.0
 TELL_REST: Final = 20.0
-"""So many times what telling took passes before a pool is told of anew."""
+"""So many times what telling took passes before a pool is told of anew; for counting its sessions the same holds."""
 TELL_AGAIN_S: Final = 10.0
 """What has not changed is told again so often, before it runs out."""
 MOST_WAITING: Final = 256
@@ -55,8 +55,9 @@ FIRST_RETRY_S: Final = 0.25
 LONGEST_RETRY_S: Final = 5.0
 ROUND_S: Final = 20.0
 """No round of a loop takes longer, whatever Redis does."""
-MOST_HOLDS: Final = 15
-"""Whoever holds its leases so often, and gets no plan done, leaves the pools to others,"""
+MOST_HOLDS: Final = 30
+"""Whoever holds its leases so often, longer than a round and its rest take, and gets no plan done, leaves the pools to
+others,"""
 FIRST_AWAY_S: Final = 10.0
 """for so long; each time that comes of it for twice as long,"""
 LONGEST_AWAY_S: Final = 300.0
@@ -120,6 +121,8 @@ class LevelKeeper:
         self._told_s: dict[str, float] = {}
         self._telling_s = 0.0
         """How long it took last."""
+        self._counted_s = 0.0
+        self._counting_s = 0.0
 
     async def run(self) -> None:
         """Until cancelled. Whatever Redis does, it goes on."""
@@ -254,7 +257,7 @@ class LevelKeeper:
         self._holds = 0
         self._away_s = FIRST_AWAY_S
 
-        self._meter.count({pool: self._shelf.known(self._sessions_of(pool)) for pool in self._leads.pools()})
+        self._count()
         await self._tell()
 
     async def _plan_what_changed(self) -> None:
@@ -272,6 +275,15 @@ class LevelKeeper:
             for order in planned.orders:
                 self._book.touch(order.worker)
             raise
+
+    def _count(self) -> None:
+        """Measure how all sessions stand; more rarely where that takes long."""
+        began_s = self._clock.monotonic()
+        if began_s - self._counted_s < TELL_REST * self._counting_s:
+            return
+        self._meter.count({pool: self._shelf.known(self._sessions_of(pool)) for pool in self._leads.pools()})
+        self._counted_s = began_s
+        self._counting_s = self._clock.monotonic() - began_s
 
     def _sessions_of(self, pool: str) -> list[str]:
         return [session for view in self._views if view.pool == pool for session in view.sessions]

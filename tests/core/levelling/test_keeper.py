@@ -8,6 +8,7 @@ from genlock_core.claims.facts import LimitOutcome
 from genlock_core.claims.record import LimitCause
 from genlock_core.errors import NoCapacity
 from genlock_core.levelling.keeper import RANK_OF_OPERATOR
+from genlock_core.levelling.meter import LevelMeter
 from tests.core.claims import probes
 from tests.core.levelling.busy_hour import EVERYBODY, PRICES, BusyHour
 
@@ -54,6 +55,21 @@ async def test_only_who_decides_counts_levels_and_the_time_below_the_request(ful
     assert counted("genlock_level_sessions") == [0, 9]
     assert counted("genlock_degraded_seconds_total")[0] == 0
     assert counted("genlock_degraded_seconds_total")[1] > 0
+
+
+async def test_sessions_whose_counting_takes_long_are_counted_more_rarely(
+    full: BusyHour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds up a gateway's loop, which forwards pictures meanwhile."""
+    counted: list[object] = []
+
+    def slow(_meter: LevelMeter, pools: object) -> None:
+        counted.append(pools)
+        full.clock.advance(0.1)
+
+    monkeypatch.setattr(LevelMeter, "count", slow)
+    await full.passes(6)
+    assert len(counted) == 3
 
 
 async def test_nothing_is_done_while_everybody_has_what_it_asks_for(full: BusyHour) -> None:
