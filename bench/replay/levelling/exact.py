@@ -24,7 +24,7 @@ class Exact(NeverLooksAgain):
     def admit(self, fleet: Fleet, name: int, prompt: int) -> FleetWorker | None:
         worker = highest_that_fits(fleet, name, prompt)
         if worker is None:
-            worker = self._with_least_loss(fleet, prompt)
+            worker = with_least_loss(fleet, prompt)
             if worker is None:
                 return None
             places = self._places(fleet, worker, prompt)
@@ -37,19 +37,6 @@ class Exact(NeverLooksAgain):
     def replan(self, fleet: Fleet, worker: FleetWorker) -> None:
         if any(session.place for session in worker.sessions.values()):
             self._apply(fleet, worker, self._places(fleet, worker))
-
-    def _with_least_loss(self, fleet: Fleet, prompt: int) -> FleetWorker | None:
-        best, most = None, 0.0
-        for worker in fleet.ready:
-            prompts = tuple(sorted(one.prompt for one in worker.sessions.values()))
-            after = best_levels(fleet.ladders.costs, tuple(sorted((*prompts, prompt))))
-            if after is None:
-                continue
-            before = best_levels(fleet.ladders.costs, prompts)
-            gain = after[0] - (before[0] if before is not None else 0.0)
-            if best is None or gain > most:
-                best, most = worker, gain
-        return best
 
     @staticmethod
     def _places(fleet: Fleet, worker: FleetWorker, *newcomers: int) -> list[int]:
@@ -66,6 +53,27 @@ class Exact(NeverLooksAgain):
         changes = list(zip(sessions, places, strict=True))
         for session, place in sorted(changes, key=lambda change: change[0].place - change[1]):
             fleet.change(session, place)
+
+
+def with_least_loss(fleet: Fleet, prompt: int) -> FleetWorker | None:
+    """The worker whose sessions lose least by the newcomer, the oldest among equals.
+
+    It is an exact count that knows no rule of time. None: with everybody at the lowest level each worker is full.
+    """
+    found: FleetWorker | None = None
+    least = 0.0
+    for worker in fleet.ready:
+        if len(worker.sessions) < fleet.ladders.at_lowest:
+            prompts = tuple(sorted([session.prompt for session in worker.sessions.values()]))
+            loss = _quality(fleet, prompts) - _quality(fleet, tuple(sorted((*prompts, prompt))))
+            if found is None or loss < least:
+                found, least = worker, loss
+    return found
+
+
+def _quality(fleet: Fleet, prompts: tuple[int, ...]) -> float:
+    best = best_levels(fleet.ladders.costs, prompts)
+    return best[0] if best is not None else 0.0
 
 
 @lru_cache(maxsize=100_000)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from bench.replay.fleet import Fleet, FleetWorker, LiveSession
 from bench.replay.ladders import POOL, Ladders
-from bench.replay.levelling.exact import best_levels
+from bench.replay.levelling.exact import with_least_loss
 from bench.replay.levelling.policy import highest_that_fits
 from genlock_core.approximation.allocate import allocate
 from genlock_core.approximation.options import RIPE_MS, SETTLE_MS
@@ -134,25 +134,6 @@ class PlannedWithMoves(Planned):
             if room is not None:
                 fleet.move(session, room)
                 fleet.change(session, 0)
-
-
-def with_least_loss(fleet: Fleet, prompt: int) -> FleetWorker | None:
-    """The worker whose sessions lose least by the newcomer, by an exact count that knows no rule of time; the oldest
-    among equals. None: with everybody at the lowest level each of them is full."""
-    found: FleetWorker | None = None
-    least = 0.0
-    for worker in fleet.ready:
-        if len(worker.sessions) < fleet.ladders.at_lowest:
-            prompts = tuple(sorted([session.prompt for session in worker.sessions.values()]))
-            loss = _quality(fleet, prompts) - _quality(fleet, tuple(sorted((*prompts, prompt))))
-            if found is None or loss < least:
-                found, least = worker, loss
-    return found
-
-
-def _quality(fleet: Fleet, prompts: tuple[int, ...]) -> float:
-    best = best_levels(fleet.ladders.costs, prompts)
-    return best[0] if best is not None else 0.0
 
 
 def _states(fleet: Fleet, sessions: Sequence[LiveSession]) -> tuple[_SessionState, ...]:
