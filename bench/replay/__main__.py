@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.replay.aims import aims_table
@@ -32,7 +33,8 @@ POLICIES_NOTE = (
     "The same arrivals, a worker of 4 that holds 6. Quality is a proxy until it is measured with published weights: "
     "the mean of each level in the artefact of Argus, less two points for each level below what a prompt needs. That "
     "paper's tenfold fewer violations are against the most accurate level for all (HA). All fastest (HT) turns away "
-    "nobody and is coarse for everybody. `programme + transport` moves sessions between workers for nothing."
+    "nobody and is coarse for everybody. Sessions beyond 4 a worker: what a count of slots in the whole pool would call "
+    "degraded; sessions sit on workers, so it takes more. `programme + transport` moves sessions between workers for nothing."
 )
 
 
@@ -47,32 +49,46 @@ def main() -> None:
 
     tables: list[Table] = []
     plots: list[Plot] = []
+    with_policies: list[tuple[Load, list[Tried]]] = []
     for load in loads(folder, arguments.seeds):
-        more_tables, curve = study(load)
-        for table in more_tables:
-            print(table.markdown(), flush=True)
-        tables += more_tables
-        plots.append(curve)
-        # What is done is not lost when a later trace is cut short.
-        if arguments.json:
-            save(arguments.json, tables, plots)
+        scalers = scalers_of(load)
+        plots.append(curves(load.name, scalers))
+        if load.with_policies:
+            with_policies.append((load, scalers))
+        for table in (scalers_table(load.name, scalers, note_of(load)), aims_table(load.name, scalers)):
+            tables.append(table)
+            write(arguments.json, tables, plots)
+
+    for load, scalers in with_policies:
+        tables.append(policies_table(load.name, policies_of(load, scalers), POLICIES_NOTE))
+        write(arguments.json, tables, plots)
 
 
-def study(load: Load) -> tuple[list[Table], Plot]:
-    """All runs of one trace."""
-    scalers = [
+def write(path: Path | None, tables: Sequence[Table], plots: Sequence[Plot]) -> None:
+    """What is done so far: it is not lost when a later trace is cut short."""
+    print(tables[-1].markdown(), flush=True)
+    if path is not None:
+        save(path, tables, plots)
+
+
+def note_of(load: Load) -> str:
+    intervals = f"{len(load.workloads)} seeds, 95 % confidence intervals; all scalers see the same arrivals."
+    return f"{load.told} {intervals} {SCALERS_NOTE}"
+
+
+def scalers_of(load: Load) -> list[Tried]:
+    """Every scaler without levels, then with them, where a worker of 4 holds 6 and where it holds 5."""
+    return [
         *run(load, without_levels(load.period_s)),
         *run(load, with_levels(load.period_s, SIX)),
         *run(load, with_levels(load.period_s, FIVE)),
     ]
-    intervals = f"{len(load.workloads)} seeds, 95 % confidence intervals; all scalers see the same arrivals."
-    note = f"{load.told} {intervals} {SCALERS_NOTE}"
-    tables = [scalers_table(load.name, scalers, note), aims_table(load.name, scalers)]
-    if load.with_policies:
-        ours = [one for one in scalers if one.ladders is SIX and one.levels == "our plan" and one.scaler in COMPARED]
-        levels = sorted([*run(load, policies(load.period_s)), *ours], key=lambda one: one.scaler)
-        tables.append(policies_table(load.name, levels, POLICIES_NOTE))
-    return tables, curves(load.name, scalers)
+
+
+def policies_of(load: Load, scalers: Iterable[Tried]) -> list[Tried]:
+    """Every policy of levels with the same two scalers, ours among them."""
+    ours = [one for one in scalers if one.ladders is SIX and one.levels == "our plan" and one.scaler in COMPARED]
+    return sorted([*run(load, policies(load.period_s)), *ours], key=lambda one: one.scaler)
 
 
 COMPARED = ("HPA 95 %", "net change 1 %")

@@ -19,8 +19,9 @@ from genlock_core.claims.identity import CAPACITY
 NEWCOMER: Final = "newcomer"
 WORKER: Final = "worker"
 _NOW_MS: Final = 10_000_000
-_SETTLE_S: Final = SETTLE_MS / 1_000
-_RIPE_S: Final = RIPE_MS / 1_000
+_DUE_S: Final = (SETTLE_MS / 1_000, RIPE_MS / 1_000)
+_EXACT_S: Final = 1e-6
+"""A rule that is due holds: the last digits of a float must not have it looked at for ever."""
 _AGAIN_S: Final = 15.0
 
 
@@ -77,9 +78,7 @@ class Planned:
         if not any(session.place for session in worker.sessions.values()):
             return None
         ages_s = [fleet.now_s - one.changed_s for one in worker.sessions.values() if one.changed_s is not None]
-        return min(
-            (rule_s - age_s for age_s in ages_s for rule_s in (_SETTLE_S, _RIPE_S) if age_s < rule_s), default=None
-        )
+        return min((due_s - age_s for age_s in ages_s for due_s in _DUE_S if age_s < due_s - _EXACT_S), default=None)
 
     def _carry_out(self, fleet: Fleet, worker: FleetWorker, newcomer: int | None) -> int | None:
         """Change what the plan changes; the level that it has for the newcomer."""
@@ -150,7 +149,8 @@ def _states(fleet: Fleet, sessions: Sequence[LiveSession]) -> tuple[_SessionStat
 
 
 def _kept_ms(now_s: float, changed_s: float | None) -> int | None:
-    """0 while it settles, then the time of settling until it is ripe. A rule holds at the moment at which it is due."""
-    if changed_s is None or now_s - changed_s >= _RIPE_S - 1e-6:
+    """0 while it settles, then the time of settling until it is ripe."""
+    settled_s, ripe_s = _DUE_S
+    if changed_s is None or now_s - changed_s >= ripe_s - _EXACT_S:
         return None
-    return 0 if now_s - changed_s < _SETTLE_S - 1e-6 else SETTLE_MS
+    return 0 if now_s - changed_s < settled_s - _EXACT_S else SETTLE_MS

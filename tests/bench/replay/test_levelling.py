@@ -91,6 +91,20 @@ def test_our_plan_raises_again_when_there_is_room_and_15_s_have_passed() -> None
     assert places(fleet) == [0] * 4
 
 
+def test_our_plan_looks_again_when_a_rule_of_time_is_due_and_never_for_ever() -> None:
+    policy = Planned(SIX)
+    for tenth in range(200):
+        fleet = admitted(policy, 0, 0, 0, 0)
+        fleet.advance(tenth / 10)
+        policy.admit(fleet, 4, 0)
+        worker = fleet.ready[0]
+        found: list[float] = []
+        while (in_s := policy.looks_again_in(fleet, worker)) is not None and len(found) < 9:
+            fleet.advance(fleet.now_s + in_s)
+            found.append(in_s)
+        assert found == pytest.approx([15, 45])
+
+
 def test_moves_that_raise_take_room_anywhere() -> None:
     policy = PlannedWithMoves(SIX)
     fleet = admitted(policy, 0, 0, 0, 0, 0)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from bench.replay import __main__ as command
-from bench.replay.aims import Bound, along
+from bench.replay.aims import Bound, aims_table, along
 from bench.replay.outcome import Estimate, estimate
+from bench.replay.report import curves, policies_table, scalers_table
 from bench.replay.study import Load
 from bench.replay.traces import Rate
 from bench.replay.workload import poisson
-from bench.result import Curve, Curves, Plot, Series, load, save
+from bench.result import Curve, Curves, Plot, Series, save
+from bench.result import load as read
 
 
 def test_an_interval_is_students() -> None:
@@ -49,17 +51,21 @@ def test_curves_and_bars_are_read_as_they_were_written(tmp_path: Path) -> None:
         Series("bars", ("a",), (1.0,), "ms"),
     ]
     save(tmp_path / "result.json", [], plots)
-    assert load(tmp_path / "result.json") == ([], plots)
+    assert read(tmp_path / "result.json") == ([], plots)
 
 
 def test_a_study_has_a_row_for_each_scaler_and_each_policy() -> None:
     rate = Rate.of(np.ones(5), 60.0)
     short = poisson("short", rate, [100.0], at_once=8, dice=np.random.default_rng(1))
-    (scalers, aims, policies), curves = command.study(Load("short", "Five minutes.", (short,), 5.0, with_policies=True))
+    load = Load("short", "Five minutes.", (short,), 5.0)
+    found = command.scalers_of(load)
+    scalers, aims = scalers_table("short", found, command.note_of(load)), aims_table("short", found)
+    policies = policies_table("short", command.policies_of(load, found), "")
+
     assert scalers.rows[0][:2] == ("static peak", "none")
     assert {row[1] for row in scalers.rows} == {"none", "holds 6", "holds 5"}
     assert len({row[1] for row in policies.rows}) == 8
     assert len(policies.rows) == 16
     assert {row[0] for row in aims.rows} == {"holds 6", "holds 5"}
-    assert isinstance(curves, Curves)
+    assert {len(one.points) for one in curves("short", found).curves if one.name == "HPA"} == {5}
     assert all(len(row) == len(table.columns) for table in (scalers, policies, aims) for row in table.rows)
