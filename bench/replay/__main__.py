@@ -33,8 +33,9 @@ POLICIES_NOTE = (
     "The same arrivals, a worker of 4 that holds 6. Quality is a proxy until it is measured with published weights: "
     "the mean of each level in the artefact of Argus, less two points for each level below what a prompt needs. That "
     "paper's tenfold fewer violations are against the most accurate level for all (HA). All fastest (HT) turns away "
-    "nobody and is coarse for everybody. Sessions beyond 4 a worker: what a count of slots in the whole pool would call "
-    "degraded; sessions sit on workers, so it takes more. `programme + transport` moves sessions between workers for nothing."
+    "nobody and is coarse for everybody. Sessions beyond 4 a worker are what a count of slots in the whole pool would "
+    "call degraded; sessions sit on workers, so it takes more. `programme + transport` moves sessions between workers "
+    "for nothing."
 )
 
 
