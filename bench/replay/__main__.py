@@ -29,6 +29,7 @@ SCALERS_NOTE = (
     "without an autoscaler, `net change` is the product's `recommend`, levels are the product's `allocate`. The static "
     "peak is the fewest workers that turn away at most .05 %, known beforehand."
 )
+AS_BEFORE = "Workers, scalers and levels as in the first replay."
 POLICIES_NOTE = (
     "The same arrivals, a worker of 4 that holds 6. Quality is a proxy until it is measured with published weights: "
     "the mean of each level in the artefact of Argus, less two points for each level below what a prompt needs. That "
@@ -56,7 +57,8 @@ def main() -> None:
         plots.append(curves(load.name, scalers))
         if load.with_policies:
             with_policies.append((load, scalers))
-        for table in (scalers_table(load.name, scalers, note_of(load)), aims_table(load.name, scalers)):
+        note = f"{told_of(load)} {AS_BEFORE if tables else SCALERS_NOTE}"
+        for table in (scalers_table(load.name, scalers, note), aims_table(load.name, scalers)):
             tables.append(table)
             write(arguments.json, tables, plots)
 
@@ -72,9 +74,8 @@ def write(path: Path | None, tables: Sequence[Table], plots: Sequence[Plot]) -> 
         save(path, tables, plots)
 
 
-def note_of(load: Load) -> str:
-    intervals = f"{len(load.workloads)} seeds, 95 % confidence intervals; all scalers see the same arrivals."
-    return f"{load.told} {intervals} {SCALERS_NOTE}"
+def told_of(load: Load) -> str:
+    return f"{load.told} {len(load.workloads)} seeds, 95 % confidence intervals; all scalers see the same arrivals."
 
 
 def scalers_of(load: Load) -> list[Tried]:

@@ -1,9 +1,10 @@
 """Which aims hold: ratios and differences seed by seed, each with its interval; and the HPA at equal cost."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from bench.replay.ladders import FIVE, SIX, Ladders
 from bench.replay.outcome import Estimate, Outcome, estimate
@@ -46,54 +47,51 @@ class Share:
     of_static_peak: float
 
 
-AIMED: dict[str, Share] = {
+AIMED: Final = {
     "Twitter": Share(0.70, 0.75, 2.0),
     "GenTD26": Share(0.90, 0.90, 3.0),
 }
-OTHERWISE = Share(0.70, 0.75, 2.0)
-"""For traces without an aim of their own, Twitter's."""
+"""Other traces are shown the same figures, without an aim."""
 
 
 def aims_table(load: str, found: Sequence[Tried]) -> Table:
     """Our scaler with our plan, against the HPA and the static peak."""
-    shares = AIMED.get(load, OTHERWISE)
-    rows: list[tuple[str, ...]] = []
-    for ladders, of_hpa_60 in ((SIX, shares.of_hpa_60), (FIVE, shares.of_hpa_60_five)):
-        ours = the(found, "net change 1 %", ladders=ladders)
-        hpa_levels = the(found, "HPA 95 %", ladders=ladders)
-        hpa_60, hpa_80 = the(found, "HPA 60 %"), the(found, "HPA 80 %")
-        rows += [
-            _row(ladders, "blocked / HPA 80 %", ratio(ours, hpa_80, _blocked), Bound(0.1)),
-            _row(ladders, "worker-hours / HPA 80 %", ratio(ours, hpa_80, _hours), Bound(1)),
-            _row(ladders, "worker-hours / HPA 60 %", ratio(ours, hpa_60, _hours), Bound(of_hpa_60)),
-            _row(ladders, "blocked - HPA 60 %, points", difference(ours, hpa_60, _blocked), Bound(0)),
-            _row(ladders, "worker-hours / HPA 95 % with levels", ratio(ours, hpa_levels, _hours), Bound(1)),
-            _row(ladders, "blocked - HPA 95 % with levels, points", difference(ours, hpa_levels, _blocked), Bound(0)),
-            _row(
-                ladders,
-                "session-hours a worker-hour / static peak",
-                ratio(ours, found[0], lambda outcome: outcome.per_worker_hour),
-                Bound(shares.of_static_peak, at_least=True),
-            ),
-            _row(
-                ladders,
-                "turns an hour - HPA 80 %",
-                difference(ours, hpa_80, lambda outcome: outcome.turns_per_hour, factor=1),
-                Bound(0),
-            ),
-            _equal_blocking(ladders, ours, found),
-            _equal_hours(ladders, ours, found),
-        ]
+    aimed = AIMED.get(load)
     return Table(
-        title=f"Replay of {load}: what was aimed at",
+        title=f"Replay of {load}: {'what was aimed at' if aimed else 'against the HPA'}",
         columns=("a worker of 4", "net change 1 % with our plan", "found", "aim", "holds"),
-        rows=tuple(rows),
+        rows=tuple(row for ladders in (SIX, FIVE) for row in _rows(ladders, found, aimed)),
         note=(
             "Ratios and differences seed by seed, with their 95 % confidence intervals. Where nothing else is said the "
             "other scaler has no levels. The HPA at equal blocking and at equal worker-hours lies on the line through "
             "its targets."
         ),
     )
+
+
+def _rows(ladders: Ladders, found: Sequence[Tried], aimed: Share | None) -> Iterator[tuple[str, ...]]:
+    ours = the(found, "net change 1 %", ladders=ladders)
+    hpa_60, hpa_80 = the(found, "HPA 60 %"), the(found, "HPA 80 %")
+    hpa_levels = the(found, "HPA 95 %", ladders=ladders)
+    of_static_peak = ratio(ours, found[0], lambda outcome: outcome.per_worker_hour)
+    turns = difference(ours, hpa_80, lambda outcome: outcome.turns_per_hour, factor=1)
+    of_hpa_60 = None if aimed is None else aimed.of_hpa_60 if ladders is SIX else aimed.of_hpa_60_five
+
+    found_and_aimed = (
+        ("blocked / HPA 80 %", ratio(ours, hpa_80, _blocked), 0.1),
+        ("worker-hours / HPA 80 %", ratio(ours, hpa_80, _hours), 1),
+        ("worker-hours / HPA 60 %", ratio(ours, hpa_60, _hours), of_hpa_60),
+        ("blocked - HPA 60 %, points", difference(ours, hpa_60, _blocked), 0),
+        ("worker-hours / HPA 95 % with levels", ratio(ours, hpa_levels, _hours), 1),
+        ("blocked - HPA 95 % with levels, points", difference(ours, hpa_levels, _blocked), 0),
+    )
+    for what, value, at_most in found_and_aimed:
+        yield _row(ladders, what, value, Bound(at_most) if aimed and at_most is not None else None)
+    at_least = Bound(aimed.of_static_peak, at_least=True) if aimed else None
+    yield _row(ladders, "session-hours a worker-hour / static peak", of_static_peak, at_least)
+    yield _row(ladders, "turns an hour - HPA 80 %", turns, Bound(0))
+    yield _equal_blocking(ladders, ours, found)
+    yield _equal_hours(ladders, ours, found)
 
 
 def the(found: Iterable[Tried], scaler: str, *, ladders: Ladders | None = None) -> Tried:
@@ -116,8 +114,9 @@ def _hours(outcome: Outcome) -> float:
     return outcome.worker_hours
 
 
-def _row(ladders: Ladders, what: str, found: Estimate, bound: Bound) -> tuple[str, ...]:
-    return ladders.name, what, found.told(3), str(bound), bound.verdict(found)
+def _row(ladders: Ladders, what: str, found: Estimate, bound: Bound | None = None) -> tuple[str, ...]:
+    aim, verdict = ("", "") if bound is None else (str(bound), bound.verdict(found))
+    return ladders.name, what, found.told(3), aim, verdict
 
 
 # -- at equal cost -----------------------------------------------------------------------------------------------------
@@ -129,7 +128,7 @@ def _equal_blocking(ladders: Ladders, ours: Tried, found: Sequence[Tried]) -> tu
     for seed, mine in enumerate(ours.outcomes):
         line = [(_log(blocked), hours) for hours, blocked in _hpa_line(found, seed)]
         ratios.append(mine.worker_hours / along(sorted(line), _log(mine.blocked_share)))
-    return ladders.name, "worker-hours / HPA's at equal blocking", estimate(ratios).told(3), "", ""
+    return _row(ladders, "worker-hours / HPA's at equal blocking", estimate(ratios))
 
 
 def _equal_hours(ladders: Ladders, ours: Tried, found: Sequence[Tried]) -> tuple[str, ...]:
@@ -138,7 +137,7 @@ def _equal_hours(ladders: Ladders, ours: Tried, found: Sequence[Tried]) -> tuple
     for seed, mine in enumerate(ours.outcomes):
         line = [(hours, _log(blocked)) for hours, blocked in _hpa_line(found, seed)]
         ratios.append(mine.blocked_share / math.exp(along(sorted(line), mine.worker_hours)))
-    return ladders.name, "blocked / HPA's at equal worker-hours", estimate(ratios).told(3), "", ""
+    return _row(ladders, "blocked / HPA's at equal worker-hours", estimate(ratios))
 
 
 def _hpa_line(found: Iterable[Tried], seed: int) -> list[tuple[float, float]]:

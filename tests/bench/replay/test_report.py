@@ -59,7 +59,7 @@ def test_a_study_has_a_row_for_each_scaler_and_each_policy() -> None:
     short = poisson("short", rate, [100.0], at_once=8, dice=np.random.default_rng(1))
     load = Load("short", "Five minutes.", (short,), 5.0)
     found = command.scalers_of(load)
-    scalers, aims = scalers_table("short", found, command.note_of(load)), aims_table("short", found)
+    scalers, aims = scalers_table("short", found, command.told_of(load)), aims_table("short", found)
     policies = policies_table("short", command.policies_of(load, found), "")
 
     assert scalers.rows[0][:2] == ("static peak", "none")
