@@ -210,6 +210,8 @@ class WorkerView:
     """It runs no more than is granted; one of an older release runs what its users ask for."""
     halves: bool = False
     """It knows levels of every second frame."""
+    limits: bool = False
+    """Its heartbeats raise no claim above the limit of a plan; those of the release before do."""
 
     @property
     def is_overloaded(self) -> bool:

@@ -70,6 +70,7 @@ def view(reply: Sequence[Any]) -> WorkerView:
         vitals=_vitals(fields),
         ceilings=fields.get("ceilings") == "1",
         halves=fields.get("halves") == "1",
+        limits=fields.get("ceilings") == "1" and "halves" in fields,
     )
 
 

@@ -152,7 +152,7 @@ def _look_of(view: WorkerView, held: Mapping[str, int]) -> object:
         view.free,
         dict(view.sessions),
         takes_part(view),
-        view.ceilings,
+        view.limits,
         view.halves,
         held.get(view.identity.name, 0),
     )

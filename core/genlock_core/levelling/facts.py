@@ -76,8 +76,8 @@ def level_facts(
         staying = [record for record in one.records if record.name not in leaving and _is_its_own(record, one.view)]
         sessions += [seated(record, one.view, somebody_waits=bool(newcomers)) for record in staying]
         capacity = min(one.view.capacity, one.view.free + sum(record.cost for record in staying))
-        # On one that knows no ceilings nobody can be lowered, and no claim is given less than it requests.
-        rooms.append(LevelWorker(one.view.identity.name, one.view.pool, capacity, admits=one.view.ceilings))
+        # On one that keeps to no limit nobody can be lowered.
+        rooms.append(LevelWorker(one.view.identity.name, one.view.pool, capacity, admits=one.view.limits))
 
     held = dict(kept.by_worker)
     if newcomers:
@@ -89,7 +89,7 @@ def level_facts(
 def seated(record: SessionRecord, view: WorkerView, *, somebody_waits: bool) -> LevelSession:
     """A session on its worker.
 
-    Its ladder is left out where its level is not for a plan to change: the worker knows no ceilings, nobody says what
+    Its ladder is left out where its level is not for a plan to change: the worker keeps to no limit, nobody says what
     is granted yet, or the claim is about to give back by itself what nobody requests.
     """
     ladder = _ladder_in(record, record.pool)
@@ -97,7 +97,7 @@ def seated(record: SessionRecord, view: WorkerView, *, somebody_waits: bool) -> 
         ladder = _every_frame(ladder)
     granted = granted_level(record)
     is_surplus = ladder is not None and granted is not None and granted.at_most(ladder.top.level) != granted
-    is_planned = view.ceilings and granted is not None and (somebody_waits or not is_surplus)
+    is_planned = view.limits and granted is not None and (somebody_waits or not is_surplus)
     return LevelSession(
         name=record.name,
         ladders={record.pool: ladder} if ladder is not None and is_planned else {},

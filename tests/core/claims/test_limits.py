@@ -119,8 +119,10 @@ async def test_a_spec_that_allows_less_than_the_plan_knew_ends_the_limit(floor: 
     assert (await floor.beat())[NOISY].steps == 3
 
 
-async def test_a_worker_that_knows_no_ceilings_is_not_limited(floor: Floor) -> None:
-    await cast("Any", floor.redis.hdel(f"{keys.PREFIX}worker:w0", "ceilings"))
+@pytest.mark.parametrize("unknown", ["ceilings", "halves"])
+async def test_a_worker_that_keeps_to_no_limit_is_given_none(floor: Floor, unknown: str) -> None:
+    """It would run more, or its next heartbeat would raise the claim again, as those of the release before do."""
+    await cast("Any", floor.redis.hdel(f"{keys.PREFIX}worker:w0", unknown))
     await floor.claims.grant(NOISY, 3)
     assert await floor.limit(1) is LimitOutcome.STALE
     assert await floor.costs() == (700, 300, 0)

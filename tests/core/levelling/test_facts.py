@@ -67,16 +67,16 @@ def test_what_has_got_dearer_costs_what_the_claim_pays() -> None:
     assert session.cost == 100
 
 
-def test_a_session_of_a_worker_that_knows_no_ceilings_has_no_ladder() -> None:
-    session = seated(owned("s"), view("w", ceilings=False), somebody_waits=True)
+def test_a_session_of_a_worker_that_keeps_to_no_limit_has_no_ladder() -> None:
+    session = seated(owned("s"), view("w", limits=False), somebody_waits=True)
     assert session.ladders == {}
 
 
-@pytest.mark.parametrize("ceilings", [True, False])
-def test_no_hole_is_made_on_a_worker_that_knows_no_ceilings(ceilings: bool) -> None:
-    worker = SeatedWorker(view("w", ceilings=ceilings), ())
+@pytest.mark.parametrize("limits", [True, False])
+def test_no_hole_is_made_on_a_worker_that_keeps_to_no_limit(limits: bool) -> None:
+    worker = SeatedWorker(view("w", limits=limits), ())
     (found,) = level_facts([worker], [], kept=Reserved(), now_ms=NOW_MS).workers
-    assert found.admits is ceilings
+    assert found.admits is limits
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from genlock_core.claims import keys
 from genlock_core.claims.facts import LimitOutcome
 from genlock_core.claims.record import LimitCause
 from genlock_core.errors import NoCapacity
@@ -136,6 +137,26 @@ async def test_a_user_who_raises_steps_meanwhile_gets_what_there_is(full: BusyHo
 
     assert full.waits == []
     await full.check()
+
+
+async def test_nobody_gives_way_on_a_worker_of_the_release_before(hour: BusyHour) -> None:
+    """Its heartbeats raise whoever a plan lowers, so no hole would ever come of it."""
+    for name in "vw":
+        await hour.worker(name)
+    await hour.redis.hdel(f"{keys.PREFIX}worker:v", "halves")
+    await hour.fill("abcdefghijklmnop")
+    await hour.settle_down()
+    hour.decider()
+    await hour.passes(1)
+
+    await hour.arrive("next")
+    await hour.passes(3)
+
+    assert hour.waits == []
+    assert (await hour.record("next")).owner == hour.workers["w"].identity
+    views = {view.identity.name: view for view in await hour.claims.workers()}
+    steps = await hour.steps()
+    assert {steps[session.removeprefix("default/")] for session in views["v"].sessions} == {4}
 
 
 async def test_a_session_that_gives_nothing_up_keeps_its_steps(hour: BusyHour) -> None:

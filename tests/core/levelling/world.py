@@ -35,6 +35,7 @@ def view(name: str = "w", *sessions: SessionRecord, **changes: Any) -> WorkerVie
         formats=FormatRange(1, 1),
         ceilings=True,
         halves=True,
+        limits=True,
     )
     return replace(plain, **changes)
 

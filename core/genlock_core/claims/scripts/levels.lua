@@ -78,6 +78,12 @@ local function due_of(r, choice) return cost_at(r, choice, granted_of(r, choice)
 -- A worker of the release before runs whatever its user asks for.
 local function knows_ceilings(worker) return redis.call('HGET', worker_key(worker), 'ceilings') == '1' end
 
+-- The heartbeats of the release before raise each claim as far as it is requested, whatever a plan allows it. That one
+-- does not say whether it can halve.
+local function knows_limits(worker)
+  return knows_ceilings(worker) and redis.call('HEXISTS', worker_key(worker), 'halves') == 1
+end
+
 local function knows_halves(worker) return redis.call('HGET', worker_key(worker), 'halves') == '1' end
 
 local function pay(session, r, cost)

@@ -9,7 +9,7 @@ local r = read(session)
 if not r or not r.owner or r.epoch ~= epoch then return {'stale'} end
 if r.granted_epoch ~= epoch or r.granted_number ~= number then return {'stale'} end
 local choice = choice_in(r, r.pool)
-if not choice or not choice.levels or not r.requested or not knows_ceilings(r.owner) then return {'stale'} end
+if not choice or not choice.levels or not r.requested or not knows_limits(r.owner) then return {'stale'} end
 
 -- The spec may have changed since the plan was made, or a user the wish.
 local function may_have()
