@@ -50,7 +50,9 @@ class PoolCounters:
     departures: _Count = 0
     """Sessions that had one, and ended."""
     blocked: _Count = 0
-    """Sessions that had no worker before, and found no room when they asked first. They may have got one since."""
+    """Sessions that had no worker before, and found no room when they asked first."""
+    relieved: _Count = 0
+    """Of those, the ones that have got a worker since."""
 
     def since(self, before: "PoolCounters") -> "PoolCounters":
         """What has happened since an earlier reading."""
@@ -58,6 +60,7 @@ class PoolCounters:
             arrivals=risen(before.arrivals, self.arrivals),
             departures=risen(before.departures, self.departures),
             blocked=risen(before.blocked, self.blocked),
+            relieved=risen(before.relieved, self.relieved),
         )
 
 

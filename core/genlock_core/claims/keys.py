@@ -28,5 +28,5 @@ def pool_settings(pool: str) -> str:
 
 
 def pool_counts(pool: str) -> str:
-    """The hash with what has happened to a pool's sessions: `arrivals`, `departures`, `blocked` (`counters`)."""
+    """The hash with what has happened to a pool's sessions: `arrivals`, `departures`, `blocked`, `relieved`."""
     return f"{PREFIX}pool:{pool}:counts"

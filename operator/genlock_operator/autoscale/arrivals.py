@@ -25,6 +25,7 @@ class Window:
     arrivals: int = 0
     departures: int = 0
     blocked: int = 0
+    """Who has got a worker since is not among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,19 @@ class FlowMeter:
             if not self._buckets or now_s - self._buckets[-1].at_s >= BUCKET_S:
                 self._buckets.append(_Bucket(now_s))
             self._buckets[-1].add(self._last, counted)
+            self._relieve(counted.relieved - self._last.relieved)
         self._noted_s = now_s
         self._last = counted
 
         while self._buckets and self._buckets[0].at_s <= now_s - LONG_S:
             self._buckets.popleft()
+
+    def _relieve(self, sessions: int) -> None:
+        """So many that were turned away have a worker now: those that have waited longest."""
+        for bucket in self._buckets:
+            served = min(max(0, sessions), bucket.blocked)
+            bucket.blocked -= served
+            sessions -= served
 
     def flow(self, now_s: float) -> Flow:
         """The windows as they are now."""

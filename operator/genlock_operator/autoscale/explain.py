@@ -3,7 +3,7 @@
 from genlock_core.spec.autoscaling import ScalingMode
 from genlock_operator.autoscale.arrivals import Flow
 from genlock_operator.autoscale.correction import Correction
-from genlock_operator.autoscale.recommend import Recommendation, ScaleReason
+from genlock_operator.autoscale.recommend import LONGEST_START_UP_S, Recommendation, ScaleReason
 
 
 def explain(found: Recommendation, correction: Correction | None = None) -> list[str]:
@@ -57,7 +57,8 @@ def _of_arrivals(found: Recommendation) -> list[str]:
 
 def _of_start_up(found: Recommendation) -> str:
     if found.start_up_seen:
-        return f"A new worker takes {found.start_up_s:g} s until it serves (p95)."
+        longer = " or longer" if found.start_up_s >= LONGEST_START_UP_S else ""
+        return f"A new worker takes {found.start_up_s:g} s{longer} until it serves (p95)."
     return f"No worker was seen starting yet: {found.start_up_s:g} s are assumed."
 
 

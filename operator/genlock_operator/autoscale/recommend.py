@@ -16,12 +16,15 @@ from typing import Final
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.spec.autoscaling import ScalingMode
 from genlock_core.spec.pool import WorkerPoolSpec
-from genlock_operator.autoscale.arrivals import Flow
+from genlock_operator.autoscale.arrivals import LONG_S, Flow
 from genlock_operator.autoscale.schedule import scheduled_floor
 from genlock_operator.autoscale.warm import Warm, warm
 
 START_UP_PRIOR_S: Final = 60.0
 """What a worker is thought to take until one was seen: its image is there, its weights are read from a disk."""
+LONGEST_START_UP_S: Final = LONG_S
+"""A pod that waited for a node for hours says nothing of the next one. And what was counted in a quarter of an hour
+says nothing of who will have come in a longer time."""
 STALE_AFTER_S: Final = 60.0
 """Counters that were written longer ago say nothing of now."""
 
@@ -187,8 +190,8 @@ def recommend(measured: Measured, spec: WorkerPoolSpec, now_ms: int, *, budget: 
     found = replace(
         found,
         warm=_workers(wanted.slots - free - by_levels, per_worker),
-        # Who was turned away may have been let in since, as others were lowered; who waits still is part of the need.
-        blocked=_workers(known.short.blocked - free - by_levels, per_worker),
+        # Who has got a worker since is not among them (`arrivals`), and who waits still is part of the need.
+        blocked=_workers(known.short.blocked - measured.waiting - free - by_levels, per_worker),
         arrivals=wanted,
         slots=Slots(free=free, by_levels=by_levels),
         slots_per_worker=per_worker,
@@ -206,6 +209,7 @@ def recommend_by_need(
 
 def _without_arrivals(measured: Measured, spec: WorkerPoolSpec, now_ms: int, budget: int | None) -> Recommendation:
     """All terms but those of who may come, and nothing decided."""
+    start_up_s = min(measured.start_up_s or 0.0, LONGEST_START_UP_S)
     return Recommendation(
         mode=spec.autoscaling.mode,
         asked=0,
@@ -219,9 +223,9 @@ def _without_arrivals(measured: Measured, spec: WorkerPoolSpec, now_ms: int, bud
         scheduled=scheduled_floor(spec.autoscaling, now_ms),
         most=spec.max,
         budget=budget,
-        start_up_s=START_UP_PRIOR_S if measured.start_up_s is None else measured.start_up_s,
+        start_up_s=START_UP_PRIOR_S if measured.start_up_s is None else start_up_s,
         start_up_seen=measured.start_up_s is not None,
-        scale_in_after_ms=max(spec.scale_in_after, math.ceil((measured.start_up_s or 0.0) * 1_000)),
+        scale_in_after_ms=max(spec.scale_in_after, math.ceil(start_up_s * 1_000)),
     )
 
 

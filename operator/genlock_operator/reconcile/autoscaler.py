@@ -11,12 +11,15 @@ from typing import Final
 from genlock_core.clock import Clock
 from genlock_core.levelling.scaling import ScalingTold
 from genlock_core.levelling.told import ToldPools
+from genlock_core.spec.autoscaling import ScalingMode
 from genlock_operator.actions import ShowScaling
 from genlock_operator.autoscale.budget import PoolWish, shares
 from genlock_operator.autoscale.correction import Correction
 from genlock_operator.autoscale.explain import explain
 from genlock_operator.autoscale.recommend import Recommendation
-from genlock_operator.observed import Demand, PoolResource, PoolTraffic
+from genlock_operator.autoscale.schedule import scheduled_floor
+from genlock_operator.observed import Demand, PodRole, PoolResource, PoolTraffic
+from genlock_operator.plan.pool.members import FINISHED_PHASES
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.counting import Counting
 from genlock_operator.reconcile.pending import PendingSessions
@@ -91,20 +94,36 @@ class Autoscaler:
         )
 
     def _share_of(self, pool: PoolResource) -> int | None:
-        if pool.spec.gpu.product not in self.gpu_budget:
+        """In workers; None: its GPUs have no budget.
+
+        Who has more than its share keeps that until its sessions can move. Until then it is not there for others.
+        """
+        product = pool.spec.gpu.product
+        if product not in self.gpu_budget:
             return None
         wishes = [self._wish_of(one) for one in self.caches.pools if not one.meta.deleting]
-        return shares(wishes, self.gpu_budget).get(pool.meta.key, 0)
+        share = shares(wishes, self.gpu_budget).get(pool.meta.key, 0)
+
+        others = [one for one in self.caches.pools if one.spec.gpu.product == product and one.meta.key != pool.meta.key]
+        left = self.gpu_budget[product] - sum(self._workers_of(one) * one.spec.gpu.count for one in others)
+        return min(share, max(self._workers_of(pool), left // pool.spec.gpu.count))
+
+    def _workers_of(self, pool: PoolResource) -> int:
+        """Those that take GPUs, or wait for them."""
+        pods = self.caches.pods_of(pool.meta.key)
+        return sum(pod.role is PodRole.WORKER and pod.phase not in FINISHED_PHASES for pod in pods)
 
     def _wish_of(self, pool: PoolResource) -> PoolWish:
         """What a pool that was not planned yet wants is what it wanted last."""
         spec = pool.spec
         asked = self._asked.get(pool.meta.key, pool.status.desired)
+        follows = spec.autoscaling.mode is not ScalingMode.EXTERNAL
+        floor = max(spec.min, scheduled_floor(spec.autoscaling, self.clock.wall_ms()) if follows else 0)
         return PoolWish(
             pool=pool.meta.key,
             product=spec.gpu.product,
             gpus=spec.gpu.count,
-            floor=spec.min,
-            wish=min(spec.max, max(spec.min, asked)),
+            floor=floor,
+            wish=min(spec.max, max(floor, asked)),
             weight=spec.autoscaling.weight,
         )

@@ -6,6 +6,7 @@ learned of the workers' speed is kept by the leader alone, as it changes what se
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -70,6 +71,11 @@ class Counting:
     """Set when somebody was turned away: it is read again at once."""
     _accounts: dict[str, _Account] = field(default_factory=dict)
     _pages: Mapping[str, WorkerCounters] = field(default_factory=dict)
+    _read_s: float = field(init=False)
+    """When all was read last; before the first time: when this was made."""
+
+    def __post_init__(self) -> None:
+        self._read_s = self.clock.monotonic()
 
     async def run(self) -> None:
         """Read for ever."""
@@ -116,17 +122,19 @@ class Counting:
             if now_s - account.window_s >= WINDOW_S:
                 self._close_window(pool, account, pages, now_s)
         self._pages = pages
+        self._read_s = now_s
         await self._read_waiting()
 
-    def flow_of(self, pool: str) -> Flow | None:
-        """Who came and went; None before the first reading."""
+    def flow_of(self, pool: str) -> Flow:
+        """Who came and went; nothing is known of a pool before its first reading."""
         account = self._accounts.get(pool)
-        return account.meter.flow(self.clock.monotonic()) if account is not None else None
+        meter = account.meter if account is not None else FlowMeter()
+        return meter.flow(self.clock.monotonic())
 
     def age_s(self, pool: str) -> float:
-        """Since the pool's counters were known to be new."""
+        """Since the pool's counters were known to be new; of a pool that was not read yet, since the last reading."""
         account = self._accounts.get(pool)
-        return self.clock.monotonic() - account.fresh_s if account is not None else 0.0
+        return self.clock.monotonic() - (account.fresh_s if account is not None else self._read_s)
 
     async def _follow_waiting(self, until_s: float) -> None:
         """Until that time of the loop: who is turned away is read at once, and those that follow soon together."""
@@ -180,19 +188,17 @@ class Counting:
                 account.late += late
 
     def _close_window(self, pool: str, account: _Account, pages: Mapping[str, WorkerCounters], now_s: float) -> None:
-        window = LateWindow(
-            frames=account.frames,
-            late=min(account.late, account.frames),
-            budget=self.costs.miss_budget(pool) or 0.0,
-            speed=speed_of(page for page in pages.values() if page.pool == pool),
-        )
+        frames, late = account.frames, account.late
         account.window_s = now_s
         account.frames = 0
         account.late = 0
-        # Who does not lead knows no sessions, and so no budget.
-        if not self.leads():
+        # Who does not lead knows no sessions. Where the last one has just gone, nobody knows its budget any more.
+        budget = self.costs.miss_budget(pool)
+        if not self.leads() or budget is None:
             return
 
+        speed = speed_of(page for page in pages.values() if page.pool == pool)
+        window = LateWindow(frames=frames, late=min(late, frames), budget=budget, speed=speed)
         before = account.correction
         account.correction = corrected(before, window)
         if account.correction.speed != before.speed:
@@ -216,9 +222,10 @@ class Counting:
 def speed_of(pages: Iterable[WorkerCounters]) -> float | None:
     """How fast these workers are, 1 being as profiled: the mean over their batches, by how much speaks in each.
 
-    None while nobody has learned anything of a shape that was profiled.
+    None while nobody has learned anything of a shape that was profiled. What no worker can have learned is left out.
     """
     learned = [(cost.weight, cost.speed) for page in pages for cost in page.costs]
-    known = [(weight, speed) for weight, speed in learned if speed is not None and weight > 0]
+    known = [(weight, speed) for weight, speed in learned if speed is not None and weight > 0 and speed > 0]
     total = sum(weight for weight, _ in known)
-    return sum(weight * speed for weight, speed in known) / total if total else None
+    mean = sum(weight * speed for weight, speed in known) / total if total else 0.0
+    return mean if math.isfinite(mean) and mean > 0 else None

@@ -39,6 +39,19 @@ def test_each_counter_is_read_for_itself() -> None:
     assert (short.arrivals, short.departures, short.blocked) == (2, 1, 3)
 
 
+def test_who_gets_a_worker_after_all_was_not_turned_away() -> None:
+    meter = FlowMeter()
+    meter.note(PoolCounters(), 0.0)
+    meter.note(PoolCounters(blocked=2), 10.0)
+    meter.note(PoolCounters(blocked=3), 40.0)
+    meter.note(PoolCounters(blocked=3, arrivals=2, relieved=2), 65.0)
+    assert meter.flow(65.0).short.blocked == 1
+    meter.note(PoolCounters(blocked=4, arrivals=2, relieved=2), 75.0)
+    assert meter.flow(75.0).short.blocked == 2, "those two were others"
+    meter.note(PoolCounters(), 80.0)
+    assert meter.flow(80.0).short.blocked == 2, "counted anew, nobody got anything"
+
+
 def test_a_minute_is_forgotten_after_a_minute_and_a_quarter_of_an_hour_later() -> None:
     meter, now_s = meter_over(0, 6)
     while now_s < LONG_S:

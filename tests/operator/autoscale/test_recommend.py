@@ -1,5 +1,6 @@
 """How many workers a pool should have, and why."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,13 @@ def test_who_was_turned_away_and_finds_room_now_asks_for_nobody() -> None:
     assert recommended(seen).desired == 4
 
 
+def test_who_was_turned_away_and_waits_is_part_of_the_need_alone() -> None:
+    """Where a session takes a whole worker, nobody finds room beside it."""
+    seen = measured(flow=flow_of(blocked=2), session_cost=CAPACITY, waiting=2)
+    assert (recommended(seen).desired, recommended(seen).blocked) == (4, 0)
+    assert recommended(replace(seen, waiting=1)).desired == 5
+
+
 def test_a_share_of_the_gpus_bounds_it_as_max_does() -> None:
     assert recommended(budget=3).reason is ScaleReason.GPU_BUDGET
     assert recommended(budget=3, max=2).reason is ScaleReason.MAXIMUM
@@ -134,6 +142,14 @@ def test_nobody_goes_sooner_than_a_worker_starts() -> None:
     assert recommended(measured(start_up_s=400.0)).scale_in_after_ms == 400_000
     assert recommended(measured(start_up_s=10.0)).scale_in_after_ms == 300_000
     assert recommended(measured(start_up_s=None), scaleInAfter="10s").scale_in_after_ms == 10_000
+
+
+def test_a_pod_that_waited_for_a_node_all_night_holds_nobody_all_day() -> None:
+    night = recommended(measured(start_up_s=36_000.0, flow=BUSY))
+    quarter = recommended(measured(start_up_s=900.0, flow=BUSY))
+    assert night.scale_in_after_ms == 900_000
+    assert night.desired == quarter.desired
+    assert "A new worker takes 900 s or longer until it serves (p95)." in explain(night)
 
 
 def test_until_a_worker_was_seen_starting_a_minute_is_assumed() -> None:

@@ -61,6 +61,48 @@ async def test_pools_of_a_product_share_its_budget(caches: Caches, scaler: Autos
     assert (budget(scaler, small), budget(scaler, large)) == (6, 1)
 
 
+def runs(caches: Caches, of: PoolResource, workers: int) -> None:
+    for number in range(workers):
+        name = f"{of.meta.name}-{number}"
+        owner = {"kind": "WorkerPool", "name": of.meta.name, "uid": of.meta.uid, "controller": True}
+        labels = {"genlock.dev/pool": of.meta.name, "genlock.dev/role": "worker"}
+        made = facts.pod_of(
+            {
+                "metadata": {
+                    "namespace": "studio",
+                    "name": name,
+                    "uid": name,
+                    "resourceVersion": "1",
+                    "labels": labels,
+                    "ownerReferences": [owner],
+                },
+                "status": {"phase": "Running"},
+            }
+        )
+        assert made is not None
+        caches.pods.put(made)
+
+
+async def test_what_another_pool_still_has_of_the_budget_is_not_there(caches: Caches, scaler: Autoscaler) -> None:
+    """Its sessions cannot move yet: together they would have more GPUs than there may be."""
+    small, large = pool(caches, "small"), pool(caches, "large", gpus=2)
+    runs(caches, large, 4)
+    await ask(scaler, small=20, large=20)
+    assert (budget(scaler, small), budget(scaler, large)) == (0, 2)
+    caches.pods.drop("studio/large-0", "large-0")
+    assert budget(scaler, small) == 2
+    runs(caches, small, 3)
+    assert budget(scaler, small) == 3, "what it has itself is no reason to go"
+
+
+async def test_a_floor_of_the_schedule_comes_first_as_min_does(caches: Caches, scaler: Autoscaler) -> None:
+    schedule = [{"from": "00:00", "to": "24:00", "min": 6}]
+    small = pool(caches, "small", autoscaling={"schedule": schedule})
+    other = pool(caches, "other", autoscaling={"weight": 9})
+    await ask(scaler, small=6, other=20)
+    assert (budget(scaler, small), budget(scaler, other)) == (6, 2)
+
+
 async def test_a_session_that_is_planned_here_and_waits_in_redis_waits_once(caches: Caches, scaler: Autoscaler) -> None:
     planned, known = (Demand(f"studio/{name}", "studio/small", 250, 0) for name in ("a", "b"))
     scaler.pending.note("studio/a", planned)

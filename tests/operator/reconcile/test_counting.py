@@ -119,12 +119,11 @@ def running() -> Running:
 
 
 async def test_who_came_and_went_is_read_from_the_counters(running: Running) -> None:
-    assert running.counting.flow_of(POOL) is None
+    assert not running.counting.flow_of(POOL).is_known
     await running.counting.read()
     running.board.counts[POOL] = PoolCounters(arrivals=3, departures=1)
     await running.go_on(60)
     flow = running.counting.flow_of(POOL)
-    assert flow is not None
     assert (flow.is_known, flow.long.arrivals, flow.long.departures) == (True, 3, 1)
 
 
@@ -156,6 +155,14 @@ async def test_a_pool_without_workers_is_as_new_as_the_reading(running: Running)
     assert running.counting.age_s(POOL) == 61.0, "nobody reads"
 
 
+async def test_a_pool_that_was_made_since_the_last_reading_is_no_older_than_that(running: Running) -> None:
+    await running.go_on(300)
+    running.clock.advance(3.0)
+    assert running.counting.age_s("studio/new") == pytest.approx(3.0)
+    running.clock.advance(60.0)
+    assert running.counting.age_s("studio/new") == pytest.approx(63.0), "nobody reads"
+
+
 async def test_counts_that_cannot_be_read_are_no_news(running: Running) -> None:
     await running.go_on(5)
     del running.board.counts[POOL]
@@ -183,6 +190,15 @@ async def test_late_frames_of_a_worker_that_is_as_fast_as_profiled_change_nothin
     assert running.speed == 1.0
 
 
+async def test_late_frames_of_sessions_that_are_gone_break_no_budget(running: Running) -> None:
+    """Theirs went with them: a single late frame would break one of 0."""
+    running.costs.note("studio/s1", None)
+    await running.go_on(125, frames=80, late=1)
+    running.costs.note("studio/s1", record_of("studio/s1", POOL, cost=250))
+    await running.go_on(60, frames=80)
+    assert running.speed == 1.0
+
+
 async def test_what_a_worker_had_sent_before_it_was_seen_counts_nowhere(running: Running) -> None:
     running.board.send(100_000, late=100_000)
     await running.go_on(180, frames=80)
@@ -203,6 +219,13 @@ async def test_who_does_not_lead_corrects_nothing(running: Running) -> None:
     assert running.speed == 1.0
 
 
+@pytest.mark.parametrize("nonsense", [replace(SLOW, row_s=1e308, rows=10.0), replace(SLOW, row_s=0.0, base_s=5e-324)])
+async def test_what_no_worker_can_have_learned_is_not_believed(running: Running, nonsense: LearnedCost) -> None:
+    running.board.pages["w1"] = replace(running.board.pages["w1"], costs=(nonsense,))
+    await running.go_on(125, frames=80, late=8)
+    assert running.speed == 1.0
+
+
 @pytest.mark.parametrize(("told", "believed"), [(0.7, 0.7), (1.0, 1.0), (0.01, 1.0), (30.0, 1.0)])
 async def test_a_new_leader_believes_what_the_last_one_had_learned(
     running: Running, told: float, believed: float
@@ -220,7 +243,7 @@ async def test_a_pool_that_is_gone_is_forgotten(running: Running) -> None:
     assert running.speed < 1.0
     running.caches.pools.drop(POOL, "uid-2")
     await running.go_on(5)
-    assert (running.speed, running.counting.flow_of(POOL)) == (1.0, None)
+    assert (running.speed, running.counting.flow_of(POOL).covered_s) == (1.0, 0.0)
 
 
 async def test_who_waits_makes_the_pool_of_its_first_choice_grow(running: Running) -> None:

@@ -22,7 +22,11 @@ if not chosen.worker then
   if chosen.overloaded then return {'overloaded'} end
   return {'full', chosen.reason}
 end
-if not had_worker(r) then count(r, chosen.choice.pool, 'arrivals') end
+if not had_worker(r) then
+  count(r, chosen.choice.pool, 'arrivals')
+  -- It was counted as turned away in the pool that it would like best.
+  if redis.call('HEXISTS', record_key(session), 'blocked') == 1 then count(r, nil, 'relieved') end
+end
 give_chosen(session, r, chosen, next_epoch(r), '')
 event('claimed', session, r.epoch, chosen.worker)
 if r.phase == 'Pending' then set_phase(session, r, 'Assigned', '') end

@@ -37,6 +37,8 @@ DRAIN_EVERY_MS = 500
 """How often the sessions of a worker that leaves are tried again."""
 LOOK_EVERY_MS = 5_000
 """How often a pool is looked at although nothing tells of a change: a worker gets stuck without a word."""
+LOOK_IDLE_MS = 30_000
+"""How often one without pods is: its schedule begins, or another pool leaves it its share of the GPUs."""
 
 
 def plan_pool(seen: PoolSeen, now_ms: int, defaults: WorkerDefaults) -> list[PoolAction]:
@@ -218,7 +220,8 @@ _WORTH_A_WARNING = frozenset(
 
 def _look_again(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[LookAgain]:
     """At the first moment at which time alone changes the plan."""
-    times = [now_ms + LOOK_EVERY_MS]
+    idle = not (seen.pods or outcome.missing or outcome.surplus_since_ms)
+    times = [now_ms + (LOOK_IDLE_MS if idle else LOOK_EVERY_MS)]
     if outcome.begins or outcome.goes_on:
         times.append(now_ms + DRAIN_EVERY_MS)
     if outcome.surplus_since_ms:
@@ -227,5 +230,4 @@ def _look_again(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[L
         times.append(limits.retry_at_ms(seen))
     elif outcome.missing > outcome.create:
         times.append(limits.step_at_ms(outcome.members, now_ms))
-    if seen.pods or outcome.missing or outcome.surplus_since_ms:
-        yield LookAgain(max(min(times), now_ms + DRAIN_EVERY_MS))
+    yield LookAgain(max(min(times), now_ms + DRAIN_EVERY_MS))

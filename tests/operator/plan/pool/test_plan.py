@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from genlock_operator.actions import Tell
+from genlock_operator.actions import LookAgain, Tell
 from genlock_operator.plan.pool.outcome import outcome_of
-from genlock_operator.plan.pool.plan import plan_pool
+from genlock_operator.plan.pool.plan import LOOK_IDLE_MS, plan_pool
 from genlock_operator.reasons import EventReason
 from tests.operator.plan.pool_world import DEFAULTS, fill, world
 
@@ -21,6 +21,12 @@ def test_a_new_pool_gets_its_replicas() -> None:
 def test_a_settled_pool_wants_nothing_done() -> None:
     pool = world(replicas=3)
     assert [type(action).__name__ for action in pool.wishes] == ["ShowScaling", "LookAgain"]
+
+
+def test_a_pool_without_workers_is_looked_at_too_as_its_schedule_may_begin() -> None:
+    pool = world(replicas=0)
+    assert pool.workers() == []
+    assert pool.wishes[-1] == LookAgain(pool.now_ms + LOOK_IDLE_MS)
 
 
 def test_a_flood_of_sessions_makes_workers_at_once() -> None:
