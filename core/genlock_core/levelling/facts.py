@@ -24,6 +24,8 @@ class LevelFacts:
     workers: tuple[LevelWorker, ...]
     held_back: Mapping[str, int] = field(default_factory=dict)
     """Worker -> what of it is kept for moves."""
+    closed: frozenset[str] = frozenset()
+    """Pools where nobody comes in, as not even the lowest levels of all make the reserve whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,12 @@ def level_facts(
         rooms.append(LevelWorker(one.view.identity.name, one.view.pool, capacity, admits=one.view.limits))
 
     held = dict(kept.by_worker)
+    closed: frozenset[str] = frozenset()
     if newcomers:
-        held = made_good(held, kept.missing, rooms, sessions)
+        held, closed = made_good(held, kept.missing, rooms, sessions)
+        newcomers = [_without(one, closed) for one in newcomers]
     usable = tuple(replace(one, capacity=max(0, one.capacity - held.get(one.name, 0))) for one in rooms)
-    return LevelFacts(now_ms, (*sessions, *newcomers), usable, held)
+    return LevelFacts(now_ms, (*sessions, *newcomers), usable, held, closed)
 
 
 def seated(record: SessionRecord, view: WorkerView, *, somebody_waits: bool) -> LevelSession:
@@ -156,10 +160,11 @@ def made_good(
     missing: Mapping[str, int],
     workers: Sequence[LevelWorker],
     sessions: Iterable[LevelSession],
-) -> dict[str, int]:
+) -> tuple[dict[str, int], frozenset[str]]:
     """What is held back while somebody waits: also what is missing of a reserve, where levels can fall most.
 
-    No claim gets room before the reserve is whole. So to lower others by less would help nobody.
+    No claim gets room before the reserve is whole. So to lower others by less would help nobody. With it the pools
+    where nobody comes in, as not even the lowest levels of all make it whole.
     """
     pools = {one.name: one.pool for one in workers}
     slack = {one.name: one.capacity - held.get(one.name, 0) for one in workers}
@@ -169,9 +174,14 @@ def made_good(
             slack[session.worker] -= session.cost if ladder is None else min(session.cost, ladder.lowest.cost)
 
     whole = dict(held)
+    closed: set[str] = set()
     for pool, amount in missing.items():
-        _take(amount, {name: most for name, most in slack.items() if pools[name] == pool}, whole)
-    return whole
+        there = {name: most for name, most in slack.items() if pools[name] == pool}
+        if sum(max(0, most) for most in there.values()) < amount:
+            closed.add(pool)
+        else:
+            _take(amount, there, whole)
+    return whole, frozenset(closed)
 
 
 def _take(wanted: int, there: Mapping[str, int], held: dict[str, int]) -> int:
@@ -201,6 +211,10 @@ def _ladder(record: SessionRecord, choice: PoolChoice) -> Ladder | None:
 def _every_frame(ladder: Ladder) -> Ladder:
     """The rungs that leave out no frame."""
     return Ladder(tuple(one for one in ladder.rungs if one.level.every == 1))
+
+
+def _without(session: LevelSession, pools: Collection[str]) -> LevelSession:
+    return replace(session, ladders={pool: ladder for pool, ladder in session.ladders.items() if pool not in pools})
 
 
 def _no_lower_than(ladder: Ladder, level: Level | None) -> Ladder:

@@ -310,9 +310,11 @@ class LevelKeeper:
         self._waiting = tuple((one, found[name]) for name, one in waiting.items() if name in found)
         kept = reserved_in(self._views, await self._claims.reserves(pools))
         self._now_ms = await self._claims.proven_ms()
+        # Nobody comes in before a reserve is whole, so what is missing of it decides as well.
+        wants = frozenset((one.session, matter_of(record)) for one, record in self._waiting)
         names = self._book.to_plan(
             self._views,
-            frozenset((one.session, matter_of(record)) for one, record in self._waiting),
+            wants | frozenset(kept.missing.items()) if wants else wants,
             kept.by_worker,
             self._now_ms,
         )

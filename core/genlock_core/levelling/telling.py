@@ -90,6 +90,8 @@ def waiting_sentences(plan: LevelPlan, facts: LevelFacts, pool: str) -> tuple[st
         overfull=(),
     )
     *sentences, _ = explain(alone, here, (), now_ms=facts.now_ms)
+    if pool in facts.closed:
+        sentences.append("nobody is let in: at the lowest levels of all there is less than what is kept for moves")
     return tuple(sentences)
 
 

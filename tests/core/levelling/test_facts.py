@@ -158,3 +158,10 @@ def test_what_is_missing_of_a_reserve_is_made_good_only_while_somebody_waits() -
     full = [owned(name) for name in "abcd"]
     assert [one.capacity for one in facts(*full, kept=kept).workers] == [1_000]
     assert [one.capacity for one in facts(*full, kept=kept, wait=(waiting_record("x"),)).workers] == [800]
+
+
+def test_what_is_missing_of_a_reserve_that_nothing_makes_whole_is_not_made_good_and_nobody_comes_in() -> None:
+    full = [owned(name) for name in "abcd"]
+    found = facts(*full, kept=Reserved({}, {POOL: 900}), wait=(waiting_record("x"),))
+    assert [one.capacity for one in found.workers] == [1_000]
+    assert [one.ladders for one in found.sessions if one.worker is None] == [{}]

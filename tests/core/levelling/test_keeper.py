@@ -192,6 +192,22 @@ async def test_who_fits_nowhere_waits_and_nobody_gives_way_for_it(hour: BusyHour
     assert any(sentence.startswith("default/ninth waits") for sentence in told.sentences)
 
 
+async def test_nobody_gives_way_where_a_reserve_can_never_be_whole(full: BusyHour) -> None:
+    """No claim gets room beside it, however low all others are."""
+    await full.claims.set_reserve("a", 900)
+    await full.arrive("ninth")
+    await full.passes(5)
+    assert full.waits == ["default/ninth"]
+    assert {(await full.steps())[name] for name in EVERYBODY} == {4}
+    told = await full.told.levels("a")
+    assert told is not None
+    assert "nobody is let in" in told.sentences[0]
+
+    await full.claims.set_reserve("a", 0)
+    await full.passes(3)
+    assert full.waits == []
+
+
 async def test_who_has_two_pools_comes_where_others_lose_least(hour: BusyHour) -> None:
     await hour.worker("w")
     await hour.worker("v", "b")
