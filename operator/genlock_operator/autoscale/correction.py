@@ -75,8 +75,10 @@ def corrected(before: Correction, window: LateWindow) -> Correction:
         # Without a word of the workers nothing says that compute is to blame; what was believed fades.
         return replace(after, speed=_nearer(before.speed, 1.0)) if window.used <= CALM_SHARE else after
     learned = min(FASTEST, max(SLOWEST, window.speed))
-    if broken >= BROKEN_WINDOWS and learned < before.speed:
-        return replace(after, speed=learned)
+    # Sessions that pay less than profiled do so only while they are in time.
+    believed = min(learned, 1.0)
+    if broken >= BROKEN_WINDOWS and believed < before.speed:
+        return replace(after, speed=believed)
     if window.used <= CALM_SHARE and learned > before.speed:
         return replace(after, speed=_nearer(before.speed, learned))
     return after

@@ -4,6 +4,7 @@ A budget is shared by all pools of a product. So each pool's wish is remembered 
 it leaves them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -104,14 +105,12 @@ class Autoscaler:
         wishes = [self._wish_of(one) for one in self.caches.pools if not one.meta.deleting]
         share = shares(wishes, self.gpu_budget).get(pool.meta.key, 0)
 
+        # Pods that wait for a node count as well: they take the next GPUs.
+        running = (pod for pod in self.caches.pods if pod.phase not in FINISHED_PHASES)
+        there = Counter(pod.pool for pod in running if pod.role is PodRole.WORKER)
         others = [one for one in self.caches.pools if one.spec.gpu.product == product and one.meta.key != pool.meta.key]
-        left = self.gpu_budget[product] - sum(self._workers_of(one) * one.spec.gpu.count for one in others)
-        return min(share, max(self._workers_of(pool), left // pool.spec.gpu.count))
-
-    def _workers_of(self, pool: PoolResource) -> int:
-        """Those that take GPUs, or wait for them."""
-        pods = self.caches.pods_of(pool.meta.key)
-        return sum(pod.role is PodRole.WORKER and pod.phase not in FINISHED_PHASES for pod in pods)
+        left = self.gpu_budget[product] - sum(there[one.meta.key] * one.spec.gpu.count for one in others)
+        return min(share, max(there[pool.meta.key], left // pool.spec.gpu.count))
 
     def _wish_of(self, pool: PoolResource) -> PoolWish:
         """What a pool that was not planned yet wants is what it wanted last."""

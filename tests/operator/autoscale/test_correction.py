@@ -1,6 +1,7 @@
 """By how much a pool's costs are corrected, and when."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,14 @@ def test_misses_of_a_worker_that_is_as_fast_as_profiled_change_no_cost() -> None
     """More sessions to a worker or fewer would mend nothing: something else makes them late."""
     late = LateWindow(frames=1_000, late=500, budget=0.01, speed=1.0)
     assert after(late, late, late).speed == 1.0
+
+
+def test_sessions_that_pay_less_than_profiled_pay_that_again_once_they_are_late() -> None:
+    fast = LateWindow(frames=1_000, late=0, budget=0.01, speed=1.3)
+    late = replace(fast, late=60)
+    assert after(*[fast] * 30).speed == FASTEST
+    assert after(*[fast] * 30, late).speed == FASTEST
+    assert after(*[fast] * 30, late, late).speed == 1.0
 
 
 def test_a_slow_worker_whose_sessions_are_in_time_is_left_alone() -> None:
