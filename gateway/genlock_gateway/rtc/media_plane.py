@@ -137,7 +137,7 @@ class MediaPlane:
             port=self.udp_port,
             certificate=self._valid_certificate(),
             clock=self._clock,
-            connect_timeout_s=connect_within_s or self._connect_timeout_s,
+            connect_timeout_s=self._connect_timeout_s if connect_within_s is None else connect_within_s,
             holdings=holdings,
         )
 

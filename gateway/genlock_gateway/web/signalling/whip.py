@@ -93,7 +93,7 @@ async def _answer(
     )
     try:
         peer, answer = await gateway.media.publish(
-            admitted.sdp, listener=listener, sink=stream.source, connect_within_s=CANDIDATE_S - waited_s
+            admitted.sdp, listener=listener, sink=stream.source, connect_within_s=max(0.0, CANDIDATE_S - waited_s)
         )
     except OfferError as error:
         gateway.hub.drop_if_unused(stream)
