@@ -37,7 +37,10 @@ class Ours:
         meter = seen.fleet.meter
         # As the scripts of claims count: who got a worker, who ended, who found no room at first.
         counted = PoolCounters(
-            arrivals=meter.served, departures=seen.departures, blocked=meter.blocked + meter.let_in_by_plan
+            arrivals=meter.served,
+            departures=seen.departures,
+            blocked=meter.blocked + meter.let_in_by_plan,
+            relieved=meter.let_in_by_plan,
         )
         self._meter.note(counted, seen.now_s)
         found = self.recommendation(seen)
