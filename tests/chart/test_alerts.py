@@ -14,7 +14,13 @@ import yaml
 from tests.chart.monitoring import RULES, rules
 from tests.prometheus import program
 
-BUDGETS = {"genlock:stall_budget:ratio": "0.005x90", "genlock:miss_budget:ratio": "0.01x90"}
+BUDGETS = {
+    "genlock:stall_budget:ratio": "0.005x90",
+    "genlock:miss_budget:ratio": "0.01x90",
+    # Of another installation that is watched by the same Prometheus.
+    'genlock:stall_budget:ratio{prometheus="b"}': "0.02x90",
+    'genlock:miss_budget:ratio{prometheus="b"}': "0.05x90",
+}
 ALL_WELL = {**BUDGETS, 'genlock_operator_leader{pod="o0"}': "1x90"}
 """With these alone nothing fires."""
 
