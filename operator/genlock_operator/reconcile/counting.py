@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.counters import CounterBoard, WorkerCounters
 from genlock_core.claims.identity import CAPACITY
+from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.levelling.told import ToldPools
 from genlock_operator.autoscale.arrivals import Flow, FlowMeter
@@ -147,21 +148,14 @@ class Counting:
                 await asyncio.sleep(TOGETHER_S)
 
     async def _read_waiting(self) -> None:
-        """Who waits waits in every pool that could serve it, and makes the first of them grow."""
+        """Who waits waits in every pool that could serve it, and makes the first grow of those where it may go now."""
         self.outdated.clear()
         pools = sorted(self.caches.pools.keys())
         names = {one.session for pool in pools for one in await self.claims.waiting(pool)}
         records = await self.claims.records_of(sorted(names)) if names else {}
         before = self.waiting
         self.waiting = tuple(
-            Demand(
-                session=name,
-                pool=record.pools[0].pool,
-                cost=min(CAPACITY, record.pools[0].cost_at(record.requested_steps)),
-                since_ms=record.created_ms,
-            )
-            for name, record in records.items()
-            if record.pools and record.owner is None
+            _demand_of(name, record) for name, record in records.items() if record.choices and record.owner is None
         )
         for pool in {one.pool for one in {*before, *self.waiting}}:
             if [one for one in before if one.pool == pool] != [one for one in self.waiting if one.pool == pool]:
@@ -217,6 +211,12 @@ class Counting:
         else:
             self.speeds[pool] = after
         self.corrected()
+
+
+def _demand_of(session: str, record: SessionRecord) -> Demand:
+    first = record.choices[0]
+    cost = min(CAPACITY, first.cost_at(record.requested_steps))
+    return Demand(session=session, pool=first.pool, cost=cost, since_ms=record.created_ms)
 
 
 def speed_of(pages: Iterable[WorkerCounters]) -> float | None:

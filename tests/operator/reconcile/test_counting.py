@@ -261,6 +261,17 @@ async def test_who_waits_makes_the_pool_of_its_first_choice_grow(running: Runnin
     assert (running.counting.waiting, running.changed) == ((), [POOL, POOL])
 
 
+async def test_who_ran_with_a_model_that_stands_in_makes_a_pool_of_that_one_grow(running: Running) -> None:
+    """Its own model's pools are not for it any more."""
+    record = record_of("studio/s9", "studio/own", cost=300)
+    stand_in = PoolChoice(POOL, 200, model="small")
+    waits = replace(record, owner=None, stand_in="small", pools=(*record.pools, stand_in))
+    running.board.records["studio/s9"] = waits
+    await running.go_on(5)
+    (demand,) = running.counting.waiting
+    assert (demand.pool, demand.cost) == (POOL, 200)
+
+
 async def test_who_is_turned_away_is_read_at_once(running: Running) -> None:
     """Not with the next reading of all, which comes seconds later."""
     reading = asyncio.create_task(running.counting.run())
