@@ -38,8 +38,9 @@ def plot(one: Plot, image: Path) -> None:
 
 def _plot_curves(curves: Curves, image: Path) -> None:
     """A line with its points for each curve."""
-    figure, axes = plt.subplots(figsize=(8, 5), dpi=110)
-    for one, marker in zip(curves.curves, cycle("osD^vP*X<>"), strict=False):
+    figure, axes = plt.subplots(figsize=(10, 5), dpi=110)
+    # There are ten colours: with nine markers no two curves are alike before the ninetieth.
+    for one, marker in zip(curves.curves, cycle("osD^vP*X<"), strict=False):
         across, up = zip(*one.points, strict=True)
         axes.plot(across, up, marker=marker, markersize=5, linewidth=1.2, label=one.name)
     if curves.log_y:
@@ -47,7 +48,7 @@ def _plot_curves(curves: Curves, image: Path) -> None:
     axes.set_xlabel(curves.x)
     axes.set_ylabel(curves.y)
     axes.set_title(curves.name, loc="left", fontsize=11)
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.grid(alpha=0.25)
     _saved(figure, axes, image)
 

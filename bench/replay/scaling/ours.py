@@ -35,7 +35,7 @@ class Ours:
 
     def workers(self, seen: Seen) -> int:
         meter = seen.fleet.meter
-        # As the scripts of claims count: who got a worker, who ended, who found no room at first.
+        # As the scripts of claims count: who found no room at first, and was let in as others were lowered, is in two.
         counted = PoolCounters(
             arrivals=meter.served,
             departures=seen.departures,
