@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from genlock_core.claims.identity import CAPACITY
 from genlock_core.clock import Clock
 from genlock_core.levelling.scaling import ScalingTold
 from genlock_core.levelling.told import ToldPools
@@ -53,7 +54,7 @@ class Autoscaler:
         return PoolTraffic(
             flow=self.counting.flow_of(name),
             age_s=self.counting.age_s(name),
-            session_cost=self.costs.usual(name),
+            session_cost=self.costs.usual(name) or self._usually_paid(name),
             budget=self._share_of(pool),
         )
 
@@ -93,6 +94,17 @@ class Autoscaler:
             speed=correction.speed,
             sentences=tuple(explain(shown, correction)),
         )
+
+    def _usually_paid(self, pool: str) -> int:
+        """What a session of the pool pays on average; of one without sessions nobody knows, so it is a whole worker.
+
+        A new leader has read no session yet. To take a whole worker for each then would make a pool several times as
+        large as it has to be.
+        """
+        views = self.counting.workers.of_pool(pool).values()
+        sessions = sum(len(view.sessions) for view in views)
+        paid = sum(view.capacity - view.free for view in views)
+        return min(CAPACITY, max(1, round(paid / sessions))) if sessions else CAPACITY
 
     def _share_of(self, pool: PoolResource) -> int | None:
         """In workers; None: its GPUs have no budget.

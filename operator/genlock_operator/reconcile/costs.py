@@ -39,11 +39,14 @@ class CostTable:
     def of_pool(self, pool: str) -> Mapping[str, SessionCost]:
         return self._costs.get(pool, {})
 
-    def usual(self, pool: str) -> int:
-        """What a new session of the pool is expected to ask for: the mean of those there are, else as the last one."""
+    def usual(self, pool: str) -> int | None:
+        """What a new session of the pool is expected to ask for: the mean of those there are, else as the last one.
+
+        None where none was read yet.
+        """
         costs = self._costs.get(pool)
         if not costs:
-            return self._usual.get(pool, CAPACITY)
+            return self._usual.get(pool)
         return round(sum(cost.asked for cost in costs.values()) / len(costs))
 
     def miss_budget(self, pool: str) -> float | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from genlock_core.claims.identity import CAPACITY
 from genlock_core.clock import ManualClock
 from genlock_operator.actions import ShowScaling
 from genlock_operator.autoscale.correction import Correction
@@ -14,6 +15,7 @@ from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches
 from tests.operator.autoscale.test_recommend import recommended
 from tests.operator.reconcile.autoscalers import Told, autoscaler
+from tests.operator.reconcile.views import record_of, view_of
 
 
 def pool(caches: Caches, name: str, *, gpus: int = 1, product: str = "NVIDIA-H100", **spec: Any) -> PoolResource:
@@ -93,6 +95,18 @@ async def test_what_another_pool_still_has_of_the_budget_is_not_there(caches: Ca
     assert budget(scaler, small) == 2
     runs(caches, small, 3)
     assert budget(scaler, small) == 3, "what it has itself is no reason to go"
+
+
+async def test_a_new_leader_takes_what_sessions_pay_until_it_has_read_what_they_ask_for(
+    caches: Caches, scaler: Autoscaler
+) -> None:
+    small = pool(caches, "small")
+    assert scaler.traffic_of(small).session_cost == CAPACITY, "nobody knows"
+    view = replace(view_of("w1", "studio/small"), free=100, sessions={"studio/a": 1, "studio/b": 1, "studio/c": 1})
+    scaler.counting.workers.take({"w1": view}, now_ms=0)
+    assert scaler.traffic_of(small).session_cost == 300
+    scaler.costs.note("studio/a", record_of("studio/a", "studio/small", cost=400))
+    assert scaler.traffic_of(small).session_cost == 400
 
 
 async def test_a_floor_of_the_schedule_comes_first_as_min_does(caches: Caches, scaler: Autoscaler) -> None:

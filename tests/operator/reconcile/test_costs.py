@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from genlock_core.claims.identity import CAPACITY
 from genlock_core.claims.record import ControlValue
 from genlock_operator.observed import SessionCost
 from genlock_operator.reconcile.costs import CostTable
@@ -51,7 +50,7 @@ def test_a_session_without_a_worker_takes_nothing_and_one_that_moved_takes_it_el
 
 
 def test_who_comes_next_is_expected_to_be_like_those_there_are_or_like_the_last_one(table: CostTable) -> None:
-    assert table.usual(POOL) == CAPACITY
+    assert table.usual(POOL) is None
     table.note("studio/s1", record_of("studio/s1", POOL, cost=400, levels=LEVELS, steps=4))
     table.note("studio/s2", record_of("studio/s2", POOL, cost=200, levels=LEVELS, steps=2))
     assert table.usual(POOL) == 300
@@ -59,7 +58,7 @@ def test_who_comes_next_is_expected_to_be_like_those_there_are_or_like_the_last_
     table.note("studio/s2", None)
     assert table.usual(POOL) == 200
     table.forget_pool(POOL)
-    assert table.usual(POOL) == CAPACITY
+    assert table.usual(POOL) is None
 
 
 def test_the_miss_budget_is_the_mean_of_the_pools_sessions(table: CostTable) -> None:
