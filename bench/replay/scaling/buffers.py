@@ -36,7 +36,8 @@ class Patience:
 
     _surplus_since_s: float | None = None
 
-    def settled(self, now_s: float, current: int, want: int) -> int:
+    def settled(self, now_s: float, current: int, want: int, *, least: int = 0) -> int:
+        """So many there are to be now; fewer than `least` only where there are fewer."""
         if want >= current:
             self._surplus_since_s = None
             return want
@@ -44,7 +45,7 @@ class Patience:
             self._surplus_since_s = now_s
         if now_s - self._surplus_since_s < SCALE_IN_AFTER_S:
             return current
-        return max(want, current - max(1, int(current * STEP_SHARE)))
+        return max(want, min(least, current), current - max(1, int(current * STEP_SHARE)))
 
 
 @dataclass

@@ -8,6 +8,7 @@ from genlock_core.claims.counters import PoolCounters
 from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_operator.autoscale.arrivals import FlowMeter
 from genlock_operator.autoscale.recommend import Measured, Recommendation, recommend
+from genlock_operator.autoscale.stabilise import WantedLately, least_to_keep
 
 WAITS_S = 10.0
 """Nobody asked again for so long: it waits no more."""
@@ -24,6 +25,7 @@ class Ours:
     hears_blocked: bool = True
     _meter: FlowMeter = field(default_factory=FlowMeter)
     _patience: Patience = field(default_factory=Patience)
+    _wanted: WantedLately = field(default_factory=WantedLately)
     _spec: WorkerPoolSpec = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,7 +46,16 @@ class Ours:
         )
         self._meter.note(counted, seen.now_s)
         found = self.recommendation(seen)
-        return self._patience.settled(seen.now_s, seen.fleet.count, found.desired)
+        self._wanted.note(seen.now_s, found.desired)
+        count = seen.fleet.count
+        kept = least_to_keep(
+            self._wanted.all,
+            seen.now_s,
+            found.scale_in_after_ms / 1_000,
+            staying=count,
+            desired=found.desired,
+        )
+        return self._patience.settled(seen.now_s, count, found.desired, least=kept)
 
     def recommendation(self, seen: Seen) -> Recommendation:
         """What the product says of this moment."""

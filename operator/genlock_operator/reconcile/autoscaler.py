@@ -20,6 +20,7 @@ from genlock_operator.autoscale.correction import Correction
 from genlock_operator.autoscale.explain import explain
 from genlock_operator.autoscale.recommend import Recommendation
 from genlock_operator.autoscale.schedule import scheduled_floor
+from genlock_operator.autoscale.stabilise import WantedLately
 from genlock_operator.observed import Demand, PodRole, PoolResource, PoolTraffic
 from genlock_operator.plan.pool.members import FINISHED_PHASES
 from genlock_operator.reconcile.costs import CostTable
@@ -47,6 +48,8 @@ class Autoscaler:
     """By pool: when it was told last, and the gist of it."""
     _asked: dict[str, int] = field(default_factory=dict)
     """By pool: the workers that its last plan asked for."""
+    _wanted: dict[str, WantedLately] = field(default_factory=dict)
+    """By pool: what its plans have asked for, one after the other."""
 
     def traffic_of(self, pool: PoolResource) -> PoolTraffic:
         """What the pool's plan goes by."""
@@ -56,6 +59,7 @@ class Autoscaler:
             age_s=self.counting.age_s(name),
             session_cost=self.costs.usual(name) or self._usually_paid(name),
             budget=self._share_of(pool),
+            wanted=self._wanted[name].all if name in self._wanted else (),
         )
 
     def demand_of(self, pool: str) -> tuple[Demand, ...]:
@@ -68,6 +72,7 @@ class Autoscaler:
         """A plan was made: let the other pools, the metrics and people know. Raises RedisError."""
         pool = scaling.pool
         self._asked[pool] = scaling.asked
+        self._wanted.setdefault(pool, WantedLately()).note(self.clock.wall_ms() / 1_000, scaling.asked)
         self.scaled(pool, scaling.shown)
 
         # The sentences hold running figures: they are written when the number or its reason changes, and now and then.
@@ -81,6 +86,7 @@ class Autoscaler:
     def forget(self, pool: str) -> None:
         """It is gone."""
         self._asked.pop(pool, None)
+        self._wanted.pop(pool, None)
         self._told.pop(pool, None)
 
     def _story(self, pool: str, shown: Recommendation) -> ScalingTold:

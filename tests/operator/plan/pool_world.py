@@ -26,6 +26,7 @@ from genlock_operator.actions import (
 )
 from genlock_operator.autoscale.arrivals import FlowMeter
 from genlock_operator.autoscale.recommend import Recommendation
+from genlock_operator.autoscale.stabilise import WantedLately
 from genlock_operator.observed import (
     CreateFailure,
     Demand,
@@ -79,6 +80,7 @@ class Traffic:
     silent_since_ms: int | None = None
     """Since when the counters have not been written."""
     budget: int | None = None
+    wanted: WantedLately = field(default_factory=WantedLately)
     _meter: FlowMeter = field(default_factory=FlowMeter)
 
     def count(self, now_ms: int) -> None:
@@ -92,6 +94,7 @@ class Traffic:
             age_s=age_ms / 1_000,
             session_cost=self.session_cost,
             budget=self.budget,
+            wanted=self.wanted.all,
         )
 
 
@@ -228,6 +231,8 @@ class World(Cluster):
                     self._touch()
             case ShowScaling():
                 self.shown = action.shown
+                if self.traffic is not None:
+                    self.traffic.wanted.note(self.now_ms / 1_000, action.asked)
             case SetReserve():
                 self.reserve = action.thousandths
             case ExpectWorker():

@@ -7,6 +7,7 @@ of the outcome, `status` tells it.
 
 from dataclasses import dataclass
 
+from genlock_operator.autoscale.stabilise import least_to_keep
 from genlock_operator.observed import PoolSeen
 from genlock_operator.plan.conditions import milliseconds
 from genlock_operator.plan.policy import WorkerDefaults
@@ -128,12 +129,20 @@ def _surplus_since(seen: PoolSeen, scaling: Scaling | None, count: int, now_ms: 
 
 
 def _too_many(members: Members, seen: PoolSeen, scaling: Scaling, since_ms: int, now_ms: int) -> tuple[Leaver, ...]:
-    """Who leaves of those that are too many: above `max` at once, else only once it has lasted."""
+    """Who leaves of those that are too many: above `max` at once, else only once it has lasted, and no more than there
+    were too many all the while."""
     spec = seen.resource.spec
     decided = scaling.decided
-    count = scale.surplus(members, spec, decided.desired)
-    if not count:
+    if not scale.surplus(members, spec, decided.desired):
         return ()
+    kept = least_to_keep(
+        seen.traffic.wanted if seen.traffic is not None else (),
+        now_ms / 1_000,
+        decided.scale_in_after_ms / 1_000,
+        staying=len(members.staying),
+        desired=decided.desired,
+    )
+    count = scale.surplus(members, spec, max(decided.desired, min(kept, decided.cap)))
     lasted = not decided.holds and now_ms - since_ms >= decided.scale_in_after_ms
     above_max = len(members.staying) - spec.max - (spec.rollout.surge if members.outdated else 0)
     chosen = scale.victims(members, spec, waiting_costs(seen), count if lasted else max(above_max, 0), by=decided)

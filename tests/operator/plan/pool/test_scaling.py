@@ -120,6 +120,18 @@ def test_too_many_workers_wait_before_one_goes_and_the_pool_says_so() -> None:
     assert pool.condition("Stabilizing") == "Enough"
 
 
+def test_a_pool_goes_no_further_than_to_the_most_that_was_wanted_while_it_had_too_many() -> None:
+    pool = counted(min=10)
+    assert len(pool.workers()) == 10
+    pool.change(min=5)
+    pool.run(15)
+    pool.change(min=1)
+    pool.run(15)
+    assert len(pool.workers()) == 5, "5 were wanted until 15 s ago"
+    pool.run(30)
+    assert len(pool.workers()) < 5
+
+
 def test_nobody_goes_sooner_than_a_worker_starts() -> None:
     pool = counted(replicas=4, scaleInAfter="0s")
     pool.change(replicas=0)
