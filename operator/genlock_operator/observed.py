@@ -18,7 +18,7 @@ from genlock_core.sizing.placement import Placement, Unplaceable
 from genlock_core.spec.pool import WorkerPoolSpec, WorkerPoolStatus
 from genlock_core.spec.session import ResolvedSession
 from genlock_operator.autoscale.arrivals import Flow
-from genlock_operator.autoscale.stabilise import Wanted
+from genlock_operator.autoscale.stabilise import WantedWorkers
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class PoolTraffic:
     """What a new session is expected to take, in thousandths, at the level that it asks for."""
     budget: int | None = None
     """Workers that it may have of a GPU budget; None: there is none."""
-    wanted: tuple[Wanted, ...] = ()
+    wanted: tuple[WantedWorkers, ...] = ()
     """What its plans have asked for lately, oldest first; nothing where another process has led until now."""
 
 

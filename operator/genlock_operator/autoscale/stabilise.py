@@ -20,7 +20,7 @@ TOGETHER_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedWorkers:
     """From this moment on so many workers were wanted, until the next one."""
 
     at_s: float
@@ -28,7 +28,7 @@ class Wanted:
     workers: int
 
 
-def most_wanted(wanted: Iterable[Wanted], now_s: float, window_s: float) -> int:
+def most_wanted(wanted: Iterable[WantedWorkers], now_s: float, window_s: float) -> int:
     """The most that was wanted at any moment of the window; 0 where nothing was noted."""
     most = 0
     until_s = now_s
@@ -40,7 +40,7 @@ def most_wanted(wanted: Iterable[Wanted], now_s: float, window_s: float) -> int:
     return most
 
 
-def least_to_keep(wanted: Sequence[Wanted], now_s: float, window_s: float, *, staying: int, desired: int) -> int:
+def least_to_keep(wanted: Sequence[WantedWorkers], now_s: float, window_s: float, *, staying: int, desired: int) -> int:
     """Down to how many workers a pool of `staying` goes now, where `desired` are enough.
 
     To the most that was wanted within the window; where that leaves a small surplus only, within a longer one: a pool
@@ -56,20 +56,20 @@ def least_to_keep(wanted: Sequence[Wanted], now_s: float, window_s: float, *, st
 class WantedLately:
     """What a pool wanted, as its plans said one after the other."""
 
-    _noted: deque[Wanted] = field(default_factory=deque)
+    _noted: deque[WantedWorkers] = field(default_factory=deque)
 
     def note(self, now_s: float, workers: int) -> None:
         """So many are wanted from now on. Where the clock went back it is taken for the time of the last one."""
         noted = self._noted
         last = noted[-1] if noted else None
         if last is not None and now_s < last.at_s + TOGETHER_S:
-            noted[-1] = Wanted(last.at_s, max(last.workers, workers))
+            noted[-1] = WantedWorkers(last.at_s, max(last.workers, workers))
         elif last is None or last.workers != workers:
-            noted.append(Wanted(now_s, workers))
+            noted.append(WantedWorkers(now_s, workers))
         while len(noted) > 1 and noted[1].at_s < now_s - LONGEST_S:
             noted.popleft()
 
     @property
-    def all(self) -> tuple[Wanted, ...]:
+    def all(self) -> tuple[WantedWorkers, ...]:
         """Oldest first."""
         return tuple(self._noted)

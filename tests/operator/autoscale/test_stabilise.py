@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from genlock_operator.autoscale.stabilise import (
     LONGEST_S,
     SMALL_LASTS,
-    Wanted,
     WantedLately,
+    WantedWorkers,
     least_to_keep,
     most_wanted,
 )
@@ -15,7 +15,7 @@ from genlock_operator.autoscale.stabilise import (
 WINDOW_S = 300.0
 
 
-def noted(*wanted: tuple[float, int]) -> tuple[Wanted, ...]:
+def noted(*wanted: tuple[float, int]) -> tuple[WantedWorkers, ...]:
     lately = WantedLately()
     for at_s, workers in wanted:
         lately.note(at_s, workers)
