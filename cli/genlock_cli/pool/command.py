@@ -73,13 +73,18 @@ def explain(
 def sentences(told: Mapping[str, Any]) -> list[str]:
     """What a gateway tells of a pool, in lines."""
     free = f"{told['free'] / WHOLE:.2f} of {told['capacity'] / WHOLE:g} workers are free"
-    lines = [f"{told['name']}: {told['sessions']} sessions, {free}"]
+    sessions = "1 session" if told["sessions"] == 1 else f"{told['sessions']} sessions"
+    lines = [f"{told['name']}: {sessions}, {free}"]
     levels = told.get("levels")
     if not levels:
         return [*lines, "nobody decides on its levels now"]
 
     share = 100 * (1 - levels["gap"])
-    lines.append(f"{levels['below']} run below what they ask for, {levels['waiting']} wait for room")
+    below = (
+        "1 runs below what it asks for" if levels["below"] == 1 else f"{levels['below']} run below what they ask for"
+    )
+    waiting = "1 waits for room" if levels["waiting"] == 1 else f"{levels['waiting']} wait for room"
+    lines.append(f"{below}, {waiting}")
     lines.append(f"the levels give {share:.1f} % of the best quality possible; decided by {levels['by']}")
     lines += told.get("explanation", ())
     if told.get("leftOut"):

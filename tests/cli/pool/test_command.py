@@ -49,12 +49,22 @@ def test_pools_are_listed_with_what_is_free_and_who_waits(asked: list[str]) -> N
 def test_a_pool_is_explained_in_sentences_that_move_no_cursor(asked: list[str]) -> None:
     assert genlock("explain", "media/gpus").splitlines() == [
         "media/gpus: 9 sessions, 0.12 of 2 workers are free",
-        "2 run below what they ask for, 1 wait for room",
+        "2 run below what they ask for, 1 waits for room",
         "the levels give 98.0 % of the best quality possible; decided by gateway g0",
         "default/one runs 2 of 4 steps\\x1b[31m: w0 is full",
         "and 3 more",
     ]
     assert asked == ["/api/v1/pools/media/gpus"]
+
+
+def test_one_of_a_kind_is_told_as_one(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXPLAINED, "sessions", 1)
+    monkeypatch.setitem(EXPLAINED, "levels", {**POOL["levels"], "below": 1, "waiting": 0})
+    assert genlock("explain", "media/gpus").splitlines()[:2] == [
+        "media/gpus: 1 session, 0.12 of 2 workers are free",
+        "1 runs below what it asks for, 0 wait for room",
+    ]
+    assert asked
 
 
 def test_a_pool_on_which_nobody_decides_says_so(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
