@@ -22,6 +22,7 @@ from genlock_core.clock import Clock
 from genlock_worker.engines.contract import EngineFailure, Frames, Row
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress, DeviceTimer
+from genlock_worker.engines.diffusion.streaming.transfers import download
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +107,9 @@ class PictureDecoder:
 
     def _decoded(self, stream: VaeStream, latents: Tensor) -> Frames:
         """Waits for the device: nothing that it reads is let go, and no memory used again, while it may still read."""
-        pixels = _download(self._vae.decode(stream, latents))
+        pixels = download(self._vae.decode(stream, latents))
         told = stream.finite
-        finite = None if told is None else _download(told)
+        finite = None if told is None else download(told)
         self._progress.queued()
         self._progress.wait()
         if finite is not None and not bool(finite):
@@ -165,10 +166,3 @@ def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
         future.set_exception(problem)
     else:
         future.set_result(result)
-
-
-def _download(tensor: Tensor) -> Tensor:
-    """Queue a copy to the host, to be read once the device was waited for."""
-    if tensor.device.type != "cuda":
-        return tensor
-    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)

@@ -118,9 +118,9 @@ def _run(
         for (cache, step), leader in zip(pairs, followed, strict=True)
         if leader is cache
     ]
-    for answer in denoise(works, forward):
-        if isinstance(answer, EngineFailure):
-            raise answer
+    for part in denoise(works, forward):
+        if isinstance(part, EngineFailure):
+            raise part
 
     for (cache, step), leader in zip(pairs, followed, strict=True):
         if leader is not cache:

@@ -1,4 +1,4 @@
-"""Arrays between the host and the device: pinned on the way up, so that no copy waits for another; bfloat16 as uint16.
+"""Arrays between the host and the device: through pinned memory, so that no copy waits for another; bfloat16 as uint16.
 
 numpy has no bfloat16, and a snapshot holds numpy's types alone (`genlock_core.stream_state.tensors`).
 """
@@ -26,6 +26,13 @@ def upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
     if device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
+
+
+def download(tensor: Tensor) -> Tensor:
+    """Queue a copy to the host, to be read once the device was waited for."""
+    if tensor.device.type != "cuda":
+        return tensor
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
 
 
 def to_host(tensor: Tensor) -> NDArray[np.generic]:
