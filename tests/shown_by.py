@@ -48,6 +48,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "operator/plan/session/test_status.py": ("core/spec/status.py", "operator/plan/session/telling.py"),
     "operator/test_settings.py": _in("operator", "main", "plan/policy"),
     "operator/test_crashes.py": _in("operator", "operator", "reconcile/executor"),
+    "operator/test_pools.py": _in("operator", "elasticity"),
     "operator/test_sessions.py": _in("operator", "watch/watcher", "watch/no_history"),
     "operator/reconcile/test_mistaken_pool.py": _in("operator/reconcile", "pool"),
     "operator/reconcile/test_store_state.py": _in("operator", "reconcile/session", "watch/caches"),

@@ -12,18 +12,16 @@ from kubernetes.aio.client import Configuration
 from prometheus_client import CollectorRegistry
 
 from genlock_core.claims.claims import Claims
-from genlock_core.claims.counters import CounterBoard
 from genlock_core.claims.figure_board import FigureBoard
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
-from genlock_core.levelling.keeper import RANK_OF_OPERATOR, LevelKeeper
-from genlock_core.levelling.told import ToldPools
 from genlock_core.metrics.levelling import LevellingMetrics
 from genlock_core.metrics.operator import OperatorMetrics
 from genlock_core.process.probes import ProbeServer
 from genlock_core.process.tasks import end_tasks
 from genlock_core.store import Store
 from genlock_core.stream_state.control import ControlStream
+from genlock_operator.elasticity import Elasticity
 from genlock_operator.election import Election
 from genlock_operator.health import OperatorHealth
 from genlock_operator.kube.api import MODEL_PROFILES, NODES, PODS, STREAM_SESSIONS, WORKER_POOLS, Resource
@@ -32,9 +30,7 @@ from genlock_operator.kube.errors import NotFound, Unavailable
 from genlock_operator.kube.recorder import EventRecorder
 from genlock_operator.leader import Leader
 from genlock_operator.measures import Measures, Standing
-from genlock_operator.reconcile.autoscaler import Autoscaler
 from genlock_operator.reconcile.costs import CostTable
-from genlock_operator.reconcile.counting import Counting
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.loop import ReconcileLoop
 from genlock_operator.reconcile.pending import PendingSessions
@@ -81,7 +77,6 @@ class Operator:
         workers = WorkerTable(stuck_after_ms=round(settings.workers.stuck_after_s * 1_000))
         figures = FigureTable()
         costs = CostTable()
-        told = ToldPools(store)
         pending = PendingSessions()
         self.caches = Caches()
         self.queue = WorkQueue(clock)
@@ -117,44 +112,28 @@ class Operator:
             scope=scope,
             beat=self.health.beat,
         )
-        self.counting = Counting(
-            board=CounterBoard(store),
+        self.elasticity = Elasticity(
+            settings,
+            store=store,
             claims=claims,
-            told=told,
             caches=self.caches,
             workers=workers,
             costs=costs,
-            clock=clock,
-            beat=self.health.beat,
-            leads=self.leader.leading.is_set,
-            corrected=router.place_anew,
-            outdated=self.store_watch.turned_away,
-            changed=lambda pool: self.queue.add(pool_key(pool)),
-        )
-        autoscaler = Autoscaler(
-            caches=self.caches,
-            counting=self.counting,
-            costs=costs,
             pending=pending,
-            gpu_budget=dict(settings.gpu_budget),
-            scaled=self.measures.scaled,
-            told=told,
             clock=clock,
+            levelling=LevellingMetrics(self.registry),
+            beat=self.health.beat,
+            leading=self.leader.leading,
+            corrected=router.place_anew,
+            changed=lambda pool: self.queue.add(pool_key(pool)),
+            outdated=self.store_watch.turned_away,
+            scaled=self.measures.scaled,
         )
         self.store_room = StoreRoom(
             store,
             budget_bytes=settings.snapshot_budget_bytes,
             metrics=metrics,
             leads=self.leader.leading.is_set,
-        )
-        self.levels = LevelKeeper(
-            claims,
-            told,
-            holder=f"operator {settings.identity}",
-            rank=RANK_OF_OPERATOR,
-            clock=clock,
-            metrics=LevellingMetrics(self.registry),
-            covers=scope.covers,
         )
         self.executor = Executor(
             claims=claims,
@@ -177,7 +156,7 @@ class Operator:
             public_url=settings.public_url or "",
             store_state=self.store_state,
             costs=costs,
-            speeds=self.counting.speeds,
+            speeds=self.elasticity.counting.speeds,
         )
         pools = PoolReconciler(
             caches=self.caches,
@@ -189,7 +168,7 @@ class Operator:
             defaults=settings.workers,
             store_state=self.store_state,
             costs=costs,
-            autoscaler=autoscaler,
+            autoscaler=self.elasticity.autoscaler,
             started=self.measures.started,
         )
         self.loop = ReconcileLoop(
@@ -223,10 +202,11 @@ class Operator:
         return leader, api.close
 
     async def start(self) -> int:
-        """Serve /healthz; the port. Raises OSError."""
+        """Serve /healthz, and KEDA where that is wanted; the port of the first. Raises OSError."""
         where = self._settings.health
         self._probes = ProbeServer(where.host, where.port, probed=self.health, registry=self.registry)
         self._probes.start()
+        await self.elasticity.start()
         return self._probes.port
 
     async def run(
@@ -262,6 +242,7 @@ class Operator:
         """Nothing acts any more, then another replica may; only then the watches end, which takes its time."""
         await end_tasks(tasks)
         await self.leader.release()
+        await self.elasticity.stop()
         if watching is not None:
             await end_tasks([watching], ask_again_s=WATCHES_END_S)
         if self._probes is not None:
@@ -275,13 +256,12 @@ class Operator:
             "events of Redis": self.store_watch.follow_events(),
             "workers of Redis": self.store_watch.poll_workers(),
             "figures of Redis": self.store_watch.poll_figures(),
-            "counters of Redis": self.counting.run(),
             "room in Redis": self.store_room.run(),
             "Events": self.recorder.run(),
             "timers": self.queue.run_timers(),
             "measures": self.measures.run(self._standing),
-            "levels": self._keep_levels(),
             "resync": self._lead(ready),
+            **self.elasticity.loops(),
             **{f"reconciliation {number}": self._reconcile() for number in range(CONCURRENCY)},
         }
 
@@ -299,14 +279,9 @@ class Operator:
         ready.set()
         await self.leader.leading.wait()
         await self.store_watch.first_reading()
-        await self.counting.inherit()
+        await self.elasticity.inherit()
         self._begun.set()
         await self.resync.run()
-
-    async def _keep_levels(self) -> None:
-        """While this replica leads; what is decided is in Redis alone, so nothing else has to be known."""
-        await self.leader.leading.wait()
-        await self.levels.run()
 
     async def _reconcile(self) -> None:
         await self._begun.wait()

@@ -88,6 +88,11 @@ class OperatorSettings:
         values.optional(values.web_url()), "", "base URL of the gateways, for the endpoints in status"
     )
     health: Address = option(values.address(), "127.0.0.1:8081", "address of /healthz, /readyz and /metrics")
+    scaler: Address | None = option(
+        values.optional(values.address()),
+        "",
+        "address at which KEDA's external scaler (gRPC, without TLS) is served; left out: nowhere",
+    )
     kubeconfig: Path | None = option(
         values.optional(values.path()), "", "a kubeconfig file; left out: the pod's service account"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from genlock_core.process.address import Address
 from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_gateway.settings import parse_settings as gateway_settings
 from genlock_operator.settings import parse_settings as operator_settings
@@ -69,6 +70,7 @@ MATRIX: dict[str, tuple[str, ...]] = {
     "decoding in the worker": ("workers.decodeProcess=false",),
     "a budget for snapshots": ("redis.snapshotBudget=300Mi",),
     "a budget of GPUs": ('operator.gpuBudget=["NVIDIA-H100=32","NVIDIA-A100=8"]',),
+    "KEDA": ("operator.scaler.enabled=true", 'operator.scaler.namespaces=["keda","autoscaling"]'),
     "bare": (
         "networkPolicies.enabled=false",
         "priorityClasses.create=false",
@@ -120,6 +122,8 @@ def test_helm_finds_nothing_to_say() -> None:
         ("redis.snapshotBudget=half", "/redis/snapshotBudget"),
         ("operator.gpuBudget[0]=NVIDIA-H100", "/operator/gpuBudget/0"),
         ("workers.decodeProcess=maybe", "/workers/decodeProcess"),
+        ("operator.scaler.port=80", "/operator/scaler/port"),
+        ("operator.scaler.namespaces[0]=Keda", "/operator/scaler/namespaces/0"),
         ("gateway.names[0]=https://live.example.org", "/gateway/names/0"),
         ("gateway.proxies[0]=ingress-nginx", "/gateway/proxies/0"),
         ("weights.fetch.files[0].url=https://example.org/x", "/weights/fetch/files/0"),
@@ -386,6 +390,30 @@ def test_the_budget_of_gpus_reaches_the_operator() -> None:
         spec = one(render(*values), "Deployment", "genlock-operator")["spec"]["template"]["spec"]
         settings = operator_settings(spec["containers"][0]["args"], environment(spec) | {"POD_NAMESPACE": "live"})
         assert settings.gpu_budget == told
+
+
+def test_kedas_scaler_is_served_where_it_is_wanted_and_to_kedas_namespaces_alone() -> None:
+    def found(*values: str) -> tuple[Address | None, list[int], list[Manifest]]:
+        manifests = render(*values)
+        spec = one(manifests, "Deployment", "genlock-operator")["spec"]["template"]["spec"]
+        settings = operator_settings(spec["containers"][0]["args"], environment(spec) | {"POD_NAMESPACE": "live"})
+        service = one(manifests, "Service", "genlock-operator")["spec"]["ports"]
+        rules = one(manifests, "NetworkPolicy", "genlock-operator")["spec"]["ingress"]
+        led_to = [port["port"] for port in service if port["targetPort"] == "scaler"]
+        return settings.scaler, led_to, [rule for rule in rules if rule["ports"][0]["port"] == "scaler"]
+
+    assert found() == (None, [], [])
+    address, led_to, (rule,) = found(
+        "operator.scaler.enabled=true", "operator.scaler.port=7443", 'operator.scaler.namespaces=["keda","scaling"]'
+    )
+    assert (address, led_to) == (Address("0.0.0.0", 7443), [7443])
+    (allowed,) = rule["from"]
+    assert allowed["namespaceSelector"]["matchExpressions"] == [
+        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["keda", "scaling"]}
+    ]
+
+    # Nobody may ask where no namespace is named: a rule without `from` would let everybody in.
+    assert found("operator.scaler.enabled=true", "operator.scaler.namespaces=[]")[2] == []
 
 
 def test_workers_decode_out_of_process_unless_the_values_say_otherwise() -> None:

@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import pytest
 
+from genlock_cli.up.ports import choose_ports
 from genlock_core import store as stores
 from genlock_core.levelling.told import ToldPools
+from genlock_operator.keda.wire import Messages
 from tests.api_server import ApiServer
 from tests.fake_kubelet import FakeKubelet
+from tests.operator.keda.requests import workers_of
 from tests.operator.operators import Cluster, Fleet, run_operator, until
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("crds", "priority_classes")]
@@ -173,6 +177,38 @@ async def test_with_external_the_scale_of_kubernetes_decides_and_who_waits_chang
         await cluster.patch("workerpools", "warm", {"spec": {"replicas": 1}})
         await cluster.in_phase("demo", "Assigned")
     assert len(await cluster.pods()) == 1
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_keda_asks_the_replica_that_stands_by_and_brings_the_worker_that_a_session_waits_for(
+    kube_server: ApiServer, redis_url: str, namespace: str, cluster: Cluster, fleet: Fleet
+) -> None:
+    await cluster.profile()
+    await cluster.pool("warm", replicas=0, max=2, autoscaling={"mode": "External"})
+    fleet.play(cluster)
+    address = f"127.0.0.1:{choose_ports('127.0.0.1', 1, media=[])}"
+
+    async def recommended(keda: grpc.aio.Channel, answer: bytes) -> bool:
+        call: Any = keda.unary_unary("/externalscaler.ExternalScaler/GetMetrics")
+        try:
+            return bool(await call(workers_of(namespace, "warm"), timeout=10) == answer)
+        except grpc.aio.AioRpcError:  # nobody has told of the pool yet
+            return False
+
+    async with run_operator(kube_server, redis_url, namespace, "--identity", "first") as first:
+        await first.leader.leading.wait()
+        async with (
+            run_operator(kube_server, redis_url, namespace, "--identity", "second", "--scaler", address) as second,
+            grpc.aio.insecure_channel(address) as keda,
+        ):
+            await until("nobody is wanted", lambda: recommended(keda, Messages().metric("workers", 0)))
+            await cluster.session("demo")
+            await until("one is wanted", lambda: recommended(keda, Messages().metric("workers", 1)))
+            assert not second.leader.may_act()
+
+            # What its HPA does.
+            await cluster.patch("workerpools", "warm", {"spec": {"replicas": 1}})
+            await cluster.in_phase("demo", "Assigned")
 
 
 async def _waits(cluster: Cluster, pool: str) -> bool:

@@ -74,6 +74,7 @@ def test_files_and_urls_are_read_as_what_they_are() -> None:
         ("all-namespaces", "2", "must be yes or no"),
         ("gpu-budget", "NVIDIA-H100", "must be PRODUCT=GPUS"),
         ("gpu-budget", "=4", "must be PRODUCT=GPUS"),
+        ("scaler", "9090", "must be an address"),
         ("gpu-budget", "NVIDIA-H100=-1", "must be PRODUCT=GPUS"),
         ("gpu-budget", "NVIDIA-H100=8,many", "must be PRODUCT=GPUS"),
         ("log-format", "xml", "must be one of text, json"),

@@ -1,7 +1,7 @@
-"""What is told of each pool, in Redis: whoever decides writes it, gateways read it for people.
+"""What is told of each pool, in Redis: whoever decides writes it, gateways read it for people, operators for KEDA.
 
-Nothing is decided by it. It has parts, each with one writer: how the levels stand, and how the number of workers comes
-about.
+Genlock decides nothing by it. It has parts, each with one writer: how the levels stand, and how the number of workers
+comes about.
 """
 
 import json
