@@ -60,6 +60,7 @@ class NullEngine:
     progress = 0
     memory: EngineMemory | None = None
     strained: bool = False
+    warms_each_size: bool = False
 
     def __init__(self) -> None:
         self._answers: list[Collected] = []

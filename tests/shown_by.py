@@ -81,9 +81,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         "worker/engines/diffusion/network", "kv", "layer_memory", "row_batch"
     ),
     "worker/engines/diffusion/network/test_vae.py": _in("worker/engines/diffusion", "network/causal_conv"),
-    "worker/engines/diffusion/test_found_by_faults.py": _in(
-        "worker/engines/diffusion/streaming", "micro_step", "row_cache"
-    ),
+    "worker/engines/diffusion/test_found_by_faults.py": _in("worker/engines/diffusion/streaming", "row_cache"),
     "worker/engines/diffusion/streaming/test_hostile_snapshots.py": _in(
         "worker/engines/diffusion/streaming", "kept", "state_facts"
     ),
@@ -93,7 +91,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/preview/test_tap.py": _in("worker", "preview/picture_channel"),
     "worker/profiling/test_measure.py": _in("worker/profiling", "device", "streams"),
     "worker/rows/test_engine_loop.py": _in(
-        "worker/rows", "checkpoint", "engine_client", "engine_thread", "listener", "prompt_queue", "warm_up"
+        "worker/rows", "checkpoint", "engine_client", "engine_thread", "listener", "prompt_queue"
     ),
     "worker/rows/test_batches.py": _in("worker/rows", "open_sessions"),
     "worker/session/test_figures.py": _in("worker/session", "reports"),

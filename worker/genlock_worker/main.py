@@ -88,7 +88,12 @@ def _probes(settings: WorkerSettings, health: WorkerHealth, registry: CollectorR
         yield
         return
     server = ProbeServer(
-        settings.metrics_host, settings.metrics_port, probed=health, registry=registry, look=health.look
+        settings.metrics_host,
+        settings.metrics_port,
+        probed=health,
+        registry=registry,
+        look=health.look,
+        ready=health.ready,
     )
     server.start()
     try:
@@ -102,7 +107,8 @@ async def _serve(worker: Worker, signals: StopSignals) -> int:
     try:
         if not await done_before(signals.stopping, worker.start()):
             return 0
-        sys.stdout.write(f"ready name={worker.settings.name} address={worker.address}\n")
+        took = "" if worker.warmed_up is None else f" warm_up_s={worker.warmed_up.seconds:.1f}"
+        sys.stdout.write(f"ready name={worker.settings.name} address={worker.address}{took}\n")
         sys.stdout.flush()
         if await done_before(signals.stopping, worker.wait()):
             return 1

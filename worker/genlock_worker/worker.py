@@ -42,7 +42,8 @@ from genlock_worker.probes.start_up import StartPhase
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.rows.engine_loop import EngineLoop
-from genlock_worker.rows.prior import mock_timing, prior_cost, promised_cost, warm_up_settings
+from genlock_worker.rows.prior import mock_timing, prior_cost, promised_cost, warm_up_plan
+from genlock_worker.rows.warm_up import WarmedUp
 from genlock_worker.session.figures import FrameCounts
 from genlock_worker.session.opening import Services
 from genlock_worker.settings import WorkerSettings
@@ -81,6 +82,8 @@ class Worker:
         self.health = health
         self.address = ""
         """host:port that gateways connect to, once it is started."""
+        self.warmed_up: WarmedUp | None = None
+        """What the engine's warm-up took, once it is started; None for an engine that needs none."""
         self._store = store
         self._secrets = link_secrets
         self._engine = engine
@@ -144,11 +147,14 @@ class Worker:
         self._ending.push_async_callback(self.engine_loop.stop)
         self.engine_client = EngineClient(self.engine_loop)
         self._ending.callback(self.engine_client.stop)
-        await self.engine_loop.start(warm_up=None if settings.instant else warm_up_settings(settings))
+        start_up = self.health.start_up
+        self.warmed_up = await self.engine_loop.start(
+            None if settings.instant else warm_up_plan(settings), tell=start_up.doing
+        )
         if self.engine_loop.thread.crashed.done():
             raise WorkerStopped(f"the engine cannot run: {self.engine_loop.thread.crashed.result()}")
 
-        self.health.start_up.reached(StartPhase.ENGINE)
+        start_up.reached(StartPhase.ENGINE, "" if self.warmed_up is None else str(self.warmed_up))
 
     async def _listen(self) -> None:
         settings = self.settings

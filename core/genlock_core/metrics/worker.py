@@ -322,3 +322,11 @@ class WorkerMetrics(Bundle):
             "phase",
         ),
     ]
+    warm_up_seconds: Annotated[
+        Gauge,
+        about("genlock_worker_warm_up_seconds", "What the engine's warm-up took, part of the phase engine; 0: none"),
+    ]
+    warm_up_lacks: Annotated[
+        Gauge,
+        about("genlock_worker_warm_up_lacks", "What the warm-up found no room for; the worker is ready without it"),
+    ]

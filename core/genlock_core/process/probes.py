@@ -73,13 +73,15 @@ class ProbeServer(ThreadingHTTPServer):
         probed: Probed,
         registry: CollectorRegistry,
         look: Callable[[], None] = _nothing,
+        ready: Callable[[], str] = lambda: "ready",
     ) -> None:
         """`look` is called every `LOOK_EVERY_S`, whether or not anybody asks: some things count as stuck by what was
-        seen of them."""
+        seen of them. `ready`: what /readyz answers while all is well; on any thread."""
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._probed = probed
         self._registry = registry
         self._look = look
+        self._ready = ready
         self._thread = threading.Thread(target=self.serve_forever, args=(LOOK_EVERY_S,), name="probes", daemon=True)
         super().__init__((host, port), _Request)
 
@@ -117,7 +119,7 @@ class ProbeServer(ThreadingHTTPServer):
             case "/healthz":
                 return verdict(self._probed.ailment(), fine="ok")
             case "/readyz":
-                return verdict(self._probed.unready(), fine="ready")
+                return verdict(self._probed.unready(), fine=self._ready())
             case "/metrics":
                 return exposition(self._registry)
             case _:

@@ -58,6 +58,17 @@ def test_a_part_that_is_well_and_ready_says_so(server: ProbeServer) -> None:
     assert get(server, "/readyz") == (200, "ready\n")
 
 
+def test_a_part_that_is_ready_may_say_more_of_it(part: Part) -> None:
+    more = ProbeServer("127.0.0.1", 0, probed=part, registry=part.registry, ready=lambda: "ready: warmed up")
+    more.start()
+    try:
+        assert get(more, "/readyz") == (200, "ready: warmed up\n")
+        part.why_not = "draining"
+        assert get(more, "/readyz") == (503, "draining\n")
+    finally:
+        more.stop()
+
+
 def test_a_part_that_is_not_says_why(server: ProbeServer, part: Part) -> None:
     part.ill = "stuck"
     part.why_not = "draining"

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from genlock_core.clock import ManualClock
 from genlock_core.metrics import WorkerMetrics
+from genlock_worker.probes.health import WorkerHealth
 from genlock_worker.probes.start_up import StartPhase, StartUp
 
 
@@ -30,6 +31,27 @@ def test_each_phase_has_its_own_seconds_and_says_what_is_waited_for(caplog: pyte
     }
     assert shown == {"import": 0.5, "redis": 1.0, "engine": 30.0, "registered": 0.25}
     assert caplog.messages == ["started in 31.75 s: import 0.50, redis 1.00, engine 30.00, registered 0.25"]
+
+
+def test_what_is_being_done_is_told_while_it_is_done_and_what_came_of_it_afterwards() -> None:
+    clock = ManualClock()
+    start_up = StartUp(clock, WorkerMetrics(CollectorRegistry()), import_s=0.5)
+    health = WorkerHealth(start_up, clock)
+    clock.advance(1)
+    start_up.reached(StartPhase.REDIS)
+    assert health.unready() == "the engine warms up"
+    start_up.doing("a session of 832x480")
+    clock.advance(12)
+    assert health.unready() == "the engine warms up: a session of 832x480 (12 s so far)"
+    start_up.reached(StartPhase.ENGINE, "warmed up in 12.0 s for 832x480")
+    assert health.unready() == "registering"
+    start_up.reached(StartPhase.REGISTERED)
+    assert health.ready() == "ready: warmed up in 12.0 s for 832x480"
+
+
+def test_an_engine_that_needs_no_warm_up_is_ready_without_a_word_of_it() -> None:
+    clock = ManualClock()
+    assert WorkerHealth(StartUp(clock, WorkerMetrics(CollectorRegistry()), import_s=0.5), clock).ready() == "ready"
 
 
 def test_the_age_of_a_process_counts_from_its_birth_not_from_its_first_own_line() -> None:

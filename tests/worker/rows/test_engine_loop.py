@@ -17,6 +17,7 @@ from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.sizing.step_time import StepTime
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines.contract import (
     Change,
     EngineFailure,
@@ -31,6 +32,7 @@ from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.generation import MAX_FAILURES, MAX_RESTORES
 from genlock_worker.rows.listener import GeneratedChunk
 from genlock_worker.rows.session_rows import SessionPlan
+from genlock_worker.rows.warm_up import WarmUpPlan
 from tests.worker.gateway import until
 from tests.worker.rows.tiny_engine import TinyEngine
 
@@ -632,13 +634,20 @@ async def test_a_thread_that_is_stuck_is_left_behind(rig: Rig) -> None:
     stuck.set()
 
 
-async def test_a_warm_up_generates_two_chunks_restores_them_and_leaves_nothing() -> None:
+async def test_a_warm_up_is_run_before_the_first_turn_and_its_seconds_are_shown() -> None:
     rig = Rig()
-    await rig.loop.start(StreamSettings("oil", 2, 64, 64, 16, seed=1, noise_scale=0.7))
+    size = Resolution(width=64, height=64)
+    plan = WarmUpPlan(StreamSettings("oil", 2, 64, 64, 16, seed=1, noise_scale=0.7), (size,))
+    told = list[str]()
+    warmed_up = await rig.loop.start(plan, tell=told.append)
+    assert warmed_up is not None
+    assert warmed_up.sizes == (size,)
+    assert told == ["a session of 64x64"]
     assert rig.engine.restored == ["warm-up again"]
-    assert [chunk.index for (name, _), chunk in rig.engine.fed.items() if name == "warm-up"] == [0, 1]
-    assert rig.engine.batches
     assert not rig.engine.open_sessions
+    shown = rig.metrics.registry.get_sample_value
+    assert shown("genlock_worker_warm_up_seconds") == warmed_up.seconds
+    assert shown("genlock_worker_warm_up_lacks") == 0
     rig.client.stop()
     await rig.loop.stop()
 

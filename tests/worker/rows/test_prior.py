@@ -11,9 +11,11 @@ from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.prior import (
     UNMEASURED,
     mock_timing,
+    offered_sizes,
     prior_cost,
     promised_cost,
     usual_resolution,
+    warm_up_plan,
     warm_up_settings,
 )
 from genlock_worker.settings import WorkerSettings, parse_settings
@@ -88,6 +90,14 @@ def test_the_warm_up_is_a_session_like_most() -> None:
     plan = warm_up_settings(settings(SEEDED))
     assert (plan.prompt, plan.frame_rate, plan.steps) == ("watercolour", 16, MODE_DEFAULTS[QualityMode.BALANCED].steps)
     assert (plan.width, plan.height, plan.text_only) == (832, 480, False)
+
+
+def test_sessions_may_come_at_every_size_that_was_measured_either_way_round() -> None:
+    plan = warm_up_plan(settings(UNHEARD_OF, OWN))
+    assert [str(size) for size in plan.sizes] == ["512x512", "256x256"]
+    assert (plan.settings.width, plan.settings.height) == (512, 512)
+    assert [str(size) for size in offered_sizes(settings(SEEDED))] == ["832x480", "512x512", "480x832"]
+    assert [str(size) for size in offered_sizes(settings(UNHEARD_OF))] == ["832x480", "480x832"]
 
 
 def test_published_figures_of_several_gpus_are_no_prior_of_the_diffusion_engine() -> None:

@@ -56,6 +56,7 @@ class TinyEngine:
     devices: int = 1
     depth: int = 1
     most_rows: int | None = None
+    warms_each_size: bool = False
     needs: Needs = field(default_factory=Needs)
     open_sessions: dict[str, StreamSettings] = field(default_factory=dict)
     """By the name of the generation."""

@@ -271,6 +271,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def warms_each_size(self) -> bool:
+        """Whether a session of a size that was not there before waits for what a later one finds done."""
+        ...
+
+    @property
     def strained(self) -> bool:
         """Whether the machine is too busy for the engine, which makes pictures plainer to keep its pace."""
         ...

@@ -60,6 +60,10 @@ class WorkerHealth:
             stuck.insert(0, "the engine loop")
         return f"stuck for more than {STUCK_S:.0f} s: {', '.join(stuck)}" if stuck else ""
 
+    def ready(self) -> str:
+        """The answer of /readyz while all is well: the word, and what came of the start."""
+        return ": ".join(["ready", *filter(None, ["; ".join(self.start_up.results)])])
+
     def unready(self) -> str:
         """Why no session should be sent here. A Redis that is away is no reason: what is here is served on."""
         return self.start_up.awaits or (self._serving.leaving() if self._serving is not None else "starting")

@@ -1,4 +1,7 @@
-"""How long each phase of a worker's start took: on /metrics, in the log once, and in /readyz until it is over."""
+"""How long each phase of a worker's start took: on /metrics, in the log once, and in /readyz.
+
+Until the start is over /readyz says what is being done, afterwards what came of it.
+"""
 
 import logging
 import os
@@ -37,18 +40,31 @@ class StartUp:
         self._clock = clock
         self._metrics = metrics
         self._last_s = clock.monotonic()
+        self._doing = ""
+        self.results: tuple[str, ...] = ()
+        """What phases have come to, in words."""
         self.seconds: dict[StartPhase, float] = {}
         self._took(StartPhase.IMPORT, import_s)
 
     @property
     def awaits(self) -> str:
-        """What it waits for, in words; "" once it is over."""
+        """What it waits for, in words, and what of it is being done; "" once it is over. On any thread."""
         left = _ORDER[len(self.seconds) :]
-        return _AWAITED[left[0]] if left else ""
+        if not left:
+            return ""
+        doing = self._doing
+        seconds = self._clock.monotonic() - self._last_s
+        return f"{_AWAITED[left[0]]}: {doing} ({seconds:.0f} s so far)" if doing else _AWAITED[left[0]]
 
-    def reached(self, phase: StartPhase) -> None:
-        """This phase is over."""
+    def doing(self, words: str) -> None:
+        """What of this phase is being done now; on any thread."""
+        self._doing = words
+
+    def reached(self, phase: StartPhase, result: str = "") -> None:
+        """This phase is over; with what result, where that is to be read as long as the worker lives."""
         now_s = self._clock.monotonic()
+        self._doing = ""
+        self.results += (result,) if result else ()
         self._took(phase, now_s - self._last_s)
         self._last_s = now_s
         if phase is _ORDER[-1]:

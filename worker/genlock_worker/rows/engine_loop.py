@@ -9,7 +9,7 @@ only parts that a device has finished count; turns of this loop count only while
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -25,7 +25,6 @@ from genlock_worker.engines.contract import (
     EngineFailure,
     Row,
     RowResult,
-    StreamSettings,
 )
 from genlock_worker.intake.chunks import InputChunk
 from genlock_worker.rows.cost_model import CostModel, LearnedBatches
@@ -38,7 +37,7 @@ from genlock_worker.rows.scheduler import MAX_ROWS, Batch, Wait, next_batch
 from genlock_worker.rows.session_rows import SessionChunk
 from genlock_worker.rows.suspects import Suspects
 from genlock_worker.rows.under_way import BatchUnderWay, UnderWay
-from genlock_worker.rows.warm_up import run_first_chunks
+from genlock_worker.rows.warm_up import WarmedUp, WarmUp, WarmUpPlan
 
 logger = logging.getLogger(__name__)
 
@@ -80,15 +79,25 @@ class EngineLoop:
         """For what may be asked on any thread: its model, `prepare`."""
         return self._engine
 
-    async def start(self, warm_up: StreamSettings | None = None) -> None:
-        """Start the thread; with `warm_up`, run a little of such a session first, so that no user pays for it."""
+    async def start(
+        self, warm_up: WarmUpPlan | None = None, tell: Callable[[str], None] = lambda _: None
+    ) -> WarmedUp | None:
+        """Start the thread; with `warm_up`, pay first what no user shall pay for, and say what it took.
+
+        `tell` is told on the engine's thread what is being done.
+        """
+        warmed_up: WarmedUp | None = None
 
         def first() -> None:
+            nonlocal warmed_up
             if warm_up is not None:
-                run_first_chunks(self._engine, warm_up)
+                warmed_up = WarmUp(self._engine, self._clock, tell).run(warm_up)
+                self._metrics.warm_up_seconds.set(warmed_up.seconds)
+                self._metrics.warm_up_lacks.set(len(warmed_up.lacks))
             self._engine.call_when_ready(self.thread.wake)
 
         await self.thread.start(first)
+        return warmed_up
 
     async def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread, and the engine's; one that is stuck in the engine is left behind."""

@@ -10,6 +10,7 @@ from genlock_core.sizing.step_time import StepTime
 from genlock_core.spec.session import MODE_DEFAULTS, QualityMode, Resolution
 from genlock_worker.engines.contract import CHUNK_FRAMES, StreamSettings
 from genlock_worker.engines.mock.timing import StepTiming
+from genlock_worker.rows.warm_up import WarmUpPlan
 from genlock_worker.settings import WorkerSettings
 
 UNMEASURED = StepTime(base_s=0.1, row_s=0.05)
@@ -29,6 +30,21 @@ def usual_resolution(settings: WorkerSettings) -> Resolution:
         return balanced
     anywhere = [row.resolution for row in load_profiles() if row.model == settings.model]
     return next(iter([*here, *anywhere]), balanced)
+
+
+def offered_sizes(settings: WorkerSettings) -> tuple[Resolution, ...]:
+    """Every size at which sessions may be sent here, the usual one first: what was measured, either way round.
+
+    A profile row counts for a turned picture, too (`Resolution.is_alike`).
+    """
+    sizes = [usual_resolution(settings), *_measured(settings)]
+    turned = [Resolution(width=size.height, height=size.width) for size in sizes]
+    return tuple(dict.fromkeys([*sizes, *turned]))
+
+
+def warm_up_plan(settings: WorkerSettings) -> WarmUpPlan:
+    """What the engine runs before the worker is ready."""
+    return WarmUpPlan(warm_up_settings(settings), offered_sizes(settings))
 
 
 def warm_up_settings(settings: WorkerSettings) -> StreamSettings:

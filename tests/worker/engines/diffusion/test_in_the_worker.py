@@ -18,6 +18,7 @@ from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.process import logs
 from genlock_core.sizing.step_time import StepTime
+from genlock_core.spec.session import Resolution
 from genlock_worker import main
 from genlock_worker.engines.contract import Change, EngineFailure, Frames, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
@@ -29,6 +30,7 @@ from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.rows.engine_loop import EngineLoop
 from genlock_worker.rows.listener import GeneratedChunk
 from genlock_worker.rows.session_rows import SessionPlan
+from genlock_worker.rows.warm_up import WarmUpPlan
 from tests.worker.engines.diffusion.streams import (
     HEIGHT,
     WIDTH,
@@ -187,7 +189,7 @@ async def share_a_forward(here: InWorker, forward: RowByRow, first: str, second:
 
 async def test_a_session_knows_what_it_takes_of_the_memory() -> None:
     one = InWorker(diffusion_engine(vae=BlockVae()))
-    await one.loop.start(warm_up=settings())
+    await one.loop.start(WarmUpPlan(settings(), (Resolution(width=64, height=64),)))
     await one.open("s")
     await until(lambda: one.told["s"].memories == [one.engine.session_bytes(settings())], "what it takes")
     assert one.engine.budget.taken.keys() == {"s#1"}, "nothing is left of the warm-up"

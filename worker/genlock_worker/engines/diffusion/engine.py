@@ -159,6 +159,11 @@ class DiffusionEngine:
         self._wake = wake
 
     @property
+    def warms_each_size(self) -> bool:
+        """Where libraries choose kernels for each shape: on a GPU. Compiled code takes sizes as they come."""
+        return self.device.type == "cuda"
+
+    @property
     def strained(self) -> bool:
         """Never: its pictures are what the model gives."""
         return False

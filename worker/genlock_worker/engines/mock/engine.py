@@ -157,6 +157,11 @@ class MockEngine:
         return self._device.parts
 
     @property
+    def warms_each_size(self) -> bool:
+        """No: every size is painted alike."""
+        return False
+
+    @property
     def strained(self) -> bool:
         """Whether pictures are plainer, as this machine is too slow for the timing that it follows."""
         return self._effort is not None and self._effort.effort is not PaintEffort.FULL

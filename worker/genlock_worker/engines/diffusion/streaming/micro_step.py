@@ -96,7 +96,7 @@ def assemble(works: Sequence[RowWork]) -> RowBatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class SharedForward:
     """Rows that shared a forward."""
 
     works: Sequence[RowWork]
@@ -105,7 +105,7 @@ class Part:
     denoised: Denoised
 
 
-def denoise(works: Sequence[RowWork], forward: Forward) -> list[Part | EngineFailure]:
+def denoise(works: Sequence[RowWork], forward: Forward) -> list[SharedForward | EngineFailure]:
     """Run rows of one shape, in their order; nothing waits for the device.
 
     Rows that do not fit into memory together are run in halves; one that does not fit alone has failed.
@@ -113,7 +113,7 @@ def denoise(works: Sequence[RowWork], forward: Forward) -> list[Part | EngineFai
     batch = None
     try:
         batch = assemble(works)
-        return [Part(works, batch.hidden, forward(batch))]
+        return [SharedForward(works, batch.hidden, forward(batch))]
     except torch.OutOfMemoryError as problem:
         if len(works) == 1:
             return [EngineFailure(works[0].session, f"a row does not fit into memory: {problem}")]
@@ -193,7 +193,7 @@ def _shapes(works: Sequence[RowWork]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _next_inputs(part: Part) -> Tensor:
+def _next_inputs(part: SharedForward) -> Tensor:
     """x0 = x - sigma(t) * v in float64, and what each next row makes of it: rounded as it will be used and stored.
 
     (R, F, C, h, w). A row that is its chunk's last is mixed with no noise. Each row's numbers are its own alone, so
