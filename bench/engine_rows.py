@@ -68,10 +68,13 @@ def network(name: str, *, device: torch.device, dtype: torch.dtype) -> CausalWan
 
 @torch.no_grad()
 def session_row(model: CausalWan, number: int, *, width: int, height: int) -> RowWork:
-    """A row of session `number` in full flow: its ring, which is full, its prompt and its input, of random numbers."""
+    """A row of session `number` in full flow: its ring, which is full, its prompt and its input, of random numbers.
+
+    A model on `meta` gives a row without numbers, to be counted and not computed.
+    """
     config, layout = model.config, model.layout
     weight = model.patch_embedding.weight
-    generator = torch.Generator(weight.device).manual_seed(number)
+    generator = None if weight.is_meta else torch.Generator(weight.device).manual_seed(number)
 
     def drawn(empty: Tensor) -> Tensor:
         return empty.normal_(generator=generator)

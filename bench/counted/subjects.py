@@ -1,0 +1,105 @@
+"""What is counted: the engine's own pieces of work, at their true size, on tensors without memory.
+
+Weights and activations are bfloat16, as a GPU has them. Rings are full, and every row is of a session of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from bench.counted.cost import Tally
+from bench.counted.counter import counted
+from bench.engine_rows import session_row
+from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
+from genlock_worker.engines.diffusion.network.transformer import CausalWan
+from genlock_worker.engines.diffusion.network.vae import TEMPORAL_STRIDE, StreamingVae
+from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
+from genlock_worker.engines.diffusion.streaming.micro_step import Renoise, RowWork, assemble, run_rows
+from genlock_worker.engines.diffusion.weights import skeletons
+
+META = torch.device("meta")
+DTYPE = torch.bfloat16
+
+NEXT_STEP = Renoise(timestep=500.0, seed=1, chunk=12, step=1)
+
+Size = tuple[int, int]
+"""Width and height of a picture."""
+
+
+@dataclass(frozen=True)
+class NetworkSubject:
+    """A model's transformer."""
+
+    model: str
+
+    @cached_property
+    def network(self) -> CausalWan:
+        return skeletons.transformer(MODELS[self.model].transformer).to(DTYPE)
+
+    def forward(self, size: Size, rows: int) -> Tally:
+        """One forward of this many rows, with what assembles it left out."""
+        batch = assemble(self._works(size, rows))
+        with counted() as tally:
+            self.network(batch)
+        return tally
+
+    def micro_step(self, size: Size, rows: int) -> Tally:
+        """The same with all round it: the batch's assembly, the rows' next inputs, and the verdicts on them."""
+        *earlier, last = self._works(size, rows)
+        # Every row but the last goes on to another step, with noise.
+        works = [replace(work, renoise=NEXT_STEP) for work in earlier] + [last]
+        progress = DeviceProgress(META)
+        with counted() as tally:
+            run_rows(works, self.network, progress=progress)
+        return tally
+
+    def _works(self, size: Size, rows: int) -> Sequence[RowWork]:
+        width, height = size
+        return [session_row(self.network, number, width=width, height=height) for number in range(rows)]
+
+
+@dataclass(frozen=True)
+class VaeSubject:
+    """The VAE that all models have; `decoder` as the worker's option of that name."""
+
+    decoder: str = "vae"
+
+    def encode(self, size: Size) -> Tally:
+        """A chunk of four pictures of a stream that has begun."""
+        vae, stream = self._vae, self._vae.open()
+        vae.encode(stream, _pictures(size, 1 + TEMPORAL_STRIDE))
+        with counted() as tally:
+            vae.encode(stream, _pictures(size, TEMPORAL_STRIDE))
+        return tally
+
+    def decode(self, size: Size) -> Tally:
+        """A latent frame of a stream that has begun."""
+        vae, stream = self._vae, self._vae.open()
+        vae.decode(stream, _latents(size, 2))
+        with counted() as tally:
+            vae.decode(stream, _latents(size, 1))
+        return tally
+
+    @cached_property
+    def _vae(self) -> StreamingVae:
+        config = MODELS["wan2.1-1.3b"].vae
+        decoder = skeletons.tiny_decoder(config) if self.decoder == "tiny" else None
+        return StreamingVae(
+            skeletons.vae(config),
+            device=META,
+            dtype=DTYPE,
+            normalise=StreamOptions().normalise_latents,
+            decoder=decoder,
+        )
+
+
+def _pictures(size: Size, count: int) -> torch.Tensor:
+    width, height = size
+    return torch.empty(count, height, width, 3, dtype=torch.uint8, device=META)
+
+
+def _latents(size: Size, count: int) -> torch.Tensor:
+    width, height = size
+    return torch.empty(count, MODELS["wan2.1-1.3b"].vae.z_dim, height // 8, width // 8, device=META)

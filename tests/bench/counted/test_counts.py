@@ -1,0 +1,39 @@
+"""What the engine asks of a GPU, at its true size: launches and bytes of the 1.3B network."""
+
+from functools import cache
+
+from bench.counted.cost import Tally
+from bench.counted.subjects import NetworkSubject, VaeSubject
+
+SIZE = (512, 512)
+NETWORK = NetworkSubject("wan2.1-1.3b")
+
+
+@cache
+def forward(rows: int) -> Tally:
+    return NETWORK.forward(SIZE, rows)
+
+
+def test_a_forward_computes_what_its_dimensions_say() -> None:
+    """Products of 30 layers over 1024 tokens, attention to 6144 keys and to a prompt of 512."""
+    config = NETWORK.network.config
+    tokens, dim, layers = 1024, config.dim, config.layers
+    products = 2 * tokens * dim * (6 * dim + 2 * config.ffn_dim)
+    attention = 4 * tokens * dim * (6 * tokens + config.text_length)
+    total = layers * (products + attention)
+    assert 1.0 < forward(1).total.operations / total < 1.01
+
+
+def test_a_micro_step_has_as_many_copies_however_many_rows_it_has() -> None:
+    alone, together = (NETWORK.micro_step(SIZE, rows) for rows in (1, 3))
+    # Up: what rows are, and what becomes of their answers. Down: the verdicts, which the host waits for.
+    assert (alone.uploads, alone.downloads) == (2, 1)
+    assert (together.uploads, together.downloads) == (3, 1), "and the noise, once one of them goes on"
+
+
+def test_the_vae_is_counted_both_ways() -> None:
+    vae = VaeSubject()
+    encoded, decoded = vae.encode(SIZE), vae.decode(SIZE)
+    assert 5.2e12 < encoded.total.operations < 5.4e12
+    assert 8.8e12 < decoded.total.operations < 9.0e12
+    assert VaeSubject("tiny").decode(SIZE).total.operations < 0.5e12
