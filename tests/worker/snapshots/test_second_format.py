@@ -13,7 +13,7 @@ from genlock_core.errors import SnapshotRefused
 from genlock_core.media import SourcePosition
 from genlock_core.slo import sink_digests
 from genlock_core.stream_state.snapshot import Snapshot, decode, encode_delta
-from genlock_worker.engines.contract import ChunkState, EngineState
+from genlock_worker.engines.contract import ChunkState, EngineState, SinkReplacement
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.snapshots import first_format
 from genlock_worker.snapshots.second_format import attributes, to_checkpoint
@@ -54,7 +54,8 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
         )
         positions[index] = tuple(draw(st.lists(st.builds(SourcePosition, RUNS, CAPTURES_US), min_size=1, max_size=5)))
     digests = tuple(draw(st.lists(st.sampled_from(["", DIGEST, "0" * 64]), max_size=5)))
-    state = EngineState(chunk, tuple(chunks), draw(objects), {}, sink_digests=digests)
+    replacement = draw(st.none() | st.builds(SinkReplacement, st.integers(0, 255), st.integers(0, 2**40)))
+    state = EngineState(chunk, tuple(chunks), draw(objects), {}, sink_replacement=replacement, sink_digests=digests)
     return Checkpoint(state, positions, SourcePosition(3, 99))
 
 
@@ -110,10 +111,12 @@ def test_it_says_what_format_1_said() -> None:
     assert first_format.to_checkpoint(older) == checkpoint
 
 
-def test_a_pending_replacement_of_a_sink_is_read_and_left() -> None:
+def test_a_pending_replacement_of_a_sink_is_one_for_all_rows() -> None:
     changed = copy.deepcopy(dict(demo().attributes))
     changed["sinkReplacement"] = {"row": 1, "sink": 2, "frame": 40}
-    assert to_checkpoint(replace(demo(), attributes=changed)) == to_checkpoint(demo())
+    checkpoint = to_checkpoint(replace(demo(), attributes=changed))
+    assert checkpoint.state.sink_replacement == SinkReplacement(sink=2, frame=40)
+    assert stored(checkpoint).attributes["sinkReplacement"] == {"row": 0, "sink": 2, "frame": 40}
 
 
 def test_digests_that_were_made_by_another_rule_are_left() -> None:

@@ -188,6 +188,16 @@ class ChunkState:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkReplacement:
+    """Decided for all rows of a session, and not done by all: a sink gives its place to a newer frame."""
+
+    sink: int
+    """The sink's slot."""
+    frame: int
+    """The counter of the latent frame; each row makes it a sink when it writes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
     """All of a session's state at a chunk boundary, in the parts in which it is stored.
 
@@ -204,6 +214,8 @@ class EngineState:
     blocks: Mapping[str, Mapping[str, NDArray[np.generic]]] = field(default_factory=dict)
     sink_digests: tuple[str, ...] = ()
     """By row: SHA-256 (hex) over its sink frames, `""` for a row without any. Shows that sinks survived."""
+    sink_replacement: SinkReplacement | None = None
+    """None where nothing is decided, and of engines that replace no sinks."""
 
     @property
     def sink_digest(self) -> str:

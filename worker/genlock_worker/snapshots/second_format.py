@@ -14,7 +14,7 @@ from genlock_core.media import SourcePosition
 from genlock_core.slo import sink_digests
 from genlock_core.slo.sink_digests import SinkDigests
 from genlock_core.stream_state.snapshot import Snapshot
-from genlock_worker.engines.contract import ChunkState, EngineState
+from genlock_worker.engines.contract import ChunkState, EngineState, SinkReplacement
 from genlock_worker.rows.checkpoint import Checkpoint
 from genlock_worker.snapshots.places import positions_of
 
@@ -57,11 +57,16 @@ class _ChunkInFlight(_Part):
 
 
 class _SinkReplacement(_Part):
-    """A sink that is to give its place to a newer frame, as was decided and not done yet."""
+    """A sink that is to give its place to a newer frame, as was decided and not done by every row."""
 
     row: Annotated[int, Field(ge=0, le=255)]
+    """0, and nobody looks at it: the decision is one for all rows."""
     sink: Annotated[int, Field(ge=0, le=255)]
     frame: _Count
+
+    @classmethod
+    def of(cls, replacement: SinkReplacement | None) -> "_SinkReplacement | None":
+        return None if replacement is None else cls(row=0, sink=replacement.sink, frame=replacement.frame)
 
 
 class _Attributes(_Part):
@@ -69,7 +74,7 @@ class _Attributes(_Part):
     in_flight: Annotated[list[_ChunkInFlight], Field(max_length=MAX_IN_FLIGHT)]
     """Oldest first."""
     sink_replacement: _SinkReplacement | None
-    """Engines that replace a sink at once leave it null, and drop one that they find: later frames decide it again."""
+    """Engines that decide nothing ahead leave it null, and drop one that they find: later frames decide it again."""
     sink_digests: SinkDigests
 
 
@@ -79,7 +84,7 @@ def attributes(checkpoint: Checkpoint) -> Mapping[str, JsonValue]:
     stored = _Attributes(
         engine=cast("dict[str, JsonValue]", dict(state.attributes)),
         in_flight=[_stored(chunk, checkpoint.positions[chunk.index][-1]) for chunk in state.in_flight],
-        sink_replacement=None,
+        sink_replacement=_SinkReplacement.of(state.sink_replacement),
         sink_digests=SinkDigests(version=sink_digests.VERSION, rows=state.sink_digests),
     )
     return stored.model_dump(mode="json", by_alias=True)
@@ -94,6 +99,7 @@ def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
         where = ".".join(str(part) for part in first["loc"])
         raise SnapshotRefused(snapshot.session, f"attributes: {where}: {first['msg']}") from None
 
+    decided = stored.sink_replacement
     indices = [chunk.index for chunk in stored.in_flight]
     if indices != list(range(snapshot.chunk + 1 - len(indices), snapshot.chunk + 1)):
         raise SnapshotRefused(snapshot.session, f"chunks {indices} are in flight, which are not the last ones")
@@ -108,6 +114,7 @@ def to_checkpoint(snapshot: Snapshot) -> Checkpoint:
         attributes=stored.engine,
         head=snapshot.head,
         blocks=snapshot.blocks,
+        sink_replacement=None if decided is None else SinkReplacement(decided.sink, decided.frame),
         sink_digests=stored.sink_digests.rows if stored.sink_digests.version == sink_digests.VERSION else (),
     )
     last = {one.index: SourcePosition(one.source.run, one.source.capture_us) for one in stored.in_flight}

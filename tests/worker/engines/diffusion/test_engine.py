@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from tests.worker.engines.diffusion.streams import (
     BlockVae,
     Cramped,
     Poison,
+    StreamBatch,
     caches,
     chunk,
     components,
@@ -145,7 +147,8 @@ def test_every_row_has_its_timestep_and_the_first_the_controllers() -> None:
 
 
 def test_a_micro_step_asks_the_device_for_nothing_but_its_verdict() -> None:
-    one = engine(options=StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=0), vae=BlockVae())
+    options = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=0, sink_delay_chunks=2)
+    one = engine(options=options, vae=BlockVae())
     one.open("s", settings(steps=2))
     play(one, "s", range(6))
     one.apply("s", Change(steps=3))
@@ -153,6 +156,7 @@ def test_a_micro_step_asks_the_device_for_nothing_but_its_verdict() -> None:
     for step in range(2):
         with no_host_sync(torch.device("cpu")):
             one.run([Row("s", step, 6)])
+        assert caches(one, "s")[step].replaced_in == 6
 
 
 def test_the_first_chunk_runs_on_one_ring_and_every_row_starts_from_it() -> None:
@@ -255,7 +259,8 @@ def test_refreshing_makes_the_ring_what_it_is_under_the_new_prompt() -> None:
 
 
 def test_sinks_follow_a_scene_that_changes_and_the_digest_says_so() -> None:
-    one = engine(options=StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=2), vae=BlockVae())
+    options = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=2, sink_delay_chunks=3)
+    one = engine(options=options, vae=BlockVae())
     one.open("s", settings())
     play(one, "s", range(4))
     before = one.sink_digest("s")
@@ -269,6 +274,48 @@ def test_sinks_follow_a_scene_that_changes_and_the_digest_says_so() -> None:
             if stored.frame in (8, 9, 10):
                 twin = cache.layout.slot(stored.frame)
                 assert torch.equal(cache.ring.means[:, slot], cache.ring.means[:, twin])
+
+
+def test_all_rows_replace_the_same_sink_by_the_same_frame_as_the_last_row_has_decided() -> None:
+    """Row by row, while chunks overlap; the rows' own likenesses would choose otherwise."""
+
+    def forward(batch: RowBatch) -> Denoised:
+        answer: Denoised = components().transformer(batch)
+        similarity = torch.full_like(answer.similarity, 0.9)
+        last = batch.timesteps == 400
+        similarity[last, 1] = 0.1
+        similarity[~last, 2] = -0.5
+        return replace(answer, similarity=similarity)
+
+    options = StreamOptions(sink_threshold=0.2, sink_cooldown_chunks=0, sink_delay_chunks=5)
+    one = engine(options=options, forward=forward, vae=BlockVae())
+    one.open("s", settings(steps=3))
+    stream = StreamBatch(one, "s")
+    seen: list[list[int | None]] = []
+    for index in range(12):
+        stream.round(chunk(index))
+        seen.append([cache.replaced_in for cache in caches(one, "s")])
+
+    # Chunk 4 is the first after which the ring is full: chunk 9 takes the sink, in each row as it comes to it.
+    assert seen[8:12] == [[None] * 3, [9, None, None], [9, 9, None], [9, 9, 9]]
+    for cache in caches(one, "s"):
+        assert [kept.frame for kept in cache.sinks] == [0, 10, 2]
+        assert torch.equal(cache.ring.means[:, 1], cache.ring.means[:, cache.layout.slot(10)])
+    assert len(set(one.snapshot("s").sink_digests)) == 3
+
+
+def test_no_row_runs_before_what_it_does_to_the_sinks_is_decided() -> None:
+    one = engine(options=StreamOptions(sink_threshold=1.1, sink_delay_chunks=3), vae=BlockVae())
+    one.open("s", settings(steps=2))
+    play(one, "s", range(1))
+    for index in range(1, 5):
+        one.feed("s", chunk(index))
+    for index in range(1, 4):
+        one.run([Row("s", 0, index)])
+    with pytest.raises(EngineFailure, match="row 0 of chunk 4 may not run before chunk 1 has left"):
+        one.run([Row("s", 0, 4)])
+    one.run([Row("s", 1, 1)])
+    one.run([Row("s", 0, 4)])
 
 
 def test_sinks_have_no_digest_before_the_first_chunk_is_finished() -> None:

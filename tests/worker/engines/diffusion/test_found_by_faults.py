@@ -34,7 +34,7 @@ from tests.worker.engines.diffusion.streams import (
 )
 from tests.worker.engines.driven import Driven
 
-SINKS_CHANGE = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=2)
+SINKS_CHANGE = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=2, sink_delay_chunks=6)
 
 
 def test_every_row_draws_the_noise_of_its_own_seed_chunk_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_what_the_next_row_is_given_is_rounded_as_it_will_be_stored(renoise: Ren
 def test_a_row_that_takes_a_ring_over_takes_its_history_over() -> None:
     one = engine(options=SINKS_CHANGE, vae=BlockVae())
     one.open("s", settings(steps=2))
-    play(one, "s", range(6))
+    play(one, "s", range(12))
     last = caches(one, "s")[1]
     taken = RowCache(empty_ring(TINY, last.layout), last.layout)
     taken.take_over(last)
@@ -145,7 +145,7 @@ def check_means(one: Driven) -> None:
             torch.testing.assert_close(cache.ring.means[:, :filled, kind], means[:, :filled], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("chunks", [4, 7, 8, 9, 14])
+@pytest.mark.parametrize("chunks", [4, 11, 12, 13, 20])
 def test_the_means_of_slots_follow_what_lies_in_them(chunks: int) -> None:
     one, other = (engine(options=SINKS_CHANGE, vae=BlockVae()) for _ in range(2))
     one.open("s", settings(steps=2))
@@ -189,27 +189,36 @@ def test_where_a_streams_beginning_is_gone_the_first_that_is_left_stands_in_for_
     assert np.abs(frames.numpy()[-len(sources) :].astype(int) - sources).mean() < 5
 
 
-def in_motion(changes: Sequence[int]) -> Driven:
+def in_motion(changes: Sequence[int], *, rounds: int = 8) -> Driven:
     """A stream batch whose steps change at the end of it, with chunks of before and after in flight."""
     one = engine(options=SINKS_CHANGE, vae=BlockVae())
     one.open("s", settings(steps=changes[0]))
     stream = StreamBatch(one, "s")
-    for index in range(8):
+    for index in range(rounds):
         stream.round(chunk(index))
-    for index, steps in enumerate(changes[1:], start=8):
+    for index, steps in enumerate(changes[1:], start=rounds):
         one.apply("s", Change(prompt=f"prompt {index}", steps=steps, noise_scale=0.3))
         stream.round(chunk(index))
     one.apply("s", Change(prompt="neon", steps=2, noise_scale=0.6))
     return one
 
 
+@pytest.mark.parametrize("rounds", [8, 9, 14])
 @pytest.mark.parametrize("changes", [(1, 4), (2, 4), (4, 2), (4, 1), (3, 1, 4), (2, 3, 4)])
-def test_a_session_that_was_restored_gives_the_same_snapshot_again(changes: Sequence[int]) -> None:
-    before = stored(in_motion(changes).snapshot("s"))
+def test_a_session_that_was_restored_gives_the_same_snapshot_again(changes: Sequence[int], rounds: int) -> None:
+    """Before a sink is replaced, while some rows have replaced it and others have not, and afterwards."""
+    one = in_motion(changes, rounds=rounds)
+    before = stored(one.snapshot("s"))
+    if rounds < 14:
+        assert before.sink_replacement is not None
+        assert before.sink_replacement.frame == 11
+    else:
+        assert caches(one, "s")[0].replaced_in == 10
     other = engine(options=SINKS_CHANGE, vae=BlockVae())
     other.restore("s", settings("anything", steps=1, noise_scale=0.1), before)
     after = other.snapshot("s")
     assert (after.attributes, after.in_flight) == (before.attributes, before.in_flight)
+    assert after.sink_replacement == before.sink_replacement
     assert [after.head.keys(), after.blocks.keys()] == [before.head.keys(), before.blocks.keys()]
     for name, arrays in before.blocks.items():
         assert all(array.tobytes() == after.blocks[name][part].tobytes() for part, array in arrays.items())

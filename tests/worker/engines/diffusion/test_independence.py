@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from genlock_worker.engines.contract import Change, Chunk, Frames, Row
 from genlock_worker.engines.diffusion.config import StreamOptions
-from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, difference, engine, play, settings
+from tests.worker.engines.diffusion.streams import (
+    BlockVae,
+    StreamBatch,
+    caches,
+    chunk,
+    difference,
+    engine,
+    play,
+    settings,
+)
 from tests.worker.engines.driven import Driven
 
 PLANS = {
@@ -17,8 +26,10 @@ PLANS = {
     "c": (settings("neon", steps=2, seed=3, text_only=True), 0),
 }
 CHANGES = {"a": {3: Change(prompt="oil winter", steps=2)}, "b": {2: Change(steps=4)}, "c": {4: Change(steps=1)}}
-CHUNKS = 8
-OPTIONS = StreamOptions(sink_threshold=0.6, sink_cooldown_chunks=1)
+CHUNKS = 13
+OPTIONS = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=1, sink_delay_chunks=6)
+AHEAD = 5
+"""Chunks of a session in flight: what it does to the sinks must be decided before a chunk begins."""
 SAME = 0.02
 """Levels of 255, mean: float32 sums in another order now and then round to the next level."""
 
@@ -51,6 +62,7 @@ def expected() -> dict[str, list[Frames]]:
             while stream.chunks_in_flight:
                 stream.run(stream.ready()[:1])
         outputs[session] = [stream.outputs[index] for index in range(CHUNKS)]
+        assert {cache.replaced_in for cache in caches(one, session)} == {10}
     return outputs
 
 
@@ -72,7 +84,11 @@ def test_output_depends_neither_on_the_company_nor_on_how_rows_are_grouped_in_ti
         one.open(session, plan)
     while any(len(stream.outputs) < CHUNKS for stream in streams.values()):
         ready = [row for stream in streams.values() for row in stream.ready()]
-        hungry = [stream for stream in streams.values() if stream.fed < CHUNKS and 0 not in stream.chunks_in_flight]
+        hungry = [
+            stream
+            for stream in streams.values()
+            if stream.fed < CHUNKS and 0 not in stream.chunks_in_flight and len(stream.chunks_in_flight) < AHEAD
+        ]
         if hungry and (not ready or data.draw(st.booleans())):
             begin(data.draw(st.sampled_from(hungry)))
             continue

@@ -81,6 +81,16 @@ class Positions(StrEnum):
     RELATIVE = "relative"  # its place in the ring: sinks first, then the window: the same for ever
 
 
+SINK_DELAY = 10
+"""How many chunks after chunk c the frame comes that takes a sink's place, as chunk c has decided (K).
+
+By then no row of chunk c + K has been handed over, however far the rows of a session are apart: while the last row of
+chunk c is under way, up to three more batches may be (four is the most that a placement keeps), each with the last row
+of one more chunk; and behind them at most six chunks have rows left (`rows.session_rows`: one more than a chunk has
+rows, and these are five at most). So chunk c + 9 is the newest that any row may have written.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
     """The streaming algorithm's options; the defaults are what Genlock runs."""
@@ -96,6 +106,8 @@ class StreamOptions:
     )
     sink_cooldown_chunks: int = 8
     """After a sink was replaced none is for this many chunks."""
+    sink_delay_chunks: int = SINK_DELAY
+    """The frame that takes a sink's place is of so many chunks after the one that decided it."""
     normalise_latents: bool = option(
         values.switch(), "no", "feed the network latents of mean 0 and deviation 1; published models were run without"
     )

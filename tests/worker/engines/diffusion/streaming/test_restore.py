@@ -151,13 +151,13 @@ def test_changes_of_prompt_steps_and_noise_before_the_snapshot_are_kept(
     assert [row.newest for row in caches(one.one, "s")] == [row.newest for row in caches(other.one, "s")]
 
 
-def test_sinks_that_were_replaced_come_back_with_the_others() -> None:
-    options = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=3)
+def test_sinks_that_were_replaced_come_back_with_the_others_and_the_next_one_is_replaced_as_was_decided() -> None:
+    options = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=3, sink_delay_chunks=6)
     one, other = interrupted(18, 10, options=options, scene_chunks=4, vae=BlockVae())
     for x, y in zip(caches(one.one, "s"), caches(other.one, "s"), strict=True):
         assert any(kept.frame > 2 for kept in x.sinks)
         assert [kept.frame for kept in x.slots] == [kept.frame for kept in y.slots]
-        assert x.replaced_in == y.replaced_in
+        assert x.replaced_in == y.replaced_in == 20
     curve = difference_curve(one, other)
     assert max(curve) < 1.0
     assert max(curve[WINDOW_CHUNKS + 1 :]) < 0.2

@@ -18,19 +18,37 @@ from pydantic import JsonValue
 from genlock_core.stream_state.formats import FORMATS
 from genlock_core.stream_state.snapshot import Snapshot, decode, encode_delta
 from genlock_worker.engines.algorithm.blend import prompt_digest
-from genlock_worker.engines.contract import Change, EngineFailure, EngineState, RestoreResult, StreamSettings
+from genlock_worker.engines.contract import (
+    Change,
+    EngineFailure,
+    EngineState,
+    RestoreResult,
+    SinkReplacement,
+    StreamSettings,
+)
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.streaming.transfers import from_host, to_host
-from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, engine, play, settings, stored
+from tests.worker.engines.diffusion.streams import (
+    BlockVae,
+    StreamBatch,
+    caches,
+    chunk,
+    engine,
+    play,
+    settings,
+    stored,
+)
 from tests.worker.engines.driven import Driven
+
+SINKS_CHANGE = StreamOptions(sink_threshold=1.1, sink_cooldown_chunks=1, sink_delay_chunks=4)
 
 
 def small_engine() -> Driven:
-    return engine(options=StreamOptions(sink_threshold=0.6, sink_cooldown_chunks=1), vae=BlockVae())
+    return engine(options=SINKS_CHANGE, vae=BlockVae())
 
 
 def busy() -> EngineState:
-    """Four rows, chunks in flight, a blend under way."""
+    """Four rows, chunks in flight, a blend under way, a sink that row 0 has replaced and the others have not."""
     one = small_engine()
     one.open("s", settings(steps=2))
     stream = StreamBatch(one, "s")
@@ -148,6 +166,19 @@ def without_block(state: EngineState, name: str) -> EngineState:
     return replace(state, blocks={key: arrays for key, arrays in state.blocks.items() if key != name})
 
 
+def with_sink(state: EngineState, sink: int, frame: int) -> EngineState:
+    return replace(state, sink_replacement=SinkReplacement(sink, frame))
+
+
+def replaced_sink(state: EngineState) -> int:
+    """The sink that frame 9 takes."""
+    assert state.sink_replacement is not None
+    assert state.sink_replacement.frame == 9
+    return state.sink_replacement.sink
+
+
+SINK = replaced_sink(BUSY)
+OTHER_SINK = (SINK + 1) % 3
 LATENT = np.asarray(BUSY.blocks["r0.f2"]["latent"], np.float32)
 
 
@@ -191,6 +222,12 @@ def ended(one: Driven) -> RestoreResult:
         (lambda s: with_block(s, "r0.f2", weights=np.zeros(2)), "zip"),
         (lambda s: with_block(s, "i.c8", frame1=np.zeros(50, np.uint8)), "JPEG"),
         (lambda s: with_block(s, "o.c5", latents=np.zeros(3)), "latents of"),
+        (lambda s: with_sink(s, 3, 9), "no sink 3"),
+        (lambda s: with_sink(s, -1, 9), "no sink -1"),
+        (lambda s: with_sink(s, 0, 7), "cannot be about to become a sink"),
+        (lambda s: with_sink(s, 0, 99), "cannot be about to become a sink"),
+        (lambda s: with_sink(s, OTHER_SINK, 9), "row 0: frame 9 has become another sink"),
+        (lambda s: changed(s, f"rows.0.slots.{SINK}", f"r0.f{SINK}"), "row 0: frame 9 was to become a sink|is missing"),
     ],
 )
 def test_a_damaged_state_is_refused_with_its_reason(damage: Mutation, reason: str) -> None:
@@ -201,6 +238,20 @@ def test_a_damaged_state_is_refused_with_its_reason(damage: Mutation, reason: st
     assert re.search(reason, refused.failure or "")
     assert one.budget.taken == {}
     one.open("s", settings())
+
+
+def test_a_state_without_the_decision_goes_on_and_a_later_chunk_decides() -> None:
+    """As a release stores it that decided row by row: a sink of row 0 may be another than that of the others."""
+    one = small_engine()
+    one.restore("s", settings(), replace(BUSY, sink_replacement=None))
+    assert one._session("s").pending_sink is None
+    stream = StreamBatch(one, "s", BUSY.chunk + 1)
+    stream.chunks_in_flight = {chunk.index: (chunk.rows, chunk.done) for chunk in BUSY.in_flight}
+    for index in range(BUSY.chunk + 1, BUSY.chunk + 14):
+        stream.round(chunk(index))
+    replaced = {cache.replaced_in for cache in caches(one, "s")}
+    assert len(replaced) <= 2
+    assert min(found for found in replaced if found is not None) > BUSY.chunk
 
 
 @pytest.mark.parametrize(
@@ -250,6 +301,7 @@ EDITS = st.one_of(
     st.tuples(st.just("attribute"), st.sampled_from(PATHS), JUNK),
     st.tuples(st.just("attribute"), st.sampled_from(PATHS_IN_FLIGHT), JUNK),
     st.tuples(st.just("chunk"), st.just(""), st.integers(-5, 2**40)),
+    st.tuples(st.just("sink"), st.just(""), st.tuples(st.integers(-1, 4), st.integers(0, 90))),
     st.tuples(st.just("head"), st.sampled_from(sorted(BUSY.head)), ARRAYS),
     st.tuples(st.just("missing"), st.sampled_from(sorted(BUSY.blocks)), st.none()),
     st.tuples(
@@ -269,6 +321,8 @@ def edited(state: EngineState, kind: str, where: str, value: Any) -> EngineState
             return state
     if kind == "chunk":
         return replace(state, chunk=value)
+    if kind == "sink":
+        return with_sink(state, *value)
     if kind == "head":
         return replace(state, head={**state.head, where: value})
     name, *part = where.split()

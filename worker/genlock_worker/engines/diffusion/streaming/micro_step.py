@@ -51,6 +51,8 @@ class RowWork:
     """Temporal index of each of its frames."""
     key_positions: tuple[int, ...]
     """Temporal index of what each filled slot holds after the write."""
+    sink: int | None = None
+    """The sink slot that its newest frame takes as well; None for none."""
     renoise: Renoise | None = None
     """None after a chunk's last row, and for a row of which only the ring is wanted."""
 

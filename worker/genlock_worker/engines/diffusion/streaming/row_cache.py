@@ -32,6 +32,11 @@ def latent_frames(chunk: int) -> range:
     return range(first_frame(chunk), first_frame(chunk + 1))
 
 
+def chunk_of(frame: int) -> int:
+    """The chunk that latent frame `frame` belongs to."""
+    return max(0, frame - OPENING_FRAMES + 1)
+
+
 @dataclass(frozen=True, eq=False)
 class StoredLatent:
     """The input of one latent frame in a ring: what its keys and values were computed from. Never changed."""
@@ -110,7 +115,7 @@ class RowCache:
         self.opening = tuple(first[frame] for frame in range(len(first)))
 
     def replace_sink(self, sink: int, *, chunk: int) -> None:
-        """Put the newest frame into sink slot `sink` too, in the ring and in the record."""
+        """Put the newest frame, which is chunk `chunk`'s, into sink slot `sink` too, in the ring and in the record."""
         newest = self.layout.slot(self.newest)
         self.ring.copy_slot(newest, sink)
         self.slots = (*self.slots[:sink], self.slots[newest], *self.slots[sink + 1 :])

@@ -31,7 +31,7 @@ from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
 from genlock_worker.engines.diffusion.streaming.restore import rebuild
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, first_frame, latent_frames
-from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
+from genlock_worker.engines.diffusion.streaming.sinks import PendingSink, SinkRule
 from genlock_worker.engines.diffusion.streaming.transfers import upload
 from genlock_worker.engines.readiness import Needs, may_run
 
@@ -85,6 +85,8 @@ class DiffusionSession:
     last: NDArray[np.uint8] | None = None
     """The last input frame: the next chunk's motion is measured from it."""
     chunks_in_flight: dict[int, DenoisedChunk] = field(default_factory=dict)
+    pending_sink: PendingSink | None = None
+    """What is decided for all rows, and not done by all."""
     inputs: deque[KeptInput] = field(default_factory=deque)
     outputs: deque[KeptOutput] = field(default_factory=deque)
 
@@ -174,6 +176,11 @@ class DiffusionSession:
         if in_flight is None or not may_run(step, in_flight, before, Needs()):
             raise ValueError(f"row {step} of chunk {chunk} may not run yet")
 
+        # What a chunk does to the sinks was decided by one that has left.
+        decides = chunk - self.shared.options.sink_delay_chunks
+        if any(earlier.index <= decides for earlier in before):
+            raise ValueError(f"row {step} of chunk {chunk} may not run before chunk {decides} has left")
+
     def enter(self, step: int, chunk: int) -> RowWork:
         """What the device needs to run a row that was checked; puts its ring, and those of new rows, in order."""
         in_flight = self.chunks_in_flight[chunk]
@@ -196,6 +203,7 @@ class DiffusionSession:
             slots=tuple(layout.slot(frame) for frame in frames),
             query_positions=tuple(frame_index(options.positions, layout, frame, newest) for frame in frames),
             key_positions=slot_indices(options.positions, layout, cache.slot_frames(frames), newest),
+            sink=self._sink_of(chunk),
             renoise=self._renoise(in_flight, step + 1),
         )
 
@@ -209,10 +217,8 @@ class DiffusionSession:
             ]
         )
 
-        # The newest frame may become a sink, in place of one that it is unlike.
-        sink = self.shared.sink_rule.choose(
-            outcome.similarity, chunk=chunk, frames=frames, replaced_in=cache.replaced_in
-        )
+        # The newest frame may become a sink, as was decided when an earlier chunk left.
+        sink = self._sink_of(chunk)
         if sink is not None:
             cache.replace_sink(sink, chunk=chunk)
 
@@ -226,10 +232,25 @@ class DiffusionSession:
             for row in self.rows[1:]:
                 row.take_over(self.rows[0])
 
+        self._decide_sinks(chunk, outcome.similarity, cache)
         del self.chunks_in_flight[chunk]
         self.outputs.append(KeptOutput(chunk, outcome.latents))
         self._forget()
         return outcome.latents
+
+    def _sink_of(self, chunk: int) -> int | None:
+        """The sink slot that the newest frame of a chunk takes in every row, None for none."""
+        pending = self.pending_sink
+        return pending.sink if pending is not None and pending.chunk == chunk else None
+
+    def _decide_sinks(self, chunk: int, similarity: Sequence[float], cache: RowCache) -> None:
+        """A chunk leaves: every row has written it, and its last one, whose ring is `cache`, decides for all."""
+        pending = self.pending_sink
+        if pending is not None and pending.chunk > chunk:
+            return
+        self.pending_sink = self.shared.sink_rule.decide(
+            similarity, chunk=chunk, frames=latent_frames(chunk), replaced_in=cache.replaced_in
+        )
 
     @property
     def fed_steps(self) -> int:

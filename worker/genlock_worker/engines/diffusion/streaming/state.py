@@ -20,13 +20,14 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
-from genlock_worker.engines.contract import ChunkState, EngineState, StreamSettings, chunk_frames
+from genlock_worker.engines.contract import ChunkState, EngineState, SinkReplacement, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming import restore, state_facts
 from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
-from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, latent_frames
+from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, chunk_of, latent_frames
 from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, DiffusionSession, Shared
+from genlock_worker.engines.diffusion.streaming.sinks import PendingSink
 from genlock_worker.engines.diffusion.streaming.state_facts import (
     Blend,
     InFlightFacts,
@@ -94,6 +95,7 @@ def to_state(session: DiffusionSession) -> EngineState:
             _hidden_name(in_flight.index): in_flight.stored_hidden() for in_flight in session.chunks_in_flight.values()
         },
         blocks={one.name: one.block for one in kept},
+        sink_replacement=_stored_sink(session.pending_sink),
         sink_digests=session.sink_digests(),
     )
 
@@ -129,6 +131,7 @@ def from_state(
     # Everything is read and checked before there is a session.
     counters = [[_frame_named(name)[1] for name in row.slots] for row in facts.rows]
     state_facts.check_rows(facts, chunks, counters, chunk=state.chunk, layout=shared.options.ring)
+    pending_sink = _restored_sink(state, counters, chunks, shared)
     reader = _Reader(state, settings, shared)
     stored = [reader.row(row) for row in facts.rows]
     prompts = {digest: reader.prompt(digest) for digest in facts.embeddings}
@@ -150,6 +153,7 @@ def from_state(
         fed_rows=facts.fed_rows,
         prompts=state_facts.weights(facts.prompts),
         scale=facts.scale,
+        pending_sink=pending_sink,
         last=inputs[-1][1][-1] if inputs else None,
         inputs=deque(kept for kept, _ in inputs),
         outputs=deque(outputs),
@@ -244,6 +248,22 @@ def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: Diffusion
         refreshes=facts.refreshes,
         hidden=hidden,
     )
+
+
+def _stored_sink(pending: PendingSink | None) -> SinkReplacement | None:
+    return None if pending is None else SinkReplacement(pending.sink, latent_frames(pending.chunk)[-1])
+
+
+def _restored_sink(
+    state: EngineState, rows: Sequence[Sequence[int]], chunks: Sequence[InFlightFacts], shared: Shared
+) -> PendingSink | None:
+    """What was decided about sinks; None also of a state that is older than such decisions. Raises ValueError."""
+    replacement = state.sink_replacement
+    if replacement is None:
+        return None
+    leaves = chunks[0].index if chunks else state.chunk + 1
+    state_facts.check_sink_replacement(replacement, rows, layout=shared.options.ring, leaves=leaves)
+    return PendingSink(replacement.sink, chunk_of(replacement.frame))
 
 
 def _hidden_name(chunk: int) -> str:

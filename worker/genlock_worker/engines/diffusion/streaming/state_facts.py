@@ -12,14 +12,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from genlock_worker.engines.algorithm.blend import BLEND_CHUNKS, PromptBlend, Weights
 from genlock_worker.engines.algorithm.flow import MAX_STEPS
 from genlock_worker.engines.algorithm.ring import RingLayout
-from genlock_worker.engines.contract import ChunkState, chunk_frames
-from genlock_worker.engines.diffusion.streaming.row_cache import first_frame, latent_frames, opening_length
+from genlock_worker.engines.contract import ChunkState, SinkReplacement, chunk_frames
+from genlock_worker.engines.diffusion.streaming.row_cache import chunk_of, first_frame, latent_frames, opening_length
 
 FORMAT = 1
 MAX_ROWS = MAX_STEPS + 1
 MAX_KEPT = 64
 MAX_IN_FLIGHT = 16
 """Chunks in flight: each may have keys and values of its own. A stream batch has one per row."""
+MAX_SINK_DELAY = 64
+"""Chunks that the replacement of a sink may lie ahead: another release may decide earlier than this one."""
 MAX_MIXED = 8
 """Prompts of a mixture."""
 _TOLERANCE = 1e-6
@@ -155,6 +157,23 @@ def check_rows(
         _expect(len(row.opening) == min(opening_length(layout), newest + 1), f"row {number}: first frames are missing")
         expected = _expected_newest(facts, chunks, number, chunk)
         _expect(expected in (None, newest), f"row {number} holds frames up to {newest}, not {expected}")
+
+
+def check_sink_replacement(
+    replacement: SinkReplacement, rows: Sequence[Sequence[int]], *, layout: RingLayout, leaves: int
+) -> None:
+    """Raise ValueError unless it can have been decided, and just the rows that have its frame have made it a sink.
+
+    `rows` are the counters by slot, `leaves` is the chunk that leaves next.
+    """
+    sink, frame = replacement.sink, replacement.frame
+    _expect(0 <= sink < layout.sinks, f"a ring has no sink {sink}")
+    is_near = leaves <= chunk_of(frame) < leaves + MAX_SINK_DELAY
+    _expect(is_near and frame >= layout.slots, f"frame {frame} cannot be about to become a sink")
+    for number, frames in enumerate(rows):
+        is_due = max(frames, default=-1) >= frame
+        _expect(is_due == (frame in frames[: layout.sinks]), f"row {number}: frame {frame} was to become a sink")
+        _expect(not is_due or frames[sink] == frame, f"row {number}: frame {frame} has become another sink")
 
 
 def _expected_newest(facts: StateFacts, chunks: Sequence[InFlightFacts], row: int, chunk: int) -> int | None:
