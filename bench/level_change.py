@@ -22,7 +22,6 @@ from genlock_core import store as stores
 from genlock_core.approximation.levels import Level
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import LimitOutcome
-from genlock_core.claims.record import LimitCause
 from genlock_core.spec.session import StreamSessionSpec, resolve
 
 CHANGES = 100
@@ -120,7 +119,6 @@ async def _change(claims: Claims, http: httpx.AsyncClient, level: Level, found: 
         number=record.granted.number,
         steps=None if limit is None else limit.steps,
         every=1 if limit is None else limit.every,
-        cause=LimitCause.BUSY,
     )
     if outcome is not LimitOutcome.DONE:
         raise RuntimeError(f"{level}: {outcome}")

@@ -3,7 +3,6 @@
 | owns | does not own | needs |
 |---|---|---|
 | a session's levels, and a plan of who runs at which | what a level costs and is worth (`sizing`) | nothing |
-| how good prompts of one kind look at a level | the measuring (`genlock_worker.profiling`) | |
 
 Three words. *Requested* is the user's wish. *Granted* is what the claim pays for. *Running* is what the engine makes;
 it is never more than either.

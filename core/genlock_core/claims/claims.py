@@ -35,7 +35,7 @@ from genlock_core.claims.facts import (
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.lua import Scripts, decoded
 from genlock_core.claims.pulse import Vitals
-from genlock_core.claims.record import LimitCause, SessionRecord, to_fields
+from genlock_core.claims.record import SessionRecord, to_fields
 from genlock_core.claims.snapshot_budget import SnapshotAsk
 from genlock_core.errors import StaleEpoch
 from genlock_core.spec.session import Orientation, Phase
@@ -335,9 +335,7 @@ class Claims:
 
     # -- plans of levels --------------------------------------------------------------------------------------------
 
-    async def limit(
-        self, session: str, *, epoch: int, number: int, steps: int | None, every: int = 1, cause: LimitCause
-    ) -> LimitOutcome:
+    async def limit(self, session: str, *, epoch: int, number: int, steps: int | None, every: int = 1) -> LimitOutcome:
         """A plan allows the claim of `epoch` so many steps of every frame, or of every second one; None: no limit.
 
         It is a compare-and-set on `number`, that of the grant which the plan knew. Downwards what is granted falls at
@@ -346,7 +344,7 @@ class Claims:
         spec does not allow, for a pool without levels, and for a worker that knows no such level.
         """
         told = "" if steps is None else steps
-        (outcome,) = await self._scripts.run("limit", session, epoch, number, told, every, cause.value)
+        (outcome,) = await self._scripts.run("limit", session, epoch, number, told, every)
         return LimitOutcome(outcome)
 
     async def waiting(self, pool: str) -> tuple[Waiting, ...]:

@@ -6,7 +6,6 @@ In Redis it is one hash of strings; `to_fields` and `from_fields` are the two di
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import ConfigDict
@@ -31,7 +30,6 @@ __all__ = [
     "Granted",
     "HalfRate",
     "LevelLimit",
-    "LimitCause",
     "PoolChoice",
     "SessionRecord",
     "from_fields",
@@ -78,11 +76,8 @@ class Granted:
         return Level(self.steps, every=self.every)
 
 
-class LimitCause(StrEnum):
-    """Why a session may not have all that it requests."""
-
-    BUSY = "busy"  # others need the room
-    QUALITY = "quality"  # more would not look better
+_ROOM_FOR_OTHERS: Final = "busy"
+"""Why a plan limits a claim. There is no other reason; the word stands in the record since it was first written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +86,19 @@ class LevelLimit:
 
     steps: int
     every: int
-    cause: LimitCause
     since_ms: int
 
     def to_text(self, epoch: int) -> str:
         """The limit of the claim of that epoch, as it stands in the record."""
-        return f"{epoch} {self.steps} {self.every} {self.cause} {self.since_ms}"
+        return f"{epoch} {self.steps} {self.every} {_ROOM_FOR_OTHERS} {self.since_ms}"
 
     @classmethod
     def of(cls, text: str, epoch: int) -> "LevelLimit | None":
         """What `to_text` or a script wrote; None where it is of another claim. Raises ValueError if it is no limit."""
-        of_epoch, steps, every, cause, since_ms = text.split()
+        of_epoch, steps, every, _, since_ms = text.split()
         if int(of_epoch) != epoch:
             return None
-        return cls(int(steps), int(every), LimitCause(cause), int(since_ms))
+        return cls(int(steps), int(every), int(since_ms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import EventKind, LimitOutcome, Waiting, WorkerView
-from genlock_core.claims.record import LimitCause, SessionRecord
+from genlock_core.claims.record import SessionRecord
 from genlock_core.clock import Clock
 from genlock_core.levelling.book import PlanBook
 from genlock_core.levelling.facts import reserved_in
@@ -352,7 +352,6 @@ class LevelKeeper:
                 number=order.number,
                 steps=None if level is None else level.steps,
                 every=1 if level is None else level.every,
-                cause=LimitCause.BUSY,
             )
             # Its own doing is an event as well; but those may be missed.
             self._shelf.heard(order.session)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from genlock_core.approximation.levels import Level, share_of
-from genlock_core.claims.record import LimitCause, SessionRecord
+from genlock_core.claims.record import SessionRecord
 
 
 class LoweredReason(StrEnum):
@@ -12,7 +12,6 @@ class LoweredReason(StrEnum):
 
     BUSY = "busy"  # the plan of levels gave its room to others
     NO_ROOM = "no-room"  # its worker has no room for more
-    QUALITY = "quality"  # more would not look better
     TOO_LATE = "too-late"  # more was measured to be later, in its pool, than its frameDeadline
 
 
@@ -60,4 +59,4 @@ def _reason(record: SessionRecord, granted: Level, requested: Level) -> LoweredR
     limit = record.limit
     if limit is None or not Level(limit.steps, every=limit.every).is_below(requested):
         return LoweredReason.NO_ROOM
-    return LoweredReason.BUSY if limit.cause is LimitCause.BUSY else LoweredReason.QUALITY
+    return LoweredReason.BUSY

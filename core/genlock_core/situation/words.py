@@ -57,7 +57,6 @@ ENDS: Final = {
 LOWERED: Final = {
     LoweredReason.BUSY: "the installation is busy",
     LoweredReason.NO_ROOM: "its worker has no room for more",
-    LoweredReason.QUALITY: "more would look the same",
     LoweredReason.TOO_LATE: "more would come too late",
 }
 """Why a session has less than it requests."""
@@ -65,7 +64,6 @@ LOWERED: Final = {
 UNTIL: Final = {
     LoweredReason.BUSY: "It gets the rest back by itself as soon as there is room.",
     LoweredReason.NO_ROOM: "It gets the rest by itself as soon as there is room.",
-    LoweredReason.QUALITY: "It gets the rest back by itself when the picture gains by it.",
     LoweredReason.TOO_LATE: "More steps were measured to be later here than its frame deadline.",
 }
 """When it ends."""

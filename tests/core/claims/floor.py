@@ -5,7 +5,7 @@ from genlock_core.claims.claims import Claims, GrantAnswer, LimitOutcome
 from genlock_core.claims.facts import Ceiling
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.pulse import Vitals
-from genlock_core.claims.record import LimitCause, PoolChoice, SessionRecord
+from genlock_core.claims.record import PoolChoice, SessionRecord
 from genlock_core.clock import ManualClock
 from genlock_core.spec.session import Phase
 from tests.core.claims.passing import time_passes
@@ -78,9 +78,7 @@ class Floor:
         """As whoever decides does it, by what is true unless another `number` is given."""
         known = await self.number(session) if number is None else number
         epoch = (await self.record(session)).epoch
-        return await self.claims.limit(
-            session, epoch=epoch, number=known, steps=steps, every=every, cause=LimitCause.BUSY
-        )
+        return await self.claims.limit(session, epoch=epoch, number=known, steps=steps, every=every)
 
     async def settle(self, session: str = NOISY) -> bool:
         """As the worker does it once its engine keeps to what is granted."""

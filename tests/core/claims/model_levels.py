@@ -8,7 +8,7 @@ from genlock_core.claims.claims import (
     GrantOutcome,
     LimitOutcome,
 )
-from genlock_core.claims.record import LevelLimit, LimitCause, PoolChoice
+from genlock_core.claims.record import LevelLimit, PoolChoice
 from tests.core.claims.model_data import ModelSession, Rung
 from tests.core.claims.model_rooms import ModelRooms
 
@@ -94,9 +94,7 @@ class ModelLevels(ModelRooms):
         allowed, kept = found.allowed(wish), self._is_kept_for_waiting(self.data.workers[found.claim.worker.name])
         return found.has if allowed.place > found.has.place and kept else allowed
 
-    def limit(
-        self, session: str, epoch: int, number: int, steps: int | None, every: int, cause: LimitCause
-    ) -> LimitOutcome:
+    def limit(self, session: str, epoch: int, number: int, steps: int | None, every: int) -> LimitOutcome:
         found = self._current(session, epoch)
         if found is None or found.claim is None or found.granted_epoch != epoch or found.number != number:
             return LimitOutcome.STALE
@@ -107,7 +105,7 @@ class ModelLevels(ModelRooms):
         if limit is not None and not self._may_have(found, choice, limit):
             return LimitOutcome.STALE
 
-        self._note_limit(found, None if limit is None else LevelLimit(limit.steps, limit.every, cause, self.now))
+        self._note_limit(found, None if limit is None else LevelLimit(limit.steps, limit.every, self.now))
         allowed = found.allowed(found.requested)
         if limit is None or found.has.place <= limit.place:
             self._raise(found, allowed, reserve=True)

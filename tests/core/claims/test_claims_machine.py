@@ -31,7 +31,7 @@ from genlock_core.claims import liveness
 from genlock_core.claims.claims import Claim, Claims, Held, Move, MoveCause
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.pulse import Vitals
-from genlock_core.claims.record import ControlValue, Granted, HalfRate, LimitCause, PoolChoice
+from genlock_core.claims.record import ControlValue, Granted, HalfRate, PoolChoice
 from genlock_core.errors import GenlockError
 from genlock_core.spec.session import Phase
 from tests.core.claims import probes, promises, samples
@@ -263,19 +263,16 @@ class ClaimsMachine(RuleBasedStateMachine):
         error=epoch_errors,
         is_newest=st.sampled_from([True, True, True, False]),
         level=levels,
-        cause=st.sampled_from(LimitCause),
         then=st.sampled_from(["nothing", "settled", "beats"]),
     )
-    def limit(
-        self, session: str, error: int, is_newest: bool, level: tuple[int | None, int], cause: LimitCause, then: str
-    ) -> None:
+    def limit(self, session: str, error: int, is_newest: bool, level: tuple[int | None, int], then: str) -> None:
         """Somebody decides on levels, by what is true, or by what was; nobody knows who else does."""
         found = self.model.data.sessions.get(session)
         epoch, number = self.epoch_of(session, error), (found.number if found else 7) - (0 if is_newest else 1)
         steps, every = level
         self.both(
-            lambda: self.claims.limit(session, epoch=epoch, number=number, steps=steps, every=every, cause=cause),
-            lambda: self.model.limit(session, epoch, number, steps, every, cause),
+            lambda: self.claims.limit(session, epoch=epoch, number=number, steps=steps, every=every),
+            lambda: self.model.limit(session, epoch, number, steps, every),
         )
         match then:
             case "settled":

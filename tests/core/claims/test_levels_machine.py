@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from genlock_core import store
 from genlock_core.claims import keys, liveness
 from genlock_core.claims.claims import Claims, GrantOutcome, LimitOutcome, MoveCause
-from genlock_core.claims.record import LimitCause, SessionRecord, from_fields
+from genlock_core.claims.record import SessionRecord, from_fields
 from genlock_core.errors import GenlockError
 from genlock_core.spec.session import Phase
 from tests.core.claims import probes, promises, samples
@@ -118,9 +118,7 @@ class LevelsMachine(RuleBasedStateMachine):
         before = self.record(session)
         steps, every = level
         outcome = self.wait(
-            self.claims.limit(
-                session, epoch=known.epoch, number=known.granted.number, steps=steps, every=every, cause=LimitCause.BUSY
-            )
+            self.claims.limit(session, epoch=known.epoch, number=known.granted.number, steps=steps, every=every)
         )
         now = self.record(session)
         is_old = before is None or before.owner is None or before.granted is None

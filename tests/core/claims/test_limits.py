@@ -10,7 +10,7 @@ from genlock_core.claims.claims import Fit, GrantAnswer, GrantOutcome, Held, Lim
 from genlock_core.claims.facts import AssignmentKind
 from genlock_core.claims.identity import WorkerOffer
 from genlock_core.claims.liveness import GIVE_BACK_MS
-from genlock_core.claims.record import Granted, HalfRate, LevelLimit, LimitCause, PoolChoice
+from genlock_core.claims.record import Granted, HalfRate, LevelLimit, PoolChoice
 from genlock_core.spec.session import Approximation, Phase
 from tests.core.claims.floor import NOISY, POOL, Floor
 from tests.core.claims.samples import offer, record
@@ -73,15 +73,11 @@ async def test_of_two_who_decide_by_the_same_facts_the_second_changes_nothing(fl
 async def test_a_plan_made_of_another_claim_changes_nothing(floor: Floor) -> None:
     found = await floor.record()
     for epoch in (found.epoch - 1, found.epoch + 1):
-        outcome = await floor.claims.limit(
-            NOISY, epoch=epoch, number=await floor.number(), steps=1, cause=LimitCause.BUSY
-        )
+        outcome = await floor.claims.limit(NOISY, epoch=epoch, number=await floor.number(), steps=1)
         assert outcome is LimitOutcome.STALE
     await floor.claims.release(NOISY, epoch=found.epoch, phase=Phase.RECOVERING)
     assert found.granted is not None
-    gone = await floor.claims.limit(
-        NOISY, epoch=found.epoch, number=found.granted.number, steps=1, cause=LimitCause.BUSY
-    )
+    gone = await floor.claims.limit(NOISY, epoch=found.epoch, number=found.granted.number, steps=1)
     assert gone is LimitOutcome.STALE
 
 
@@ -211,7 +207,7 @@ async def test_the_record_says_since_when_it_is_limited_and_a_plan_that_says_so_
 ) -> None:
     await floor.limit(1)
     since_ms = floor.clock.wall_ms()
-    limited = LevelLimit(1, 1, LimitCause.BUSY, since_ms)
+    limited = LevelLimit(1, 1, since_ms)
     assert (await floor.record()).limit == limited
     await floor.time_passes(1_000)
     assert await floor.limit(1) is LimitOutcome.DONE

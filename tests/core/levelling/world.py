@@ -7,7 +7,7 @@ from genlock_core.approximation.levels import Level
 from genlock_core.claims.facts import Waiting, WorkerState, WorkerView
 from genlock_core.claims.identity import FormatRange, WorkerIdentity
 from genlock_core.claims.pulse import Vitals
-from genlock_core.claims.record import ControlValue, Granted, LevelLimit, LimitCause, PoolChoice, SessionRecord
+from genlock_core.claims.record import ControlValue, Granted, LevelLimit, PoolChoice, SessionRecord
 from genlock_core.spec.session import Phase
 from tests.core.claims.samples import record
 
@@ -69,7 +69,7 @@ def owned(
         pool=POOL,
         cost=PRICES[granted - 1],
         granted=Granted(granted, 11, changed_ms),
-        limit=None if limit is None else LevelLimit(limit, 1, LimitCause.BUSY, changed_ms),
+        limit=None if limit is None else LevelLimit(limit, 1, changed_ms),
         below_since_ms=changed_ms if granted < (wish or 4) else 0,
         control={} if wish is None else {"steps": ControlValue(str(wish), "1-0")},
     )

@@ -13,7 +13,6 @@ from genlock_core.claims.record import (
     ControlValue,
     Granted,
     LevelLimit,
-    LimitCause,
     PoolChoice,
     SessionRecord,
 )
@@ -35,11 +34,11 @@ SERVED = SessionRecord(
 )
 
 
-def limited(steps: int, *, every: int = 1, cause: LimitCause = LimitCause.BUSY) -> SessionRecord:
+def limited(steps: int, *, every: int = 1) -> SessionRecord:
     return replace(
         SERVED,
         granted=Granted(steps, 12, 9_000, every),
-        limit=LevelLimit(steps, every, cause, 9_000),
+        limit=LevelLimit(steps, every, 9_000),
         below_since_ms=8_000,
     )
 
@@ -74,11 +73,10 @@ def test_where_nobody_serves_it_or_nobody_knows_levels_nothing_is_told(record: S
         (limited(2), "2 of 4 steps: the installation is busy"),
         (limited(1, every=2), "1 of 4 steps and 1 of 2 pictures: the installation is busy"),
         (limited(4, every=2), "1 of 2 pictures: the installation is busy"),
-        (limited(3, cause=LimitCause.QUALITY), "3 of 4 steps: more would look the same"),
         (replace(limited(2), limit=None), "2 of 4 steps: its worker has no room for more"),
         # The plan allows all that it asks for, and there is no room for it.
         (
-            replace(limited(2), limit=LevelLimit(4, 1, LimitCause.BUSY, 9_000)),
+            replace(limited(2), limit=LevelLimit(4, 1, 9_000)),
             "2 of 4 steps: its worker has no room for more",
         ),
     ],
@@ -89,7 +87,7 @@ def test_the_words_say_what_it_has_and_why(record: SessionRecord, headline: str)
     assert "by itself" in told(record).detail
 
 
-@pytest.mark.parametrize("limit", [None, LevelLimit(3, 1, LimitCause.BUSY, 9_000)])
+@pytest.mark.parametrize("limit", [None, LevelLimit(3, 1, 9_000)])
 def test_steps_that_its_pool_has_no_price_for_are_told_as_too_late(limit: LevelLimit | None) -> None:
     priced = (PoolChoice("local", 500, (250, 500)),)
     record = replace(limited(2), pools=priced, limit=limit)

@@ -8,7 +8,7 @@ import pytest
 
 from genlock_core.claims.facts import Publishing, Room
 from genlock_core.claims.identity import WorkerIdentity
-from genlock_core.claims.record import ControlValue, Granted, LevelLimit, LimitCause, PoolChoice, SessionRecord
+from genlock_core.claims.record import ControlValue, Granted, LevelLimit, PoolChoice, SessionRecord
 from genlock_core.media import Trouble
 from genlock_core.situation.facts import Pictures
 from genlock_core.situation.states import OfferedAct, SessionState
@@ -87,7 +87,7 @@ def test_figures_and_controls_make_the_state() -> None:
 LOWERED = replace(
     RECORD,
     granted=Granted(2, 12, 1_700_000_000_000),
-    limit=LevelLimit(2, 1, LimitCause.BUSY, 1_700_000_000_000),
+    limit=LevelLimit(2, 1, 1_700_000_000_000),
     below_since_ms=1_700_000_000_500,
 )
 

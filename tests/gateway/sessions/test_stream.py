@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from genlock_core.claims.facts import MoveCause, Publishing
-from genlock_core.claims.record import ControlValue, Granted, LevelLimit, LimitCause, SessionRecord
+from genlock_core.claims.record import ControlValue, Granted, LevelLimit, SessionRecord
 from genlock_core.media import SourcePosition
 from genlock_core.situation.states import SessionState
 from genlock_core.slo.stages import StageTimes
@@ -336,7 +336,7 @@ async def test_just_after_a_change_of_level_figures_of_the_level_before_tell_of_
     publisher, peer = room.client("publisher", "whip")
     stream.enter(publisher)
     stream.output.shown_epoch = stream.record.epoch
-    lowered = replace(stream.record, granted=Granted(1, 7), limit=LevelLimit(1, 1, LimitCause.BUSY, 0))
+    lowered = replace(stream.record, granted=Granted(1, 7), limit=LevelLimit(1, 1, 0))
 
     def states_of(record: SessionRecord, seconds: int) -> list[str]:
         """What the publisher is told from this record on, while its worker still runs one of two steps."""

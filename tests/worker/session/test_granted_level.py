@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from genlock_core.approximation.levels import Level
 from genlock_core.claims.facts import Ceiling
-from genlock_core.claims.record import Granted, LevelLimit, LimitCause
+from genlock_core.claims.record import Granted, LevelLimit
 from genlock_core.clock import ManualClock
 from genlock_core.metrics import WorkerMetrics
 from genlock_worker.session.granted_level import GrantedLevel
@@ -277,7 +277,7 @@ async def test_a_ceiling_that_changes_nothing_that_runs_is_no_change_of_level(he
 
 def test_a_redis_that_has_lost_the_record_is_told_of_the_level_and_its_limit_again() -> None:
     here = Here()
-    limit = LevelLimit(1, 2, LimitCause.BUSY, 70)
+    limit = LevelLimit(1, 2, 70)
     here.level.hear(Ceiling(steps=1, number=8, cost=1_000, due=150, every=2, limit=limit, below_since_ms=70))
 
     told = here.level.noted_in(record())

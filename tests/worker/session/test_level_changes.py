@@ -8,7 +8,7 @@ import pytest
 
 from genlock_core.approximation.levels import Level
 from genlock_core.claims.facts import LimitOutcome, MoveCause
-from genlock_core.claims.record import HalfRate, LimitCause, PoolChoice, SessionRecord
+from genlock_core.claims.record import HalfRate, PoolChoice, SessionRecord
 from genlock_core.spec.session import SessionKey, StreamSessionSpec, resolve
 from genlock_worker.worker import Worker
 from tests.worker.gateway import FakeGateway, Viewer, until
@@ -53,7 +53,6 @@ async def limit(home: House, level: Level | None) -> None:
         number=record.granted.number,
         steps=None if level is None else level.steps,
         every=1 if level is None else level.every,
-        cause=LimitCause.BUSY,
     )
     assert outcome is LimitOutcome.DONE
 

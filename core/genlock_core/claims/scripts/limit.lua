@@ -1,10 +1,10 @@
--- limit(session, epoch, number, steps or '': no limit any more, every, cause) -> {'done' | 'stale' | 'no-room'}
+-- limit(session, epoch, number, steps or '': no limit any more, every) -> {'done' | 'stale' | 'no-room'}
 -- The plan of levels allows the claim of that epoch so much. `stale`: what is granted has another number than the plan
 -- knew, or the level is none that the session may have where it is; nothing has changed. Downwards what is granted
 -- falls at once, and the claim gets cheaper when the worker has settled it. Upwards the claim pays first, as far as
 -- there is room.
 local session, epoch, number = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local steps, every, cause = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local steps, every = tonumber(ARGV[5]), tonumber(ARGV[6])
 local r = read(session)
 if not r or not r.owner or r.epoch ~= epoch then return {'stale'} end
 if r.granted_epoch ~= epoch or r.granted_number ~= number then return {'stale'} end
@@ -19,8 +19,9 @@ local function may_have()
 end
 if steps and not may_have() then return {'stale'} end
 
--- Since when it is limited does not change with a plan that says the same again.
-local told = steps and table.concat({text(epoch), text(steps), text(every), cause}, ' ') or ''
+-- Since when it is limited does not change with a plan that says the same again. `busy`: others need the room; there is
+-- no other reason.
+local told = steps and table.concat({text(epoch), text(steps), text(every), 'busy'}, ' ') or ''
 local is_new = told ~= (string.match(r.limit or '', '^(.*) %d+$') or '')
 if steps and is_new then
   r.limit = told .. ' ' .. text(now)

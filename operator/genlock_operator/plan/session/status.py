@@ -40,7 +40,6 @@ _TROUBLES: Final[Mapping[str, Reason]] = {
 _LEVEL_REASONS: Final[Mapping[LoweredReason, LevelReason]] = {
     LoweredReason.BUSY: LevelReason.BUSY,
     LoweredReason.NO_ROOM: LevelReason.NO_ROOM,
-    LoweredReason.QUALITY: LevelReason.QUALITY,
     LoweredReason.TOO_LATE: LevelReason.TOO_LATE,
 }
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from genlock_core.claims.facts import MoveCause
-from genlock_core.claims.record import ControlValue, Granted, LevelLimit, LimitCause
+from genlock_core.claims.record import ControlValue, Granted, LevelLimit
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.spec.session import Phase
 from genlock_core.spec.status import ConditionType, LevelReason, SessionStatus
@@ -85,7 +85,7 @@ def test_a_session_below_its_request_says_what_it_has_and_why_and_only_its_level
         whole,
         control={"steps": ControlValue("4", "1-0")},
         granted=Granted(1, 7, NOW_MS - 60_000, every=2),
-        limit=LevelLimit(1, 2, LimitCause.BUSY, NOW_MS - 60_000),
+        limit=LevelLimit(1, 2, NOW_MS - 60_000),
         below_since_ms=NOW_MS - 90_000,
     )
     world.settle()
