@@ -70,8 +70,8 @@ class StatusLevel(Model):
     frame_rate: Figure = Field(description="Generated frames per second that it is granted.")
     since: Timestamp = Field(description="Since when it has less than it asks for.")
     reason: LevelReason = Field(
-        description="Busy: others need the room; NoRoom: its worker has no more; TooLate: more was measured to be later "
-        "than its frameDeadline."
+        description="Busy: others need the room; NoRoom: its worker has no more; TooLate: more was measured to be "
+        "later than its frameDeadline."
     )
 
 
