@@ -12,6 +12,7 @@ from typing import Final
 
 from genlock_core.clock import Clock
 from genlock_core.metrics.operator import OperatorMetrics
+from genlock_core.spec.autoscaling import ScalingMode
 from genlock_core.spec.session import Phase
 from genlock_core.spec.status import ConditionType
 from genlock_operator.actions import ClaimWorker, CreatePod, MoveSession, RetirePod, Tell
@@ -72,6 +73,8 @@ class Measures:
             self._metrics.autoscale_workers.labels(pool, term).set(math.nan if workers is None else workers)
         for reason in ScaleReason:
             self._metrics.autoscale_reason.labels(pool, reason.value).set(int(reason is shown.reason))
+        for mode in ScalingMode:
+            self._metrics.autoscale_mode.labels(pool, mode.value).set(int(mode is shown.mode))
 
     def event(self, _reason: str, result: str) -> None:
         """What became of an Event."""

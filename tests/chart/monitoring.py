@@ -29,6 +29,13 @@ def read(path: Any) -> dict[str, Any]:
     return dict(yaml.load(path.read_text(), Loader=yaml.CSafeLoader))
 
 
+def line_of(alarm: float | dict[str, str]) -> float:
+    """Where a panel's line stands, with the chart's own values."""
+    if isinstance(alarm, dict):
+        return round(1 - float(read(CHART / "values.yaml")["alerts"][alarm["oneMinus"]]), 9)
+    return float(alarm)
+
+
 def rules(kind: str) -> Iterator[dict[str, Any]]:
     """The rules of `recording` or `alerts`."""
     for group in read(RULES[kind])["groups"]:

@@ -198,6 +198,14 @@ def test_the_budgets_are_the_values() -> None:
     assert bounds == {"genlock:stall_budget:ratio": "vector(0.02)", "genlock:miss_budget:ratio": "vector(0.01)"}
 
 
+@pytest.mark.parametrize(("values", "line"), [((), 0.995), (("alerts.stallBudget=0.02",), 0.98)])
+def test_the_line_of_continuous_play_is_what_the_budget_of_stalls_leaves(values: tuple[str, ...], line: float) -> None:
+    found = one(render("dashboards.enabled=true", *values), "ConfigMap", "genlock-dashboard-installation")
+    (panel, *_) = json.loads(found["data"]["genlock-installation.json"])["panels"]
+    assert "there when due" in panel["title"]
+    assert [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]] == [None, line]
+
+
 def test_a_service_monitor_finds_the_pods_that_a_pod_monitor_finds() -> None:
     manifests = render("podMonitor.enabled=true", "serviceMonitor.enabled=true")
     for part in ("operator", "gateway", "worker"):

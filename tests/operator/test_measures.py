@@ -239,6 +239,10 @@ def test_a_recommendation_is_measured_term_by_term_and_gone_with_its_pool() -> N
     def reason(name: str) -> float | None:
         return registry.get_sample_value("genlock_operator_autoscale_reason", {"pool": "studio/warm", "reason": name})
 
+    def mode(name: str) -> float | None:
+        return registry.get_sample_value("genlock_operator_autoscale_mode", {"pool": "studio/warm", "mode": name})
+
+    assert [mode(name) for name in ("SLO", "External", "Recommend")] == [1, 0, 0]
     assert [workers(term) for term in ("need", "warm", "replicas", "max", "desired")] == [4, 0, 6, 100, 6]
     assert math.isnan(workers("budget") or 0.0)
     assert [reason(name) for name in ("Replicas", "Sessions", "Arrivals")] == [1, 0, 0]
@@ -248,3 +252,4 @@ def test_a_recommendation_is_measured_term_by_term_and_gone_with_its_pool() -> N
     metrics.drop_pool("studio/warm")
     assert workers("need") is None
     assert reason("Sessions") is None
+    assert mode("SLO") is None

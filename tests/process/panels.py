@@ -12,6 +12,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from tests.chart.monitoring import line_of
+
 SHOWN_S: Final = 90.0
 STEP_S: Final = 1.0
 UNITS: Final = {"s": "seconds", "percentunit": "share", "Bps": "bytes a second", "reqps": "a second", "bytes": "bytes"}
@@ -57,7 +59,7 @@ async def _draw_panel(axes: Axes, panel: dict[str, Any], ask: Ask) -> None:
             axes.plot(times, values, linewidth=1.4, label=_legend(query["legend"], series["metric"]))
 
     if "alarm" in panel:
-        axes.axhline(panel["alarm"], color="#c03030", linewidth=0.8, linestyle="--")
+        axes.axhline(line_of(panel["alarm"]), color="#c03030", linewidth=0.8, linestyle="--")
     axes.set_xlim(-SHOWN_S, 0)
     axes.set_ylim(bottom=0, top=1.05 * panel["max"] if "max" in panel else None)
     axes.set_ylabel(UNITS.get(panel["unit"], ""), fontsize=8)

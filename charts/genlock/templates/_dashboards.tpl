@@ -1,7 +1,7 @@
 {{/*
 A Grafana dashboard as JSON, made of a page of monitoring/dashboards: a title, what can be chosen at its top, and panels,
 each with a question as its title, a unit of Grafana and queries {expr, legend}. Two panels stand side by side, `wide` ones
-alone. `alarm`: above (or, with `below`, under) it a line is drawn.
+alone. `alarm`: above (or, with `below`, under) it a line is drawn; {oneMinus: NAME}: at 1 less alerts.NAME of the values.
 */}}
 {{- define "genlock.dashboard" -}}
 {{- $source := dict "type" "prometheus" "uid" "${datasource}" -}}
@@ -25,8 +25,10 @@ alone. `alarm`: above (or, with `below`, under) it a line is drawn.
 {{- $defaults := dict "unit" .unit "min" 0 "custom" (dict "fillOpacity" 8 "showPoints" "never" "spanNulls" false) -}}
 {{- if hasKey . "max" -}}{{- $_ := set $defaults "max" .max -}}{{- end -}}
 {{- if hasKey . "alarm" -}}
-{{- $steps := list (dict "color" "green" "value" nil) (dict "color" "red" "value" .alarm) -}}
-{{- if .below -}}{{- $steps = list (dict "color" "red" "value" nil) (dict "color" "green" "value" .alarm) -}}{{- end -}}
+{{- $alarm := .alarm -}}
+{{- if kindIs "map" .alarm -}}{{- $alarm = subf 1 (get $.alerts .alarm.oneMinus) -}}{{- end -}}
+{{- $steps := list (dict "color" "green" "value" nil) (dict "color" "red" "value" $alarm) -}}
+{{- if .below -}}{{- $steps = list (dict "color" "red" "value" nil) (dict "color" "green" "value" $alarm) -}}{{- end -}}
 {{- $_ := set $defaults "thresholds" (dict "mode" "absolute" "steps" $steps) -}}
 {{- $_ := set $defaults.custom "thresholdsStyle" (dict "mode" "line") -}}
 {{- end -}}

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from genlock_cli.api import GatewayApi
 from genlock_cli.output import print_json
 from genlock_cli.plain import plain
-from genlock_cli.target import Target
+from genlock_cli.pool.told import told_of
 from genlock_cli.target_options import AsJson, Gateway, StateDirectory, Token
 
 app = typer.Typer(help="How many workers pools have: explain.", no_args_is_help=True)
@@ -28,9 +27,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Why the pool has so many workers, in sentences. The operator says so; without a cluster there is none."""
-    target = Target.find(gateway=gateway, token=token, state_dir=state_dir)
-    with GatewayApi(target.gateway, target.admin_token()) as api:
-        told = api.pool(pool)
+    told = told_of(pool, gateway=gateway, token=token, state_dir=state_dir)
     if as_json:
         print_json(told.get("autoscaling"))
         return

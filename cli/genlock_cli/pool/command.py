@@ -10,6 +10,7 @@ from rich.text import Text
 from genlock_cli.api import GatewayApi
 from genlock_cli.output import console, print_json
 from genlock_cli.plain import plain
+from genlock_cli.pool.told import told_of
 from genlock_cli.target import Target
 from genlock_cli.target_options import AsJson, Gateway, StateDirectory, Token
 
@@ -60,9 +61,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Why each session of the pool runs at the level that it has, in sentences."""
-    target = Target.find(gateway=gateway, token=token, state_dir=state_dir)
-    with GatewayApi(target.gateway, target.admin_token()) as api:
-        told = api.pool(pool)
+    told = told_of(pool, gateway=gateway, token=token, state_dir=state_dir)
     if as_json:
         print_json(told)
         return

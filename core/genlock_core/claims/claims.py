@@ -308,7 +308,7 @@ class Claims:
         The epoch stays, and nothing moves. What it pays too much its worker gives back. Raises UnknownSession,
         SessionEnded.
         """
-        outcome, _ = await self._scripts.run("grant", session, "", expected_epoch)
+        outcome, *_ = await self._scripts.run("grant", session, "", expected_epoch)
         return Fit(replies.outcome(session, outcome))
 
     async def grant(self, session: str, steps: int) -> GrantAnswer:
@@ -319,11 +319,11 @@ class Claims:
         fewer changes nothing at once: what nobody has asked for in `GIVE_BACK_MS` is given back. Raises UnknownSession,
         SessionEnded.
         """
-        outcome, granted = await self._scripts.run("grant", session, steps, "")
+        outcome, granted, *every = await self._scripts.run("grant", session, steps, "")
         known = replies.outcome(session, outcome)
         if not granted:
             return GrantAnswer(GrantOutcome.UNSERVED)
-        return GrantAnswer(GrantOutcome(known), int(granted))
+        return GrantAnswer(GrantOutcome(known), int(granted), int(every[0]) if every else 1)
 
     async def settle(self, session: str, *, epoch: int, number: int) -> bool:
         """The worker begins no chunk with more steps than this grant has: the claim pays for no more.

@@ -46,6 +46,8 @@ class GrantAnswer:
     outcome: GrantOutcome
     steps: int | None = None
     """What is granted now; None where nothing is."""
+    every: int = 1
+    """2: of every second frame alone."""
 
 
 class LimitOutcome(StrEnum):

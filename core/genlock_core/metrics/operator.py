@@ -128,6 +128,16 @@ class OperatorMetrics(Bundle):
             "reason",
         ),
     ]
+    autoscale_mode: Annotated[
+        Gauge,
+        about(
+            "genlock_operator_autoscale_mode",
+            "1 for the mode of a pool's autoscaling (SLO, External, Recommend), else 0; with the two last ones "
+            "autoscale_workers and _reason are only shown",
+            "pool",
+            "mode",
+        ),
+    ]
     worker_startup_seconds: Annotated[
         Histogram,
         about(

@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
+from genlock_core.approximation.levels import Level
 from genlock_core.claims.claims import Claims
 from genlock_core.claims.facts import GrantOutcome
 from genlock_core.errors import NoRoomForSteps, UnknownSession
@@ -120,7 +121,8 @@ class Controls:
             raise NoRoomForSteps(session, requested=steps, granted=answer.steps or 0)
         if answer.steps is None:
             return None
-        return LevelView.of(requested=steps, granted=answer.steps, fits=answer.outcome is GrantOutcome.FITS)
+        granted = Level(answer.steps, every=answer.every)
+        return LevelView.of(requested=Level(steps), granted=granted, fits=answer.outcome is GrantOutcome.FITS)
 
     def heard(self, stream: LiveStream, resource: PeerResource, text: str) -> None:
         """A message on a client's data channel. The answer goes there, too, whatever the message is."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from genlock_core.approximation.levels import Level, share_of
 from genlock_core.claims.record import SessionRecord
 from genlock_core.media import Trouble
 from genlock_core.situation.lowered import LoweredReason, lowered
@@ -47,24 +48,28 @@ class LevelView(_Shown):
     requested: int = Field(description="So many are asked for.")
     reason: LoweredReason | None = Field(
         description="busy: others need the room; no-room: its worker has no more; both are granted as soon as there is "
-        "room. quality: more would look the same; too-late: more was measured to be later than its frame deadline. "
+        "room. too-late: more was measured to be later than its frame deadline. "
         "Null where all is granted."
     )
     detail: str = Field(description="The same in words; empty where all is granted.")
 
     @classmethod
-    def of(cls, *, requested: int, granted: int, fits: bool) -> "LevelView":
+    def of(cls, *, requested: Level, granted: Level, fits: bool) -> "LevelView":
         """`granted` may be more: what nobody asks for any longer is given back after a while. `fits`: it is all that
         this pool has a price for; more was measured to be too late."""
-        steps = min(requested, granted)
-        if steps == requested:
-            return cls(steps=steps, requested=requested, reason=None, detail="")
-        if fits:
-            late = LoweredReason.TOO_LATE
-            detail = f"{steps} of {requested} steps: {LOWERED[late]}"
-            return cls(steps=steps, requested=requested, reason=late, detail=detail)
-        words = f"no room: {steps} of {requested} steps, until its worker has room for more"
-        return cls(steps=steps, requested=requested, reason=LoweredReason.NO_ROOM, detail=words)
+        has = granted.at_most(requested)
+        reason, detail = _answer(has, requested, fits=fits)
+        return cls(steps=has.steps, requested=requested.steps, reason=reason, detail=detail)
+
+
+def _answer(granted: Level, requested: Level, *, fits: bool) -> tuple[LoweredReason | None, str]:
+    """Why it is not all, and that in words."""
+    if granted == requested:
+        return None, ""
+    share = share_of(granted, requested)
+    if fits:
+        return LoweredReason.TOO_LATE, f"{share}: {LOWERED[LoweredReason.TOO_LATE]}"
+    return LoweredReason.NO_ROOM, f"no room: {share}, until its worker has room for more"
 
 
 class SessionLevelView(LevelView):

@@ -63,14 +63,16 @@ class WaitingOffers:
         self._metrics = metrics
         self._store_timeout_s = store_timeout_s
         self._patience_s = patience_s
-        self._offers: set[_Offer] = set()
+        self._offers: dict[_Offer, None] = {}
+        """Who came first is woken first."""
         self._of_addresses: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._offers)
 
     def room_made(self, pool: str) -> None:
-        """A claim of this pool got cheaper, a session left it, or a worker came to it."""
+        """A claim of this pool got cheaper, a session left it, or a worker came to it: all ask, in the order in which
+        they came."""
         for offer in self._offers:
             if pool in offer.pools:
                 offer.news.set()
@@ -96,12 +98,12 @@ class WaitingOffers:
     @contextlib.contextmanager
     def _place(self, record: SessionRecord, address: str) -> Iterator[_Offer]:
         offer = _Offer(frozenset(choice.pool for choice in record.pools))
-        self._offers.add(offer)
+        self._offers[offer] = None
         self._of_addresses[address] += 1
         try:
             yield offer
         finally:
-            self._offers.discard(offer)
+            del self._offers[offer]
             self._of_addresses[address] -= 1
             if not self._of_addresses[address]:
                 del self._of_addresses[address]

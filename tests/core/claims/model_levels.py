@@ -143,7 +143,7 @@ class ModelLevels(ModelRooms):
             return GrantAnswer(GrantOutcome.UNSERVED)
         self._raise(found, self._allowed_now(found, steps), reserve=True)
         fits = found.has.place >= steps and found.claim.cost >= found.levels[steps - 1]
-        return GrantAnswer(GrantOutcome.FITS if fits else GrantOutcome.NO_ROOM, found.has.steps)
+        return GrantAnswer(GrantOutcome.FITS if fits else GrantOutcome.NO_ROOM, found.has.steps, found.has.every)
 
     def settle(self, session: str, epoch: int, number: int) -> bool:
         found = self._current(session, epoch)

@@ -282,6 +282,13 @@ async def test_every_second_frame_is_below_the_fewest_steps(floor: Floor) -> Non
     assert (await floor.record()).below_since_ms == 0
 
 
+async def test_a_user_who_asks_for_more_than_half_the_frames_is_told_of_the_frames_too(floor: Floor) -> None:
+    await halvable(floor)
+    await floor.limit(1, every=2)
+    assert await floor.wish(1) == GrantAnswer(GrantOutcome.NO_ROOM, 1, every=2)
+    assert await floor.wish(3) == GrantAnswer(GrantOutcome.NO_ROOM, 1, every=2)
+
+
 @pytest.mark.parametrize("has", ["a worker that leaves out no frame", "no such price", "other steps there"])
 async def test_nobody_is_halved_who_cannot_be(floor: Floor, has: str) -> None:
     match has:

@@ -34,11 +34,14 @@ class Door:
         self.room = room
         self.registry = CollectorRegistry()
         self.asked = 0
+        self.order: list[str] = []
+        """Whose offers have asked."""
         claims = Claims(room.store)
         ask = claims.claim
 
         async def claim(session: str, *, seen_epoch: int = 0) -> Claim:
             self.asked += 1
+            self.order.append(session)
             return await ask(session, seen_epoch=seen_epoch)
 
         claims.claim = claim  # type: ignore[method-assign]
@@ -89,6 +92,18 @@ async def test_an_offer_waits_without_asking_until_room_is_made_and_is_served_th
     door.offers.room_made("local")
     assert (await offer).session == SESSION
     assert (door.asked, len(door.offers), door.ended("served")) == (3, 0, 1)
+
+
+async def test_who_came_first_asks_first_when_room_is_made(room: GatewayRoom, door: Door) -> None:
+    names = [f"session-{number:02}" for number in range(12)]
+    for number, name in enumerate(names, start=1):
+        door.offer(await room.record(name))
+        await until(lambda number=number: len(door.offers) == number)  # type: ignore[misc]
+    door.order.clear()
+    await room.worker()
+    door.offers.room_made("local")
+    await until(lambda: len(door.order) >= len(names))
+    assert door.order == [f"default/{name}" for name in names]
 
 
 async def test_at_the_end_of_its_patience_it_asks_once_more_as_an_event_may_be_missed(

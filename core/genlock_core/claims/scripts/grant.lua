@@ -1,5 +1,6 @@
 -- grant(session, steps that are about to be requested or '', expected epoch or '')
---   -> {'fits' | 'no-room' | 'refused' | 'elsewhere' | 'stale' | 'unknown' | 'ended', steps granted or ''}
+--   -> {'fits' | 'no-room' | 'refused' | 'elsewhere' | 'stale' | 'unknown' | 'ended', steps granted or '',
+--       every how many-th frame of it}
 -- All that raises what a session costs while it is served comes here: users' wishes before they are written down, the
 -- operator's after it has changed the record. `no-room`: it got what there was, and the rest waits. `refused`: its worker
 -- knows no ceilings and would run what it cannot pay for, so nothing has changed and nothing must be written.
@@ -30,4 +31,4 @@ raise(session, r, choice, wanted, may_use_reserve)
 
 -- A user wants to know whether all is granted; a changed spec fits where all is that the plan allows.
 local has_all = granted_of(r, choice) >= all and r.cost >= (cost_at(r, choice, all) or r.cost)
-return {has_all and 'fits' or 'no-room', text(r.granted)}
+return {has_all and 'fits' or 'no-room', text(r.granted), text(r.every)}
