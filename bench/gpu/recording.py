@@ -1,6 +1,6 @@
 """A recorded stream as an engine can play it, and what stands in for the parts that were not recorded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm import noise
 from genlock_worker.engines.contract import Chunk
-from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.network.vae import CallBytes, StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.streaming.session import DiffusionSession
 from tests.worker.engines.diffusion import recorded
 
@@ -93,8 +93,17 @@ class NotingVae(StreamingVae):
         stream.decoded = True
         return torch.zeros(count, SIDE, SIDE, 3, dtype=torch.uint8, device=self.device)
 
+    def encode_together(self, streams: Sequence[VaeStream], frames: Sequence[Tensor]) -> list[Tensor]:
+        return [self.encode(*pair) for pair in zip(streams, frames, strict=True)]
+
+    def decode_together(self, streams: Sequence[VaeStream], latents: Sequence[Tensor]) -> list[Tensor]:
+        return [self.decode(*pair) for pair in zip(streams, latents, strict=True)]
+
     def stream_bytes(self, height: int, width: int) -> int:  # noqa: ARG002  # it has no weights
         return 0
+
+    def call_bytes(self, height: int, width: int) -> CallBytes:  # noqa: ARG002  # it has no weights
+        return CallBytes(0, 0)
 
 
 class RecordedPrompts:

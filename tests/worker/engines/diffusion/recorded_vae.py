@@ -10,7 +10,8 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
-from genlock_worker.engines.diffusion.network.vae import WanDecoder, WanEncoder
+from genlock_worker.engines.diffusion.network.vae_caches import Caches, StagedCaches
+from genlock_worker.engines.diffusion.network.wan_coders import WanDecoder, WanEncoder, latent_statistics
 from tests.worker.engines.diffusion import recorded
 
 NAME = "vae_stream"
@@ -20,16 +21,18 @@ NAME = "vae_stream"
 def latent_deviation(device: torch.device, dtype: torch.dtype) -> float:
     """The largest difference of the latents, over all calls of the recorded stream."""
     arrays = recorded.arrays(NAME)
-    encoder = WanEncoder(recorded_model(), device=device, normalise=False).to(device, dtype).eval()
+    encoder = WanEncoder(recorded_model()).to(device, dtype).eval()
     video = torch.from_numpy(arrays["video"])[0].permute(1, 2, 3, 0).to(device)
-    caches: list[Tensor | None] = [None] * encoder.cache_count
+    slot: Caches = [None] * encoder.cache_count
     start = 0
     gaps = []
     for call, frames in enumerate(arrays["enc_split"].tolist()):
         # The clip is floating point in [-1, 1]; the encoder takes 0-255.
         part = (video[start : start + frames] + 1.0) * 127.5
-        latents = encoder.latents(part, caches, first=call == 0)
-        gaps.append(recorded.worst(latents.transpose(0, 1)[None].cpu(), arrays[f"enc_chunks/{call}"]))
+        caches = StagedCaches([slot])
+        latents = encoder.latents(part[None], caches, first=call == 0)
+        caches.take_over()
+        gaps.append(recorded.worst(latents.transpose(1, 2).cpu(), arrays[f"enc_chunks/{call}"]))
         start += frames
     return max(gaps)
 
@@ -38,16 +41,20 @@ def latent_deviation(device: torch.device, dtype: torch.dtype) -> float:
 def frame_deviation(device: torch.device, dtype: torch.dtype) -> float:
     """The largest difference of the frames, in [0, 1], over all calls of the recorded stream."""
     arrays = recorded.arrays(NAME)
-    decoder = WanDecoder(recorded_model(), device=device).to(device, dtype).eval()
+    model = recorded_model()
+    mean, deviation = latent_statistics(model, device)
+    decoder = WanDecoder(model, mean=mean, deviation=deviation).to(device, dtype).eval()
     parts = [torch.from_numpy(arrays[f"enc_chunks/{call}"]) for call in range(4)]
     latents = torch.cat(parts, 2)[0].transpose(0, 1).to(device)
-    caches: list[Tensor | None] = [None] * decoder.cache_count
+    slot: Caches = [None] * decoder.cache_count
     start = 0
     gaps = []
     for call, count in enumerate(arrays["dec_split"].tolist()):
-        frames = decoder.frames(latents[start : start + count], caches, first=call == 0)
+        caches = StagedCaches([slot])
+        frames = decoder.frames(latents[None, start : start + count], caches, first=call == 0)
+        caches.take_over()
         theirs = arrays[f"dec_chunks/{call}"] * 0.5 + 0.5
-        gaps.append(recorded.worst(frames.transpose(0, 1)[None].cpu(), theirs))
+        gaps.append(recorded.worst(frames.transpose(1, 2).cpu(), theirs))
         start += count
     return max(gaps)
 

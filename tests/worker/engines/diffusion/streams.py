@@ -20,7 +20,7 @@ from genlock_worker.engines.diffusion.components import Components, load_compone
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
-from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.network.vae import CallBytes, StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
@@ -76,8 +76,17 @@ class BlockVae(StreamingVae):
         frames = functional.interpolate(planes.nan_to_num(), scale_factor=8).repeat_interleave(counts, 0)
         return ((frames.clamp(-1, 1) + 1) * 127.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
+    def encode_together(self, streams: Sequence[VaeStream], frames: Sequence[Tensor]) -> list[Tensor]:
+        return [self.encode(*pair) for pair in zip(streams, frames, strict=True)]
+
+    def decode_together(self, streams: Sequence[VaeStream], latents: Sequence[Tensor]) -> list[Tensor]:
+        return [self.decode(*pair) for pair in zip(streams, latents, strict=True)]
+
     def stream_bytes(self, height: int, width: int) -> int:
         return 0
+
+    def call_bytes(self, height: int, width: int) -> CallBytes:
+        return CallBytes(0, 0)
 
 
 def _planes(frames: Tensor) -> Tensor:

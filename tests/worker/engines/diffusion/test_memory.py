@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.contract import Change, EngineFailure, Row
+from genlock_worker.engines.diffusion import memory
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget, free_for_sessions, session_bytes
-from tests.worker.engines.diffusion.streams import caches, chunk, components, engine, play, settings
+from tests.worker.engines.diffusion.streams import HEIGHT, WIDTH, caches, chunk, components, engine, play, settings
 
 MIB = 1024**2
 
@@ -31,6 +32,34 @@ def test_the_ledger_never_lends_more_than_there_is_and_gets_all_of_it_back(steps
     for session in "abcd":
         budget.give(session)
     assert budget.free_bytes == 100
+
+
+def test_what_the_vaes_calls_need_beyond_the_workspace_is_set_aside_once() -> None:
+    budget = MemoryBudget(100, 20)
+    budget.take("small", 10, call_bytes=15)
+    assert budget.free_bytes == 90, "the workspace has room for that"
+    budget.take("large", 10, call_bytes=50)
+    budget.take("as large", 10, call_bytes=50)
+    assert budget.free_bytes == 100 - 30 - 30
+    budget.take("large", 15)
+    assert budget.free_bytes == 100 - 35 - 30, "more rows, the same pictures"
+    with pytest.raises(DoesNotFit) as refusal:
+        budget.take("huge", 20, call_bytes=90)
+    assert (refusal.value.needed, refusal.value.free) == (20, -5)
+    for session in ("large", "as large"):
+        budget.give(session)
+    assert (budget.taken, budget.free_bytes) == ({"small": 10}, 90)
+
+
+def test_a_session_whose_pictures_need_too_much_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = components().vae.call_bytes(HEIGHT, WIDTH)
+    needed = call.encode + call.decode
+    fits = engine().session_bytes(settings())
+    room = [needed - 1000, 0]
+    monkeypatch.setattr(memory, "free_for_vae", lambda device, *, sessions: room.pop(0))
+    engine(limit_bytes=fits + 1000).open("s", settings())
+    with pytest.raises(EngineFailure, match="refused"):
+        engine(limit_bytes=fits + 1000).open("s", settings())
 
 
 def test_a_ring_of_the_1_3b_model_at_480p_is_the_published_size() -> None:

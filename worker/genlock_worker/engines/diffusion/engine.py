@@ -93,13 +93,14 @@ class DiffusionEngine:
         self._jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._forward = forward
         self._progress = DeviceProgress(components.device)
-        self._pictures = PictureDecoder(components.vae, clock=clock, overlap=overlap)
+        total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
+        for_vae = memory.free_for_vae(components.device, sessions=total)
+        self._budget = MemoryBudget(total, for_vae)
+        self._pictures = PictureDecoder(components.vae, clock=clock, overlap=overlap, memory_bytes=for_vae // 2)
         self._shared = Shared(
             components, options, self._count, SinkRule.of(options), self._jpeg, self._progress, self._pictures
         )
         self._clock = clock
-        total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
-        self._budget = MemoryBudget(total)
         self._sessions: dict[str, DiffusionSession] = {}
         self._cut_short: set[str] = set()
         """Sessions that were told that their steps do not fit."""
@@ -378,7 +379,8 @@ class DiffusionEngine:
 
     def _admit(self, session: str, settings: StreamSettings, rows: int) -> None:
         try:
-            self._budget.take(session, self._bytes(settings, rows))
+            call = self._shared.components.vae.call_bytes(settings.height, settings.width)
+            self._budget.take(session, self._bytes(settings, rows), call_bytes=call.encode + call.decode)
         except DoesNotFit as refusal:
             raise EngineFailure(session, f"refused: {refusal}") from refusal
 

@@ -1,8 +1,9 @@
 """How much memory sessions may take, and who has taken how much: a ledger, decided before anything is allocated.
 
 A session's size is known from its settings alone, because rings have fixed shapes. So a session that would not fit is
-refused before it is opened, and does not bring down those that are open. The total is stated without what a forward
-needs while it runs.
+refused before it is opened, and does not bring down those that are open. The total is stated without the workspace,
+which is for what runs: a forward, and beside it one call of the VAE's encoder and one of its decoder. Where these two
+need more at the size of some session than the workspace has, the rest is set aside once for all sessions.
 """
 
 import os
@@ -19,7 +20,9 @@ from genlock_worker.engines.diffusion.network.kv import ring_bytes
 WORKSPACE_SHARE = 0.15
 """Share of the free GPU memory that is left to activations, the VAE's work and the allocator's waste."""
 MIN_WORKSPACE_BYTES = 2 * 1024**3
-"""What a forward and a decode at 480x832 need beside what is resident."""
+"""The workspace is this at least."""
+FORWARD_BYTES = 1024**3
+"""What of the workspace is left to a forward: activations of some rows, beside what is resident."""
 HOST_SHARE = 0.5
 """Share of the machine's memory that sessions on a CPU may take."""
 SMALL_BYTES = 8 * 1024**2
@@ -43,27 +46,45 @@ class MemoryBudget:
     """The ledger; moved by `take` and `give` alone."""
 
     total_bytes: int
+    """What sessions may take together."""
+    vae_bytes: int = 0
+    """What of the workspace is there for the VAE's calls."""
     _taken: dict[str, int] = field(default_factory=dict)
+    _calls: dict[str, int] = field(default_factory=dict)
+    """By session, what the VAE's calls need for one row at its size."""
 
     @property
     def free_bytes(self) -> int:
-        return self.total_bytes - sum(self._taken.values())
+        return self.total_bytes - sum(self._taken.values()) - self._beyond_workspace(self._calls)
 
     @property
     def taken(self) -> Mapping[str, int]:
         """Bytes of each session."""
         return dict(self._taken)
 
-    def take(self, session: str, needed: int) -> None:
-        """Set what a session has to `needed` bytes. Raises DoesNotFit, and then nothing has changed."""
-        free = self.free_bytes + self._taken.get(session, 0)
+    def take(self, session: str, needed: int, *, call_bytes: int | None = None) -> None:
+        """Set what a session has to `needed` bytes, and what the VAE's calls need for a row of it (None: as it was).
+
+        Raises DoesNotFit, and then nothing has changed.
+        """
+        calls = dict(self._calls)
+        if call_bytes is not None:
+            calls[session] = call_bytes
+        others = sum(self._taken.values()) - self._taken.get(session, 0)
+        free = self.total_bytes - others - self._beyond_workspace(calls)
         if needed > free:
             raise DoesNotFit(needed, free)
         self._taken[session] = needed
+        self._calls = calls
 
     def give(self, session: str) -> None:
         """All of a session's bytes are free again; unknown ones are ignored."""
         self._taken.pop(session, None)
+        self._calls.pop(session, None)
+
+    def _beyond_workspace(self, calls: Mapping[str, int]) -> int:
+        """What the largest of the calls needs beyond what is there for them."""
+        return max(0, max(calls.values(), default=0) - self.vae_bytes)
 
 
 def text_bytes(config: TransformerConfig, *, itemsize: int) -> int:
@@ -85,11 +106,23 @@ def session_bytes(
 
 def free_for_sessions(device: torch.device) -> int:
     """Bytes that sessions may take on a device on which the model is loaded."""
+    free = _free_bytes(device)
     if device.type != "cuda":
-        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * HOST_SHARE)
-    free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free * HOST_SHARE)
     return max(0, free - max(MIN_WORKSPACE_BYTES, int(free * WORKSPACE_SHARE)))
+
+
+def free_for_vae(device: torch.device, *, sessions: int) -> int:
+    """Bytes that the VAE's calls may need while they run, where sessions may take so many together."""
+    return max(0, _free_bytes(device) - sessions - FORWARD_BYTES)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """What a device has for what comes after the model; of a host all that it has."""
+    if device.type != "cuda":
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _mib(count: int) -> int:

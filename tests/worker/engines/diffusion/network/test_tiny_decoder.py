@@ -11,8 +11,10 @@ from torch.nn import functional
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
 from genlock_worker.engines.diffusion.network import tiny_decoder
-from genlock_worker.engines.diffusion.network.tiny_decoder import MemBlock, TGrow, TinyDecoder
-from genlock_worker.engines.diffusion.network.vae import Caches, StreamingVae
+from genlock_worker.engines.diffusion.network.tiny_block import MemBlock
+from genlock_worker.engines.diffusion.network.tiny_decoder import TGrow, TinyDecoder
+from genlock_worker.engines.diffusion.network.vae import StreamingVae
+from genlock_worker.engines.diffusion.network.vae_caches import Caches, StagedCaches
 from genlock_worker.engines.diffusion.weights.checkpoints import open_checkpoint
 from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 
@@ -52,8 +54,12 @@ def whole_clip(decoder: TinyDecoder, clip: Tensor) -> Tensor:
 
 def test_a_stream_is_the_whole_clip(decoder: TinyDecoder) -> None:
     clip = latents(4)
-    caches: Caches = [None] * decoder.cache_count
-    streamed = [decoder.frames(part, caches, first=call == 0) for call, part in enumerate(torch.split(clip, [2, 1, 1]))]
+    slot: Caches = [None] * decoder.cache_count
+    streamed = []
+    for call, part in enumerate(torch.split(clip, [2, 1, 1])):
+        caches = StagedCaches([slot])
+        streamed.append(decoder.frames(part[None], caches, first=call == 0)[0])
+        caches.take_over()
     assert [len(part) for part in streamed] == [5, 4, 4]
     torch.testing.assert_close(torch.cat(streamed), whole_clip(decoder, clip), atol=1e-5, rtol=1e-5)
 

@@ -3,16 +3,21 @@
 import gc
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from genlock_core.clock import ManualClock
 from genlock_worker.engines.contract import EngineFailure, Frames, Row
-from genlock_worker.engines.diffusion.network.vae import VaeStream
-from genlock_worker.engines.diffusion.streaming.pictures import OneThread, PictureDecoder
+from genlock_worker.engines.diffusion.network.vae import CallBytes, VaeStream
+from genlock_worker.engines.diffusion.streaming.one_thread import OneThread
+from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
+from genlock_worker.engines.diffusion.streaming.vae_thread import Piece, together
 from tests.worker.engines.diffusion.streams import BlockVae, StreamBatch, chunk, engine, settings, stored
 
 
@@ -107,13 +112,96 @@ def test_what_a_decoder_raises_is_the_sessions_failure() -> None:
         def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
             raise torch.OutOfMemoryError("no room")
 
-    decoder = PictureDecoder(Broken(), clock=ManualClock(), overlap=True)
+    decoder = PictureDecoder(Broken(), clock=ManualClock(), overlap=True, memory_bytes=0)
     vae = BlockVae()
     pictures = decoder.decode(Row("s", 0, 7), vae.open(), torch.zeros(2, 16, 8, 8))
     with pytest.raises(EngineFailure, match="s: chunk 7 cannot be shown: no room"):
         pictures.result(20)
     with pytest.raises(torch.OutOfMemoryError):
         decoder.prime(vae.open(), [torch.zeros(2, 16, 8, 8)]).result(20)
+
+
+class Counting(BlockVae):
+    """Counts the rows of each call; decodes when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+        self.let = threading.Event()
+        self.asked = threading.Event()
+        self.fails: Callable[[int], bool] = lambda rows: False
+
+    def decode_together(self, streams: Sequence[VaeStream], latents: Sequence[Tensor]) -> list[Tensor]:
+        self.asked.set()
+        assert self.let.wait(20)
+        self.calls.append(len(streams))
+        if self.fails(len(streams)):
+            raise torch.OutOfMemoryError("no room")
+        return super().decode_together(streams, latents)
+
+    def call_bytes(self, height: int, width: int) -> CallBytes:
+        return CallBytes(encode=0, decode=height * width)
+
+
+def waiting_chunks(vae: Counting, *, sessions: str, memory_bytes: int = 10**9) -> list[Future[Frames]]:
+    """The pictures of chunks that were handed over while the decoder was at the first session's first."""
+    decoder = PictureDecoder(vae, clock=ManualClock(), overlap=True, memory_bytes=memory_bytes)
+    streams = {name: vae.open() for name in sorted(set(sessions))}
+    shown: list[Future[Frames]] = []
+    for name in sessions:
+        shown.append(decoder.decode(Row(name, 0, len(shown)), streams[name], torch.zeros(1, 16, 8, 8)))
+        assert vae.asked.wait(20)
+    vae.let.set()
+    for pictures in shown:
+        pictures.exception(20)
+    decoder.stop()
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("sessions", "memory_bytes", "calls"),
+    [
+        ("abcde", 10**9, [1, 4]),  # those that waited, in one call
+        ("aabcab", 10**9, [1, 1, 2, 2]),  # a is further than b and c, and nobody is taken twice
+        ("abcde", 2 * 64 * 64, [1, 2, 2]),  # as many as there is memory for
+        ("abc", 0, [1, 1, 1]),
+    ],
+)
+def test_what_waits_is_decoded_in_one_call(sessions: str, memory_bytes: int, calls: list[int]) -> None:
+    vae = Counting()
+    waiting_chunks(vae, sessions=sessions, memory_bytes=memory_bytes)
+    assert vae.calls == calls
+
+
+def test_chunks_that_cannot_be_decoded_together_are_decoded_one_by_one() -> None:
+    vae = Counting()
+    vae.fails = lambda rows: rows > 1
+    shown = waiting_chunks(vae, sessions="abc")
+    assert vae.calls == [1, 2, 1, 1]
+    assert all(len(pictures.result()) == 1 for pictures in shown)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), max_size=12), st.integers(1, 4))
+def test_a_call_takes_the_oldest_and_what_is_like_it(waiting: list[tuple[int, int]], most: int) -> None:
+    """Streams by number; the pieces of one are alike if they have the same kind."""
+    streams = [VaeStream([], []) for _ in range(4)]
+    pieces: list[Piece[None]] = [
+        Piece(Row(str(number), 0, place), streams[number], torch.tensor(kind), None)
+        for place, (number, kind) in enumerate(waiting)
+    ]
+    served: list[Piece[None]] = []
+    while pieces:
+        chosen = together(pieces, lambda _, item: int(item), lambda _: most)
+        assert chosen[0] is pieces[0], "the oldest never waits for another"
+        assert 1 <= len(chosen) <= most
+        assert len({int(piece.item) for piece in chosen}) == 1
+        assert len({id(piece.stream) for piece in chosen}) == len(chosen)
+        served += chosen
+        pieces = [piece for piece in pieces if piece not in chosen]
+    for stream in streams:
+        own = [piece.row.chunk for piece in served if piece.stream is stream]
+        assert own == sorted(own), "a session's chunks come in order"
+    assert len(served) == len(waiting)
 
 
 def test_a_thread_runs_what_it_is_given_in_order_and_ends_with_its_owner() -> None:

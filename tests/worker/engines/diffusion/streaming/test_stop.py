@@ -11,7 +11,8 @@ from torch import Tensor
 from genlock_core.clock import ManualClock
 from genlock_worker.engines.contract import Row
 from genlock_worker.engines.diffusion.network.vae import VaeStream
-from genlock_worker.engines.diffusion.streaming.pictures import OneThread, PictureDecoder
+from genlock_worker.engines.diffusion.streaming.one_thread import OneThread
+from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from tests.worker.engines.diffusion.streaming.test_pictures import Patient
 from tests.worker.engines.diffusion.streams import BlockVae, chunk, diffusion_engine, settings
 
@@ -69,7 +70,7 @@ def test_a_stopped_engine_finishes_the_chunk_at_hand_and_forgets_what_waits() ->
         one.submit(1, [Row(name, 0, 0)])
         (result,) = one.collect()
         pictures.append(result.rows[0].pictures)  # type: ignore[union-attr]
-    assert vae.asked.wait(20)
+        assert vae.asked.wait(20), "it is at the first, alone"
     threading.Timer(0.1, vae.let.set).start()
     one.stop()
     assert [coming is not None and coming.done() for coming in pictures] == [True, False, False]
@@ -78,7 +79,7 @@ def test_a_stopped_engine_finishes_the_chunk_at_hand_and_forgets_what_waits() ->
 
 
 def test_a_device_that_hangs_does_not_keep_it_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genlock_worker.engines.diffusion.streaming.pictures.STOP_S", 0.05)
+    monkeypatch.setattr("genlock_worker.engines.diffusion.streaming.one_thread.STOP_S", 0.05)
     thread, begun, let = OneThread("hangs"), threading.Event(), threading.Event()
 
     def hang() -> bool:
@@ -98,7 +99,7 @@ def test_a_decoder_without_a_thread_has_nothing_to_stop() -> None:
         def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
             raise ValueError("gone")
 
-    decoder = PictureDecoder(Gone(), clock=ManualClock(), overlap=False)
+    decoder = PictureDecoder(Gone(), clock=ManualClock(), overlap=False, memory_bytes=0)
     decoder.stop()
     coming = decoder.decode(Row("s", 0, 0), BlockVae().open(), torch.zeros(2, 16, 8, 8))
     assert coming.done()

@@ -1,7 +1,7 @@
 """A small decoder in the place of the VAE's: TAEHV's for Wan 2.1 (`taew2_1`), as a stream with memory.
 
-Written from the architecture of github.com/madebyollin/taehv (MIT): convolutions of pictures, blocks that see their own
-input of one frame ago, and two doublings in time. It takes latents as the network gives them and is trained to answer
+Written from the architecture of github.com/madebyollin/taehv (MIT): convolutions of pictures, blocks with memory
+(`tiny_block`), and two doublings in time. It takes latents as the network gives them and is trained to answer
 as the VAE's decoder would, at 10 million parameters in place of 73. The published weights were not run here: what is
 tested is that a stream is the whole clip, and that a file must hold just these tensors.
 
@@ -14,7 +14,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.network.vae import TEMPORAL_STRIDE, Caches, LatentDecoder
+from genlock_worker.engines.diffusion.network.coders import TEMPORAL_STRIDE, LatentDecoder
+from genlock_worker.engines.diffusion.network.tiny_block import MemBlock, conv, layout_of, memories, run
+from genlock_worker.engines.diffusion.network.vae_caches import StagedCaches
 from genlock_worker.engines.diffusion.weights.checkpoints import WeightsCheckpoint, fit, load_into, shapes
 
 WIDTHS = (256, 128, 64, 64)
@@ -32,54 +34,26 @@ class TinyDecoder(LatentDecoder):
 
     def __init__(self, channels: int = 16) -> None:
         super().__init__()
-        layers: list[nn.Module] = [_SoftLimit(), _conv(channels, WIDTHS[0]), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [_SoftLimit(), conv(channels, WIDTHS[0]), nn.ReLU(inplace=True)]
         for width, wider, times in zip(WIDTHS, WIDTHS[1:], _TIMES, strict=False):
             layers += [MemBlock(width) for _ in range(_MEMORIES)]
-            layers += [nn.Upsample(scale_factor=2), TGrow(width, times), _conv(width, wider, bias=False)]
-        layers += [nn.ReLU(inplace=True), _conv(WIDTHS[-1], 3)]
+            layers += [nn.Upsample(scale_factor=2), TGrow(width, times), conv(width, wider, bias=False)]
+        layers += [nn.ReLU(inplace=True), conv(WIDTHS[-1], 3)]
         self.decoder = nn.Sequential(*layers)
-        self.cache_count = sum(isinstance(layer, MemBlock) for layer in layers)
+        self.cache_count = memories(self.decoder)
 
-    def frames(self, latents: Tensor, caches: Caches, *, first: bool) -> Tensor:
+    def frames(self, latents: Tensor, caches: StagedCaches, *, first: bool) -> Tensor:
         """As `LatentDecoder.frames`. Latent by latent, so that a stream is the same however it is cut into calls."""
-        weight = next(self.parameters())
-        last = weight.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if last else torch.contiguous_format
-        x = latents.to(weight.dtype).contiguous(memory_format=layout)
-        spans = [self._span(x[i : i + 1], caches) for i in range(len(x))]
+        rows, count = latents.shape[:2]
+        layout = layout_of(self)
+        x = latents.to(next(self.parameters()).dtype)
+        spans = []
+        for number in range(count):
+            pictures = run(self.decoder, x[:, number].contiguous(memory_format=layout), caches)
+            spans.append(torch.unflatten(pictures, 0, (rows, -1)))
         if first:
-            spans[0] = spans[0][TEMPORAL_STRIDE - 1 :]
-        return torch.cat(spans).float()
-
-    def _span(self, x: Tensor, caches: Caches) -> Tensor:
-        """The four frames of one latent (1, C, h, w)."""
-        memory = 0
-        for layer in self.decoder:
-            if isinstance(layer, MemBlock):
-                x, caches[memory] = layer.remember(x, caches[memory])
-                memory += 1
-            else:
-                x = layer(x)
-        return x
-
-
-class MemBlock(nn.Module):
-    """A residual block that sees its input and that of one frame ago."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = nn.Sequential(
-            _conv(2 * width, width),
-            nn.ReLU(inplace=True),
-            _conv(width, width),
-            nn.ReLU(inplace=True),
-            _conv(width, width),
-        )
-
-    def remember(self, x: Tensor, last: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(T, C, h, w) and the frame before, None for zeros -> (the same shape, the frame to remember)."""
-        past = torch.cat((torch.zeros_like(x[:1]) if last is None else last, x[:-1]))
-        return torch.relu(self.conv(torch.cat((x, past), 1)) + x), x[-1:].clone()
+            spans[0] = spans[0][:, TEMPORAL_STRIDE - 1 :]
+        return torch.cat(spans, 1).float()
 
 
 class TGrow(nn.Module):
@@ -121,7 +95,3 @@ def decoder_names(names: Iterable[str]) -> dict[str, str]:
 def _without_weights() -> TinyDecoder:
     with torch.device("meta"):
         return TinyDecoder()
-
-
-def _conv(channels: int, width: int, *, bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(channels, width, 3, padding=1, bias=bias)

@@ -1,11 +1,11 @@
 """The Wan 2.1 VAE as a stream: frames in, latents out, and back, for many sessions with one set of weights.
 
-diffusers' `encode` and `decode` code whole clips and keep their caches in the model. Here its encoder and decoder are
-called span by span with caches that lie in the session's `VaeStream`, which is all of a session's state. Streaming is
-exact: the same spans are computed whatever the calls (the first frame alone, then four by four; latents one by one).
+Encoder and decoder are called with caches that lie in the sessions' `VaeStream`s, which are all of a session's state in
+the VAE. One call moves several sessions on at once, if they are alike: pictures of one size, as many of them, and
+equally far into their streams, as the first two latents of a stream are computed otherwise than all that follow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,20 +13,23 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.network.causal_conv import lay_causal_convs
+from genlock_worker.engines.diffusion.network.coders import (
+    SPATIAL_STRIDE,
+    TEMPORAL_STRIDE,
+    LatentDecoder,
+    LatentEncoder,
+)
+from genlock_worker.engines.diffusion.network.live_bytes import LiveBytes
+from genlock_worker.engines.diffusion.network.vae_caches import Caches, StagedCaches, slot_bytes
+from genlock_worker.engines.diffusion.network.wan_coders import WanDecoder, WanEncoder, latent_statistics
 
-SPATIAL_STRIDE = 8
-"""Pixels per latent pixel, each way."""
-TEMPORAL_STRIDE = 4
-"""Frames per latent frame, but for the first latent frame of a stream, which is one frame."""
-
-Caches = list[Tensor | None]
-"""One entry per module that remembers frames, in the order in which they are met; None before the first call."""
+SETTLED = 2
+"""After so many latents a stream's caches have the shapes that they keep."""
 
 
 @dataclass(slots=True, eq=False)
 class VaeStream:
-    """One session's state in the VAE: moved on by `encode` and `decode` alone, forgotten with the session.
+    """One session's state in the VAE: moved on by the VAE's calls alone, forgotten with the session.
 
     The two directions are independent: one that was never used is at its start. A call that raises moves nothing on.
     """
@@ -35,97 +38,35 @@ class VaeStream:
     decoder: Caches
     area: tuple[int, int] | None = None
     """Latent height and width of the session; None before the first call."""
-    encoded: bool = False
-    """Whether the encoder has seen the first frames."""
-    decoded: bool = False
-    """Whether the decoder has seen the first latents."""
+    encoded: int = 0
+    """Latents that the encoder has given."""
+    decoded: int = 0
+    """Latents that the decoder was given."""
     finite: Tensor | None = field(default=None)
     """Whether the frames decoded last were finite numbers: a bool on the device, to be read with them."""
 
     @property
     def bytes(self) -> int:
         """Bytes of the caches as they are now."""
-        return sum(cache.nbytes for cache in (*self.encoder, *self.decoder) if isinstance(cache, Tensor))
+        return slot_bytes(self.encoder) + slot_bytes(self.decoder)
 
 
-class LatentDecoder(nn.Module):
-    """From latents to frames, with all memory in the caches it is given."""
+@dataclass(frozen=True, slots=True)
+class CallBytes:
+    """What one call needs while it runs, for each of its rows, beside the streams and the weights."""
 
-    cache_count: int
-    """How many caches a stream needs."""
-
-    def frames(self, latents: Tensor, caches: Caches, *, first: bool) -> Tensor:
-        """(F, C, h, w) float32 as the network gave them -> (frames, 3, H, W) in [0, 1], not clamped; moves `caches` on.
-
-        `first`: the first latent is the first of its stream and gives 1 frame; every other gives 4.
-        """
-        raise NotImplementedError
-
-
-class WanDecoder(LatentDecoder):
-    """The VAE's own decoder, on latents that it brings back to their mean and deviation."""
-
-    def __init__(self, model: AutoencoderKLWan, *, device: torch.device) -> None:
-        super().__init__()
-        self.decoder = model.decoder
-        self.post_quant_conv = model.post_quant_conv
-        self.cache_count = lay_causal_convs(self.decoder)
-        lay_causal_convs(self)
-        mean, deviation = _statistics(model, device)
-        self._mean = mean
-        self._deviation = deviation
-
-    def frames(self, latents: Tensor, caches: Caches, *, first: bool) -> Tensor:
-        """As `LatentDecoder.frames`."""
-        weight = self.post_quant_conv.weight
-        z = latents * self._deviation + self._mean
-        z = _laid_out(z.to(weight.dtype).transpose(0, 1).unsqueeze(0), weight)
-        z = self.post_quant_conv(z)
-        spans = [
-            self.decoder(z[:, :, i : i + 1], feat_cache=caches, feat_idx=[0], first_chunk=first and i == 0)
-            for i in range(z.shape[2])
-        ]
-
-        return torch.cat(spans, 2)[0].transpose(0, 1).float() * 0.5 + 0.5
-
-
-class WanEncoder(nn.Module):
-    """The VAE's encoder up to the mean of the posterior."""
-
-    def __init__(self, model: AutoencoderKLWan, *, device: torch.device, normalise: bool) -> None:
-        super().__init__()
-        self.encoder = model.encoder
-        self.quant_conv = model.quant_conv
-        self.cache_count = lay_causal_convs(self.encoder)
-        lay_causal_convs(self)
-        self._normalise = normalise
-        mean, deviation = _statistics(model, device)
-        self._mean = mean
-        self._deviation = deviation
-
-    def latents(self, frames: Tensor, caches: Caches, *, first: bool) -> Tensor:
-        """(T, H, W, 3) uint8 -> (F, C, h, w) float32; moves `caches` on. `first`: the first frame is coded alone."""
-        weight = self.quant_conv.weight
-        x = _laid_out((frames.float() / 127.5 - 1.0).to(weight.dtype).permute(3, 0, 1, 2).unsqueeze(0), weight)
-        parts = [
-            self.encoder(x[:, :, begin:end], feat_cache=caches, feat_idx=[0])
-            for begin, end in _spans(x.shape[2], first=first)
-        ]
-        posterior = self.quant_conv(torch.cat(parts, 2))[0].transpose(0, 1)
-        mean: Tensor = posterior[:, : posterior.shape[1] // 2].float().contiguous()
-        if self._normalise:
-            mean = (mean - self._mean) / self._deviation
-
-        return mean
+    encode: int
+    decode: int
 
 
 class StreamingVae:
     """One VAE shared by all sessions. Without state of its own: its methods may run in several threads at once.
 
-    Takes `model` and `decoder` over (moves them, changes their convolutions). `channels_last` keeps activations with
-    the channels together, which is what convolutions and norms over channels want: on a CPU of two cores it takes a
-    third of the time. `normalise` gives latents of mean 0 and deviation 1 to the network. `decoder` decodes in the
-    place of the VAE's own.
+    Takes `model`, `encoder` and `decoder` over (moves them, changes their convolutions). `channels_last` keeps
+    activations with the channels together, which is what convolutions and norms over channels want: on a CPU of two
+    cores it takes a third of the time. `normalise` gives latents of mean 0 and deviation 1 to the network, whichever
+    encoder makes them. `encoder` and `decoder` work in the place of the VAE's own, of which only the statistics of the
+    latents are read then.
     """
 
     def __init__(
@@ -136,13 +77,16 @@ class StreamingVae:
         dtype: torch.dtype,
         normalise: bool = False,
         channels_last: bool = True,
+        encoder: LatentEncoder | None = None,
         decoder: LatentDecoder | None = None,
     ) -> None:
         self.device = device
         self.dtype = dtype
         self._channels = int(model.config["z_dim"])
-        self._encoder = WanEncoder(model, device=device, normalise=normalise)
-        self._decoder = decoder or WanDecoder(model, device=device)
+        self._mean, self._deviation = latent_statistics(model, device)
+        self._normalise = normalise
+        self._encoder = encoder or WanEncoder(model)
+        self._decoder = decoder or WanDecoder(model, mean=self._mean, deviation=self._deviation)
         for half in (self._encoder, self._decoder):
             half.eval().requires_grad_(requires_grad=False).to(device, dtype)
             if channels_last:
@@ -157,59 +101,124 @@ class StreamingVae:
         """A session that has seen nothing."""
         return VaeStream([None] * self._encoder.cache_count, [None] * self._decoder.cache_count)
 
-    @torch.no_grad()
     def encode(self, stream: VaeStream, frames: Tensor) -> Tensor:
-        """uint8 RGB (T, H, W, 3) on any device -> latents (F, C, H/8, W/8) float32 on the device.
+        """uint8 RGB (T, H, W, 3) on any device -> latents (F, C, H/8, W/8) float32 on the device: of one session.
 
-        The posterior's mean, as the VAE gives it (not normalised, unless the VAE was made to). The first call takes
-        1 + 4k frames and gives 1 + k latents, later calls take 4k and give k. Raises ValueError for other shapes.
+        As the Wan VAE gives them (not normalised, unless this VAE was made to). The first call takes 1 + 4k frames and
+        gives 1 + k latents, later calls take 4k and give k. Raises ValueError for other shapes.
         """
-        area = _frames_area(frames, stream)
-        caches = list(stream.encoder)
-        latents = self._encoder.latents(frames.to(self.device, non_blocking=True), caches, first=not stream.encoded)
-        stream.encoder = caches
-        stream.encoded = True
-        stream.area = area
-        return latents
+        return self.encode_together([stream], [frames])[0]
 
-    @torch.no_grad()
     def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
-        """Latents (F, C, h, w) as the network gave them -> uint8 RGB (frames, 8h, 8w, 3) on the device.
+        """Latents (F, C, h, w) as the network gave them -> uint8 RGB (frames, 8h, 8w, 3) on the device: of one session.
 
         The first call gives 1 + 4(F-1) frames, later ones 4F. Raises ValueError for other shapes. Whether the picture
         is made of finite numbers is left in `stream.finite`; where it is not, its pixels mean nothing.
         """
-        area = _latents_area(latents, stream, self._channels)
-        caches = list(stream.decoder)
-        frames = self._decoder.frames(latents.to(self.device, torch.float32), caches, first=not stream.decoded)
-        finite = torch.isfinite(frames).all()
-        pixels = frames.clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        stream.decoder = caches
-        stream.decoded = True
-        stream.area = area
-        stream.finite = finite
+        return self.decode_together([stream], [latents])[0]
 
-        return pixels
+    @torch.no_grad()
+    def encode_together(self, streams: Sequence[VaeStream], frames: Sequence[Tensor]) -> list[Tensor]:
+        """`encode` for several sessions in one call, which are alike (`encoding_kind`). Raises ValueError."""
+        areas = [_frames_area(each, stream) for each, stream in zip(frames, streams, strict=True)]
+        _check_alike(streams, [self.encoding_kind(*pair) for pair in zip(streams, frames, strict=True)])
+
+        caches = StagedCaches([stream.encoder for stream in streams])
+        pictures = _batch([each.to(self.device, non_blocking=True) for each in frames])
+        latents = self._scaled(self._encoder.latents(pictures, caches, first=not streams[0].encoded))
+        rows = list(latents.unbind())
+        caches.take_over()
+
+        # From here on nothing can fail.
+        for stream, area in zip(streams, areas, strict=True):
+            stream.encoded += latents.shape[1]
+            stream.area = area
+        return rows
+
+    @torch.no_grad()
+    def decode_together(self, streams: Sequence[VaeStream], latents: Sequence[Tensor]) -> list[Tensor]:
+        """`decode` for several sessions in one call, which are alike (`decoding_kind`). Raises ValueError."""
+        areas = [_latents_area(each, stream, self._channels) for each, stream in zip(latents, streams, strict=True)]
+        _check_alike(streams, [self.decoding_kind(*pair) for pair in zip(streams, latents, strict=True)])
+
+        caches = StagedCaches([stream.decoder for stream in streams])
+        batch = _batch([each.to(self.device, torch.float32) for each in latents])
+        frames = self._decoder.frames(batch, caches, first=not streams[0].decoded)
+        verdicts = torch.isfinite(frames).flatten(1).all(1).unbind()
+        pixels = frames.clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous()
+        rows = list(pixels.unbind())
+        caches.take_over()
+
+        # From here on nothing can fail.
+        for stream, area, finite in zip(streams, areas, verdicts, strict=True):
+            stream.decoded += batch.shape[1]
+            stream.area = area
+            stream.finite = finite
+        return rows
+
+    def encoding_kind(self, stream: VaeStream, frames: Tensor) -> Hashable:
+        """Equal for sessions whose frames may be encoded in one call."""
+        return tuple(frames.shape), min(stream.encoded, SETTLED)
+
+    def decoding_kind(self, stream: VaeStream, latents: Tensor) -> Hashable:
+        """Equal for sessions whose latents may be decoded in one call."""
+        return tuple(latents.shape), min(stream.decoded, SETTLED)
 
     def stream_bytes(self, height: int, width: int) -> int:
         """Bytes of one session's caches at height x width pixels, once it has coded and decoded its second chunk."""
-        return self._bytes_per_latent_pixel * (height // SPATIAL_STRIDE) * (width // SPATIAL_STRIDE)
+        return self._measured[0] * _area(height, width)
+
+    def call_bytes(self, height: int, width: int) -> CallBytes:
+        """What a call needs for each row at height x width pixels, the caches that it stages included.
+
+        Counted by what PyTorch's operators give (`LiveBytes`): the convolutions' own workspace is not in it.
+        """
+        _, encode, decode = self._measured
+        return CallBytes(encode * _area(height, width), decode * _area(height, width))
 
     @cached_property
-    def _bytes_per_latent_pixel(self) -> int:
-        """Seen in a stream of one latent pixel: every cache grows with the picture's area and with nothing else."""
+    def _measured(self) -> tuple[int, int, int]:
+        """Bytes per latent pixel of a stream, and of an encoding and a decoding call at their peaks.
+
+        Seen in a stream of one latent pixel: every tensor grows with the picture's area and with nothing else.
+        """
         stream = self.open()
-        for frames, latents in ((1 + TEMPORAL_STRIDE, 2), (TEMPORAL_STRIDE, 1)):
-            self.encode(stream, torch.zeros(frames, SPATIAL_STRIDE, SPATIAL_STRIDE, 3, dtype=torch.uint8))
-            self.decode(stream, torch.zeros(latents, self._channels, 1, 1))
-        return stream.bytes
+        frames, latents = (
+            torch.zeros(TEMPORAL_STRIDE, SPATIAL_STRIDE, SPATIAL_STRIDE, 3, dtype=torch.uint8, device=self.device),
+            torch.zeros(1, self._channels, 1, 1, device=self.device),
+        )
+        self.encode(stream, torch.cat((frames[:1], frames)))
+        self.decode(stream, torch.cat((latents, latents)))
+
+        with LiveBytes() as encoding:
+            self.encode(stream, frames)
+        with LiveBytes() as decoding:
+            self.decode(stream, latents)
+        return stream.bytes, encoding.peak, decoding.peak
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        """An encoder's latents on the scale that the network is fed."""
+        if self._encoder.normalised == self._normalise:
+            return latents
+        if self._normalise:
+            return (latents - self._mean) / self._deviation
+        return latents * self._deviation + self._mean
 
 
-def _spans(frames: int, *, first: bool) -> Sequence[tuple[int, int]]:
-    """Which frames go through the encoder together."""
-    alone = 1 if first else 0
-    groups = [(begin, begin + TEMPORAL_STRIDE) for begin in range(alone, frames, TEMPORAL_STRIDE)]
-    return [(0, 1), *groups] if first else groups
+def _batch(rows: Sequence[Tensor]) -> Tensor:
+    """(B, ...); of a row that is alone no copy is made."""
+    return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(list(rows))
+
+
+def _check_alike(streams: Sequence[VaeStream], kinds: Sequence[Hashable]) -> None:
+    if len(set(kinds)) != 1:
+        raise ValueError(f"rows of one call are alike, not {', '.join(map(str, kinds)) or 'none'}")
+    if len({id(stream) for stream in streams}) < len(streams):
+        raise ValueError("a stream is there twice: one call moves it on once")
+
+
+def _area(height: int, width: int) -> int:
+    return (height // SPATIAL_STRIDE) * (width // SPATIAL_STRIDE)
 
 
 def _frames_area(frames: Tensor, stream: VaeStream) -> tuple[int, int]:
@@ -239,24 +248,9 @@ def _same_area(stream: VaeStream, area: tuple[int, int]) -> tuple[int, int]:
     return area
 
 
-def _statistics(model: AutoencoderKLWan, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the latents' channels, (C, 1, 1) float32 each, in whatever dtype the model computes."""
-    mean, deviation = (
-        torch.tensor(model.config[name], device=device, dtype=torch.float32).view(-1, 1, 1)
-        for name in ("latents_mean", "latents_std")
-    )
-    return mean, deviation
-
-
 def _lay_channels_last(module: nn.Module) -> None:
     """Kernels with the channels last. (`Module.to(memory_format=...)` refuses modules with kernels of both ranks.)"""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in module.parameters():
         if parameter.ndim in formats:
             parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
-
-
-def _laid_out(x: Tensor, like: Tensor) -> Tensor:
-    """Put activations (B, C, T, H, W) into the layout of the kernel that they will meet."""
-    last = like.is_contiguous(memory_format=torch.channels_last_3d) and not like.is_contiguous()
-    return x.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)

@@ -25,15 +25,15 @@ class DeviceTimer:
     def __init__(self, device: torch.device, clock: Clock) -> None:
         self._device = device
         self._clock = clock
-        self._spent: deque[float | tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
+        self._spent: deque[tuple[float | tuple[torch.cuda.Event, torch.cuda.Event], int]] = deque()
 
     @contextmanager
-    def piece(self) -> Iterator[None]:
-        """The work that is queued within."""
+    def piece(self, count: int = 1) -> Iterator[None]:
+        """The work that is queued within: `count` pieces that are done in one go."""
         if self._device.type != "cuda":
             began_s = self._clock.monotonic()
             yield
-            self._spent.append(self._clock.monotonic() - began_s)
+            self._spent.append((self._clock.monotonic() - began_s, count))
             return
 
         stream = torch.cuda.current_stream(self._device)
@@ -42,18 +42,18 @@ class DeviceTimer:
         begin.record(stream)
         yield
         end.record(stream)
-        self._spent.append((begin, end))
+        self._spent.append(((begin, end), count))
 
     def take(self) -> tuple[float, int]:
         """Seconds and pieces since the last call, as far as the device has done them."""
         seconds = 0.0
         pieces = 0
         while self._spent:
-            spent = self._spent[0]
+            spent, count = self._spent[0]
             if isinstance(spent, tuple) and not spent[1].query():  # type: ignore[no-untyped-call]
                 break
             self._spent.popleft()
-            pieces += 1
+            pieces += count
             seconds += spent if isinstance(spent, float) else spent[0].elapsed_time(spent[1]) / 1000
         return seconds, pieces
 
