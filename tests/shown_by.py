@@ -80,7 +80,14 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/engines/diffusion/network/test_transformer.py": _in(
         "worker/engines/diffusion/network", "kv", "layer_memory", "row_batch"
     ),
-    "worker/engines/diffusion/network/test_vae.py": _in("worker/engines/diffusion", "network/causal_conv"),
+    "worker/engines/diffusion/network/test_vae.py": _in(
+        "worker/engines/diffusion/network/coding", "caches", "causal_conv", "coders", "wan_coders"
+    ),
+    "worker/engines/diffusion/network/coding/test_tiny_decoder.py": _in(
+        "worker/engines/diffusion/network/coding", "tiny_block"
+    ),
+    "worker/engines/diffusion/streaming/test_pictures.py": _in("worker/engines/diffusion/streaming", "vae_thread"),
+    "worker/engines/diffusion/streaming/test_stop.py": _in("worker/engines/diffusion/streaming", "one_thread"),
     "worker/engines/diffusion/test_found_by_faults.py": _in("worker/engines/diffusion/streaming", "row_cache"),
     "worker/engines/diffusion/streaming/test_hostile_snapshots.py": _in(
         "worker/engines/diffusion/streaming", "kept", "state_facts"

@@ -13,8 +13,9 @@ from bench.counted.cost import Tally
 from bench.counted.counter import counted
 from bench.engine_rows import session_row
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
+from genlock_worker.engines.diffusion.network.coding.coders import TEMPORAL_STRIDE
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
-from genlock_worker.engines.diffusion.network.vae import TEMPORAL_STRIDE, StreamingVae
+from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.micro_step import Renoise, RowWork, assemble, run_rows
 from genlock_worker.engines.diffusion.weights import skeletons

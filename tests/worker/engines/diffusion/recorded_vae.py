@@ -10,8 +10,8 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
-from genlock_worker.engines.diffusion.network.vae_caches import Caches, StagedCaches
-from genlock_worker.engines.diffusion.network.wan_coders import WanDecoder, WanEncoder, latent_statistics
+from genlock_worker.engines.diffusion.network.coding.caches import Caches, StagedCaches
+from genlock_worker.engines.diffusion.network.coding.wan_coders import WanDecoder, WanEncoder, latent_statistics
 from tests.worker.engines.diffusion import recorded
 
 NAME = "vae_stream"

@@ -15,8 +15,9 @@ from torch import nn
 from genlock_worker.engines.diffusion.config import DiffusionConfig, StreamOptions
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
 from genlock_worker.engines.diffusion.execution import fp8
-from genlock_worker.engines.diffusion.network import attention, tiny_decoder
-from genlock_worker.engines.diffusion.network.tiny_decoder import TinyDecoder
+from genlock_worker.engines.diffusion.network import attention
+from genlock_worker.engines.diffusion.network.coding import tiny_decoder
+from genlock_worker.engines.diffusion.network.coding.tiny_decoder import TinyDecoder
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.options import LoadOptions

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlock_worker.engines.diffusion.config import MODELS, VaeConfig
-from genlock_worker.engines.diffusion.network.live_bytes import LiveBytes
+from genlock_worker.engines.diffusion.network.coding.live_bytes import LiveBytes
 from genlock_worker.engines.diffusion.network.vae import SETTLED, StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 

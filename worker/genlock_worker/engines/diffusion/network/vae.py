@@ -13,15 +13,15 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.network.coders import (
+from genlock_worker.engines.diffusion.network.coding.caches import Caches, StagedCaches, slot_bytes
+from genlock_worker.engines.diffusion.network.coding.coders import (
     SPATIAL_STRIDE,
     TEMPORAL_STRIDE,
     LatentDecoder,
     LatentEncoder,
 )
-from genlock_worker.engines.diffusion.network.live_bytes import LiveBytes
-from genlock_worker.engines.diffusion.network.vae_caches import Caches, StagedCaches, slot_bytes
-from genlock_worker.engines.diffusion.network.wan_coders import WanDecoder, WanEncoder, latent_statistics
+from genlock_worker.engines.diffusion.network.coding.live_bytes import LiveBytes
+from genlock_worker.engines.diffusion.network.coding.wan_coders import WanDecoder, WanEncoder, latent_statistics
 
 SETTLED = 2
 """After so many latents a stream's caches have the shapes that they keep."""

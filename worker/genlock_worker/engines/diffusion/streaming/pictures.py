@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genlock_core.clock import Clock
 from genlock_worker.engines.contract import Frames, Row
-from genlock_worker.engines.diffusion.network.coders import SPATIAL_STRIDE
+from genlock_worker.engines.diffusion.network.coding.coders import SPATIAL_STRIDE
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress, DeviceTimer
 from genlock_worker.engines.diffusion.streaming.transfers import download

@@ -10,7 +10,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
 from genlock_worker.engines.diffusion.config import DiffusionConfig, TextConfig, TransformerConfig, VaeConfig
 from genlock_worker.engines.diffusion.network import attention
-from genlock_worker.engines.diffusion.network.tiny_decoder import TinyDecoder
+from genlock_worker.engines.diffusion.network.coding.tiny_decoder import TinyDecoder
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.weights.checkpoints import shapes
 from genlock_worker.engines.diffusion.weights.key_names import (

@@ -6,7 +6,7 @@ from pathlib import Path
 from genlock_core.errors import GenlockError
 from genlock_worker.engines.diffusion.config import DiffusionConfig
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
-from genlock_worker.engines.diffusion.network import tiny_decoder
+from genlock_worker.engines.diffusion.network.coding import tiny_decoder
 from genlock_worker.engines.diffusion.weights import skeletons
 from genlock_worker.engines.diffusion.weights.checkpoints import fit, open_checkpoint
 from genlock_worker.engines.diffusion.weights.model_files import (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genlock_worker.engines.diffusion.network.live_bytes import LiveBytes
+from genlock_worker.engines.diffusion.network.coding.live_bytes import LiveBytes
 
 FLOATS = 1000
 BYTES = 4 * FLOATS

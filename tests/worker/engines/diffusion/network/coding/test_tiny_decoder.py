@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
-from genlock_worker.engines.diffusion.network import tiny_decoder
-from genlock_worker.engines.diffusion.network.tiny_block import MemBlock
-from genlock_worker.engines.diffusion.network.tiny_decoder import TGrow, TinyDecoder
+from genlock_worker.engines.diffusion.network.coding import tiny_decoder
+from genlock_worker.engines.diffusion.network.coding.caches import Caches, StagedCaches
+from genlock_worker.engines.diffusion.network.coding.tiny_block import MemBlock
+from genlock_worker.engines.diffusion.network.coding.tiny_decoder import TGrow, TinyDecoder
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
-from genlock_worker.engines.diffusion.network.vae_caches import Caches, StagedCaches
 from genlock_worker.engines.diffusion.weights.checkpoints import open_checkpoint
 from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 

@@ -7,7 +7,7 @@ Written from the architecture of github.com/madebyollin/taehv (MIT). Rows of a b
 import torch
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.network.vae_caches import StagedCaches
+from genlock_worker.engines.diffusion.network.coding.caches import StagedCaches
 
 
 class MemBlock(nn.Module):

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.network.coders import TEMPORAL_STRIDE, LatentDecoder
-from genlock_worker.engines.diffusion.network.tiny_block import MemBlock, conv, layout_of, memories, run
-from genlock_worker.engines.diffusion.network.vae_caches import StagedCaches
+from genlock_worker.engines.diffusion.network.coding.caches import StagedCaches
+from genlock_worker.engines.diffusion.network.coding.coders import TEMPORAL_STRIDE, LatentDecoder
+from genlock_worker.engines.diffusion.network.coding.tiny_block import MemBlock, conv, layout_of, memories, run
 from genlock_worker.engines.diffusion.weights.checkpoints import WeightsCheckpoint, fit, load_into, shapes
 
 WIDTHS = (256, 128, 64, 64)

@@ -5,7 +5,7 @@ A coder has weights and no memory. What it remembers of a stream lies in the cac
 
 from torch import Tensor, nn
 
-from genlock_worker.engines.diffusion.network.vae_caches import StagedCaches
+from genlock_worker.engines.diffusion.network.coding.caches import StagedCaches
 
 SPATIAL_STRIDE = 8
 """Pixels per latent pixel, each way."""

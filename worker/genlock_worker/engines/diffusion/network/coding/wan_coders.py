@@ -8,9 +8,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
-from genlock_worker.engines.diffusion.network.causal_conv import lay_causal_convs
-from genlock_worker.engines.diffusion.network.coders import LatentDecoder, LatentEncoder, frame_spans
-from genlock_worker.engines.diffusion.network.vae_caches import StagedCaches
+from genlock_worker.engines.diffusion.network.coding.caches import StagedCaches
+from genlock_worker.engines.diffusion.network.coding.causal_conv import lay_causal_convs
+from genlock_worker.engines.diffusion.network.coding.coders import LatentDecoder, LatentEncoder, frame_spans
 
 
 class WanEncoder(LatentEncoder):
