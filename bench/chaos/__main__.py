@@ -1,6 +1,7 @@
 """`make chaos`: harm of each kind in random order, mixed with kills of random parts; says what it cost the viewers.
 
-    python -m bench.chaos [HARM ...] [--engine mock|diffusion] [--runs N] [--kills N] [--seed N] [--minutes N] [--write]
+    python -m bench.chaos [HARM ...] [--engine mock|diffusion] [--runs N] [--kills N] [--seed N] [--minutes N]
+                          [--spare PROCESS ...] [--write]
 
 Ends with status 1 if a session was lost, sinks changed, a picture went back, the books were wrong, or all was not well
 again in time; the run goes on after each of these if all becomes well. Its tables come in any case, also if it is
@@ -28,9 +29,9 @@ SESSIONS = {"mock": 3, "diffusion": 2}
 WORKERS = 3
 
 
-def section_name(engine: str) -> str:
+def section_name(engine: str, *, soak: bool = False) -> str:
     """Where the tables stand in the page of benchmarks."""
-    return f"chaos_{engine}"
+    return f"{'soak' if soak else 'chaos'}_{engine}"
 
 
 async def run(options: argparse.Namespace, harms: Sequence[Harm], course: Course, memory: Memory) -> None:
@@ -43,7 +44,12 @@ async def run(options: argparse.Namespace, harms: Sequence[Harm], course: Course
             if mine:
                 sessions = SESSIONS[options.engine]
                 stage_up = Stage.up(
-                    options.engine, sessions=sessions, workers=WORKERS, seed=options.seed, relayed=relayed
+                    options.engine,
+                    sessions=sessions,
+                    workers=WORKERS,
+                    seed=options.seed,
+                    relayed=relayed,
+                    spared=frozenset(options.spare),
                 )
                 async with stage_up as stage:
                     await course.run(stage, mine, memory)
@@ -52,6 +58,7 @@ async def run(options: argparse.Namespace, harms: Sequence[Harm], course: Course
 def tables(options: argparse.Namespace, course: Course, memory: Memory) -> list[Table]:
     """What has been seen so far."""
     quiet = ", ".join(f"{name} {milliseconds(gap_s)}" for name, gap_s in course.undisturbed_s.items())
+    spared = f" Never ended: {', '.join(options.spare)}." if options.spare else ""
     early = f" **It ended early ({course.ended}); {course.left} strikes were not done.**" if course.ended else ""
     unread = "" if NUMBERED[options.engine] > 1 else " Whether a picture went back cannot be seen in what it paints."
     note = (
@@ -59,9 +66,9 @@ def tables(options: argparse.Namespace, course: Course, memory: Memory) -> list[
         f"on {WORKERS} workers and two gateways, each published, and watched by a client that decodes and follows. "
         f"Kinds and {options.kills} random kills were mixed (seed {options.seed}). A gap is the longest time without a "
         "new picture, from the harm until all is well, of each stream that needs what was harmed; of the others, the "
-        f"worst is told. Longest gap without harm in the same run: {quiet or 'not looked at'}.{unread}{early}"
+        f"worst is told. Longest gap without harm in the same run: {quiet or 'not looked at'}.{spared}{unread}{early}"
     )
-    title = f"Chaos, {options.engine}"
+    title = f"{'Soak under kills' if options.spare else 'Chaos'}, {options.engine}"
     return [
         table(f"{title}: what each kind of harm cost", course.strikes, note),
         *troubles_table(f"{title}: what was not well", course.strikes),
@@ -77,6 +84,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kills", type=int, default=0, help="how many kills of random parts there are besides")
     parser.add_argument("--seed", type=int, default=0, help="the order, and what is hit, are drawn with this")
     parser.add_argument("--minutes", type=float, help="it ends by then, whatever was not done")
+    parser.add_argument(
+        "--spare",
+        nargs="+",
+        default=[],
+        metavar="PROCESS",
+        help="w0, g1, ...: these may hang and are not ended, so that they get old: a soak",
+    )
     parser.add_argument(
         "--write", action="store_true", help=f"put the tables into {PAGE}, and their figures into {DESIGN}"
     )
@@ -108,10 +122,12 @@ def main(arguments: Sequence[str]) -> int:
     for one in found:
         print(one.markdown())
     if options.write:
-        name = section_name(options.engine)
+        soak = bool(options.spare)
+        name = section_name(options.engine, soak=soak)
         page = with_section(PAGE.read_text(), name, section(name, found, []))
         PAGE.write_text(page)
-        DESIGN.write_text(renewed(DESIGN.read_text(), page))
+        if not soak:
+            DESIGN.write_text(renewed(DESIGN.read_text(), page))
     if course.ended:
         tell(f"chaos: ended early: {course.ended}")
     return int(course.failed)

@@ -16,7 +16,10 @@ from bench.result import Table
 FEWEST_LOOKS = 5
 SHORTEST_S = 120.0
 """A life that is shorter, or was looked at less often, has no slope that means something."""
-COLUMNS = ("process", "lived", "restores", "first", "last", "MB per hour", "MB per restore")
+WARM_UP_S = 120.0
+"""What a process takes in its first minutes (modules, arenas, encoders) it takes once."""
+MIB = 2**20
+COLUMNS = ("process", "lived", "restores", "first", "last", "MiB per hour", "its second half", "MiB per restore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +51,34 @@ class Memory:
 
     def tables(self, title: str) -> list[Table]:
         """One with a row for each life that was long enough, the longest ones of a process first; none without any."""
-        long = [
-            (name, life)
+        warm = [
+            (name, [look for look in life if look.at_s - life[0].at_s >= WARM_UP_S])
             for (name, _), life in self.lives.items()
-            if len(life) >= FEWEST_LOOKS and _lived_s(life) >= SHORTEST_S
         ]
+        long = [(name, life) for name, life in warm if len(life) >= FEWEST_LOOKS and _lived_s(life) >= SHORTEST_S]
         rows = [_row(name, life) for name, life in sorted(long, key=lambda one: (one[0], -_lived_s(one[1])))]
         note = (
-            f"Resident memory after each strike, of each life of at least {FEWEST_LOOKS} strikes and {SHORTEST_S:.0f} s"
-            " (slopes by least squares). The first minutes of a process are in it."
+            f"Resident memory after each strike, from {WARM_UP_S:.0f} s after the first look on, of each life of at "
+            f"least {FEWEST_LOOKS} more strikes and {SHORTEST_S:.0f} s; slopes by least squares, over all of it and "
+            "over its second half. What has to grow before it is reused ends growing; a leak does not."
         )
         return [Table(title, COLUMNS, tuple(rows), note)] if rows else []
 
 
 def _row(name: str, life: Sequence[Look]) -> tuple[str, ...]:
     hours = [look.at_s / 3_600 for look in life]
-    megabytes = [look.resident / 1e6 for look in life]
+    resident = [look.resident / MIB for look in life]
     restores = [float(look.restores) for look in life]
+    half = len(life) // 2
     return (
         name,
         f"{_lived_s(life):.0f} s",
-        f"{life[-1].restores}",
-        f"{megabytes[0]:.0f} MB",
-        f"{megabytes[-1]:.0f} MB",
-        _slope(hours, megabytes),
-        _slope(restores, megabytes),
+        f"{life[-1].restores - life[0].restores}",
+        f"{resident[0]:.0f} MiB",
+        f"{resident[-1]:.0f} MiB",
+        _slope(hours, resident),
+        _slope(hours[half:], resident[half:]),
+        _slope(restores, resident),
     )
 
 

@@ -109,6 +109,8 @@ class Stage:
     random: Random
     """Chooses what is hit."""
     sick_s: float = SICK_S
+    spared: frozenset[str] = frozenset()
+    """Processes that are not ended, so that they get old. They may hang all the same."""
     streams: list[Stream] = field(default_factory=list)
 
     @classmethod
@@ -123,6 +125,7 @@ class Stage:
         seed: int = 0,
         sick_s: float = SICK_S,
         relayed: bool = False,
+        spared: frozenset[str] = frozenset(),
     ) -> AsyncIterator["Stage"]:
         """All of it, with each stream steady, until the block ends; `relayed`: its connections can vanish.
 
@@ -154,7 +157,7 @@ class Stage:
                 )
                 store = connect(server.process.url)
                 stack.push_async_callback(store.aclose)
-                stage = cls(genlock, server, relay, folder, Claims(store), Random(seed), sick_s)
+                stage = cls(genlock, server, relay, folder, Claims(store), Random(seed), sick_s, spared)
                 stack.push_async_callback(genlock.stop)
                 await genlock.start()
                 if genlock.refused:
@@ -191,6 +194,16 @@ class Stage:
 
     def children(self, role: str) -> list[Child]:
         return [child for child in self.genlock.children if child.plan.role == role]
+
+    def mortal(self, role: str) -> list[Child]:
+        """Those that may be ended."""
+        return [child for child in self.children(role) if child.plan.name not in self.spared]
+
+    async def mortal_worker(self) -> Child:
+        """One that may be ended, and that makes a stream if there is such a one."""
+        mortal = self.mortal("worker")
+        busy = [child for stream in self.streams if (child := await self.worker_of(stream)) in mortal]
+        return self.random.choice(busy or mortal)
 
     async def worker_of(self, stream: Stream) -> Child:
         """The worker that makes this stream."""

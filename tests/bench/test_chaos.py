@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from bench.chaos.course import Course, order
 from bench.chaos.fault_table import BEGIN, END, renewed, tried_by
 from bench.chaos.harms import HARMS
-from bench.chaos.memory import Look, Memory
+from bench.chaos.memory import MIB, Look, Memory
 from bench.chaos.stage import NotWell, Stage, Stream
 from bench.chaos.toll import Strike, Toll, mistakes, table, troubles_table
 from genlock_core.claims.facts import WorkerState, WorkerView
@@ -171,20 +172,55 @@ async def test_a_run_that_does_not_become_well_ends_and_keeps_its_figures(monkey
     assert course.left == 2
 
 
+async def test_who_is_spared_is_not_ended_and_a_worker_that_makes_a_stream_is_before_one_that_does_not() -> None:
+    children = [
+        SimpleNamespace(plan=SimpleNamespace(name=name, role=role))
+        for name, role in (("w0", "worker"), ("w1", "worker"), ("w2", "worker"), ("g0", "gateway"), ("g1", "gateway"))
+    ]
+    owners = {"a": "w0", "b": "w2"}
+
+    async def record(session: str) -> object:
+        return SimpleNamespace(owner=SimpleNamespace(name=owners[session]))
+
+    stage = Stage(
+        genlock=cast("Any", SimpleNamespace(children=children)),
+        server=cast("Any", None),
+        relay=None,
+        folder=Path(),
+        claims=cast("Any", SimpleNamespace(record=record)),
+        random=Random(1),
+        spared=frozenset({"w0", "g0"}),
+        streams=[cast("Any", SimpleNamespace(name=name)) for name in owners],
+    )
+    assert [child.plan.name for child in stage.mortal("gateway")] == ["g1"]
+    assert {(await stage.mortal_worker()).plan.name for _ in range(20)} == {"w2"}
+    owners |= {"a": "w0", "b": "w0"}
+    assert {(await stage.mortal_worker()).plan.name for _ in range(40)} == {"w1", "w2"}
+
+
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_life_that_grows_has_its_slope_by_the_hour_and_by_restore() -> None:
     memory = Memory()
-    memory.lives["w0", 7] = [Look(60.0 * at, 100_000_000 + 1_000_000 * at, 2 * at) for at in range(6)]
-    memory.lives["w0", 8] = [Look(0.0, 100_000_000, 0)] * 2
-    memory.lives["w0", 10] = [Look(20.0 * at, 100_000_000 + 9_000_000 * at, at) for at in range(6)]
-    memory.lives["redis", 9] = [Look(60.0 * at, 6_000_000, 0) for at in range(6)]
+    memory.lives["w0", 7] = [Look(60.0 * at, (100 + at) * MIB, 2 * at) for at in range(8)]
+    memory.lives["w0", 8] = [Look(0.0, 100 * MIB, 0)] * 2
+    memory.lives["w0", 10] = [Look(20.0 * at, (100 + 9 * at) * MIB, at) for at in range(8)]
+    memory.lives["redis", 9] = [Look(60.0 * at, 6 * MIB, 0) for at in range(8)]
     (told,) = memory.tables("Memory")
     assert told.rows == (
-        ("redis", "300 s", "0", "6 MB", "6 MB", "+0.0", "-"),
-        ("w0", "300 s", "10", "100 MB", "105 MB", "+60.0", "+0.5"),
+        ("redis", "300 s", "0", "6 MiB", "6 MiB", "+0.0", "+0.0", "-"),
+        ("w0", "300 s", "10", "102 MiB", "107 MiB", "+60.0", "+60.0", "+0.5"),
     )
+
+
+def test_what_a_process_takes_in_its_first_minutes_is_no_slope_and_what_ends_growing_is_seen() -> None:
+    memory = Memory()
+    resident = [100, 190, 200, 210, 220, 230, 230, 230, 230, 230]
+    memory.lives["w0", 7] = [Look(60.0 * at, size * MIB, at) for at, size in enumerate(resident)]
+    ((_, lived, restores, first, last, slope, second_half, _),) = memory.tables("Memory")[0].rows
+    assert (lived, restores, first, last) == ("420 s", "7", "200 MiB", "230 MiB")
+    assert (slope, second_half) == ("+242.9", "+0.0")
 
 
 # -- the fault table ---------------------------------------------------------------------------------------------------

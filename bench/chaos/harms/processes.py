@@ -31,15 +31,17 @@ async def worker_drained(stage: Stage) -> list[str]:
 
 
 async def _end_worker(stage: Stage, number: signal.Signals) -> list[str]:
-    child = await stage.worker_of(stage.any_stream())
+    child = await stage.mortal_worker()
     hit = await stage.streams_of(child)
     await end(child, number=number)
     return hit
 
 
 async def workers_killed(stage: Stage) -> list[str]:
-    await end(*stage.children("worker"))
-    return stage.names
+    mortal = stage.mortal("worker")
+    hit = await stage.streams_of(*mortal)
+    await end(*mortal)
+    return hit
 
 
 async def worker_hangs(stage: Stage) -> list[str]:
@@ -65,7 +67,7 @@ async def gateway_drained(stage: Stage) -> list[str]:
 
 async def _end_gateway(stage: Stage, number: signal.Signals) -> list[str]:
     """Clients have to find out by themselves, so a connection that ends is not counted."""
-    child = stage.random.choice(stage.children("gateway"))
+    child = stage.random.choice(stage.mortal("gateway"))
     with contextlib.ExitStack() as stack:
         for stream in stage.streams:
             stack.enter_context(stream.watcher.excused())
