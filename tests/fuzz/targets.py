@@ -4,11 +4,13 @@ A target takes bytes. What it raises beside `may_raise` is a fault: somebody wou
 that ends in silence.
 """
 
+import contextlib
 import io
 import json
 import struct
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import jwt
@@ -49,12 +51,15 @@ from genlock_gateway.rtc.sdp.offer_error import OfferError
 from genlock_gateway.rtc.sdp.trickle import parse_fragment
 from genlock_gateway.rtc.transport.aiortc_private import DtlsTransport
 from genlock_gateway.rtc.transport.demultiplexer import Demultiplexer, Route
+from genlock_operator.keda.answers import NoAnswer, pool_of
+from genlock_operator.keda.wire import Messages, NoMessage, ScaledObject
 from genlock_worker.intake.out_of_process import wire
 from genlock_worker.snapshots.writer import to_checkpoint
 from tests.bitstreams import bits, clips
 from tests.core.link.peers import GATEWAY, SECRET, WORKER, connected, opened
 from tests.gateway.rtc.offers import offer
 from tests.gateway.rtc.viewer_fakes import viewer
+from tests.operator.keda.requests import metric_wanted, reference
 from tests.releases.recorded import recorded_snapshots
 
 
@@ -425,6 +430,23 @@ def _decoder_answers() -> list[bytes]:
     return [wire.pack_answer(decoded) + wire.pack_answer(wire.Fetched()), wire.pack_answer(wire.OutOfMemory())]
 
 
+# -- what KEDA asks the operator ---------------------------------------------------------------------------------------
+
+
+def _scaler_requests() -> list[bytes]:
+    asking = ScaledObject("follow", "live", {"pool": "warm", "scalerAddress": "operator:9090"})
+    return [reference(asking), metric_wanted(asking, "workers")]
+
+
+def _scaler(messages: Messages, data: bytes) -> None:
+    """Both messages are read; whoever is understood is answered."""
+    with contextlib.suppress(NoMessage, NoAnswer):
+        pool_of(messages.scaled_object(data))
+    wanted = messages.metric_wanted(data)
+    pool_of(wanted.of)
+    messages.metric(wanted.metric, 3)
+
+
 TARGETS: Final[dict[str, Target]] = {
     "offer": Target(_offer, _offers, (OfferError,), share=0.1),
     "fragment": Target(lambda data: parse_fragment(_text(data)), _fragments, (OfferError,)),
@@ -442,5 +464,6 @@ TARGETS: Final[dict[str, Target]] = {
     "h264": Target(_h264, _h264_streams),
     "vp8": Target(_vp8, _vp8_streams),
     "stun": Target(_stun, _stun_messages),
+    "scaler": Target(partial(_scaler, Messages()), _scaler_requests, (NoMessage, NoAnswer)),
     "decoder-answer": Target(_decoder_answer, _decoder_answers, (wire.Garbled, EOFError)),
 }
