@@ -39,7 +39,7 @@ test: ## Run the tests: first those of one process, then an API server, real pro
 
 UNIT := -m "not process and not browser and not apiserver and not clients" --durations=10
 # Whose modules import torch, which takes as long as all other imports together: they have one process to themselves.
-TORCH := tests/bench/counted tests/bench/gpu tests/cli/test_models.py tests/worker/engines/diffusion
+TORCH := tests/bench/counted tests/bench/gpu tests/bench/test_host.py tests/cli/test_models.py tests/worker/engines/diffusion
 
 test-unit: $(VENV)/.dev build/prometheus/.debian ## Run the tests that start no process of Genlock, on every core
 	@$(MAKE) --no-print-directory -j 2 test-unit-others test-unit-torch
