@@ -72,7 +72,13 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         "worker/engines/diffusion", "config", "loading", "options", "streaming/in_flight", "streaming/session"
     ),
     "worker/engines/diffusion/test_components.py": _in(
-        "worker/engines/diffusion/weights", "kinds", "random_vae", "random_weights", "skeletons", "text_loading"
+        "worker/engines/diffusion/weights",
+        "kinds",
+        "random_vae",
+        "random_weights",
+        "skeletons",
+        "text_loading",
+        "vae_loading",
     ),
     "worker/engines/diffusion/weights/test_checkpoints.py": _in(
         "worker/engines/diffusion", "errors", "weights/key_names"

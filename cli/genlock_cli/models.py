@@ -4,22 +4,32 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
+import av
+import numpy as np
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
 from genlock_core.errors import BadInput
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines import EngineNotInstalled
+from genlock_worker.engines.contract import Frames
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.weights.model_files import model_config, model_folder
+from genlock_worker.intake.pattern import draw
+from genlock_worker.profiling.plan import parse_resolution
 
 app = typer.Typer(help="The models' weights: fetch, verify, convert.", no_args_is_help=True)
 
 Into = Annotated[
     Path, typer.Option(help="The folder of all models' weights: what workers get as --weights.", file_okay=False)
 ]
+
+PSNR_PICTURES = 33
+"""Two seconds of a stream: its first chunk and seven later ones."""
 
 _SAY_EVERY_SHARE = 0.1
 """How often a conversion says where it is, where no terminal shows a bar."""
@@ -108,6 +118,49 @@ def convert(
     folder = model_folder(into, model)
     with _moving() as moved:
         conversion.convert_transformer(source, folder, model=model, dtype=dtype, say=typer.echo, moved=moved)
+
+
+@app.command()
+def psnr(
+    folder: Annotated[Path, typer.Argument(help="The folder of all models' weights.", exists=True, file_okay=False)],
+    model: Annotated[str, typer.Argument(help="The model, such as wan2.1-1.3b.")],
+    resolution: Annotated[str, typer.Option(help="Size of the pictures.")] = "832x480",
+    video: Annotated[
+        Path | None,
+        typer.Option(help="A video whose first pictures are coded; left out: the test card.", exists=True),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Say how near pictures come back through the VAE, and through the tiny encoder and decoder (PSNR in dB)."""
+    with _diffusion_installed():
+        from genlock_worker.engines.diffusion.components import choose_device, choose_dtype
+        from genlock_worker.engines.diffusion.reconstruction import reconstructions
+    size = parse_resolution(resolution)
+    pictures = _pictures_of(video, size)
+    found = choose_device(device)
+    dtype = choose_dtype("auto", found)
+    typer.echo(f"{model}: {len(pictures)} pictures of {size}, on {found} in {str(dtype).removeprefix('torch.')}")
+    for one in reconstructions(folder, model, pictures, device=found, dtype=dtype):
+        off = "" if one.latents_off is None else f"; its latents are {one.latents_off:.3f} deviations off the VAE's"
+        figure = f"not measured: {one.reason}" if one.psnr_db is None else f"{one.psnr_db:.2f} dB{off}"
+        typer.echo(f"{one.encoder} encoder, {one.decoder} decoder: {figure}")
+
+
+def _pictures_of(video: Path | None, size: Resolution) -> Frames:
+    """The first PSNR_PICTURES pictures. Raises BadInput for a file that has not so many."""
+    if video is None:
+        return np.stack([draw(number, width=size.width, height=size.height) for number in range(PSNR_PICTURES)])
+    try:
+        with av.open(str(video)) as container:
+            read = [
+                frame.reformat(width=size.width, height=size.height, format="rgb24").to_ndarray()
+                for frame in islice(container.decode(video=0), PSNR_PICTURES)
+            ]
+    except (av.error.FFmpegError, IndexError) as error:
+        raise BadInput(f"{video} is no video ({error})") from error
+    if len(read) < PSNR_PICTURES:
+        raise BadInput(f"{video} has {len(read)} pictures; {PSNR_PICTURES} are coded")
+    return np.stack(read)
 
 
 @contextmanager

@@ -4,10 +4,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 import sys
 import threading
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from safetensors import safe_open
@@ -15,12 +17,13 @@ from typer.testing import CliRunner
 
 from genlock_cli.app import commands
 from genlock_cli.models import NothingToVerify
-from genlock_core.errors import GenlockError
+from genlock_core.errors import BadInput, GenlockError
 from genlock_worker.engines import EngineNotInstalled
 from genlock_worker.engines.diffusion.errors import UnknownModel, WrongCheckpoint
 from genlock_worker.engines.diffusion.weights import fetching
 from genlock_worker.engines.diffusion.weights.conversion import ConversionFailed
 from genlock_worker.engines.diffusion.weights.fetching import BASE_FILES, FetchRefused, hub_download, ticking
+from genlock_worker.intake.pattern import draw
 from tests.worker.engines.diffusion.model_folders import (
     diffusers_folder,
     published_folder,
@@ -258,3 +261,29 @@ def test_without_torch_the_commands_say_how_to_get_it(monkeypatch: pytest.Monkey
     ):
         with pytest.raises(EngineNotInstalled, match=r"pip install 'genlock\[diffusion\]'"):
             genlock(*command)
+
+
+def test_psnr_is_told_for_what_has_files_and_not_measured_for_the_rest(tmp_path: Path) -> None:
+    published_folder(tmp_path)
+    said = genlock("psnr", tmp_path, "tiny", "--resolution", "64x64", "--device", "cpu")
+    first, *pairs = [line for line in said.splitlines() if line.startswith(("tiny", "vae"))]
+    assert first == "tiny: 33 pictures of 64x64, on cpu in float32"
+    assert re.fullmatch(r"vae encoder, vae decoder: \d+\.\d\d dB", pairs[0])
+    names = ["vae encoder, tiny decoder", "tiny encoder, vae decoder", "tiny encoder, tiny decoder"]
+    for name, line in zip(names, pairs[1:], strict=True):
+        assert line.startswith(f"{name}: not measured: ")
+    assert said.count("no tiny encoder and decoder: looked in") == 3
+
+
+def test_psnr_of_a_video_needs_enough_pictures(tmp_path: Path) -> None:
+    published_folder(tmp_path)
+    short = tmp_path / "short.avi"
+    writer = cv2.VideoWriter(str(short), cv2.VideoWriter_fourcc(*"MJPG"), 16, (64, 64))  # type: ignore[attr-defined]
+    for number in range(3):
+        writer.write(draw(number, width=64, height=64))
+    writer.release()
+    with pytest.raises(BadInput, match="has 3 pictures; 33 are coded"):
+        genlock("psnr", tmp_path, "tiny", "--resolution", "64x64", "--video", short)
+    (tmp_path / "none.avi").write_bytes(b"no video")
+    with pytest.raises(BadInput, match="is no video"):
+        genlock("psnr", tmp_path, "tiny", "--resolution", "64x64", "--video", tmp_path / "none.avi")

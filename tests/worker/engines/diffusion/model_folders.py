@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from genlock_worker.engines.diffusion.config import MODELS
 from genlock_worker.engines.diffusion.weights import skeletons
+from genlock_worker.engines.diffusion.weights.checkpoints import shapes
 from genlock_worker.engines.diffusion.weights.model_files import ModelPart
 from genlock_worker.engines.diffusion.weights.random_vae import random_vae
 
@@ -35,6 +36,12 @@ def text_weights() -> dict[str, Tensor]:
 def vae_weights() -> dict[str, Tensor]:
     """Under diffusers' names."""
     return {name: tensor.detach().clone() for name, tensor in random_vae(TINY.vae, 3).state_dict().items()}
+
+
+def tiny_vae_weights() -> dict[str, Tensor]:
+    """As in `taew2_1`: encoder and decoder in one file."""
+    halves = (skeletons.tiny_encoder(TINY.vae), skeletons.tiny_decoder(TINY.vae))
+    return _drawn({name: shape for half in halves for name, shape in shapes(half).items()}, 4)
 
 
 def wan_text_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

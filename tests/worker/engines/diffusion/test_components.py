@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import prompt_digest
@@ -33,6 +34,7 @@ from tests.worker.engines.diffusion.model_folders import (
     diffusers_folder,
     published_folder,
     text_weights,
+    tiny_vae_weights,
     transformer_weights,
     vae_weights,
 )
@@ -163,10 +165,34 @@ def test_the_tiny_decoder_takes_the_place_of_the_vaes() -> None:
     assert parts.vae.resident_bytes > load().vae.resident_bytes
 
 
-def test_the_tiny_decoder_is_asked_for_by_name_and_missed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_a_tiny_half_is_asked_for_by_name_and_missed(tmp_path: Path, half: str) -> None:
     published_folder(tmp_path)
-    with pytest.raises(MissingWeights, match=r"no tiny decoder: looked in .*taew2_1\.safetensors"):
-        load(tmp_path, decoder="tiny")
+    with pytest.raises(MissingWeights, match=r"no tiny encoder and decoder: looked in .*taew2_1\.safetensors"):
+        load(tmp_path, **{half: "tiny"})
+
+
+def test_the_tiny_encoder_takes_the_place_of_the_vaes(tmp_path: Path) -> None:
+    parts = load(encoder="tiny")
+    assert everything(parts)[-1].shape == (5, 16, 16, 3)
+    said: list[str] = []
+    both = load(encoder="tiny", decoder="tiny", progress=said.append)
+    assert any("the tiny encoder, the tiny decoder" in line for line in said)
+    assert both.vae.stream_bytes(64, 64) < parts.vae.stream_bytes(64, 64) + load(decoder="tiny").vae.stream_bytes(
+        64, 64
+    )
+
+
+def test_where_small_networks_do_all_the_vaes_own_file_is_not_needed(tmp_path: Path) -> None:
+    folder = published_folder(tmp_path)
+    save_file(tiny_vae_weights(), folder / "taew2_1.safetensors")
+    whole = load(tmp_path, encoder="tiny", decoder="tiny")
+    assert everything(whole)[-1].shape == (5, 16, 16, 3)
+    for file in [*folder.glob("Wan2.1_VAE*"), *(folder / "vae").glob("*")]:
+        file.unlink()
+    assert load(tmp_path, encoder="tiny", decoder="tiny").vae.resident_bytes == whole.vae.resident_bytes
+    with pytest.raises(MissingWeights, match="no VAE"):
+        load(tmp_path, encoder="tiny")
 
 
 def test_a_model_that_needs_weights_asks_for_them(tmp_path: Path) -> None:

@@ -16,15 +16,13 @@ from genlock_worker.engines.diffusion.config import DiffusionConfig, StreamOptio
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
 from genlock_worker.engines.diffusion.execution import fp8
 from genlock_worker.engines.diffusion.network import attention
-from genlock_worker.engines.diffusion.network.coding import tiny_decoder
-from genlock_worker.engines.diffusion.network.coding.tiny_decoder import TinyDecoder
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.engines.diffusion.prompt_book import PromptBook
-from genlock_worker.engines.diffusion.weights import random_vae, random_weights, skeletons, text_loading
+from genlock_worker.engines.diffusion.weights import random_weights, skeletons, text_loading, vae_loading
 from genlock_worker.engines.diffusion.weights.checkpoints import load_into, open_checkpoint
-from genlock_worker.engines.diffusion.weights.key_names import transformer_names, vae_names
+from genlock_worker.engines.diffusion.weights.key_names import transformer_names
 from genlock_worker.engines.diffusion.weights.model_files import REQUIRED, ModelPart, PartFiles, find_parts, size_words
 
 Progress = Callable[[str], None]
@@ -138,8 +136,8 @@ def _find_files(config: DiffusionConfig, weights: Path | None, options: LoadOpti
         return {}
     if folder is None:
         raise MissingWeights(config.name, ["no folder of weights was named (--weights FOLDER)"])
-    decoder = (ModelPart.TINY_DECODER,) if options.decoder == "tiny" else ()
-    return find_parts(folder, *REQUIRED, *decoder)
+    others = [part for part in REQUIRED if part is not ModelPart.VAE]
+    return find_parts(folder, *others, *vae_loading.parts_of(options.encoder, options.decoder))
 
 
 def _transformer(
@@ -184,33 +182,21 @@ def _vae(
     progress: Progress,
 ) -> StreamingVae:
     started_s = time.monotonic()
-    if files:
-        model = skeletons.vae(config.vae)
-        load_into(model, open_checkpoint(files[ModelPart.VAE].files), vae_names, device=device, dtype=dtype)
-    else:
-        model = random_vae.random_vae(config.vae, random_weights.SEED)
-
-    decoder = _tiny_decoder(config, files, device, dtype) if options.decoder == "tiny" else None
-    vae = StreamingVae(
-        model,
+    vae = vae_loading.load_vae(
+        config.vae,
+        files,
+        encoder=options.encoder,
+        decoder=options.decoder,
         device=device,
         dtype=dtype,
         normalise=stream.normalise_latents,
         channels_last=options.channels_last,
-        decoder=decoder,
     )
     seconds = time.monotonic() - started_s
-    progress(f"VAE: {_name(dtype)}, {size_words(vae.resident_bytes)}, the {options.decoder} decoder, {seconds:.1f} s")
+    halves = f"the {options.encoder} encoder, the {options.decoder} decoder"
+    progress(f"VAE: {_name(dtype)}, {size_words(vae.resident_bytes)}, {halves}, {seconds:.1f} s")
 
     return vae
-
-
-def _tiny_decoder(config: DiffusionConfig, files: Files, device: torch.device, dtype: torch.dtype) -> TinyDecoder:
-    if files:
-        return tiny_decoder.read(open_checkpoint(files[ModelPart.TINY_DECODER].files), device=device, dtype=dtype)
-    decoder = skeletons.tiny_decoder(config.vae)
-    random_weights.fill(decoder, device=device, dtype=dtype)
-    return decoder
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -29,6 +29,9 @@ class LoadOptions:
     keep_text_encoder: bool = option(
         values.switch(), "yes", "no: its memory is freed after each prompt, and it is loaded again for the next one"
     )
+    encoder: str = option(
+        values.one_of("vae", "tiny"), "vae", "what makes latents of pictures; tiny: distilled, faster and less exact"
+    )
     decoder: str = option(
         values.one_of("vae", "tiny"), "vae", "what makes pictures of latents; tiny: distilled, faster and less exact"
     )

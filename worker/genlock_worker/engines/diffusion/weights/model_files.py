@@ -20,7 +20,7 @@ class ModelPart(StrEnum):
     VAE = "VAE"
     TEXT_ENCODER = "text encoder"
     TOKENIZER = "tokenizer"
-    TINY_DECODER = "tiny decoder"
+    TINY_VAE = "tiny encoder and decoder"
 
 
 def _sharded(folder: str, stem: str) -> tuple[PurePosixPath, ...]:
@@ -43,12 +43,12 @@ LAYOUTS: dict[ModelPart, tuple[PurePosixPath, ...]] = {
         for folder in ("google/umt5-xxl", "tokenizer")
         for name in ("tokenizer.json", "spiece.model")
     ),
-    ModelPart.TINY_DECODER: (PurePosixPath("taew2_1.safetensors"), PurePosixPath("taew2_1.pth")),
+    ModelPart.TINY_VAE: (PurePosixPath("taew2_1.safetensors"), PurePosixPath("taew2_1.pth")),
 }
 """Where each part is looked for, the first that is there wins. A tokenizer is the folder of the file named here."""
 
 REQUIRED = (ModelPart.TRANSFORMER, ModelPart.VAE, ModelPart.TEXT_ENCODER, ModelPart.TOKENIZER)
-"""What a model cannot do without; the tiny decoder is an option."""
+"""What a model cannot do without, unless small networks stand in the place of the whole VAE."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
 from genlock_worker.engines.diffusion.config import DiffusionConfig, TextConfig, TransformerConfig, VaeConfig
 from genlock_worker.engines.diffusion.network import attention
 from genlock_worker.engines.diffusion.network.coding.tiny_decoder import TinyDecoder
+from genlock_worker.engines.diffusion.network.coding.tiny_encoder import TinyEncoder
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.weights.checkpoints import shapes
 from genlock_worker.engines.diffusion.weights.key_names import (
@@ -53,6 +54,12 @@ def tiny_decoder(config: VaeConfig) -> TinyDecoder:
     """The small decoder for the VAE's latents, without weights."""
     with torch.device("meta"):
         return TinyDecoder(config.z_dim)
+
+
+def tiny_encoder(config: VaeConfig) -> TinyEncoder:
+    """The small encoder that makes the VAE's latents, without weights."""
+    with torch.device("meta"):
+        return TinyEncoder(config.z_dim)
 
 
 def text_encoder(config: TextConfig) -> UMT5EncoderModel:

@@ -6,7 +6,7 @@ from pathlib import Path
 from genlock_core.errors import GenlockError
 from genlock_worker.engines.diffusion.config import DiffusionConfig
 from genlock_worker.engines.diffusion.errors import WrongCheckpoint
-from genlock_worker.engines.diffusion.network.coding import tiny_decoder
+from genlock_worker.engines.diffusion.network.coding import tiny_decoder, tiny_encoder
 from genlock_worker.engines.diffusion.weights import skeletons
 from genlock_worker.engines.diffusion.weights.checkpoints import fit, open_checkpoint
 from genlock_worker.engines.diffusion.weights.model_files import (
@@ -75,8 +75,8 @@ def _described(found: PartFiles, config: DiffusionConfig) -> str:
             raise WrongCheckpoint(found.files[0], "is empty; fetch it again")
         return where
     checkpoint = open_checkpoint(found.files)
-    if found.part is ModelPart.TINY_DECODER:
-        return f"{where}, {tiny_decoder.check(checkpoint)} tensors"
+    if found.part is ModelPart.TINY_VAE:
+        return f"{where}, {tiny_encoder.check(checkpoint) + tiny_decoder.check(checkpoint)} tensors"
     expected = skeletons.expected(found.part, config)
     stored = fit(checkpoint, expected.rename, expected.shapes)
     return f"{where}, {len(stored)} tensors"
