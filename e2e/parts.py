@@ -28,6 +28,18 @@ async def warm_spare(cluster: Cluster, pool: str = "h100x1") -> None:
     )
 
 
+async def as_many_as_wanted(cluster: Cluster, pool: str) -> None:
+    """The pool has as many workers as it wants, all ready, and nobody leaves it."""
+
+    def has_all(seen: Object | None) -> bool:
+        said = status(seen)
+        return said.get("replicas") == said.get("ready") == said.get("desired") and not said.get("draining")
+
+    await eventually(
+        lambda: cluster.pool(NAMESPACE, pool), has_all, what=f"as many workers in {pool} as it wants", within_s=150.0
+    )
+
+
 async def deployed(cluster: Cluster, name: str, count: int) -> None:
     """All the pods of a Deployment are ready, and of its newest kind."""
     await eventually(
