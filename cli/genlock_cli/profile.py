@@ -19,6 +19,7 @@ from genlock_core.approximation.levels import Level
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import BadInput, GenlockError
 from genlock_core.sizing.profile import ProfileRow, ProfileSpec, parse_profiles
+from genlock_core.spec.engines import Coders
 from genlock_core.spec.session import Resolution
 from genlock_worker.engines import create_engine
 from genlock_worker.engines.contract import Engine
@@ -48,6 +49,7 @@ class Subject:
     does_not_fit: tuple[type[Exception], ...]
     gpu_product: str
     source: str
+    coders: Coders = Coders()  # noqa: RUF009 - it is frozen
 
 
 @dataclass(slots=True)
@@ -180,12 +182,14 @@ def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note:
     on = {"compile": settings.forward.compile, "cuda-graphs": settings.forward.cuda_graphs, "fp8": settings.load.fp8}
     switches = [name for name, is_on in on.items() if is_on]
     weights = "random weights" if settings.load.random_weights or settings.weights is None else "published weights"
-    words = [*conditions(engine, switches), f"decoder {settings.load.decoder}", weights]
+    coders = settings.load.coders
+    words = [*conditions(engine, switches), f"encoder {coders.encoder}", f"decoder {coders.decoder}", weights]
     words += [f"first frame with {FRAME_RATE} fps input", *([note] if note else [])]
     return Subject(
         engine=engine,
         memory=DeviceMemory(engine),
         does_not_fit=DOES_NOT_FIT,
+        coders=coders,
         gpu_product=gpu_product or found.gpu_product,
         source=f"genlock profile, {time.strftime('%Y-%m-%d')}: {', '.join(words)}",
     )
@@ -233,6 +237,7 @@ def run(
                     row = profile_rows.row_of(
                         outcome,
                         engine=MEASURES,
+                        coders=subject.coders,
                         model=subject.engine.model,
                         gpu_product=subject.gpu_product,
                         gpus=subject.engine.devices,

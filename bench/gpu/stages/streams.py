@@ -9,6 +9,7 @@ from bench.gpu.task import Task
 from bench.gpu.timing import Budget, free_memory
 from genlock_core.clock import SystemClock
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
+from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.profiling.device import DOES_NOT_FIT, DeviceMemory, conditions
 from genlock_worker.profiling.measure import Measurement, measure
 from genlock_worker.profiling.plan import Combination
@@ -22,6 +23,7 @@ ON_A_GPU = (
     Way("compiled, graphs", forward=GRAPHS),
     Way("compiled, graphs, no overlap", forward=GRAPHS, overlap=False),
     Way("compiled, tiny decoder", load={"decoder": "tiny"}, forward=COMPILE),
+    Way("compiled, tiny encoder and decoder", load={"encoder": "tiny", "decoder": "tiny"}, forward=COMPILE),
 )
 MOST_SOURCE_CHARS = 1024
 """Of a profile row."""
@@ -55,6 +57,7 @@ def _way(task: Task, report: Report, budget: Budget, way: Way, one: DiffusionEng
             row = row_of(
                 measured,
                 engine="diffusion",
+                coders=LoadOptions(**way.load).coders,  # type: ignore[arg-type]  # as `subject.components` has them
                 model=task.model,
                 gpu_product=report.receipt.product,
                 gpus=one.devices,

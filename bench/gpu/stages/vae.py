@@ -9,7 +9,7 @@ from genlock_worker.engines.diffusion.network.vae import StreamingVae
 WAYS = (
     Way("channels last"),
     Way("plain layout", load={"channels_last": False}),
-    Way("tiny decoder", load={"decoder": "tiny"}),
+    Way("tiny encoder and decoder", load={"encoder": "tiny", "decoder": "tiny"}),
 )
 
 

@@ -65,6 +65,10 @@ A row counts for a pool if model, GPU product and number of GPUs are the pool's,
 | `reference` | counts | of one GPU, where the engine itself was not measured |
 | left out | counts | of one GPU, as in releases before rows named an engine |
 
+A row that names its `encoder` or `decoder` counts only for pools whose workers have the same: what the pool's
+`template.env` says of `GENLOCK_WORKER_ENCODER` and `GENLOCK_WORKER_DECODER`, `vae` where it says nothing. A row that
+does not name them counts for all.
+
 Where several of them measured the same size and step count, a pool goes by its own engine's rows; after them by those
 of the diffusion engine, by those that name none, and last by the reference's. Where a session's own resolution and
 steps were not measured, a row with at least as many pixels and steps stands in.

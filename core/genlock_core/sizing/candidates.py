@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.sizing.engine_rows import counts_for, rows_for
 from genlock_core.sizing.profile import ProfileRow, resolution_tokens
-from genlock_core.spec.engines import EngineKind
+from genlock_core.spec.engines import Coders, EngineKind
 from genlock_core.spec.session import ResolvedSession
 
 
@@ -23,6 +23,8 @@ class PoolShape:
     """None: its workers are from before workers named their engine."""
     memory_bytes: int | None = None
     """GPU memory over all GPUs of the worker; None: not known, and then not checked."""
+    coders: Coders = Coders()  # noqa: RUF009 - it is frozen
+    """What its workers code pictures with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,14 @@ def is_late_in(session: ResolvedSession, rows: Sequence[ProfileRow], pool: PoolS
 
 def fitting_rows(session: ResolvedSession, rows: Iterable[ProfileRow], pool: PoolShape) -> list[ProfileRow]:
     """The pool's rows that measured this session, else those that measured a harder one."""
-    here = rows_for(rows, engine=pool.engine, model=pool.model, gpu_product=pool.gpu_product, gpus=pool.gpus)
+    here = rows_for(
+        rows,
+        engine=pool.engine,
+        model=pool.model,
+        gpu_product=pool.gpu_product,
+        gpus=pool.gpus,
+        coders=pool.coders,
+    )
     exact = [row for row in here if _is_exact(session, row)]
     tokens = resolution_tokens(session.resolution)
     return exact or [row for row in here if row.tokens >= tokens and row.steps >= session.steps]
@@ -116,7 +125,7 @@ def why_not(session: ResolvedSession, rows: Sequence[ProfileRow], pool: PoolShap
     # Nobody measured this session, or a harder one, on GPUs like these.
     fitting = fitting_rows(session, rows, pool)
     if not fitting:
-        speaking = [row for row in rows if row.model == session.model and counts_for(row, pool.engine)]
+        speaking = [row for row in rows if row.model == session.model and counts_for(row, pool.engine, pool.coders)]
         shapes = sorted({f"{row.gpus}x {row.gpu_product}" for row in speaking})
         if f"{pool.gpus}x {pool.gpu_product}" in shapes:
             return [f"{head}: no profile of {session.resolution} at {session.steps} steps or more"]

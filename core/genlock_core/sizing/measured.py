@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from genlock_core.errors import GenlockError
 from genlock_core.sizing.engine_rows import rows_for
 from genlock_core.sizing.profile import ProfileRow, UnknownProfile, resolution_tokens
-from genlock_core.spec.engines import EngineKind
+from genlock_core.spec.engines import Coders, EngineKind
 from genlock_core.spec.session import Resolution
 
 MAX_JSON_CHARS: Final = 64 * 1024
@@ -29,11 +29,17 @@ class InvalidFigures(GenlockError):
 
 
 def measured_fps(
-    rows: Iterable[ProfileRow], *, engine: EngineKind, model: str, gpu_product: str, gpus: int
+    rows: Iterable[ProfileRow],
+    *,
+    engine: EngineKind,
+    model: str,
+    gpu_product: str,
+    gpus: int,
+    coders: Coders = Coders(),  # noqa: B008 - it is frozen
 ) -> FpsBySize:
     """What the rows say of one session alone on such a worker, in their order; of two for the same the first counts."""
     found: dict[Resolution, dict[int, float]] = {}
-    for row in rows_for(rows, engine=engine, model=model, gpu_product=gpu_product, gpus=gpus):
+    for row in rows_for(rows, engine=engine, model=model, gpu_product=gpu_product, gpus=gpus, coders=coders):
         if row.sessions == 1:
             found.setdefault(row.resolution, {}).setdefault(row.steps, row.fps_per_session)
     return found

@@ -15,6 +15,7 @@ from pydantic import Field, WithJsonSchema, field_validator
 
 from genlock_core.errors import BadInput, FieldProblem, GenlockError, InvalidManifest
 from genlock_core.spec.documents import read_documents
+from genlock_core.spec.engines import CoderKind, Coders
 from genlock_core.spec.mistakes import validate
 from genlock_core.spec.session import API_VERSION, MODEL_NAME, Model, Resolution
 
@@ -68,6 +69,14 @@ class ProfileRow(Model):
         description="What it was measured with: diffusion, mock (figures for trying), or reference, the implementation "
         "that the model was published with. Left out: not known, as in rows from before.",
     )
+    encoder: CoderKind | None = Field(
+        None,
+        description="What made latents of the pictures: vae, the model's own, or tiny, a small network in its place. "
+        "Left out: not known, as in rows from before.",
+    )
+    decoder: CoderKind | None = Field(
+        None, description="What made pictures of the latents: vae or tiny. Left out: not known, as in rows from before."
+    )
     sessions: Annotated[int, Field(ge=1, le=1_000)] = Field(1, description="Equal sessions that ran at once.")
     fps_per_session: _Positive = Field(description="Generated frames per second of each of them.")
     chunk_latency_ms: ChunkLatency | None = Field(
@@ -102,6 +111,10 @@ class ProfileRow(Model):
                 raise ValueError("must be a size such as 832x480")
             return {"width": int(match[1]), "height": int(match[2])}
         return value
+
+    def is_coded_with(self, coders: Coders) -> bool:
+        """Whether it says anything of workers that code pictures so; one that does not say says it of all."""
+        return self.encoder in (None, coders.encoder) and self.decoder in (None, coders.decoder)
 
     @property
     def tokens(self) -> int:
@@ -200,7 +213,8 @@ def _newest(rows: Iterable[ProfileRow]) -> tuple[ProfileRow, ...]:
 def _measurement(row: ProfileRow) -> tuple[object, ...]:
     """What was measured, without the figures. Figures for the mock alone take no measured row's place."""
     invented = row.engine == "mock"
-    return row.model, row.resolution, row.steps, row.gpu_product, row.gpus, row.sessions, invented
+    coders = row.encoder or "vae", row.decoder or "vae"
+    return row.model, row.resolution, row.steps, row.gpu_product, row.gpus, row.sessions, invented, coders
 
 
 def _with_model(document: Any) -> Any:

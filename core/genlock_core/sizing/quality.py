@@ -65,7 +65,7 @@ def _measured(session: ResolvedSession, rows: list[ProfileRow], pool: PoolShape)
     found: dict[int, tuple[tuple[int, bool, bool], float]] = {}
     for row in rows:
         alike = row.model == session.model and row.resolution.is_alike(session.resolution)
-        if row.quality is None or not alike or not counts_for(row, pool.engine):
+        if row.quality is None or not alike or not counts_for(row, pool.engine, pool.coders):
             continue
 
         order = NEAREST_FIRST[pool.engine] if pool.engine is not None else (row.engine,)

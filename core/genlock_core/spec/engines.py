@@ -5,6 +5,7 @@ ask it. A pool is checked and sized, and a worker refused, by this table; a test
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
 
 EngineKind = Literal["mock", "diffusion"]
@@ -12,6 +13,29 @@ EngineKind = Literal["mock", "diffusion"]
 MOST_GPUS: Final[Mapping[EngineKind, int | None]] = {"mock": None, "diffusion": 1}
 """None: any number, as the mock only stands for GPUs. Until the diffusion engine computes on several cards, it takes
 one; more that a worker has lie idle, however fast the model was measured on them elsewhere."""
+
+CoderKind = Literal["vae", "tiny"]
+"""What turns pictures into latents or back: the model's VAE, or a small network in its place."""
+ENCODER_VARIABLE: Final = "GENLOCK_WORKER_ENCODER"
+DECODER_VARIABLE: Final = "GENLOCK_WORKER_DECODER"
+"""How a worker is told of them (its options `--encoder` and `--decoder`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coders:
+    """What a worker codes pictures with: it decides how fast and how exact they are."""
+
+    encoder: CoderKind = "vae"
+    decoder: CoderKind = "vae"
+
+
+def coders_of(environment: Mapping[str, str]) -> Coders:
+    """Those of a worker with this environment. A word that is none stands for the VAE: the worker refuses it itself."""
+    return Coders(_coder(environment.get(ENCODER_VARIABLE)), _coder(environment.get(DECODER_VARIABLE)))
+
+
+def _coder(word: str | None) -> CoderKind:
+    return "tiny" if word == "tiny" else "vae"
 
 
 def engine_kind(name: str) -> EngineKind | None:

@@ -12,6 +12,7 @@ from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.measured import FpsBySize, measured_fps
 from genlock_core.sizing.placement import Placement, PoolOffer, Unplaceable, place_among
 from genlock_core.sizing.profile import ProfileRow
+from genlock_core.spec.engines import coders_of
 from genlock_core.spec.pool import SessionNamespaces
 from genlock_core.spec.session import ResolvedSession
 from genlock_operator.autoscale.correction import Correction
@@ -118,7 +119,8 @@ def serves(pool: PoolResource, namespace: str) -> bool:
 def shape(pool: PoolResource) -> PoolShape:
     """What sizing knows of the pool. GPUs that its engine does not compute on make no stream faster."""
     spec = pool.spec
-    return PoolShape(pool.meta.key, spec.model, spec.gpu.product, spec.computes_on, spec.engine)
+    coders = coders_of(spec.template.env)
+    return PoolShape(pool.meta.key, spec.model, spec.gpu.product, spec.computes_on, spec.engine, coders=coders)
 
 
 def measured_of(pool: PoolResource, caches: Caches) -> FpsBySize:
@@ -130,6 +132,7 @@ def measured_of(pool: PoolResource, caches: Caches) -> FpsBySize:
         model=spec.model,
         gpu_product=spec.gpu.product,
         gpus=spec.computes_on,
+        coders=coders_of(spec.template.env),
     )
 
 

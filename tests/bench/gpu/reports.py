@@ -6,6 +6,7 @@ from bench.gpu.receipt import Receipt
 from bench.gpu.report import Report
 from genlock_core.clock import Clock, ManualClock
 from genlock_core.sizing.profile import ProfileRow
+from genlock_core.spec.engines import Coders
 from genlock_worker.profiling.measure import Measurement
 from genlock_worker.profiling.plan import Combination
 from genlock_worker.profiling.rows import row_of
@@ -36,6 +37,7 @@ def row(steps: int = 2) -> ProfileRow:
     return row_of(
         measured,
         engine="diffusion",
+        coders=Coders(),
         model="wan2.1-1.3b",
         gpu_product=RECEIPT.product,
         gpus=1,

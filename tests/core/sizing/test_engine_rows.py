@@ -6,7 +6,7 @@ import pytest
 
 from genlock_core.sizing.engine_rows import NEAREST_FIRST, counts_for, rows_for
 from genlock_core.sizing.profile import MeasuredWith, ProfileRow, load_profiles
-from genlock_core.spec.engines import MOST_GPUS, EngineKind
+from genlock_core.spec.engines import MOST_GPUS, Coders, EngineKind, coders_of
 from genlock_core.spec.session import Resolution
 
 WIDE, SQUARE = Resolution(width=832, height=480), Resolution(width=512, height=512)
@@ -35,6 +35,25 @@ def test_what_was_measured_otherwise_on_several_gpus_is_for_the_mock_alone(
 ) -> None:
     assert {engine for engine in MOST_GPUS if counts_for(row(measured), engine)} == one_gpu
     assert {engine for engine in MOST_GPUS if counts_for(row(measured, gpus=4), engine)} == four_gpus
+
+
+def test_a_row_that_names_its_coders_counts_for_workers_with_these_alone() -> None:
+    unnamed, vae = row("diffusion"), row("diffusion", encoder="vae", decoder="vae")
+    both, half = row("diffusion", encoder="tiny", decoder="tiny"), row("diffusion", decoder="tiny")
+    rows = [unnamed, vae, both, half]
+
+    def speaking(coders: Coders) -> list[ProfileRow]:
+        return rows_for(rows, engine="diffusion", model="m", gpu_product="H100", gpus=1, coders=coders)
+
+    assert speaking(Coders()) == [unnamed, vae] == found(rows, "diffusion")
+    assert speaking(Coders("tiny", "tiny")) == [unnamed, both, half]
+    assert speaking(Coders("vae", "tiny")) == [unnamed, half]
+
+
+def test_a_workers_coders_are_in_its_environment() -> None:
+    assert coders_of({}) == Coders("vae", "vae")
+    assert coders_of({"GENLOCK_WORKER_DECODER": "tiny", "OTHER": "tiny"}) == Coders("vae", "tiny")
+    assert coders_of({"GENLOCK_WORKER_ENCODER": "huge"}) == Coders(), "the worker refuses it itself"
 
 
 def test_nothing_stands_in_for_an_engine_at_a_size_and_step_count_that_it_was_measured_at() -> None:

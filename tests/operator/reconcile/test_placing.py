@@ -46,7 +46,7 @@ class Installation:
         }
         self.caches.pools.put(facts.pool_of({"metadata": self._meta(key, **more), "spec": whole}))
 
-    def profile(self, namespace: str, fps: dict[int, float], model: str = MODEL) -> None:
+    def profile(self, namespace: str, fps: dict[int, float], model: str = MODEL, **named: str) -> None:
         rows = [
             {
                 "resolution": "832x480",
@@ -56,6 +56,7 @@ class Installation:
                 "fpsPerSession": per_step / steps,
                 "chunkLatencyMs": {"p50": 80.0, "p95": 90.0, "p99": 100.0},
                 "source": "made up",
+                **named,
             }
             for gpus, per_step in fps.items()
             for steps in (1, 2, 4)
@@ -237,3 +238,14 @@ def test_where_workers_are_slower_than_profiled_sessions_pay_for_it_in_that_pool
     assert [one for one in after.choices if one.pool == "studio/other"] == [
         one for one in before.choices if one.pool == "studio/other"
     ]
+
+
+def test_rows_that_name_tiny_coders_size_pools_whose_workers_have_them_alone(there: Installation) -> None:
+    there.profile("studio", {4: 400.0}, encoder="tiny", decoder="tiny")
+    tiny = {"GENLOCK_WORKER_ENCODER": "tiny", "GENLOCK_WORKER_DECODER": "tiny"}
+    there.pool("studio/plain")
+    assert isinstance(placement_of(session(model=MODEL), there.caches), Unplaceable)
+    there.pool("studio/small", template={"env": tiny})
+    assert there.pools_for(session(model=MODEL)) == ["studio/small"]
+    found = {pool.meta.name: measured_of(pool, there.caches) for pool in there.caches.pools}
+    assert (bool(found["plain"]), bool(found["small"])) == (False, True)

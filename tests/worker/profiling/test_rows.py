@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.crds import crd
-from genlock_core.sizing.profile import ProfileRow, load_profiles
+from genlock_core.sizing.profile import ProfileRow, load_profiles, profiles_with
+from genlock_core.spec.engines import Coders
 from genlock_worker.profiling.measure import Measurement
 from genlock_worker.profiling.plan import Combination
 from genlock_worker.profiling.rows import document, merged, percentile, row_of
@@ -22,9 +23,18 @@ MEASURED = Measurement(
 )
 
 
-def row(measurement: Measurement = MEASURED, *, gpu: str = "NVIDIA-H100-80GB-HBM3") -> ProfileRow:
-    source = 'a "test": on, a machine'
-    return row_of(measurement, engine="diffusion", model="wan2.1-1.3b", gpu_product=gpu, gpus=1, source=source)
+def row(
+    measurement: Measurement = MEASURED, *, gpu: str = "NVIDIA-H100-80GB-HBM3", coders: Coders | None = None
+) -> ProfileRow:
+    return row_of(
+        measurement,
+        engine="diffusion",
+        coders=coders or Coders(),
+        model="wan2.1-1.3b",
+        gpu_product=gpu,
+        gpus=1,
+        source='a "test": on, a machine',
+    )
 
 
 def written(tmp_path: Path, *rows: ProfileRow) -> Path:
@@ -36,6 +46,15 @@ def written(tmp_path: Path, *rows: ProfileRow) -> Path:
 def test_a_profile_is_read_back_as_it_was_measured(tmp_path: Path) -> None:
     others = [row(gpu="CPU"), row(replace(MEASURED, bytes_per_session=None, bytes_resident=None))]
     assert load_profiles([written(tmp_path, row(), *others)]) == (row(), *others)
+
+
+def test_a_row_names_what_pictures_were_coded_with_and_another_way_takes_no_rows_place(tmp_path: Path) -> None:
+    plain, tiny = row(), row(coders=Coders("tiny", "tiny"))
+    assert (tiny.encoder, tiny.decoder) == ("tiny", "tiny")
+    assert merged([plain], [tiny]) == (plain, tiny)
+    assert profiles_with([written(tmp_path, plain, tiny)])[-2:] == (plain, tiny)
+    before = plain.model_copy(update={"encoder": None, "decoder": None})
+    assert merged([before], [plain]) == (plain,), "a row from before was measured with the VAE"
 
 
 def test_a_row_has_no_more_digits_than_were_measured() -> None:

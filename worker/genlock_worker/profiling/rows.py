@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import yaml
 
 from genlock_core.sizing.profile import PROFILE_KIND, ChunkLatency, ProfileRow
-from genlock_core.spec.engines import EngineKind
+from genlock_core.spec.engines import Coders, EngineKind
 from genlock_core.spec.session import API_VERSION
 from genlock_worker.profiling.measure import Measurement
 
@@ -15,6 +15,7 @@ def row_of(
     measurement: Measurement,
     *,
     engine: EngineKind,
+    coders: Coders,
     model: str,
     gpu_product: str,
     gpus: int,
@@ -31,6 +32,8 @@ def row_of(
         gpu_product=gpu_product,
         gpus=gpus,
         engine=engine,
+        encoder=coders.encoder,
+        decoder=coders.decoder,
         sessions=combination.sessions,
         fps_per_session=_rounded(measurement.fps_per_session),
         chunk_latency_ms=ChunkLatency(p50=p50, p95=p95, p99=p99),
@@ -68,7 +71,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def _place(row: ProfileRow) -> tuple[object, ...]:
-    return row.model, str(row.resolution), row.steps, row.gpu_product, row.gpus, row.sessions
+    coders = row.encoder or "vae", row.decoder or "vae"
+    return row.model, str(row.resolution), row.steps, row.gpu_product, row.gpus, row.sessions, coders
 
 
 def _fields(row: ProfileRow) -> dict[str, object]:

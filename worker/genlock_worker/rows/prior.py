@@ -94,4 +94,5 @@ def _measured(settings: WorkerSettings) -> FpsBySize:
         model=settings.model,
         gpu_product=settings.gpu_product,
         gpus=settings.devices,
+        coders=settings.diffusion.load.coders,
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 from genlock_core.process import values
 from genlock_core.process.options import option, section
+from genlock_core.spec.engines import CoderKind, Coders
 from genlock_worker.engines.diffusion.config import StreamOptions
 
 DEVICE: Final = values.text(
@@ -29,10 +30,10 @@ class LoadOptions:
     keep_text_encoder: bool = option(
         values.switch(), "yes", "no: its memory is freed after each prompt, and it is loaded again for the next one"
     )
-    encoder: str = option(
+    encoder: CoderKind = option(
         values.one_of("vae", "tiny"), "vae", "what makes latents of pictures; tiny: distilled, faster and less exact"
     )
-    decoder: str = option(
+    decoder: CoderKind = option(
         values.one_of("vae", "tiny"), "vae", "what makes pictures of latents; tiny: distilled, faster and less exact"
     )
     attention: str = option(
@@ -40,6 +41,11 @@ class LoadOptions:
     )
     channels_last: bool = option(values.switch(), "yes", "no: the VAE in PyTorch's usual memory layout")
     fp8: bool = option(values.switch(), "no", "weights in 8 bits, where the GPU can")
+
+    @property
+    def coders(self) -> Coders:
+        """What pictures are coded with, as profiles name it."""
+        return Coders(self.encoder, self.decoder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
