@@ -21,10 +21,12 @@ from bench.result import Series, Table, save
 from genlock_worker.engines.diffusion.components import choose_device, choose_dtype
 from genlock_worker.engines.diffusion.config import MODELS, Positions
 from genlock_worker.engines.diffusion.network import attention
-from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.kv_pool import KvPool, PagedRing
+from genlock_worker.engines.diffusion.network.ring_ops import TorchRingOps
+from genlock_worker.engines.diffusion.network.text_pool import TextPool
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
-from genlock_worker.engines.diffusion.streaming.micro_step import RowWork, assemble
-from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
+from genlock_worker.engines.diffusion.streaming.positions import frame_index, index_to_sinks
+from genlock_worker.engines.diffusion.streaming.row_work import RowWork, assemble
 from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE
 from genlock_worker.engines.diffusion.weights import random_weights, skeletons
 
@@ -61,13 +63,30 @@ class Taken:
 def network(name: str, *, device: torch.device, dtype: torch.dtype) -> CausalWan:
     """The transformer of a model, of random weights."""
     attend = attention.choose("auto", MODELS[name].transformer, device=device, dtype=dtype)
-    model = skeletons.transformer(MODELS[name].transformer, attend=attend)
+    model = skeletons.transformer(MODELS[name].transformer, ops=TorchRingOps(attend))
     random_weights.fill(model, device=device, dtype=dtype, factors=random_weights.TRANSFORMER_FACTORS)
     return model
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pools:
+    """Where rings and prompts lie: those of all rows of a forward together."""
+
+    rings: KvPool
+    texts: TextPool
+
+    @classmethod
+    def of(cls, model: CausalWan) -> "Pools":
+        """Empty ones for a model, on its device."""
+        weight = model.patch_embedding.weight
+        return cls(
+            KvPool(model.config, device=weight.device, dtype=weight.dtype),
+            TextPool(model.config, device=weight.device, dtype=weight.dtype),
+        )
+
+
 @torch.no_grad()
-def session_row(model: CausalWan, number: int, *, width: int, height: int) -> RowWork:
+def session_row(model: CausalWan, pools: Pools, number: int, *, width: int, height: int) -> RowWork:
     """A row of session `number` in full flow: its ring, which is full, its prompt and its input, of random numbers.
 
     A model on `meta` gives a row without numbers, to be counted and not computed.
@@ -79,21 +98,22 @@ def session_row(model: CausalWan, number: int, *, width: int, height: int) -> Ro
     def drawn(empty: Tensor) -> Tensor:
         return empty.normal_(generator=generator)
 
-    tokens = config.frame_tokens(height, width)
-    ring = Ring.empty(config, layout, frame_tokens=tokens, device=weight.device, dtype=weight.dtype)
-    for part in (ring.keys, ring.values, ring.means):
-        drawn(part)
+    ring = PagedRing.taken(pools.rings, layout, frame_tokens=config.frame_tokens(height, width))
+    for slot in ring.slots:
+        for stored in (pools.rings.keys, pools.rings.values, pools.rings.means):
+            stored[:, list(slot)] = drawn(stored.new_empty(stored[:, list(slot)].shape))
     text = (config.layers, config.text_length, config.heads, config.head_dim)
-    frame = 2 * layout.slots + number  # sessions are at different places of their streams
+    mode, frame = Positions.RELATIVE, 2 * layout.slots + number  # sessions are at different places of their streams
     return RowWork(
         session=f"bench/{number}",
         hidden=drawn(weight.new_empty(1, config.channels, height // LATENT_STRIDE, width // LATENT_STRIDE)),
         timestep=TIMESTEP,
         ring=ring,
-        text=TextKv(drawn(weight.new_empty(text)), drawn(weight.new_empty(text))),
+        text=pools.texts.put(drawn(weight.new_empty(text)), drawn(weight.new_empty(text))),
         slots=(layout.slot(frame),),
-        query_positions=(frame_index(Positions.RELATIVE, layout, frame, frame),),
-        key_positions=slot_indices(Positions.RELATIVE, layout, layout.by_slot(frame + 1), frame),
+        filled=layout.slots,
+        positions=(frame_index(mode, layout, frame),),
+        sink_positions=(index_to_sinks(mode, layout, frame, frame),),
     )
 
 
@@ -120,7 +140,8 @@ def turn(model: CausalWan, works: Sequence[RowWork]) -> tuple[Taken, dict[int, T
 def measured(model: CausalWan, sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[str, ...]]:
     """A row of the table for each size and number of rows."""
     for width, height in sizes:
-        works = [session_row(model, number, width=width, height=height) for number in range(max(ROWS))]
+        pools = Pools.of(model)
+        works = [session_row(model, pools, number, width=width, height=height) for number in range(max(ROWS))]
         run(model, [works[:1]])  # the process warms up
         turns = [turn(model, works) for _ in range(TURNS)]
         alone = Taken.mean(one for one, _ in turns)

@@ -84,7 +84,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         "worker/engines/diffusion", "errors", "weights/key_names"
     ),
     "worker/engines/diffusion/network/test_transformer.py": _in(
-        "worker/engines/diffusion/network", "kv", "layer_memory", "row_batch"
+        "worker/engines/diffusion/network", "projections", "row_batch"
     ),
     "worker/engines/diffusion/network/test_vae.py": _in(
         "worker/engines/diffusion/network/coding", "caches", "causal_conv", "coders", "wan_coders"
@@ -94,6 +94,8 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     ),
     "worker/engines/diffusion/streaming/test_pictures.py": _in("worker/engines/diffusion/streaming", "vae_thread"),
     "worker/engines/diffusion/streaming/test_stop.py": _in("worker/engines/diffusion/streaming", "one_thread"),
+    "worker/engines/diffusion/test_memory.py": _in("worker/engines/diffusion", "room"),
+    "worker/engines/diffusion/streaming/test_micro_step.py": _in("worker/engines/diffusion/streaming", "row_work"),
     "worker/engines/diffusion/test_found_by_faults.py": _in("worker/engines/diffusion/streaming", "row_cache"),
     "worker/engines/diffusion/streaming/test_hostile_snapshots.py": _in(
         "worker/engines/diffusion/streaming", "kept", "state_facts"

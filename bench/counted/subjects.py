@@ -11,13 +11,14 @@ import torch
 
 from bench.counted.cost import Tally
 from bench.counted.counter import counted
-from bench.engine_rows import session_row
+from bench.engine_rows import Pools, session_row
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.network.coding.coders import TEMPORAL_STRIDE
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.micro_step import Renoise, RowWork, assemble, run_rows
+from genlock_worker.engines.diffusion.streaming.micro_step import run_rows
+from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork, assemble
 from genlock_worker.engines.diffusion.weights import skeletons
 
 META = torch.device("meta")
@@ -58,7 +59,8 @@ class NetworkSubject:
 
     def _works(self, size: Size, rows: int) -> Sequence[RowWork]:
         width, height = size
-        return [session_row(self.network, number, width=width, height=height) for number in range(rows)]
+        pools = Pools.of(self.network)
+        return [session_row(self.network, pools, number, width=width, height=height) for number in range(rows)]
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from genlock_worker.engines.contract import Chunk, Row, RowResult, StreamSetting
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import DiffusionConfig, Positions, StreamOptions, TextConfig, VaeConfig
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
-from genlock_worker.engines.diffusion.network.rope import rotate, rotations
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.network.text_pool import TextPool
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.prompt_book import PromptBook
 from genlock_worker.engines.stepwise import Stepwise
@@ -149,7 +149,7 @@ class Bench:
                 one.gap("calls/out[:-1]", self._given(number), arrays["calls/out"][call - 1, row.step - 1])
             if latents is not None:
                 one.gap("calls/out[-1]", latents, arrays["calls/out"][call, row.step])
-            valid = torch.tensor(self._batch.valid[number]).expand(recorded.CONFIG.layers)
+            valid = torch.tensor(self._batch.lengths[number] * recorded.FRAME_TOKENS).expand(recorded.CONFIG.layers)
             one.gap("calls/local_end", valid, arrays["calls/local_end"][call, :, row.step])
             if call in one.recording.kept_rings:
                 kept = one.recording.kept_rings.index(call)
@@ -185,12 +185,12 @@ class Bench:
     def _ring(
         self, one: Playing, number: int, prefix: str, keys: NDArray[np.generic], values: NDArray[np.generic]
     ) -> None:
-        """The reference stores its keys rotated."""
-        ring = self._batch.rings[number]
-        positions = self._batch.key_positions[number]
-        by = rotations(positions, grid=recorded.GRID, head_dim=recorded.CONFIG.head_dim)
-        one.gap(f"{prefix}/k", rotate(ring.keys, by), keys)
-        one.gap(f"{prefix}/v", ring.values, values)
+        """What lies in the pages of a row's table; keys are stored rotated, by the reference, too."""
+        batch = self._batch
+        slots = torch.unflatten(batch.table[number].long(), 0, (recorded.LAYOUT.slots, -1))
+        for name, ours, theirs in (("k", batch.pool.keys, keys), ("v", batch.pool.values, values)):
+            tokens = ours[:, slots].flatten(2, 3)[:, :, : recorded.FRAME_TOKENS]
+            one.gap(f"{prefix}/{name}", tokens.flatten(1, 2), theirs)
 
     @property
     def _batch(self) -> RowBatch:
@@ -212,7 +212,8 @@ def _bench(device: torch.device, dtype: torch.dtype) -> Iterator[Bench]:
     vae = NotingVae(device)
     config = DiffusionConfig("recorded", recorded.CONFIG, VaeConfig(), TextConfig(), needs_weights=False)
     length, dim = recorded.CONFIG.text_length, recorded.CONFIG.text_dim
-    book = PromptBook(RecordedPrompts(), model.text_kv, text_length=length, text_dim=dim, dtype=dtype)
+    texts = TextPool(recorded.CONFIG, device=device, dtype=dtype)
+    book = PromptBook(RecordedPrompts(), model.text_kv, texts, text_length=length, text_dim=dim, dtype=dtype)
     watched = Watched(model)
     engine = DiffusionEngine(
         Components(config, model, vae, book, device, dtype, resident_bytes=0),

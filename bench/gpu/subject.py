@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from bench.engine_rows import session_row
+from bench.engine_rows import Pools, session_row
 from bench.gpu.task import Size, Task
 from genlock_core.clock import SystemClock
 from genlock_worker.engines.contract import Chunk, Frames, Row
@@ -16,7 +16,7 @@ from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.execution.forward import make_forward
 from genlock_worker.engines.diffusion.options import ForwardOptions, LoadOptions
-from genlock_worker.engines.diffusion.streaming.micro_step import RowWork
+from genlock_worker.engines.diffusion.streaming.row_work import RowWork
 from genlock_worker.engines.stepwise import Stepwise
 from genlock_worker.profiling.plan import Combination
 from genlock_worker.profiling.streams import first_pictures, later_pictures
@@ -74,7 +74,8 @@ def engine(task: Task, way: Way) -> DiffusionEngine:
 def row_works(parts: Components, count: int, size: Size) -> list[RowWork]:
     """Rows of as many sessions, each with a full ring and a prompt of its own, of random numbers."""
     width, height = size
-    return [session_row(parts.transformer, number, width=width, height=height) for number in range(count)]
+    pools = Pools.of(parts.transformer)
+    return [session_row(parts.transformer, pools, number, width=width, height=height) for number in range(count)]
 
 
 def frames(task: Task, count: int, size: Size) -> torch.Tensor:

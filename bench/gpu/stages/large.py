@@ -5,7 +5,7 @@ from bench.gpu.subject import components, row_works
 from bench.gpu.task import Size, Task
 from bench.gpu.timing import Budget, Timed, free_memory, timed
 from genlock_worker.engines.diffusion.components import Components
-from genlock_worker.engines.diffusion.streaming.micro_step import assemble
+from genlock_worker.engines.diffusion.streaming.row_work import assemble
 
 
 def run(task: Task, report: Report, budget: Budget) -> None:

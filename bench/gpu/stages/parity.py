@@ -3,6 +3,7 @@
 What is recorded is float32, so TF32 is off. In bfloat16 the same replay says how far rounding alone goes.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -12,8 +13,9 @@ from bench.gpu.report import Report
 from bench.gpu.subject import components, row_works
 from bench.gpu.task import Task
 from bench.gpu.timing import Budget, free_memory
-from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.streaming.micro_step import RowWork, assemble
+from genlock_worker.engines.diffusion.network.kv_pool import KvPool
+from genlock_worker.engines.diffusion.network.text_pool import TextPool
+from genlock_worker.engines.diffusion.streaming.row_work import RowWork, assemble
 from tests.worker.engines.diffusion import recorded, recorded_vae
 
 
@@ -69,18 +71,25 @@ def _true_network(task: Task, report: Report) -> None:
     # On a CPU both would be float32.
     if task.on_gpu:
         wide = parts.transformer.float()
-        full = wide(assemble([_widened(work) for work in works])).flow
+        full = wide(assemble(_widened(works))).flow
         report.line("parity", "bfloat16 against float32", {"relative": _relative(together, full)})
 
 
-def _widened(work: RowWork) -> RowWork:
-    ring, text = work.ring, work.text
-    return replace(
-        work,
-        hidden=work.hidden.float(),
-        ring=Ring(ring.keys.float(), ring.values.float(), ring.means),
-        text=TextKv(text.keys.float(), text.values.float()),
-    )
+def _widened(works: Sequence[RowWork]) -> list[RowWork]:
+    """The same rows over pools in float32."""
+    pool, texts = works[0].ring.pool, works[0].text.pool
+    rings = KvPool(pool.config, device=pool.device, dtype=torch.float32)
+    rings.keys, rings.values, rings.means = pool.keys.float(), pool.values.float(), pool.means
+    prompts = TextPool(texts.config, device=texts.device, dtype=torch.float32)
+    return [
+        replace(
+            work,
+            hidden=work.hidden.float(),
+            ring=replace(work.ring, pool=rings),
+            text=prompts.put(work.text.keys.float(), work.text.values.float()),
+        )
+        for work in works
+    ]
 
 
 def _relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:

@@ -7,10 +7,9 @@ from bench.gpu.subject import COMPILE, GRAPHS, Way, components, row_works
 from bench.gpu.task import Size, Task
 from bench.gpu.timing import Budget, free_memory, synchronize, timed
 from genlock_worker.engines.diffusion.components import Components
-from genlock_worker.engines.diffusion.execution.cuda_graphs import Forward
-from genlock_worker.engines.diffusion.execution.forward import make_forward
+from genlock_worker.engines.diffusion.execution.forward import Forward, make_forward
 from genlock_worker.engines.diffusion.options import ForwardOptions
-from genlock_worker.engines.diffusion.streaming.micro_step import assemble
+from genlock_worker.engines.diffusion.streaming.row_work import assemble
 
 EAGER = Way("eager")
 ON_A_GPU = (
@@ -21,7 +20,7 @@ ON_A_GPU = (
     Way("compiled, flex", load={"attention": "flex"}, forward=COMPILE),
 )
 FIRST_FORWARDS = 6
-"""Kernels are compiled and graphs captured in these: a graph after four sightings."""
+"""Kernels are compiled in these."""
 
 
 def run(task: Task, report: Report, budget: Budget) -> None:

@@ -6,7 +6,7 @@ from bench.gpu.report import Report
 from bench.gpu.subject import components, frames, latents, row_works
 from bench.gpu.task import Task
 from bench.gpu.timing import Budget, free_memory
-from genlock_worker.engines.diffusion.streaming.micro_step import assemble
+from genlock_worker.engines.diffusion.streaming.row_work import assemble
 from tests.worker.engines.diffusion.sync_check import no_host_sync
 
 WORDS = 200

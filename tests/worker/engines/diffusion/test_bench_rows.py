@@ -6,23 +6,26 @@ from hypothesis import strategies as st
 
 from bench import engine_rows
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
-from genlock_worker.engines.diffusion.streaming.micro_step import RowWork, assemble
+from genlock_worker.engines.diffusion.streaming.row_work import RowWork, assemble
+from tests.worker.engines.diffusion.rows import held
 
 SIZE = 64
 CPU = torch.device("cpu")
 
 
 def rows_of(model: CausalWan, count: int) -> list[RowWork]:
-    return [engine_rows.session_row(model, number, width=SIZE, height=SIZE) for number in range(count)]
+    pools = engine_rows.Pools.of(model)
+    return [engine_rows.session_row(model, pools, number, width=SIZE, height=SIZE) for number in range(count)]
 
 
 def test_its_rows_attend_to_full_rings_of_their_own() -> None:
     model = engine_rows.network("tiny", device=CPU, dtype=torch.float32)
     works = rows_of(model, 3)
     batch = assemble(works)
-    assert batch.valid == (model.layout.slots * model.config.frame_tokens(SIZE, SIZE),) * 3
-    assert len({work.ring.keys.data_ptr() for work in works}) == 3
-    assert not torch.equal(works[0].ring.keys, works[1].ring.keys)
+    assert batch.lengths == (model.layout.slots,) * 3
+    assert len({slot for work in works for slot in work.ring.slots}) == 3 * model.layout.slots
+    assert not torch.equal(held(works[0].ring).keys, held(works[1].ring).keys)
+    assert held(works[0].ring).keys.std() > 0.5
     assert not torch.equal(works[0].text.keys, works[1].text.keys)
 
 

@@ -23,8 +23,6 @@ from genlock_worker.engines.diffusion.components import (
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions, VaeConfig
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights, WrongCheckpoint
 from genlock_worker.engines.diffusion.execution.fp8 import Fp8Unsupported
-from genlock_worker.engines.diffusion.network.kv import Ring
-from genlock_worker.engines.diffusion.network.row_batch import RowBatch
 from genlock_worker.engines.diffusion.options import LoadOptions
 from genlock_worker.engines.diffusion.weights import random_weights, skeletons
 from genlock_worker.engines.diffusion.weights.key_names import vae_names
@@ -38,6 +36,7 @@ from tests.worker.engines.diffusion.model_folders import (
     transformer_weights,
     vae_weights,
 )
+from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring, text_pool
 
 CPU = torch.device("cpu")
 
@@ -127,19 +126,10 @@ def test_random_numbers_stay_of_order_one_through_forty_layers() -> None:
     deep = replace(TINY.transformer, layers=40)
     model = skeletons.transformer(deep)
     random_weights.fill(model, device=CPU, dtype=torch.float32, factors=random_weights.TRANSFORMER_FACTORS)
-    text = model.text_kv(torch.randn(deep.text_length, deep.text_dim, generator=torch.Generator().manual_seed(0)))
-    ring = Ring.empty(deep, V2V_RING, frame_tokens=16, device=CPU, dtype=torch.float32)
-    rows = RowBatch(
-        hidden=torch.randn(1, 1, 16, 8, 8, generator=torch.Generator().manual_seed(1)),
-        timesteps=torch.tensor([700.0], dtype=torch.float64),
-        query_positions=torch.zeros(1, 1, dtype=torch.float64),
-        key_positions=torch.zeros(1, 6, dtype=torch.float64),
-        places=torch.arange(16)[None],
-        slots=torch.tensor([[0]]),
-        rings=(ring,),
-        texts=(text,),
-        valid=(16,),
-    )
+    random = torch.Generator().manual_seed(0)
+    text = text_pool(deep).put(*model.text_kv(torch.randn(deep.text_length, deep.text_dim, generator=random)))
+    hidden = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(1))
+    rows = batch_of([RowInput(empty_ring(deep, V2V_RING), text, hidden, 0, 700.0)], layout=V2V_RING)
     assert 0.3 < float(model(rows).flow.std()) < 1.5
 
 

@@ -7,7 +7,7 @@ from diffusers import WanTransformer3DModel
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 
 from tests.worker.engines.diffusion import recorded
-from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring
+from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring, text_pool
 
 TIMESTEP = 700
 
@@ -37,5 +37,7 @@ def test_one_forward_on_an_empty_ring_is_the_librarys() -> None:
         ).sample.transpose(1, 2)
 
     model = recorded.network()
-    row = RowInput(empty_ring(config, recorded.LAYOUT), model.text_kv(text[0]), x[0], 0, TIMESTEP)
+    row = RowInput(
+        empty_ring(config, recorded.LAYOUT), text_pool(config).put(*model.text_kv(text[0])), x[0], 0, TIMESTEP
+    )
     assert recorded.worst(model(batch_of([row], layout=recorded.LAYOUT)).flow, theirs) < recorded.TOLERANCE

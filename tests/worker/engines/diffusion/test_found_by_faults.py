@@ -12,14 +12,15 @@ from genlock_worker.engines.algorithm import noise
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.contract import Change, EngineFailure, Frames, Row
 from genlock_worker.engines.diffusion.config import TINY, StreamOptions
-from genlock_worker.engines.diffusion.network.kv import TextKv
+from genlock_worker.engines.diffusion.network.kv_pool import PagedRing
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.micro_step import Renoise, RowOutcome, RowWork, run_rows
+from genlock_worker.engines.diffusion.streaming.micro_step import RowOutcome, run_rows
 from genlock_worker.engines.diffusion.streaming.restore import plan
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
-from tests.worker.engines.diffusion.rows import CPU, empty_ring
+from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork
+from tests.worker.engines.diffusion.rows import CPU, bare_keys, empty_ring, held, text_pool
 from tests.worker.engines.diffusion.streaming.test_restore import record
 from tests.worker.engines.diffusion.streams import (
     BlockVae,
@@ -102,10 +103,11 @@ def test_what_the_next_row_is_given_is_rounded_as_it_will_be_stored(renoise: Ren
         hidden=torch.ones(1, 16, 8, 8, dtype=torch.bfloat16),
         timestep=700,
         ring=empty_ring(TINY, layout),
-        text=TextKv(torch.zeros(0), torch.zeros(0)),
+        text=text_pool(TINY).put(*torch.zeros(2, TINY.layers, TINY.text_length, TINY.heads, TINY.head_dim)),
         slots=(0,),
-        query_positions=(0,),
-        key_positions=(0,),
+        filled=1,
+        positions=(0,),
+        sink_positions=(0,),
         renoise=renoise,
     )
 
@@ -122,7 +124,8 @@ def test_a_row_that_takes_a_ring_over_takes_its_history_over() -> None:
     one.open("s", settings(steps=2))
     play(one, "s", range(12))
     last = caches(one, "s")[1]
-    taken = RowCache(empty_ring(TINY, last.layout), last.layout)
+    ring = PagedRing.taken(last.ring.pool, last.layout, frame_tokens=last.ring.frame_tokens)
+    taken = RowCache(ring, last.layout)
     taken.take_over(last)
     assert last.replaced_in is not None
     assert (taken.slots, taken.opening, taken.replaced_in) == (last.slots, last.opening, last.replaced_in)
@@ -137,12 +140,13 @@ def test_the_first_frames_are_rebuilt_together_even_where_one_alone_is_a_sink() 
 
 
 def check_means(one: Driven) -> None:
-    """Every slot's mean is that of the keys and values which lie there."""
+    """Every slot's mean is that of the values which lie there, and of the keys before they were rotated."""
     for cache in caches(one, "s"):
-        for kind, lying in enumerate((cache.ring.keys, cache.ring.values)):
-            means = torch.unflatten(lying.flatten(2), 1, (cache.layout.slots, -1)).mean(2)
-            filled = len(cache.slots)
-            torch.testing.assert_close(cache.ring.means[:, :filled, kind], means[:, :filled], atol=1e-5, rtol=0)
+        indices = [slot if slot < cache.layout.sinks else stored.frame for slot, stored in enumerate(cache.slots)]
+        keys = bare_keys(cache.ring, indices, grid=(4, 4))
+        for kind, lying in enumerate((keys, held(cache.ring).values[:, : keys.shape[1]])):
+            means = torch.unflatten(lying.flatten(2), 1, (len(indices), -1)).mean(2)
+            torch.testing.assert_close(cache.ring.means[:, : len(indices), kind], means, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("chunks", [4, 11, 12, 13, 20])

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from genlock_worker.engines.algorithm import flow as schedule
-from genlock_worker.engines.diffusion.config import Positions
-from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.network.rope import rotate, rotations
+from genlock_worker.engines.diffusion.network.kv_pool import PagedRing
+from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from tests.worker.engines.diffusion import recorded
 from tests.worker.engines.diffusion.recorded import FRAME_TOKENS, LAYOUT, TOLERANCE, worst
-from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring, key_indices
+from tests.worker.engines.diffusion.rows import RowInput, batch_of, empty_ring, held, text_pool
 
 FIRST_FRAMES = 2
 RECORDINGS = ("batch_1step", "batch_2step")
@@ -46,17 +45,14 @@ def noised(x0: Tensor, noise: Tensor, timestep: float) -> Tensor:
     return (1 - level) * x0 + level * noise
 
 
-def keep_rings(replay: Replay, prefix: str, rings: list[Ring], newest: list[int]) -> None:
-    """(L, B, N * fsl, H, head_dim) each; the reference stores its keys rotated."""
-    keys = []
-    for ring, frame in zip(rings, newest, strict=True):
-        indices = torch.tensor(key_indices(LAYOUT, Positions.ABSOLUTE, frame), dtype=torch.float64)
-        keys.append(rotate(ring.keys, rotations(indices, grid=recorded.GRID, head_dim=recorded.CONFIG.head_dim)))
-    replay.keep(f"{prefix}/k", torch.stack(keys, dim=1))
-    replay.keep(f"{prefix}/v", torch.stack([ring.values for ring in rings], dim=1))
+def keep_rings(replay: Replay, prefix: str, rings: list[PagedRing]) -> None:
+    """(L, B, N * fsl, H, head_dim) each; keys are rotated, as the reference has them."""
+    read = [held(ring) for ring in rings]
+    replay.keep(f"{prefix}/k", torch.stack([one.keys for one in read], dim=1))
+    replay.keep(f"{prefix}/v", torch.stack([one.values for one in read], dim=1))
 
 
-def prepare(replay: Replay, model: CausalWan, text: TextKv, steps: list[float]) -> list[Ring]:
+def prepare(replay: Replay, model: CausalWan, text: TextKv, steps: list[float]) -> list[PagedRing]:
     """The first chunk, all its steps on one ring; returns a copy of the ring per row."""
     ring = empty_ring(recorded.CONFIG, LAYOUT)
     x, noise = recorded.tensor(replay.name, "prepare/noise")[0], recorded.tensor(replay.name, "prepare/randn")
@@ -71,14 +67,15 @@ def prepare(replay: Replay, model: CausalWan, text: TextKv, steps: list[float]) 
     rings = [empty_ring(recorded.CONFIG, LAYOUT) for _ in steps]
     for copy in rings:
         copy.copy_from(ring)
-    keep_rings(replay, "prepare", rings, [FIRST_FRAMES - 1] * len(steps))
+    keep_rings(replay, "prepare", rings)
     return rings
 
 
 @cache
 def replayed(name: str) -> Replay:
     replay, model, meta = Replay(name), recorded.network(), recorded.json_of(name, "meta_json")
-    text = model.text_kv(recorded.tensor("tiny_model", f"prompt/{meta['prompt']}")[0])
+    embedding = recorded.tensor("tiny_model", f"prompt/{meta['prompt']}")[0]
+    text = text_pool(recorded.CONFIG).put(*model.text_kv(embedding))
     steps = [float(step) for step in meta["denoising_step_list"]]
     rings = prepare(replay, model, text, steps)
 
@@ -97,11 +94,11 @@ def replayed(name: str) -> Replay:
         hidden = [noised(*row) for row in zip(x0[:-1], noise, steps[1:], strict=True)] + [x0[-1]]
         for key, value in (("flow", flow), ("x0", torch.stack(x0)), ("out", torch.stack(hidden))):
             replay.keep(f"calls/{key}", value)
-        replay.keep("calls/local_end", torch.tensor(batch.valid).expand(recorded.CONFIG.layers, -1))
+        replay.keep("calls/local_end", torch.tensor(batch.lengths).mul(FRAME_TOKENS).expand(recorded.CONFIG.layers, -1))
         replay.keep("calls/global_end", (torch.tensor(frames) + 1).mul(FRAME_TOKENS).expand(recorded.CONFIG.layers, -1))
         replay.newest.append(frames)
         if call in kept:
-            keep_rings(replay, "kv", rings, frames)
+            keep_rings(replay, "kv", rings)
     return replay
 
 

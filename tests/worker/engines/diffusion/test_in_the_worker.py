@@ -4,8 +4,9 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,17 +109,12 @@ class RowByRow:
 
 def _alone(batch: RowBatch, row: int) -> RowBatch:
     one = slice(row, row + 1)
-    return RowBatch(
-        hidden=batch.hidden[one],
-        timesteps=batch.timesteps[one],
-        query_positions=batch.query_positions[one],
-        key_positions=batch.key_positions[one],
-        places=batch.places[one],
-        slots=batch.slots[one],
-        rings=batch.rings[one],
-        texts=batch.texts[one],
-        valid=batch.valid[one],
-    )
+    changed: dict[str, Any] = {
+        name.name: getattr(batch, name.name)[one]
+        for name in fields(batch)
+        if isinstance(getattr(batch, name.name), torch.Tensor)
+    }
+    return replace(batch, **changed, host=batch.host[one])
 
 
 class InWorker:
@@ -221,8 +217,8 @@ async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_n
         """The bad session's rows in the first forward that both share."""
         if not armed.is_set():
             return []
-        bad = {id(cache.ring) for cache in caches(one, "bad#1")}
-        hit = [row for row, ring in enumerate(batch.rings) if id(ring) in bad]
+        bad = {page for cache in caches(one, "bad#1") for slot in cache.ring.slots for page in slot}
+        hit = [row for row, pages in enumerate(batch.table.tolist()) if pages[0] in bad]
         if not 0 < len(hit) < batch.rows:
             return []
         armed.clear()
@@ -281,7 +277,7 @@ async def test_an_allocation_that_fails_refuses_its_session_and_the_rest_live(mo
         await here.open("a")
         await here.generate("a", range(1))
         with monkeypatch.context() as patch:
-            patch.setattr("genlock_worker.engines.diffusion.network.kv.Ring.empty", fails)
+            patch.setattr("genlock_worker.engines.diffusion.network.kv_pool.PagedRing.taken", fails)
             with pytest.raises(EngineFailure, match="no memory for its rings"):
                 await here.open("b")
         await here.generate("a", range(1, 3))

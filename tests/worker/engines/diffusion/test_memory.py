@@ -1,34 +1,53 @@
 """Who may take how much memory: the ledger, and the size of a session against what it really allocates."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genlock_core.clock import ManualClock
 from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.contract import Change, EngineFailure, Row
 from genlock_worker.engines.diffusion import memory
-from genlock_worker.engines.diffusion.config import MODELS
-from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget, free_for_sessions, session_bytes
+from genlock_worker.engines.diffusion.components import load_components
+from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
+from genlock_worker.engines.diffusion.engine import DiffusionEngine
+from genlock_worker.engines.diffusion.memory import (
+    DoesNotFit,
+    MemoryBudget,
+    SessionBytes,
+    free_for_sessions,
+    session_bytes,
+    shared_out,
+)
+from genlock_worker.engines.diffusion.options import LoadOptions
 from tests.worker.engines.diffusion.streams import HEIGHT, WIDTH, caches, chunk, components, engine, play, settings
 
 MIB = 1024**2
 
 
-@given(steps=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60)), max_size=30))
-def test_the_ledger_never_lends_more_than_there_is_and_gets_all_of_it_back(steps: list[tuple[str, int]]) -> None:
-    budget, model = MemoryBudget(100), dict[str, int]()
-    for session, wanted in steps:
-        free = budget.free_bytes + model.get(session, 0)
-        if wanted > free:
-            with pytest.raises(DoesNotFit) as refusal:
+SHARES = st.tuples(*[st.integers(0, 30)] * 3).map(lambda parts: SessionBytes(*parts))
+CALLS = st.lists(st.tuples(st.sampled_from("abc"), SHARES), max_size=30)
+
+
+@given(calls=CALLS, parts=st.sampled_from([None, SessionBytes(50, 20, 30)]))
+def test_the_ledger_never_lends_more_than_there_is_and_gets_all_of_it_back(
+    calls: list[tuple[str, SessionBytes]], parts: SessionBytes | None
+) -> None:
+    budget, model = MemoryBudget(100, parts=parts), dict[str, SessionBytes]()
+    for session, wanted in calls:
+        after = {**model, session: wanted}
+        sums = [sum(taken[part] for taken in after.values()) for part in range(3)]
+        if sum(sums) > 100 or (parts is not None and any(map(int.__gt__, sums, parts))):
+            with pytest.raises(DoesNotFit):
                 budget.take(session, wanted)
-            assert (refusal.value.needed, refusal.value.free) == (wanted, free)
         else:
             budget.take(session, wanted)
-            model[session] = wanted
-        assert budget.taken == model
-        assert budget.free_bytes == 100 - sum(model.values()) >= 0
+            model = after
+        assert budget.taken == {name: sum(taken) for name, taken in model.items()}
+        assert budget.free_bytes == 100 - sum(map(sum, model.values())) >= 0
     for session in "abcd":
         budget.give(session)
     assert budget.free_bytes == 100
@@ -36,19 +55,24 @@ def test_the_ledger_never_lends_more_than_there_is_and_gets_all_of_it_back(steps
 
 def test_what_the_vaes_calls_need_beyond_the_workspace_is_set_aside_once() -> None:
     budget = MemoryBudget(100, 20)
-    budget.take("small", 10, call_bytes=15)
+    budget.take("small", small := SessionBytes(5, 0, 5), call_bytes=15)
     assert budget.free_bytes == 90, "the workspace has room for that"
-    budget.take("large", 10, call_bytes=50)
-    budget.take("as large", 10, call_bytes=50)
+    budget.take("large", small, call_bytes=50)
+    budget.take("as large", small, call_bytes=50)
     assert budget.free_bytes == 100 - 30 - 30
-    budget.take("large", 15)
+    budget.take("large", SessionBytes(10, 0, 5))
     assert budget.free_bytes == 100 - 35 - 30, "more rows, the same pictures"
     with pytest.raises(DoesNotFit) as refusal:
-        budget.take("huge", 20, call_bytes=90)
+        budget.take("huge", SessionBytes(10, 5, 5), call_bytes=90)
     assert (refusal.value.needed, refusal.value.free) == (20, -5)
     for session in ("large", "as large"):
         budget.give(session)
     assert (budget.taken, budget.free_bytes) == ({"small": 10}, 90)
+
+    shared = MemoryBudget(100, 20, SessionBytes(50, 20, 30))
+    with pytest.raises(DoesNotFit) as refusal:
+        shared.take("large", SessionBytes(1, 1, 11), call_bytes=40)
+    assert (refusal.value.needed, refusal.value.free) == (11, 10), "of what lies outside the pools"
 
 
 def test_a_session_whose_pictures_need_too_much_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,25 +86,83 @@ def test_a_session_whose_pictures_need_too_much_at_once_is_refused(monkeypatch: 
         engine(limit_bytes=fits + 1000).open("s", settings())
 
 
-def test_a_ring_of_the_1_3b_model_at_480p_is_the_published_size() -> None:
+def test_a_refusal_says_what_is_short() -> None:
+    budget = MemoryBudget(100, parts=SessionBytes(50, 20, 30))
+    budget.take("a", SessionBytes(40, 5, 5))
+    for needed, figures in ((SessionBytes(40, 5, 10), (55, 50)), (SessionBytes(11, 0, 0), (11, 10))):
+        with pytest.raises(DoesNotFit) as refusal:
+            budget.take("b", needed)
+        assert (refusal.value.needed, refusal.value.free) == figures
+
+
+@given(total=st.integers(0, 10**12), typical=SHARES.filter(any))
+def test_memory_is_shared_out_as_typical_sessions_need_it(total: int, typical: SessionBytes) -> None:
+    parts = shared_out(total, typical)
+    assert sum(parts) == total
+    for part in range(2):
+        assert parts[part] == total * typical[part] // sum(typical)
+
+
+def test_a_ring_of_the_1_3b_model_at_480p_is_the_published_size_with_a_spare_slot_and_what_pages_cost() -> None:
     config = MODELS["wan2.1-1.3b"].transformer
-    sizes = [
+    three, four = (
         session_bytes(config, V2V_RING, rows=rows, height=480, width=832, itemsize=2, vae_bytes=0) for rows in (3, 4)
-    ]
-    assert sizes[1] - sizes[0] == pytest.approx(1.725e9, rel=0.002)
+    )
+    published, spare, unused, means = 1.725e9, 7 / 6, 25 * 64 / 1560, 1 + 4 / (64 * 2)
+    assert four.rings - three.rings == pytest.approx(published * spare * unused * means, rel=0.002)
 
 
-def test_what_a_session_is_said_to_take_covers_what_it_allocates() -> None:
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (128, 128), (80, 144)])
+def test_what_a_session_is_said_to_take_covers_what_it_allocates(width: int, height: int) -> None:
     one = engine()
-    plan = settings(steps=4)
+    plan = settings(steps=4, width=width, height=height)
     one.open("s", plan)
-    play(one, "s", range(4))
     session = one._session("s")
-    assert session.text is not None
-    rings = sum(cache.ring.bytes for cache in caches(one, "s"))
-    allocated = rings + session.stream.bytes + session.text.bytes
-    assert allocated <= one.session_bytes(plan) == one.budget.taken["s"]
-    assert one.session_bytes(plan) - one.session_bytes(settings(steps=3)) >= rings // 4
+    pool = session.shared.pool
+    pages = {page for cache in caches(one, "s") for slot in (*cache.ring.slots, cache.ring.spare) for page in slot}
+    rings = len(pages) * pool.bytes // len(pool.means[0])
+    assert len(pages) == 4 * 7 * -(-(width // 16) * (height // 16) // 64)
+    for index in range(4):
+        for step in range(one.feed("s", chunk(index, width=width, height=height))):
+            one.run([Row("s", step, index)])
+    assert rings + session.stream.bytes + session.text.bytes <= one.session_bytes(plan) == one.budget.taken["s"]
+    assert one.session_bytes(plan) - one.session_bytes(replace(plan, steps=3)) >= rings // 4
+
+
+def test_pools_of_fixed_sizes_hold_what_the_ledger_says_and_keep_their_addresses() -> None:
+    plan = settings(steps=2, width=512, height=512)
+    parts = load_components(
+        MODELS["tiny"],
+        weights=None,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        options=LoadOptions(),
+        stream=StreamOptions(),
+        progress=lambda _: None,
+    )
+    one = DiffusionEngine(
+        parts,
+        options=StreamOptions(),
+        forward=parts.transformer,
+        memory_limit_bytes=4 * engine().session_bytes(plan),
+        clock=ManualClock(),
+        fixed_pools=True,
+    )
+    pool, texts = one._shared.pool, parts.prompts.texts
+    tensors = (pool.keys, pool.values, pool.means, texts.keys, texts.values)
+
+    def open_all() -> None:
+        for number in range(100):
+            one.open(f"s{number}", plan)
+
+    with pytest.raises(EngineFailure, match="MiB are free"):
+        open_all()
+    assert 3 <= len(one.budget.taken) <= 4
+    one.close("s0")
+    one.open("again", plan)
+    now = (pool.keys, pool.values, pool.means, texts.keys, texts.values)
+    assert all(before is after for before, after in zip(tensors, now, strict=True))
+    one.stop()
 
 
 def test_a_session_that_does_not_fit_is_refused_with_its_figures_and_the_others_live() -> None:
@@ -136,7 +218,7 @@ def test_an_allocation_that_fails_refuses_the_session_and_gives_back_its_share(m
         raise torch.OutOfMemoryError("rings")
 
     with monkeypatch.context() as patch:
-        patch.setattr("genlock_worker.engines.diffusion.network.kv.Ring.empty", fails)
+        patch.setattr("genlock_worker.engines.diffusion.network.kv_pool.PagedRing.taken", fails)
         with pytest.raises(EngineFailure, match="no memory for its rings"):
             one.open("s", settings())
     assert one.budget.taken == {}

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights, prompt_digest
 from genlock_worker.engines.diffusion import prompt_book
-from genlock_worker.engines.diffusion.network.kv import TextKv
+from genlock_worker.engines.diffusion.config import TransformerConfig
+from genlock_worker.engines.diffusion.network.text_pool import TextKv, TextPool
 from genlock_worker.engines.diffusion.prompt_book import Embedding, PromptBook
 
 LENGTH, DIM = 6, 3
+CONFIG = TransformerConfig(layers=1, heads=1, dim=DIM, ffn_dim=1, text_dim=DIM, text_length=LENGTH)
 KV_BYTES = 2 * LENGTH * DIM * 4
 
 
@@ -34,20 +36,27 @@ class Projection:
     def __init__(self) -> None:
         self.given: list[Tensor] = []
 
-    def __call__(self, embedding: Tensor) -> TextKv:
+    def __call__(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         self.given.append(embedding)
-        return TextKv(embedding[None], 2 * embedding[None])
+        keys = embedding[None, :, None]
+        return keys, 2 * keys
 
 
 def book(
-    encoder: Scribe | None = None, text_kv: Projection | None = None, *, kept_bytes: int = 10**6, **other: torch.dtype
+    encoder: Scribe | None = None,
+    text_kv: Projection | None = None,
+    *,
+    texts: TextPool | None = None,
+    kept_bytes: int = 10**6,
+    dtype: torch.dtype = torch.float32,
 ) -> PromptBook:
     return PromptBook(
         encoder or Scribe(),
         text_kv or Projection(),
+        texts or TextPool(CONFIG, device=torch.device("cpu"), dtype=torch.float32),
         text_length=LENGTH,
         text_dim=DIM,
-        dtype=other.get("dtype", torch.float32),
+        dtype=dtype,
         kept_bytes=kept_bytes,
     )
 
@@ -77,7 +86,7 @@ def test_a_prompt_is_encoded_once() -> None:
 
 
 def test_one_prompts_keys_are_those_of_its_rows_and_zeros() -> None:
-    rows = asked(prepared("ink"), alone("ink")).keys[0]
+    rows = asked(prepared("ink"), alone("ink")).keys[0, :, 0]
     assert rows[:3, 0].tolist() == [float(ord(letter)) for letter in "ink"]
     assert not rows[3:].any()
 
@@ -115,6 +124,24 @@ def test_what_is_asked_for_is_kept_however_large() -> None:
     one.prepare("ink")
     assert asked(one, alone("ink")) is asked(one, alone("ink"))
     assert one.bytes == KV_BYTES
+
+
+def test_a_pool_that_is_full_lends_what_only_the_book_has() -> None:
+    texts = TextPool(CONFIG, device=torch.device("cpu"), dtype=torch.float32)
+    texts.reserve(2)
+    one = book(texts=texts)
+    for prompt in ("ink", "oil", "neon"):
+        one.prepare(prompt)
+    ink = asked(one, alone("ink"))
+    numbers = ink.keys.clone()
+    for prompt in ("oil", "neon"):
+        asked(one, alone(prompt))
+        assert torch.equal(ink.keys, numbers)
+    oil = asked(one, alone("oil"))
+    with pytest.raises(torch.OutOfMemoryError):
+        asked(one, alone("neon"))
+    del oil
+    assert asked(one, alone("neon")).keys.any()
 
 
 def test_the_book_forgets_and_those_who_kept_an_embedding_miss_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

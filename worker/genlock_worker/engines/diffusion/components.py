@@ -16,6 +16,8 @@ from genlock_worker.engines.diffusion.config import DiffusionConfig, StreamOptio
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
 from genlock_worker.engines.diffusion.execution import fp8
 from genlock_worker.engines.diffusion.network import attention
+from genlock_worker.engines.diffusion.network.ring_ops import TorchRingOps
+from genlock_worker.engines.diffusion.network.text_pool import TextPool
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.options import LoadOptions
@@ -111,7 +113,12 @@ def load_components(
 
     sizes = config.transformer
     prompts = PromptBook(
-        encoder, transformer.text_kv, text_length=sizes.text_length, text_dim=sizes.text_dim, dtype=dtype
+        encoder,
+        transformer.text_kv,
+        TextPool(sizes, device=device, dtype=dtype),
+        text_length=sizes.text_length,
+        text_dim=sizes.text_dim,
+        dtype=dtype,
     )
 
     if device.type == "cuda":
@@ -151,7 +158,7 @@ def _transformer(
 ) -> CausalWan:
     started_s = time.monotonic()
     attend = attention.choose(options.attention, config.transformer, device=device, dtype=dtype)
-    model = skeletons.transformer(config.transformer, layout=stream.ring, attend=attend)
+    model = skeletons.transformer(config.transformer, layout=stream.ring, ops=TorchRingOps(attend))
 
     if files:
         checkpoint = open_checkpoint(files[ModelPart.TRANSFORMER].files)

@@ -32,16 +32,17 @@ from genlock_worker.engines.contract import (
     RowResult,
     StreamSettings,
 )
-from genlock_worker.engines.diffusion import memory
+from genlock_worker.engines.diffusion import memory, room
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget
+from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget, SessionBytes
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming import state as states
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress, DeviceTimer
-from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowOutcome, RowWork, run_rows
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowOutcome, run_rows
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
+from genlock_worker.engines.diffusion.streaming.row_work import RowWork
 from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, Shared, check_settings
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
 from genlock_worker.engines.input_check import check_chunk
@@ -66,8 +67,9 @@ class DiffusionEngine:
 
     `forward` runs a batch of rows (`forward.make_forward`). `overlap`: chunks are decoded beside the forwards that
     follow. `memory_limit_bytes` is what sessions may take together; None: what the device has free now, less what a
-    forward needs to work in. Raises ValueError if the options want
-    another ring than the model was built for, or one that cannot hold the first chunk.
+    forward needs to work in. `fixed_pools`: the pools have all of it from the start, so that they keep their addresses;
+    else they grow with their sessions; None: on a GPU. Raises ValueError if the options want another ring than the
+    model was built for, or one that cannot hold the first chunk; torch.OutOfMemoryError.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class DiffusionEngine:
         memory_limit_bytes: int | None,
         clock: Clock,
         overlap: bool = True,
+        fixed_pools: bool | None = None,
     ) -> None:
         # The transformer finds the sinks by the ring layout that it was built with.
         built_for = components.transformer.layout
@@ -90,15 +93,24 @@ class DiffusionEngine:
         if options.ring.slots < OPENING_FRAMES:
             raise ValueError(f"a ring holds at least the {OPENING_FRAMES} frames of the first chunk")
 
+        total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
+        fixed = components.device.type == "cuda" if fixed_pools is None else fixed_pools
+        for_vae = memory.free_for_vae(components.device, sessions=total)
+        self._budget = room.budget(components, options, total, for_vae=for_vae, fixed=fixed)
+
         self._jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._forward = forward
         self._progress = DeviceProgress(components.device)
-        total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
-        for_vae = memory.free_for_vae(components.device, sessions=total)
-        self._budget = MemoryBudget(total, for_vae)
         self._pictures = PictureDecoder(components.vae, clock=clock, overlap=overlap, memory_bytes=for_vae // 2)
         self._shared = Shared(
-            components, options, self._count, SinkRule.of(options), self._jpeg, self._progress, self._pictures
+            components,
+            options,
+            self._count,
+            SinkRule.of(options),
+            self._jpeg,
+            self._progress,
+            self._pictures,
+            room.pool(components, self._budget),
         )
         self._clock = clock
         self._sessions: dict[str, DiffusionSession] = {}
@@ -186,7 +198,7 @@ class DiffusionEngine:
 
     def session_bytes(self, settings: StreamSettings) -> int:
         """Bytes of one session with these settings."""
-        return self._bytes(settings, len(step_list(settings.steps, text_only=settings.text_only)))
+        return sum(self._bytes(settings, len(step_list(settings.steps, text_only=settings.text_only))))
 
     def prepare(self, prompt: str) -> None:
         """Encode a prompt unless it is known; on any thread, may take seconds."""
@@ -260,7 +272,8 @@ class DiffusionEngine:
 
     def close(self, session: str) -> None:
         """Forget a session; unknown ones are ignored."""
-        self._sessions.pop(session, None)
+        if (closed := self._sessions.pop(session, None)) is not None:
+            closed.close()
         if (restoration := self._restorations.pop(session, None)) is not None:
             restoration.parts.close()
         self._budget.give(session)
@@ -405,17 +418,9 @@ class DiffusionEngine:
         """Rows that were dropped are free again."""
         self._budget.take(session.name, self._bytes(session.settings, len(session.rows)))
 
-    def _bytes(self, settings: StreamSettings, rows: int) -> int:
-        parts, size = self._shared.components, settings
-        return memory.session_bytes(
-            parts.config.transformer,
-            self._shared.options.ring,
-            rows=rows,
-            height=size.height,
-            width=size.width,
-            itemsize=parts.dtype.itemsize,
-            vae_bytes=parts.vae.stream_bytes(size.height, size.width),
-        )
+    def _bytes(self, settings: StreamSettings, rows: int) -> SessionBytes:
+        shared = self._shared
+        return room.needed(shared.components, shared.options, rows, settings.height, settings.width)
 
     def _session(self, session: str) -> DiffusionSession:
         try:

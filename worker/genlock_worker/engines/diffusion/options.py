@@ -57,8 +57,6 @@ class ForwardOptions:
     cuda_graphs: bool = option(
         values.switch(), "no", "replay rows that come up again and again with one launch (GPU only)"
     )
-    max_graphs: int = 16
-    """Graphs kept at most. They share one pool of memory, as large as the largest needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

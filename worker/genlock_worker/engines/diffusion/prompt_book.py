@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from genlock_worker.engines.algorithm.blend import Weights, prompt_digest
-from genlock_worker.engines.diffusion.network.kv import TextKv
+from genlock_worker.engines.diffusion.network.pages import PoolFull
 from genlock_worker.engines.diffusion.network.text_encoder import TextEncoder
+from genlock_worker.engines.diffusion.network.text_pool import TextKv, TextPool
 
 EMBEDDINGS = 256
 """Embeddings kept; one of 512 tokens of the large models is 8 MB."""
@@ -44,7 +45,8 @@ class Embedding:
 class PromptBook:
     """The prompts of all sessions of an engine. Thread-safe, but `keys_values`, which is the engine thread's.
 
-    `text_kv` is the transformer's: from an embedding (text_length, text_dim), padded with zeros. Embeddings are rounded
+    `text_kv` is the transformer's: from an embedding (text_length, text_dim), padded with zeros, to keys and values,
+    which are kept in `texts`. Embeddings are rounded
     to `dtype`, the transformer's, once encoded: snapshots hold them so, and what was restored shall be what was.
     `kept_bytes` bounds the keys and values that are kept; the last that were asked for are kept in any case.
     """
@@ -52,7 +54,8 @@ class PromptBook:
     def __init__(
         self,
         encoder: TextEncoder,
-        text_kv: Callable[[Tensor], TextKv],
+        text_kv: Callable[[Tensor], tuple[Tensor, Tensor]],
+        texts: TextPool,
         *,
         text_length: int,
         text_dim: int,
@@ -61,6 +64,7 @@ class PromptBook:
     ) -> None:
         self._encoder = encoder
         self._text_kv = text_kv
+        self.texts = texts
         self._text_length = text_length
         self._text_dim = text_dim
         self._dtype = dtype
@@ -108,11 +112,21 @@ class PromptBook:
         key = tuple((embedding.fingerprint, weight) for embedding, weight in parts)
         text = self._computed.get(key)
         if text is None:
-            text = self._computed[key] = self._text_kv(self._blended(parts))
+            text = self._computed[key] = self._kept(*self._text_kv(self._blended(parts)))
         self._computed.move_to_end(key)
         while len(self._computed) > 1 and self.bytes > self._kept_bytes:
             self._computed.popitem(last=False)
         return text
+
+    def _kept(self, keys: Tensor, values: Tensor) -> TextKv:
+        """Put them into the pool; where it is full, what no session uses makes room. Raises torch.OutOfMemoryError."""
+        while True:
+            try:
+                return self.texts.put(keys, values)
+            except PoolFull:
+                if not self._computed:
+                    raise
+                self._computed.popitem(last=False)
 
     def _blended(self, parts: Sequence[tuple[Embedding, float]]) -> Tensor:
         padded = [functional.pad(part.rows, (0, 0, 0, self._text_length - len(part.rows))) for part, _ in parts]

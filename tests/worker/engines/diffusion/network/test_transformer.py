@@ -10,12 +10,24 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TINY, Positions
-from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
-from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.network.kv_pool import PagedRing
+from genlock_worker.engines.diffusion.network.row_batch import Denoised
+from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from tests.worker.engines.diffusion import recorded
-from tests.worker.engines.diffusion.recorded import CONFIG, FRAME_TOKENS, LAYOUT
-from tests.worker.engines.diffusion.rows import RowInput, batch_of, copy_of, empty_ring
+from tests.worker.engines.diffusion.recorded import CONFIG, FRAME_TOKENS, GRID, LAYOUT
+from tests.worker.engines.diffusion.rows import (
+    RowInput,
+    bare_keys,
+    batch_of,
+    copy_of,
+    empty_ring,
+    held,
+    moved_to,
+    text_pool,
+    turned,
+    write_over,
+)
 
 ROUNDING = 2e-5
 
@@ -27,7 +39,11 @@ def model() -> CausalWan:
 
 @cache
 def text(name: str) -> TextKv:
-    return model().text_kv(recorded.tensor("tiny_model", f"prompt/{name}")[0])
+    return text_pool(CONFIG).put(*model().text_kv(embedding(name)))
+
+
+def embedding(name: str) -> Tensor:
+    return recorded.tensor("tiny_model", f"prompt/{name}")[0]
 
 
 def latents(frames: int, *, seed: int) -> Tensor:
@@ -39,7 +55,7 @@ def run(rows: Sequence[RowInput], *, mode: Positions = Positions.RELATIVE, layou
     return denoised
 
 
-def streamed(frames: int, *, seed: int, mode: Positions = Positions.RELATIVE) -> tuple[Ring, list[Tensor]]:
+def streamed(frames: int, *, seed: int, mode: Positions = Positions.RELATIVE) -> tuple[PagedRing, list[Tensor]]:
     """A ring after latent frames 0..frames-1 went through it one by one, and the flows that came out."""
     ring = empty_ring(CONFIG, LAYOUT)
     flows = [
@@ -59,7 +75,7 @@ def four_rows() -> list[RowInput]:
 
 
 @cache
-def rows_and_answers() -> tuple[list[RowInput], list[Denoised], list[Ring]]:
+def rows_and_answers() -> tuple[list[RowInput], list[Denoised], list[PagedRing]]:
     """The four rows before they ran; what each gives alone, and its ring after that."""
     rows = four_rows()
     after = [copy_of(row.ring) for row in rows]
@@ -78,7 +94,7 @@ def test_a_row_gives_the_same_however_rows_are_grouped(order: list[int], cuts: s
             torch.testing.assert_close(out.flow[place], alone[index].flow[0], rtol=0, atol=ROUNDING)
             torch.testing.assert_close(out.similarity[place], alone[index].similarity[0], rtol=0, atol=ROUNDING)
             for cache_name in ("keys", "values", "means"):
-                ours, theirs = getattr(rings[place], cache_name), getattr(after[index], cache_name)
+                ours, theirs = (getattr(held(ring), cache_name) for ring in (rings[place], after[index]))
                 torch.testing.assert_close(ours, theirs, rtol=0, atol=ROUNDING)
 
 
@@ -99,17 +115,15 @@ def test_relative_is_absolute_until_the_ring_is_full_and_not_after() -> None:
     assert float((relative[-1] - absolute[-1]).abs().max()) > 1e-3
 
 
-@pytest.mark.parametrize("later", [99_999, 100_000, 100_001])
+@pytest.mark.parametrize("later", [99_999, 100_000, 100_001, 1_000_000])
 def test_a_stream_of_a_week_answers_as_one_of_ten_frames_to_the_same_ring(later: int) -> None:
     frame = 9
     ring, _ = streamed(frame, seed=1)
     old = copy_of(ring)
-    for held in LAYOUT.held(frame)[LAYOUT.sinks :]:
-        moved = copy_of(ring)
-        moved.copy_slot(LAYOUT.slot(held), LAYOUT.slot(held + later))
-        slot = LAYOUT.slot(held + later)
-        here = slice(slot * FRAME_TOKENS, (slot + 1) * FRAME_TOKENS)
-        old.keys[:, here], old.values[:, here] = moved.keys[:, here], moved.values[:, here]
+    for known in LAYOUT.held(frame)[LAYOUT.sinks :]:
+        source = slice(LAYOUT.slot(known) * FRAME_TOKENS, (LAYOUT.slot(known) + 1) * FRAME_TOKENS)
+        keys, values = held(ring).keys[:, source], held(ring).values[:, source]
+        write_over(old, LAYOUT.slot(known + later), keys=turned(keys, later), values=values)
     new = latents(1, seed=50)
     now = run([RowInput(ring, text("A"), new, frame, 700.0)])
     then = run([RowInput(old, text("A"), new, frame + later, 700.0)])
@@ -124,23 +138,23 @@ def test_no_mode_has_a_last_frame(mode: Positions) -> None:
     assert bool(out.flow.isfinite().all())
 
 
-def frame_means(cache: Tensor, slot: int) -> Tensor:
-    """(L, D): the mean over a slot's tokens."""
-    return cache[:, slot * FRAME_TOKENS : (slot + 1) * FRAME_TOKENS].flatten(2).mean(1)
+def means_of(ring: PagedRing, newest: int) -> Tensor:
+    """(L, slots, 2, D): the means of what lies in the filled slots, the keys' without their rotation."""
+    frames = LAYOUT.by_slot(newest + 1)
+    keys = bare_keys(ring, frames, grid=GRID)
+    values = held(ring).values[:, : keys.shape[1]]
+    by_slot = [torch.unflatten(lying.flatten(2), 1, (len(frames), -1)).mean(2) for lying in (keys, values)]
+    return torch.stack(by_slot, dim=2)
 
 
 @pytest.mark.parametrize(("first", "frames"), [(2, 1), (9, 1), (0, 2), (9, 2)])
 def test_similarity_is_that_of_the_unrotated_means_with_the_sinks_as_they_were(first: int, frames: int) -> None:
     ring, _ = streamed(first, seed=3)
-    before = copy_of(ring)
+    before = ring.means
     out = run([RowInput(ring, text("A"), latents(frames, seed=60), first, 700.0)])
-    newest = LAYOUT.slot(first + frames - 1)
+    newest = means_of(ring, first + frames - 1)[:, LAYOUT.slot(first + frames - 1)]
     for sink in range(LAYOUT.sinks):
-        cosines = [
-            torch.nn.functional.cosine_similarity(frame_means(old, sink), frame_means(new, newest), dim=-1)
-            for old, new in ((before.keys, ring.keys), (before.values, ring.values))
-        ]
-        expected = float(torch.stack(cosines).mean())
+        expected = float(torch.cosine_similarity(before[:, sink], newest, dim=-1).mean())
         assert float(out.similarity[0, sink]) == pytest.approx(expected, abs=1e-5)
         assert (expected == 0.0) == (sink >= first), "a slot that was never written is like nothing"
         assert abs(expected) <= 1.0
@@ -148,28 +162,31 @@ def test_similarity_is_that_of_the_unrotated_means_with_the_sinks_as_they_were(f
 
 def test_the_means_are_those_of_what_the_ring_holds() -> None:
     ring, _ = streamed(11, seed=4)
-    for slot in range(LAYOUT.slots):
-        held = torch.stack([frame_means(ring.keys, slot), frame_means(ring.values, slot)], dim=1)
-        torch.testing.assert_close(ring.means[:, slot], held)
+    torch.testing.assert_close(ring.means, means_of(ring, 10))
+    rotated = torch.unflatten(held(ring).keys.flatten(2), 1, (LAYOUT.slots, -1)).mean(2)
+    assert float((ring.means[:, :, 0] - rotated).abs().max()) > 0.1, "of rotated keys they would be others"
 
 
 def test_a_frame_writes_its_own_slot_and_no_other() -> None:
     ring, _ = streamed(9, seed=5)
-    before = copy_of(ring)
+    before, spare = held(ring), ring.spare
     run([RowInput(ring, text("A"), latents(1, seed=60), 9, 700.0)])
-    slot = LAYOUT.slot(9)
-    for new, old in ((ring.keys, before.keys), (ring.values, before.values)):
+    slot, after = LAYOUT.slot(9), held(ring)
+    for new, old in ((after.keys, before.keys), (after.values, before.values)):
         changed = (new != old).flatten(2).any(2).any(0).nonzero().flatten()
         assert set((changed // FRAME_TOKENS).tolist()) == {slot}
-    assert (ring.means != before.means).flatten(2).any(2).any(0).nonzero().flatten().tolist() == [slot]
+    assert (after.means != before.means).flatten(2).any(2).any(0).nonzero().flatten().tolist() == [slot]
+    assert not bool(ring.pool.keys[:, list(spare)].any())
 
 
-def test_what_lies_behind_the_valid_tokens_does_not_count() -> None:
+def test_what_lies_behind_the_filled_slots_does_not_count() -> None:
     clean, dirty = (streamed(3, seed=6)[0] for _ in range(2))
-    for cache_of in (dirty.keys, dirty.values):
-        cache_of[:, 4 * FRAME_TOKENS :] = float("nan")
+    for slot in range(4, LAYOUT.slots):
+        write_over(dirty, slot, keys=float("nan"), values=float("nan"))
     ours, theirs = (run([RowInput(ring, text("A"), latents(1, seed=61), 3, 700.0)]).flow for ring in (dirty, clean))
     assert torch.equal(ours, theirs)
+    write_over(dirty, 3, keys=float("nan"), values=float("nan"))
+    assert not bool(run([RowInput(dirty, text("A"), latents(1, seed=61), 4, 700.0)]).flow.isfinite().any())
 
 
 def test_a_ring_without_sinks_has_no_similarities() -> None:
@@ -181,12 +198,22 @@ def test_a_ring_without_sinks_has_no_similarities() -> None:
     assert out.similarity.shape == (1, 0)
 
 
+def narrowed(ring: PagedRing) -> PagedRing:
+    """The same in bfloat16."""
+    narrow = empty_ring(CONFIG, LAYOUT, dtype=torch.bfloat16)
+    for ours, theirs in zip(narrow.slots, ring.slots, strict=True):
+        for name in ("keys", "values", "means"):
+            to = getattr(narrow.pool, name)
+            to[:, list(ours)] = getattr(ring.pool, name)[:, list(theirs)].to(to.dtype)
+    return narrow
+
+
 def test_bfloat16_stays_near_float32() -> None:
     rows, alone, _ = rows_and_answers()
     half = recorded.network().to(torch.bfloat16)
-    prompts = {name: half.text_kv(recorded.tensor("tiny_model", f"prompt/{name}")[0]) for name in "AB"}
+    prompts = {name: text_pool(CONFIG, torch.bfloat16).put(*half.text_kv(embedding(name))) for name in "AB"}
     for row, wide in zip(rows, alone, strict=True):
-        narrow = Ring(row.ring.keys.bfloat16(), row.ring.values.bfloat16(), row.ring.means.clone())
+        narrow = narrowed(row.ring)
         prompt = prompts["AB"[row.first % 2]]
         batch = batch_of(
             [RowInput(narrow, prompt, row.hidden.bfloat16(), row.first, row.timestep)],
@@ -206,11 +233,7 @@ def test_nothing_is_read_back_from_the_device() -> None:
     batch = batch_of(rows, layout=LAYOUT)
     with torch.device("meta"):
         network = CausalWan(CONFIG, layout=LAYOUT)
-    texts = tuple(TextKv(row.text.keys.to("meta"), row.text.values.to("meta")) for row in rows)
-    rings = tuple(Ring(row.ring.keys.to("meta"), row.ring.values.to("meta"), row.ring.means.to("meta")) for row in rows)
-    names = ("hidden", "timesteps", "query_positions", "key_positions", "places", "slots")
-    tensors = {name: getattr(batch, name).to("meta") for name in names}
-    out = network(RowBatch(**tensors, rings=rings, texts=texts, valid=batch.valid))
+    out = network(moved_to(torch.device("meta"), batch))
     assert (out.flow.shape, out.flow.is_meta) == ((4, 1, 16, 8, 8), True)
 
 

@@ -16,12 +16,12 @@ from genlock_worker.engines.algorithm.flow import T2V_STEPS, V2V_STEPS, sigma
 from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.engines.diffusion.config import TINY
-from genlock_worker.engines.diffusion.network.kv import TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming import micro_step
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.micro_step import Renoise, RowOutcome, RowWork, queue_rows, run_rows
-from tests.worker.engines.diffusion.rows import CPU, empty_ring
+from genlock_worker.engines.diffusion.streaming.micro_step import RowOutcome, queue_rows, run_rows
+from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork, assemble
+from tests.worker.engines.diffusion.rows import CPU, empty_ring, text_pool
 from tests.worker.engines.diffusion.sync_check import no_host_sync
 
 SIDE = 4
@@ -52,10 +52,11 @@ def row_work(
         hidden=torch.randn(frames, 16, SIDE, SIDE, generator=torch.Generator().manual_seed(number)).to(dtype),
         timestep=timestep,
         ring=empty_ring(TINY, V2V_RING, frame_tokens=SIDE),
-        text=TextKv(torch.zeros(0), torch.zeros(0)),
+        text=text_pool(TINY).put(*torch.zeros(2, TINY.layers, TINY.text_length, TINY.heads, TINY.head_dim)),
         slots=tuple(range(frames)),
-        query_positions=tuple(range(frames)),
-        key_positions=tuple(range(frames)),
+        filled=frames,
+        positions=tuple(range(frames)),
+        sink_positions=tuple(range(frames)),
         renoise=None if to is None else Renoise(to, seed=number, chunk=3, step=1),
     )
 
@@ -190,7 +191,7 @@ class Launched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # the libra
 def launched(count: int) -> list[str]:
     """What follows a forward of so many rows."""
     works = [row_work(number) for number in range(count)]
-    batch = micro_step.assemble(works)
+    batch = assemble(works)
     answer = forward(batch)
     launches = Launched()
 

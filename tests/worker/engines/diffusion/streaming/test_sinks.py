@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import SINK_DELAY, StreamOptions
-from genlock_worker.engines.diffusion.network.kv import Ring
+from genlock_worker.engines.diffusion.network.kv_pool import PagedRing
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, latent_frames
 from genlock_worker.engines.diffusion.streaming.sinks import PendingSink, SinkRule
 
@@ -24,19 +24,20 @@ NO_LATENT = torch.zeros(0)
 
 
 class ListRing:
-    """A ring of one number per slot, the frame's."""
+    """A ring of one number per slot, the frame's; `spare` holds the frame that is written a second time."""
 
     def __init__(self, layout: RingLayout) -> None:
         self.held = [-1] * layout.slots
+        self.spare = -1
 
-    def copy_slot(self, source: int, target: int) -> None:
-        self.held[target] = self.held[source]
+    def switch(self, sink: int) -> None:
+        self.held[sink], self.spare = self.spare, self.held[sink]
 
 
 def blank_cache(layout: RingLayout) -> tuple[RowCache, ListRing]:
     """A row's record over a ring of numbers."""
     ring = ListRing(layout)
-    return RowCache(cast("Ring", ring), layout), ring
+    return RowCache(cast("PagedRing", ring), layout), ring
 
 
 def stream(
@@ -53,6 +54,7 @@ def stream(
         sink = None
         if pending is not None and pending.chunk == chunk:
             sink, pending = pending.sink, None
+            ring.spare = frames[-1]
             cache.replace_sink(sink, chunk=chunk)
         decided = rule.decide(
             next(likenesses),

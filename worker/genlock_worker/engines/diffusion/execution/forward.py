@@ -1,18 +1,22 @@
-"""How a micro-step's forward is run: as it is, with compiled blocks, replayed as CUDA graphs, or both.
+"""How a micro-step's forward is run: as it is, or with compiled blocks.
 
 Laid over the network from outside: the transformer knows nothing of it, and the result is the same to rounding.
 """
 
 import logging
+from collections.abc import Callable
 
 import torch
 
 from genlock_core.errors import GenlockError
-from genlock_worker.engines.diffusion.execution.cuda_graphs import Forward, GraphedForward
+from genlock_worker.engines.diffusion.network.ring_ops import TorchRingOps
+from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.options import ForwardOptions
 
 logger = logging.getLogger(__name__)
+
+Forward = Callable[[RowBatch], Denoised]
 
 PURE_PARTS = ("before_ring", "between", "after_prompt")
 """What of a block is compiled: the parts without side effects. Attention has kernels of its own."""
@@ -22,22 +26,28 @@ class CompileUnavailable(GenlockError):
     """torch.compile does not work on this machine."""
 
 
+class GraphsUnavailable(GenlockError):
+    """The network's attention cannot be captured in a CUDA graph."""
+
+
 def make_forward(model: CausalWan, options: ForwardOptions) -> Forward:
     """The forward that the engine calls. Changes `model` if it is to be compiled: one model, one forward.
 
     Compiling itself happens with the first batches (seconds each time that a shape is new). Raises CompileUnavailable
-    where it cannot work.
+    where it cannot work, and GraphsUnavailable.
     """
     device = next(model.parameters()).device
     if options.compile:
         _check_compiler(device)
         _compile(model)
-    forward: Forward = model
     if options.cuda_graphs and device.type != "cuda":
         logger.warning("CUDA graphs are switched on, but the model is on %s: every forward runs as it is", device)
     elif options.cuda_graphs:
-        forward = GraphedForward(model, max_graphs=options.max_graphs)
-    return forward
+        raise GraphsUnavailable(
+            "a CUDA graph fixes the sizes of all that it reads, and PyTorch's attention is called with those of each "
+            "row's ring: start without --cuda-graphs"
+        )
+    return model
 
 
 def _compile(model: CausalWan) -> None:
@@ -45,7 +55,8 @@ def _compile(model: CausalWan) -> None:
     for block in model.blocks:
         for part in PURE_PARTS:
             setattr(block, part, torch.compile(getattr(block, part), dynamic=True))
-    model.rotate = torch.compile(model.rotate, dynamic=True)
+    if isinstance(model.ops, TorchRingOps):
+        model.ops.normed = torch.compile(model.ops.normed, dynamic=True)
 
 
 def _check_compiler(device: torch.device) -> None:

@@ -5,7 +5,6 @@ components turns by position * 10000^(-2j/d). Angles are computed in float64 and
 float32, so there is no table and no largest position.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,10 +18,6 @@ class Rotations(NamedTuple):
 
     cos: Tensor
     sin: Tensor
-
-
-Rotate = Callable[[Tensor, Rotations], Tensor]
-"""`rotate`, or the same compiled."""
 
 
 def pairs_per_axis(head_dim: int) -> tuple[int, int, int]:
@@ -41,6 +36,15 @@ def rotations(times: Tensor, *, grid: tuple[int, int], head_dim: int) -> Rotatio
     axes = zip((times, rows, columns), pairs_per_axis(head_dim), strict=True)
     time, height, width = (_angles(positions, pairs) for positions, pairs in axes)
     return Rotations(_joined(time.cos(), height.cos(), width.cos()), _joined(time.sin(), height.sin(), width.sin()))
+
+
+def turns(times: Tensor, *, pairs: int) -> Rotations:
+    """The rotations in time alone: `times` (R, 1) float64, (R, 1, 1, pairs) each, the same for all tokens and heads.
+
+    They turn the first `pairs` pairs of a head, which are those of time.
+    """
+    angles = _angles(times, pairs)[:, :, None]
+    return Rotations(angles.cos().float(), angles.sin().float())
 
 
 def rotate(heads: Tensor, by: Rotations) -> Tensor:

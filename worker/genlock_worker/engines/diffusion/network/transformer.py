@@ -1,9 +1,9 @@
 """The causal Wan 2.1 transformer: rows of latent frames in, flow out, each row attending to its own ring.
 
 The names of the parameters are those of the published checkpoints (without their prefix `model.`). Linear layers run
-over all rows at once; attention runs once per row and reads the row's ring where it lies. Norms, modulation and
-rotation are computed in float32, all else in the dtype of the weights. Nothing is read back from the device and no
-branch depends on a value there, so that a forward can be captured in a CUDA graph.
+over all rows at once; what reads and writes the pools is `ring_ops`'s. Norms, modulation and rotation are computed in
+float32, all else in the dtype of the weights. Nothing is read back from the device and no branch depends on a value
+there, so that a forward can be captured in a CUDA graph.
 """
 
 from typing import cast
@@ -14,23 +14,19 @@ from torch.nn import functional
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
-from genlock_worker.engines.diffusion.network import attention, rope
-from genlock_worker.engines.diffusion.network.kv import TextKv
-from genlock_worker.engines.diffusion.network.layer_memory import LayerMemory
+from genlock_worker.engines.diffusion.network.projections import Attention
+from genlock_worker.engines.diffusion.network.ring_ops import RingForward, RingOps, TorchRingOps
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 
 
 class CausalWan(nn.Module):
-    """The network; holds no state of any session. `attend` is the attention backend (`attention.choose`)."""
+    """The network; holds no state of any session. `ops`: how the pools are read and written."""
 
-    def __init__(
-        self, config: TransformerConfig, *, layout: RingLayout, attend: attention.Attend = attention.sdpa
-    ) -> None:
+    def __init__(self, config: TransformerConfig, *, layout: RingLayout, ops: RingOps | None = None) -> None:
         super().__init__()
         self.config = config
         self.layout = layout
-        self.attend = attend
-        self.rotate: rope.Rotate = rope.rotate
+        self.ops: RingOps = ops or TorchRingOps()
         dim = config.dim
         window = (1, config.patch, config.patch)
         self.patch_embedding = nn.Conv3d(config.channels, dim, kernel_size=window, stride=window)
@@ -43,9 +39,10 @@ class CausalWan(nn.Module):
         self.head = Head(config)
 
     @torch.no_grad()
-    def text_kv(self, embedding: Tensor) -> TextKv:
+    def text_kv(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-attention keys and values of a prompt: `embedding` is (text_length, text_dim), padded with zeros.
 
+        Both are (L, text_length, H, head_dim); the keys are normed and not rotated.
         The padding is attended to, as in training: there is no mask. Raises ValueError for another shape.
         """
         wanted = (self.config.text_length, self.config.text_dim)
@@ -54,34 +51,33 @@ class CausalWan(nn.Module):
         weight = self.patch_embedding.weight
         text = self.text_embedding(embedding.to(weight.device, weight.dtype))
         keys, values = zip(*(block.cross_attn.keys_values(text) for block in self._blocks()), strict=True)
-        return TextKv(torch.stack(keys), torch.stack(values))
+        return torch.stack(keys), torch.stack(values)
 
     @torch.no_grad()
     def forward(self, batch: RowBatch) -> Denoised:
-        """One denoising step of every row; writes the keys, values and means of the new frames into the rows' rings."""
+        """One denoising step of every row; writes the keys, values and means of the new frames into the pool."""
         height, width = batch.hidden.shape[-2:]
         grid = height // self.config.patch, width // self.config.patch
         # What the sinks are before anything is written: a new frame is never compared with itself.
-        sinks = torch.stack([ring.means[:, : self.layout.sinks] for ring in batch.rings])
-        query_rotations = rope.rotations(batch.query_positions, grid=grid, head_dim=self.config.head_dim)
-        key_rotations = rope.rotations(batch.key_positions, grid=grid, head_dim=self.config.head_dim)
+        sinks = self._sink_means(batch)
+        ring = self.ops.enter(batch, grid=grid, sinks=self.layout.sinks)
 
         tokens = self._patchify(batch.hidden)
         time = self.time_embedding(_sinusoid(batch.timesteps, self.config.freq_dim).to(tokens.dtype))
         modulation = torch.unflatten(self.time_projection(time), 1, (6, -1)).float()
-        means = []
-
         for layer, block in enumerate(self._blocks()):
-            memory = LayerMemory(batch, layer, query_rotations, key_rotations, rotate=self.rotate, attend=self.attend)
-            tokens = block(tokens, modulation, memory)
-            means.append(memory.means)
+            tokens = block(tokens, modulation, ring, layer)
 
         flow = self._unpatchify(self.head(tokens, time), grid)
+        new = batch.pool.means[:, batch.written[:, -1, 0]]
+        return Denoised(flow.float(), _similarity(sinks, new))
 
-        new = torch.stack(means, dim=1)
-        for row, ring in enumerate(batch.rings):
-            ring.means.index_copy_(1, batch.slots[row], new[row])
-        return Denoised(flow.float(), _similarity(sinks, new[:, :, -1]))
+    def _sink_means(self, batch: RowBatch) -> Tensor:
+        """(L, R, S, 2, D) float32, zeros for sinks that were never written."""
+        count = self.layout.sinks
+        first_pages = batch.table[:, :: batch.written.shape[2]][:, :count]
+        never = torch.arange(count, device=batch.filled.device) >= batch.filled[:, None]
+        return batch.pool.means[:, first_pages].masked_fill(never[:, :, None, None], 0.0)
 
     def _blocks(self) -> list["Block"]:
         return cast("list[Block]", list(self.blocks))
@@ -122,24 +118,23 @@ class Block(nn.Module):
             nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
         )
 
-    def forward(self, tokens: Tensor, modulation: Tensor, memory: LayerMemory) -> Tensor:
+    def forward(self, tokens: Tensor, modulation: Tensor, ring: RingForward, layer: int) -> Tensor:
         """`tokens` (R, n, D), `modulation` (R, 6, D) float32 of each row's timestep -> (R, n, D)."""
-        queries, keys, values = self.before_ring(tokens, modulation)
-        attended = memory.write_and_attend(queries, keys, values)
-        tokens, queries = self.between(tokens, attended, modulation)
-        return self.after_prompt(tokens, memory.attend_to_prompt(queries), modulation)
+        queries = ring.write(layer, *self.before_ring(tokens, modulation), self.self_attn)
+        tokens, to_prompt = self.between(tokens, ring.attend(layer, queries), modulation)
+        return self.after_prompt(tokens, ring.attend_to_prompt(layer, to_prompt, self.cross_attn), modulation)
 
     def before_ring(self, tokens: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, (R, n, H, head_dim) each, not rotated."""
+        """The projections to queries, keys and values, (R, n, D) each, not normed."""
         shift, scale, *_ = self._modulation(modulation)
         entered = _modulated(tokens, shift, scale, self.eps)
-        return self.self_attn.queries(entered), *self.self_attn.keys_values(entered)
+        return self.self_attn.q(entered), self.self_attn.k(entered), self.self_attn.v(entered)
 
     def between(self, tokens: Tensor, attended: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
-        """(tokens, queries to the prompt), from what the ring answered, (R, n, D)."""
+        """(tokens, projection to the queries to the prompt), from what the ring answered, (R, n, D)."""
         gate = self._modulation(modulation)[2]
         tokens = _gated(tokens, self.self_attn.o(attended), gate)
-        return tokens, self.cross_attn.queries(self.norm3(tokens))
+        return tokens, self.cross_attn.q(self.norm3(tokens))
 
     def after_prompt(self, tokens: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
         """The block's output, from what the prompt answered, (R, n, D)."""
@@ -150,45 +145,6 @@ class Block(nn.Module):
     def _modulation(self, modulation: Tensor) -> tuple[Tensor, ...]:
         """Shift, scale and gate of self-attention, then of the feed-forward: (R, 1, D) float32 each."""
         return (self.modulation.float() + modulation).unsqueeze(2).unbind(1)
-
-
-class Attention(nn.Module):
-    """The projections of an attention, with queries and keys normed over all heads together."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        dim = config.dim
-        self.head_dim = config.head_dim
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
-        self.o = nn.Linear(dim, dim)
-        self.norm_q = RmsNorm(dim, config.eps)
-        self.norm_k = RmsNorm(dim, config.eps)
-
-    def queries(self, tokens: Tensor) -> Tensor:
-        """(..., D) -> (..., H, head_dim)."""
-        return self._heads(self.norm_q(self.q(tokens)))
-
-    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., D) -> (..., H, head_dim) each."""
-        return self._heads(self.norm_k(self.k(tokens))), self._heads(self.v(tokens))
-
-    def _heads(self, tokens: Tensor) -> Tensor:
-        return torch.unflatten(tokens, -1, (-1, self.head_dim))
-
-
-class RmsNorm(nn.Module):
-    """Root mean square norm: in float32, rounded to the input's dtype before the weight is applied."""
-
-    def __init__(self, dim: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(dim))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        wide = tokens.float()
-        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(tokens.dtype) * self.weight
 
 
 class Head(nn.Module):
@@ -227,7 +183,7 @@ def _sinusoid(timesteps: Tensor, width: int) -> Tensor:
 def _similarity(sinks: Tensor, new: Tensor) -> Tensor:
     """Cosines of mean keys and mean values, averaged over both and over the layers: (R, S) float32.
 
-    `sinks` (R, L, S, 2, D) and `new` (R, L, 2, D). The keys are not rotated, so that how long ago a sink was written
+    `sinks` (L, R, S, 2, D) and `new` (L, R, 2, D). The keys are not rotated, so that how long ago a sink was written
     does not count (StreamDiffusionV2, section 3.2, compares what the frames show). A slot of zeros is like nothing: 0.
     """
-    return functional.cosine_similarity(sinks, new.unsqueeze(2), dim=-1).mean(dim=(1, 3))
+    return functional.cosine_similarity(sinks, new.unsqueeze(2), dim=-1).mean(dim=(0, 3))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
-from genlock_worker.engines.diffusion.network.kv import TextKv
+from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.streaming.transfers import to_host
 from genlock_worker.engines.readiness import ChunkInFlight
 

@@ -16,45 +16,14 @@ from torch import Tensor
 from genlock_worker.engines.algorithm import noise
 from genlock_worker.engines.algorithm.flow import sigma
 from genlock_worker.engines.contract import EngineFailure
-from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
+from genlock_worker.engines.diffusion.streaming.row_work import RowWork, assemble
 from genlock_worker.engines.diffusion.streaming.transfers import download, upload
 
 logger = logging.getLogger(__name__)
 
 Forward = Callable[[RowBatch], Denoised]
-
-
-@dataclass(frozen=True, slots=True)
-class Renoise:
-    """How the answer of a row becomes the input of the next: mixed with the noise of (seed, chunk, step)."""
-
-    timestep: float
-    seed: int
-    chunk: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RowWork:
-    """One row as the device needs it. `hidden` is x_t, (F, C, h, w), in the model's dtype."""
-
-    session: str
-    hidden: Tensor
-    timestep: float
-    ring: Ring
-    text: TextKv
-    slots: tuple[int, ...]
-    """The slot of each of its F frames."""
-    query_positions: tuple[int, ...]
-    """Temporal index of each of its frames."""
-    key_positions: tuple[int, ...]
-    """Temporal index of what each filled slot holds after the write."""
-    sink: int | None = None
-    """The sink slot that its newest frame takes as well; None for none."""
-    renoise: Renoise | None = None
-    """None after a chunk's last row, and for a row of which only the ring is wanted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,36 +34,6 @@ class RowOutcome:
     """(F, C, h, w) in the model's dtype: the next row's input, or x0 after the last row."""
     similarity: tuple[float, ...]
     """Each sink's likeness to the row's newest frame."""
-
-
-def assemble(works: Sequence[RowWork]) -> RowBatch:
-    """The batch of these rows, which have one shape. All their small numbers go to the device in one queued copy."""
-    hidden = torch.stack([work.hidden for work in works])
-    frames, ring = hidden.shape[1], works[0].ring
-    slots = ring.means.shape[1]
-    fsl = ring.keys.shape[1] // slots
-    table = np.zeros((len(works), 1 + 2 * frames + slots), np.float64)
-
-    for line, work in zip(table, works, strict=True):
-        line[0] = work.timestep
-        line[1 : 1 + frames] = work.query_positions
-        line[1 + frames : 1 + 2 * frames] = work.slots
-        line[1 + 2 * frames :][: len(work.key_positions)] = work.key_positions
-
-    parts = torch.split(upload(table, hidden.device), [1, frames, frames, slots], dim=1)
-    timesteps, query_positions, new_slots, key_positions = parts
-    places = new_slots.long()[..., None] * fsl + torch.arange(fsl, device=hidden.device)
-    return RowBatch(
-        hidden=hidden,
-        timesteps=timesteps[:, 0].contiguous(),
-        query_positions=query_positions.contiguous(),
-        key_positions=key_positions.contiguous(),
-        places=places.flatten(1),
-        slots=new_slots.long(),
-        rings=tuple(work.ring for work in works),
-        texts=tuple(work.text for work in works),
-        valid=tuple(len(work.key_positions) * fsl for work in works),
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ frames once saw frames that are gone: they are rebuilt from what is left and dif
 window later.
 
 While the window is rebuilt its frames lie behind the sinks in the order of time, because attention reads a ring from
-its start up to a length; at the end each is put where the ring has it.
+its start up to a length; at the end the ring's table says for each slot where its frame lies.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +20,14 @@ from torch import Tensor
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.contract import CHUNK_FRAMES, EngineFailure, Frames
 from genlock_worker.engines.diffusion.config import Positions
-from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.kept import KeptOutput
-from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowWork, denoise
-from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward, denoise
+from genlock_worker.engines.diffusion.streaming.positions import frame_index, index_to_sinks, sink_index
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES, RowCache, StoredLatent
-from genlock_worker.engines.diffusion.streaming.transfers import upload
+from genlock_worker.engines.diffusion.streaming.row_work import RowWork
 
 Texts = Callable[[Weights], TextKv]
 
@@ -38,10 +38,10 @@ class Pass:
 
     frames: tuple[StoredLatent, ...]
     slots: tuple[int, ...]
-    held: tuple[int, ...]
-    """The frame in each filled slot once they are written: what they attend to."""
+    filled: int
+    """Filled slots once they are written: they attend to these."""
     sink: int | None = None
-    """The sink slot that the frame is put into afterwards."""
+    """The sink slot that the frame takes as well."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ def plan(cache: RowCache) -> Plan:
     def add(frames: Sequence[StoredLatent], start: int, sink: int | None = None) -> None:
         held[start:] = [stored.frame for stored in frames]
         slots = tuple(range(start, start + len(frames)))
-        passes.append(Pass(tuple(frames), slots, tuple(held), sink))
+        passes.append(Pass(tuple(frames), slots, len(held), sink))
         if sink is not None:
             held[sink] = frames[0].frame
 
@@ -104,7 +104,7 @@ def rebuild(
             _run([pair for pair in current if len(pair[1].frames) == frames], session, forward, texts, positions)
             yield
     for cache, one in zip(caches, plans, strict=True):
-        _arrange(cache.ring, one.order)
+        cache.ring.arrange(one.order)
 
 
 def _run(
@@ -126,17 +126,19 @@ def _run(
         if leader is not cache:
             cache.ring.copy_from(leader.ring)
         if step.sink is not None:
-            cache.ring.copy_slot(step.slots[0], step.sink)
+            cache.ring.switch(step.sink)
 
 
 def _likeness(cache: RowCache, step: Pass) -> object:
     """Equal for passes that give the same ring: those of the same frames into an empty one."""
-    begins = len(step.held) == len(step.frames)
+    begins = step.filled == len(step.frames)
     return tuple(stored.name for stored in step.frames) if begins else id(cache)
 
 
 def _work(cache: RowCache, step: Pass, session: str, texts: Texts, positions: Positions) -> RowWork:
-    newest = step.frames[-1].frame
+    layout = cache.layout
+    frames = [stored.frame for stored in step.frames]
+    newest = frames[-1]
     return RowWork(
         session=session,
         hidden=torch.stack([stored.latent for stored in step.frames]),
@@ -144,8 +146,11 @@ def _work(cache: RowCache, step: Pass, session: str, texts: Texts, positions: Po
         ring=cache.ring,
         text=texts(step.frames[-1].prompts),
         slots=step.slots,
-        query_positions=tuple(frame_index(positions, cache.layout, stored.frame, newest) for stored in step.frames),
-        key_positions=slot_indices(positions, cache.layout, step.held, newest),
+        filled=step.filled,
+        positions=tuple(frame_index(positions, layout, frame) for frame in frames),
+        sink_positions=tuple(index_to_sinks(positions, layout, frame, newest) for frame in frames),
+        sink=step.sink,
+        sink_position=sink_index(positions, layout, step.sink or 0, newest),
     )
 
 
@@ -154,18 +159,6 @@ def _together(frames: Sequence[StoredLatent]) -> list[list[StoredLatent]]:
     if [stored.frame for stored in frames[:OPENING_FRAMES]] == list(range(OPENING_FRAMES)):
         return [list(frames[:OPENING_FRAMES]), *([stored] for stored in frames[OPENING_FRAMES:])]
     return [[stored] for stored in frames]
-
-
-def _arrange(ring: Ring, order: Sequence[int]) -> None:
-    """Let slot j hold what slot `order[j]` holds; a layer at a time, which needs little memory beside the ring."""
-    if list(order) == list(range(len(order))):
-        return
-    index = upload(np.array(order), ring.keys.device)
-    slots = ring.means.shape[1]
-    for cache in (ring.keys, ring.values):
-        for layer in torch.unflatten(cache, 1, (slots, -1)):
-            layer[: len(order)] = layer[index]
-    ring.means[:, : len(order)] = ring.means[:, index]
 
 
 def prime_encoder(

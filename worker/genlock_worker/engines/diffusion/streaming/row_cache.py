@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.ring import RingLayout
-from genlock_worker.engines.diffusion.network.kv import Ring
+from genlock_worker.engines.diffusion.network.kv_pool import PagedRing
 from genlock_worker.engines.diffusion.streaming.transfers import to_host
 
 OPENING_FRAMES = 2
@@ -76,7 +76,7 @@ class StoredLatent:
 class RowCache:
     """A row's ring and what it holds. Moved on by the session after each forward of the row; dies with the row."""
 
-    ring: Ring
+    ring: PagedRing
     layout: RingLayout
     slots: tuple[StoredLatent, ...] = ()
     """What each filled slot holds."""
@@ -97,11 +97,9 @@ class RowCache:
         """What the sink slots hold, by slot."""
         return self.slots[: self.layout.sinks]
 
-    def slot_frames(self, new: Sequence[int]) -> tuple[int, ...]:
-        """The frame in each filled slot, once the frames `new` were written."""
-        held = {slot: stored.frame for slot, stored in enumerate(self.slots)}
-        held |= {self.layout.slot(frame): frame for frame in new}
-        return tuple(held[slot] for slot in range(len(held)))
+    def filled(self, new: Sequence[int]) -> int:
+        """How many slots are filled, once the frames `new` were written."""
+        return len({*range(len(self.slots)), *(self.layout.slot(frame) for frame in new)})
 
     def write(self, new: Sequence[StoredLatent]) -> None:
         """Note that a forward wrote `new` into the ring."""
@@ -115,9 +113,9 @@ class RowCache:
         self.opening = tuple(first[frame] for frame in range(len(first)))
 
     def replace_sink(self, sink: int, *, chunk: int) -> None:
-        """Put the newest frame, which is chunk `chunk`'s, into sink slot `sink` too, in the ring and in the record."""
+        """Take the newest frame, which is chunk `chunk`'s and was written a second time, for sink `sink` as well."""
         newest = self.layout.slot(self.newest)
-        self.ring.copy_slot(newest, sink)
+        self.ring.switch(sink)
         self.slots = (*self.slots[:sink], self.slots[newest], *self.slots[sink + 1 :])
         self.replaced_in = chunk
 

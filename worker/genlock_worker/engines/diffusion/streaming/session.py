@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,17 +21,19 @@ from genlock_worker.engines.algorithm.flow import T2V_STEPS, step_list
 from genlock_worker.engines.contract import Change, Chunk, StreamSettings
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.network.kv import Ring, TextKv
+from genlock_worker.engines.diffusion.network.kv_pool import KvPool, PagedRing
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
-from genlock_worker.engines.diffusion.streaming.micro_step import Forward, Renoise, RowOutcome, RowWork
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowOutcome
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
-from genlock_worker.engines.diffusion.streaming.positions import frame_index, slot_indices
+from genlock_worker.engines.diffusion.streaming.positions import frame_index, index_to_sinks, sink_index
 from genlock_worker.engines.diffusion.streaming.restore import rebuild
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, first_frame, latent_frames
+from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork
 from genlock_worker.engines.diffusion.streaming.sinks import PendingSink, SinkRule
 from genlock_worker.engines.diffusion.streaming.transfers import upload
 from genlock_worker.engines.readiness import Needs, may_run
@@ -54,6 +57,8 @@ class Shared:
     """Where input frames are compressed."""
     progress: DeviceProgress
     pictures: PictureDecoder
+    pool: KvPool
+    """Where the rings of all sessions lie."""
 
 
 @dataclass(slots=True)
@@ -125,7 +130,12 @@ class DiffusionSession:
 
     def grow(self, rows: int) -> None:
         """Have at least `rows` rows; new ones are empty. Raises torch.OutOfMemoryError, and then has what it had."""
-        new = [RowCache(self._empty_ring(), self.shared.options.ring) for _ in range(len(self.rows), rows)]
+        new: list[RowCache] = []
+        try:
+            new += (RowCache(self._empty_ring(), self.shared.options.ring) for _ in range(len(self.rows), rows))
+        except torch.OutOfMemoryError:
+            _free(new)
+            raise
         self.rows += new
 
     def feed(self, chunk: Chunk, *, steps: int) -> int:
@@ -193,7 +203,8 @@ class DiffusionSession:
             self._hand_over(cache, in_flight)
 
         options, frames = self.shared.options, latent_frames(chunk)
-        newest, layout = frames[-1], options.ring
+        mode, layout, newest = options.positions, options.ring, frames[-1]
+        sink = self._sink_of(chunk)
         return RowWork(
             session=self.name,
             hidden=in_flight.hidden,
@@ -201,9 +212,11 @@ class DiffusionSession:
             ring=cache.ring,
             text=in_flight.text,
             slots=tuple(layout.slot(frame) for frame in frames),
-            query_positions=tuple(frame_index(options.positions, layout, frame, newest) for frame in frames),
-            key_positions=slot_indices(options.positions, layout, cache.slot_frames(frames), newest),
-            sink=self._sink_of(chunk),
+            filled=cache.filled(frames),
+            positions=tuple(frame_index(mode, layout, frame) for frame in frames),
+            sink_positions=tuple(index_to_sinks(mode, layout, frame, newest) for frame in frames),
+            sink=sink,
+            sink_position=sink_index(mode, layout, sink or 0, newest),
             renoise=self._renoise(in_flight, step + 1),
         )
 
@@ -334,20 +347,21 @@ class DiffusionSession:
             if row.newest != first_frame(in_flight.index) - 1:
                 row.take_over(cache)
 
-    def _empty_ring(self) -> Ring:
-        parts, size = self.shared.components, self.settings
-        config = parts.config.transformer
-        return Ring.empty(
-            config,
-            self.shared.options.ring,
-            frame_tokens=config.frame_tokens(size.height, size.width),
-            device=parts.device,
-            dtype=parts.dtype,
-        )
+    def _empty_ring(self) -> PagedRing:
+        size = self.settings
+        tokens = self.shared.components.config.transformer.frame_tokens(size.height, size.width)
+        return PagedRing.taken(self.shared.pool, self.shared.options.ring, frame_tokens=tokens)
+
+    def close(self) -> None:
+        """Give the pages of its rings back."""
+        _free(self.rows)
+        self.rows.clear()
 
     def _forget(self) -> None:
         """Drop rows, prompts and what the VAE is primed with, as soon as nothing will ask for them again."""
-        del self.rows[max([self.fed_rows, *(in_flight.rows for in_flight in self.chunks_in_flight.values())]) :]
+        needed = max([self.fed_rows, *(in_flight.rows for in_flight in self.chunks_in_flight.values())])
+        _free(self.rows[needed:])
+        del self.rows[needed:]
         for kept in (self.inputs, self.outputs):
             while len(kept) > max(1, self.shared.options.primed_chunks):
                 kept.popleft()
@@ -368,6 +382,11 @@ def check_settings(settings: StreamSettings) -> None:
     step_list(settings.steps, text_only=settings.text_only)
     if settings.width % 16 or settings.height % 16 or min(settings.width, settings.height) < 64:
         raise ValueError(f"sides must be multiples of 16 from 64 on, not {settings.width}x{settings.height}")
+
+
+def _free(rows: Sequence[RowCache]) -> None:
+    for row in rows:
+        row.ring.free()
 
 
 def _all(cache: RowCache) -> tuple[StoredLatent, ...]:

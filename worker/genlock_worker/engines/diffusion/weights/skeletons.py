@@ -9,9 +9,9 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
 from genlock_worker.engines.diffusion.config import DiffusionConfig, TextConfig, TransformerConfig, VaeConfig
-from genlock_worker.engines.diffusion.network import attention
 from genlock_worker.engines.diffusion.network.coding.tiny_decoder import TinyDecoder
 from genlock_worker.engines.diffusion.network.coding.tiny_encoder import TinyEncoder
+from genlock_worker.engines.diffusion.network.ring_ops import RingOps
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.weights.checkpoints import shapes
 from genlock_worker.engines.diffusion.weights.key_names import (
@@ -36,12 +36,10 @@ class Expected:
     rename: Rename
 
 
-def transformer(
-    config: TransformerConfig, *, layout: RingLayout = V2V_RING, attend: attention.Attend = attention.sdpa
-) -> CausalWan:
+def transformer(config: TransformerConfig, *, layout: RingLayout = V2V_RING, ops: RingOps | None = None) -> CausalWan:
     """The causal Wan, without weights."""
     with torch.device("meta"):
-        return CausalWan(config, layout=layout, attend=attend)
+        return CausalWan(config, layout=layout, ops=ops)
 
 
 def vae(config: VaeConfig) -> AutoencoderKLWan:
