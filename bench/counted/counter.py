@@ -1,8 +1,8 @@
 """The mode under which a piece of work is counted instead of computed.
 
-Work runs on `meta` tensors. What happens on the host's own tensors is not counted. Attention is taken where it is
-asked for by name, since on `meta` torch would take it apart into the products and sums of its slowest kernel; so is
-the reading of results, which have no values here: all ones.
+Work runs on `meta` tensors. What happens on the host's own tensors is not counted. Attention and RMS norms are taken
+where they are asked for by name, since on `meta` torch would take them apart where CUDA has one kernel; so is the
+reading of results, which have no values here: all ones.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +20,14 @@ from bench.counted.cost import Entry, Tally
 from bench.counted.declared import declared_cost, is_ours
 
 ATTENTION = "scaled_dot_product_attention"
+RMS_NORM = "rms_norm"
 
 
 @contextmanager
 def counted() -> Iterator[Tally]:
     """Inside, every operation on `meta` tensors goes into the tally. Raises rules.NoRule for one that has no rule."""
     tally = Tally()
-    with torch.no_grad(), _Attention(tally), _Operations(tally):
+    with torch.no_grad(), _Named(tally), _Operations(tally):
         yield tally
 
 
@@ -63,7 +64,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # the li
         self._tally.entries.append(Entry(name, cost))
 
 
-class _Attention(TorchFunctionMode):
+class _Named(TorchFunctionMode):
     """Sees what is called by name, before torch takes it apart."""
 
     def __init__(self, tally: Tally) -> None:
@@ -83,6 +84,11 @@ class _Attention(TorchFunctionMode):
             cost = rules.attended(queries, keys, values)
             self._tally.entries.append(Entry(ATTENTION, cost, is_attention=True))
             return torch.empty_like(queries)
+
+        if func is functional.rms_norm and args[0].is_meta:
+            weight = named.get("weight", args[2] if len(args) > 2 else None)
+            self._tally.entries.append(Entry(RMS_NORM, rules.rms_normed(args[0], weight)))
+            return torch.empty_like(args[0])
 
         if func is Tensor.tolist and args[0].is_meta:
             self._tally.downloads += 1

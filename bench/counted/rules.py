@@ -130,6 +130,11 @@ def attended(queries: Tensor, keys: Tensor, values: Tensor) -> Cost:
     return Cost(1, moved(queries, keys, values, queries), 4 * queries.numel() * keys.shape[-2])
 
 
+def rms_normed(tokens: Tensor, weight: Tensor | None) -> Cost:
+    """rms_norm: one kernel, which writes what each token was divided by as well, in float32."""
+    return Cost(1, moved(tokens, weight, tokens) + 4 * math.prod(tokens.shape[:-1]))
+
+
 _VIEWS = (
     "alias as_strided detach diagonal expand lift_fresh permute select slice split split_with_sizes squeeze t "
     "transpose unbind unflatten unfold unsqueeze view view_as_real view_as_complex _reshape_alias _unsafe_view "

@@ -64,6 +64,14 @@ def test_attention_is_one_kernel_apart_from_the_rest() -> None:
     assert tally.rest == Cost()
 
 
+def test_an_rms_norm_is_one_kernel_that_keeps_what_it_divided_by() -> None:
+    x, weight = meta(2, 5, 8), meta(8)
+    with counted() as tally:
+        out = functional.rms_norm(x, (8,), weight, 1e-6)
+    assert (out.shape, out.dtype) == (x.shape, x.dtype)
+    assert tally.total == Cost(1, (80 + 8 + 80) * HALF + 10 * 4)
+
+
 def test_writing_a_part_in_place_counts_the_part() -> None:
     ring, new = meta(100, 4), meta(5, 4)
     places = torch.empty(5, dtype=torch.int64, device="meta")

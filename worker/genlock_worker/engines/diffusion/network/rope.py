@@ -49,10 +49,12 @@ def turns(times: Tensor, *, pairs: int) -> Rotations:
 
 def rotate(heads: Tensor, by: Rotations) -> Tensor:
     """Turn (..., tokens, H, head_dim) by the angles of as many tokens; computed in float32, the dtype stays."""
-    pairs = torch.unflatten(heads.float(), -1, (-1, 2))
-    real, imaginary = pairs.unbind(-1)
-    out = torch.stack((real * by.cos - imaginary * by.sin, real * by.sin + imaginary * by.cos), dim=-1)
-    return out.flatten(-2).to(heads.dtype)
+    real, imaginary = torch.unflatten(heads, -1, (-1, 2)).unbind(-1)
+    # The products widen what they read, and the sums round what they write: nothing is only cast.
+    turned = torch.empty_like(real), torch.empty_like(imaginary)
+    torch.addcmul(real * by.cos, imaginary, by.sin, value=-1, out=turned[0])
+    torch.addcmul(imaginary * by.cos, real, by.sin, out=turned[1])
+    return torch.stack(turned, dim=-1).flatten(-2)
 
 
 def _angles(positions: Tensor, pairs: int) -> Tensor:

@@ -1,9 +1,9 @@
 """The causal Wan 2.1 transformer: rows of latent frames in, flow out, each row attending to its own ring.
 
 The names of the parameters are those of the published checkpoints (without their prefix `model.`). Linear layers run
-over all rows at once; what reads and writes the pools is `ring_ops`'s. Norms, modulation and rotation are computed in
-float32, all else in the dtype of the weights. Nothing is read back from the device and no branch depends on a value
-there, so that a forward can be captured in a CUDA graph.
+over all rows at once; what reads and writes the pools is `ring_ops`'s, what lies between the linear layers is
+`pointwise`'s. Norms, modulation and rotation are computed in float32, all else in the dtype of the weights. Nothing is
+read back from the device and no branch depends on a value there, so that a forward can be captured in a CUDA graph.
 """
 
 from typing import cast
@@ -14,19 +14,36 @@ from torch.nn import functional
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
+from genlock_worker.engines.diffusion.network.pointwise import (
+    Affine,
+    LayerModulation,
+    Pointwise,
+    TorchPointwise,
+    head_modulation,
+    layer_modulations,
+)
 from genlock_worker.engines.diffusion.network.projections import Attention
 from genlock_worker.engines.diffusion.network.ring_ops import RingForward, RingOps, TorchRingOps
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 
 
 class CausalWan(nn.Module):
-    """The network; holds no state of any session. `ops`: how the pools are read and written."""
+    """The network; holds no state of any session."""
 
-    def __init__(self, config: TransformerConfig, *, layout: RingLayout, ops: RingOps | None = None) -> None:
+    def __init__(
+        self,
+        config: TransformerConfig,
+        *,
+        layout: RingLayout,
+        ops: RingOps | None = None,
+        pointwise: Pointwise | None = None,
+    ) -> None:
+        """`ops`: how the pools are read and written; `pointwise`: what computes between the linear layers."""
         super().__init__()
         self.config = config
         self.layout = layout
         self.ops: RingOps = ops or TorchRingOps()
+        self.pointwise: Pointwise = pointwise or TorchPointwise()
         dim = config.dim
         window = (1, config.patch, config.patch)
         self.patch_embedding = nn.Conv3d(config.channels, dim, kernel_size=window, stride=window)
@@ -35,7 +52,7 @@ class CausalWan(nn.Module):
         )
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, self.pointwise) for _ in range(config.layers))
         self.head = Head(config)
 
     @torch.no_grad()
@@ -64,11 +81,16 @@ class CausalWan(nn.Module):
 
         tokens = self._patchify(batch.hidden)
         time = self.time_embedding(_sinusoid(batch.timesteps, self.config.freq_dim).to(tokens.dtype))
-        modulation = torch.unflatten(self.time_projection(time), 1, (6, -1)).float()
-        for layer, block in enumerate(self._blocks()):
-            tokens = block(tokens, modulation, ring, layer)
+        by_time = torch.unflatten(self.time_projection(time), 1, (6, -1))
+        modulations = layer_modulations([block.modulation for block in self._blocks()], by_time)
+        # A block ends with the norm that the next one begins with, and the last one with the head's.
+        following = [by.attention for by in modulations[1:]] + [head_modulation(self.head.modulation, time)]
 
-        flow = self._unpatchify(self.head(tokens, time), grid)
+        normed = self.pointwise.norm(tokens, modulations[0].attention, self.config.eps)
+        for layer, (block, by, then) in enumerate(zip(self._blocks(), modulations, following, strict=True)):
+            tokens, normed = block(tokens, normed, by, then, ring, layer)
+
+        flow = self._unpatchify(self.head(normed), grid)
         new = batch.pool.means[:, batch.written[:, -1, 0]]
         return Denoised(flow.float(), _similarity(sinks, new))
 
@@ -106,10 +128,11 @@ class Block(nn.Module):
     What lies between two attentions is a method without side effects, fit to be compiled by itself.
     """
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, pointwise: Pointwise) -> None:
         super().__init__()
         dim = config.dim
         self.eps = config.eps
+        self.pointwise = pointwise
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
         self.self_attn = Attention(config)
         self.cross_attn = Attention(config)
@@ -118,58 +141,50 @@ class Block(nn.Module):
             nn.Linear(dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, dim)
         )
 
-    def forward(self, tokens: Tensor, modulation: Tensor, ring: RingForward, layer: int) -> Tensor:
-        """`tokens` (R, n, D), `modulation` (R, 6, D) float32 of each row's timestep -> (R, n, D)."""
-        queries = ring.write(layer, *self.before_ring(tokens, modulation), self.self_attn)
-        tokens, to_prompt = self.between(tokens, ring.attend(layer, queries), modulation)
-        return self.after_prompt(tokens, ring.attend_to_prompt(layer, to_prompt, self.cross_attn), modulation)
+    def forward(
+        self, tokens: Tensor, normed: Tensor, by: LayerModulation, then: Affine, ring: RingForward, layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """`tokens` (R, n, D) and their norm, modulated by `by.attention` -> both as the next layer takes them.
 
-    def before_ring(self, tokens: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        `then`: what that one's norm is modulated by.
+        """
+        queries = ring.write(layer, *self.before_ring(normed), self.self_attn)
+        tokens, to_prompt = self.between(tokens, ring.attend(layer, queries), by)
+        return self.after_prompt(tokens, ring.attend_to_prompt(layer, to_prompt, self.cross_attn), by, then)
+
+    def before_ring(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The projections to queries, keys and values, (R, n, D) each, not normed."""
-        shift, scale, *_ = self._modulation(modulation)
-        entered = _modulated(tokens, shift, scale, self.eps)
-        return self.self_attn.q(entered), self.self_attn.k(entered), self.self_attn.v(entered)
+        return self.self_attn.q(normed), self.self_attn.k(normed), self.self_attn.v(normed)
 
-    def between(self, tokens: Tensor, attended: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+    def between(self, tokens: Tensor, attended: Tensor, by: LayerModulation) -> tuple[Tensor, Tensor]:
         """(tokens, projection to the queries to the prompt), from what the ring answered, (R, n, D)."""
-        gate = self._modulation(modulation)[2]
-        tokens = _gated(tokens, self.self_attn.o(attended), gate)
-        return tokens, self.cross_attn.q(self.norm3(tokens))
+        learned = Affine(self.norm3.weight, self.norm3.bias)
+        update = self.self_attn.o(attended)
+        tokens, normed = self.pointwise.add_norm(tokens, update, by.attention_gate, learned, self.eps)
+        return tokens, self.cross_attn.q(normed)
 
-    def after_prompt(self, tokens: Tensor, attended: Tensor, modulation: Tensor) -> Tensor:
-        """The block's output, from what the prompt answered, (R, n, D)."""
-        *_, shift, scale, gate = self._modulation(modulation)
-        tokens = tokens + self.cross_attn.o(attended)
-        return _gated(tokens, self.ffn(_modulated(tokens, shift, scale, self.eps)), gate)
-
-    def _modulation(self, modulation: Tensor) -> tuple[Tensor, ...]:
-        """Shift, scale and gate of self-attention, then of the feed-forward: (R, 1, D) float32 each."""
-        return (self.modulation.float() + modulation).unsqueeze(2).unbind(1)
+    def after_prompt(
+        self, tokens: Tensor, attended: Tensor, by: LayerModulation, then: Affine
+    ) -> tuple[Tensor, Tensor]:
+        """The block's output and its norm, from what the prompt answered, (R, n, D)."""
+        update = self.cross_attn.o(attended)
+        tokens, normed = self.pointwise.add_norm(tokens, update, None, by.feed_forward, self.eps)
+        update = self.ffn[2](self.pointwise.activated(self.ffn[0], normed))
+        return self.pointwise.add_norm(tokens, update, by.feed_forward_gate, then, self.eps)
 
 
 class Head(nn.Module):
-    """The last norm, and the projection of each token to its patch."""
+    """The projection of each token to its patch, and what modulates the norm before it."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.eps = config.eps
         self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
         self.head = nn.Linear(config.dim, config.patch**2 * config.channels)
 
-    def forward(self, tokens: Tensor, time: Tensor) -> Tensor:
-        """`tokens` (R, n, D), `time` (R, D) -> (R, n, patch * patch * C)."""
-        shift, scale = (self.modulation.float() + time.float().unsqueeze(1)).unsqueeze(2).unbind(1)
-        patches: Tensor = self.head(_modulated(tokens, shift, scale, self.eps))
+    def forward(self, normed: Tensor) -> Tensor:
+        """(R, n, D) -> (R, n, patch * patch * C)."""
+        patches: Tensor = self.head(normed)
         return patches
-
-
-def _modulated(tokens: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
-    normed = functional.layer_norm(tokens.float(), tokens.shape[-1:], eps=eps)
-    return (normed * (1.0 + scale) + shift).to(tokens.dtype)
-
-
-def _gated(tokens: Tensor, update: Tensor, gate: Tensor) -> Tensor:
-    return (tokens.float() + update.float() * gate).to(tokens.dtype)
 
 
 def _sinusoid(timesteps: Tensor, width: int) -> Tensor:
