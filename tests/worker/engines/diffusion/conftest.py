@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -12,3 +13,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def nobody_collects_garbage() -> Iterator[None]:
+    """What is given back without it is given back at once."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -34,6 +34,11 @@ LIMIT_BYTES = 1024**3
 @cache
 def components() -> Components:
     """The tiny model; sessions change nothing of it, so all engines of a test run may share it."""
+    return loaded()
+
+
+def loaded() -> Components:
+    """The tiny model, for an engine that shares no pool of prompts with others."""
     torch.set_num_threads(1)
     return load_components(
         MODELS["tiny"],
@@ -99,11 +104,13 @@ def diffusion_engine(
     forward: Forward | None = None,
     limit_bytes: int | None = LIMIT_BYTES,
     vae: StreamingVae | None = None,
+    parts: Components | None = None,
     overlap: bool = True,
     clock: Clock | None = None,
 ) -> DiffusionEngine:
     """An engine of its own, with sinks that stay unless `options` say otherwise."""
-    parts = components() if vae is None else replace(components(), vae=vae)
+    parts = parts or components()
+    parts = parts if vae is None else replace(parts, vae=vae)
     return DiffusionEngine(
         parts,
         options=options or StreamOptions(sink_threshold=None),
@@ -120,12 +127,19 @@ def engine(
     forward: Forward | None = None,
     limit_bytes: int | None = LIMIT_BYTES,
     vae: StreamingVae | None = None,
+    parts: Components | None = None,
     overlap: bool = True,
     clock: Clock | None = None,
 ) -> Driven:
     """The same, driven one batch at a time."""
     made = diffusion_engine(
-        options=options, forward=forward, limit_bytes=limit_bytes, vae=vae, overlap=overlap, clock=clock
+        options=options,
+        forward=forward,
+        limit_bytes=limit_bytes,
+        vae=vae,
+        parts=parts,
+        overlap=overlap,
+        clock=clock,
     )
     return Driven(made)
 

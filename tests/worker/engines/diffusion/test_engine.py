@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,8 +25,10 @@ from genlock_worker.engines.contract import (
     RowResult,
 )
 from genlock_worker.engines.diffusion.config import StreamOptions
+from genlock_worker.engines.diffusion.network.pages import PoolFull
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
+from genlock_worker.engines.diffusion.prompt_book import PromptBook
 from tests.worker.engines.diffusion.rows import held
 from tests.worker.engines.diffusion.streams import (
     HEIGHT,
@@ -422,6 +425,37 @@ def test_memory_that_runs_out_for_one_row_of_several_is_that_rows_failure_alone(
     clean.close("c")
     outputs = [[frames for session in "abd" for frames in play(each, session, range(3, 6))] for each in (one, clean)]
     assert all(np.array_equal(a, b) for a, b in zip(*outputs, strict=True))
+
+
+@pytest.mark.usefixtures("nobody_collects_garbage")
+def test_a_ring_that_cannot_be_computed_anew_is_its_sessions_failure_and_keeps_nothing_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = engine(vae=BlockVae(), options=StreamOptions(sink_threshold=None, refresh_on_prompt=True))
+    for session in "st":
+        one.open(session, settings(steps=1))
+        play(one, session, range(3))
+    play(one, "s", range(3, 5), changes={3: Change(prompt="ink")})
+    play(one, "t", range(3, 5))
+    for session in "st":
+        one.feed(session, chunk(5))
+
+    others = weakref.ref(one._session("t").chunks_in_flight[5].hidden)
+
+    def full(*_: object) -> object:
+        raise PoolFull(1, 0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptBook, "keys_values", full)
+        one.engine.submit(7, [Row("s", 0, 5), Row("t", 0, 5)])
+    (result,) = one.engine.collect()
+    assert isinstance(result, BatchResult)
+    assert [row.failure for row in result.rows] == [
+        "its prompts do not fit into memory: 1 pages are needed and 0 are free",
+        None,
+    ]
+    one.close("t")
+    assert others() is None
 
 
 def test_an_error_of_the_device_loses_the_batch_and_blames_no_row() -> None:

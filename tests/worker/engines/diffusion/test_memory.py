@@ -11,7 +11,6 @@ from genlock_core.clock import ManualClock
 from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.contract import Change, EngineFailure, Row
 from genlock_worker.engines.diffusion import memory
-from genlock_worker.engines.diffusion.components import load_components
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.memory import (
@@ -22,8 +21,21 @@ from genlock_worker.engines.diffusion.memory import (
     session_bytes,
     shared_out,
 )
-from genlock_worker.engines.diffusion.options import LoadOptions
-from tests.worker.engines.diffusion.streams import HEIGHT, WIDTH, caches, chunk, components, engine, play, settings
+from genlock_worker.engines.diffusion.network.text_pool import text_bytes
+from tests.worker.engines.diffusion.streams import (
+    HEIGHT,
+    WIDTH,
+    BlockVae,
+    StreamBatch,
+    caches,
+    chunk,
+    components,
+    engine,
+    loaded,
+    play,
+    settings,
+    stored,
+)
 
 MIB = 1024**2
 
@@ -129,17 +141,31 @@ def test_what_a_session_is_said_to_take_covers_what_it_allocates(width: int, hei
     assert one.session_bytes(plan) - one.session_bytes(replace(plan, steps=3)) >= rings // 4
 
 
+def test_who_changes_the_prompt_with_every_chunk_needs_no_more_than_is_set_aside_and_comes_back_with_it() -> None:
+    config = MODELS["tiny"].transformer
+    plan = settings(steps=4)
+    texts = engine(vae=BlockVae())._bytes(plan, 4).texts // text_bytes(config, itemsize=4)
+    running, other = (engine(vae=BlockVae(), parts=loaded()) for _ in range(2))
+    for one in (running, other):
+        one._shared.components.prompts.texts.reserve(texts)
+    running.open("s", plan)
+    stream = StreamBatch(running, "s")
+    for index in range(12):
+        running.apply("s", Change(prompt=f"prompt {index}"))
+        stream.round(chunk(index))
+    assert len({one.prompts for one in running._session("s").chunks_in_flight.values()}) == 3
+
+    # One more than that: the last row of a chunk may wait while the next chunks come in.
+    for index in (12, 13):
+        running.apply("s", Change(prompt=f"prompt {index}"))
+        stream.begin(chunk(index))
+        running.run([row for row in stream.ready() if row.chunk == index])
+    other.restore("s", plan, stored(running.snapshot("s")))
+
+
 def test_pools_of_fixed_sizes_hold_what_the_ledger_says_and_keep_their_addresses() -> None:
     plan = settings(steps=2, width=512, height=512)
-    parts = load_components(
-        MODELS["tiny"],
-        weights=None,
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        options=LoadOptions(),
-        stream=StreamOptions(),
-        progress=lambda _: None,
-    )
+    parts = loaded()
     one = DiffusionEngine(
         parts,
         options=StreamOptions(),

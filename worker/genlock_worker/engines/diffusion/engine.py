@@ -328,7 +328,7 @@ class DiffusionEngine:
             try:
                 works[row] = self._session(row.session).enter(row.step, row.chunk)
             except EngineFailure as failure:  # its ring is computed anew first, which may not fit
-                outcomes[row] = failure
+                outcomes[row] = failure.with_traceback(None)  # which refers to all that the other rows have
         outcomes |= zip(
             works, run_rows(list(works.values()), self._shared.forward, progress=self._progress), strict=True
         )

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 
-from genlock_worker.engines.algorithm.blend import BLEND_CHUNKS
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
 from genlock_worker.engines.diffusion.network.kv_pool import page_bytes, ring_slots
@@ -120,10 +119,10 @@ def session_bytes(
 ) -> SessionBytes:
     """Bytes of a session of `rows` rows; `vae_bytes` are those of its VAE caches.
 
-    While a prompt is blended in, every chunk in flight has another mixture of prompts, and the next chunk one more.
+    Where a user types on, every chunk in flight has another mixture of prompts, and the next chunk one more.
     """
     pages = rows * ring_slots(layout) * pages_per_slot(config.frame_tokens(height, width))
-    texts = min(rows, BLEND_CHUNKS) + 1
+    texts = rows + 1
     return SessionBytes(
         rings=pages * page_bytes(config, itemsize=itemsize),
         texts=texts * text_bytes(config, itemsize=itemsize),

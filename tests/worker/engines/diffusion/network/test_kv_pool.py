@@ -1,9 +1,11 @@
 import gc
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
@@ -67,6 +69,32 @@ def test_a_pool_of_a_fixed_size_never_moves_and_refuses_what_is_too_much() -> No
     rings[0].free()
     ring_in(one)
     assert all(now is then for now, then in zip((one.keys, one.values, one.means), tensors, strict=True))
+
+
+@pytest.mark.parametrize("allocation", [1, 2, 3])
+def test_a_pool_in_which_memory_ran_out_half_way_serves_a_smaller_ring(
+    allocation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = pool()
+    ring = ring_in(one)
+    mark(ring)
+    before, count, zeros = marks(ring), 0, torch.zeros
+
+    def counted(*size: Any, **how: Any) -> Tensor:
+        nonlocal count
+        count += 1
+        if count == allocation:
+            raise torch.OutOfMemoryError("no room")
+        return zeros(*size, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "zeros", counted)
+        with pytest.raises(torch.OutOfMemoryError):
+            ring_in(one, frame_tokens=7000)
+    smaller = ring_in(one)
+    assert one.keys.shape[1] == one.values.shape[1] == one.means.shape[1]
+    assert marks(ring) == before
+    assert marks(smaller) == [[0.0, 0.0]] * LAYOUT.slots
 
 
 @pytest.mark.parametrize("layout", [RingLayout(4, 2), RingLayout(4, 0)])

@@ -1,6 +1,7 @@
 """A restoration goes on part by part: others are served between, it can be given up, and it says how it ended."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -192,6 +193,34 @@ def test_a_ring_that_does_not_fit_while_it_is_restored_is_its_failure_alone(stat
     while not watching.restored:
         watching.run_row()
     assert watching.restored == [RestoreResult("s")]
+
+
+@pytest.mark.usefixtures("nobody_collects_garbage")
+@pytest.mark.parametrize("parts", [1, 2, 4])
+@pytest.mark.parametrize("ends", ["no memory", "fault", "closed"])
+def test_pages_of_one_that_fails_or_is_closed_come_back_at_once(parts: int, ends: str, state: EngineState) -> None:
+    faults = {"no memory": torch.OutOfMemoryError("no room"), "fault": RuntimeError("CUDA error")}
+    forwards = 0
+
+    def forward(batch: RowBatch) -> Denoised:
+        nonlocal forwards
+        forwards += 1
+        if ends in faults and forwards >= parts:
+            raise faults[ends]
+        answer: Denoised = components().transformer(batch)
+        return answer
+
+    one = diffusion_engine(forward=forward, vae=BlockVae(), overlap=False)
+    pool = one._shared.pool
+    one.restore("s", PLAN, state)
+    for _ in range(parts - 1):
+        assert one.collect() == []
+    with nullcontext() if ends != "fault" else pytest.raises(RuntimeError):
+        ended = one.collect()
+        assert ended == ([] if ends == "closed" else [RestoreResult("s", "a row does not fit into memory: no room")])
+    assert (pool.free < len(pool.means[0]) - 1) == (ends == "closed")
+    one.close("s")
+    assert pool.free == len(pool.means[0]) - 1 > 0
 
 
 def test_an_error_of_the_device_is_no_word_against_the_state(state: EngineState) -> None:

@@ -88,9 +88,11 @@ class KvPool:
             done += count
 
     def _grow(self, missing: int) -> None:
-        pages = self._book.pages + missing
-        # One after the other, so that no more than one is there twice.
-        self.keys = _enlarged(self.keys, self._empty(pages))
+        # One after the other, so that no more than one is there twice. Where memory ran out between them the last time,
+        # the keys have grown already, and the rest follows them.
+        pages = max(self._book.pages + missing, self.keys.shape[1])
+        if self.keys.shape[1] < pages:
+            self.keys = _enlarged(self.keys, self._empty(pages))
         self.values = _enlarged(self.values, self._empty(pages))
         self.means = _enlarged(self.means, self._empty_means(pages))
         self._book.grow(pages)

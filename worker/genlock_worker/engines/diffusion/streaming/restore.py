@@ -113,14 +113,17 @@ def _run(
     """One pass of some rows. Rows that begin alike (the first chunk is every row's) are computed once and copied."""
     leaders: dict[object, RowCache] = {}
     followed = [leaders.setdefault(_likeness(cache, step), cache) for cache, step in pairs]
-    works = [
-        _work(cache, step, session, texts, positions)
-        for (cache, step), leader in zip(pairs, followed, strict=True)
-        if leader is cache
-    ]
-    for part in denoise(works, forward):
-        if isinstance(part, EngineFailure):
-            raise part
+    try:
+        works = [
+            _work(cache, step, session, texts, positions)
+            for (cache, step), leader in zip(pairs, followed, strict=True)
+            if leader is cache
+        ]
+    except torch.OutOfMemoryError as problem:
+        raise EngineFailure(session, f"its prompts do not fit into memory: {problem}") from problem
+    failed = [part.reason for part in denoise(works, forward) if isinstance(part, EngineFailure)]
+    if failed:
+        raise EngineFailure(session, failed[0])
 
     for (cache, step), leader in zip(pairs, followed, strict=True):
         if leader is not cache:

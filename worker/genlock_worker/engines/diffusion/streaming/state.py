@@ -162,24 +162,30 @@ def from_state(
 
     # The decoder is primed beside the rings: both take long, and neither waits for the other.
     decoder_primed = shared.pictures.prime(session.stream, restore.priming_latents(outputs))
-    session.grow(len(facts.rows))
+    try:
+        session.grow(len(facts.rows))
+        for cache, (slots, opening), row in zip(session.rows, stored, facts.rows, strict=True):
+            cache.slots = slots
+            cache.opening = opening
+            cache.replaced_in = row.replaced_in
 
-    for cache, (slots, opening), row in zip(session.rows, stored, facts.rows, strict=True):
-        cache.slots = slots
-        cache.opening = opening
-        cache.replaced_in = row.replaced_in
+        yield from session.rebuild(session.rows)
+        yield from restore.prime_encoder(
+            shared.components.vae, session.stream, [frames for _, frames in inputs], progress=shared.progress
+        )
+        yield decoder_primed
+        decoder_primed.result()
+        _check_finite(session)
 
-    session.chunks_in_flight = {
-        in_flight.index: _restored_in_flight(in_flight, hidden[in_flight.index], session) for in_flight in chunks
-    }
-    session.text = session.keys_values(session.prompts) if session.prompts else None
-    yield from session.rebuild(session.rows)
-    yield from restore.prime_encoder(
-        shared.components.vae, session.stream, [frames for _, frames in inputs], progress=shared.progress
-    )
-    yield decoder_primed
-    decoder_primed.result()
-    _check_finite(session)
+        # Only now: while the rings were computed there were the prompts of what is stored, and no room for more.
+        session.chunks_in_flight = {
+            in_flight.index: _restored_in_flight(in_flight, hidden[in_flight.index], session) for in_flight in chunks
+        }
+        session.text = session.keys_values(session.prompts) if session.prompts else None
+    except BaseException:
+        # Now, and not when nobody refers to the session any more: what was raised refers to it.
+        session.close()
+        raise
 
     return session
 
