@@ -183,7 +183,7 @@ class Simulation:
     def _collect(self, _: float, seconds: float, number: int) -> None:
         batch = self.under_way.take(number, self.now)
         assert batch is not None
-        self.under_way.learn(batch, DeviceSeconds(rows=seconds), decoded=0)
+        self.under_way.learn(batch, DeviceSeconds(rows=seconds), encoded=0, decoded=0)
         self.batches.append((self.now, batch.rows))
         for row in batch.rows:
             rows = self.rows[row.session]

@@ -17,7 +17,7 @@ class Driven(Stepwise):
         return getattr(self.engine, name)
 
     def feed(self, session: str, chunk: Chunk) -> int:
-        fed = self.engine.feed(session, chunk, steps=self._steps.get(session, 1))
+        fed = self.taken_in(session, chunk, steps=self._steps.get(session, 1))
         self.given_steps[session] = fed.steps
         return fed.rows
 

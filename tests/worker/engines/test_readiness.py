@@ -42,6 +42,15 @@ def test_a_chunk_has_no_row_after_its_last(needs: Needs) -> None:
     assert not may_run(3, at(5, 3, 3), (), needs)
 
 
+@pytest.mark.parametrize("needs", EACH)
+def test_no_row_runs_while_its_chunk_is_being_encoded_and_the_chunks_before_go_on(needs: Needs) -> None:
+    before, coming = at(5, 3, 1), at(6, 3, 0)
+    assert may_run(0, coming, [before], needs)
+    coming.encoding = True
+    assert not may_run(0, coming, [before], needs)
+    assert may_run(1, before, (), needs)
+
+
 def test_a_row_follows_the_step_before_once_that_is_submitted() -> None:
     one = at(5, 3, 1, collected=0)
     assert may_run(1, one, (), LEAST)

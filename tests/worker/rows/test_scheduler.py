@@ -1,5 +1,6 @@
 """Which rows run: pure decisions, and what they add up to in simulated time."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -295,8 +296,9 @@ def test_a_chunk_that_begins_has_its_encoding_before_it() -> None:
     cost = CostModel(StepTime(0.05, 0.0))
     for _ in range(80):
         cost.observe(SHAPE, 1, DeviceSeconds(rows=0.05, encode=0.1), begun=1)
-    late, begun = candidate("b", deadline=0.12), candidate("b", deadline=0.12, step=1)
-    first = candidate("a", deadline=0.01)
+    begun = candidate("b", deadline=0.12)
+    late = replace(begun, encoded=False)
+    first = replace(candidate("a", deadline=0.01), encoded=False)
     company = next_batch([first, begun], cost, 0.0)
     assert isinstance(company, Batch)
     assert [row.session for row in company.rows] == ["a", "b"]

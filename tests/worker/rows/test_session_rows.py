@@ -95,6 +95,74 @@ def test_the_next_chunk_enters_behind_the_first_row_and_never_overtakes() -> Non
     assert rows(one) == [(1, 1)], "row 1 of chunk 2 needs row 1 of chunk 1"
 
 
+AHEAD = Needs(encoded=True)
+
+
+def ahead(one: SessionRows) -> tuple[int, int, bool] | None:
+    """(step, chunk, whether it is encoded) of the chunk that may be fed ahead."""
+    found = one.ahead()
+    return None if found is None else (found.row.step, found.row.chunk, found.encoded)
+
+
+def test_a_chunk_is_fed_ahead_of_its_first_row_where_the_engine_encodes_beside_the_rows() -> None:
+    one = session(needs=AHEAD)
+    one.offer(chunk(5))
+    assert (rows(one), ahead(one)) == ([], (0, 0, False))
+    assert not one.is_idle
+
+    first = one.begin()
+    first.encoding = True
+    assert one.is_encoding
+    assert (rows(one), ahead(one)) == ([], None)
+    first.encoding = False
+    assert rows(one) == [(0, 0)]
+    assert one.candidates()[0].encoded
+
+
+def test_one_chunk_at_most_is_ahead_of_its_first_row_and_what_waits_behind_it_gives_way() -> None:
+    one = session(2, needs=AHEAD)
+    begun(one, 5)
+    for step in range(2):
+        run(one, step, 0)
+    begun(one, 4, 10)
+    one.offer(chunk(4, 20))
+    assert ahead(one) is None, "chunk 1 was fed and not begun"
+    one.offer(chunk(4, 30, complete_s=2.0))
+    run(one, 0, 1)
+    assert ahead(one) == (0, 2, False)
+    source = one.begin().source
+    assert source is not None
+    assert source.frames[0].position.capture_us == 30
+
+
+def test_nothing_is_fed_ahead_that_could_not_run_if_it_were_encoded() -> None:
+    one = session(2, needs=AHEAD)
+    begun(one, 5)
+    one.offer(chunk(4, 10))
+    submitted(one, 0, 0)
+    assert ahead(one) is None, "chunk 0 has a row left"
+    submitted(one, 1, 0)
+    assert ahead(one) == (0, 1, False), "its last row is under way"
+
+
+def test_nothing_is_fed_ahead_while_pictures_are_behind() -> None:
+    one = session(1, needs=AHEAD)
+    begun(one, 5)
+    undecoded(one, 0, 0)
+    begun(one, 4, 10)
+    undecoded(one, 0, 1)
+    one.offer(chunk(4, 20))
+    assert ahead(one) is None
+
+
+def test_an_engine_that_encodes_in_its_order_is_fed_nothing_ahead() -> None:
+    one = session()
+    one.offer(chunk(5))
+    assert ahead(one) is None
+    (first,) = one.candidates()
+    assert not first.encoded
+
+
 def test_fewer_steps_do_not_let_a_chunk_come_out_before_the_one_ahead() -> None:
     one = under_way(4)
     run(one, 0, 1)

@@ -57,7 +57,7 @@ def test_what_a_batch_took_teaches_what_the_next_ones_take() -> None:
     cost = CostModel(StepTime(0.1, 0.0))
     one = UnderWay(cost)
     for number in range(60):
-        one.learn(batch(number, "a", begun=1), DeviceSeconds(rows=0.2, encode=0.03, decode=0.05), decoded=1)
+        one.learn(batch(number, "a", begun=1), DeviceSeconds(rows=0.2, encode=0.03, decode=0.05), encoded=1, decoded=1)
     assert cost.seconds(SHAPE, 1) == pytest.approx(0.2, rel=0.05)
     assert (cost.encode_s(SHAPE), cost.decode_s(SHAPE)) == pytest.approx((0.03, 0.05), rel=0.05)
     assert one.busy_s == pytest.approx(60 * 0.28)

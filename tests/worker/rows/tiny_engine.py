@@ -64,6 +64,8 @@ class TinyEngine:
     last: dict[str, int] = field(default_factory=dict)
     in_flight: dict[str, list[ChunkInFlight]] = field(default_factory=dict)
     given_steps: dict[tuple[str, int], int] = field(default_factory=dict)
+    encodings: dict[tuple[str, int], Future[None]] = field(default_factory=dict)
+    """Chunks that it encodes beside the rows, if its needs say so: each until the test says that it is encoded."""
     changes: list[tuple[str, Change]] = field(default_factory=list)
     taken: list[tuple[Row, ...]] = field(default_factory=list)
     """What it was given to run; in `batches` it is once it has run."""
@@ -165,7 +167,10 @@ class TinyEngine:
         self.fed[session, chunk.index] = self.fed[plain(session), chunk.index] = chunk
         self.given_steps[session, chunk.index] = given
         self.in_flight[session].append(ChunkInFlight(index=chunk.index, rows=given))
-        return Fed(given, given)
+        if not self.needs.encoded:
+            return Fed(given, given)
+        encoded = self.encodings[plain(session), chunk.index] = Future[None]()
+        return Fed(given, given, encoded)
 
     def submit(self, number: int, rows: Sequence[Row]) -> None:
         assert len(self._waiting) < self.depth
@@ -173,6 +178,8 @@ class TinyEngine:
             for row in rows:
                 chunk = next(one for one in self.in_flight[row.session] if one.index == row.chunk)
                 assert chunk.submitted == row.step
+                encoded = self.encodings.get((plain(row.session), row.chunk))
+                assert encoded is None or encoded.done()
                 chunk.submitted += 1
             self.taken.append(tuple(Row(plain(row.session), row.step, row.chunk) for row in rows))
             self._waiting.append((number, tuple(rows)))

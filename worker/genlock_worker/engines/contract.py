@@ -92,6 +92,12 @@ class BatchShape:
     """Pixel frames of the chunk (5 or 4)."""
 
 
+def _done() -> Future[None]:
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
+
+
 @dataclass(frozen=True, slots=True)
 class Fed:
     """What an engine makes of a chunk that it was fed."""
@@ -100,6 +106,9 @@ class Fed:
     """The denoising steps that the chunk runs: those asked for, or fewer where memory is short."""
     rows: int
     """One for each step, and what the engine needs beside them."""
+    encoded: Future[None] = field(default_factory=_done)
+    """Done when its first row may be submitted; never fails. Of engines that encode beside the rows (`Needs.encoded`),
+    else done at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ class DeviceSeconds:
 
     rows: float = 0.0
     encode: float = 0.0
-    """Of the chunks that began with this batch."""
+    """Of the chunks that were taken in since the batch before."""
     decode: float = 0.0
     """Of the chunks whose pictures were finished since the batch before."""
 
@@ -148,6 +157,8 @@ class BatchResult:
     rows: tuple[RowResult, ...] = ()
     """In the order in which they were submitted; none where the batch was lost."""
     seconds: DeviceSeconds = DeviceSeconds()
+    encoded: int = 0
+    """Chunks whose encoding is in `seconds`."""
     decoded: int = 0
     """Chunks whose decoding is in `seconds`."""
     lost: str | None = None
@@ -340,7 +351,8 @@ class Engine(Protocol):
     def feed(self, session: str, chunk: Chunk, *, steps: int) -> Fed:
         """Hand over the next input chunk, to be denoised in `steps` steps. Raises EngineFailure, ValueError.
 
-        What goes wrong later is the failure of its first row.
+        It is taken in whatever comes after it, and is in every state that is taken from now on. At most one chunk of a
+        session may be on its way to its first row. What goes wrong later is the failure of that row.
         """
         ...
 

@@ -26,6 +26,9 @@ class Needs:
     """The step before it, of the same chunk."""
     chunk: Reached = Reached.SUBMITTED
     """The same step of the chunk before it."""
+    encoded: bool = False
+    """Whether chunks are encoded beside the rows: one is fed ahead of its first row, which waits for that. Else it is
+    fed together with its first row, and the device encodes it in its order."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -42,6 +45,8 @@ class ChunkInFlight:
     """Rows that were handed to the engine."""
     collected: int = 0
     """Rows that have come back."""
+    encoding: bool = False
+    """It was fed, and what its first row is given is still in the making."""
 
     @property
     def is_complete(self) -> bool:
@@ -51,13 +56,13 @@ class ChunkInFlight:
 def may_run(step: int, chunk: ChunkInFlight, before: Sequence[ChunkInFlight], needs: Needs) -> bool:
     """Whether row `step` of `chunk` may be submitted; `before` are the session's earlier chunks in flight.
 
-    - The rows of a chunk run in order, each once.
+    - The rows of a chunk run in order, each once, and none while it is being encoded.
     - What its last pass over chunk 0 has left is what every row's ring starts from (StreamDiffusionV2 prepares a stream
       with all steps of its first chunk), so all rows wait for chunk 0 to be complete.
     - Each row sees the chunks in order.
     - Chunks end in order, also where the step count falls: a last row waits for the chunk before to be complete.
     """
-    if step != chunk.submitted or step >= chunk.rows:
+    if step != chunk.submitted or step >= chunk.rows or chunk.encoding:
         return False
     if _reached(chunk, needs.step) < step:
         return False

@@ -15,6 +15,7 @@ from genlock_worker.engines.contract import (
     Engine,
     EngineFailure,
     EngineState,
+    Fed,
     Frames,
     RestoreResult,
     Row,
@@ -66,8 +67,14 @@ class Stepwise:
         self.engine.apply(session, change)
 
     def feed(self, session: str, chunk: Chunk) -> int:
-        """The rows that the chunk will run. Raises EngineFailure, ValueError."""
-        return self.engine.feed(session, chunk, steps=self._steps.get(session, 1)).rows
+        """The rows that the chunk will run, once they may. Raises EngineFailure, ValueError."""
+        return self.taken_in(session, chunk, steps=self._steps.get(session, 1)).rows
+
+    def taken_in(self, session: str, chunk: Chunk, *, steps: int) -> Fed:
+        """Feed a chunk and wait until its first row may run. Raises EngineFailure, ValueError."""
+        fed = self.engine.feed(session, chunk, steps=steps)
+        fed.encoded.result()
+        return fed
 
     def run(self, rows: Sequence[Row]) -> Sequence[RowResult]:
         """One batch, waited for. Raises EngineFailure for its first row that failed, BatchLost."""

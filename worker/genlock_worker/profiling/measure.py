@@ -212,6 +212,6 @@ class _Stream:
 
     def _feed(self, name: str, chunk: Chunk) -> None:
         """Raises EngineFailure where the engine takes fewer steps than asked for, as it may when memory is short."""
-        steps = self._engine.engine.feed(name, chunk, steps=self._steps).steps
+        steps = self._engine.taken_in(name, chunk, steps=self._steps).steps
         if steps != self._steps:
             raise EngineFailure(name, f"the engine runs {steps} steps instead of {self._steps}")

@@ -99,7 +99,7 @@ def _generate(engine: Engine, resolution: Resolution, steps: int, chunks: int) -
 
 def _show(driven: Stepwise, session: str, chunk: Chunk, steps: int) -> Frames:
     """The chunk's pictures. Raises EngineFailure where the engine takes fewer steps, as it may when memory is short."""
-    fed = driven.engine.feed(session, chunk, steps=steps)
+    fed = driven.taken_in(session, chunk, steps=steps)
     if fed.steps != steps:
         raise EngineFailure(session, f"the engine runs {fed.steps} steps instead of {steps}")
     return driven.pictures(session, chunk, rows=fed.rows)

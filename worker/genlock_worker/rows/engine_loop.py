@@ -119,8 +119,9 @@ class EngineLoop:
     # -- a turn -------------------------------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        """Take changes, choose rows, submit them, collect what has come back, and tell of it; then sleep."""
+        """Take changes, feed, choose rows, submit them, collect what has come back, and tell of it; then sleep."""
         self.thread.take_commands()
+        self._feed_ahead()
         batch, sleep_s = self._choose()
         if batch is not None:
             self._submit(batch)
@@ -137,6 +138,32 @@ class EngineLoop:
             self._turns += 1
         if batch is None and not answers:
             self.thread.sleep(sleep_s)
+
+    def _feed_ahead(self) -> None:
+        """Feed the chunks whose first rows would be in the next batch if they were encoded, so that they are by then.
+
+        The others wait: until it is fed a chunk may give way to a newer one.
+        """
+        with self.thread.lock:
+            able = [session for session in self.sessions.all() if not session.is_restoring]
+            waiting = [candidate for session in able if (candidate := session.rows.ahead()) is not None]
+            if not waiting:
+                return
+            candidates = [candidate for session in able for candidate in session.rows.candidates()]
+        decision = next_batch(
+            [*candidates, *waiting],
+            self._cost,
+            max(self._clock.monotonic(), self._under_way.free_s),
+            max_rows=self._max_rows,
+        )
+        if isinstance(decision, Batch):
+            fed_ahead = {candidate.row for candidate in waiting}.intersection(decision.rows)
+            for row in sorted(fed_ahead, key=decision.rows.index):
+                self._feed(self.sessions[row.session])
+
+    @property
+    def _max_rows(self) -> int:
+        return min(self._engine.most_rows or MAX_ROWS, MAX_ROWS)
 
     def _choose(self) -> tuple[Batch | None, float]:
         """The batch to submit now, or how long there is none unless something new arrives."""
@@ -162,7 +189,7 @@ class EngineLoop:
             expected=expected,
             load=self._load.share,
             free_s=self._under_way.free_s,
-            max_rows=min(self._engine.most_rows or MAX_ROWS, MAX_ROWS),
+            max_rows=self._max_rows,
         )
         if isinstance(decision, Wait):
             return None, IDLE_TICK_S if decision.until_s is None else max(0.0, decision.until_s - now_s)
@@ -175,7 +202,7 @@ class EngineLoop:
         sessions = self.sessions.all()
         if any(session.is_restoring for session in sessions):
             return EnginePhase.RESTORING
-        working = self._under_way.sessions
+        working = self._under_way.sessions | {session.plan.session for session in sessions if session.rows.is_encoding}
         if any(session.is_new and session.plan.session in working for session in sessions):
             return EnginePhase.WARMING_UP
         return EnginePhase.STEPPING
@@ -184,7 +211,7 @@ class EngineLoop:
     def _is_busy(self) -> bool:
         """Whether the engine has work that it was given and that has not come back."""
         return bool(self._under_way) or any(
-            session.is_restoring or session.finishing for session in self.sessions.all()
+            session.is_restoring or session.finishing or session.rows.is_encoding for session in self.sessions.all()
         )
 
     # -- submit -------------------------------------------------------------------------------------------------------
@@ -253,7 +280,16 @@ class EngineLoop:
             return False
         chunk.steps = fed.steps
         chunk.rows = fed.rows
+        if not fed.encoded.done():
+            chunk.encoding = True
+            fed.encoded.add_done_callback(partial(self._encoded, chunk))
         return True
+
+    def _encoded(self, chunk: SessionChunk, _: Future[None]) -> None:
+        """A chunk's first row may be submitted; on any thread."""
+        with self.thread.lock:
+            chunk.encoding = False
+        self.thread.wake()
 
     # -- collect, and tell --------------------------------------------------------------------------------------------
 
@@ -272,7 +308,7 @@ class EngineLoop:
             self._lose(sessions, result.lost, is_alone=not company)
             return
 
-        self._under_way.learn(batch, result.seconds, decoded=result.decoded)
+        self._under_way.learn(batch, result.seconds, encoded=result.encoded, decoded=result.decoded)
         self._metrics.micro_step.observe(result.seconds.rows + result.seconds.encode)
         self._metrics.micro_step_rows.observe(len(batch.rows))
         answers = {answer.row: answer for answer in result.rows}

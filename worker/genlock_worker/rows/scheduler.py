@@ -42,6 +42,8 @@ class Candidate:
     """How many rows the chunk still needs, this one included."""
     loss: float
     """The share of the session's recent input chunks that were lost, 0 to 1."""
+    encoded: bool = True
+    """Whether its chunk was taken in; if not, that comes before the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def _urgency(candidate: Candidate) -> tuple[int, float, int, int]:
 
 def _finish(candidate: Candidate, cost: CostModel, start_s: float, rows: int) -> float:
     """When the candidate's chunk would be done if all its batches had `rows` rows."""
-    encode_s = cost.encode_s(candidate.shape) if candidate.row.step == 0 else 0.0
+    encode_s = 0.0 if candidate.encoded else cost.encode_s(candidate.shape)
     return start_s + encode_s + candidate.rows_left * cost.seconds(candidate.shape, rows)
 
 

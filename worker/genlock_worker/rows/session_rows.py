@@ -5,6 +5,7 @@ one chunk waits at most, and a newer one takes its place.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genlock_core.approximation.levels import Level
@@ -78,11 +79,12 @@ class SessionChunk(ChunkInFlight):
 class SessionRows:
     """What waits and what is in flight of one session.
 
-    A chunk waits (`offer`), is fed (`begin`) with its first row, is under way row by row (`submitted`, `collected`),
-    and then waits for its pictures (`shown`). When a row may run is the rule of `engines.readiness`. Here two bounds
-    are added to it, so that a decoder that is slower than the network slows it instead of being left behind: a last row
-    waits while MOST_UNDECODED chunks wait for their pictures, and no chunk begins while more chunks than one for each
-    row have rows left.
+    A chunk waits (`offer`), and a newer one may take its place until it is fed (`begin`): with its first row, or ahead
+    of it where the engine encodes beside the rows (`ahead`). Then it is under way row by row (`submitted`,
+    `collected`), and waits for its pictures (`shown`). When a row may run is the rule of `engines.readiness`. Here two
+    bounds are added to it, so that a decoder that is slower than the network slows it instead of being left behind: a
+    last row waits while MOST_UNDECODED chunks wait for their pictures, and no chunk begins while more chunks than one
+    for each row have rows left.
     """
 
     def __init__(self, plan: SessionPlan, *, needs: Needs = Needs(), now_s: float = 0.0) -> None:  # noqa: B008
@@ -223,16 +225,27 @@ class SessionRows:
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def candidates(self) -> list[Candidate]:
-        """The rows that may be submitted, the waiting chunk's first one included."""
-        chunks = [*self.in_flight, *self._about_to_begin()]
-        rows = []
-        for place, chunk in enumerate(chunks):
-            step = chunk.submitted
-            if step == chunk.rows - 1 and len(self._undecoded) >= MOST_UNDECODED:
-                continue
-            if may_run(step, chunk, chunks[:place], self._needs):
-                rows.append(self._candidate(chunk))
-        return rows
+        """The rows that may be submitted; the waiting chunk's first one included, where it is fed with that."""
+        chunks = [*self.in_flight, *([] if self._needs.encoded else self._about_to_begin())]
+        return [self._candidate(chunk) for place, chunk in enumerate(chunks) if self._may_run(chunk, chunks[:place])]
+
+    def ahead(self) -> Candidate | None:
+        """The first row of the chunk that may be fed ahead of it now, as if it were encoded; None for none.
+
+        One chunk at most is on its way to its first row, as its row 0 follows that of the chunk before. So what comes
+        meanwhile waits where it gives way to the next.
+        """
+        if not self._needs.encoded:
+            return None
+        begins = [chunk for chunk in self._about_to_begin() if self._may_run(chunk, self.in_flight)]
+        return self._candidate(begins[0]) if begins else None
+
+    def _may_run(self, chunk: SessionChunk, before: Sequence[SessionChunk]) -> bool:
+        """Whether the next row of a chunk may be submitted."""
+        step = chunk.submitted
+        if step == chunk.rows - 1 and len(self._undecoded) >= MOST_UNDECODED:
+            return False
+        return may_run(step, chunk, before, self._needs)
 
     def _about_to_begin(self) -> list[SessionChunk]:
         """The waiting chunk, as it would be if it were fed now; none where frames are still missing."""
@@ -261,6 +274,7 @@ class SessionRows:
             deadline_s=chunk.complete_s + self.plan.deadline_s - self._decode_s,
             rows_left=chunk.rows - chunk.submitted,
             loss=self.loss,
+            encoded=chunk.index < self.next_chunk,
         )
 
     def shape(self, chunk: int) -> BatchShape:
@@ -319,9 +333,14 @@ class SessionRows:
             self.policy.trouble(now_s)
 
     @property
+    def is_encoding(self) -> bool:
+        """A chunk is on its way to its first row."""
+        return any(chunk.encoding for chunk in self.in_flight)
+
+    @property
     def is_idle(self) -> bool:
         """Nothing is in flight, being decoded or ready to run."""
-        return not self.in_flight and not self._undecoded and not self.candidates()
+        return not self.in_flight and not self._undecoded and not self.candidates() and self.ahead() is None
 
     # -- another generation -------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ class BatchUnderWay:
     """By session, what the engine calls the generation that they are of."""
     shape: BatchShape
     begun: int
-    """How many chunks were fed with it."""
+    """How many chunks were fed with it, which the device encodes first."""
     beside: frozenset[str] = frozenset()
     """Sessions that had rows under way when it was submitted."""
 
@@ -63,10 +63,11 @@ class UnderWay:
             self.free_s = now_s + sum(map(self._expected_s, self._batches.values()))
         return batch
 
-    def learn(self, batch: BatchUnderWay, seconds: DeviceSeconds, *, decoded: int) -> None:
-        """What a batch took, and the pictures of `decoded` chunks before it: teaches what the next ones cost."""
+    def learn(self, batch: BatchUnderWay, seconds: DeviceSeconds, *, encoded: int, decoded: int) -> None:
+        """What a batch took, and `encoded` chunks that were taken in and the pictures of `decoded` ones since the one
+        before: teaches what the next ones cost."""
         self.busy_s += seconds.total
-        self._cost.observe(batch.shape, len(batch.rows), seconds, begun=batch.begun, ended=decoded)
+        self._cost.observe(batch.shape, len(batch.rows), seconds, begun=encoded, ended=decoded)
 
     def _expected_s(self, batch: BatchUnderWay) -> float:
         return self._cost.seconds(batch.shape, len(batch.rows), begun=batch.begun)

@@ -348,9 +348,9 @@ class DiffusionEngine:
 
     def _timed(self, number: int, results: tuple[RowResult, ...]) -> BatchResult:
         rows_s, _ = self._denoising.take()
-        encode_s, _ = self._encoding.take()
+        encode_s, encoded = self._encoding.take()
         decode_s, decoded = self._pictures.timer.take()
-        return BatchResult(number, results, DeviceSeconds(rows_s, encode_s, decode_s), decoded)
+        return BatchResult(number, results, DeviceSeconds(rows_s, encode_s, decode_s), encoded, decoded)
 
     def collect(self) -> Sequence[Collected]:
         """What has ended; every restoration moves on by a part."""

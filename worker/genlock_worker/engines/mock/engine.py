@@ -124,6 +124,8 @@ class MockEngine:
         self._device = Device()
         self._encode_s = 0.0
         """Of the chunks that were taken in since the last batch; the device's."""
+        self._encoded = 0
+        """How many those were; the device's."""
         cv2.setNumThreads(1)
 
     @property
@@ -238,6 +240,7 @@ class MockEngine:
             except DAMAGE as problem:
                 opened.broken = f"chunk {chunk.index} cannot be taken in: {problem}"
             self._encode_s += self._clock.monotonic() - began_s
+            self._encoded += 1
             self._device.parts += 1
 
         self._device.submit(work)
@@ -335,8 +338,9 @@ class MockEngine:
         if simulated_s > painted_s:
             self._wait(simulated_s - painted_s)
         seconds = DeviceSeconds(rows=max(painted_s, simulated_s), encode=self._encode_s)
+        result = BatchResult(batch.number, results, seconds, encoded=self._encoded)
         self._encode_s = 0.0
-        result = BatchResult(batch.number, results, seconds)
+        self._encoded = 0
         self._device.answer_batch(result, batch.names, held_back=self.faults.held_back(batch.number))
 
     def _run_row(self, row: Row, opened: _Open) -> RowResult:

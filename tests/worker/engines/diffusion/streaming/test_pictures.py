@@ -185,11 +185,11 @@ def test_chunks_that_cannot_be_decoded_together_are_decoded_one_by_one() -> None
 def test_a_call_takes_the_oldest_and_what_is_like_it(waiting: list[tuple[int, int]], most: int) -> None:
     """Streams by number; the pieces of one are alike if they have the same kind."""
     streams = [VaeStream([], []) for _ in range(4)]
-    pieces: list[Piece[None]] = [
+    pieces: list[Piece[Tensor, None]] = [
         Piece(Row(str(number), 0, place), streams[number], torch.tensor(kind), None)
         for place, (number, kind) in enumerate(waiting)
     ]
-    served: list[Piece[None]] = []
+    served: list[Piece[Tensor, None]] = []
     while pieces:
         chosen = together(pieces, lambda _, item: int(item), lambda _: most)
         assert chosen[0] is pieces[0], "the oldest never waits for another"

@@ -9,8 +9,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genlock_worker.engines.diffusion.network.coding.caches import Caches, StagedCaches, slot_bytes
@@ -156,7 +158,7 @@ class StreamingVae:
             stream.finite = finite
         return rows
 
-    def encoding_kind(self, stream: VaeStream, frames: Tensor) -> Hashable:
+    def encoding_kind(self, stream: VaeStream, frames: Tensor | NDArray[np.uint8]) -> Hashable:
         """Equal for sessions whose frames may be encoded in one call."""
         return tuple(frames.shape), min(stream.encoded, SETTLED)
 

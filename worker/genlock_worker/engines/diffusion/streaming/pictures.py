@@ -17,7 +17,7 @@ from genlock_worker.engines.diffusion.network.coding.coders import SPATIAL_STRID
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress, DeviceTimer
 from genlock_worker.engines.diffusion.streaming.transfers import download
-from genlock_worker.engines.diffusion.streaming.vae_thread import MOST_TOGETHER, Piece, VaeThread
+from genlock_worker.engines.diffusion.streaming.vae_thread import Piece, VaeThread, rows_at_once
 
 
 class PictureDecoder:
@@ -33,7 +33,7 @@ class PictureDecoder:
         self.timer = DeviceTimer(vae.device, clock)
         """Of the chunks that were decoded."""
         self._progress = DeviceProgress(vae.device)
-        self._thread: VaeThread[Frames] = VaeThread(
+        self._thread: VaeThread[Tensor, Frames] = VaeThread(
             "decode",
             vae.device,
             past="shown",
@@ -75,10 +75,9 @@ class PictureDecoder:
 
     def _most(self, latents: Tensor) -> int:
         height, width = (side * SPATIAL_STRIDE for side in latents.shape[-2:])
-        needed = self._vae.call_bytes(height, width).decode
-        return max(1, min(MOST_TOGETHER, self._memory_bytes // needed)) if needed else MOST_TOGETHER
+        return rows_at_once(self._memory_bytes, self._vae.call_bytes(height, width).decode)
 
-    def _decode(self, pieces: Sequence[Piece[Frames]]) -> Sequence[Frames | Exception]:
+    def _decode(self, pieces: Sequence[Piece[Tensor, Frames]]) -> Sequence[Frames | Exception]:
         with self.timer.piece(len(pieces)):
             return self._decoded([piece.stream for piece in pieces], [piece.item for piece in pieces])
 

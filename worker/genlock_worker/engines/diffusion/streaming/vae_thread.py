@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
 
 from genlock_worker.engines.contract import EngineFailure, Row
 from genlock_worker.engines.diffusion.network.vae import VaeStream
@@ -23,6 +22,7 @@ from genlock_worker.engines.diffusion.streaming.one_thread import AtOnce, OneThr
 
 logger = logging.getLogger(__name__)
 
+C = TypeVar("C")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -31,20 +31,20 @@ MOST_TOGETHER = 8
 
 
 @dataclass(slots=True, eq=False)
-class Piece(Generic[R]):
+class Piece(Generic[C, R]):
     """One chunk of one session."""
 
     row: Row
     """For messages."""
     stream: VaeStream
-    item: Tensor
-    """Frames or latents."""
+    item: C
+    """What is coded."""
     queued: torch.cuda.Event | None
     """What was queued on the engine's stream before it: the item may be in the making there."""
     result: Future[R] = field(default_factory=Future)
 
 
-class VaeThread(Generic[R]):
+class VaeThread(Generic[C, R]):
     """Hands pieces to `run`, several at once where `kind` is equal for them and `most` allows it.
 
     `run` gives each piece's result, or the exception that is its own failure. If it raises, nothing has moved on, and
@@ -58,9 +58,9 @@ class VaeThread(Generic[R]):
         device: torch.device,
         *,
         past: str,
-        kind: Callable[[VaeStream, Tensor], Hashable],
-        most: Callable[[Tensor], int],
-        run: Callable[[Sequence[Piece[R]]], Sequence[R | Exception]],
+        kind: Callable[[VaeStream, C], Hashable],
+        most: Callable[[C], int],
+        run: Callable[[Sequence[Piece[C, R]]], Sequence[R | Exception]],
         overlap: bool,
     ) -> None:
         self._device = device
@@ -69,7 +69,7 @@ class VaeThread(Generic[R]):
         self._most = most
         self._run = run
         self._lock = threading.Lock()
-        self._waiting: deque[Piece[R]] = deque()
+        self._waiting: deque[Piece[C, R]] = deque()
         """Under the lock."""
         self._executor: Executor = AtOnce()
         self._stream: torch.cuda.Stream | None = None
@@ -78,9 +78,9 @@ class VaeThread(Generic[R]):
             if device.type == "cuda":
                 self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def submit(self, row: Row, stream: VaeStream, item: Tensor) -> Future[R]:
+    def submit(self, row: Row, stream: VaeStream, item: C) -> Future[R]:
         """The future raises EngineFailure, which names the row's session, for a piece that failed."""
-        piece: Piece[R] = Piece(row, stream, item, self._queued())
+        piece: Piece[C, R] = Piece(row, stream, item, self._queued())
         with self._lock:
             self._waiting.append(piece)
         self._executor.submit(self._serve)
@@ -117,7 +117,7 @@ class VaeThread(Generic[R]):
                 else:
                     piece.result.set_result(outcome)
 
-    def _outcomes(self, pieces: Sequence[Piece[R]]) -> Sequence[R | Exception]:
+    def _outcomes(self, pieces: Sequence[Piece[C, R]]) -> Sequence[R | Exception]:
         try:
             return self._run(pieces)
         except Exception as problem:  # noqa: BLE001 - whoever waits for the pieces gets it
@@ -129,7 +129,7 @@ class VaeThread(Generic[R]):
         torch.cuda.empty_cache()
         return [outcome for piece in pieces for outcome in self._outcomes([piece])]
 
-    def _failure(self, piece: Piece[R], problem: Exception) -> Exception:
+    def _failure(self, piece: Piece[C, R], problem: Exception) -> Exception:
         row = piece.row
         logger.error("%s: chunk %d cannot be %s: %s", row.session, row.chunk, self._past, problem)
         failure = EngineFailure(row.session, f"chunk {row.chunk} cannot be {self._past}: {problem}")
@@ -155,13 +155,13 @@ class VaeThread(Generic[R]):
 
 
 def together(
-    waiting: Sequence[Piece[R]], kind: Callable[[VaeStream, Tensor], Hashable], most: Callable[[Tensor], int]
-) -> list[Piece[R]]:
+    waiting: Sequence[Piece[C, R]], kind: Callable[[VaeStream, C], Hashable], most: Callable[[C], int]
+) -> list[Piece[C, R]]:
     """Of the pieces that wait, oldest first, those of the next call: the oldest, and what is like it.
 
     A session's later piece never overtakes its earlier one. Empty where nothing waits.
     """
-    chosen: list[Piece[R]] = []
+    chosen: list[Piece[C, R]] = []
     met: set[int] = set()
     """Streams: what waits of one lies behind its first piece."""
     for piece in waiting:
@@ -173,3 +173,8 @@ def together(
         if not chosen or kind(piece.stream, piece.item) == kind(chosen[0].stream, chosen[0].item):
             chosen.append(piece)
     return chosen
+
+
+def rows_at_once(memory_bytes: int, row_bytes: int) -> int:
+    """How many rows a call may have that needs `row_bytes` for each: as memory allows, and one in any case."""
+    return max(1, min(MOST_TOGETHER, memory_bytes // row_bytes)) if row_bytes else MOST_TOGETHER
