@@ -18,7 +18,9 @@ from genlock_cli.worker_options import worker_arguments, worker_option, worker_s
 from genlock_core.approximation.levels import Level
 from genlock_core.clock import Clock, SystemClock
 from genlock_core.errors import BadInput, GenlockError
+from genlock_core.sizing.measured_steps import step_times
 from genlock_core.sizing.profile import ProfileRow, ProfileSpec, parse_profiles
+from genlock_core.sizing.step_time import StepTime
 from genlock_core.spec.engines import Coders
 from genlock_core.spec.session import Resolution
 from genlock_worker.engines import create_engine
@@ -135,6 +137,8 @@ def profile(
     if not outcomes.rows:
         raise NothingMeasured("nothing was measured" + "".join(f"; {one.reason}" for one in outcomes.skipped[:1]))
     Console().print(table(outcomes.rows))
+    for told in parts_told(outcomes.rows):
+        typer.echo(told)
     kept = " (interrupted: what was measured until then)" if outcomes.interrupted else ""
     typer.echo(f"{output}: {len(outcomes.rows)} rows of {subject.gpu_product}{kept}")
 
@@ -303,6 +307,19 @@ def table(rows: Sequence[ProfileRow]) -> Table:
             *("" if row.quality is None else f"{row.quality:g}" for _ in quality),
         )
     return found
+
+
+def parts_told(rows: Sequence[ProfileRow]) -> list[str]:
+    """Of each size the parts of a forward's time, and from how many rows on another one makes none of them cheaper."""
+    return [f"{size}: {_parts_told(time)}" for size, time in step_times(rows).items()]
+
+
+def _parts_told(time: StepTime) -> str:
+    memory = f"a forward takes {time.base_s * 1000:.3g} ms and {time.row_s * 1000:.3g} ms for each row"
+    compute = f", {time.compute_s * 1000:.3g} ms for each row at least" if time.compute_s else ""
+    if time.knee is None:
+        return f"{memory}{compute}; the more rows share it the better"
+    return f"{memory}{compute}; beyond {time.knee} rows nothing is gained by more"
 
 
 def _figures(row: ProfileRow) -> str:

@@ -14,6 +14,7 @@ from genlock_core.claims.facts import WorkerView
 from genlock_core.claims.figure_board import PostedFigures
 from genlock_core.claims.record import SessionRecord
 from genlock_core.sizing.measured import FpsBySize
+from genlock_core.sizing.measured_steps import StepTimeBySize
 from genlock_core.sizing.placement import Placement, Unplaceable
 from genlock_core.spec.pool import WorkerPoolSpec, WorkerPoolStatus
 from genlock_core.spec.session import ResolvedSession
@@ -230,6 +231,8 @@ class PoolSeen:
     """None: nobody counts here, and the pool has what its sessions need and its buffer."""
     measured: FpsBySize = field(default_factory=dict)
     """What the profiles that size it say of its model on its GPUs, for one session alone; new workers are told."""
+    step_times: StepTimeBySize = field(default_factory=dict)
+    """Likewise of its forwards."""
 
     @property
     def name(self) -> str:

@@ -85,6 +85,8 @@ def test_a_profile_of_every_combination_is_written_and_shown(loaded: dict[str, o
         (1, 1, 66.7), (1, 2, 57.1), (2, 1, 57.1), (2, 2, 44.4)
     ]  # fmt: skip
     assert {(row.model, row.gpu_product, str(row.resolution)) for row in rows} == {("tiny", "CPU", "64x64")}
+    assert [row.micro_step_ms for row in rows] == [60.0, 70.0, 70.0, 90.0]
+    assert "64x64: a forward takes 50 ms and 10 ms for each row; beyond 95 rows nothing is gained by more" in out
     assert "4 rows of CPU" in out
     assert "57.1" in out
 

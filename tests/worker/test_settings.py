@@ -95,6 +95,8 @@ def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None
         ("redis", "http://user:hunter2@x", "must be the address of a Redis"),
         ("measured-fps", "fast", "must be frames per second by size and steps"),
         ("measured-fps", '{"832x480": {"1": -3}}', "832x480.1: Input should be greater than 0"),
+        ("measured-step-time", "fast", "must be seconds of a forward's parts by size"),
+        ("measured-step-time", '{"832x480": {"base": 0, "row": 0}}', "832x480: Value error, no forward takes no time"),
     ],
 )
 def test_a_mistake_is_one_line_from_either_source(

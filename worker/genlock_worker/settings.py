@@ -17,7 +17,9 @@ from genlock_core.process.address import MAX_PORT, Address
 from genlock_core.process.logs import LogSettings
 from genlock_core.process.options import Computed, Program, option, read, section
 from genlock_core.process.values import Kind
+from genlock_core.sizing import measured_steps
 from genlock_core.sizing.measured import FpsBySize, InvalidFigures, parse
+from genlock_core.sizing.measured_steps import StepTimeBySize
 from genlock_core.spec.engines import MOST_GPUS, EngineKind
 from genlock_worker.engines import ENGINES
 from genlock_worker.engines.diffusion.options import DiffusionSettings
@@ -34,6 +36,13 @@ def _figures(text: str) -> FpsBySize:
         return parse(text)
     except InvalidFigures as error:
         raise ValueError(f"must be frames per second by size and steps: {error}") from error
+
+
+def _step_times(text: str) -> StepTimeBySize:
+    try:
+        return measured_steps.parse(text)
+    except InvalidFigures as error:
+        raise ValueError(f"must be seconds of a forward's parts by size: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +76,10 @@ class WorkerSettings:
         Kind("JSON", _figures), "", "what was measured of the model on them, as JSON by size and steps"
     )
     """By whoever started the worker; empty: the seed profiles have to do."""
+    measured_step_time: StepTimeBySize = option(
+        Kind("JSON", _step_times), "", "what forwards of it were measured to take on them, as JSON by size"
+    )
+    """Likewise; empty: the frames per second have to do."""
     capacity: int = option(values.whole(1, 1_000_000), str(CAPACITY), "thousandths of a worker that sessions may take")
     media_root: Path | None = option(
         values.optional(values.path()), "", "folder below which sources of type file may lie; left out: there are none"

@@ -8,6 +8,7 @@ from pathlib import Path
 from genlock_cli.up.lan import Lan
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.process.address import Address
+from genlock_core.sizing import measured_steps
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.measured import measured_fps, to_json
 from genlock_core.sizing.profile import ProfileRow
@@ -103,7 +104,13 @@ def _figures(options: UpOptions, model: str) -> tuple[str, ...]:
     measured = measured_fps(
         options.own_rows, engine=options.engine, model=model, gpu_product=options.gpu_product, gpus=options.gpus
     )
-    return ("--measured-fps", to_json(measured)) if measured else ()
+    times = measured_steps.measured_step_times(
+        options.own_rows, engine=options.engine, model=model, gpu_product=options.gpu_product, gpus=options.gpus
+    )
+    return (
+        *(("--measured-fps", to_json(measured)) if measured else ()),
+        *(("--measured-step-time", measured_steps.to_json(times)) if times else ()),
+    )
 
 
 def plan_gateways(options: UpOptions, *, redis_url: str) -> tuple[ChildPlan, ...]:

@@ -7,7 +7,7 @@ figures that it needs, as one short JSON object by size and steps, `{"832x480": 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
@@ -19,6 +19,8 @@ from genlock_core.spec.session import Resolution
 
 MAX_JSON_CHARS: Final = 64 * 1024
 """More is refused unread. A profile of as many rows as it may have makes a third of it; Linux allows 128 KiB."""
+
+T = TypeVar("T")
 
 FpsBySize = Mapping[Resolution, Mapping[int, float]]
 """Frames per second by size and denoising steps; the size that most sessions have is the first."""
@@ -74,14 +76,19 @@ def parse(text: str) -> FpsBySize:
     """Read what `to_json` wrote; an empty text is no figures. Raises InvalidFigures."""
     if not text:
         return {}
+    return read(_FIGURES, text, example='{"832x480": {"1": 20.5, "2": 18}}')
+
+
+def read(figures: TypeAdapter[T], text: str, *, example: str) -> T:
+    """Figures by size, of whatever kind. Raises InvalidFigures, which names the place and shows the example."""
     if len(text) > MAX_JSON_CHARS:
         raise InvalidFigures(f"{len(text)} characters; at most {MAX_JSON_CHARS} are read")
     try:
-        return _FIGURES.validate_json(text)
+        return figures.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        raise InvalidFigures(f"{f'{where}: ' if where else ''}{first['msg']}; write {_EXAMPLE}") from None
+        raise InvalidFigures(f"{f'{where}: ' if where else ''}{first['msg']}; write {example}") from None
 
 
 def _size(text: object) -> object:
@@ -92,10 +99,9 @@ def _size(text: object) -> object:
     return {"width": int(match[1]), "height": int(match[2])}
 
 
-_EXAMPLE: Final = '{"832x480": {"1": 20.5, "2": 18}}'
-_Size = Annotated[Resolution, BeforeValidator(_size)]
+Size = Annotated[Resolution, BeforeValidator(_size)]
 _Steps = Annotated[int, Field(ge=1, le=4)]
 _Fps = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 _FIGURES: TypeAdapter[dict[Resolution, dict[int, float]]] = TypeAdapter(
-    dict[_Size, Annotated[dict[_Steps, _Fps], Field(min_length=1)]]
+    dict[Size, Annotated[dict[_Steps, _Fps], Field(min_length=1)]]
 )

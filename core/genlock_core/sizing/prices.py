@@ -6,19 +6,15 @@ the list into its record; claims and plans of levels go by that.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from genlock_core.approximation.levels import Level, at_level, levels_of
 from genlock_core.claims.identity import CAPACITY
 from genlock_core.claims.record import HalfRate, PoolChoice
 from genlock_core.sizing.candidates import PoolCandidate, best_in, is_late_in
-from genlock_core.sizing.profile import ProfileRow
+from genlock_core.sizing.profile import CHUNK_FRAMES, ProfileRow
 from genlock_core.sizing.quality import StepQualities, qualities_of
 from genlock_core.spec.fields import MOST_STEPS
 from genlock_core.spec.session import ResolvedSession
-
-CHUNK_FRAMES: Final = 4
-"""Frames that are made together; the first of them waits for the last to come in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, WithJsonSchema, field_validator
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
 
 from genlock_core.errors import BadInput, FieldProblem, GenlockError, InvalidManifest
 from genlock_core.spec.documents import read_documents
@@ -37,6 +37,12 @@ _TEXT_RESOLUTION = {
 
 MeasuredWith = Literal["mock", "diffusion", "reference"]
 """An engine of Genlock, or the implementation that the model was published with."""
+
+CHUNK_FRAMES: Final = 4
+"""Frames that each micro-step gives of each session: one latent frame (VAE stride 4 in time). They are made together:
+the first of them waits for the last to come in."""
+TIMER_SHARE = 0.1
+"""The clocks of a device and of its host may differ by this much."""
 
 _Positive = Annotated[float, Field(gt=0)]
 _Bytes = Annotated[int, Field(ge=0)]
@@ -79,6 +85,12 @@ class ProfileRow(Model):
     )
     sessions: Annotated[int, Field(ge=1, le=1_000)] = Field(1, description="Equal sessions that ran at once.")
     fps_per_session: _Positive = Field(description="Generated frames per second of each of them.")
+    micro_step_ms: _Positive | None = Field(
+        None,
+        description="The device's time for one forward of all rows (sessions times steps), without encoding and "
+        "decoding, in milliseconds; from rows of several sizes of forwards a worker's first guess follows. Left out: "
+        "nobody measured it.",
+    )
     chunk_latency_ms: ChunkLatency | None = Field(
         None, description="Chunk complete to chunk generated; left out: nobody measured it."
     )
@@ -111,6 +123,24 @@ class ProfileRow(Model):
                 raise ValueError("must be a size such as 832x480")
             return {"width": int(match[1]), "height": int(match[2])}
         return value
+
+    @field_validator("micro_step_ms")
+    @classmethod
+    def _no_longer_than_its_chunks(cls, value: float | None, info: ValidationInfo) -> float | None:
+        """Every forward gives each session a chunk, so that it cannot take longer than the chunk's frames did."""
+        fps = info.data.get("fps_per_session")
+        gpus = info.data.get("gpus")
+        if value is None or fps is None or gpus is None:
+            return value
+        chunk_ms = 1000 * CHUNK_FRAMES / fps
+        if value > chunk_ms * gpus * (1 + TIMER_SHARE):
+            raise ValueError(f"cannot be more than a chunk of {CHUNK_FRAMES} frames takes: {chunk_ms:.4g} ms")
+        return value
+
+    @property
+    def forward_rows(self) -> int:
+        """Rows of the forward that was measured."""
+        return self.sessions * self.steps
 
     def is_coded_with(self, coders: Coders) -> bool:
         """Whether it says anything of workers that code pictures so; one that does not say says it of all."""

@@ -19,6 +19,8 @@ DRAINING_SINCE_ANNOTATION = f"{GROUP_LABEL}/draining-since"
 """RFC 3339; written when the drain of a worker begins."""
 MEASURED_VARIABLE = "GENLOCK_WORKER_MEASURED_FPS"
 """By which a worker is told what was measured of its model (`genlock_core.sizing.measured`)."""
+STEP_TIME_VARIABLE = "GENLOCK_WORKER_MEASURED_STEP_TIME"
+"""Likewise of its forwards (`genlock_core.sizing.measured_steps`). A worker that does not know it reads past it."""
 KEEP_ANNOTATIONS = {
     "karpenter.sh/do-not-disrupt": "true",
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",

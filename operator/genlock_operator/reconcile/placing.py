@@ -10,6 +10,7 @@ from genlock_core.claims.identity import CAPACITY
 from genlock_core.claims.price_list import PoolChoice
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.measured import FpsBySize, measured_fps
+from genlock_core.sizing.measured_steps import StepTimeBySize, measured_step_times
 from genlock_core.sizing.placement import Placement, PoolOffer, Unplaceable, place_among
 from genlock_core.sizing.profile import ProfileRow
 from genlock_core.spec.engines import coders_of
@@ -127,6 +128,19 @@ def measured_of(pool: PoolResource, caches: Caches) -> FpsBySize:
     """What these profiles say of one session alone on the pool's workers."""
     spec = pool.spec
     return measured_fps(
+        _rows(caches, pool),
+        engine=spec.engine,
+        model=spec.model,
+        gpu_product=spec.gpu.product,
+        gpus=spec.computes_on,
+        coders=coders_of(spec.template.env),
+    )
+
+
+def step_times_of(pool: PoolResource, caches: Caches) -> StepTimeBySize:
+    """What these profiles say of a forward on the pool's workers."""
+    spec = pool.spec
+    return measured_step_times(
         _rows(caches, pool),
         engine=spec.engine,
         model=spec.model,

@@ -33,7 +33,7 @@ from genlock_operator.reconcile.autoscaler import Autoscaler
 from genlock_operator.reconcile.costs import CostTable
 from genlock_operator.reconcile.executor import Executor
 from genlock_operator.reconcile.pending import PendingSessions
-from genlock_operator.reconcile.placing import measured_of
+from genlock_operator.reconcile.placing import measured_of, step_times_of
 from genlock_operator.reconcile.queue import WorkQueue, pool_key, session_key
 from genlock_operator.reconcile.start_ups import StartUps
 from genlock_operator.reconcile.store_state import StoreState
@@ -175,6 +175,7 @@ class PoolReconciler:
             costs=self.costs.of_pool(name),
             traffic=self.autoscaler.traffic_of(resource),
             measured=measured_of(resource, self.caches),
+            step_times=step_times_of(resource, self.caches),
         )
 
     def _tell_pending(self, name: str, seen: PoolSeen | None) -> None:

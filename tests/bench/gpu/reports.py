@@ -28,6 +28,7 @@ def report(folder: Path, clock: Clock | None = None) -> Report:
 def row(steps: int = 2) -> ProfileRow:
     measured = Measurement(
         Combination(512, 512, steps, 1),
+        micro_step_ms=20.0,
         fps_per_session=24.02,
         latencies_ms=(150.0, 160.0),
         first_frame_ms=500.0,

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from genlock_cli.up.certificate import own_certificate
 from genlock_cli.up.lan import Lan
 from genlock_cli.up.plan import UpOptions, models_of, plan_gateways, plan_workers, pool_shapes
@@ -100,3 +102,27 @@ def test_workers_are_told_what_the_users_own_profiles_say_of_their_model_on_this
     mine, seeded = plan_workers(replace(options(workers=1), own_rows=(row, elsewhere)), sessions, redis_url="redis://r")
     assert parse_settings(mine.argv[3:], {}).measured_fps == {size: {2: 7}}
     assert "--measured-fps" not in seeded.argv
+
+
+def test_workers_are_told_what_forwards_take_where_the_profiles_say_so() -> None:
+    size = Resolution(width=512, height=512)
+    rows = tuple(
+        ProfileRow(
+            model="mine",
+            resolution=size,
+            steps=steps,
+            gpu_product="NVIDIA-H100",
+            gpus=4,
+            fps_per_session=7,
+            micro_step_ms=40 + 10 * steps,
+            source="me",
+        )
+        for steps in (1, 2, 3)
+    )
+    mine, seeded = plan_workers(
+        replace(options(workers=1), own_rows=rows), [session("a", "mine"), session("b")], redis_url="redis://r"
+    )
+    (told,) = parse_settings(mine.argv[3:], {}).measured_step_time.items()
+    assert told[0] == size
+    assert told[1].seconds(2) == pytest.approx(0.060)
+    assert "--measured-step-time" not in seeded.argv

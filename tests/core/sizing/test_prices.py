@@ -9,8 +9,7 @@ from genlock_core.claims.record import HalfRate, PoolChoice, SessionRecord
 from genlock_core.levelling.ladders import ladder_of
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.placement import Placement, place
-from genlock_core.sizing.prices import CHUNK_FRAMES
-from genlock_core.sizing.profile import ChunkLatency, ProfileRow, load_profiles, own_rows
+from genlock_core.sizing.profile import CHUNK_FRAMES, ChunkLatency, ProfileRow, load_profiles, own_rows
 from genlock_core.spec.manifest import load_manifest
 from genlock_core.spec.session import (
     Approximation,

@@ -145,3 +145,39 @@ def test_a_row_names_an_engine_or_the_reference() -> None:
     with pytest.raises(InvalidManifest) as caught:
         parse_profiles(named.replace("reference", "warp"), origin="tiny.yaml")
     assert [problem.path for problem in caught.value.problems] == ["spec.rows[0].engine"]
+
+
+def measured(ms: object, **fields: object) -> str:
+    more = "".join(f", {name}: {value}" for name, value in fields.items())
+    row = f"gpuProduct: L4, resolution: 832x480, steps: 2, fpsPerSession: 8, microStepMs: {ms}, source: mine{more}"
+    head = "apiVersion: genlock.dev/v1alpha1\nkind: ModelProfile\nmetadata: {name: tiny}\n"
+    return f"{head}spec:\n  rows:\n    - {{{row}}}\n"
+
+
+def test_a_row_may_say_what_its_forward_takes_alone() -> None:
+    (profile,) = parse_profiles(measured(400, gpus=1, sessions=3), origin="p.yaml")
+    (row,) = profile.spec.rows
+    assert (row.micro_step_ms, row.forward_rows) == (400, 6)
+
+
+@pytest.mark.parametrize(
+    ("ms", "gpus", "message"),
+    [
+        (551, 1, "microStepMs cannot be more than a chunk of 4 frames takes: 500 ms"),
+        (1101, 2, "microStepMs cannot be more than a chunk of 4 frames takes: 500 ms"),
+        (0, 1, "microStepMs must be more than 0"),
+        (-3, 1, "microStepMs must be more than 0"),
+        ("fast", 1, "microStepMs must be a number"),
+    ],
+)
+def test_a_forward_that_takes_what_none_can_take_is_a_mistake(ms: object, gpus: int, message: str) -> None:
+    with pytest.raises(InvalidManifest) as caught:
+        parse_profiles(measured(ms, gpus=gpus), origin="p.yaml")
+    assert message in str(caught.value).replace(":", "", 1).replace("microStepMs:", "microStepMs") or all(
+        word in str(caught.value) for word in ("microStepMs", message.partition(" ")[2])
+    )
+
+
+def test_clocks_of_host_and_device_may_differ_a_little_and_several_gpus_count_each() -> None:
+    parse_profiles(measured(549, gpus=1), origin="p.yaml")
+    parse_profiles(measured(1099, gpus=2), origin="p.yaml")

@@ -10,7 +10,7 @@ from genlock_core.claims.identity import CAPACITY
 from genlock_core.sizing.placement import Placement, Unplaceable, UnplaceableKind, place
 from genlock_core.spec.session import Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_operator.autoscale.correction import Correction
-from genlock_operator.reconcile.placing import Placer, measured_of, placement_of, shape
+from genlock_operator.reconcile.placing import Placer, measured_of, placement_of, shape, step_times_of
 from genlock_operator.watch import facts
 from genlock_operator.watch.caches import Caches, Profile
 
@@ -46,7 +46,7 @@ class Installation:
         }
         self.caches.pools.put(facts.pool_of({"metadata": self._meta(key, **more), "spec": whole}))
 
-    def profile(self, namespace: str, fps: dict[int, float], model: str = MODEL, **named: str) -> None:
+    def profile(self, namespace: str, fps: dict[int, float], model: str = MODEL, **named: Any) -> None:
         rows = [
             {
                 "resolution": "832x480",
@@ -249,3 +249,12 @@ def test_rows_that_name_tiny_coders_size_pools_whose_workers_have_them_alone(the
     assert there.pools_for(session(model=MODEL)) == ["studio/small"]
     found = {pool.meta.name: measured_of(pool, there.caches) for pool in there.caches.pools}
     assert (bool(found["plain"]), bool(found["small"])) == (False, True)
+
+
+def test_what_forwards_take_is_that_of_the_pools_own_profiles(there: Installation) -> None:
+    there.pool("studio/h100", gpus=1)
+    there.profile("elsewhere", {1: 20.0}, microStepMs=9.0)
+    there.profile("studio", {1: 20.0}, microStepMs=30.0)
+    (pool,) = there.caches.pools
+    (told,) = step_times_of(pool, there.caches).values()
+    assert told.seconds(2) == pytest.approx(0.030)

@@ -75,6 +75,7 @@ def test_all_rows_of_all_sessions_share_a_forward_and_the_figures_follow_its_tim
     step_s = BASE_S + ROW_S * steps * sessions
     assert engine.batches[-EFFORT.chunks :] == [steps * sessions] * EFFORT.chunks
     assert result.fps_per_session == pytest.approx(4 / step_s)
+    assert result.micro_step_ms == pytest.approx(1000 * step_s)
     assert result.latencies_ms == pytest.approx([steps * step_s * 1000] * EFFORT.chunks)
     first_s = (BASE_S + ROW_S) * steps * 5 / 4
     assert result.first_frame_ms == pytest.approx((CATCH_UP_S + first_s) * 1000)

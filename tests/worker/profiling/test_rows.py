@@ -16,6 +16,7 @@ from genlock_worker.profiling.rows import document, merged, percentile, row_of
 MEASURED = Measurement(
     Combination(832, 480, 2, 4),
     fps_per_session=17.96543,
+    micro_step_ms=180.04321,
     latencies_ms=tuple(float(number) for number in range(1, 101)),
     first_frame_ms=470.4242,
     bytes_per_session=3_450_000_000,

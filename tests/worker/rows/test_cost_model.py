@@ -128,3 +128,61 @@ def test_what_was_learned_is_told_by_shape_with_its_weight_and_what_batches_hold
     assert told.weight == pytest.approx(1 / (1 - FORGETTING), rel=0.01)
     assert told.rows == pytest.approx(3, rel=0.02)
     assert told.chunks == pytest.approx(0.5, rel=0.02), "each begins once, whoever decodes it"
+
+
+KNEE = StepTime(base_s=0.030, row_s=0.002, compute_s=0.008)
+
+
+def test_it_finds_the_knee_behind_mixed_batches() -> None:
+    model = CostModel(PRIOR)
+    assert (model.knee(SHAPE) or 0) > 64, "the prior is a line of which a row is the small part"
+    chance = random.Random(7)
+    for number in range(120):
+        rows = (1, 2, 4, 8, 12, 16)[number % 6]
+        model.observe(SHAPE, rows, DeviceSeconds(rows=KNEE.seconds(rows) * chance.uniform(0.98, 1.02)))
+    assert KNEE.knee == 5
+    assert (model.knee(SHAPE) or 0) in range(4, 8)
+    for rows in (1, 2, 4, 8, 16):
+        assert model.seconds(SHAPE, rows) == pytest.approx(KNEE.seconds(rows), rel=0.1)
+    assert (model.knee(BatchShape("wan2.1-1.3b", 512, 512, 4)) or 0) > 64, "each shape has its own"
+
+
+def test_a_knee_of_the_profile_stays_while_all_batches_are_of_one_size() -> None:
+    model = CostModel(KNEE)
+    for _ in range(100):
+        model.observe(SHAPE, 3, DeviceSeconds(rows=1.5 * KNEE.seconds(3)))
+    assert model.knee(SHAPE) in (4, 5, 6)
+    assert model.seconds(SHAPE, 3) == pytest.approx(1.5 * KNEE.seconds(3), rel=0.05)
+    assert model.seconds(SHAPE, 12) == pytest.approx(1.5 * KNEE.seconds(12), rel=0.15)
+
+
+def test_a_knee_that_moves_is_followed() -> None:
+    model = CostModel(KNEE)
+    later = StepTime(base_s=0.030, row_s=0.002, compute_s=0.004)
+    for number in range(300):
+        rows = (2, 4, 8, 16, 24)[number % 5]
+        model.observe(SHAPE, rows, DeviceSeconds(rows=later.seconds(rows)))
+    assert later.knee == 15
+    assert (model.knee(SHAPE) or 0) in range(13, 19)
+
+
+def test_one_odd_batch_makes_no_knee() -> None:
+    model = CostModel(PRIOR)
+    for number in range(100):
+        rows = (1, 2, 4, 8)[number % 4]
+        model.observe(SHAPE, rows, DeviceSeconds(rows=PRIOR.seconds(rows)))
+    before = model.knee(SHAPE)
+    model.observe(SHAPE, 8, DeviceSeconds(rows=50 * PRIOR.seconds(8)))
+    assert model.cost(SHAPE).compute_s == 0
+    assert (model.knee(SHAPE) or 0) > 0.5 * (before or 0)
+
+
+def test_sizes_that_were_not_seen_for_long_are_forgotten() -> None:
+    model = CostModel(PRIOR)
+    for rows in range(1, 65):
+        model.observe(SHAPE, rows, DeviceSeconds(rows=0.9))
+    for _ in range(400):
+        model.observe(SHAPE, 2, DeviceSeconds(rows=PRIOR.seconds(2)))
+    (told,) = model.learned()
+    assert told.rows == pytest.approx(2, rel=0.001)
+    assert model.seconds(SHAPE, 4) == pytest.approx(PRIOR.seconds(4), rel=0.05)

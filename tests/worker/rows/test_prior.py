@@ -150,3 +150,22 @@ def test_a_slow_machine_is_slower_than_its_profile_promised_and_its_scheduler_fi
         learned.observe(shape, rows, DeviceSeconds(rows=seconds))
     (told,) = learned.learned()
     assert told.cost.seconds(2) == pytest.approx(1.5 * promised.seconds(2), rel=0.02)
+
+
+STEPS = '{"480x832":{"base":0.004,"row":0.011,"compute":0.012},"512x512":{"base":0.002,"row":0.007}}'
+
+
+def told(measured_fps: str) -> WorkerSettings:
+    figures = {"GENLOCK_WORKER_MEASURED_FPS": measured_fps, "GENLOCK_WORKER_MEASURED_STEP_TIME": STEPS}
+    return parse_settings(UNHEARD_OF, figures)
+
+
+def test_what_forwards_were_measured_to_take_comes_before_what_frames_per_second_let_guess() -> None:
+    assert prior_cost(told('{"512x512":{"1":10}}')) == StepTime(0.002, 0.007)
+    turned = prior_cost(told('{"832x480":{"1":10}}'))
+    assert turned == StepTime(0.004, 0.011, 0.012), "either way round"
+    assert prior_cost(told('{"256x256":{"1":10}}')) == StepTime.from_fps({1: 10}, chunk_frames=4)
+
+
+def test_what_sessions_are_sized_by_stays_what_was_promised_of_them() -> None:
+    assert promised_cost(told('{"512x512":{"1":10}}'), SQUARE) == StepTime.from_fps({1: 10}, chunk_frames=4)

@@ -12,6 +12,7 @@ from genlock_worker.engines.contract import (
     BatchResult,
     Change,
     Chunk,
+    DeviceSeconds,
     Engine,
     EngineFailure,
     EngineState,
@@ -35,6 +36,8 @@ class Stepwise:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.seconds = DeviceSeconds()
+        """Of the last batch."""
         self._ready = threading.Event()
         self._numbers = count(1)
         self._steps: dict[str, int] = {}
@@ -83,6 +86,7 @@ class Stepwise:
         result = self._wait(BatchResult, lambda one: one.number == number)
         if result.lost is not None:
             raise BatchLost(result.lost)
+        self.seconds = result.seconds
         for row in result.rows:
             if row.failure is not None:
                 raise EngineFailure(row.row.session, row.failure)

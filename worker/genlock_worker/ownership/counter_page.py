@@ -90,10 +90,12 @@ class CounterPage:
     def _cost(self, batches: LearnedBatches) -> LearnedCost:
         shape = batches.shape
         promised = self._promised(Resolution(width=shape.width, height=shape.height))
+        # Readers know of lines alone: theirs is the one that batches like the last ones lie on.
+        line = batches.cost.line_at(batches.rows)
         return LearnedCost(
             CostShape(shape.model, shape.width, shape.height),
-            base_s=batches.cost.base_s,
-            row_s=batches.cost.row_s,
+            base_s=line.base_s,
+            row_s=line.row_s,
             weight=batches.weight,
             chunk_s=batches.chunk_s,
             rows=batches.rows,

@@ -50,6 +50,8 @@ class Measurement:
 
     combination: Combination
     fps_per_session: float
+    micro_step_ms: float
+    """The device's time for the rows of a forward, without encoding and decoding (median)."""
     latencies_ms: tuple[float, ...]
     """Of each measured chunk (that all sessions are at): from before it was taken in to when it was generated."""
     first_frame_ms: float
@@ -139,6 +141,7 @@ def measure(
 
         stream.wait(0)
         stream.latencies_ms.clear()
+        stream.micro_steps_ms.clear()
         began_s, steps_run = clock.monotonic(), 0
         while steps_run < effort.chunks or clock.monotonic() - began_s < effort.seconds:
             stream.micro_step()
@@ -149,6 +152,7 @@ def measure(
         return Measurement(
             combination,
             fps_per_session=steps_run * CHUNK_FRAMES / seconds,
+            micro_step_ms=median(stream.micro_steps_ms),
             latencies_ms=tuple(stream.latencies_ms),
             first_frame_ms=CATCH_UP_S * 1000 + median(first_ms),
             bytes_per_session=memory.session_bytes(names[0]),
@@ -172,6 +176,7 @@ class _Stream:
         self._undecoded: deque[list[Future[Frames]]] = deque()
         """The pictures that each micro-step finished, while they may still be being decoded."""
         self.latencies_ms: list[float] = []
+        self.micro_steps_ms: list[float] = []
 
     def first_chunk(self, name: str) -> float:
         """A session's first chunk, alone: milliseconds from the complete chunk to its pictures."""
@@ -197,6 +202,7 @@ class _Stream:
         ]
         self.wait(MOST_UNDECODED - 1)
         pictures = {result.row.chunk: result.pictures for result in self._engine.run(rows) if result.pictures}
+        self.micro_steps_ms.append(self._engine.seconds.rows * 1000)
         self._undecoded.append(list(pictures.values()))
         for chunk, coming in pictures.items():  # of the sessions' one, the last: decoded after the others'
             coming.add_done_callback(partial(self._shown, self._taken_s.pop(chunk)))

@@ -36,6 +36,7 @@ def row_of(
         decoder=coders.decoder,
         sessions=combination.sessions,
         fps_per_session=_rounded(measurement.fps_per_session),
+        micro_step_ms=_rounded(measurement.micro_step_ms) if measurement.micro_step_ms > 0 else None,
         chunk_latency_ms=ChunkLatency(p50=p50, p95=p95, p99=p99),
         first_frame_ms=_rounded(measurement.first_frame_ms),
         bytes_per_session=measurement.bytes_per_session,

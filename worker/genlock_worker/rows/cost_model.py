@@ -1,13 +1,15 @@
-"""What a batch costs: seconds = a + b * rows, per batch shape, learned while running; and what its chunks cost beside.
+"""What a batch costs, per batch shape, learned while running; and what its chunks cost beside.
 
-The scheduler asks it how many rows it may put into one forward. It starts from the profile and follows the machine;
-one slow step (a page fault, a clock change) moves it little, a lasting change moves it within some ten steps.
+Seconds are those of `StepTime`: a line over the rows while a forward is bound by memory, and what the rows' products
+take beyond the knee. The scheduler asks how many rows it may put into one forward. The model starts from the profile
+and follows the machine; one slow step (a page fault, a clock change) moves it little, a lasting change moves it within
+some ten steps. Encoding and decoding a chunk are terms of their own, whatever runs beside what.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from genlock_core.sizing.step_time import StepTime
+from genlock_core.sizing.step_time import KNEE_SIZES, StepTime, Timed
 from genlock_worker.engines.contract import BatchShape, DeviceSeconds
 
 FORGETTING = 0.97
@@ -19,21 +21,37 @@ CLIP_SCALES = 4.0
 SCALE_GAIN = 0.1
 SCALE_FLOOR = 0.02
 """The typical residual is never taken for less than this share of the prediction."""
+PRIOR_ROWS: tuple[int, ...] = (1, 4)
+"""The sizes at which the prior stands in as batches; ..."""
+PRIOR_KNEES: tuple[int, ...] = (1, 2)
+"""... one that knows its products' part does so at so many times the knee's rows, too."""
+FORGOTTEN = 1e-3
+"""Batches of a size that weigh less together are forgotten."""
+
+
+@dataclass(slots=True)
+class _Size:
+    """Batches of one size: their weight, and their weighted seconds."""
+
+    weight: float = 0.0
+    time: float = 0.0
 
 
 @dataclass(slots=True)
 class _Fit:
-    """Weighted sums of one shape's observations; `scale` is the typical residual in seconds."""
+    """One shape's observations by their rows, and what they come to; `scale` is the typical residual in seconds."""
 
     cost: StepTime
     scale: float
+    prior: StepTime
     weight: float = 0.0
-    rows: float = 0.0
-    rows2: float = 0.0
-    time: float = 0.0
-    rows_time: float = 0.0
     chunks: float = 0.0
-    prior: StepTime = field(default_factory=lambda: StepTime(0.0, 0.0))
+    sizes: defaultdict[int, _Size] = field(default_factory=lambda: defaultdict(_Size))
+
+    @property
+    def rows(self) -> float:
+        """Weighted."""
+        return sum(rows * size.weight for rows, size in self.sizes.items())
 
     def add(self, rows: int, seconds: float, *, chunks: int) -> None:
         expected = self.cost.seconds(rows)
@@ -41,30 +59,41 @@ class _Fit:
         limit = CLIP_SCALES * max(self.scale, SCALE_FLOOR * expected)
         residual = min(max(residual, -limit), limit)
         self.scale += SCALE_GAIN * (abs(residual) - self.scale)
-        clipped = expected + residual
+
+        for size in self.sizes.values():
+            size.weight *= FORGETTING
+            size.time *= FORGETTING
         self.weight = self.weight * FORGETTING + 1
-        self.rows = self.rows * FORGETTING + rows
-        self.rows2 = self.rows2 * FORGETTING + rows * rows
-        self.time = self.time * FORGETTING + clipped
-        self.rows_time = self.rows_time * FORGETTING + rows * clipped
         self.chunks = self.chunks * FORGETTING + chunks
+        self.sizes[rows].weight += 1
+        self.sizes[rows].time += max(0.0, expected + residual)
+
+        for faded in [rows for rows, size in self.sizes.items() if size.weight < FORGOTTEN]:
+            del self.sizes[faded]
         self.cost = self._solve()
 
     def _solve(self) -> StepTime:
-        """Least squares over the observations and the prior, which stands in as points at 1 and at 4 rows."""
-        w, n, n2, t, nt = self.weight, self.rows, self.rows2, self.time, self.rows_time
-        for rows in (1, 4):
-            expected = self.prior.seconds(rows) * self._level()
-            w, n, n2 = w + PRIOR_WEIGHT / 2, n + PRIOR_WEIGHT / 2 * rows, n2 + PRIOR_WEIGHT / 2 * rows * rows
-            t, nt = t + PRIOR_WEIGHT / 2 * expected, nt + PRIOR_WEIGHT / 2 * rows * expected
-        spread = w * n2 - n * n
-        row_s = max(0.0, (w * nt - n * t) / spread)
-        return StepTime(base_s=max(0.0, (t - row_s * n) / w), row_s=row_s)
+        """Least squares over the observations and the prior, which stands in as some batches.
+
+        Where batches of enough sizes were seen, they know the parts themselves, and the prior is silent.
+        """
+        seen = [Timed(rows, size.time / size.weight, size.weight) for rows, size in self.sizes.items()]
+        if sum(one.weight >= 1 for one in seen) >= KNEE_SIZES:
+            return StepTime.fitted(seen)
+
+        level = self._level()
+        stand_in = PRIOR_ROWS
+        knee = self.prior.knee
+        if self.prior.compute_s and knee is not None:
+            stand_in = tuple({*PRIOR_ROWS, *(times * knee for times in PRIOR_KNEES)})
+        each = PRIOR_WEIGHT / len(stand_in)
+        return StepTime.fitted([*seen, *(Timed(rows, level * self.prior.seconds(rows), each) for rows in stand_in)])
 
     def _level(self) -> float:
         """How this machine compares with the prior: the prior is used for its shape only, once there is data."""
-        expected = self.weight * self.prior.base_s + self.rows * self.prior.row_s
-        return self.time / expected if self.weight > 0 and expected > 0 else 1.0
+        expected = sum(size.weight * self.prior.seconds(rows) for rows, size in self.sizes.items())
+        time = sum(size.time for size in self.sizes.values())
+        return time / expected if expected > 0 else 1.0
 
 
 @dataclass(slots=True)
@@ -114,6 +143,10 @@ class CostModel:
         """Of the rows alone."""
         fit = self._fits.get(shape)
         return fit.cost if fit else self._prior
+
+    def knee(self, shape: BatchShape) -> int | None:
+        """From how many rows on one more costs about what each costs; None: not known, or never."""
+        return self.cost(shape).knee
 
     def encode_s(self, shape: BatchShape) -> float:
         """What taking in a chunk takes beside its rows; 0 until it was seen (a profile has all in its rows)."""

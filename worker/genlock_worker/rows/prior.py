@@ -54,13 +54,21 @@ def warm_up_settings(settings: WorkerSettings) -> StreamSettings:
 
 
 def prior_cost(settings: WorkerSettings) -> StepTime:
-    """What the scheduler believes before it has seen a batch."""
+    """What the scheduler believes before it has seen a batch.
+
+    What forwards were measured to take, where it was told that. Else the line through the frames per second, in which
+    encoding and decoding count as the rows' own.
+    """
     if settings.instant:
         return StepTime(0.001, 0.001)
+    size = usual_resolution(settings)
+    for measured_size, time in settings.measured_step_time.items():
+        if measured_size.is_alike(size):
+            return time
     measured = _measured(settings)
     if not measured:
         return UNMEASURED
-    return StepTime.from_fps(step_fps(measured, usual_resolution(settings)), chunk_frames=CHUNK_FRAMES)
+    return StepTime.from_fps(step_fps(measured, size), chunk_frames=CHUNK_FRAMES)
 
 
 def promised_cost(settings: WorkerSettings, size: Resolution) -> StepTime | None:

@@ -100,7 +100,7 @@ def _marks(seen: PoolSeen, outcome: PoolOutcome, now_ms: int) -> Iterator[MarkPo
 
 def _new_workers(seen: PoolSeen, outcome: PoolOutcome, defaults: WorkerDefaults) -> Iterator[CreatePod]:
     for ordinal in _free_ordinals(seen, outcome, PodRole.WORKER, outcome.create):
-        yield CreatePod(seen.name, worker_pod(seen.resource, ordinal, defaults, seen.measured))
+        yield CreatePod(seen.name, worker_pod(seen.resource, ordinal, defaults, seen.measured, seen.step_times))
 
 
 def _placeholders(seen: PoolSeen, outcome: PoolOutcome, defaults: WorkerDefaults) -> Iterator[CreatePod | RetirePod]:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from genlock_core.sizing.measured import FpsBySize
+from genlock_core.sizing.measured_steps import StepTimeBySize
 from genlock_core.spec.pool import POOL_KIND, WorkerPoolSpec
 from genlock_core.spec.session import API_VERSION
 from genlock_operator.observed import PodRole, PodState, PoolResource
@@ -36,7 +37,8 @@ GRACE_MARGIN_S: Final = 15
 START_BUDGET_S: Final = 1_800
 """How long a model may take to load before the kubelet starts the worker again."""
 
-_NOTHING: Final[FpsBySize] = MappingProxyType({})
+_NO_FPS: Final[FpsBySize] = MappingProxyType({})
+_NO_STEP_TIMES: Final[StepTimeBySize] = MappingProxyType({})
 _REVISION_CHARS = 10
 _SLEEP = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); signal.pause()"
 
@@ -82,14 +84,18 @@ def selector(pool: str) -> str:
 
 
 def worker_pod(
-    resource: PoolResource, ordinal: int, defaults: WorkerDefaults, measured: FpsBySize = _NOTHING
+    resource: PoolResource,
+    ordinal: int,
+    defaults: WorkerDefaults,
+    measured: FpsBySize = _NO_FPS,
+    step_times: StepTimeBySize = _NO_STEP_TIMES,
 ) -> dict[str, Any]:
-    """The manifest of a worker: a bare pod, which only the operator deletes. `measured`: as in `PoolSeen`."""
+    """The manifest of a worker: a bare pod, which only the operator deletes. What was measured: as in `PoolSeen`."""
     spec = resource.spec
 
     # A model may take half an hour to load. Once it has, a worker without progress is restarted within seconds.
     container = _container(spec, defaults) | {
-        "env": environment(resource, defaults, measured),
+        "env": environment(resource, defaults, measured, step_times),
         "ports": [
             {"name": LINK_PORT_NAME, "containerPort": defaults.link_port, "protocol": "TCP"},
             {"name": HEALTH_PORT_NAME, "containerPort": defaults.health_port, "protocol": "TCP"},

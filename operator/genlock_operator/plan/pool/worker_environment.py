@@ -6,10 +6,12 @@ cluster (`pods`).
 
 from typing import Any, Final
 
+from genlock_core.sizing import measured_steps
 from genlock_core.sizing.measured import FpsBySize, to_json
+from genlock_core.sizing.measured_steps import StepTimeBySize
 from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_operator.observed import PoolResource
-from genlock_operator.plan.policy import MEASURED_VARIABLE, SecretKey, WorkerDefaults
+from genlock_operator.plan.policy import MEASURED_VARIABLE, STEP_TIME_VARIABLE, SecretKey, WorkerDefaults
 
 MODELS: Final = "/models"
 """Where a pool's weights are mounted."""
@@ -22,10 +24,12 @@ GRACE_CAP_S: Final = 60
 the polite way out is a drain, which takes as long as it needs."""
 
 
-def environment(resource: PoolResource, defaults: WorkerDefaults, measured: FpsBySize) -> list[dict[str, Any]]:
+def environment(
+    resource: PoolResource, defaults: WorkerDefaults, measured: FpsBySize, step_times: StepTimeBySize
+) -> list[dict[str, Any]]:
     """What the operator sets, then what the template adds; where both name a variable, the operator's holds.
 
-    `measured`: what was measured of its model by now, as in `PoolSeen`.
+    `measured`, `step_times`: what was measured of its model by now, as in `PoolSeen`.
     """
     spec = resource.spec
     ours: list[dict[str, Any]] = [
@@ -53,6 +57,8 @@ def environment(resource: PoolResource, defaults: WorkerDefaults, measured: FpsB
     ]
     if measured:
         ours.append({"name": MEASURED_VARIABLE, "value": to_json(measured)})
+    if step_times:
+        ours.append({"name": STEP_TIME_VARIABLE, "value": measured_steps.to_json(step_times)})
     if spec.template.media is not None:
         ours.append({"name": "GENLOCK_WORKER_MEDIA_ROOT", "value": MEDIA})
     if _has_weights(spec):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlock_core.process.options import options_of
+from genlock_core.sizing.step_time import StepTime
 from genlock_core.spec.pool import WorkerPoolSpec
 from genlock_core.spec.session import Resolution
 from genlock_operator.observed import PoolResource
@@ -16,6 +17,7 @@ from genlock_operator.plan.pool.pods import placeholder_pod, pod_name, revision,
 from genlock_worker.settings import PROGRAM, WorkerSettings, parse_settings
 from tests.operator.plan.pool_world import DEFAULTS, pool_spec, resource_of
 
+TIMES = {Resolution(width=832, height=480): StepTime(0.004, 0.011, 0.012)}
 MEASURED = {Resolution(width=832, height=480): {1: 20.5, 2: 17.97}}
 
 
@@ -140,7 +142,7 @@ def test_the_worker_understands_its_environment() -> None:
 
 
 def test_every_variable_of_a_worker_is_one_of_its_options() -> None:
-    names = list(environment(worker_pod(pool(template={"media": "clips"}), 0, DEFAULTS, MEASURED)))
+    names = list(environment(worker_pod(pool(template={"media": "clips"}), 0, DEFAULTS, MEASURED, TIMES)))
     known = {PROGRAM.variable(one.name) for one in options_of(WorkerSettings)}
     assert {name for name in names if name.startswith(PROGRAM.prefix)} <= known
 
@@ -151,6 +153,12 @@ def test_a_worker_is_told_what_was_measured_of_its_model_as_it_reads_it() -> Non
     assert parse_settings([], {"GENLOCK_WORKER_MEASURED_FPS": text}).measured_fps == MEASURED
 
 
+def test_a_worker_is_told_what_forwards_take_as_it_reads_it() -> None:
+    text = environment(worker_pod(pool(), 0, DEFAULTS, MEASURED, TIMES))["GENLOCK_WORKER_MEASURED_STEP_TIME"]
+    assert parse_settings([], {"GENLOCK_WORKER_MEASURED_STEP_TIME": text}).measured_step_time == TIMES
+    assert "GENLOCK_WORKER_MEASURED_STEP_TIME" not in environment(worker_pod(pool(), 0, DEFAULTS, MEASURED))
+
+
 def test_where_nobody_measured_the_model_the_template_may_say_it() -> None:
     template = {"env": {"GENLOCK_WORKER_MEASURED_FPS": "{}"}}
     assert "GENLOCK_WORKER_MEASURED_FPS" not in environment(worker_pod(pool(), 0, DEFAULTS))
@@ -158,7 +166,7 @@ def test_where_nobody_measured_the_model_the_template_may_say_it() -> None:
 
 
 def test_another_measurement_replaces_no_worker() -> None:
-    before, after = worker_pod(pool(), 0, DEFAULTS), worker_pod(pool(), 0, DEFAULTS, MEASURED)
+    before, after = worker_pod(pool(), 0, DEFAULTS), worker_pod(pool(), 0, DEFAULTS, MEASURED, TIMES)
     assert before["metadata"] == after["metadata"]
 
 
