@@ -9,11 +9,14 @@ from torch import Tensor
 from genlock_worker.engines.algorithm.ring import V2V_RING
 from genlock_worker.engines.diffusion.config import TINY
 from genlock_worker.engines.diffusion.execution.forward import CompileUnavailable, GraphsUnavailable, make_forward
+from genlock_worker.engines.diffusion.execution.graphs import GraphForward
 from genlock_worker.engines.diffusion.network.kv_pool import KvPool, PagedRing
 from genlock_worker.engines.diffusion.network.row_batch import RowBatch
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.options import ForwardOptions
+from tests.worker.engines.diffusion.repeated_capture import RepeatedCapture
 from tests.worker.engines.diffusion.rows import RowInput, batch_of, moved_to, text_pool
+from tests.worker.engines.diffusion.static_ring_ops import StaticRingOps
 from tests.worker.engines.diffusion.sync_check import HostSync, no_host_sync
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -81,8 +84,17 @@ def test_graphs_are_refused_where_kernels_are_called_with_the_size_of_each_ring(
     network: CausalWan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "parameters", lambda: iter([SimpleNamespace(device=CUDA)]))
-    with pytest.raises(GraphsUnavailable, match="start without --cuda-graphs"):
+    with pytest.raises(GraphsUnavailable, match=r"start with --kernels triton, or without --cuda-graphs"):
         make_forward(network, ForwardOptions(cuda_graphs=True))
+
+
+def test_graphs_are_for_kernels_that_read_everything_through_tensors(
+    network: CausalWan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "parameters", lambda: iter([SimpleNamespace(device=CUDA)]))
+    monkeypatch.setattr(network, "ops", StaticRingOps())
+    monkeypatch.setattr("genlock_worker.engines.diffusion.execution.forward.CudaCapture", lambda _: RepeatedCapture())
+    assert isinstance(make_forward(network, ForwardOptions(cuda_graphs=True)), GraphForward)
 
 
 def test_a_forward_asks_the_device_for_nothing(network: CausalWan) -> None:

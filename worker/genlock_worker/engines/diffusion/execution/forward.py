@@ -1,4 +1,4 @@
-"""How a micro-step's forward is run: as it is, or with compiled blocks.
+"""How a micro-step's forward is run: as it is, with compiled blocks, as CUDA graphs.
 
 Laid over the network from outside: the transformer knows nothing of it, and the result is the same to rounding.
 """
@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 
 from genlock_core.errors import GenlockError
+from genlock_worker.engines.diffusion.execution.capture import CudaCapture
+from genlock_worker.engines.diffusion.execution.graphs import GraphForward
 from genlock_worker.engines.diffusion.network.ring_ops import TorchRingOps
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
@@ -33,8 +35,8 @@ class GraphsUnavailable(GenlockError):
 def make_forward(model: CausalWan, options: ForwardOptions) -> Forward:
     """The forward that the engine calls. Changes `model` if it is to be compiled: one model, one forward.
 
-    Compiling itself happens with the first batches (seconds each time that a shape is new). Raises CompileUnavailable
-    where it cannot work, and GraphsUnavailable.
+    Compiling itself happens with the first batches (seconds each time that a shape is new); graphs are there once they
+    are captured (`GraphForward`). Raises CompileUnavailable where it cannot work, and GraphsUnavailable.
     """
     device = next(model.parameters()).device
     if options.compile:
@@ -42,11 +44,13 @@ def make_forward(model: CausalWan, options: ForwardOptions) -> Forward:
         _compile(model)
     if options.cuda_graphs and device.type != "cuda":
         logger.warning("CUDA graphs are switched on, but the model is on %s: every forward runs as it is", device)
-    elif options.cuda_graphs:
+    elif options.cuda_graphs and not model.ops.static:
         raise GraphsUnavailable(
             "a CUDA graph fixes the sizes of all that it reads, and PyTorch's attention is called with those of each "
-            "row's ring: start without --cuda-graphs"
+            "row's ring: start with --kernels triton, or without --cuda-graphs"
         )
+    elif options.cuda_graphs:
+        return GraphForward(model, CudaCapture(device))
     return model
 
 

@@ -56,6 +56,12 @@ class RingForward(Protocol):
 class RingOps(Protocol):
     """An implementation; has no state of any forward."""
 
+    @property
+    def static(self) -> bool:
+        """Whether a forward reads all that differs between two batches of one shape through the batch's tensors alone,
+        so that it can be captured once and replayed."""
+        ...
+
     def enter(self, batch: RowBatch, *, grid: tuple[int, int], sinks: int) -> RingForward:
         """Begin a forward: compute what all layers share, the angles first of all (float64, rounded to float32).
 
@@ -97,6 +103,8 @@ class TorchRingOps:
     There one query serves the window and the sinks: where these stand nearer than their index says, a copy of the
     sinks' keys is turned by the difference.
     """
+
+    static = False
 
     def __init__(self, attend: Attend = sdpa) -> None:
         self.attend = attend
