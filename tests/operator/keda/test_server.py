@@ -157,6 +157,53 @@ async def test_streams_that_nobody_ends_keep_no_request_out(
         one.cancel()
 
 
+@pytest.mark.parametrize("method", ["IsActive", "GetMetrics", "GetMetricSpec", "StreamIsActive"])
+async def test_requests_that_are_never_sent_to_their_end_keep_nobody_out(
+    method: str, pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "AT_ONCE", 2)
+    monkeypatch.setattr(served, "MESSAGE_S", 0.3)
+    server = ScalerServer(pools.scaling)
+    port = await server.start(Address("127.0.0.1", 0))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call: Any = channel.stream_unary(f"/externalscaler.ExternalScaler/{method}")
+        for _ in range(3):
+            half_sent = [call(timeout=30) for _ in range(2)]
+            ended = await asyncio.gather(*half_sent, return_exceptions=True)
+            assert [one.code() for one in ended if isinstance(one, grpc.aio.AioRpcError)] == [
+                grpc.StatusCode.DEADLINE_EXCEEDED
+            ] * 2
+            assert [one.details() for one in ended if isinstance(one, grpc.aio.AioRpcError)] == [
+                "no message has come within 0.3 s"
+            ] * 2
+        empty = call(timeout=30)
+        await empty.done_writing()
+        assert (await refused(empty))[0] is grpc.StatusCode.INVALID_ARGUMENT
+    await server.stop()
+
+
+async def test_redis_is_asked_a_few_questions_at_a_time(pools: Pools) -> None:
+    asked = most = 0
+    told_of = pools.scaling
+
+    async def counted(pool: str) -> ScalingTold | None:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, asked)
+        await asyncio.sleep(0.02)  # long enough for all of them to be there
+        asked -= 1
+        return await told_of(pool)
+
+    server = ScalerServer(counted)
+    port = await server.start(Address("127.0.0.1", 0))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call: Any = channel.unary_unary("/externalscaler.ExternalScaler/GetMetrics")
+        answers = await asyncio.gather(*(call(about(), timeout=30) for _ in range(60)))
+    await server.stop()
+    assert answers == [MESSAGES.metric("workers", 3)] * 60
+    assert most == served.READS_AT_ONCE
+
+
 async def test_a_message_that_is_too_large_is_not_taken(ask: Ask) -> None:
     large = reference(ScaledObject("x" * 70_000, "live", {"pool": "warm"}))
     assert (await refused(ask("IsActive", large)))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
