@@ -16,8 +16,7 @@ from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.network.coding.coders import TEMPORAL_STRIDE
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.micro_step import run_rows
+from genlock_worker.engines.diffusion.streaming.micro_step import QueuedRow, queue_rows
 from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork, assemble
 from genlock_worker.engines.diffusion.weights import skeletons
 
@@ -52,9 +51,10 @@ class NetworkSubject:
         *earlier, last = self._works(size, rows)
         # Every row but the last goes on to another step, with noise.
         works = [replace(work, renoise=NEXT_STEP) for work in earlier] + [last]
-        progress = DeviceProgress(META)
         with counted() as tally:
-            run_rows(works, self.network, progress=progress)
+            for row in queue_rows(works, self.network):
+                assert isinstance(row, QueuedRow)
+                _ = row.is_finite
         return tally
 
     def _works(self, size: Size, rows: int) -> Sequence[RowWork]:

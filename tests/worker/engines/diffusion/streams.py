@@ -18,10 +18,11 @@ from genlock_core.clock import Clock, ManualClock
 from genlock_worker.engines.contract import Change, Chunk, EngineState, Frames, Row, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.components import Components, load_components
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
-from genlock_worker.engines.diffusion.engine import DiffusionEngine
+from genlock_worker.engines.diffusion.engine import DEPTH, DiffusionEngine
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import CallBytes, StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.options import LoadOptions
+from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
 from tests.worker.engines.driven import Driven
@@ -107,6 +108,8 @@ def diffusion_engine(
     parts: Components | None = None,
     overlap: bool = True,
     clock: Clock | None = None,
+    depth: int = DEPTH,
+    queue: DeviceQueue | None = None,
 ) -> DiffusionEngine:
     """An engine of its own, with sinks that stay unless `options` say otherwise."""
     parts = parts or components()
@@ -118,6 +121,8 @@ def diffusion_engine(
         memory_limit_bytes=limit_bytes,
         clock=clock or ManualClock(),
         overlap=overlap,
+        depth=depth,
+        queue=queue,
     )
 
 
@@ -270,8 +275,11 @@ class Poison:
     timesteps: set[float]
     times: int = 1
     value: float = float("nan")
+    rows: int = 0
+    """How many it was given."""
 
     def __call__(self, batch: RowBatch) -> Denoised:
+        self.rows += batch.rows
         answer: Denoised = components().transformer(batch)
         flow = answer.flow.clone()
         for row, timestep in enumerate(batch.timesteps.tolist()):

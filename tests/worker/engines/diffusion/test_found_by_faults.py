@@ -15,12 +15,11 @@ from genlock_worker.engines.diffusion.config import TINY, StreamOptions
 from genlock_worker.engines.diffusion.network.kv_pool import PagedRing
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.vae import VaeStream
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.micro_step import RowOutcome, run_rows
+from genlock_worker.engines.diffusion.streaming.micro_step import QueuedRow, queue_rows
 from genlock_worker.engines.diffusion.streaming.restore import plan
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache
 from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork
-from tests.worker.engines.diffusion.rows import CPU, bare_keys, empty_ring, held, text_pool
+from tests.worker.engines.diffusion.rows import bare_keys, empty_ring, held, text_pool
 from tests.worker.engines.diffusion.streaming.test_restore import record
 from tests.worker.engines.diffusion.streams import (
     BlockVae,
@@ -114,9 +113,9 @@ def test_what_the_next_row_is_given_is_rounded_as_it_will_be_stored(renoise: Ren
     def forward(batch: RowBatch) -> Denoised:
         return Denoised(torch.full(batch.hidden.shape, 0.1), torch.zeros(1, layout.sinks))
 
-    (outcome,) = run_rows([work], forward, progress=DeviceProgress(CPU))
-    assert isinstance(outcome, RowOutcome)
-    assert outcome.latents.dtype is torch.bfloat16
+    (queued,) = queue_rows([work], forward)
+    assert isinstance(queued, QueuedRow)
+    assert queued.latents.dtype is torch.bfloat16
 
 
 def test_a_row_that_takes_a_ring_over_takes_its_history_over() -> None:

@@ -17,7 +17,7 @@ def test_the_diffusion_engine_has_run_all_that_it_can_run_for_the_first_time() -
     engine = diffusion_engine(vae=BlockVae(), forward=watched)
     before = dict(components().prompts._computed)
     try:
-        live_a_little(engine, settings())
+        live_a_little(engine, settings("of this test alone"))
     finally:
         engine.stop()
     blends = [mix for mix in components().prompts._computed if mix not in before and len(mix) > 1]

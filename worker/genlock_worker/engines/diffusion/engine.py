@@ -3,8 +3,9 @@
 Thin: what a session is lies in `session`, what the device does in `micro_step`, who may take memory in `memory`. Here
 they meet: admission, a batch with the pictures that come of it, snapshot and restore.
 
-One batch is under way at most, and the caller's thread works with the device: `submit` comes back when the batch is
-done, and a restoration moves on by a part whenever somebody collects. Only pictures are decoded beside it.
+The caller's thread queues work for the device and waits for none of it: up to `DEPTH` batches are under way, and a
+restoration moves on by a part whenever somebody collects. On a CPU work is done when it is queued. Pictures are decoded
+beside it.
 """
 
 import logging
@@ -18,18 +19,15 @@ import torch
 from genlock_core.clock import Clock
 from genlock_worker.engines.algorithm.flow import step_list
 from genlock_worker.engines.contract import (
-    BatchResult,
     Change,
     Chunk,
     Collected,
-    DeviceSeconds,
     EngineFailure,
     EngineMemory,
     EngineState,
     Fed,
     RestoreResult,
     Row,
-    RowResult,
     StreamSettings,
 )
 from genlock_worker.engines.diffusion import memory, room
@@ -38,11 +36,11 @@ from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget, SessionBytes
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming import state as states
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress, DeviceTimer
-from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowOutcome, run_rows
+from genlock_worker.engines.diffusion.streaming.batches import Batches
+from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue, Reached, at_once
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
-from genlock_worker.engines.diffusion.streaming.row_work import RowWork
 from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, Shared, check_settings
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
 from genlock_worker.engines.input_check import check_chunk
@@ -50,15 +48,19 @@ from genlock_worker.engines.readiness import Needs
 
 logger = logging.getLogger(__name__)
 
+DEPTH = 2
+"""Batches under way at once: the device has the next one while the host keeps the books of this one. A third would only
+come earlier than it need be chosen."""
+
 
 @dataclass(slots=True)
 class _Restoration:
     """A session on its way back from a snapshot."""
 
-    parts: Generator[Future[None] | None, None, DiffusionSession]
+    parts: Generator[Reached, None, DiffusionSession]
     began_s: float
     chunk: int
-    awaited: Future[None] | None = None
+    awaited: Reached
     """What must be done before the next part."""
 
 
@@ -68,7 +70,8 @@ class DiffusionEngine:
     `forward` runs a batch of rows (`forward.make_forward`). `overlap`: chunks are decoded beside the forwards that
     follow. `memory_limit_bytes` is what sessions may take together; None: what the device has free now, less what a
     forward needs to work in. `fixed_pools`: the pools have all of it from the start, so that they keep their addresses;
-    else they grow with their sessions; None: on a GPU. Raises ValueError if the options want another ring than the
+    else they grow with their sessions; None: on a GPU. `depth`: how many batches may be under way. `queue`: what is
+    queued on the device; None: the device's own. Raises ValueError if the options want another ring than the
     model was built for, or one that cannot hold the first chunk; torch.OutOfMemoryError.
     """
 
@@ -82,6 +85,8 @@ class DiffusionEngine:
         clock: Clock,
         overlap: bool = True,
         fixed_pools: bool | None = None,
+        depth: int = DEPTH,
+        queue: DeviceQueue | None = None,
     ) -> None:
         # The transformer finds the sinks by the ring layout that it was built with.
         built_for = components.transformer.layout
@@ -100,7 +105,7 @@ class DiffusionEngine:
 
         self._jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._forward = forward
-        self._progress = DeviceProgress(components.device)
+        self._queue = queue or DeviceQueue(components.device)
         self._pictures = PictureDecoder(components.vae, clock=clock, overlap=overlap, memory_bytes=for_vae // 2)
         self._shared = Shared(
             components,
@@ -108,7 +113,7 @@ class DiffusionEngine:
             self._count,
             SinkRule.of(options),
             self._jpeg,
-            self._progress,
+            self._queue,
             self._pictures,
             room.pool(components, self._budget),
         )
@@ -116,11 +121,12 @@ class DiffusionEngine:
         self._sessions: dict[str, DiffusionSession] = {}
         self._cut_short: set[str] = set()
         """Sessions that were told that their steps do not fit."""
+        self._leaving: dict[str, DiffusionSession] = {}
+        """Closed, and named by batches that are under way."""
         self._restorations: dict[str, _Restoration] = {}
         self._answers: deque[Collected] = deque()
         self._wake: Callable[[], None] = lambda: None
-        self._encoding = DeviceTimer(components.device, clock)
-        self._denoising = DeviceTimer(components.device, clock)
+        self._batches = Batches(self._shared, depth=depth, clock=clock, wake=lambda: self._wake())
 
     @property
     def model(self) -> str:
@@ -155,16 +161,16 @@ class DiffusionEngine:
     @property
     def progress(self) -> int:
         """Forwards and pieces of the VAE's work that the device has finished."""
-        return self._progress.parts + self._pictures.parts
+        return self._queue.parts + self._pictures.parts
 
     @property
     def depth(self) -> int:
-        """One batch at a time."""
-        return 1
+        """How many batches may be under way."""
+        return self._batches.depth
 
     @property
     def needs(self) -> Needs:
-        """What is submitted is computed at once, in order."""
+        """The device has an order: it is enough that a row's predecessors were submitted."""
         return Needs()
 
     def call_when_ready(self, wake: Callable[[], None]) -> None:
@@ -226,12 +232,12 @@ class DiffusionEngine:
         """
         self._check_free(session)
         parts = self._restored(session, settings, state)
-        self._restorations[session] = _Restoration(parts, self._clock.monotonic(), state.chunk)
+        self._restorations[session] = _Restoration(parts, self._clock.monotonic(), state.chunk, at_once())
         self._wake()
 
     def _restored(
         self, session: str, settings: StreamSettings, state: EngineState
-    ) -> Generator[Future[None] | None, None, DiffusionSession]:
+    ) -> Generator[Reached, None, DiffusionSession]:
         # Memory is set aside before anything is put on the device.
         check_settings(settings)
         facts, chunks = states.read_facts(state, settings, self._shared)
@@ -242,7 +248,7 @@ class DiffusionEngine:
     def _go_on_restoring(self, session: str) -> None:
         """One part of a restoration; whatever fails leaves nothing of the session."""
         restoration = self._restorations[session]
-        if restoration.awaited is not None and not restoration.awaited.done():
+        if not restoration.awaited.done():
             return
         try:
             restoration.awaited = next(restoration.parts)
@@ -264,20 +270,26 @@ class DiffusionEngine:
             self.close(session)
             raise
 
-        # The next part comes with the next call, so that others' batches go between.
-        if restoration.awaited is None:
-            self._wake()
-        else:
-            restoration.awaited.add_done_callback(lambda _: self._wake())
+        # The next part comes with a later call, so that others' batches go between.
+        restoration.awaited.add_done_callback(lambda _: self._wake())
 
     def close(self, session: str) -> None:
         """Forget a session; unknown ones are ignored."""
-        if (closed := self._sessions.pop(session, None)) is not None:
-            closed.close()
         if (restoration := self._restorations.pop(session, None)) is not None:
             restoration.parts.close()
-        self._budget.give(session)
         self._cut_short.discard(session)
+
+        # Its memory stays its own until every batch that names it is back.
+        closed = self._sessions.pop(session, None)
+        if closed is not None and self._batches.names(closed):
+            self._leaving[session] = closed
+        elif session not in self._leaving:
+            self._give_back(session, closed)
+
+    def _give_back(self, session: str, closed: DiffusionSession | None) -> None:
+        if closed is not None:
+            closed.close()
+        self._budget.give(session)
 
     def apply(self, session: str, change: Change) -> None:
         """Change prompt or noise scale from the next chunk on."""
@@ -290,72 +302,42 @@ class DiffusionEngine:
     def feed(self, session: str, chunk: Chunk, *, steps: int) -> Fed:
         """Take the next chunk, in order; its steps are fewer than asked for where memory is short."""
         found = self._session(session)
+        if found.failure is not None:
+            raise EngineFailure(session, found.failure)
         check_chunk(chunk, found.settings, expected=found.chunk + 1)
         found.rows_of(steps)
         try:
             affordable = self._affordable_steps(found, steps)
-            with self._encoding.piece():
+            with self._batches.encoding.piece():
                 rows = found.feed(chunk, steps=affordable)
         except torch.OutOfMemoryError as problem:
             raise EngineFailure(session, f"chunk {chunk.index} does not fit into memory: {problem}") from problem
 
-        self._progress.queued()
+        self._queue.queued()
         self._settle(found)
         return Fed(affordable, rows)
 
     @torch.no_grad()
     def submit(self, number: int, rows: Sequence[Row]) -> None:
-        """Run all rows in one forward; their results are there when this comes back.
+        """Queue all rows as one forward, in halves where there is no memory for that, and the decoding of what ends.
 
-        Chunks that are finished by it begin to be decoded. A row that fails is its session's failure alone.
+        A row that fails is its session's failure alone.
         """
+        self._batches.check(number)
         self._check_rows(rows)
-        try:
-            with self._denoising.piece():
-                outcomes = self._run(rows)
-            results = tuple(self._leave(row, outcome) for row, outcome in zip(rows, outcomes, strict=True))
-        except Exception as error:
-            logger.exception("a batch failed")
-            self._answers.append(BatchResult(number, lost=f"{type(error).__name__}: {error}"))
-        else:
-            self._answers.append(self._timed(number, results))
-        self._wake()
-
-    def _run(self, rows: Sequence[Row]) -> list[RowOutcome | EngineFailure]:
-        outcomes: dict[Row, RowOutcome | EngineFailure] = {}
-        works: dict[Row, RowWork] = {}
-        for row in rows:
-            try:
-                works[row] = self._session(row.session).enter(row.step, row.chunk)
-            except EngineFailure as failure:  # its ring is computed anew first, which may not fit
-                outcomes[row] = failure.with_traceback(None)  # which refers to all that the other rows have
-        outcomes |= zip(
-            works, run_rows(list(works.values()), self._shared.forward, progress=self._progress), strict=True
-        )
-        return [outcomes[row] for row in rows]
-
-    def _leave(self, row: Row, outcome: RowOutcome | EngineFailure) -> RowResult:
-        """Move a session on by a row that has its answer."""
-        if isinstance(outcome, EngineFailure):
-            return RowResult(row, failure=outcome.reason)
-        session = self._session(row.session)
-        latents = session.leave(row.step, row.chunk, outcome)
-        if latents is None:
-            return RowResult(row, likeness=outcome.similarity)
-        pictures = self._pictures.decode(row, session.stream, latents)
-        self._settle(session)
-        return RowResult(row, likeness=outcome.similarity, pictures=pictures)
-
-    def _timed(self, number: int, results: tuple[RowResult, ...]) -> BatchResult:
-        rows_s, _ = self._denoising.take()
-        encode_s, encoded = self._encoding.take()
-        decode_s, decoded = self._pictures.timer.take()
-        return BatchResult(number, results, DeviceSeconds(rows_s, encode_s, decode_s), encoded, decoded)
+        sessions = [self._session(row.session) for row in rows]
+        for session in self._batches.submit(number, list(zip(rows, sessions, strict=True))):
+            self._settle(session)
 
     def collect(self) -> Sequence[Collected]:
         """What has ended; every restoration moves on by a part."""
         for session in list(self._restorations):
             self._go_on_restoring(session)
+        self._answers += self._batches.collect()
+        for name, closed in list(self._leaving.items()):
+            if not self._batches.names(closed):
+                del self._leaving[name]
+                self._give_back(name, closed)
         collected = list(self._answers)
         self._answers.clear()
         return collected
@@ -365,26 +347,31 @@ class DiffusionEngine:
         found = self._session(session)
         state: Future[EngineState] = Future()
         try:
+            if found.failure is not None:
+                raise ValueError(found.failure)
             state.set_result(states.to_state(found))
         except (RuntimeError, *states.DAMAGE) as problem:  # torch.OutOfMemoryError is one of the former
             state.set_exception(EngineFailure(session, f"its state cannot be taken: {problem}"))
         return state
 
     def stop(self) -> None:
-        """End the decoder's thread and the one that compresses input frames."""
+        """End the threads beside the engine's: of the decoder, of the device, and the one that compresses frames."""
         self._pictures.stop()
+        self._queue.stop()
         self._jpeg.shutdown(cancel_futures=True)
 
     def _count(self, batch: RowBatch) -> Denoised:
         """A forward, which counts once the device has done it."""
         denoised = self._forward(batch)
-        self._progress.queued()
+        self._queue.queued()
         return denoised
 
     def _check_rows(self, rows: Sequence[Row]) -> None:
         for number, row in enumerate(rows):
             try:
-                self._session(row.session).check_row(row.step, row.chunk)
+                session = self._session(row.session)
+                if session.failure is None:
+                    session.check_row(row.step, row.chunk)
             except ValueError as mistake:
                 raise EngineFailure(row.session, str(mistake)) from mistake
             if row in rows[:number]:
@@ -429,5 +416,5 @@ class DiffusionEngine:
             raise ValueError(f"session {session} is not open") from None
 
     def _check_free(self, session: str) -> None:
-        if session in self._sessions or session in self._restorations:
+        if session in self._sessions or session in self._restorations or session in self._leaving:
             raise ValueError(f"session {session} is open already")

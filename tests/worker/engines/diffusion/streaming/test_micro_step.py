@@ -18,8 +18,7 @@ from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.engines.diffusion.config import TINY
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming import micro_step
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
-from genlock_worker.engines.diffusion.streaming.micro_step import RowOutcome, queue_rows, run_rows
+from genlock_worker.engines.diffusion.streaming.micro_step import QueuedRow, queue_rows
 from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork, assemble
 from tests.worker.engines.diffusion.rows import CPU, empty_ring, text_pool
 from tests.worker.engines.diffusion.sync_check import no_host_sync
@@ -70,10 +69,16 @@ def by_itself(work: RowWork) -> Tensor:
     return x.to(work.hidden.dtype)
 
 
+def queued(works: Sequence[RowWork]) -> list[QueuedRow]:
+    """All of them fit into memory."""
+    rows = queue_rows(works, forward)
+    found = [row for row in rows if isinstance(row, QueuedRow)]
+    assert len(found) == len(works)
+    return found
+
+
 def latents(works: Sequence[RowWork]) -> list[Tensor]:
-    outcomes = run_rows(works, forward, progress=DeviceProgress(CPU))
-    assert all(isinstance(outcome, RowOutcome) for outcome in outcomes)
-    return [outcome.latents for outcome in outcomes if isinstance(outcome, RowOutcome)]
+    return [row.latents for row in queued(works)]
 
 
 @st.composite
@@ -112,18 +117,15 @@ def test_that_comparison_sees_noise_that_went_to_the_row_beside(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_row_that_is_not_finite_fails_alone(bad: float) -> None:
+def test_one_row_that_is_not_finite_is_told_and_the_others_are_what_they_were(bad: float) -> None:
     works = [row_work(number, to=None if number == 2 else 400) for number in range(5)]
     expected = latents(works)
     works[3].hidden[0, 5, 1, 2] = bad
-    outcomes = run_rows(works, forward, progress=DeviceProgress(CPU))
-    assert isinstance(outcomes[3], EngineFailure)
-    assert outcomes[3].session == "s3"
+    rows = queued(works)
+    assert [row.is_finite for row in rows] == [True, True, True, False, True]
     for number in (0, 1, 2, 4):
-        outcome = outcomes[number]
-        assert isinstance(outcome, RowOutcome)
-        assert torch.equal(outcome.latents, expected[number])
-        assert outcome.similarity == tuple(works[number].hidden[0, :3, 0, 0].tolist())
+        assert torch.equal(rows[number].latents, expected[number])
+        assert rows[number].likeness == tuple(works[number].hidden[0, :3, 0, 0].tolist())
 
 
 def test_rows_of_two_shapes_keep_their_order() -> None:
@@ -146,13 +148,14 @@ def test_halves_of_what_does_not_fit_give_the_same_and_one_that_never_fits_fails
             raise torch.OutOfMemoryError("no room")
         return forward(batch)
 
-    outcomes = run_rows(works, cramped, progress=DeviceProgress(CPU))
-    assert isinstance(outcomes[3], EngineFailure)
-    assert "s3" in str(outcomes[3])
+    rows = queue_rows(works, cramped)
+    assert isinstance(rows[3], EngineFailure)
+    assert "s3" in str(rows[3])
     for number in (0, 1, 2, 4):
-        outcome = outcomes[number]
-        assert isinstance(outcome, RowOutcome)
-        assert torch.equal(outcome.latents, by_itself(works[number]))
+        row = rows[number]
+        assert isinstance(row, QueuedRow)
+        assert row.is_finite
+        assert torch.equal(row.latents, by_itself(works[number]))
 
 
 def test_all_of_it_is_queued_before_anything_is_waited_for() -> None:
@@ -162,8 +165,8 @@ def test_all_of_it_is_queued_before_anything_is_waited_for() -> None:
         return Denoised((batch.hidden * 0.5).float(), torch.zeros(len(works), 3))
 
     with no_host_sync(CPU):
-        queued = queue_rows(works, on_the_device)
-    assert [type(outcome) for outcome in queued.outcomes(works)] == [RowOutcome] * 3
+        rows = queue_rows(works, on_the_device)
+    assert [isinstance(row, QueuedRow) and row.is_finite for row in rows] == [True] * 3
 
 
 class Launched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # the library has no types

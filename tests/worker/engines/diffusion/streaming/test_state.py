@@ -345,6 +345,6 @@ def test_whatever_comes_in_it_is_refused_or_goes_on(edits: list[tuple[str, str, 
         return
     stream = StreamBatch(one, "s", state.chunk + 1)
     session = one._session("s")
-    stream.chunks_in_flight = {one.index: (one.rows, one.collected) for one in session.chunks_in_flight.values()}
+    stream.chunks_in_flight = {one.index: (one.rows, one.submitted) for one in session.chunks_in_flight.values()}
     stream.round(chunk(stream.fed))
     one.snapshot("s")

@@ -15,7 +15,10 @@ from genlock_worker.engines.readiness import ChunkInFlight
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class DenoisedChunk(ChunkInFlight):
-    """A chunk in flight with what it is denoised from; only the session moves it on, once a row has its answer."""
+    """A chunk in flight with what it is denoised from; only the session moves it on, once a row was handed over.
+
+    When its rows come back is not noted here: the device has an order.
+    """
 
     timesteps: tuple[float, ...]
     """One per row; the first is the noise controller's."""
@@ -29,15 +32,15 @@ class DenoisedChunk(ChunkInFlight):
     hidden: Tensor
     """What the next row is given, (F, C, h, w) in the model's dtype."""
     host_hidden: tuple[int, NDArray[np.generic]] | None = None
-    """How many rows had run, and the copy of `hidden` that was made then."""
+    """How many rows had been submitted, and the copy of `hidden` that was made then."""
 
-    def row_done(self) -> None:
-        """Its next row has run: what is submitted is computed at once here."""
-        self.submitted += 1
-        self.collected += 1
+    @property
+    def is_booked(self) -> bool:
+        """Whether all of its rows were submitted: the session is past it, whatever the device will say."""
+        return self.submitted == self.rows
 
     def stored_hidden(self) -> NDArray[np.generic]:
         """`hidden` on the host, copied from the device once."""
-        if self.host_hidden is None or self.host_hidden[0] != self.collected:
-            self.host_hidden = self.collected, to_host(self.hidden)
+        if self.host_hidden is None or self.host_hidden[0] != self.submitted:
+            self.host_hidden = self.submitted, to_host(self.hidden)
         return self.host_hidden[1]

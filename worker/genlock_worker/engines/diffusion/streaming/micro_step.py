@@ -1,4 +1,4 @@
-"""One micro-step on the device: rows of any sessions become one batch, run once, and are judged with one wait.
+"""One micro-step on the device: rows of any sessions become one batch, run once, and are judged by one copy.
 
 Nothing here belongs to a session, and the host's record of a session does not change here. A row that fails is its
 session's failure alone: the other rows' results are what they would be without it.
@@ -7,6 +7,7 @@ session's failure alone: the other rows' results are what they would be without 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from genlock_worker.engines.algorithm import noise
 from genlock_worker.engines.algorithm.flow import sigma
 from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
 from genlock_worker.engines.diffusion.streaming.row_work import RowWork, assemble
 from genlock_worker.engines.diffusion.streaming.transfers import download, upload
 
@@ -26,14 +26,40 @@ logger = logging.getLogger(__name__)
 Forward = Callable[[RowBatch], Denoised]
 
 
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What the device says of the rows of one forward, copied to the host; only once the device has come so far."""
+
+    _told: Tensor
+    """(R, 1 + S) float32 on the host: whether the row is finite (1 or 0), then its likenesses."""
+
+    @cached_property
+    def rows(self) -> list[list[float]]:
+        """As `_told`."""
+        rows: list[list[float]] = self._told.tolist()
+        return rows
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class RowOutcome:
-    """What a row gave."""
+class QueuedRow:
+    """A row that was handed to the device, which may still be at it."""
 
     latents: Tensor
-    """(F, C, h, w) in the model's dtype: the next row's input, or x0 after the last row."""
-    similarity: tuple[float, ...]
-    """Each sink's likeness to the row's newest frame."""
+    """(F, C, h, w) in the model's dtype: the next row's input, or x0 after the last row. The device may go on with it
+    before anybody knows the verdict."""
+    _verdicts: Verdicts
+    _number: int
+    """Its place in the forward."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all of its numbers are; as `Verdicts`."""
+        return bool(self._verdicts.rows[self._number][0])
+
+    @property
+    def likeness(self) -> tuple[float, ...]:
+        """Each sink's likeness to the row's newest frame; as `Verdicts`."""
+        return tuple(self._verdicts.rows[self._number][1:])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,63 +93,25 @@ def denoise(works: Sequence[RowWork], forward: Forward) -> list[SharedForward | 
     return denoise(works[:half], forward) + denoise(works[half:], forward)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class QueuedRows:
-    """Rows that were handed to the device, which may still be at them."""
-
-    latents: tuple[Tensor | EngineFailure, ...]
-    """Of each row what it makes, (F, C, h, w) in the model's dtype: the device may go on with it before anybody knows
-    the verdict. Or why there is none."""
-    _parts: tuple[tuple[Sequence[int], Tensor], ...]
-    """The numbers of the rows of each forward, and the host's copy of their verdicts."""
-
-    def outcomes(self, works: Sequence[RowWork]) -> list["RowOutcome | EngineFailure"]:
-        """What each row gave; only once the device was waited for. A row whose answer is not finite has failed."""
-        found: list[RowOutcome | EngineFailure] = [
-            latents
-            if isinstance(latents, EngineFailure)
-            else EngineFailure(work.session, "the network's answer is not finite (NaN or infinite)")
-            for work, latents in zip(works, self.latents, strict=True)
-        ]
-        for numbers, verdicts in self._parts:
-            for number, (finite, *likeness) in zip(numbers, verdicts.tolist(), strict=True):
-                latents = self.latents[number]
-                if finite and isinstance(latents, Tensor):
-                    found[number] = RowOutcome(latents, tuple(likeness))
-        return found
-
-
-def queue_rows(works: Sequence[RowWork], forward: Forward) -> QueuedRows:
+def queue_rows(works: Sequence[RowWork], forward: Forward) -> list[QueuedRow | EngineFailure]:
     """Hand rows of any shapes to the device, those of one shape in one forward, with what becomes of its answers.
 
-    Nothing is waited for. One chain of kernels makes the next inputs and the verdicts of all rows of a forward.
+    In the order of `works`; a row that does not fit into memory has failed. Nothing is waited for. One chain of kernels
+    makes the next inputs and the verdicts of all rows of a forward.
     """
-    latents: dict[int, Tensor | EngineFailure] = {}
-    parts: list[tuple[Sequence[int], Tensor]] = []
+    queued: dict[int, QueuedRow | EngineFailure] = {}
     for group in _shapes(works):
         left = list(group)
         for part in denoise([works[number] for number in group], forward):
             if isinstance(part, EngineFailure):
-                latents[left.pop(0)] = part
+                queued[left.pop(0)] = part
                 continue
             numbers, left = left[: len(part.works)], left[len(part.works) :]
             made = _next_inputs(part)
-            latents.update(zip(numbers, _apart(made), strict=True))
-            parts.append((numbers, download(_verdicts(made, part.denoised.similarity))))
-    return QueuedRows(tuple(latents[number] for number in range(len(works))), tuple(parts))
-
-
-def run_rows(
-    works: Sequence[RowWork], forward: Forward, *, progress: DeviceProgress
-) -> list[RowOutcome | EngineFailure]:
-    """Run rows of any shapes; the outcomes are in the order of `works`.
-
-    All work is queued before anything is waited for, then each part is waited for by itself, so that forwards of halves
-    count one by one. A row whose answer is not finite, or that does not fit into memory, has failed.
-    """
-    queued = queue_rows(works, forward)
-    progress.wait()
-    return queued.outcomes(works)
+            verdicts = Verdicts(download(_verdicts(made, part.denoised.similarity)))
+            for place, (number, latents) in enumerate(zip(numbers, _apart(made), strict=True)):
+                queued[number] = QueuedRow(latents, verdicts, place)
+    return [queued[number] for number in range(len(works))]
 
 
 def _shapes(works: Sequence[RowWork]) -> list[list[int]]:

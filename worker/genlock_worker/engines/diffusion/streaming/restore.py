@@ -22,7 +22,7 @@ from genlock_worker.engines.contract import CHUNK_FRAMES, EngineFailure, Frames
 from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
+from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue, Reached, at_once
 from genlock_worker.engines.diffusion.streaming.kept import KeptOutput
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, denoise
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, index_to_sinks, sink_index
@@ -165,7 +165,7 @@ def _together(frames: Sequence[StoredLatent]) -> list[list[StoredLatent]]:
 
 
 def prime_encoder(
-    vae: StreamingVae, stream: VaeStream, inputs: Sequence[Frames], *, progress: DeviceProgress
+    vae: StreamingVae, stream: VaeStream, inputs: Sequence[Frames], *, queue: DeviceQueue
 ) -> Iterator[None]:
     """Run the last input chunks through the encoder, each a part of its own.
 
@@ -176,10 +176,23 @@ def prime_encoder(
         begins_late = number == 0 and len(frames) == CHUNK_FRAMES
         pictures = np.concatenate([frames[:1], frames]) if begins_late else frames
         vae.encode(stream, torch.from_numpy(np.ascontiguousarray(pictures)))
-        progress.queued()
-        progress.wait(ahead=1)
+        queue.queued()
         yield
-    progress.wait()
+
+
+def one_ahead(parts: Iterator[None], queue: DeviceQueue) -> Iterator[Reached]:
+    """Do the parts one by one; yields what must be reached before the next one: the part before this is finished.
+
+    So the device has one to go on with, and does not fall behind by more. Raises what it failed with.
+    """
+    before = at_once()
+    for _ in parts:
+        now = queue.reached()
+        yield before
+        before.result()
+        before = now
+    yield before
+    before.result()
 
 
 def priming_latents(outputs: Sequence[KeptOutput]) -> list[Tensor]:

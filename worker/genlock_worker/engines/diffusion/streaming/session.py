@@ -1,8 +1,10 @@
 """One live session of the diffusion engine: its rows, its chunks in flight, its place in the VAE's stream.
 
-A chunk enters with `feed`, passes its rows 0..steps-1 (`enter`, the forward, `leave`; rows of other chunks and sessions
-may run between) and leaves as latents, which the engine decodes. Everything that a session's output depends on is here
-or follows from it; what several sessions share (weights, prompts that were encoded) never changes.
+A chunk enters with `feed`, passes its rows 0..steps-1 (`enter`, the forward is queued, `book`; rows of other chunks and
+sessions may run between) and leaves as latents, which the engine decodes. `book` moves the session on by all that the
+device's answer cannot change: what it computes stays on the device, and the next rows are queued behind it. `judge`
+comes later, with the verdict. Everything that a session's output depends on is here or follows from it; what several
+sessions share (weights, prompts that were encoded) never changes.
 """
 
 from collections import deque
@@ -22,19 +24,18 @@ from genlock_worker.engines.contract import Change, Chunk, StreamSettings
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.network.kv_pool import KvPool, PagedRing
-from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.network.vae import VaeStream
-from genlock_worker.engines.diffusion.streaming.device_progress import DeviceProgress
+from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue
 from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
-from genlock_worker.engines.diffusion.streaming.micro_step import Forward, RowOutcome
+from genlock_worker.engines.diffusion.streaming.micro_step import Forward, QueuedRow
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, index_to_sinks, sink_index
 from genlock_worker.engines.diffusion.streaming.restore import rebuild
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, first_frame, latent_frames
 from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork
-from genlock_worker.engines.diffusion.streaming.sinks import PendingSink, SinkRule
+from genlock_worker.engines.diffusion.streaming.sinks import LeftChunk, PendingSink, SinkRule
 from genlock_worker.engines.diffusion.streaming.transfers import upload
 from genlock_worker.engines.readiness import Needs, may_run
 
@@ -51,11 +52,11 @@ class Shared:
     components: Components
     options: StreamOptions
     forward: Forward
-    """Runs rows beside each other; counts itself in `progress`."""
+    """Runs rows beside each other; counts itself in `queue`."""
     sink_rule: SinkRule
     jpeg: Executor
     """Where input frames are compressed."""
-    progress: DeviceProgress
+    queue: DeviceQueue
     pictures: PictureDecoder
     pool: KvPool
     """Where the rings of all sessions lie."""
@@ -92,6 +93,10 @@ class DiffusionSession:
     chunks_in_flight: dict[int, DenoisedChunk] = field(default_factory=dict)
     pending_sink: PendingSink | None = None
     """What is decided for all rows, and not done by all."""
+    undecided: deque[LeftChunk] = field(default_factory=deque)
+    """Chunks that have left and were not judged, the oldest first."""
+    failure: str | None = None
+    """Why nothing of it can go on: what it has is void, and all that is queued of it."""
     inputs: deque[KeptInput] = field(default_factory=deque)
     outputs: deque[KeptOutput] = field(default_factory=deque)
 
@@ -190,6 +195,8 @@ class DiffusionSession:
         decides = chunk - self.shared.options.sink_delay_chunks
         if any(earlier.index <= decides for earlier in before):
             raise ValueError(f"row {step} of chunk {chunk} may not run before chunk {decides} has left")
+        if any(left.chunk <= decides for left in self.undecided):
+            raise ValueError(f"row {step} of chunk {chunk} may not run before chunk {decides} was collected")
 
     def enter(self, step: int, chunk: int) -> RowWork:
         """What the device needs to run a row that was checked; puts its ring, and those of new rows, in order."""
@@ -220,8 +227,11 @@ class DiffusionSession:
             renoise=self._renoise(in_flight, step + 1),
         )
 
-    def leave(self, step: int, chunk: int, outcome: RowOutcome) -> Tensor | None:
-        """A row has run: move everything on. Returns the output latents (F, C, h, w) after the chunk's last row."""
+    def book(self, step: int, chunk: int, row: QueuedRow) -> Tensor | None:
+        """A row was handed to the device: move everything on that does not depend on its verdict.
+
+        Returns the output latents (F, C, h, w) after the chunk's last row; the device may still have to make them.
+        """
         in_flight, cache, frames = self.chunks_in_flight[chunk], self._cache(step, chunk), latent_frames(chunk)
         cache.write(
             [
@@ -235,35 +245,41 @@ class DiffusionSession:
         if sink is not None:
             cache.replace_sink(sink, chunk=chunk)
 
-        in_flight.row_done()
-        if not in_flight.is_complete:
-            in_flight.hidden = outcome.latents
+        in_flight.submitted += 1
+        if not in_flight.is_booked:
+            in_flight.hidden = row.latents
             return None
 
-        # What the first chunk's last pass has left is what every row's ring starts from.
+        # What the first chunk's last pass will have left is what every row's ring starts from.
         if chunk == 0:
-            for row in self.rows[1:]:
-                row.take_over(self.rows[0])
+            for other in self.rows[1:]:
+                other.take_over(self.rows[0])
 
-        self._decide_sinks(chunk, outcome.similarity, cache)
+        self.undecided.append(LeftChunk(chunk, frames, cache.replaced_in, row))
         del self.chunks_in_flight[chunk]
-        self.outputs.append(KeptOutput(chunk, outcome.latents))
+        self.outputs.append(KeptOutput(chunk, row.latents))
         self._forget()
-        return outcome.latents
+        return row.latents
+
+    def judge(self, row: QueuedRow) -> str | None:
+        """The device has come to a row that was booked; rows are judged in the order in which they were booked.
+
+        Returns why the session cannot go on from here; None: it can.
+        """
+        if not row.is_finite:
+            return "the network's answer is not finite (NaN or infinite)"
+        if self.undecided and self.undecided[0].row is row:
+            self.pending_sink = self.shared.sink_rule.after(self.pending_sink, self.undecided.popleft())
+        return None
+
+    def fail(self, reason: str) -> None:
+        """It cannot go on: nothing of it is run any more. The first reason stays."""
+        self.failure = self.failure or reason
 
     def _sink_of(self, chunk: int) -> int | None:
         """The sink slot that the newest frame of a chunk takes in every row, None for none."""
         pending = self.pending_sink
         return pending.sink if pending is not None and pending.chunk == chunk else None
-
-    def _decide_sinks(self, chunk: int, similarity: Sequence[float], cache: RowCache) -> None:
-        """A chunk leaves: every row has written it, and its last one, whose ring is `cache`, decides for all."""
-        pending = self.pending_sink
-        if pending is not None and pending.chunk > chunk:
-            return
-        self.pending_sink = self.shared.sink_rule.decide(
-            similarity, chunk=chunk, frames=latent_frames(chunk), replaced_in=cache.replaced_in
-        )
 
     @property
     def fed_steps(self) -> int:
@@ -323,23 +339,17 @@ class DiffusionSession:
             pass
 
     def rebuild(self, caches: Sequence[RowCache]) -> Iterator[None]:
-        """Compute the rings of `caches` from their stored inputs, forward by forward.
+        """Compute the rings of `caches` from their stored inputs, forward by forward; nothing is waited for.
 
         Raises EngineFailure if there is no memory for it.
         """
         return rebuild(
             caches,
             session=self.name,
-            forward=self._one_ahead,
+            forward=self.shared.forward,
             texts=self.keys_values,
             positions=self.shared.options.positions,
         )
-
-    def _one_ahead(self, batch: RowBatch) -> Denoised:
-        """A forward of many that follow each other: the one before is waited for once this one is queued."""
-        denoised = self.shared.forward(batch)
-        self.shared.progress.wait(ahead=1)
-        return denoised
 
     def _hand_over(self, cache: RowCache, in_flight: DenoisedChunk) -> None:
         """Give the ring of the last row there was to the rows that are new with this chunk, as it is before it."""
@@ -353,7 +363,7 @@ class DiffusionSession:
         return PagedRing.taken(self.shared.pool, self.shared.options.ring, frame_tokens=tokens)
 
     def close(self) -> None:
-        """Give the pages of its rings back."""
+        """Give the pages of its rings back. What is queued may still write them: whoever has them next comes later."""
         _free(self.rows)
         self.rows.clear()
 

@@ -7,7 +7,8 @@ their rotation in time; one sink at a time and not often; and the window of rece
 
 The decision is one for the session. The last row of a chunk has seen what has come of it, so it decides when the chunk
 leaves. The rows are at different chunks then. So the sink changes some chunks later: each row carries the decision out
-when it writes the chunk that the decision names, which none of them has begun.
+when it writes the chunk that the decision names, which none of them has begun. What a row was told by the device is
+known later than the row was handed over, so a chunk that has left is undecided for a while.
 """
 
 import math
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import StreamOptions
+from genlock_worker.engines.diffusion.streaming.micro_step import QueuedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,19 @@ class PendingSink:
 
     sink: int
     chunk: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftChunk:
+    """A chunk that has left, of which the decision is not taken: the device may still be at its last row."""
+
+    chunk: int
+    frames: range
+    """Its latent frames."""
+    replaced_in: int | None
+    """The chunk in which its last row had last replaced a sink when the chunk left."""
+    row: QueuedRow
+    """The last row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,12 @@ class SinkRule:
     @classmethod
     def of(cls, options: StreamOptions) -> "SinkRule":
         return cls(options.ring, options.sink_threshold, options.sink_cooldown_chunks, options.sink_delay_chunks)
+
+    def after(self, pending: PendingSink | None, left: LeftChunk) -> PendingSink | None:
+        """What is decided and not done by all, once a chunk that has left has its verdict; before it, `pending`."""
+        if pending is not None and pending.chunk > left.chunk:
+            return pending
+        return self.decide(left.row.likeness, chunk=left.chunk, frames=left.frames, replaced_in=left.replaced_in)
 
     def decide(
         self, similarity: Sequence[float], *, chunk: int, frames: range, replaced_in: int | None

@@ -9,7 +9,8 @@ damaged until it has been shown to be a session that can go on.
 import re
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future
+from functools import reduce
+from itertools import chain
 from typing import Any, Protocol
 
 import cv2
@@ -23,6 +24,7 @@ from genlock_worker.engines.algorithm.noise import NoiseLevel
 from genlock_worker.engines.contract import ChunkState, EngineState, SinkReplacement, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming import restore, state_facts
+from genlock_worker.engines.diffusion.streaming.device_queue import Reached
 from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, chunk_of, latent_frames
@@ -35,7 +37,7 @@ from genlock_worker.engines.diffusion.streaming.state_facts import (
     StateFacts,
     WantedState,
 )
-from genlock_worker.engines.diffusion.streaming.transfers import from_host, typed
+from genlock_worker.engines.diffusion.streaming.transfers import download, from_host, typed
 
 DAMAGE = (
     ValueError,
@@ -65,6 +67,11 @@ class _Kept(Protocol):
 
 def to_state(session: DiffusionSession) -> EngineState:
     """The state of a session now; what was in an earlier one is not copied from the device again."""
+    # A decision about sinks needs the device's answer to what was booked.
+    if session.undecided and session.shared.components.device.type == "cuda":
+        torch.cuda.current_stream(session.shared.components.device).synchronize()
+    pending_sink = reduce(session.shared.sink_rule.after, session.undecided, session.pending_sink)
+
     # While chunk 0 is in flight no ring is worth storing: its last pass is what every row's ring starts from.
     rows = [] if 0 in session.chunks_in_flight else session.rows
     frames = {name: stored for cache in rows for name, stored in cache.frames().items()}
@@ -95,7 +102,7 @@ def to_state(session: DiffusionSession) -> EngineState:
             _hidden_name(in_flight.index): in_flight.stored_hidden() for in_flight in session.chunks_in_flight.values()
         },
         blocks={one.name: one.block for one in kept},
-        sink_replacement=_stored_sink(session.pending_sink),
+        sink_replacement=_stored_sink(pending_sink),
         sink_digests=session.sink_digests(),
     )
 
@@ -121,11 +128,11 @@ def from_state(
     chunks: Sequence[InFlightFacts],
     settings: StreamSettings,
     shared: Shared,
-) -> Generator[Future[None] | None, None, DiffusionSession]:
+) -> Generator[Reached, None, DiffusionSession]:
     """The session that `to_state` described, its rings computed anew and the VAE brought near to where it was.
 
-    Goes on part by part, yields what must be done before the next one, if anything, and returns the session. Prompt and
-    noise scale are the state's, not the settings'.
+    Goes on part by part, yields what must be done before the next one, and returns the session. Prompt and noise scale
+    are the state's, not the settings'.
     Raises one of DAMAGE, EngineFailure and torch.OutOfMemoryError.
     """
     # Everything is read and checked before there is a session.
@@ -169,13 +176,19 @@ def from_state(
             cache.opening = opening
             cache.replaced_in = row.replaced_in
 
-        yield from session.rebuild(session.rows)
-        yield from restore.prime_encoder(
-            shared.components.vae, session.stream, [frames for _, frames in inputs], progress=shared.progress
+        primed_encoder = restore.prime_encoder(
+            shared.components.vae, session.stream, [frames for _, frames in inputs], queue=shared.queue
         )
+        yield from restore.one_ahead(chain(session.rebuild(session.rows), primed_encoder), shared.queue)
+
+        # What is stored was finite, what is computed from it need not be.
+        are_finite = [_are_finite(cache) for cache in session.rows]
+        yield (reached := shared.queue.reached())
+        reached.result()
+        if not all(bool(told) for told in are_finite):
+            raise ValueError("the rings that are computed from it hold numbers that are not finite")
         yield decoder_primed
         decoder_primed.result()
-        _check_finite(session)
 
         # Only now: while the rings were computed there were the prompts of what is stored, and no room for more.
         session.chunks_in_flight = {
@@ -225,7 +238,7 @@ def _stored_in_flight(in_flight: DenoisedChunk, session: DiffusionSession) -> Ch
         index=in_flight.index,
         steps=in_flight.rows - session.rows_of(1) + 1,
         rows=in_flight.rows,
-        done=in_flight.collected,
+        done=in_flight.submitted,
         first_frame=frames[0],
         latents=len(frames),
         pictures=chunk_frames(in_flight.index),
@@ -245,7 +258,6 @@ def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: Diffusion
         index=facts.index,
         rows=facts.rows,
         submitted=facts.done,
-        collected=facts.done,
         timesteps=tuple(facts.timesteps),
         steps_before=facts.steps_before,
         level=NoiseLevel(*facts.level),
@@ -291,13 +303,13 @@ def _check_prompts(
         raise ValueError(f"prompts without an embedding: {', '.join(sorted(missing))}")
 
 
-def _check_finite(session: DiffusionSession) -> None:
-    """Raise ValueError for a session that could not give a single picture; waits for the device.
+def _are_finite(cache: RowCache) -> Tensor:
+    """Whether a row's ring is finite (a tensor on the host, to be read once the device has come to here).
 
-    What is stored was finite, what is computed from it need not be. A mean is not finite where one of its numbers is.
+    A mean is not finite where one of its numbers is.
     """
-    if not all(bool(cache.ring.means.isfinite().all()) for cache in session.rows):
-        raise ValueError("the rings that are computed from it hold numbers that are not finite")
+    ring = cache.ring
+    return download(torch.stack([ring.pool.means[:, slot[0]] for slot in ring.slots]).isfinite().all())
 
 
 def _frame_named(name: str) -> tuple[int, int, bool]:
