@@ -60,8 +60,11 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # the li
             self._tally.uploads += 1
             return
         name = func.name()
-        cost = declared_cost(name, args) if is_ours(name) else rules.cost_of(name, args, kwargs, out)
-        self._tally.entries.append(Entry(name, cost))
+        if is_ours(name):
+            cost = declared_cost(name, args)
+            self._tally.entries.append(Entry(name, cost, is_attention=cost.operations > 0))
+        else:
+            self._tally.entries.append(Entry(name, rules.cost_of(name, args, kwargs, out)))
 
 
 class _Named(TorchFunctionMode):

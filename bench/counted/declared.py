@@ -29,4 +29,4 @@ def is_ours(name: str) -> bool:
 def declared_cost(name: str, args: Sequence[Any]) -> Cost:
     """What an op of ours launches and moves with these arguments. `name` may end with an overload's."""
     launches = declared_ops()[name.partition(".")[0]].launches(*args)
-    return Cost(len(launches.kernels), launches.bytes)
+    return Cost(len(launches.kernels), launches.bytes, launches.attention_operations)

@@ -145,7 +145,7 @@ def test_it_says_what_it_loads() -> None:
     said: list[str] = []
     load(progress=said.append)
     assert said[0] == "tiny: random weights"
-    assert re.fullmatch(r"transformer: 0\.15 M parameters, float32, 0\.59 MB, \d+\.\d s", said[1])
+    assert re.fullmatch(r"transformer: 0\.15 M parameters, float32, 0\.59 MB, torch kernels, \d+\.\d s", said[1])
     assert said[-1] == "tiny: ready on cpu, 0.95 MB resident"
 
 

@@ -15,8 +15,7 @@ from torch import nn
 from genlock_worker.engines.diffusion.config import DiffusionConfig, StreamOptions
 from genlock_worker.engines.diffusion.errors import DeviceMissing, MissingWeights
 from genlock_worker.engines.diffusion.execution import fp8
-from genlock_worker.engines.diffusion.network import attention
-from genlock_worker.engines.diffusion.network.ring_ops import TorchRingOps
+from genlock_worker.engines.diffusion.network.kernels import choice
 from genlock_worker.engines.diffusion.network.text_pool import TextPool
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
@@ -92,8 +91,8 @@ def load_components(
     it will be used with, as the attention's kernel and the VAE depend on it.
 
     Random numbers stand in where they are asked for, and for a model that needs no weights (`tiny`) where it has no
-    folder. Raises MissingWeights, WrongCheckpoint, DeviceMissing, Fp8Unsupported, AttentionMissing;
-    torch.OutOfMemoryError.
+    folder. Raises MissingWeights, WrongCheckpoint, DeviceMissing, Fp8Unsupported, AttentionMissing,
+    KernelsMissing; torch.OutOfMemoryError.
     """
     if options.fp8:
         fp8.require_fp8(device)
@@ -157,8 +156,8 @@ def _transformer(
     progress: Progress,
 ) -> CausalWan:
     started_s = time.monotonic()
-    attend = attention.choose(options.attention, config.transformer, device=device, dtype=dtype)
-    model = skeletons.transformer(config.transformer, layout=stream.ring, ops=TorchRingOps(attend))
+    ops = choice.ring_ops(options.kernels, options.attention, config.transformer, device=device, dtype=dtype)
+    model = skeletons.transformer(config.transformer, layout=stream.ring, ops=ops)
 
     if files:
         checkpoint = open_checkpoint(files[ModelPart.TRANSFORMER].files)
@@ -169,7 +168,8 @@ def _transformer(
     count = sum(parameter.numel() for parameter in model.parameters())
     many = f"{count / 1e9:.2f} B" if count >= 1e8 else f"{count / 1e6:.2f} M"
     seconds = time.monotonic() - started_s
-    progress(f"transformer: {many} parameters, {_name(dtype)}, {size_words(tensor_bytes(model))}, {seconds:.1f} s")
+    size = size_words(tensor_bytes(model))
+    progress(f"transformer: {many} parameters, {_name(dtype)}, {size}, {options.kernels} kernels, {seconds:.1f} s")
 
     # Weights become 8 bits wide only once they are on the device.
     if options.fp8:

@@ -37,7 +37,14 @@ class LoadOptions:
         values.one_of("vae", "tiny"), "vae", "what makes pictures of latents; tiny: distilled, faster and less exact"
     )
     attention: str = option(
-        values.one_of("auto", "sdpa", "flash2", "flash3", "flex"), "auto", "kernel of the attention"
+        values.one_of("auto", "sdpa", "flash2", "flash3", "flex"),
+        "auto",
+        "kernel of the attention of --kernels torch",
+    )
+    kernels: str = option(
+        values.one_of("torch", "triton"),
+        "torch",
+        "what writes and reads rings and prompts: PyTorch's operations, row by row, or kernels for all rows (GPU only)",
     )
     channels_last: bool = option(values.switch(), "yes", "no: the VAE in PyTorch's usual memory layout")
     fp8: bool = option(values.switch(), "no", "weights in 8 bits, where the GPU can")

@@ -1,116 +1,25 @@
 """Attention to a ring whose keys were rotated when they were written, against keys that are rotated when they are read.
 
-The rule is written down once more here, as it was before: un-rotated keys, one temporal index for each slot and query.
+What is checked against is in `driven_ring`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from genlock_worker.engines.algorithm.ring import RingLayout
-from genlock_worker.engines.diffusion.config import Positions, TransformerConfig
+from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.network.attention import sdpa
-from genlock_worker.engines.diffusion.network.kv_pool import KvPool, PagedRing
-from genlock_worker.engines.diffusion.network.projections import Attention
+from genlock_worker.engines.diffusion.network.kv_pool import KvPool
 from genlock_worker.engines.diffusion.network.ring_ops import TorchRingOps
-from genlock_worker.engines.diffusion.network.rope import rotate, rotations
-from genlock_worker.engines.diffusion.network.row_batch import RowBatch
-from genlock_worker.engines.diffusion.network.text_pool import TextPool
-from tests.worker.engines.diffusion.rows import CPU, RowInput, batch_of
+from tests.worker.engines.diffusion.network.driven_ring import CONFIG, TOLERANCE, DrivenRing, Mistake, streamed
+from tests.worker.engines.diffusion.rows import CPU, batch_of
 
-CONFIG = TransformerConfig(layers=1, heads=2, dim=64, ffn_dim=8, text_length=4, channels=1, patch=1)
-TOLERANCE = 1e-5
 GRIDS = [(4, 4), (8, 8), (5, 13), (2, 3), (8, 16)]
 """16, 64, 65, 6 and 128 tokens: part of a page, a page, one token more, and two pages."""
-
-Mistake = Callable[[RowBatch], RowBatch]
-
-
-@dataclass
-class Slot:
-    """What one slot holds, before any rotation."""
-
-    frame: int
-    keys: Tensor
-    values: Tensor
-
-
-@dataclass
-class Driven:
-    """A row through its frames: what the operations answer, and what the rule says."""
-
-    mode: Positions
-    layout: RingLayout
-    grid: tuple[int, int]
-    pool: KvPool = field(default_factory=lambda: KvPool(CONFIG, device=CPU, dtype=torch.float32))
-    mistake: Mistake = lambda batch: batch
-    held: dict[int, Slot] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        torch.manual_seed(0)
-        self.attention = Attention(CONFIG)
-        for norm in (self.attention.norm_q, self.attention.norm_k):
-            torch.nn.init.normal_(norm.weight, mean=1.0, std=0.2)
-        self.tokens = self.grid[0] * self.grid[1]
-        self.ring = PagedRing.taken(self.pool, self.layout, frame_tokens=self.tokens)
-        self.texts = TextPool(CONFIG, device=CPU, dtype=torch.float32)
-        shape = (CONFIG.layers, CONFIG.text_length, CONFIG.heads, CONFIG.head_dim)
-        self.text = self.texts.put(torch.randn(shape), torch.randn(shape))
-
-    def row(self, first: int, frames: int = 1, sink: int | None = None) -> RowInput:
-        return RowInput(self.ring, self.text, torch.zeros(frames, 1, *self.grid), first, 700.0, sink)
-
-    @torch.no_grad()
-    def step(self, first: int, frames: int = 1, *, sink: int | None = None) -> float:
-        """Write frames and attend; the largest deviation from the rule."""
-        generator = torch.Generator().manual_seed(first)
-        q, k, v = (torch.randn(1, frames * self.tokens, CONFIG.dim, generator=generator) for _ in range(3))
-        batch = self.mistake(batch_of([self.row(first, frames, sink)], layout=self.layout, mode=self.mode))
-        ring = TorchRingOps().enter(batch, grid=self.grid, sinks=self.layout.sinks)
-        answer = ring.attend(0, ring.write(0, q, k, v, self.attention))
-
-        keys = self.attention.heads(self.attention.norm_k(k))[0]
-        for number, frame in enumerate(range(first, first + frames)):
-            here = slice(number * self.tokens, (number + 1) * self.tokens)
-            values = self.attention.heads(v)[0, here]
-            self.held[self.layout.slot(frame)] = Slot(frame, keys[here], values)
-        expected = self.rule(self.attention.heads(self.attention.norm_q(q))[0], first, frames)
-        if sink is not None:
-            self.ring.switch(sink)
-            self.held[sink] = self.held[self.layout.slot(first + frames - 1)]
-        return float((answer[0] - expected.flatten(1)).abs().max())
-
-    def rule(self, queries: Tensor, first: int, frames: int) -> Tensor:
-        """Every key rotated by its slot's index, every query by its frame's."""
-        newest = first + frames - 1
-        slots = sorted(self.held)
-        indices = [self.index(self.held[slot].frame, newest, slot) for slot in slots]
-        keys = torch.cat([self.held[slot].keys for slot in slots])
-        values = torch.cat([self.held[slot].values for slot in slots])
-        queried = [self.index(frame, newest, None) for frame in range(first, first + frames)]
-        return sdpa(self.turned(queries, queried), self.turned(keys, indices), values)
-
-    def index(self, frame: int, newest: int, slot: int | None) -> int:
-        if self.mode is Positions.RELATIVE:
-            if slot is not None and slot < self.layout.sinks:
-                return slot
-            return frame - max(0, newest - (self.layout.slots - 1))
-        first = self.layout.slots - 1
-        if self.mode is Positions.REFRESHED and frame >= 50:
-            return first + (frame - 50) % (50 - first)
-        return frame
-
-    def turned(self, heads: Tensor, indices: Sequence[int]) -> Tensor:
-        times = torch.tensor(indices, dtype=torch.float64)
-        return rotate(heads, rotations(times, grid=self.grid, head_dim=CONFIG.head_dim))
-
-
-def streamed(one: Driven, frames: int) -> float:
-    """The opening of two frames, then frame by frame; the largest deviation."""
-    return max([one.step(0, 2), *(one.step(frame) for frame in range(2, frames))])
 
 
 LAYOUTS = [RingLayout(6, 3), RingLayout(5, 1), RingLayout(4, 0), RingLayout(3, 2)]
@@ -122,19 +31,19 @@ def test_while_the_ring_fills_and_turns_it_answers_as_keys_rotated_when_read(
     layout: RingLayout, mode: Positions
 ) -> None:
     """Frames 0 to 2N: the opening, N - 1, N and N + 1 frames among them."""
-    assert streamed(Driven(mode, layout, (4, 4)), 2 * layout.slots + 1) < TOLERANCE
+    assert streamed(DrivenRing(mode, layout, (4, 4)), 2 * layout.slots + 1) < TOLERANCE
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 def test_frames_of_every_size_lie_in_pages(grid: tuple[int, int]) -> None:
-    assert streamed(Driven(Positions.RELATIVE, RingLayout(6, 3), grid), 9) < TOLERANCE
+    assert streamed(DrivenRing(Positions.RELATIVE, RingLayout(6, 3), grid), 9) < TOLERANCE
 
 
 @pytest.mark.parametrize("mode", Positions)
 @pytest.mark.parametrize("frame", [49, 50, 51, 52, 1_000_000])
 def test_late_frames_answer_as_early_ones(frame: int, mode: Positions) -> None:
     layout = RingLayout(6, 3)
-    one = Driven(mode, layout, (4, 4))
+    one = DrivenRing(mode, layout, (4, 4))
     one.step(0, 2)
     one.step(2)
     deviations = [one.step(late) for late in range(frame - 5, frame + 1)]
@@ -145,7 +54,7 @@ def test_late_frames_answer_as_early_ones(frame: int, mode: Positions) -> None:
 @pytest.mark.parametrize("mode", Positions)
 @pytest.mark.parametrize("grid", [(4, 4), (8, 8), (5, 13)], ids=str)
 def test_a_sink_that_was_replaced_is_met_at_its_place(mode: Positions, grid: tuple[int, int]) -> None:
-    one = Driven(mode, RingLayout(6, 3), grid)
+    one = DrivenRing(mode, RingLayout(6, 3), grid)
     worst = streamed(one, 8)
     worst = max(worst, one.step(8, sink=1), *(one.step(frame) for frame in range(9, 13)))
     worst = max(worst, one.step(13, sink=0), one.step(14), one.step(15, sink=1), one.step(16))
@@ -169,7 +78,7 @@ MISTAKES: dict[str, Mistake] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_seen(mistake: str) -> None:
-    one = Driven(Positions.RELATIVE, RingLayout(6, 3), (4, 4), mistake=MISTAKES[mistake])
+    one = DrivenRing(Positions.RELATIVE, RingLayout(6, 3), (4, 4), mistake=MISTAKES[mistake])
     assert streamed(one, 9) > 100 * TOLERANCE
 
 
@@ -184,7 +93,7 @@ def test_a_mistake_is_seen(mistake: str) -> None:
     ids=["as in the window", "one place further", "in the window's slot", "not written"],
 )
 def test_a_mistake_in_the_second_write_is_seen(mistake: Mistake) -> None:
-    one = Driven(Positions.RELATIVE, RingLayout(6, 3), (4, 4))
+    one = DrivenRing(Positions.RELATIVE, RingLayout(6, 3), (4, 4))
     assert streamed(one, 8) < TOLERANCE
     one.mistake = mistake
     one.step(8, sink=1)
@@ -193,7 +102,7 @@ def test_a_mistake_in_the_second_write_is_seen(mistake: Mistake) -> None:
 
 
 def test_the_means_of_both_writes_are_of_keys_before_rotation() -> None:
-    one = Driven(Positions.RELATIVE, RingLayout(6, 3), (5, 13))
+    one = DrivenRing(Positions.RELATIVE, RingLayout(6, 3), (5, 13))
     streamed(one, 9)
     one.step(9, sink=2)
     for slot, known in one.held.items():
@@ -204,12 +113,12 @@ def test_the_means_of_both_writes_are_of_keys_before_rotation() -> None:
 @pytest.mark.parametrize("grid", [(2, 3), (5, 13)], ids=str)
 def test_a_row_that_ended_in_nan_leaves_nothing_for_the_next_owner_of_its_pages(grid: tuple[int, int]) -> None:
     pool = KvPool(CONFIG, device=CPU, dtype=torch.float32, pages=7 * 2)
-    before = Driven(Positions.RELATIVE, RingLayout(6, 3), (8, 16), pool=pool)
+    before = DrivenRing(Positions.RELATIVE, RingLayout(6, 3), (8, 16), pool=pool)
     streamed(before, 8)
     for stored in (pool.keys, pool.values, pool.means):
         stored[:, 1:] = float("nan")
     before.ring.free()
-    after = Driven(Positions.RELATIVE, RingLayout(6, 3), grid, pool=pool)
+    after = DrivenRing(Positions.RELATIVE, RingLayout(6, 3), grid, pool=pool)
     assert streamed(after, 9) < TOLERANCE
     pages = [page for slot in after.ring.slots for page in slot]
     assert bool(pool.keys[:, pages].isfinite().all()), "of the unused tokens, too"
@@ -220,7 +129,7 @@ def test_rows_of_one_batch_write_and_read_their_own_pages_alone() -> None:
     layout, grid = RingLayout(6, 3), (5, 13)
     pool = KvPool(CONFIG, device=CPU, dtype=torch.float32)
     ages = (2, 6, 9)
-    rows = [Driven(Positions.RELATIVE, layout, grid, pool=pool) for _ in ages]
+    rows = [DrivenRing(Positions.RELATIVE, layout, grid, pool=pool) for _ in ages]
     for one, age in zip(rows, ages, strict=True):
         streamed(one, age)
     inputs = [
@@ -249,7 +158,7 @@ def test_rows_of_one_batch_write_and_read_their_own_pages_alone() -> None:
 
 @torch.no_grad()
 def test_prompts_are_met_with_normed_queries_that_are_not_rotated() -> None:
-    one = Driven(Positions.RELATIVE, RingLayout(6, 3), (4, 4))
+    one = DrivenRing(Positions.RELATIVE, RingLayout(6, 3), (4, 4))
     q = torch.randn(1, 16, CONFIG.dim)
     ring = TorchRingOps().enter(batch_of([one.row(0)], layout=one.layout), grid=one.grid, sinks=3)
     expected = sdpa(one.attention.heads(one.attention.norm_q(q))[0], one.text.keys[0], one.text.values[0])
@@ -257,7 +166,7 @@ def test_prompts_are_met_with_normed_queries_that_are_not_rotated() -> None:
 
 
 def test_a_ring_in_one_piece_and_one_in_scattered_pages_answer_alike() -> None:
-    whole, scattered = (Driven(Positions.RELATIVE, RingLayout(6, 3), (8, 8)) for _ in range(2))
+    whole, scattered = (DrivenRing(Positions.RELATIVE, RingLayout(6, 3), (8, 8)) for _ in range(2))
     scattered.ring.arrange([5, 3, 1, 0, 2, 4])
     assert max(streamed(whole, 9), streamed(scattered, 9)) < TOLERANCE
     batches = [batch_of([one.row(9)], layout=one.layout, mode=one.mode) for one in (whole, scattered)]

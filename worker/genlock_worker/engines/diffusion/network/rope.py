@@ -38,6 +38,20 @@ def rotations(times: Tensor, *, grid: tuple[int, int], head_dim: int) -> Rotatio
     return Rotations(_joined(time.cos(), height.cos(), width.cos()), _joined(time.sin(), height.sin(), width.sin()))
 
 
+def by_axis(times: Tensor, *, grid: tuple[int, int], head_dim: int) -> tuple[Tensor, Tensor]:
+    """The rotations of whole frames in two parts, for kernels that put them together: cosines, then sines, float32.
+
+    `times` (..., frames) float64. Of time (..., frames, 2, its pairs), of the places in a frame (tokens, 2, the other
+    pairs), which all frames share.
+    """
+    rows, columns = (torch.arange(size, dtype=torch.float64, device=times.device) for size in grid)
+    axes = zip((times, rows, columns), pairs_per_axis(head_dim), strict=True)
+    time, height, width = (_angles(positions, pairs) for positions, pairs in axes)
+    shape = (*grid, -1)
+    place = torch.cat([height[:, None].expand(shape), width.expand(shape)], dim=-1).flatten(0, 1)
+    return _cosines_and_sines(time), _cosines_and_sines(place)
+
+
 def turns(times: Tensor, *, pairs: int) -> Rotations:
     """The rotations in time alone: `times` (R, 1) float64, (R, 1, 1, pairs) each, the same for all tokens and heads.
 
@@ -61,6 +75,11 @@ def _angles(positions: Tensor, pairs: int) -> Tensor:
     """(..., pairs) float64."""
     ladder = BASE ** (-torch.arange(pairs, dtype=torch.float64, device=positions.device) / pairs)
     return positions.double()[..., None] * ladder
+
+
+def _cosines_and_sines(angles: Tensor) -> Tensor:
+    """(..., pairs) float64 -> (..., 2, pairs) float32."""
+    return torch.stack((angles.cos(), angles.sin()), dim=-2).float()
 
 
 def _joined(time: Tensor, height: Tensor, width: Tensor) -> Tensor:

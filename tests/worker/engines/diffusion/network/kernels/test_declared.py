@@ -49,7 +49,7 @@ def nothing_launched() -> None:
 def test_a_call_launches_what_is_planned() -> None:
     answer = doubled()(torch.tensor([1.0, 2.0]))
     assert answer.tolist() == [2.0, 4.0]
-    assert DOUBLING.launched == [((2, 1, 1), {"BLOCK": 4, "num_warps": 8, "num_stages": 2})]
+    assert DOUBLING.launched == [((2, 1, 1), {"BLOCK": 4, "num_warps": 8, "num_stages": 2, "enable_fp_fusion": True})]
 
 
 def test_meta_tensors_run_through_it_and_launch_nothing() -> None:

@@ -24,6 +24,8 @@ class Launches:
     """The name of each kernel, in order; one that is launched twice is there twice."""
     bytes: int
     """Of the device's memory that are read and written, each address counted once for each kernel."""
+    attention_operations: int = 0
+    """Multiplications and additions of attention's products; 0: it is no attention."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +48,15 @@ class Launch:
         name: str = self.kernel.__name__
         return name
 
+    @property
+    def options(self) -> Mapping[str, object]:
+        """What Triton's compiler is told beside the constants."""
+        # Products and sums become one instruction; said aloud, as Triton will change what it does by itself.
+        return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
+
     def run(self) -> None:
         """Queue it on the current stream; compiles it where it was not launched with such types before."""
-        self.kernel[self.grid](*self.arguments, **self.constants, num_warps=self.warps, num_stages=self.stages)
+        self.kernel[self.grid](*self.arguments, **self.constants, **self.options)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +68,8 @@ class PlannedCall:
     launches: tuple[Launch, ...]
     bytes: int
     """As `Launches.bytes`."""
+    attention_operations: int = 0
+    """As `Launches.attention_operations`."""
 
 
 class DeclaredOp:
@@ -81,7 +91,7 @@ class DeclaredOp:
     def launches(self, *arguments: object) -> Launches:
         """What a call with these arguments, real or meta tensors, would launch."""
         plan = self.plan(*arguments)
-        return Launches(tuple(launch.name for launch in plan.launches), plan.bytes)
+        return Launches(tuple(launch.name for launch in plan.launches), plan.bytes, plan.attention_operations)
 
     def _run(self, *arguments: object) -> Any:
         plan = self.plan(*arguments)
