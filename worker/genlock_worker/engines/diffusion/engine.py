@@ -43,6 +43,7 @@ from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
 from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, Shared, check_settings
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
+from genlock_worker.engines.diffusion.streaming.taken_state import StateMaker, TakenState
 from genlock_worker.engines.input_check import check_chunk
 from genlock_worker.engines.readiness import Needs
 
@@ -67,12 +68,12 @@ class _Restoration:
 class DiffusionEngine:
     """An Engine that repaints streams with a causal Wan 2.1. All calls but `prepare` come from the engine thread.
 
-    `forward` runs a batch of rows (`forward.make_forward`). `overlap`: chunks are decoded beside the forwards that
-    follow. `memory_limit_bytes` is what sessions may take together; None: what the device has free now, less what a
-    forward needs to work in. `fixed_pools`: the pools have all of it from the start, so that they keep their addresses;
-    else they grow with their sessions; None: on a GPU. `depth`: how many batches may be under way. `queue`: what is
-    queued on the device; None: the device's own. Raises ValueError if the options want another ring than the
-    model was built for, or one that cannot hold the first chunk; torch.OutOfMemoryError.
+    `forward` runs a batch of rows (`forward.make_forward`). `overlap`: chunks are decoded, and states made, beside the
+    forwards that follow. `memory_limit_bytes` is what sessions may take together; None: what the device has free now,
+    less what a forward needs to work in. `fixed_pools`: the pools have all of it from the start, so that they keep
+    their addresses; else they grow with their sessions; None: on a GPU. `depth`: how many batches may be under way.
+    `queue`: what is queued on the device; None: the device's own. Raises ValueError if the options want another ring
+    than the model was built for, or one that cannot hold the first chunk; torch.OutOfMemoryError.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class DiffusionEngine:
             self._pictures,
             room.pool(components, self._budget),
         )
+        self._states = StateMaker(components.device, overlap=overlap)
         self._clock = clock
         self._sessions: dict[str, DiffusionSession] = {}
         self._cut_short: set[str] = set()
@@ -343,20 +345,18 @@ class DiffusionEngine:
         return collected
 
     def snapshot(self, session: str) -> Future[EngineState]:
-        """The session's state now; copies from the device only what was not copied before."""
+        """The session's state now, made beside the engine's thread; only what was not copied before is copied."""
         found = self._session(session)
+        if found.failure is None:
+            return self._states.make(TakenState.of(found), self._queue.reached())
         state: Future[EngineState] = Future()
-        try:
-            if found.failure is not None:
-                raise ValueError(found.failure)
-            state.set_result(states.to_state(found))
-        except (RuntimeError, *states.DAMAGE) as problem:  # torch.OutOfMemoryError is one of the former
-            state.set_exception(EngineFailure(session, f"its state cannot be taken: {problem}"))
+        state.set_exception(EngineFailure(session, f"its state cannot be taken: {found.failure}"))
         return state
 
     def stop(self) -> None:
-        """End the threads beside the engine's: of the decoder, of the device, and the one that compresses frames."""
+        """End the threads beside the engine's: they decode, make states, watch the device, compress input frames."""
         self._pictures.stop()
+        self._states.stop()
         self._queue.stop()
         self._jpeg.shutdown(cancel_futures=True)
 

@@ -1,6 +1,7 @@
 """Several micro-steps under way: booked as they are handed over, judged as the device comes to them."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +39,7 @@ def streams(
     return StreamsUnderWay(made, queue)
 
 
-def run(one: StreamsUnderWay, chunks: range, *, sessions: Sequence[str] = "ab") -> list[dict[str, EngineState]]:
+def run(one: StreamsUnderWay, chunks: range, *, sessions: Sequence[str] = "ab") -> list[dict[str, Future[EngineState]]]:
     """As many rounds as there are chunks: each feeds every session and runs a row of each chunk in flight.
 
     The states after each round's submission.
@@ -50,7 +51,7 @@ def run(one: StreamsUnderWay, chunks: range, *, sessions: Sequence[str] = "ab") 
             change = Change(prompt=PROMPTS[session].get(index))
             one.feed(session, steps=steps, change=change, scene=index // 6)
         one.step(sessions)
-        states.append({session: one.engine.snapshot(session).result(20) for session in sessions})
+        states.append({session: one.engine.snapshot(session) for session in sessions})
     return states
 
 
@@ -59,8 +60,8 @@ def shown(result: RowResult) -> Frames:
     return result.output
 
 
-def told(states: Sequence[Mapping[str, EngineState]]) -> list[object]:
-    """All of some states, to be compared."""
+def told(states: Sequence[Mapping[str, Future[EngineState]]]) -> list[object]:
+    """All of some states, to be compared; the device has come to them."""
     return [
         (
             session,
@@ -73,7 +74,8 @@ def told(states: Sequence[Mapping[str, EngineState]]) -> list[object]:
             {(name, part): array.tobytes() for name, block in state.blocks.items() for part, array in block.items()},
         )
         for each in states
-        for session, state in each.items()
+        for session, taken in each.items()
+        for state in [taken.result(20)]
     ]
 
 
@@ -87,7 +89,7 @@ def one_by_one() -> tuple[Mapping[tuple[str, int], Frames], list[object]]:
     assert len(pictures) == 2 * CHUNKS
     replaced = [{cache.replaced_in for cache in caches(one.engine, session)} for session in "ab"]
     assert all(None not in each for each in replaced)
-    assert len({state.sink_replacement for each in states for state in each.values()}) > 3
+    assert len({state.result().sink_replacement for each in states for state in each.values()}) > 3
     return pictures, told(states)
 
 
@@ -150,17 +152,20 @@ def test_a_row_that_is_not_finite_voids_what_is_behind_it_of_its_session_alone()
         one.submit(rows)
     one.feed("a", steps=2)
     one.submit([Row("a", 0, 4)])
-    one.engine.snapshot("a")
+    state = one.engine.snapshot("a")
     found = [one.collect().rows for _ in range(3)]
     assert [[row.failure is None for row in answers] for answers in found] == [[False, True], [True, False], [False]]
     failed = [row for answers in found for row in answers if row.failure]
     assert all("not finite" in (row.failure or "") and row.pictures is None for row in failed)
 
-    # Nothing more is taken of it, and what its owner had chosen before it has looked is not run.
+    # What was taken meanwhile counts for nothing, and says so. Nothing more is taken of it, and what its owner had
+    # chosen before it has looked is not run.
+    one.queue.go_on()
     with pytest.raises(EngineFailure, match="not finite"):
         one.feed("a", steps=2)
-    with pytest.raises(EngineFailure, match="its state cannot be taken: the network's answer is not finite"):
-        one.engine.snapshot("a").result(20)
+    for taken in (state, one.engine.snapshot("a")):
+        with pytest.raises(EngineFailure, match="its state cannot be taken: the network's answer is not finite"):
+            taken.result(20)
     tried = poison.rows
     one.submit([Row("a", 1, 4)])
     assert [row.failure is None for row in one.collect().rows] == [False]
@@ -184,11 +189,15 @@ def test_a_fault_of_the_device_loses_all_that_is_under_way_and_what_comes_after_
         one.feed(session, steps=2)
     one.submit([Row("a", 0, 0)])
     one.submit([Row("b", 0, 0), Row("a", 1, 0)])
+    taken = one.engine.snapshot("a")
     one.queue.fail(RuntimeError("CUDA error: unspecified launch failure"))
     results = one.engine.collect()
     reason = "RuntimeError: CUDA error: unspecified launch failure"
     assert results == [BatchResult(1, lost=reason), BatchResult(2, lost=reason)]
     assert one.engine.collect() == []
+
+    with pytest.raises(EngineFailure, match="a: its state cannot be taken: CUDA error: unspecified launch failure"):
+        taken.result(20)
 
     # Both sessions are void; one that is opened now is not.
     one.under_way = 0
@@ -219,12 +228,13 @@ def test_a_batch_that_cannot_be_queued_comes_back_lost_behind_those_before_it() 
     faults.append(RuntimeError("CUDA error: out of resources"))
     one.submit([Row("b", 0, 0)])
     assert one.engine.collect() == []
+    taken = one.engine.snapshot("a")
     one.queue.go_on()
     first, second = one.engine.collect()
     assert isinstance(first, BatchResult)
     assert [row.failure for row in first.rows] == [None]
     assert second == BatchResult(2, lost="RuntimeError: CUDA error: out of resources")
-    assert one.engine.snapshot("a").result(20).chunk == 0
+    assert taken.result(20).chunk == 0
     with pytest.raises(EngineFailure, match="out of resources"):
         one.engine.snapshot("b").result(20)
 

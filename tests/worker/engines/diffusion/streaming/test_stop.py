@@ -45,7 +45,7 @@ assert vae.begun.wait(20)
 assert "decode" in [thread.name for thread in threading.enumerate()]
 if "stop" in sys.argv:
     one.stop()
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("decode", "jpeg"))]
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("decode", "jpeg", "states"))]
     assert not left, left
 print("the end")
 """

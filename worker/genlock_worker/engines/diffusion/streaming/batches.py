@@ -164,8 +164,11 @@ class Batches:
         if queued is None or booked.failure is not None:
             return RowResult(booked.row, failure=booked.failure)
 
-        failure = session.judge(queued)
-        if failure is None:
+        try:
+            session.judge()
+        except ValueError as problem:
+            failure = str(problem)
+        else:
             return RowResult(booked.row, likeness=queued.likeness, pictures=booked.pictures)
 
         # What the session has beside it and behind it was computed from what is no good.

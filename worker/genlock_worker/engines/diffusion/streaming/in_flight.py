@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
 from genlock_worker.engines.diffusion.network.text_pool import TextKv
-from genlock_worker.engines.diffusion.streaming.transfers import to_host
+from genlock_worker.engines.diffusion.streaming.transfers import HostCopy
 from genlock_worker.engines.readiness import ChunkInFlight
 
 
@@ -31,16 +29,16 @@ class DenoisedChunk(ChunkInFlight):
     """Whether its rows compute their rings anew under its prompt before they run."""
     hidden: Tensor
     """What the next row is given, (F, C, h, w) in the model's dtype."""
-    host_hidden: tuple[int, NDArray[np.generic]] | None = None
-    """How many rows had been submitted, and the copy of `hidden` that was made then."""
+    _copy: tuple[Tensor, HostCopy] | None = None
+    """Of which `hidden`, and it."""
 
     @property
     def is_booked(self) -> bool:
         """Whether all of its rows were submitted: the session is past it, whatever the device will say."""
         return self.submitted == self.rows
 
-    def stored_hidden(self) -> NDArray[np.generic]:
-        """`hidden` on the host, copied from the device once."""
-        if self.host_hidden is None or self.host_hidden[0] != self.submitted:
-            self.host_hidden = self.submitted, to_host(self.hidden)
-        return self.host_hidden[1]
+    def hidden_copy(self) -> HostCopy:
+        """The copy of `hidden` on the host, one for all states that have it."""
+        if self._copy is None or self._copy[0] is not self.hidden:
+            self._copy = self.hidden, HostCopy(self.hidden)
+        return self._copy[1]

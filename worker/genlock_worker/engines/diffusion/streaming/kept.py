@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genlock_worker.engines.contract import Frames
 from genlock_worker.engines.diffusion.prompt_book import Embedding
-from genlock_worker.engines.diffusion.streaming.transfers import to_host, typed
+from genlock_worker.engines.diffusion.streaming.transfers import HostCopy, to_host, typed
 
 JPEG_QUALITY = 95
 _START_OF_SCAN, _BASELINE = 0xDA, 0xC0
@@ -41,6 +41,11 @@ class KeptPrompt:
     def name(self) -> str:
         """Its name in snapshots, for ever."""
         return f"p.{self.digest[:16]}"
+
+    @property
+    def copies(self) -> Sequence[HostCopy]:
+        """None: it is on the host."""
+        return ()
 
     @cached_property
     def block(self) -> Block:
@@ -79,7 +84,13 @@ class KeptInput:
         return f"i.c{self.chunk}"
 
     @property
+    def copies(self) -> Sequence[HostCopy]:
+        """None: it is on the host."""
+        return ()
+
+    @property
     def block(self) -> Block:
+        """It as arrays; waits for its JPEGs."""
         return {f"frame{number}": data for number, data in enumerate(self.coded.result())}
 
 
@@ -96,9 +107,14 @@ class KeptOutput:
         return f"o.c{self.chunk}"
 
     @cached_property
+    def copies(self) -> Sequence[HostCopy]:
+        """What of it must come from the device, once."""
+        return (HostCopy(self.latents),)
+
+    @cached_property
     def block(self) -> Block:
-        """It as arrays, copied from the device once."""
-        return {"latents": to_host(self.latents)}
+        """It as arrays, once its copies are there."""
+        return {"latents": self.copies[0].array}
 
 
 def compress(frames: Frames) -> tuple[NDArray[np.uint8], ...]:

@@ -6,7 +6,7 @@ them again. Frames are never changed, only replaced; the host's record changes t
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.network.kv_pool import PagedRing
-from genlock_worker.engines.diffusion.streaming.transfers import to_host
+from genlock_worker.engines.diffusion.streaming.transfers import HostCopy
 
 OPENING_FRAMES = 2
 """Latent frames of the first chunk; they attend to each other, so they are only rebuilt together."""
@@ -57,10 +57,15 @@ class StoredLatent:
         return f"r{self.row}.f{self.frame}" + (f".p{self.prompts[-1][0][:16]}" if self.refreshed else "")
 
     @cached_property
+    def copies(self) -> Sequence[HostCopy]:
+        """What of it must come from the device, once."""
+        return (HostCopy(self.latent),)
+
+    @cached_property
     def block(self) -> Mapping[str, NDArray[np.generic]]:
-        """It as arrays, copied from the device once."""
+        """It as arrays, once its copies are there."""
         return {
-            "latent": to_host(self.latent),
+            "latent": self.copies[0].array,
             "frame": np.array(self.frame, np.int64),
             "timestep": np.array(self.timestep, np.float64),
             "prompts": np.frombuffer(b"".join(bytes.fromhex(digest) for digest, _ in self.prompts), np.uint8),
@@ -70,6 +75,19 @@ class StoredLatent:
     def under(self, prompts: Weights) -> "StoredLatent":
         """The same input under other prompts."""
         return replace(self, prompts=prompts, refreshed=True)
+
+
+class SinkDigest:
+    """Shows that a row's sinks are what they were; hashed once for each set of them."""
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[StoredLatent, ...], str] | None = None
+
+    def of(self, sinks: tuple[StoredLatent, ...]) -> str:
+        """SHA-256 (hex) over the stored inputs of these sinks, `""` for none; the same after a restore."""
+        if self._known is None or self._known[0] != sinks:
+            self._known = sinks, _digest(sinks)
+        return self._known[1]
 
 
 @dataclass(slots=True, eq=False)
@@ -84,8 +102,8 @@ class RowCache:
     """The first frames, of which sinks are made: kept for ever, since later sinks were computed beside them."""
     replaced_in: int | None = None
     """The chunk in which a sink was replaced last."""
-    _digest: tuple[tuple[StoredLatent, ...], str] | None = None
-    """Of which sinks it was taken, and it."""
+    digest: SinkDigest = field(default_factory=SinkDigest)
+    """Of its sinks; asked where states are made."""
 
     @property
     def newest(self) -> int:
@@ -125,16 +143,6 @@ class RowCache:
         self.slots = other.slots
         self.opening = other.opening
         self.replaced_in = other.replaced_in
-
-    def sink_digest(self) -> str:
-        """SHA-256 (hex) over the stored inputs of its sinks, `""` while it has none; the same after a restore."""
-        if self._digest is None or self._digest[0] != self.sinks:
-            self._digest = self.sinks, _digest(self.sinks)
-        return self._digest[1]
-
-    def frames(self) -> Mapping[str, StoredLatent]:
-        """Every stored frame that it refers to, by name."""
-        return {stored.name: stored for stored in (*self.opening, *self.slots)}
 
 
 def _digest(sinks: Sequence[StoredLatent]) -> str:

@@ -62,6 +62,24 @@ class Shared:
     """Where the rings of all sessions lie."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UnjudgedRow:
+    """A row that was booked, of which the session does not know the verdict."""
+
+    row: QueuedRow
+    left: LeftChunk | None
+    """The chunk that left with it."""
+
+    def decided(self, pending: PendingSink | None, rule: SinkRule) -> PendingSink | None:
+        """What of the sinks is decided and not done by all after it, where it was `pending` before it.
+
+        Only once the device has come to it. Raises ValueError if it is not finite.
+        """
+        if not self.row.is_finite:
+            raise ValueError("the network's answer is not finite (NaN or infinite)")
+        return pending if self.left is None else rule.after(pending, self.left, self.row.likeness)
+
+
 @dataclass(slots=True)
 class DiffusionSession:
     """All state of one session. `settings` is what it was opened with; prompt, steps and noise scale are what the next
@@ -93,8 +111,8 @@ class DiffusionSession:
     chunks_in_flight: dict[int, DenoisedChunk] = field(default_factory=dict)
     pending_sink: PendingSink | None = None
     """What is decided for all rows, and not done by all."""
-    undecided: deque[LeftChunk] = field(default_factory=deque)
-    """Chunks that have left and were not judged, the oldest first."""
+    unjudged: deque[UnjudgedRow] = field(default_factory=deque)
+    """Rows that were booked and not judged, the oldest first."""
     failure: str | None = None
     """Why nothing of it can go on: what it has is void, and all that is queued of it."""
     inputs: deque[KeptInput] = field(default_factory=deque)
@@ -195,7 +213,7 @@ class DiffusionSession:
         decides = chunk - self.shared.options.sink_delay_chunks
         if any(earlier.index <= decides for earlier in before):
             raise ValueError(f"row {step} of chunk {chunk} may not run before chunk {decides} has left")
-        if any(left.chunk <= decides for left in self.undecided):
+        if any(row.left is not None and row.left.chunk <= decides for row in self.unjudged):
             raise ValueError(f"row {step} of chunk {chunk} may not run before chunk {decides} was collected")
 
     def enter(self, step: int, chunk: int) -> RowWork:
@@ -248,6 +266,7 @@ class DiffusionSession:
         in_flight.submitted += 1
         if not in_flight.is_booked:
             in_flight.hidden = row.latents
+            self.unjudged.append(UnjudgedRow(row, None))
             return None
 
         # What the first chunk's last pass will have left is what every row's ring starts from.
@@ -255,22 +274,18 @@ class DiffusionSession:
             for other in self.rows[1:]:
                 other.take_over(self.rows[0])
 
-        self.undecided.append(LeftChunk(chunk, frames, cache.replaced_in, row))
+        self.unjudged.append(UnjudgedRow(row, LeftChunk(chunk, frames, cache.replaced_in)))
         del self.chunks_in_flight[chunk]
         self.outputs.append(KeptOutput(chunk, row.latents))
         self._forget()
         return row.latents
 
-    def judge(self, row: QueuedRow) -> str | None:
-        """The device has come to a row that was booked; rows are judged in the order in which they were booked.
+    def judge(self) -> None:
+        """The device has come to the oldest row that was booked and not judged.
 
-        Returns why the session cannot go on from here; None: it can.
+        Raises ValueError if it is not finite: the session cannot go on from here.
         """
-        if not row.is_finite:
-            return "the network's answer is not finite (NaN or infinite)"
-        if self.undecided and self.undecided[0].row is row:
-            self.pending_sink = self.shared.sink_rule.after(self.pending_sink, self.undecided.popleft())
-        return None
+        self.pending_sink = self.unjudged.popleft().decided(self.pending_sink, self.shared.sink_rule)
 
     def fail(self, reason: str) -> None:
         """It cannot go on: nothing of it is run any more. The first reason stays."""
@@ -285,10 +300,6 @@ class DiffusionSession:
     def fed_steps(self) -> int:
         """The denoising steps of the last chunk fed: its rows but the clean one of a session without a camera."""
         return self.fed_rows - self.rows_of(1) + 1
-
-    def sink_digests(self) -> tuple[str, ...]:
-        """By row, SHA-256 (hex) over the stored inputs of its sinks; `""` before the first, and while chunk 0 runs."""
-        return tuple("" if 0 in self.chunks_in_flight else row.sink_digest() for row in self.rows)
 
     def keys_values(self, prompts: Weights) -> TextKv:
         """Cross-attention keys and values of prompts that the session keeps."""

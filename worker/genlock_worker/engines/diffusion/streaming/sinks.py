@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.streaming.micro_step import QueuedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +27,15 @@ class PendingSink:
     chunk: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class LeftChunk:
-    """A chunk that has left, of which the decision is not taken: the device may still be at its last row."""
+    """A chunk that has left; what its last row says of the sinks decides."""
 
     chunk: int
     frames: range
     """Its latent frames."""
     replaced_in: int | None
     """The chunk in which its last row had last replaced a sink when the chunk left."""
-    row: QueuedRow
-    """The last row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +51,11 @@ class SinkRule:
     def of(cls, options: StreamOptions) -> "SinkRule":
         return cls(options.ring, options.sink_threshold, options.sink_cooldown_chunks, options.sink_delay_chunks)
 
-    def after(self, pending: PendingSink | None, left: LeftChunk) -> PendingSink | None:
-        """What is decided and not done by all, once a chunk that has left has its verdict; before it, `pending`."""
+    def after(self, pending: PendingSink | None, left: LeftChunk, similarity: Sequence[float]) -> PendingSink | None:
+        """What is decided and not done by all once a chunk has left; before that it is `pending`."""
         if pending is not None and pending.chunk > left.chunk:
             return pending
-        return self.decide(left.row.likeness, chunk=left.chunk, frames=left.frames, replaced_in=left.replaced_in)
+        return self.decide(similarity, chunk=left.chunk, frames=left.frames, replaced_in=left.replaced_in)
 
     def decide(
         self, similarity: Sequence[float], *, chunk: int, frames: range, replaced_in: int | None

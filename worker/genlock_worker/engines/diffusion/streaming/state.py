@@ -1,4 +1,4 @@
-"""A session as an EngineState and back: what a snapshot of it holds.
+"""What a snapshot of a session holds, and the session that it describes (`taken_state` writes it, here it is read).
 
 Blocks are written once: stored frames (`r1.f12`), the last input frames (`i.c9`) and output latents (`o.c8`), the
 embeddings of the prompts in use (`p.` and the digest's beginning). The head holds the next input of each chunk in
@@ -9,9 +9,7 @@ damaged until it has been shown to be a session that can go on.
 import re
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from functools import reduce
 from itertools import chain
-from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -21,7 +19,7 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
-from genlock_worker.engines.contract import ChunkState, EngineState, SinkReplacement, StreamSettings, chunk_frames
+from genlock_worker.engines.contract import EngineState, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming import restore, state_facts
 from genlock_worker.engines.diffusion.streaming.device_queue import Reached
@@ -30,13 +28,8 @@ from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutpu
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, chunk_of, latent_frames
 from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, DiffusionSession, Shared
 from genlock_worker.engines.diffusion.streaming.sinks import PendingSink
-from genlock_worker.engines.diffusion.streaming.state_facts import (
-    Blend,
-    InFlightFacts,
-    RowFacts,
-    StateFacts,
-    WantedState,
-)
+from genlock_worker.engines.diffusion.streaming.state_facts import InFlightFacts, RowFacts, StateFacts
+from genlock_worker.engines.diffusion.streaming.taken_state import hidden_name, identity
 from genlock_worker.engines.diffusion.streaming.transfers import download, from_host, typed
 
 DAMAGE = (
@@ -55,66 +48,13 @@ _FRAME_NAME = re.compile(r"r(\d{1,2})\.f(\d{1,12})(\.p[0-9a-f]{16})?")
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
-class _Kept(Protocol):
-    """What becomes a block."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def block(self) -> Arrays: ...
-
-
-def to_state(session: DiffusionSession) -> EngineState:
-    """The state of a session now; what was in an earlier one is not copied from the device again."""
-    # A decision about sinks needs the device's answer to what was booked.
-    if session.undecided and session.shared.components.device.type == "cuda":
-        torch.cuda.current_stream(session.shared.components.device).synchronize()
-    pending_sink = reduce(session.shared.sink_rule.after, session.undecided, session.pending_sink)
-
-    # While chunk 0 is in flight no ring is worth storing: its last pass is what every row's ring starts from.
-    rows = [] if 0 in session.chunks_in_flight else session.rows
-    frames = {name: stored for cache in rows for name, stored in cache.frames().items()}
-    kept: list[_Kept] = [*frames.values(), *session.inputs, *session.outputs, *session.kept_prompts.values()]
-    facts = StateFacts(
-        format=state_facts.FORMAT,
-        identity=_identity(session.settings, session.shared),
-        wanted=WantedState(
-            prompt=session.prompt,
-            steps=session.fed_steps if session.fed_rows else session.settings.steps,
-            noise_scale=session.noise_scale,
-        ),
-        blend=Blend.of(session.blend),
-        prompts=list(session.prompts),
-        embeddings=list(session.kept_prompts),
-        fed_rows=session.fed_rows,
-        scale=session.scale,
-        rows=[_row_out(cache, is_blank=not rows) for cache in session.rows],
-        inputs=[one.chunk for one in session.inputs],
-        outputs=[one.chunk for one in session.outputs],
-    )
-
-    return EngineState(
-        chunk=session.chunk,
-        in_flight=tuple(_stored_in_flight(in_flight, session) for in_flight in session.chunks_in_flight.values()),
-        attributes=facts.model_dump(mode="json"),
-        head={
-            _hidden_name(in_flight.index): in_flight.stored_hidden() for in_flight in session.chunks_in_flight.values()
-        },
-        blocks={one.name: one.block for one in kept},
-        sink_replacement=_stored_sink(pending_sink),
-        sink_digests=session.sink_digests(),
-    )
-
-
 def read_facts(state: EngineState, settings: StreamSettings, shared: Shared) -> tuple[StateFacts, list[InFlightFacts]]:
     """The facts of a state that belongs to these settings, and of its chunks in flight. Raises one of DAMAGE."""
     facts = StateFacts.model_validate(dict(state.attributes))
     if len(state.in_flight) > state_facts.MAX_IN_FLIGHT:
         raise ValueError(f"{len(state.in_flight)} chunks in flight, at most {state_facts.MAX_IN_FLIGHT} can be")
     chunks = [state_facts.InFlightFacts.of(one) for one in state.in_flight]
-    identity = _identity(settings, shared)
-    differing = [name for name, value in identity.items() if facts.identity.get(name) != value]
+    differing = [name for name, value in identity(settings, shared).items() if facts.identity.get(name) != value]
     if differing:
         raise ValueError(f"the snapshot is of another session: {', '.join(differing)} differ")
     state_facts.check(facts, chunks, chunk=state.chunk, text_only=settings.text_only)
@@ -129,7 +69,7 @@ def from_state(
     settings: StreamSettings,
     shared: Shared,
 ) -> Generator[Reached, None, DiffusionSession]:
-    """The session that `to_state` described, its rings computed anew and the VAE brought near to where it was.
+    """The session that a state describes, its rings computed anew and the VAE brought near to where it was.
 
     Goes on part by part, yields what must be done before the next one, and returns the session. Prompt and noise scale
     are the state's, not the settings'.
@@ -203,55 +143,6 @@ def from_state(
     return session
 
 
-def _identity(settings: StreamSettings, shared: Shared) -> dict[str, Any]:
-    """What must be the same on both sides of a snapshot."""
-    options = shared.options
-    return {
-        "model": shared.components.config.name,
-        "dtype": str(shared.components.dtype),
-        "width": settings.width,
-        "height": settings.height,
-        "frameRate": settings.frame_rate,
-        "seed": settings.seed,
-        "textOnly": settings.text_only,
-        "slots": options.ring.slots,
-        "sinks": options.ring.sinks,
-        "positions": options.positions.value,
-        "normalised": options.normalise_latents,
-    }
-
-
-def _row_out(cache: RowCache, *, is_blank: bool) -> RowFacts:
-    """While the first chunk runs its next pass overwrites all there is: nothing of the rings is worth keeping."""
-    if is_blank:
-        return RowFacts(slots=[], opening=[], replaced_in=None)
-    return RowFacts(
-        slots=[stored.name for stored in cache.slots],
-        opening=[stored.name for stored in cache.opening],
-        replaced_in=cache.replaced_in,
-    )
-
-
-def _stored_in_flight(in_flight: DenoisedChunk, session: DiffusionSession) -> ChunkState:
-    frames = latent_frames(in_flight.index)
-    return ChunkState(
-        index=in_flight.index,
-        steps=in_flight.rows - session.rows_of(1) + 1,
-        rows=in_flight.rows,
-        done=in_flight.submitted,
-        first_frame=frames[0],
-        latents=len(frames),
-        pictures=chunk_frames(in_flight.index),
-        attributes={
-            "timesteps": list(in_flight.timesteps),
-            "steps_before": in_flight.steps_before,
-            "level": [in_flight.level.scale, in_flight.level.timestep],
-            "prompts": [list(pair) for pair in in_flight.prompts],
-            "refreshes": in_flight.refreshes,
-        },
-    )
-
-
 def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: DiffusionSession) -> DenoisedChunk:
     prompts = state_facts.weights(facts.prompts)
     return DenoisedChunk(
@@ -268,10 +159,6 @@ def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: Diffusion
     )
 
 
-def _stored_sink(pending: PendingSink | None) -> SinkReplacement | None:
-    return None if pending is None else SinkReplacement(pending.sink, latent_frames(pending.chunk)[-1])
-
-
 def _restored_sink(
     state: EngineState, rows: Sequence[Sequence[int]], chunks: Sequence[InFlightFacts], shared: Shared
 ) -> PendingSink | None:
@@ -282,10 +169,6 @@ def _restored_sink(
     leaves = chunks[0].index if chunks else state.chunk + 1
     state_facts.check_sink_replacement(replacement, rows, layout=shared.options.ring, leaves=leaves)
     return PendingSink(replacement.sink, chunk_of(replacement.frame))
-
-
-def _hidden_name(chunk: int) -> str:
-    return f"c{chunk}.hidden"
 
 
 def _check_prompts(
@@ -350,7 +233,7 @@ class _Reader:
         return KeptPrompt(digest, Embedding(rows), self._parts.dtype)
 
     def hidden(self, chunk: int) -> Tensor:
-        return self._latents(self._state.head[_hidden_name(chunk)], (len(latent_frames(chunk)), *self._latent_shape))
+        return self._latents(self._state.head[hidden_name(chunk)], (len(latent_frames(chunk)), *self._latent_shape))
 
     def input(self, chunk: int) -> tuple[KeptInput, NDArray[np.uint8]]:
         shape = (chunk_frames(chunk), self._settings.height, self._settings.width, 3)

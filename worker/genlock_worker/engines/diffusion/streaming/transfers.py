@@ -35,6 +35,36 @@ def download(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
 
 
+class HostCopy:
+    """A copy of a tensor on the host, made once and kept; used on one thread at a time.
+
+    The tensor must not be written to any more.
+    """
+
+    __slots__ = ("_array", "_queued", "_tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        self._queued: Tensor | None = None
+        self._array: NDArray[np.generic] | None = None
+
+    def queue(self) -> None:
+        """Begin to copy, on the current stream, unless that was done. The tensor must have been computed by then."""
+        if self._queued is None and self._array is None:
+            self._queued = download(self._tensor)
+
+    @property
+    def array(self) -> NDArray[np.generic]:
+        """The copy, read-only; once the device has made what was queued."""
+        if self._array is None:
+            self.queue()
+            assert self._queued is not None
+            # Out of pinned memory, which is little: this may be kept as long as the session.
+            self._array = to_host(self._queued)
+            self._queued = None
+        return self._array
+
+
 def to_host(tensor: Tensor) -> NDArray[np.generic]:
     """A copy on the host, read-only; waits for the device."""
     host = tensor.detach().to("cpu", copy=True).contiguous()
