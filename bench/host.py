@@ -24,8 +24,10 @@ from genlock_core.clock import SystemClock
 from genlock_core.media import SourcePosition
 from genlock_core.metrics import WorkerMetrics
 from genlock_core.sizing.step_time import StepTime
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines.contract import (
     BatchResult,
+    CapturedGraphs,
     Change,
     Chunk,
     Collected,
@@ -80,6 +82,9 @@ class NullEngine:
 
     def session_memory(self, session: str) -> int | None:  # noqa: ARG002
         return None
+
+    def capture_graphs(self, sizes: Sequence[Resolution], tell: Callable[[str], None]) -> CapturedGraphs:  # noqa: ARG002
+        return CapturedGraphs()
 
     def prepare(self, prompt: str) -> None:
         pass

@@ -42,7 +42,7 @@ from genlock_worker.probes.start_up import StartPhase
 from genlock_worker.rows.cost_model import CostModel
 from genlock_worker.rows.engine_client import EngineClient
 from genlock_worker.rows.engine_loop import EngineLoop
-from genlock_worker.rows.prior import mock_timing, prior_cost, promised_cost, warm_up_plan
+from genlock_worker.rows.prior import mock_timing, offered_sizes, prior_cost, promised_cost, warm_up_plan
 from genlock_worker.rows.warm_up import WarmedUp
 from genlock_worker.session.figures import FrameCounts
 from genlock_worker.session.opening import Services
@@ -271,6 +271,7 @@ def make_engine(settings: WorkerSettings, clock: Clock) -> Engine:
         depth=settings.batches,
         timing=lambda: mock_timing(settings),
         diffusion=settings.diffusion,
+        sizes=offered_sizes(settings),
     )
 
     # What it says itself decides: its speed is sold by it.

@@ -642,7 +642,7 @@ async def test_a_warm_up_is_run_before_the_first_turn_and_its_seconds_are_shown(
     warmed_up = await rig.loop.start(plan, tell=told.append)
     assert warmed_up is not None
     assert warmed_up.sizes == (size,)
-    assert told == ["a session of 64x64"]
+    assert told == ["a session of 64x64", "graphs"]
     assert rig.engine.restored == ["warm-up again"]
     assert not rig.engine.open_sessions
     shown = rig.metrics.registry.get_sample_value

@@ -7,7 +7,7 @@ import pytest
 
 from genlock_core.clock import ManualClock
 from genlock_core.spec.session import Resolution
-from genlock_worker.engines.contract import Chunk, EngineFailure, Fed, Row, StreamSettings
+from genlock_worker.engines.contract import CapturedGraphs, Chunk, EngineFailure, Fed, Row, StreamSettings
 from genlock_worker.engines.mock import EffortPolicy, MockEngine, StepTiming
 from genlock_worker.engines.stepwise import BatchLost
 from genlock_worker.rows.warm_up import WARM_UP, WarmedUp, WarmUp, WarmUpPlan, live_a_little
@@ -46,7 +46,7 @@ def test_a_session_of_each_size_is_run_and_told_while_it_is() -> None:
     engine = Sized(room_for=PLAN.sizes, clock=clock)
     warmed_up, told = warm_up(engine, PLAN, clock)
     assert engine.opened == [SQUARE, WIDE, TALL]
-    assert told == ["a session of 64x64", "a session of 128x64", "a session of 64x128"]
+    assert told == ["a session of 64x64", "a session of 128x64", "a session of 64x128", "graphs"]
     assert warmed_up == WarmedUp(6.0, (SQUARE, WIDE, TALL), ())
     assert str(warmed_up) == "warmed up in 6.0 s for 64x64, 128x64, 64x128"
     assert not engine.open_sessions
@@ -69,6 +69,20 @@ def test_a_size_that_does_not_fit_is_left_out_and_told(caplog: pytest.LogCapture
         "warmed up in 4.0 s for 64x64, 64x128; without a session of 128x64 (refused: 7 MiB are free)"
     )
     assert "a session of 128x64 cannot run here" in caplog.text
+
+
+def test_graphs_are_for_the_sizes_that_there_is_room_for_and_what_they_lack_is_told() -> None:
+    clock = ManualClock()
+    engine = Sized(room_for=[SQUARE, TALL], clock=clock)
+    engine.graphs = CapturedGraphs(13, 3 * 2**20, ("a graph of 16 rows of 64x64 (out of memory)",))
+    warmed_up, told = warm_up(engine, PLAN, clock)
+    assert engine.captured == [SQUARE, TALL]
+    assert told[-1] == "graphs", "sessions are run before: what happens for the first time is in no graph"
+    assert str(warmed_up) == (
+        "warmed up in 4.0 s for 64x64, 64x128; 13 graphs of 3 MiB; without a session of 128x64 (refused: 7 MiB are "
+        "free); without a graph of 16 rows of 64x64 (out of memory)"
+    )
+    assert (warmed_up.graphs, warmed_up.graph_bytes, len(warmed_up.lacks)) == (13, 3 * 2**20, 2)
 
 
 def test_an_engine_without_room_for_the_usual_size_does_not_start() -> None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines.contract import (
     BatchResult,
+    CapturedGraphs,
     Change,
     Chunk,
     ChunkState,
@@ -57,6 +59,10 @@ class TinyEngine:
     depth: int = 1
     most_rows: int | None = None
     warms_each_size: bool = False
+    graphs: CapturedGraphs = field(default_factory=CapturedGraphs)
+    """What comes of capturing."""
+    captured: list[Resolution] = field(default_factory=list)
+    """The sizes for which it was asked to."""
     needs: Needs = field(default_factory=Needs)
     open_sessions: dict[str, StreamSettings] = field(default_factory=dict)
     """By the name of the generation."""
@@ -110,6 +116,11 @@ class TinyEngine:
 
     def session_memory(self, session: str) -> int | None:
         return self.sizes and self.sizes * self.given_steps.get((session, self.last[session]), 2)
+
+    def capture_graphs(self, sizes: Sequence[Resolution], tell: Callable[[str], None]) -> CapturedGraphs:
+        tell("graphs")
+        self.captured += sizes
+        return self.graphs
 
     def call_when_ready(self, wake: Callable[[], None]) -> None:
         self._wake = wake

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines.readiness import Needs
 
 FIRST_CHUNK_FRAMES = 5
@@ -255,6 +256,17 @@ class EngineMemory:
     """What further sessions, or more steps, may still take."""
 
 
+@dataclass(frozen=True, slots=True)
+class CapturedGraphs:
+    """Forwards that were laid down once, to be repeated with one launch each."""
+
+    count: int = 0
+    bytes: int = 0
+    """What they have taken of the device's memory."""
+    lacks: tuple[str, ...] = ()
+    """What there was no memory for, in words: it is run as if there were no graphs."""
+
+
 class Engine(Protocol):
     """A model that is resident on this worker."""
 
@@ -296,6 +308,14 @@ class Engine(Protocol):
     @property
     def warms_each_size(self) -> bool:
         """Whether a session of a size that was not there before waits for what a later one finds done."""
+        ...
+
+    def capture_graphs(self, sizes: Sequence[Resolution], tell: Callable[[str], None]) -> CapturedGraphs:
+        """Lay down what it can repeat with one launch, for sessions of these sizes; `tell` is told each before it is.
+
+        Called once, before the first user comes; an engine without such a thing does nothing. Raises what its device
+        raises, but for memory that runs out.
+        """
         ...
 
     @property

@@ -52,9 +52,14 @@ class WarmedUp:
     sizes: tuple[Resolution, ...]
     lacks: tuple[str, ...]
     """What there was no room for: the worker is ready without it."""
+    graphs: int = 0
+    """Forwards that were captured."""
+    graph_bytes: int = 0
 
     def __str__(self) -> str:
         words = [f"warmed up in {self.seconds:.1f} s for {', '.join(map(str, self.sizes))}"]
+        if self.graphs:
+            words.append(f"{self.graphs} graphs of {self.graph_bytes / 2**20:.0f} MiB")
         return "; ".join([*words, *(f"without {lack}" for lack in self.lacks)])
 
 
@@ -80,7 +85,12 @@ class WarmUp:
                 self._lacks.append(f"a session of {size} ({failure.reason})")
                 logger.warning("warm-up: a session of %s cannot run here: %s", size, failure.reason)
 
-        warmed_up = WarmedUp(self.clock.monotonic() - began_s, tuple(self._sizes), tuple(self._lacks))
+        # Once all that happens for the first time has happened: none of it may be part of a graph.
+        graphs = self.engine.capture_graphs(self._sizes, self.tell)
+        self._lacks += graphs.lacks
+
+        seconds = self.clock.monotonic() - began_s
+        warmed_up = WarmedUp(seconds, tuple(self._sizes), tuple(self._lacks), graphs.count, graphs.bytes)
         logger.info("%s", warmed_up, extra={"seconds": round(warmed_up.seconds, 3), "lacks": len(self._lacks)})
         return warmed_up
 

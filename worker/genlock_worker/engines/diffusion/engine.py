@@ -17,8 +17,10 @@ from dataclasses import dataclass
 import torch
 
 from genlock_core.clock import Clock
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines.algorithm.flow import step_list
 from genlock_worker.engines.contract import (
+    CapturedGraphs,
     Change,
     Chunk,
     Collected,
@@ -33,6 +35,8 @@ from genlock_worker.engines.contract import (
 from genlock_worker.engines.diffusion import memory, room
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
+from genlock_worker.engines.diffusion.execution.capturing import capture_all
+from genlock_worker.engines.diffusion.execution.graphs import GraphForward
 from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget, SessionBytes
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.streaming import state as states
@@ -72,8 +76,9 @@ class DiffusionEngine:
     forwards that follow. `memory_limit_bytes` is what sessions may take together; None: what the device has free now,
     less what a forward needs to work in. `fixed_pools`: the pools have all of it from the start, so that they keep
     their addresses; else they grow with their sessions; None: on a GPU. `depth`: how many batches may be under way.
-    `queue`: what is queued on the device; None: the device's own. Raises ValueError if the options want another ring
-    than the model was built for, or one that cannot hold the first chunk; torch.OutOfMemoryError.
+    `queue`: what is queued on the device; None: the device's own. `set_aside_bytes`: what of the device's memory is
+    neither the sessions' nor what runs works in: graphs will take it. Raises ValueError if the options want another
+    ring than the model was built for, or one that cannot hold the first chunk; torch.OutOfMemoryError.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class DiffusionEngine:
         fixed_pools: bool | None = None,
         depth: int = DEPTH,
         queue: DeviceQueue | None = None,
+        set_aside_bytes: int = 0,
     ) -> None:
         # The transformer finds the sinks by the ring layout that it was built with.
         built_for = components.transformer.layout
@@ -99,13 +105,17 @@ class DiffusionEngine:
         if options.ring.slots < OPENING_FRAMES:
             raise ValueError(f"a ring holds at least the {OPENING_FRAMES} frames of the first chunk")
 
-        total = memory.free_for_sessions(components.device) if memory_limit_bytes is None else memory_limit_bytes
+        total = memory_limit_bytes
+        if total is None:
+            total = max(0, memory.free_for_sessions(components.device) - set_aside_bytes)
         fixed = components.device.type == "cuda" if fixed_pools is None else fixed_pools
-        for_vae = memory.free_for_vae(components.device, sessions=total)
+        for_vae = memory.free_for_vae(components.device, sessions=total + set_aside_bytes)
         self._budget = room.budget(components, options, total, for_vae=for_vae, fixed=fixed)
 
         self._jpeg = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jpeg")
         self._forward = forward
+        self._graph_bytes = 0
+        """Once graphs are captured, what they have taken."""
         self._queue = queue or DeviceQueue(components.device)
         self._pictures = PictureDecoder(components.vae, clock=clock, overlap=overlap, memory_bytes=for_vae // 2)
         self._shared = Shared(
@@ -158,7 +168,7 @@ class DiffusionEngine:
     @property
     def resident_bytes(self) -> int:
         """Bytes that are there without any session."""
-        return self._shared.components.resident_bytes
+        return self._shared.components.resident_bytes + self._graph_bytes
 
     @property
     def progress(self) -> int:
@@ -183,6 +193,15 @@ class DiffusionEngine:
     def warms_each_size(self) -> bool:
         """Where libraries choose kernels for each shape: on a GPU. Compiled code takes sizes as they come."""
         return self.device.type == "cuda"
+
+    def capture_graphs(self, sizes: Sequence[Resolution], tell: Callable[[str], None]) -> CapturedGraphs:
+        """Capture the forwards of these sizes, where the engine was told to have graphs."""
+        if not isinstance(self._forward, GraphForward):
+            return CapturedGraphs()
+        pool, texts = self._shared.pool, self._shared.components.prompts.texts
+        captured = capture_all(self._forward, sizes, pool=pool, text_pool=texts, tell=tell)
+        self._graph_bytes = captured.bytes
+        return captured
 
     @property
     def strained(self) -> bool:

@@ -1,16 +1,20 @@
 """From the worker's settings to a diffusion engine: the one place that knows how its parts are put together."""
 
 import logging
+from collections.abc import Sequence
 
 import torch
 
 from genlock_core.clock import Clock
 from genlock_core.errors import GenlockError
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines.diffusion.components import choose_device, choose_dtype, load_components
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
+from genlock_worker.engines.diffusion.execution.capturing import graph_bytes
 from genlock_worker.engines.diffusion.execution.forward import make_forward
+from genlock_worker.engines.diffusion.execution.graphs import GraphForward
 from genlock_worker.engines.diffusion.options import DiffusionSettings
-from genlock_worker.engines.diffusion.weights.model_files import model_config
+from genlock_worker.engines.diffusion.weights.model_files import model_config, size_words
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +23,11 @@ class ModelTooLarge(GenlockError):
     """The device has too little memory for the model itself."""
 
 
-def load_engine(model: str, settings: DiffusionSettings, clock: Clock) -> DiffusionEngine:
-    """Load a model and make the engine that serves it; its progress is in the log. Takes seconds to minutes.
+def load_engine(
+    model: str, settings: DiffusionSettings, clock: Clock, *, sizes: Sequence[Resolution] = ()
+) -> DiffusionEngine:
+    """Load a model and make the engine that serves it; its progress is in the log. Takes seconds to minutes. `sizes`:
+    those for which graphs will be captured, if the settings want any.
 
     Sets the number of PyTorch's CPU threads, which is the process'. Raises GenlockError: UnknownModel, MissingWeights,
     WrongCheckpoint, DeviceMissing, ModelTooLarge and others that say what the machine lacks.
@@ -42,6 +49,10 @@ def load_engine(model: str, settings: DiffusionSettings, clock: Clock) -> Diffus
             progress=lambda line: logger.info("%s", line),
         )
         forward = make_forward(components.transformer, settings.forward)
+        set_aside_bytes = 0
+        if isinstance(forward, GraphForward):
+            set_aside_bytes = graph_bytes(components.transformer, sizes)
+            logger.info("%s of memory are kept for CUDA graphs", size_words(set_aside_bytes))
     except torch.OutOfMemoryError as error:
         raise ModelTooLarge(f"{model} does not fit into the memory of {device}: {error}") from error
 
@@ -52,4 +63,5 @@ def load_engine(model: str, settings: DiffusionSettings, clock: Clock) -> Diffus
         memory_limit_bytes=settings.memory_limit_bytes,
         clock=clock,
         overlap=settings.overlap,
+        set_aside_bytes=set_aside_bytes,
     )

@@ -62,7 +62,7 @@ class ForwardOptions:
     compile: bool = option(values.switch(), "no", "compile the model's blocks (a longer start)")
     """What lies between the attentions: norms, modulation and rotation become one kernel each."""
     cuda_graphs: bool = option(
-        values.switch(), "no", "replay rows that come up again and again with one launch (GPU only)"
+        values.switch(), "no", "replay forwards with one launch (GPU only, with --kernels triton)"
     )
 
 

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 
 from genlock_core.clock import Clock
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines.contract import (
     BatchResult,
+    CapturedGraphs,
     Change,
     Chunk,
     Collected,
@@ -162,6 +164,10 @@ class MockEngine:
     def warms_each_size(self) -> bool:
         """No: every size is painted alike."""
         return False
+
+    def capture_graphs(self, sizes: Sequence[Resolution], tell: Callable[[str], None]) -> CapturedGraphs:  # noqa: ARG002
+        """None: nothing is launched."""
+        return CapturedGraphs()
 
     @property
     def strained(self) -> bool:

@@ -10,10 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.counted.counter import counted
 from genlock_worker.engines.algorithm.ring import V2V_RING
-from genlock_worker.engines.diffusion.config import TINY, Positions
+from genlock_worker.engines.diffusion.config import MODELS, TINY, Positions
 from genlock_worker.engines.diffusion.execution.buckets import ROWS, Bucket, largest_first
+from genlock_worker.engines.diffusion.execution.capture import Captured, Work
 from genlock_worker.engines.diffusion.execution.graphs import GraphForward
+from genlock_worker.engines.diffusion.execution.static_rows import StaticRows
 from genlock_worker.engines.diffusion.network.kv_pool import KvPool, PagedRing
 from genlock_worker.engines.diffusion.network.pages import SCRATCH
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
@@ -94,7 +97,7 @@ def world(network: CausalWan) -> World:
 
 
 @dataclass
-class Captured:
+class Subject:
     """A forward with its graphs, and what captures them."""
 
     forward: GraphForward
@@ -103,7 +106,7 @@ class Captured:
 
 def captured(
     network: CausalWan, world: World, *, full_at: Sequence[int] = (), sizes: Sequence[tuple[int, int]] = (SQUARE, WIDE)
-) -> Captured:
+) -> Subject:
     capture = RepeatedCapture(full_at=full_at)
     forward = GraphForward(network, capture)
     for bucket in largest_first(sizes):
@@ -111,11 +114,11 @@ def captured(
             assert forward.capture(bucket, world.pool, world.texts) == capture.bytes
         except torch.OutOfMemoryError:
             assert capture.captured - 1 in full_at
-    return Captured(forward, capture)
+    return Subject(forward, capture)
 
 
 @pytest.fixture(scope="module")
-def graphs(network: CausalWan, world: World) -> Captured:
+def graphs(network: CausalWan, world: World) -> Subject:
     return captured(network, world)
 
 
@@ -132,7 +135,7 @@ def furthest(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
 
 @pytest.mark.parametrize("rows", range(1, 18))
 def test_a_replayed_forward_gives_what_the_plain_one_gives(
-    network: CausalWan, world: World, graphs: Captured, rows: int
+    network: CausalWan, world: World, graphs: Subject, rows: int
 ) -> None:
     """Rings that fill, three prompts, a sink that is replaced; more rows than any graph has are run as they are."""
     before = graphs.forward.replayed
@@ -144,7 +147,7 @@ def test_a_replayed_forward_gives_what_the_plain_one_gives(
     assert graphs.forward.replayed - before == (1 if rows <= max(ROWS) else 0)
 
 
-def test_two_sizes_and_any_order_of_rows_take_turns(network: CausalWan, world: World, graphs: Captured) -> None:
+def test_two_sizes_and_any_order_of_rows_take_turns(network: CausalWan, world: World, graphs: Subject) -> None:
     steps = [([4, 1, 11], SQUARE), ([3, 0], WIDE), ([2], SQUARE), ([1, 0, 3, 2], WIDE), ([1, 4], SQUARE)]
     world.begin_anew()
     expected = [network(world.batch_of(*step)) for step in steps]
@@ -158,7 +161,7 @@ def test_two_sizes_and_any_order_of_rows_take_turns(network: CausalWan, world: W
         assert furthest([answer.flow, answer.similarity], [wanted.flow, wanted.similarity]) < TOLERANCE
 
 
-def test_what_a_graph_gave_stays_while_the_next_one_runs(network: CausalWan, world: World, graphs: Captured) -> None:
+def test_what_a_graph_gave_stays_while_the_next_one_runs(network: CausalWan, world: World, graphs: Subject) -> None:
     """Two micro-steps under way: the second of the same graph, over the same inputs and the same memory."""
     expected = run(world, network, world.batch_of([0, 1, 2]))[0]
     world.begin_anew()
@@ -174,7 +177,7 @@ def test_what_a_graph_gave_stays_while_the_next_one_runs(network: CausalWan, wor
 
 
 def test_a_row_that_is_not_a_number_is_alone_with_it_in_a_full_bucket(
-    network: CausalWan, world: World, graphs: Captured
+    network: CausalWan, world: World, graphs: Subject
 ) -> None:
     expected = run(world, network, world.batch(8))
     broken = world.batch(8)
@@ -190,7 +193,7 @@ def test_a_row_that_is_not_a_number_is_alone_with_it_in_a_full_bucket(
     assert furthest(run(world, graphs.forward, world.batch(8)), expected) < TOLERANCE
 
 
-def test_rows_that_fill_a_bucket_write_no_page_of_a_session(world: World, graphs: Captured) -> None:
+def test_rows_that_fill_a_bucket_write_no_page_of_a_session(world: World, graphs: Subject) -> None:
     world.begin_anew()
     before = world.written()
     graphs.forward(world.batch_of([0]))
@@ -227,7 +230,7 @@ def test_a_card_that_is_lost_while_a_graph_is_replayed_is_the_callers_to_see(net
         one.forward(world.batch(3))
 
 
-def test_the_opening_and_another_pool_run_as_they_are(network: CausalWan, world: World, graphs: Captured) -> None:
+def test_the_opening_and_another_pool_run_as_they_are(network: CausalWan, world: World, graphs: Subject) -> None:
     before = graphs.forward.replayed
     opening = replace(world.rows[SQUARE][5], hidden=torch.randn(2, TINY.channels, *SQUARE), first=0)
     assert graphs.forward(batch_of([opening], layout=V2V_RING)).flow.shape[1] == 2
@@ -267,3 +270,31 @@ def test_capturing_once_more_writes_no_page_of_a_session(network: CausalWan, wor
     before = world.written()
     one.forward.capture(Bucket(4, *SQUARE), world.pool, world.texts)
     assert furthest(world.written(), before) == 0.0
+
+
+@pytest.mark.parametrize("rows", [11, 16])
+def test_beside_the_graph_a_replay_has_four_launches_whatever_its_rows(rows: int) -> None:
+    """Counted at the true size, on tensors without memory."""
+    config, meta = MODELS["wan2.1-1.3b"].transformer, torch.device("meta")
+    network = skeletons.transformer(config, ops=StaticRingOps()).to(torch.bfloat16)
+    pool = KvPool(config, device=meta, dtype=torch.bfloat16)
+    texts = TextPool(config, device=meta, dtype=torch.bfloat16)
+    forward = GraphForward(network, Silent())
+    forward.capture(Bucket(16, 60, 104), pool, texts)
+    batch = StaticRows.made(
+        rows, latent=(config.channels, 60, 104), patch=config.patch, layout=V2V_RING, pool=pool, text_pool=texts
+    ).batch
+    with counted() as tally:
+        forward(batch)
+    assert forward.replayed == 1
+    assert tally.kernels_by_name() == {"aten::_foreach_copy_": 4, "aten::slice.Tensor": 0, "aten::empty_like": 0}
+    assert (tally.uploads, tally.downloads) == (0, 0)
+
+
+class Silent:
+    """A Capture whose graphs do nothing."""
+
+    def capture(self, work: Work) -> Captured:
+        del work
+        flow = torch.empty(16, 1, 16, 60, 104, device="meta")
+        return Captured(Denoised(flow, torch.empty(16, V2V_RING.sinks, device="meta")), lambda: None, 0)
