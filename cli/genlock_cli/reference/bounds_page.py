@@ -65,7 +65,7 @@ These hold pictures of the session's own size, and never more of them than these
 |---|---|
 | the chunk that is being put together | 5 pictures, the last one and the one that is repeated |
 | the chunk that waits for the engine | 5 pictures; a newer chunk takes its place |
-| chunks under way in the engine | one for each denoising step and one more |
+| chunks under way in the engine | one for each denoising step and one more; one of them in the encoder |
 | a stream's frames on their way to viewers | 16 encoded pictures, and 1024 packets for retransmissions |
 """
 

@@ -309,7 +309,7 @@ class EngineLoop:
             return
 
         self._under_way.learn(batch, result.seconds, encoded=result.encoded, decoded=result.decoded)
-        self._metrics.micro_step.observe(result.seconds.rows + result.seconds.encode)
+        self._metrics.micro_step.observe(self._taken_s(result.seconds))
         self._metrics.micro_step_rows.observe(len(batch.rows))
         answers = {answer.row: answer for answer in result.rows}
         for session in sessions:
@@ -386,9 +386,13 @@ class EngineLoop:
 
     def _tell_micro_step(self, session: OpenSession, seconds: DeviceSeconds, *, rows: int) -> None:
         steps = session.rows.running_steps or session.rows.next_steps
-        taken_s = seconds.rows + seconds.encode
+        taken_s = self._taken_s(seconds)
         self.thread.tell(partial(session.listener.micro_step, seconds=taken_s, rows=rows, steps=steps))
         self.sessions.tell_memory(session)
+
+    def _taken_s(self, seconds: DeviceSeconds) -> float:
+        """How long a micro-step took: with the encoding of its chunks where that comes before the rows."""
+        return seconds.rows if self._engine.needs.encoded else seconds.rows + seconds.encode
 
     def _show_memory(self) -> None:
         memory = self._engine.memory

@@ -64,6 +64,7 @@ class StreamsUnderWay:
                 self.engine.prepare(change.prompt)
             self.engine.apply(session, change)
         fed = self.engine.feed(session, chunk(index, scene=scene), steps=steps)
+        fed.encoded.result(20)
         self.chunks.setdefault(session, []).append(ChunkInFlight(index=index, rows=fed.rows))
         self.fed[session] = index + 1
 

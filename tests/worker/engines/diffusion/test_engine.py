@@ -604,8 +604,9 @@ def test_an_encoder_without_memory_fails_its_session() -> None:
 
     one = engine(vae=Full())
     one.open("s", settings())
-    with pytest.raises(EngineFailure, match="no room to encode"):
-        one.feed("s", chunk(0))
+    one.feed("s", chunk(0))
+    with pytest.raises(EngineFailure, match="s: chunk 0 cannot be taken in: no room to encode"):
+        one.run([Row("s", 0, 0)])
 
 
 def test_rows_that_are_not_ready_are_refused() -> None:

@@ -174,7 +174,7 @@ async def in_worker(one: DiffusionEngine) -> AsyncIterator[InWorker]:
 
 
 async def share_a_forward(here: InWorker, forward: RowByRow, first: str, second: str, index: int) -> None:
-    """Two sessions' chunks `index`, of which rows run together."""
+    """Two sessions' chunks `index`, of which rows run together: where nobody waits for an encoder beside the rows."""
     forward.go.clear()
     batches = len(forward.batches)
     here.offer(first, index)
@@ -225,7 +225,7 @@ async def test_nan_takes_its_session_back_to_its_checkpoint_and_the_other_does_n
         return hit
 
     forward = RowByRow(judge)
-    one = diffusion_engine(forward=forward, vae=BlockVae())
+    one = diffusion_engine(forward=forward, vae=BlockVae(), overlap=False)
     plans = {"good": settings(), "bad": settings(prompt="oil", seed=9)}
     async with in_worker(one) as here:
         for session, plan in plans.items():
@@ -291,7 +291,7 @@ async def test_rows_that_do_not_fit_into_one_forward_are_run_in_halves_and_nobod
         return []
 
     forward = RowByRow(judge)
-    async with in_worker(diffusion_engine(forward=forward, vae=BlockVae())) as here:
+    async with in_worker(diffusion_engine(forward=forward, vae=BlockVae(), overlap=False)) as here:
         for session in "ab":
             await here.open(session)
             await here.generate(session, range(1))

@@ -42,6 +42,7 @@ from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatc
 from genlock_worker.engines.diffusion.streaming import state as states
 from genlock_worker.engines.diffusion.streaming.batches import Batches
 from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue, Reached, at_once
+from genlock_worker.engines.diffusion.streaming.inputs import InputEncoder
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
@@ -117,6 +118,9 @@ class DiffusionEngine:
         self._graph_bytes = 0
         """Once graphs are captured, what they have taken."""
         self._queue = queue or DeviceQueue(components.device)
+        self._inputs = InputEncoder(
+            components.vae, dtype=components.dtype, clock=clock, overlap=overlap, memory_bytes=for_vae // 2
+        )
         self._pictures = PictureDecoder(components.vae, clock=clock, overlap=overlap, memory_bytes=for_vae // 2)
         self._shared = Shared(
             components,
@@ -125,16 +129,18 @@ class DiffusionEngine:
             SinkRule.of(options),
             self._jpeg,
             self._queue,
+            self._inputs,
             self._pictures,
             room.pool(components, self._budget),
         )
         self._states = StateMaker(components.device, overlap=overlap)
         self._clock = clock
+        self._overlap = overlap
         self._sessions: dict[str, DiffusionSession] = {}
         self._cut_short: set[str] = set()
         """Sessions that were told that their steps do not fit."""
         self._leaving: dict[str, DiffusionSession] = {}
-        """Closed, and named by batches that are under way."""
+        """Closed, and named by batches that are under way, or with a chunk in the encoder."""
         self._restorations: dict[str, _Restoration] = {}
         self._answers: deque[Collected] = deque()
         self._wake: Callable[[], None] = lambda: None
@@ -173,7 +179,7 @@ class DiffusionEngine:
     @property
     def progress(self) -> int:
         """Forwards and pieces of the VAE's work that the device has finished."""
-        return self._queue.parts + self._pictures.parts
+        return self._queue.parts + self._inputs.parts + self._pictures.parts
 
     @property
     def depth(self) -> int:
@@ -182,8 +188,8 @@ class DiffusionEngine:
 
     @property
     def needs(self) -> Needs:
-        """The device has an order: it is enough that a row's predecessors were submitted."""
-        return Needs()
+        """The device has an order: it is enough that a row's predecessors were submitted. Chunks are encoded beside."""
+        return Needs(encoded=self._overlap)
 
     def call_when_ready(self, wake: Callable[[], None]) -> None:
         """Call `wake` when there is something to collect, or a restoration can go on."""
@@ -300,12 +306,15 @@ class DiffusionEngine:
             restoration.parts.close()
         self._cut_short.discard(session)
 
-        # Its memory stays its own until every batch that names it is back.
+        # Its memory stays its own until every batch that names it is back, and the encoder is done with it.
         closed = self._sessions.pop(session, None)
-        if closed is not None and self._batches.names(closed):
+        if closed is not None and self._is_under_way(closed):
             self._leaving[session] = closed
         elif session not in self._leaving:
             self._give_back(session, closed)
+
+    def _is_under_way(self, session: DiffusionSession) -> bool:
+        return session.is_encoding or self._batches.names(session)
 
     def _give_back(self, session: str, closed: DiffusionSession | None) -> None:
         if closed is not None:
@@ -329,14 +338,12 @@ class DiffusionEngine:
         found.rows_of(steps)
         try:
             affordable = self._affordable_steps(found, steps)
-            with self._batches.encoding.piece():
-                rows = found.feed(chunk, steps=affordable)
+            in_flight = found.feed(chunk, steps=affordable)
         except torch.OutOfMemoryError as problem:
             raise EngineFailure(session, f"chunk {chunk.index} does not fit into memory: {problem}") from problem
 
-        self._queue.queued()
         self._settle(found)
-        return Fed(affordable, rows)
+        return Fed(affordable, in_flight.rows, in_flight.taken_in())
 
     @torch.no_grad()
     def submit(self, number: int, rows: Sequence[Row]) -> None:
@@ -356,7 +363,7 @@ class DiffusionEngine:
             self._go_on_restoring(session)
         self._answers += self._batches.collect()
         for name, closed in list(self._leaving.items()):
-            if not self._batches.names(closed):
+            if not self._is_under_way(closed):
                 del self._leaving[name]
                 self._give_back(name, closed)
         collected = list(self._answers)
@@ -364,7 +371,10 @@ class DiffusionEngine:
         return collected
 
     def snapshot(self, session: str) -> Future[EngineState]:
-        """The session's state now, made beside the engine's thread; only what was not copied before is copied."""
+        """The session's state now, made beside the engine's thread; only what was not copied before is copied.
+
+        It waits for a chunk that is being encoded, and fails if that does.
+        """
         found = self._session(session)
         if found.failure is None:
             return self._states.make(TakenState.of(found), self._queue.reached())
@@ -373,7 +383,8 @@ class DiffusionEngine:
         return state
 
     def stop(self) -> None:
-        """End the threads beside the engine's: they decode, make states, watch the device, compress input frames."""
+        """End the threads beside the engine's: they code, make states, watch the device, compress input frames."""
+        self._inputs.stop()
         self._pictures.stop()
         self._states.stop()
         self._queue.stop()

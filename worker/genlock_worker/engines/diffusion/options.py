@@ -88,7 +88,7 @@ class DiffusionSettings:
         "what sessions may take of the device's memory in all; left out: what is free once the model is loaded",
     )
     overlap: bool = option(
-        values.switch(), "yes", "no: pictures are decoded before the next forward begins, not beside it"
+        values.switch(), "yes", "no: the VAE encodes and decodes before the next forward begins, not beside it"
     )
     """Decoding beside the forwards has a thread and a CUDA stream of its own."""
     load: LoadOptions = section(LoadOptions)

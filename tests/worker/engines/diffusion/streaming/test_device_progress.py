@@ -168,6 +168,6 @@ def test_a_restore_counts_each_pass_through_the_network_and_the_vae() -> None:
     one = engine(forward=forward, vae=BlockVae(), overlap=False)
     primed = one._shared.options.primed_chunks
     one.restore("s", settings(steps=1), state)
-    assert passes == list(range(primed, primed + len(passes)))
+    assert passes == list(range(2 * primed, 2 * primed + len(passes)))
     assert len(passes) > 3
     assert one.progress == len(passes) + 2 * primed

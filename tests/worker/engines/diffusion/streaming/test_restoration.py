@@ -98,7 +98,7 @@ def test_it_gives_the_session_that_it_gives_at_once(state: EngineState) -> None:
     for one in (at_once, between):
         shown = []
         for index in range(8, 12):
-            rows = one.engine.feed("s", chunk(index), steps=2).rows
+            rows = one.taken_in("s", chunk(index), steps=2).rows
             shown += [one.run([Row("s", step, index)])[0].output for step in range(rows)][-1:]
         outputs.append(shown)
     for a, b in zip(*outputs, strict=True):

@@ -1,4 +1,4 @@
-"""An engine that is stopped leaves no thread behind: a process that ends while a chunk is decoded ends well."""
+"""An engine that is stopped leaves no thread behind: a process that ends while the VAE is at work ends well."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from tests.worker.engines.diffusion.streaming.test_pictures import Patient
 from tests.worker.engines.diffusion.streams import BlockVae, chunk, diffusion_engine, settings
 
-ENDS_DURING_A_DECODE = """
+ENDS_AT_WORK = """
 import sys, threading
 import torch
 from genlock_worker.engines.contract import Row
@@ -26,11 +26,17 @@ class Busy(BlockVae):
     begun = threading.Event()
 
     def decode(self, stream, latents):
-        self.begun.set()
-        big = torch.ones(700, 700)
-        for _ in range(5):
-            big = (big @ big).tanh()
-        return super().decode(stream, latents)
+        return self.slowly("decode") or super().decode(stream, latents)
+
+    def encode(self, stream, frames):
+        return self.slowly("encode") or super().encode(stream, frames)
+
+    def slowly(self, kind):
+        if kind in sys.argv:
+            self.begun.set()
+            big = torch.ones(700, 700)
+            for _ in range(5):
+                big = (big @ big).tanh()
 
 torch.set_num_threads(1)
 vae = Busy()
@@ -38,22 +44,25 @@ one = diffusion_engine(vae=vae)
 one.prepare(settings().prompt)
 for name in "ab":
     one.open(name, settings())
-    one.feed(name, chunk(0), steps=1)
-    one.submit(1, [Row(name, 0, 0)])
-    one.collect()
+    fed = one.feed(name, chunk(0), steps=1)
+    if "decode" in sys.argv:
+        fed.encoded.result(20)
+        one.submit(1, [Row(name, 0, 0)])
+        one.collect()
 assert vae.begun.wait(20)
-assert "decode" in [thread.name for thread in threading.enumerate()]
-if "stop" in sys.argv:
-    one.stop()
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("decode", "jpeg", "states"))]
-    assert not left, left
+assert {"encode", "decode"} <= {thread.name for thread in threading.enumerate()}
+one.stop()
+mine = ("encode", "decode", "jpeg", "states")
+left = [thread.name for thread in threading.enumerate() if thread.name.startswith(mine)]
+assert not left, left
 print("the end")
 """
 
 
-def test_a_process_that_ends_during_a_decode_ends_with_status_0() -> None:
+@pytest.mark.parametrize("at", ["encode", "decode"])
+def test_a_process_that_ends_while_the_vae_is_at_work_ends_with_status_0(at: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", ENDS_DURING_A_DECODE, "stop"], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-c", ENDS_AT_WORK, at], capture_output=True, text=True, timeout=90, check=False
     )
     assert (done.returncode, done.stdout) == (0, "the end\n"), done.stderr
 
@@ -66,7 +75,7 @@ def test_a_stopped_engine_finishes_the_chunk_at_hand_and_forgets_what_waits() ->
     pictures = []
     for name in "abc":
         one.open(name, settings())
-        one.feed(name, chunk(0), steps=1)
+        one.feed(name, chunk(0), steps=1).encoded.result(20)
         one.submit(1, [Row(name, 0, 0)])
         (result,) = one.collect()
         pictures.append(result.rows[0].pictures)  # type: ignore[union-attr]

@@ -50,8 +50,6 @@ class QueuedBatch:
     reached: Reached
     """The device has come to its end."""
     denoising: Sequence[TimedWork] = ()
-    encoding: Sequence[TimedWork] = ()
-    """Of the chunks that begin with it."""
     lost: str | None = None
     """Why it could not be handed over."""
 
@@ -65,8 +63,6 @@ class Batches:
         self._wake = wake
         self._queued: deque[QueuedBatch] = deque()
         self._denoising = DeviceTimer(shared.components.device, clock)
-        self.encoding = DeviceTimer(shared.components.device, clock)
-        """Of the chunks that were fed."""
 
     def check(self, number: int) -> None:
         """Raise ValueError unless a batch of this number may be handed over now."""
@@ -96,9 +92,8 @@ class Batches:
             lost = f"{type(error).__name__}: {error}"
             _void(booked, lost)
 
-        # The encoding of chunks that begin with a batch that was lost counts for the next one.
-        denoising, encoding = ((), ()) if lost else (self._denoising.take_queued(), self.encoding.take_queued())
-        self._queued.append(QueuedBatch(number, booked, reached, denoising, encoding, lost))
+        denoising = () if lost else self._denoising.take_queued()
+        self._queued.append(QueuedBatch(number, booked, reached, denoising, lost))
         reached.add_done_callback(lambda _: self._wake())
         return [one.session for one in booked if one.pictures is not None]
 
@@ -150,13 +145,13 @@ class Batches:
         if batch.lost is not None:
             return BatchResult(batch.number, lost=batch.lost)
         results = tuple(self._result(booked, batch) for booked in batch.rows)
+        encode_s, encoded = self._shared.inputs.timer.take()
         decode_s, decoded = self._shared.pictures.timer.take()
         seconds = DeviceSeconds(
             rows=sum((work.seconds for work in batch.denoising), 0.0),
-            encode=sum((work.seconds for work in batch.encoding), 0.0),
+            encode=encode_s,
             decode=decode_s,
         )
-        encoded = sum(work.pieces for work in batch.encoding)
         return BatchResult(batch.number, results, seconds, encoded, decoded)
 
     def _result(self, booked: BookedRow, batch: QueuedBatch) -> RowResult:

@@ -1,5 +1,6 @@
 """A chunk on its way through its denoising steps."""
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -27,10 +28,33 @@ class DenoisedChunk(ChunkInFlight):
     text: TextKv
     refreshes: bool
     """Whether its rows compute their rings anew under its prompt before they run."""
-    hidden: Tensor
-    """What the next row is given, (F, C, h, w) in the model's dtype."""
-    _copy: tuple[Tensor, HostCopy] | None = None
-    """Of which `hidden`, and it."""
+    given: Future[Tensor]
+    """What the next row is given, (F, C, h, w) in the model's dtype. It may still be in the making before the first
+    row; raises EngineFailure if that has failed."""
+    _copy: tuple[Future[Tensor], HostCopy] | None = None
+    """Of which `given`, and it."""
+
+    @property
+    def hidden(self) -> Tensor:
+        """What the next row is given, once it is there."""
+        return self.given.result()
+
+    def taken_in(self) -> Future[None]:
+        """What it is given is awaited from here on: it counts as being encoded until the future is done."""
+        taken: Future[None] = Future()
+
+        def note(_: Future[Tensor]) -> None:
+            self.encoding = False
+            taken.set_result(None)
+
+        self.encoding = True
+        self.given.add_done_callback(note)
+        return taken
+
+    def go_on(self, latents: Tensor) -> None:
+        """A row was submitted, and makes `latents` for the next one."""
+        self.submitted += 1
+        self.given = at_hand(latents)
 
     @property
     def is_booked(self) -> bool:
@@ -38,7 +62,14 @@ class DenoisedChunk(ChunkInFlight):
         return self.submitted == self.rows
 
     def hidden_copy(self) -> HostCopy:
-        """The copy of `hidden` on the host, one for all states that have it."""
-        if self._copy is None or self._copy[0] is not self.hidden:
-            self._copy = self.hidden, HostCopy(self.hidden)
+        """The copy of what is given on the host, one for all states that have it."""
+        if self._copy is None or self._copy[0] is not self.given:
+            self._copy = self.given, HostCopy(self.given)
         return self._copy[1]
+
+
+def at_hand(latents: Tensor) -> Future[Tensor]:
+    """What nobody has to wait for."""
+    given: Future[Tensor] = Future()
+    given.set_result(latents)
+    return given

@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
-from genlock_worker.engines.contract import CHUNK_FRAMES, EngineFailure, Frames
+from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.engines.diffusion.config import Positions
 from genlock_worker.engines.diffusion.network.text_pool import TextKv
-from genlock_worker.engines.diffusion.network.vae import StreamingVae, VaeStream
 from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue, Reached, at_once
 from genlock_worker.engines.diffusion.streaming.kept import KeptOutput
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, denoise
@@ -162,22 +160,6 @@ def _together(frames: Sequence[StoredLatent]) -> list[list[StoredLatent]]:
     if [stored.frame for stored in frames[:OPENING_FRAMES]] == list(range(OPENING_FRAMES)):
         return [list(frames[:OPENING_FRAMES]), *([stored] for stored in frames[OPENING_FRAMES:])]
     return [[stored] for stored in frames]
-
-
-def prime_encoder(
-    vae: StreamingVae, stream: VaeStream, inputs: Sequence[Frames], *, queue: DeviceQueue
-) -> Iterator[None]:
-    """Run the last input chunks through the encoder, each a part of its own.
-
-    A stream begins with one frame alone. Where the session's own beginning is gone, the first frame that is left stands
-    in for it, so that later frames keep their places in groups of four.
-    """
-    for number, frames in enumerate(inputs):
-        begins_late = number == 0 and len(frames) == CHUNK_FRAMES
-        pictures = np.concatenate([frames[:1], frames]) if begins_late else frames
-        vae.encode(stream, torch.from_numpy(np.ascontiguousarray(pictures)))
-        queue.queued()
-        yield
 
 
 def one_ahead(parts: Iterator[None], queue: DeviceQueue) -> Iterator[Reached]:

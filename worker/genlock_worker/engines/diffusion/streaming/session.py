@@ -9,7 +9,7 @@ sessions share (weights, prompts that were encoded) never changes.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +27,8 @@ from genlock_worker.engines.diffusion.network.kv_pool import KvPool, PagedRing
 from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue
-from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
+from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk, at_hand
+from genlock_worker.engines.diffusion.streaming.inputs import ChunkInput, InputEncoder
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward, QueuedRow
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
@@ -36,7 +37,7 @@ from genlock_worker.engines.diffusion.streaming.restore import rebuild
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, first_frame, latent_frames
 from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork
 from genlock_worker.engines.diffusion.streaming.sinks import LeftChunk, PendingSink, SinkRule
-from genlock_worker.engines.diffusion.streaming.transfers import upload
+from genlock_worker.engines.diffusion.streaming.transfers import upload, used_here
 from genlock_worker.engines.readiness import Needs, may_run
 
 LATENT_STRIDE = 8
@@ -57,6 +58,7 @@ class Shared:
     jpeg: Executor
     """Where input frames are compressed."""
     queue: DeviceQueue
+    inputs: InputEncoder
     pictures: PictureDecoder
     pool: KvPool
     """Where the rings of all sessions lie."""
@@ -161,10 +163,9 @@ class DiffusionSession:
             raise
         self.rows += new
 
-    def feed(self, chunk: Chunk, *, steps: int) -> int:
-        """Take a chunk that was checked, to be denoised in `steps` steps; returns its rows."""
+    def feed(self, chunk: Chunk, *, steps: int) -> DenoisedChunk:
+        """Take a chunk that was checked, to be denoised in `steps` steps; it may be encoded beside what comes next."""
         level = self._level(chunk)
-        hidden = self._noised(chunk, level)
 
         # Keys and values of the prompts are computed once for each mixture of them.
         self.blend = self.blend.towards(self.prompt)
@@ -173,6 +174,8 @@ class DiffusionSession:
         if changed or text is None:
             text = self.keys_values(prompts)
 
+        # Last: from here on the VAE's stream moves on.
+        given = self._first_input(chunk, level)
         in_flight = DenoisedChunk(
             index=chunk.index,
             rows=self.rows_of(steps),
@@ -182,7 +185,7 @@ class DiffusionSession:
             prompts=prompts,
             text=text,
             refreshes=self.shared.options.refresh_on_prompt and changed and len(prompts) == 1 and bool(self.prompts),
-            hidden=hidden,
+            given=given,
         )
 
         # From here on the session has the chunk.
@@ -200,7 +203,7 @@ class DiffusionSession:
             self.inputs.append(KeptInput.of(chunk.index, chunk.frames, self.shared.jpeg))
 
         self._forget()
-        return in_flight.rows
+        return in_flight
 
     def check_row(self, step: int, chunk: int) -> None:
         """Raise ValueError unless the row may run now."""
@@ -217,8 +220,12 @@ class DiffusionSession:
             raise ValueError(f"row {step} of chunk {chunk} may not run before chunk {decides} was collected")
 
     def enter(self, step: int, chunk: int) -> RowWork:
-        """What the device needs to run a row that was checked; puts its ring, and those of new rows, in order."""
+        """What the device needs to run a row that was checked; puts its ring, and those of new rows, in order.
+
+        Raises EngineFailure for a chunk that could not be encoded.
+        """
         in_flight = self.chunks_in_flight[chunk]
+        hidden = used_here(in_flight.hidden)
         cache = self._cache(step, chunk)
 
         # Before its row runs a ring may have to be computed anew, or to be handed to rows that begin with this chunk.
@@ -232,7 +239,7 @@ class DiffusionSession:
         sink = self._sink_of(chunk)
         return RowWork(
             session=self.name,
-            hidden=in_flight.hidden,
+            hidden=hidden,
             timestep=in_flight.timesteps[step],
             ring=cache.ring,
             text=in_flight.text,
@@ -263,9 +270,8 @@ class DiffusionSession:
         if sink is not None:
             cache.replace_sink(sink, chunk=chunk)
 
-        in_flight.submitted += 1
+        in_flight.go_on(row.latents)
         if not in_flight.is_booked:
-            in_flight.hidden = row.latents
             self.unjudged.append(UnjudgedRow(row, None))
             return None
 
@@ -297,6 +303,11 @@ class DiffusionSession:
         return pending.sink if pending is not None and pending.chunk == chunk else None
 
     @property
+    def is_encoding(self) -> bool:
+        """Whether the encoder is at a chunk of it."""
+        return any(in_flight.encoding for in_flight in self.chunks_in_flight.values())
+
+    @property
     def fed_steps(self) -> int:
         """The denoising steps of the last chunk fed: its rows but the clean one of a session without a camera."""
         return self.fed_rows - self.rows_of(1) + 1
@@ -324,16 +335,16 @@ class DiffusionSession:
         moved = noise.motion(chunk.frames, self.last)
         return noise.next_level(noise_scale=self.noise_scale, moved=moved, previous=self.scale)
 
-    def _noised(self, chunk: Chunk, level: noise.NoiseLevel) -> Tensor:
-        """Row 0's input: the chunk's latents mixed with noise, x = s * eps + (1 - s) * z."""
+    def _first_input(self, chunk: Chunk, level: noise.NoiseLevel) -> Future[Tensor]:
+        """Row 0's input: the chunk's latents mixed with noise; without a camera there is nothing but noise."""
         parts, size = self.shared.components, self.settings
+        if chunk.frames is not None:
+            item = ChunkInput(chunk.index, chunk.frames, scale=level.scale, seed=size.seed)
+            return self.shared.inputs.encode(self.name, self.stream, item)
         area = size.height // LATENT_STRIDE, size.width // LATENT_STRIDE
         shape = (len(latent_frames(chunk.index)), parts.config.transformer.channels, *area)
-        mixed = upload(noise.draw(seed=size.seed, chunk=chunk.index, step=0, shape=shape), parts.device)
-        if chunk.frames is not None:
-            z = parts.vae.encode(self.stream, upload(chunk.frames, parts.device))
-            mixed = level.scale * mixed + (1.0 - level.scale) * z
-        return mixed.to(parts.dtype)
+        eps = noise.draw(seed=size.seed, chunk=chunk.index, step=0, shape=shape)
+        return at_hand(upload(eps, parts.device).to(parts.dtype))
 
     def _renoise(self, in_flight: DenoisedChunk, step: int) -> Renoise | None:
         if step == in_flight.rows:

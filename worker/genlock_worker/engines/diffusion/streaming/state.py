@@ -9,7 +9,6 @@ damaged until it has been shown to be a session that can go on.
 import re
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from itertools import chain
 
 import cv2
 import numpy as np
@@ -23,7 +22,7 @@ from genlock_worker.engines.contract import EngineState, StreamSettings, chunk_f
 from genlock_worker.engines.diffusion.prompt_book import Embedding
 from genlock_worker.engines.diffusion.streaming import restore, state_facts
 from genlock_worker.engines.diffusion.streaming.device_queue import Reached
-from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
+from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk, at_hand
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, chunk_of, latent_frames
 from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, DiffusionSession, Shared
@@ -107,7 +106,8 @@ def from_state(
     )
     _check_prompts(session, stored, chunks)
 
-    # The decoder is primed beside the rings: both take long, and neither waits for the other.
+    # The VAE is primed beside the rings: all of it takes long, and nothing waits for another.
+    encoder_primed = shared.inputs.prime(session.stream, [frames for _, frames in inputs])
     decoder_primed = shared.pictures.prime(session.stream, restore.priming_latents(outputs))
     try:
         session.grow(len(facts.rows))
@@ -116,19 +116,17 @@ def from_state(
             cache.opening = opening
             cache.replaced_in = row.replaced_in
 
-        primed_encoder = restore.prime_encoder(
-            shared.components.vae, session.stream, [frames for _, frames in inputs], queue=shared.queue
-        )
-        yield from restore.one_ahead(chain(session.rebuild(session.rows), primed_encoder), shared.queue)
-
+        yield from restore.one_ahead(session.rebuild(session.rows), shared.queue)
         # What is stored was finite, what is computed from it need not be.
         are_finite = [_are_finite(cache) for cache in session.rows]
         yield (reached := shared.queue.reached())
         reached.result()
         if not all(bool(told) for told in are_finite):
             raise ValueError("the rings that are computed from it hold numbers that are not finite")
-        yield decoder_primed
-        decoder_primed.result()
+
+        for primed_half in (encoder_primed, decoder_primed):
+            yield primed_half
+            primed_half.result()
 
         # Only now: while the rings were computed there were the prompts of what is stored, and no room for more.
         session.chunks_in_flight = {
@@ -155,7 +153,7 @@ def _restored_in_flight(facts: InFlightFacts, hidden: Tensor, session: Diffusion
         prompts=prompts,
         text=session.keys_values(prompts),
         refreshes=facts.refreshes,
-        hidden=hidden,
+        given=at_hand(hidden),
     )
 
 

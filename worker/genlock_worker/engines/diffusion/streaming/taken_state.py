@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from genlock_worker.engines.contract import (
     ChunkState,
@@ -65,6 +67,8 @@ class TakenState:
     in_flight: tuple[ChunkState, ...]
     hidden: Mapping[str, HostCopy]
     """The next input of each chunk in flight, by its name."""
+    encoded: tuple[Future[Tensor], ...]
+    """The inputs that the encoder still has to make of chunks in flight."""
     frames: tuple[StoredLatent, ...]
     """Of all rings; several rows may have one."""
     kept: tuple[_Kept, ...]
@@ -105,6 +109,7 @@ class TakenState:
             facts=facts,
             in_flight=tuple(_stored_in_flight(one, session) for one in in_flight),
             hidden={hidden_name(one.index): one.hidden_copy() for one in in_flight},
+            encoded=tuple(one.given for one in in_flight if not one.given.done()),
             frames=tuple(stored for cache in rows for stored in (*cache.opening, *cache.slots)),
             kept=(*session.inputs, *session.outputs, *session.kept_prompts.values()),
             sinks=tuple(None if is_blank else (cache.digest, cache.sinks) for cache in session.rows),
@@ -156,7 +161,7 @@ class StateMaker:
     def make(self, taken: TakenState, reached: Reached) -> Future[EngineState]:
         """`reached`: the device has come to all that was queued when the state was taken.
 
-        The future raises EngineFailure.
+        A state that waits for the encoder keeps no other one waiting. The future raises EngineFailure.
         """
 
         def work() -> EngineState:
@@ -167,7 +172,14 @@ class StateMaker:
             except UNMADE as problem:
                 raise EngineFailure(taken.session, f"its state cannot be taken: {problem}") from problem
 
-        return self._executor.submit(work)
+        if not taken.encoded:
+            return self._executor.submit(work)
+
+        # One chunk of a session at most is being encoded.
+        (encoded,) = taken.encoded
+        made: Future[EngineState] = Future()
+        encoded.add_done_callback(lambda _: self._executor.submit(work).add_done_callback(partial(_pass_on, made)))
+        return made
 
     def stop(self) -> None:
         """End the thread after what it is at; what waits is forgotten."""
@@ -184,6 +196,14 @@ class StateMaker:
 
     def _on_stream(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+
+def _pass_on(to: Future[EngineState], done: Future[EngineState]) -> None:
+    problem = done.exception()
+    if problem is None:
+        to.set_result(done.result())
+    else:
+        to.set_exception(problem)
 
 
 def identity(settings: StreamSettings, shared: Shared) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 numpy has no bfloat16, and a snapshot holds numpy's types alone (`genlock_core.stream_state.tensors`).
 """
 
+from concurrent.futures import Future
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +29,13 @@ def upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
+def used_here(tensor: Tensor) -> Tensor:
+    """`tensor` itself, which another stream may have made: its memory stays until this one is done with it."""
+    if tensor.is_cuda:
+        tensor.record_stream(torch.cuda.current_stream(tensor.device))
+    return tensor
+
+
 def download(tensor: Tensor) -> Tensor:
     """Queue a copy to the host, to be read once the device was waited for."""
     if tensor.device.type != "cuda":
@@ -38,20 +46,23 @@ def download(tensor: Tensor) -> Tensor:
 class HostCopy:
     """A copy of a tensor on the host, made once and kept; used on one thread at a time.
 
-    The tensor must not be written to any more.
+    The tensor must not be written to any more; it may still be in the making.
     """
 
     __slots__ = ("_array", "_queued", "_tensor")
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, tensor: Tensor | Future[Tensor]) -> None:
         self._tensor = tensor
         self._queued: Tensor | None = None
         self._array: NDArray[np.generic] | None = None
 
     def queue(self) -> None:
-        """Begin to copy, on the current stream, unless that was done. The tensor must have been computed by then."""
+        """Begin to copy, on the current stream, unless that was done. The tensor must have been computed by then.
+
+        Raises what its making has raised.
+        """
         if self._queued is None and self._array is None:
-            self._queued = download(self._tensor)
+            self._queued = download(self._tensor.result() if isinstance(self._tensor, Future) else self._tensor)
 
     @property
     def array(self) -> NDArray[np.generic]:
