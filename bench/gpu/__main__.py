@@ -17,7 +17,20 @@ import torch
 
 from bench.gpu import receipt as receipts
 from bench.gpu.report import Report
-from bench.gpu.stages import attention, large, machine, parity, profile, restore, rows, streams, syncs, vae
+from bench.gpu.stages import (
+    attention,
+    graphs,
+    kernels,
+    large,
+    machine,
+    parity,
+    profile,
+    restore,
+    rows,
+    streams,
+    syncs,
+    vae,
+)
 from bench.gpu.task import Task, dry, full
 from bench.gpu.timing import Budget, TimeIsOver
 from genlock_core.clock import Clock, SystemClock
@@ -39,6 +52,8 @@ STAGES = (
     Stage("machine", machine.run, 20),
     Stage("parity", parity.run, 90),
     Stage("syncs", syncs.run, 25),
+    Stage("kernels", kernels.run, 60),
+    Stage("graphs", graphs.run, 90),
     Stage("rows", rows.run, 130),
     Stage("attention", attention.run, 30),
     Stage("vae", vae.run, 40),

@@ -21,6 +21,7 @@ from genlock_worker.engines.contract import Chunk, Row, RowResult, StreamSetting
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import DiffusionConfig, Positions, StreamOptions, TextConfig, VaeConfig
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
+from genlock_worker.engines.diffusion.network.ring_ops import RingOps
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.text_pool import TextPool
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
@@ -34,20 +35,21 @@ Deviations = dict[str, float]
 """The largest absolute difference, by the recording's name of the array."""
 
 
-def deviations(device: torch.device, dtype: torch.dtype) -> dict[str, Deviations]:
-    """Each recording alone, each after the others on one engine, and all of them in shared forwards."""
+def deviations(device: torch.device, dtype: torch.dtype, *, ops: RingOps | None = None) -> dict[str, Deviations]:
+    """Each recording alone, each after the others on one engine, and all of them in shared forwards. `ops`: other
+    operations than PyTorch's on rings and prompts."""
     known = {number: Recording(name, number) for number, name in enumerate(RECORDINGS)}
     found: dict[str, Deviations] = {}
     with injected(known):
         for recording in known.values():
-            with _bench(device, dtype) as bench:
+            with _bench(device, dtype, ops) as bench:
                 (found[recording.name],) = bench.play([recording])
 
-        with _bench(device, dtype) as bench:
+        with _bench(device, dtype, ops) as bench:
             for recording in known.values():
                 (found[f"{recording.name} after others"],) = bench.play([recording])
 
-        with _bench(device, dtype) as bench:
+        with _bench(device, dtype, ops) as bench:
             together = bench.play(list(known.values()))
             names = (f"{recording.name} together with others" for recording in known.values())
             found.update(zip(names, together, strict=True))
@@ -206,9 +208,10 @@ class Bench:
 
 
 @contextmanager
-def _bench(device: torch.device, dtype: torch.dtype) -> Iterator[Bench]:
+def _bench(device: torch.device, dtype: torch.dtype, ops: RingOps | None) -> Iterator[Bench]:
     """The recorded network in an engine of its own, where sinks stay and frames are counted as in the recording."""
     model = recorded.network().to(device, dtype)
+    model.ops = ops or model.ops
     vae = NotingVae(device)
     config = DiffusionConfig("recorded", recorded.CONFIG, VaeConfig(), TextConfig(), needs_weights=False)
     length, dim = recorded.CONFIG.text_length, recorded.CONFIG.text_dim

@@ -14,6 +14,8 @@ SOURCES = (
     f"{DIFFUSION_TESTS}/golden",
     f"{DIFFUSION_TESTS}/recorded.py",
     f"{DIFFUSION_TESTS}/recorded_vae.py",
+    f"{DIFFUSION_TESTS}/repeated_capture.py",
+    f"{DIFFUSION_TESTS}/static_ring_ops.py",
     f"{DIFFUSION_TESTS}/sync_check.py",
 )
 """Folders and files; of a folder, what git knows or would add."""

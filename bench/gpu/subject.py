@@ -10,11 +10,14 @@ import torch
 from bench.engine_rows import Pools, session_row
 from bench.gpu.task import Size, Task
 from genlock_core.clock import SystemClock
+from genlock_core.spec.session import Resolution
 from genlock_worker.engines.contract import Chunk, Frames, Row
 from genlock_worker.engines.diffusion.components import Components, load_components
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
+from genlock_worker.engines.diffusion.execution.capturing import graph_bytes
 from genlock_worker.engines.diffusion.execution.forward import make_forward
+from genlock_worker.engines.diffusion.execution.graphs import GraphForward
 from genlock_worker.engines.diffusion.options import ForwardOptions, LoadOptions
 from genlock_worker.engines.diffusion.streaming.row_work import RowWork
 from genlock_worker.engines.stepwise import Stepwise
@@ -42,6 +45,8 @@ class Way:
 COMPILE = {"compile": True}
 GRAPHS = {"compile": True, "cuda_graphs": True}
 """Switches of `ForwardOptions`."""
+KERNELS = {"kernels": "triton"}
+"""Of `LoadOptions`; graphs need them."""
 
 
 def components(task: Task, model: str, load: Mapping[str, object] | None = None) -> Components:
@@ -61,14 +66,20 @@ def components(task: Task, model: str, load: Mapping[str, object] | None = None)
 def engine(task: Task, way: Way) -> DiffusionEngine:
     """An engine as a worker with these options has it. Raises CompileUnavailable and others for what is not here."""
     parts = components(task, task.model, way.load)
-    return DiffusionEngine(
+    forward = make_forward(parts.transformer, ForwardOptions(**way.forward))
+    sizes = [Resolution(width=width, height=height) for width, height in task.sizes]
+    has_graphs = isinstance(forward, GraphForward)
+    one = DiffusionEngine(
         parts,
         options=StreamOptions(),
-        forward=make_forward(parts.transformer, ForwardOptions(**way.forward)),
+        forward=forward,
         memory_limit_bytes=None if task.on_gpu else 2**31,
         clock=SystemClock(),
         overlap=way.overlap,
+        set_aside_bytes=graph_bytes(parts.transformer, sizes) if has_graphs else 0,
     )
+    one.capture_graphs(sizes, lambda words: print(f"    {words}", flush=True))
+    return one
 
 
 def row_works(parts: Components, count: int, size: Size) -> list[RowWork]:

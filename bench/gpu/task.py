@@ -22,6 +22,8 @@ class Task:
     """The first is the one that stages without a table of sizes take."""
     rows: tuple[int, ...]
     """Rows of a forward."""
+    graph_rows: tuple[int, ...]
+    """Of forwards that are replayed: some fill their graph, some do not, and the last has none."""
     large_rows: tuple[int, ...]
     """The same for the large model."""
     streams: tuple[tuple[int, int], ...]
@@ -50,6 +52,7 @@ def full(device: torch.device, *, model: str = "wan2.1-1.3b") -> Task:
         large_model="wan2.1-14b",
         sizes=((512, 512), (832, 480)),
         rows=(1, 2, 4, 8, 16),
+        graph_rows=(1, 2, 3, 4, 8, 9, 16, 17),
         large_rows=(1, 2, 4),
         streams=((1, 1), (2, 1), (3, 1), (4, 1), (2, 2), (2, 4), (1, 4), (4, 2), (2, 8), (1, 8)),
         few_streams=((1, 1), (2, 1), (2, 4), (4, 1)),
@@ -66,6 +69,7 @@ def dry(device: torch.device) -> Task:
         large_model="tiny",
         sizes=((64, 64),),
         rows=(1, 2),
+        graph_rows=(1, 3, 17),
         large_rows=(1,),
         streams=((1, 1), (2, 2)),
         few_streams=((2, 1),),

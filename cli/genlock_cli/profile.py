@@ -77,6 +77,7 @@ def profile(
     device: Annotated[str | None, worker_option("device")] = None,
     dtype: Annotated[str | None, worker_option("dtype")] = None,
     decoder: Annotated[str | None, worker_option("decoder")] = None,
+    kernels: Annotated[str | None, worker_option("kernels")] = None,
     compile_blocks: Annotated[str | None, worker_option("compile")] = None,
     cuda_graphs: Annotated[str | None, worker_option("cuda-graphs")] = None,
     fp8: Annotated[str | None, worker_option("fp8")] = None,
@@ -101,8 +102,9 @@ def profile(
     a proxy of how good it looks. Every option of the engine may also be set as for the worker, by the environment
     (GENLOCK_WORKER_...).
     """
+    sizes = [parse_resolution(text) for text in resolution or ("512x512", "832x480")]
     plan = combinations(
-        [parse_resolution(text) for text in resolution or ("512x512", "832x480")],
+        sizes,
         parse_counts(steps, name="steps", most=MAX_STEPS),
         parse_counts(sessions, name="sessions", most=MAX_ROWS),
     )
@@ -113,13 +115,14 @@ def profile(
         device=device,
         dtype=dtype,
         decoder=decoder,
+        kernels=kernels,
         compile=compile_blocks,
         cuda_graphs=cuda_graphs,
         fp8=fp8,
     )
     console = Console(stderr=True)
-    with console.status(f"loading {model} ..."):
-        subject = load(model, arguments, gpu_product=gpu_product, note=note)
+    with console.status(f"loading {model} ...") as status:
+        subject = load(model, arguments, sizes=sizes, gpu_product=gpu_product, note=note, tell=status.update)
 
     def keep(rows: Sequence[ProfileRow]) -> None:
         all_rows = profile_rows.merged(before.rows, rows)
@@ -173,18 +176,38 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note: str) -> Subject:
-    """Load the engine as a worker with these arguments would; takes as long. Raises what the loading raises."""
+def load(
+    model: str,
+    arguments: Sequence[str],
+    *,
+    gpu_product: str | None,
+    note: str,
+    sizes: Sequence[Resolution] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> Subject:
+    """Load the engine as a worker with these arguments would; takes as long. `sizes`: those for which forwards are
+    captured, where that is wanted; `tell` is told which.
+
+    Raises what the loading raises.
+    """
     settings = parse_settings(arguments, os.environ).diffusion
     engine = create_engine(
-        MEASURES, model=model, clock=SystemClock(), devices=1, timing=StepTiming.instant, diffusion=settings
+        MEASURES,
+        model=model,
+        clock=SystemClock(),
+        devices=1,
+        timing=StepTiming.instant,
+        diffusion=settings,
+        sizes=sizes,
     )
+    engine.capture_graphs(sizes, tell)
     # torch is there now, or the line before had said so; it is no requirement of the command line.
     from genlock_worker.profiling.device import DOES_NOT_FIT, DeviceMemory, conditions
 
     found = hardware(EngineName.DIFFUSION, settings.device, model=model, rows=(), names=gpu_names())
     on = {"compile": settings.forward.compile, "cuda-graphs": settings.forward.cuda_graphs, "fp8": settings.load.fp8}
     switches = [name for name, is_on in on.items() if is_on]
+    switches += [] if settings.load.kernels == "torch" else [f"kernels {settings.load.kernels}"]
     weights = "random weights" if settings.load.random_weights or settings.weights is None else "published weights"
     coders = settings.load.coders
     words = [*conditions(engine, switches), f"encoder {coders.encoder}", f"decoder {coders.decoder}", weights]

@@ -60,7 +60,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """What `genlock profile` asked to load; `ends` may be set before."""
     asked: dict[str, object] = {}
 
-    def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note: str) -> Subject:
+    def load(model: str, arguments: Sequence[str], *, gpu_product: str | None, note: str, **_: object) -> Subject:
         asked.update(arguments=list(arguments), model=model, note=note)
         ends = asked.get("ends")
         engine = Engine(ends=ends if isinstance(ends, int) else None)

@@ -8,6 +8,8 @@ lets `Report.attempt` take what goes wrong with one way to run the engine, so th
 | `machine` | what the card and the encoder can do | |
 | `parity` | whether the figures are right, so that their speed means something | the recordings of the tests |
 | `syncs` | whether the host waits for the device inside a forward | |
+| `kernels` | whether our own kernels are right, and launch what they declare | a GPU that they run on |
+| `graphs` | whether replayed forwards give what plain ones give, and what they save | the same |
 | `rows` | what a forward costs by rows, and its launches | |
 | `attention`, `vae` | the two parts that take most of it | |
 | `streams` | frames per second of the whole engine, as profile rows | |

@@ -42,7 +42,7 @@ def _streams(task: Task, report: Report, dtype: torch.dtype) -> None:
     deviations = replay.deviations(task.device, dtype)
     for played, worst in deviations.items():
         report.line("parity", f"{played}, {_word(dtype)}", dict(sorted(worst.items())))
-    _judge(max(gap for worst in deviations.values() for gap in worst.values()), dtype)
+    judge(max(gap for worst in deviations.values() for gap in worst.values()), dtype)
 
 
 def _vae(task: Task, report: Report, dtype: torch.dtype) -> None:
@@ -51,10 +51,11 @@ def _vae(task: Task, report: Report, dtype: torch.dtype) -> None:
         "frames": recorded_vae.frame_deviation(task.device, dtype),
     }
     report.line("parity", f"VAE, {_word(dtype)}", worst)
-    _judge(max(worst.values()), dtype)
+    judge(max(worst.values()), dtype)
 
 
-def _judge(worst: float, dtype: torch.dtype) -> None:
+def judge(worst: float, dtype: torch.dtype) -> None:
+    """Raise NotAsRecorded for a deviation that float32 does not explain."""
     if dtype == torch.float32 and not worst < recorded.TOLERANCE:
         raise NotAsRecorded(f"the largest deviation is {worst:.2e}; at most {recorded.TOLERANCE:g} is allowed")
 

@@ -3,7 +3,7 @@
 import time
 
 from bench.gpu.report import Figure, Report
-from bench.gpu.subject import COMPILE, GRAPHS, Way, components, row_works
+from bench.gpu.subject import COMPILE, KERNELS, Way, components, row_works
 from bench.gpu.task import Size, Task
 from bench.gpu.timing import Budget, free_memory, synchronize, timed
 from genlock_worker.engines.diffusion.components import Components
@@ -14,9 +14,9 @@ from genlock_worker.engines.diffusion.streaming.row_work import assemble
 EAGER = Way("eager")
 ON_A_GPU = (
     Way("compiled", forward=COMPILE),
-    Way("eager, graphs", forward={"cuda_graphs": True}),
-    Way("compiled, graphs", forward=GRAPHS),
-    Way("compiled, graphs, fp8", load={"fp8": True}, forward=GRAPHS),
+    Way("triton", load=KERNELS),
+    Way("compiled, triton", load=KERNELS, forward=COMPILE),
+    Way("compiled, triton, fp8", load={"fp8": True, **KERNELS}, forward=COMPILE),
     Way("compiled, flex", load={"attention": "flex"}, forward=COMPILE),
 )
 FIRST_FORWARDS = 6

@@ -4,7 +4,7 @@ from statistics import median
 
 from bench.engine_tables import PUBLISHED
 from bench.gpu.report import Figure, Report
-from bench.gpu.subject import COMPILE, GRAPHS, Way, engine
+from bench.gpu.subject import COMPILE, GRAPHS, KERNELS, Way, engine
 from bench.gpu.task import Task
 from bench.gpu.timing import Budget, free_memory
 from genlock_core.clock import SystemClock
@@ -20,8 +20,9 @@ DEFAULTS = Way("defaults")
 COMPILED = Way("compiled", forward=COMPILE)
 ON_A_GPU = (
     COMPILED,
-    Way("compiled, graphs", forward=GRAPHS),
-    Way("compiled, graphs, no overlap", forward=GRAPHS, overlap=False),
+    Way("compiled, triton", load=KERNELS, forward=COMPILE),
+    Way("compiled, triton, graphs", load=KERNELS, forward=GRAPHS),
+    Way("compiled, triton, graphs, no overlap", load=KERNELS, forward=GRAPHS, overlap=False),
     Way("compiled, tiny decoder", load={"decoder": "tiny"}, forward=COMPILE),
     Way("compiled, tiny encoder and decoder", load={"encoder": "tiny", "decoder": "tiny"}, forward=COMPILE),
 )

@@ -47,7 +47,7 @@ def run(folder: Path, *stages: Stage, budget_s: float = 1000.0) -> Report:
 
 
 def test_stages_come_in_order_of_worth() -> None:
-    named = "machine parity syncs rows attention vae streams profile restore large"
+    named = "machine parity syncs kernels graphs rows attention vae streams profile restore large"
     assert [stage.name for stage in STAGES] == named.split()
 
 
