@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from genlock_core.clock import ManualClock
 from genlock_worker.engines.contract import BatchResult, Change, EngineFailure, EngineState, Frames, Row, RowResult
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.network.vae import VaeStream
 from tests.worker.engines.diffusion.deferred import DeferredQueue, StreamsUnderWay
 from tests.worker.engines.diffusion.streams import BlockVae, Poison, caches, components, diffusion_engine, settings
 
@@ -302,3 +305,32 @@ def test_one_row_without_memory_leaves_what_came_before_it() -> None:
     assert (before.failure, before.output is not None) == (None, True)
     assert "no room" in (without.failure or "")
     assert "no room" in (after.failure or "")
+
+
+def test_each_batch_tells_its_own_seconds_and_those_of_the_chunks_that_began_with_it() -> None:
+    clock = ManualClock()
+
+    def forward(batch: RowBatch) -> Denoised:
+        clock.advance(0.5 * batch.rows)
+        answer: Denoised = components().transformer(batch)
+        return answer
+
+    class SlowEncoder(BlockVae):
+        def encode(self, stream: VaeStream, frames: Tensor) -> Tensor:
+            clock.advance(0.25)
+            return super().encode(stream, frames)
+
+    queue = DeferredQueue()
+    made = diffusion_engine(vae=SlowEncoder(), queue=queue, forward=forward, clock=clock)
+    one = StreamsUnderWay(made, queue)
+    for session in "ab":
+        made.prepare(PLANS[session].prompt)
+        made.open(session, PLANS[session])
+    one.feed("a", steps=2)
+    one.submit([Row("a", 0, 0)])
+    one.feed("b", steps=2)
+    one.submit([Row("a", 1, 0), Row("b", 0, 0)])
+    queue.go_on()
+    first, second = (batch for batch in made.collect() if isinstance(batch, BatchResult))
+    assert (first.seconds.rows, first.seconds.encode, first.encoded) == (0.5, 0.25, 1)
+    assert (second.seconds.rows, second.seconds.encode, second.encoded) == (1.0, 0.25, 1)
