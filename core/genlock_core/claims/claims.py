@@ -354,7 +354,10 @@ class Claims:
         those that a person asks for. It is over when the session is served, finished or forgotten.
         """
         found = await self._scripts.run("waiting", pool, _WAITING_AT_ONCE)
-        return tuple(Waiting(session, int(since_ms), bool(recovers)) for session, since_ms, recovers in found)
+        return tuple(
+            Waiting(session, int(since_ms), bool(recovers), kept_at or None)
+            for session, since_ms, recovers, kept_at in found
+        )
 
     async def decide(self, pool: str, *, holder: str, rank: int) -> bool:
         """Whether `holder` decides on the levels of that pool for `DECIDES_MS` of proven time from now.

@@ -67,6 +67,8 @@ class Waiting:
     """In proven time, as all times of a plan."""
     recovers: bool
     """It had a worker."""
+    kept_at: str | None = None
+    """The worker whose room is kept for it in the pool that was asked for: no other new session comes in there."""
 
 
 @dataclass(frozen=True, slots=True)

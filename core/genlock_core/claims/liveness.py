@@ -53,6 +53,12 @@ WAITS_MS: Final = 10_000
 """A session that found no room waits until this long after it asked last."""
 ROOM_KEPT_MS: Final = 2_000
 """A hole is kept this long for those who wait for a worker, before wishes of those who have one are granted from it."""
+HOLE_AFTER_MS: Final = 5_000
+"""Who waits longest in a pool, and for so long, may have the room of one worker kept, until it is enough."""
+HOLE_KEPT_MS: Final = 30_000
+"""It is kept this long at most,"""
+HOLE_PAUSE_MS: Final = 30_000
+"""and where that did not help no room is kept in the pool for so long after it."""
 DECIDES_MS: Final = 2_000
 """Who decides on the levels of a pool does so this long after it said so last."""
 

@@ -37,6 +37,9 @@ _FIGURES = (
     "GIVE_BACK_MS",
     "WAITS_MS",
     "ROOM_KEPT_MS",
+    "HOLE_AFTER_MS",
+    "HOLE_KEPT_MS",
+    "HOLE_PAUSE_MS",
     "DECIDES_MS",
 )
 

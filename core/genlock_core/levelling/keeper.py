@@ -24,7 +24,7 @@ from genlock_core.levelling.meter import LevelMeter
 from genlock_core.levelling.orders import Direction, LimitOrder
 from genlock_core.levelling.planning import Planned, Reading, plan_of
 from genlock_core.levelling.shelf import RecordShelf, matter_of
-from genlock_core.levelling.telling import left_alone, tell
+from genlock_core.levelling.telling import kept_sentences, left_alone, tell
 from genlock_core.levelling.told import ToldPools
 from genlock_core.metrics.levelling import LevellingMetrics
 from genlock_core.process.tasks import end_tasks, wait_first
@@ -311,7 +311,7 @@ class LevelKeeper:
         kept = reserved_in(self._views, await self._claims.reserves(pools))
         self._now_ms = await self._claims.proven_ms()
         # Nobody comes in before a reserve is whole, so what is missing of it decides as well.
-        wants = frozenset((one.session, matter_of(record)) for one, record in self._waiting)
+        wants = frozenset((one.session, one.kept_at, matter_of(record)) for one, record in self._waiting)
         names = self._book.to_plan(
             self._views,
             wants | frozenset(kept.missing.items()) if wants else wants,
@@ -323,7 +323,9 @@ class LevelKeeper:
         return Reading(self._now_ms, views, records, self._waiting, kept)
 
     async def _who_waits(self, pools: Sequence[str]) -> dict[str, Waiting]:
-        found = {one.session: one for pool in pools for one in await self._claims.waiting(pool)}
+        asked = [one for pool in pools for one in await self._claims.waiting(pool)]
+        # One that waits in several pools counts once: as it waits where room is kept for it.
+        found = {one.session: one for one in sorted(asked, key=lambda one: one.kept_at is not None)}
         first = sorted(found.values(), key=lambda one: (not one.recovers, one.since_ms, one.session))
         return {one.session: one for one in first[:MOST_WAITING]}
 
@@ -375,7 +377,7 @@ class LevelKeeper:
                 tell,
                 pool,
                 dict(self._book.pages),
-                self._waits.get(pool, ()) if self._waiting else (),
+                self._sentences_of_who_waits(pool),
                 alone=left_alone(view for view in self._views if view.pool == pool),
                 waiting=sum(any(choice.pool == pool for choice in record.pools) for _, record in self._waiting),
                 by=self._holder,
@@ -386,6 +388,10 @@ class LevelKeeper:
             self._metrics.gap.labels(pool).set(told.gap)
             self._told_s[pool] = now_s
             self._untold.discard(pool)
+
+    def _sentences_of_who_waits(self, pool: str) -> tuple[str, ...]:
+        kept = kept_sentences((one for one, _ in self._waiting), (view for view in self._views if view.pool == pool))
+        return (*kept, *(self._waits.get(pool, ()) if self._waiting else ()))
 
 
 def _position(event: str) -> tuple[int, int]:

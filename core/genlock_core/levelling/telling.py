@@ -11,7 +11,8 @@ from genlock_core.approximation.bound import fractional_bound
 from genlock_core.approximation.explain import explain
 from genlock_core.approximation.levels import Ladder
 from genlock_core.approximation.plan import LevelCause, LevelPlan
-from genlock_core.claims.facts import WorkerState, WorkerView
+from genlock_core.claims.facts import Waiting, WorkerState, WorkerView
+from genlock_core.claims.liveness import HOLE_KEPT_MS
 from genlock_core.levelling.book import Page
 from genlock_core.levelling.facts import LevelFacts, takes_part
 
@@ -93,6 +94,17 @@ def waiting_sentences(plan: LevelPlan, facts: LevelFacts, pool: str) -> tuple[st
     if pool in facts.closed:
         sentences.append("nobody is let in: at the lowest levels of all there is less than what is kept for moves")
     return tuple(sentences)
+
+
+def kept_sentences(waiting: Iterable[Waiting], views: Iterable[WorkerView]) -> tuple[str, ...]:
+    """Of the sessions for which the room of one of these workers is kept."""
+    here = {view.identity.name for view in views}
+    return tuple(
+        f"{one.session} waits longest: the room of {one.kept_at} is kept for it, and no new session comes in there "
+        f"until it is enough, for {HOLE_KEPT_MS // 1_000} s at most"
+        for one in waiting
+        if one.kept_at in here
+    )
 
 
 def left_alone(views: Iterable[WorkerView]) -> tuple[str, ...]:

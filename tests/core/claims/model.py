@@ -20,7 +20,7 @@ from genlock_core.claims.claims import (
 from genlock_core.claims.facts import Ceiling
 from genlock_core.claims.identity import WorkerIdentity, WorkerOffer
 from genlock_core.claims.record import FINISHED, Granted, SessionRecord
-from genlock_core.errors import StaleEpoch
+from genlock_core.errors import NoCapacity, Overloaded, StaleEpoch
 from genlock_core.spec.session import ApproximationPolicy, Phase
 from tests.core.claims.model_data import ModelSession, ModelWorker, Rung
 from tests.core.claims.model_levels import ModelLevels
@@ -205,7 +205,12 @@ class Model(ModelLevels):
             self._orphan(found, "LeaseExpired")
         if found.claim:
             return found.claim
-        seat = self._choose_or_wait(session, found, found.rungs_to_go_on, excluded=(), reserve=True)
+        try:
+            seat = self._choose_or_wait(session, found, found.rungs_to_go_on, excluded=(), reserve=True)
+        except NoCapacity as full:
+            if not isinstance(full, Overloaded):
+                self._keep_hole(session, found)
+            raise
         if found.phase is Phase.PENDING:
             found.phase, found.reason = Phase.ASSIGNED, ""
         return self._take_seat(session, found, seat, self._next_epoch(found))

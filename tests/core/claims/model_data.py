@@ -205,6 +205,8 @@ class ModelData:
     workers: dict[str, ModelWorker] = field(default_factory=dict)
     sessions: dict[str, ModelSession] = field(default_factory=dict)
     reserve: dict[str, int] = field(default_factory=dict)
+    holes: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    """By pool, the last worker whose room was kept: for whom, which one, and since when."""
     deciders: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By pool: who, its rank, and until when."""
     guard: tuple[str, int] | None = None

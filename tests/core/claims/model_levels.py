@@ -108,7 +108,8 @@ class ModelLevels(ModelRooms):
         self._note_limit(found, None if limit is None else LevelLimit(limit.steps, limit.every, self.now))
         allowed = found.allowed(found.requested)
         if limit is None or found.has.place <= limit.place:
-            self._raise(found, allowed, reserve=True)
+            kept = self.hole_for(found.claim.pool, found.claim.worker.name) is not None
+            self._raise(found, min(allowed, found.has, key=lambda rung: rung.place) if kept else allowed, reserve=True)
         else:
             due = found.cost_at(choice, limit)
             assert due is not None

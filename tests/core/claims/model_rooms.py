@@ -119,7 +119,7 @@ class ModelRooms:
         overloaded = [worker.name for worker in self.data.workers.values() if self.is_overloaded(worker)]
         for without in (overloaded, []):
             for rung in rungs:
-                seat = self._choose_at(found, choices, rung, excluded=[*excluded, *without], reserve=reserve)
+                seat = self._choose_at(session, found, choices, rung, excluded=[*excluded, *without], reserve=reserve)
                 if seat is not None and not without and overloaded and not found.had_worker:
                     raise Overloaded(session)
                 if seat is not None:
@@ -128,6 +128,7 @@ class ModelRooms:
 
     def _choose_at(
         self,
+        session: str,
         found: ModelSession,
         choices: Sequence[PoolChoice],
         rung: Rung,
@@ -149,6 +150,7 @@ class ModelRooms:
                 for worker in ready
                 if self.free(worker.name) >= cost
                 and worker.name not in excluded
+                and (found.had_worker or self.hole_for(choice.pool, worker.name) in (None, session))
                 and worker.offer.formats.reads(found.format)
                 and (rung.every == 1 or worker.offer.halves)
             ]
@@ -174,6 +176,9 @@ class ModelRooms:
         found.epoch, found.lease_ms = epoch, self.now + worker.lease_ms
         if rung is not None:
             self._note_grant(found, rung)
+        if found.waits is not None:
+            pools = {choice.pool for choice in found.pools}
+            self.data.holes = {p: hole for p, hole in self.data.holes.items() if p not in pools or hole[0] != session}
         self._end_waiting(found)
         found.claim = Claim(session, epoch, offer.identity, offer.address, offer.pool, cost)
         return found.claim
@@ -195,13 +200,56 @@ class ModelRooms:
     def _end_waiting(self, found: ModelSession) -> None:
         found.waits, found.waits_since = None, {}
 
+    def hole_for(self, pool: str, worker: str) -> str | None:
+        """For whom that worker's room is kept."""
+        session, its_worker, since_ms = self.data.holes.get(pool, ("", "", 0))
+        found = self.data.sessions.get(session)
+        holds = found is not None and self._is_waiting(found) and pool in found.waits_since
+        return session if holds and worker == its_worker and self._is_within(since_ms, liveness.HOLE_KEPT_MS) else None
+
+    def _is_within(self, since_ms: int, span_ms: int) -> bool:
+        return 0 <= self.now - since_ms < span_ms
+
+    def _keep_hole(self, session: str, found: ModelSession) -> None:
+        """For who waits longest: the room of the worker that has the most, if it could ever be enough and is not."""
+        never_ran = not found.had_worker and found.format == 0 and found.stand_in is None
+        others = [choice for choice in found.pools if choice.model is not None and choice not in found.choices]
+        for choice in [*found.choices, *(others if never_ran else [])]:
+            waits = self.waiting(choice.pool)
+            last_ms = self.data.holes.get(choice.pool, ("", "", -(10**15)))[2]
+            is_first = waits[:1] and waits[0].session == session
+            if not is_first or self.now - waits[0].since_ms < liveness.HOLE_AFTER_MS:
+                continue
+            if self._is_within(last_ms, liveness.HOLE_KEPT_MS + liveness.HOLE_PAUSE_MS):
+                continue
+            costs = [(found.cost_at(choice, rung), rung) for rung in reversed(found.rungs_to_go_on)]
+            cost, rung = next((cost, rung) for cost, rung in costs if cost is not None)
+            able = [
+                worker
+                for worker in self.data.workers.values()
+                if worker.offer.pool == choice.pool
+                and not worker.draining
+                and self._fresh(worker)
+                and worker.offer.capacity >= cost
+                and worker.offer.formats.reads(found.format)
+                and (rung.every == 1 or worker.offer.halves)
+                and (found.had_worker or not self.is_overloaded(worker))
+            ]
+            worker = max(able, key=lambda one: (self.free(one.name), one.name), default=None)
+            if worker is not None and self.free(worker.name) < cost:
+                self.data.holes[choice.pool] = session, worker.name, self.now
+
     def waiting(self, pool: str) -> tuple[Waiting, ...]:
         here = [
-            Waiting(name, found.waits_since[pool], found.had_worker)
+            Waiting(name, found.waits_since[pool], found.had_worker, self._kept_at(pool, name))
             for name, found in self.data.sessions.items()
             if self._is_waiting(found) and pool in found.waits_since
         ]
         return tuple(sorted(here, key=lambda one: (one.since_ms, one.session)))
+
+    def _kept_at(self, pool: str, session: str) -> str | None:
+        worker = self.data.holes.get(pool, ("", "", 0))[1]
+        return worker if self.hole_for(pool, worker) == session else None
 
     def _has_room(self, worker: str) -> None:
         """More than before."""
@@ -210,6 +258,8 @@ class ModelRooms:
             known.room_ms = self.now
 
     def _is_kept_for_waiting(self, worker: ModelWorker) -> bool:
+        if self.hole_for(worker.offer.pool, worker.name) is not None:
+            return True
         if worker.room_ms is None or not 0 <= self.now - worker.room_ms < liveness.ROOM_KEPT_MS:
             return False
         return bool(self.waiting(worker.offer.pool))

@@ -12,7 +12,7 @@ from genlock_core.claims import keys
 from genlock_core.claims.lua import decoded
 
 EVERYTHING = """
-local P, found = KEYS[1], {sessions = {}, workers = {}, indices = {}}
+local P, found = KEYS[1], {sessions = {}, workers = {}, indices = {}, holes = {}}
 local function hash(key)
   local flat, fields = redis.call('HGETALL', key), {}
   for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
@@ -30,6 +30,7 @@ for _, name in ipairs({'leases', 'idle', 'finished', 'heartbeats', 'pool:a:free'
   for i = 1, #flat, 2 do scores[flat[i]] = tonumber(flat[i + 1]) end
   found.indices[name] = scores
 end
+for _, pool in ipairs({'a', 'b'}) do found.holes[pool] = hash(P .. 'pool:' .. pool .. ':hole') end
 return cjson.encode(found)
 """
 
@@ -39,12 +40,13 @@ class Look:
     """All that the claims keep in Redis, at one moment, as the strings that stand there.
 
     `sessions` and `workers`: name -> hash, the latter with `owned`: session -> `epoch:cost`. `indices`: name ->
-    member -> score.
+    member -> score. `holes`: the last one of each pool.
     """
 
     sessions: dict[str, dict[str, str]]
     workers: dict[str, dict[str, Any]]
     indices: dict[str, dict[str, int]]
+    holes: dict[str, dict[str, str]]
 
 
 async def look(client: store.Store) -> Look:

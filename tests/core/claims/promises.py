@@ -74,6 +74,10 @@ def indices_agree(found: probes.Look, model: Model) -> None:
     assert found.indices["finished"] == {n: s.over_ms for n, s in held if n not in active}
     assert found.indices["heartbeats"] == {w.name: w.heartbeat_ms for w in workers}
     for pool in ("a", "b"):
+        hole = model.data.holes.get(pool)
+        assert tuple(found.holes[pool].get(key) for key in ("session", "worker", "since_ms")) == (
+            (None, None, None) if hole is None else (hole[0], hole[1], str(hole[2]))
+        )
         ready = [w for w in workers if w.offer.pool == pool and not w.draining]
         assert found.indices[f"pool:{pool}:free"] == {w.name: model.free(w.name) for w in ready}
 

@@ -315,6 +315,29 @@ class ClaimsMachine(RuleBasedStateMachine):
         )
         assert not isinstance(told, Claim) or told == owned or told.epoch > before
 
+    @rule(large=sessions, small=sessions)
+    def a_large_one_waits_for_long_and_a_small_one_comes(self, large: str, small: str) -> None:
+        """Both never had a worker. The large one would have one to itself, the small one all that is left anywhere."""
+        self.make_anew(large, 1_000)
+        for _ in range(liveness.HOLE_AFTER_MS // 2_100 + 2):
+            self.all_renew(waits_ms=0)
+            self.claim(large)
+            self.time_passes(2_100)
+        if small != large:
+            left = [self.model.free(name) for name, one in self.model.data.workers.items() if one.offer.pool == "a"]
+            self.make_anew(small, max([1, *left]))
+            self.all_renew(waits_ms=0)
+            self.claim(small)
+
+    def make_anew(self, session: str, cost: int) -> None:
+        epoch = self.epoch_of(session, 0)
+        self.both(
+            lambda: self.claims.release(session, epoch=epoch, phase=Phase.ENDED),
+            lambda: self.model.release(session, epoch, Phase.ENDED, ""),
+        )
+        self.both(lambda: self.claims.forget(session), lambda: self.model.forget(session))
+        self.create(session, pools=[PoolChoice("a", cost)])
+
     @rule(
         session=sessions,
         error=epoch_errors,

@@ -6,10 +6,12 @@ import pytest
 
 from genlock_core.claims import keys
 from genlock_core.claims.facts import LimitOutcome
+from genlock_core.claims.liveness import HOLE_AFTER_MS, HOLE_KEPT_MS
+from genlock_core.claims.price_list import PoolChoice
 from genlock_core.errors import NoCapacity
 from genlock_core.levelling.keeper import RANK_OF_OPERATOR
 from genlock_core.levelling.meter import LevelMeter
-from tests.core.claims import probes
+from tests.core.claims import probes, samples
 from tests.core.levelling.busy_hour import EVERYBODY, PRICES, BusyHour
 
 
@@ -189,6 +191,29 @@ async def test_who_fits_nowhere_waits_and_nobody_gives_way_for_it(hour: BusyHour
     assert told is not None
     assert told.waiting == 1
     assert any(sentence.startswith("default/ninth waits") for sentence in told.sentences)
+
+
+async def test_for_whom_a_workers_room_is_kept_is_told_and_no_more_once_it_is_over(hour: BusyHour) -> None:
+    await hour.worker("w")
+    for name in EVERYBODY[:7]:
+        await hour.arrive(name, adaptive=False)
+    hour.decider()
+    await hour.claims.create(samples.record("large", PoolChoice("a", 500)))
+    hour.waits.append("default/large")
+    await hour.passes(HOLE_AFTER_MS / 1_000 + 5)
+
+    told = await hour.told.levels("a")
+    assert told is not None
+    begins = "default/large waits longest: the room of w is kept for it"
+    assert told.sentences[0].startswith(begins)
+
+    await hour.arrive("small", adaptive=False)
+    assert hour.waits == ["default/large", "default/small"]
+    await hour.passes(HOLE_KEPT_MS / 1_000 + 5)
+    assert hour.waits == ["default/large"]
+    told = await hour.told.levels("a")
+    assert told is not None
+    assert not any(sentence.startswith(begins) for sentence in told.sentences)
 
 
 async def test_nobody_gives_way_where_a_reserve_can_never_be_whole(full: BusyHour) -> None:

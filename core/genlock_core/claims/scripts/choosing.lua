@@ -25,17 +25,30 @@ local function candidate(name)
   return candidates[name]
 end
 
+-- Where no new session may come in now, because the room there is kept for one that waits longer; nil: nowhere. One that
+-- had a worker before is watched, and goes where there is room.
+local holes = {}
+
+local function hole_for_others(pool, r)
+  if had_worker(r) then return nil end
+  if holes[pool] == nil then holes[pool] = hole_in(pool) or false end
+  local hole = holes[pool]
+  return hole and hole.holds and hole.session ~= r.name and hole or nil
+end
+
 -- Packed order: of the workers with room the one with the least; by name among equals. `strain`: the most it may have.
 -- One that leaves out no frame is given no session to halve, and one that knows no ceilings none below what it wants: it
 -- would run that.
-local function fullest(pool, cost, format, excluded, strain, rung, wanted)
+local function fullest(pool, cost, r, excluded, strain, rung)
+  local wanted, hole = r.requested or rung, hole_for_others(pool, r)
   local offset = 0
   while true do
     local names = redis.call('ZRANGEBYSCORE', free_key(pool), text(cost), '+inf', 'LIMIT', offset, SCANNED_AT_ONCE)
     for _, name in ipairs(names) do
       local w = candidate(name)
       local keeps = (rung >= wanted or w.ceilings) and (rung ~= HALVED or w.halves)
-      local may_serve = keeps and not excluded[name] and w.is_fresh and reads(format, w.oldest, w.newest)
+      local is_kept = hole and hole.worker == name
+      local may_serve = keeps and not excluded[name] and not is_kept and w.is_fresh and reads(r.format, w.oldest, w.newest)
       if may_serve and w.strain <= strain then return name end
     end
     if #names < SCANNED_AT_ONCE then return nil end
@@ -48,10 +61,12 @@ local function choose_at(r, choices, rung, excluded, may_use_reserve, strain)
   local reasons = {}
   for _, choice in ipairs(choices) do
     local cost = cost_at(r, choice, rung)
-    local worker = cost and fullest(choice.pool, cost, r.format, excluded, strain, rung, r.requested or rung)
+    local worker = cost and fullest(choice.pool, cost, r, excluded, strain, rung)
     if worker and (may_use_reserve or not breaks_reserve(choice.pool, cost)) then return worker, choice end
+    local hole = hole_for_others(choice.pool, r)
     reasons[#reasons + 1] = worker and 'what pool ' .. choice.pool .. ' has left is kept for moves'
       or 'no worker of pool ' .. choice.pool .. ' has ' .. text(cost or 0) .. ' thousandths free'
+        .. (hole and ' beside what ' .. hole.worker .. ' keeps for ' .. hole.session .. ', which waits longer' or '')
   end
   return nil, #reasons > 0 and table.concat(reasons, '; ') or 'the session has no pool'
 end
@@ -117,6 +132,51 @@ local function choose(r, rungs, excluded, may_use_reserve)
   if found.worker or not may_stand_in(r) then return found end
   local other = choose_among(r, stand_in_choices(r), rungs, excluded, may_use_reserve)
   return other.worker and other or found
+end
+
+-- The least that a session could have of a worker of that pool.
+local function least_cost(r, choice, rungs)
+  for i = #rungs, 1, -1 do
+    local cost = cost_at(r, choice, rungs[i])
+    if cost then return cost, rungs[i] end
+  end
+end
+
+-- The worker of a pool that has the most room, of those on which the session could ever have so much. None where one has
+-- enough: then something else stands in the way.
+local function roomiest(choice, r, cost, rung)
+  local at = redis.call('ZREVRANGE', free_key(choice.pool), 0, SCANNED_AT_ONCE - 1, 'WITHSCORES')
+  for i = 1, #at, 2 do
+    local w, capacity = candidate(at[i]), tonumber(redis.call('HGET', worker_key(at[i]), 'capacity'))
+    local keeps = (rung >= (r.requested or rung) or w.ceilings) and (rung ~= HALVED or w.halves)
+    local may_serve = keeps and w.is_fresh and reads(r.format, w.oldest, w.newest)
+    if may_serve and (w.strain < OVERLOADED or had_worker(r)) and capacity >= cost then
+      return tonumber(at[i + 1]) < cost and at[i] or nil
+    end
+  end
+end
+
+-- A session that wants much could wait for ever behind small ones: each takes what comes up before it is enough. So who
+-- waits longest has the room of one worker kept: of the one that has the most now.
+local function keep_hole(session, r)
+  local rungs, all = rungs_to_go_on(r), {}
+  for _, choices in ipairs({choices_of(r), may_stand_in(r) and stand_in_choices(r) or nil}) do
+    for _, choice in ipairs(choices) do all[#all + 1] = choice end
+  end
+  for _, choice in ipairs(all) do
+    local since_ms = tonumber(redis.call('ZSCORE', waiting_key(choice.pool), session))
+    local has_waited = since_ms and now - since_ms >= HOLE_AFTER_MS and first_waiting(choice.pool) == session
+    local last = has_waited and hole_in(choice.pool)
+    local is_paused = last and 0 <= last.age_ms and last.age_ms < HOLE_KEPT_MS + HOLE_PAUSE_MS
+    if has_waited and not is_paused then
+      local cost, rung = least_cost(r, choice, rungs)
+      local worker = cost and roomiest(choice, r, cost, rung)
+      -- Who asks is told that there is no room, also where Redis takes no writes.
+      if worker then
+        redis.pcall('HSET', hole_key(choice.pool), 'session', session, 'worker', worker, 'since_ms', text(now))
+      end
+    end
+  end
 end
 
 -- The session changes hands, to the worker that was chosen.

@@ -20,6 +20,7 @@ local chosen = choose(r, rungs_to_go_on(r), {}, false)
 if not chosen.worker then
   note_waiting(session, r)
   if chosen.overloaded then return {'overloaded'} end
+  keep_hole(session, r)
   return {'full', chosen.reason}
 end
 if not had_worker(r) then

@@ -112,8 +112,15 @@ end
 -- One that says so itself: more would be at the expense of all that it serves, so a raise waits as it does for room.
 local function is_overloaded(worker) return redis.call('HGET', worker_key(worker), 'overloaded') == '1' end
 
+-- Is its room kept for who waits longest in the pool?
+local function is_hole(worker, pool)
+  local hole = hole_in(pool)
+  return hole and hole.holds and hole.worker == worker
+end
+
 -- Whoever waits for a worker comes before wishes: a hole is theirs for a moment.
 local function is_kept_for_waiting(worker, pool)
+  if is_hole(worker, pool) then return true end
   local room_ms = tonumber(redis.call('HGET', worker_key(worker), 'room_ms'))
   if not room_ms or now < room_ms or now - room_ms >= ROOM_KEPT_MS then return false end
   return first_waiting(pool) ~= nil

@@ -35,7 +35,8 @@ local allowed, before = allowed_of(r, choice, r.requested), r.granted_number
 local lower = steps and granted_of(r, choice) > rung_of(steps, every)
 local due = lower and cost_at(r, choice, rung_of(steps, every)) or 0
 if not lower then
-  raise(session, r, choice, allowed, false)
+  -- What is kept for who waits longest is no plan's to give away: it would be kept from small sessions for nothing.
+  raise(session, r, choice, is_hole(r.owner, r.pool) and math.min(allowed, granted_of(r, choice)) or allowed, false)
 elseif can_pay(r, due, false) then
   pay(session, r, math.max(r.cost, due))  -- a lower level may cost more, where that is what was measured
   grant(session, r, level_at(choice, rung_of(steps, every)))

@@ -17,6 +17,7 @@ local function slot_key(session) return P .. 'publisher:' .. session end
 local function candidates_key(session) return slot_key(session) .. ':candidates' end
 local function free_key(pool) return P .. 'pool:' .. pool .. ':free' end
 local function waiting_key(pool) return P .. 'pool:' .. pool .. ':waiting' end
+local function hole_key(pool) return P .. 'pool:' .. pool .. ':hole' end
 local function levelling_key(pool) return P .. 'pool:' .. pool .. ':levelling' end
 
 local function event(kind, session, epoch, detail)
@@ -56,7 +57,7 @@ local function read(session)
     'steps', 'min_steps', 'control:steps', 'granted', 'granted_epoch', 'granted_number', 'granted_ms',
     'surplus', 'surplus_ms', 'granted_half', 'limit', 'below_ms', 'stand_ins', 'model', 'waits')
   if not r[1] then return nil end
-  return {phase = r[1], epoch = tonumber(r[2]), owner = r[3], incarnation = r[4], address = r[5], pool = r[6],
+  return {name = session, phase = r[1], epoch = tonumber(r[2]), owner = r[3], incarnation = r[4], address = r[5], pool = r[6],
     cost = tonumber(r[7] or 0), format = tonumber(r[8]), pools = r[9], idle_timeout_ms = tonumber(r[10]),
     ttl_ms = tonumber(r[11]), reason = r[12], active_ms = tonumber(r[13]), seen_epoch = tonumber(r[14] or 0),
     requested = tonumber(r[17]) or tonumber(r[15]), min_steps = tonumber(r[16]),
@@ -137,6 +138,16 @@ local function first_waiting(pool)
   end
 end
 
+-- The worker whose room is kept in a pool, and for whom: until it is enough, for a while, as long as that one waits.
+-- `hole` is a pool's last one. What is left behind of it keeps the next one away for a pause.
+local function hole_in(pool)
+  local hole = redis.call('HMGET', hole_key(pool), 'session', 'worker', 'since_ms')
+  if not hole[1] then return nil end
+  local age_ms = now - tonumber(hole[3])
+  local waits = is_waiting(hole[1]) and redis.call('ZSCORE', waiting_key(pool), hole[1])
+  return {session = hole[1], worker = hole[2], age_ms = age_ms, holds = 0 <= age_ms and age_ms < HOLE_KEPT_MS and waits}
+end
+
 local function is_fresh(heartbeat_ms) return now - tonumber(heartbeat_ms) <= HEARTBEAT_STALE_MS end
 
 -- A worker has more room than before. It is kept for a moment for those who wait for one: they hear of it.
@@ -158,6 +169,14 @@ local function add_free(worker, amount)
   redis.call('ZADD', free_key(at[1]), free, worker)
   if free_in_pool[at[1]] and is_fresh(at[3]) then free_in_pool[at[1]] = free_in_pool[at[1]] + amount end
   if amount > 0 and is_fresh(at[3]) then tell_room(worker, at[1]) end
+end
+
+-- It is served: what was kept for it may be kept for the next one at once.
+local function end_hole(session, r)
+  if not r.waits then return end
+  for _, pool in ipairs(pools_of(r)) do
+    if redis.call('HGET', hole_key(pool), 'session') == session then redis.call('DEL', hole_key(pool)) end
+  end
 end
 
 -- The owner loses the session, gets its room back, and is told who follows (successor_epoch 0: nobody).
@@ -213,6 +232,7 @@ local function give(session, r, worker, cost, epoch, cause, level)
   redis.call('HSET', owned_key(worker), session, text(epoch) .. ':' .. text(cost))
   add_free(worker, -cost)
   if level then note_grant(session, r, level.steps, level.every) end
+  end_hole(session, r)
   end_waiting(session, r)
   redis.call('ZADD', LEASES, text(now + lease_ms(worker)), session)
   post(worker, w[1], 'assign', session, epoch, cause, 0, '')
