@@ -113,7 +113,7 @@ def padded(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Cost:  #
 
 
 def multiplied(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Cost:
-    """mm, bmm, addmm: one kernel of cuBLAS, the bias within it."""
+    """mm, bmm, addmm: one kernel of cuBLAS, the bias (and an activation) within it."""
     left = args[-2]
     return Cost(1, moved(args, kwargs, out), 2 * out.numel() * left.shape[-1])
 
@@ -161,7 +161,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(f"{_FILLED} {_FILLED_LIKE}".split(), only_writes),
     **dict.fromkeys(_POINTWISE.split(), each_once),
     **dict.fromkeys(_REDUCED.split(), each_once),
-    **dict.fromkeys(("mm", "bmm", "addmm"), multiplied),
+    **dict.fromkeys(("mm", "bmm", "addmm", "_addmm_activation"), multiplied),
     **dict.fromkeys(("cat", "stack"), joined),
     **dict.fromkeys(("index", "index_select", "gather", "embedding"), taken),
     **dict.fromkeys(("index_put_", "_index_put_impl_"), put),
@@ -180,4 +180,6 @@ def cost_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any)
         rule = RULES[name.partition("::")[2].partition(".")[0]]
     except KeyError:
         raise NoRule(name) from None
-    return rule(args, kwargs, out)
+    # What an operation is told to write into is what it gives, and not read.
+    read = {word: value for word, value in kwargs.items() if word != "out"}
+    return rule(args, read, out)

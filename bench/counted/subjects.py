@@ -14,6 +14,8 @@ from bench.counted.counter import counted
 from bench.engine_rows import Pools, session_row
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions
 from genlock_worker.engines.diffusion.network.coding.coders import TEMPORAL_STRIDE
+from genlock_worker.engines.diffusion.network.kernels.triton_pointwise import TritonPointwise
+from genlock_worker.engines.diffusion.network.kernels.triton_ring import TritonRingOps
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.network.vae import StreamingVae
 from genlock_worker.engines.diffusion.streaming.micro_step import QueuedRow, queue_rows
@@ -31,13 +33,20 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class NetworkSubject:
-    """A model's transformer."""
+    """A model's transformer; `kernels` as the worker's option of that name."""
 
     model: str
+    kernels: str = "torch"
 
     @cached_property
     def network(self) -> CausalWan:
-        return skeletons.transformer(MODELS[self.model].transformer).to(DTYPE)
+        # Not by `kernels.choice`, which asks for a card.
+        triton = self.kernels == "triton"
+        return skeletons.transformer(
+            MODELS[self.model].transformer,
+            ops=TritonRingOps() if triton else None,
+            pointwise=TritonPointwise() if triton else None,
+        ).to(DTYPE)
 
     def forward(self, size: Size, rows: int) -> Tally:
         """One forward of this many rows, with what assembles it left out."""

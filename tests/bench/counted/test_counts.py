@@ -2,13 +2,18 @@
 
 from functools import cache
 
+import pytest
+
 from bench.counted.cost import Tally
 from bench.counted.subjects import NetworkSubject, VaeSubject
 
 SIZE = (512, 512)
 BYTES_BEFORE = 35_732_583_312
-"""What a forward of one row moved beside attention at commit f0f6dcc, with 2806 launches."""
+BYTES_BEFORE_16_ROWS = 533_542_253_772
+"""What a forward of one row, and of 16, moved beside attention at commit f0f6dcc, with 2806 and 8671 launches."""
+MOST_LAUNCHES = 600
 NETWORK = NetworkSubject("wan2.1-1.3b")
+WITH_KERNELS = NetworkSubject("wan2.1-1.3b", "triton")
 
 
 @cache
@@ -29,6 +34,18 @@ def test_a_forward_computes_what_its_dimensions_say() -> None:
 def test_half_of_what_was_moved_beside_attention_is_left() -> None:
     assert forward(1).rest.bytes < BYTES_BEFORE / 2
     assert forward(1).total.kernels < 1600
+
+
+@pytest.mark.parametrize("rows", [1, 2, 16])
+def test_with_kernels_of_our_own_a_forward_is_a_few_launches_however_many_rows_it_has(rows: int) -> None:
+    tally = WITH_KERNELS.forward(SIZE, rows)
+    assert tally.total.kernels == WITH_KERNELS.forward(SIZE, 1).total.kernels
+    assert tally.total.kernels <= MOST_LAUNCHES
+
+
+def test_with_kernels_of_our_own_a_fifth_of_the_bytes_beside_attention_is_left() -> None:
+    assert WITH_KERNELS.forward(SIZE, 1).rest.bytes < BYTES_BEFORE / 5
+    assert WITH_KERNELS.forward(SIZE, 16).rest.bytes < BYTES_BEFORE_16_ROWS / 7
 
 
 def test_a_micro_step_has_as_many_copies_however_many_rows_it_has() -> None:

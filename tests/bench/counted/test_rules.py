@@ -30,6 +30,13 @@ def test_a_sum_of_two_reads_both_and_writes_one() -> None:
     assert tally.total == Cost(1, 3 * 24 * HALF)
 
 
+def test_what_is_written_into_is_not_read() -> None:
+    a, b = meta(4, 6), meta(4, 6)
+    with counted() as tally:
+        torch.add(a, b, out=torch.empty_like(a))
+    assert tally.total == Cost(1, 3 * 24 * HALF)
+
+
 def test_what_is_expanded_is_read_once() -> None:
     a, row = meta(4, 6), meta(1, 6)
     with counted() as tally:

@@ -156,8 +156,13 @@ def _transformer(
     progress: Progress,
 ) -> CausalWan:
     started_s = time.monotonic()
-    ops = choice.ring_ops(options.kernels, options.attention, config.transformer, device=device, dtype=dtype)
-    model = skeletons.transformer(config.transformer, layout=stream.ring, ops=ops)
+    sizes, kernels = config.transformer, options.kernels
+    model = skeletons.transformer(
+        sizes,
+        layout=stream.ring,
+        ops=choice.ring_ops(kernels, options.attention, sizes, device=device, dtype=dtype),
+        pointwise=choice.pointwise(kernels, sizes, device=device),
+    )
 
     if files:
         checkpoint = open_checkpoint(files[ModelPart.TRANSFORMER].files)
@@ -169,7 +174,7 @@ def _transformer(
     many = f"{count / 1e9:.2f} B" if count >= 1e8 else f"{count / 1e6:.2f} M"
     seconds = time.monotonic() - started_s
     size = size_words(tensor_bytes(model))
-    progress(f"transformer: {many} parameters, {_name(dtype)}, {size}, {options.kernels} kernels, {seconds:.1f} s")
+    progress(f"transformer: {many} parameters, {_name(dtype)}, {size}, {kernels} kernels, {seconds:.1f} s")
 
     # Weights become 8 bits wide only once they are on the device.
     if options.fp8:

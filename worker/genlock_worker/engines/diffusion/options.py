@@ -44,7 +44,7 @@ class LoadOptions:
     kernels: str = option(
         values.one_of("torch", "triton"),
         "torch",
-        "what writes and reads rings and prompts: PyTorch's operations, row by row, or kernels for all rows (GPU only)",
+        "what computes between linear layers: PyTorch's operations, rings row by row, or kernels of our own (GPU only)",
     )
     channels_last: bool = option(values.switch(), "yes", "no: the VAE in PyTorch's usual memory layout")
     fp8: bool = option(values.switch(), "no", "weights in 8 bits, where the GPU can")

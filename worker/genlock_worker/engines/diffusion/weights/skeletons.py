@@ -11,6 +11,7 @@ from genlock_worker.engines.algorithm.ring import V2V_RING, RingLayout
 from genlock_worker.engines.diffusion.config import DiffusionConfig, TextConfig, TransformerConfig, VaeConfig
 from genlock_worker.engines.diffusion.network.coding.tiny_decoder import TinyDecoder
 from genlock_worker.engines.diffusion.network.coding.tiny_encoder import TinyEncoder
+from genlock_worker.engines.diffusion.network.pointwise import Pointwise
 from genlock_worker.engines.diffusion.network.ring_ops import RingOps
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 from genlock_worker.engines.diffusion.weights.checkpoints import shapes
@@ -36,10 +37,16 @@ class Expected:
     rename: Rename
 
 
-def transformer(config: TransformerConfig, *, layout: RingLayout = V2V_RING, ops: RingOps | None = None) -> CausalWan:
+def transformer(
+    config: TransformerConfig,
+    *,
+    layout: RingLayout = V2V_RING,
+    ops: RingOps | None = None,
+    pointwise: Pointwise | None = None,
+) -> CausalWan:
     """The causal Wan, without weights."""
     with torch.device("meta"):
-        return CausalWan(config, layout=layout, ops=ops)
+        return CausalWan(config, layout=layout, ops=ops, pointwise=pointwise)
 
 
 def vae(config: VaeConfig) -> AutoencoderKLWan:

@@ -43,6 +43,8 @@ class Compiled:
     stack_bytes: int
     """Of one thread, in the card's memory: what its registers do not hold."""
     warps: int
+    widest_store: int
+    """Bytes that one thread writes to the card's memory at once."""
 
 
 def compiled(launch: Launch, capability: int) -> Compiled:
@@ -64,7 +66,14 @@ def compiled(launch: Launch, capability: int) -> Compiled:
     target = GPUTarget("cuda", capability, WARP)
     kernel = triton.compile(source, target=target, options=dict(launch.options))
     registers, stack_bytes = _resources(kernel.asm["cubin"])
-    return Compiled(kernel.metadata.name, kernel.metadata.shared, registers, stack_bytes, kernel.metadata.num_warps)
+    facts = kernel.metadata
+    widest = _widest_store(kernel.asm["ptx"])
+    return Compiled(facts.name, facts.shared, registers, stack_bytes, facts.num_warps, widest)
+
+
+def _widest_store(ptx: str) -> int:
+    stores = re.findall(r"st\.global(?:\.v([24]))?\.b(\d+)", ptx)
+    return max((int(vector or 1) * int(bits) // 8 for vector, bits in stores), default=0)
 
 
 def _resources(cubin: bytes) -> tuple[int, int]:

@@ -9,8 +9,10 @@ import torch
 from genlock_core.process.options import options_of
 from genlock_worker.engines.diffusion.config import MODELS, TINY, TransformerConfig
 from genlock_worker.engines.diffusion.network import attention
-from genlock_worker.engines.diffusion.network.kernels.choice import KERNELS, KernelsMissing, ring_ops
+from genlock_worker.engines.diffusion.network.kernels.choice import KERNELS, KernelsMissing, pointwise, ring_ops
+from genlock_worker.engines.diffusion.network.kernels.triton_pointwise import TritonPointwise
 from genlock_worker.engines.diffusion.network.kernels.triton_ring import TritonRingOps
+from genlock_worker.engines.diffusion.network.pointwise import TorchPointwise
 from genlock_worker.engines.diffusion.network.ring_ops import RingOps, TorchRingOps
 from genlock_worker.engines.diffusion.options import LoadOptions
 
@@ -31,17 +33,21 @@ def test_pytorchs_operations_are_the_default_with_the_attention_that_was_asked_f
     ops = chosen(LoadOptions().kernels, CPU)
     assert isinstance(ops, TorchRingOps)
     assert ops.attend is attention.sdpa
+    assert isinstance(pointwise(LoadOptions().kernels, TINY, device=CPU), TorchPointwise)
 
 
 @pytest.mark.usefixtures("hopper")
 def test_tritons_kernels_run_on_a_gpu_with_every_model() -> None:
     for model in MODELS.values():
         assert isinstance(chosen("triton", config=model.transformer), TritonRingOps)
+        assert isinstance(pointwise("triton", model.transformer, device=CUDA), TritonPointwise)
 
 
 def test_they_are_refused_on_a_cpu() -> None:
     with pytest.raises(KernelsMissing, match=r"--kernels triton: they need an NVIDIA GPU, the device is cpu"):
         chosen("triton", CPU)
+    with pytest.raises(KernelsMissing, match=r"the device is cpu"):
+        pointwise("triton", TINY, device=CPU)
 
 
 def test_they_are_refused_on_a_gpu_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +72,8 @@ def test_they_are_refused_without_triton(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_name_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="use one of: torch, triton"):
         chosen("cuda")
+    with pytest.raises(ValueError, match="use one of: torch, triton"):
+        pointwise("cuda", TINY, device=CPU)
 
 
 def test_the_option_takes_these_names() -> None:

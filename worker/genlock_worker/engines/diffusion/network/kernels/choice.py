@@ -10,6 +10,7 @@ import torch
 from genlock_core.errors import GenlockError
 from genlock_worker.engines.diffusion.config import TransformerConfig
 from genlock_worker.engines.diffusion.network import attention
+from genlock_worker.engines.diffusion.network.pointwise import Pointwise, TorchPointwise
 from genlock_worker.engines.diffusion.network.ring_ops import RingOps, TorchRingOps
 
 KERNELS = ("torch", "triton")
@@ -30,8 +31,7 @@ def ring_ops(
     `attend` names the attention backend (`attention.choose`) of `torch`; the other kernels have an attention of their
     own. Raises KernelsMissing, attention.AttentionMissing; ValueError for a name that is none.
     """
-    if kernels not in KERNELS:
-        raise ValueError(f"there are no kernels called {kernels!r}; use one of: {', '.join(KERNELS)}")
+    _check_name(kernels)
     if kernels == "torch":
         return TorchRingOps(attention.choose(attend, config, device=device, dtype=dtype))
 
@@ -39,6 +39,23 @@ def ring_ops(
     from genlock_worker.engines.diffusion.network.kernels.triton_ring import TritonRingOps
 
     return TritonRingOps()
+
+
+def pointwise(kernels: str, config: TransformerConfig, *, device: torch.device) -> Pointwise:
+    """What computes between the linear layers with `kernels`. Raises KernelsMissing, and ValueError as `ring_ops`."""
+    _check_name(kernels)
+    if kernels == "torch":
+        return TorchPointwise()
+
+    _check_triton(config, device)
+    from genlock_worker.engines.diffusion.network.kernels.triton_pointwise import TritonPointwise
+
+    return TritonPointwise()
+
+
+def _check_name(kernels: str) -> None:
+    if kernels not in KERNELS:
+        raise ValueError(f"there are no kernels called {kernels!r}; use one of: {', '.join(KERNELS)}")
 
 
 def _check_triton(config: TransformerConfig, device: torch.device) -> None:
