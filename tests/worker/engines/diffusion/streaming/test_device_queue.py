@@ -15,6 +15,7 @@ class SlowGpu:
     def __init__(self) -> None:
         self.let = threading.Semaphore(0)
         self.fails_at = -1
+        self.refuses = False
         self.recorded = 0
         self.blocking = list[bool]()
 
@@ -29,6 +30,8 @@ class SlowEvent:
         self._number = -1
 
     def record(self, _stream: object) -> None:
+        if self._gpu.refuses:
+            raise RuntimeError("CUDA error: device-side assert triggered")
         self._number = self._gpu.recorded
         self._gpu.recorded += 1
 
@@ -85,6 +88,14 @@ def test_what_lies_behind_a_fault_is_never_reached(gpu: SlowGpu, queue: DeviceQu
         with pytest.raises(RuntimeError, match="unspecified launch failure"):
             mark.result(20)
     assert queue.parts == 1
+
+
+def test_a_device_that_takes_no_mark_any_more_is_told_as_any_fault(gpu: SlowGpu, queue: DeviceQueue) -> None:
+    gpu.refuses = True
+    for mark in (queue.queued(), queue.reached()):
+        with pytest.raises(RuntimeError, match="device-side assert"):
+            mark.result(20)
+    assert queue.parts == 0
 
 
 def test_on_a_cpu_what_is_queued_is_done() -> None:

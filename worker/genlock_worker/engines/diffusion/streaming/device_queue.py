@@ -56,9 +56,15 @@ class DeviceQueue:
             then()
             return self._at_once
 
-        # The thread sleeps while it waits, where it would else turn round and round.
-        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # the library has no types
-        event.record(torch.cuda.current_stream(self._device))
+        # The thread sleeps while it waits, where it would else turn round and round. A device that has failed takes no
+        # event any more: whoever waits for it is told, as of any other fault.
+        try:
+            event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # the library has no types
+            event.record(torch.cuda.current_stream(self._device))
+        except RuntimeError as problem:
+            never: Reached = Future()
+            never.set_exception(problem)
+            return never
 
         def wait() -> None:
             event.synchronize()
