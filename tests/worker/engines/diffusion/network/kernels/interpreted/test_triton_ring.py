@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from triton.runtime.interpreter import interpreter_builder
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import Positions
@@ -41,6 +42,20 @@ def test_rows_are_written_and_answered_as_by_pytorchs_operations(name: str) -> N
     assert ours.attended.isfinite().all()
     assert ours.prompted.isfinite().all()
     assert max(ours.deviations(theirs).values()) < TOLERANCE
+
+
+def test_programs_may_run_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter runs the last first: what two of them wrote would be the other's."""
+    case = CASES["the opening of two frames"]
+    expected = answered(TritonRingOps(), given(case))
+    grid = interpreter_builder.set_grid_idx
+
+    def reversed_grid(*place: int) -> None:
+        grid(*(size - 1 - index for size, index in zip(interpreter_builder.grid_dim, place, strict=True)))
+
+    monkeypatch.setattr(interpreter_builder, "set_grid_idx", reversed_grid)
+    ours = answered(TritonRingOps(), given(case))
+    assert max(ours.deviations(expected).values()) == 0
 
 
 def test_in_half_precision_it_is_as_near_to_float32_as_pytorchs_operations_are() -> None:
@@ -90,7 +105,7 @@ def test_a_mistake_is_seen(mistake: str) -> None:
 @pytest.mark.parametrize("layout", [RingLayout(6, 3), RingLayout(3, 0)], ids=str)
 def test_while_a_ring_fills_and_turns_it_answers_as_the_rule_says(layout: RingLayout) -> None:
     """The opening, N - 1, N and N + 1 frames; and a sink that is replaced."""
-    one = DrivenRing(Positions.RELATIVE, layout, (2, 3), ops=TritonRingOps())
+    one = DrivenRing(Positions.RELATIVE, layout, (1, 3), ops=TritonRingOps())
     worst = streamed(one, layout.slots + 2)
     if layout.sinks:
         worst = max(worst, one.step(layout.slots + 2, sink=1), one.step(layout.slots + 3))
@@ -113,7 +128,7 @@ def test_the_recorded_stream_comes_out_of_the_kernels() -> None:
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:invalid value")
 def test_rows_that_only_fill_the_batch_change_nothing_and_raise_nothing() -> None:
-    """They have no slot, write to the scratch page, and read a prompt that is not finite."""
+    """They have no slot, write to the scratch page, and read a prompt that is not finite. They are answered zeros."""
     case = Case([FULL, RowKind(3, doubled=True)])
     alone, padded = given(case), given(Case([*case.rows, RowKind(1)]))
     expected = answered(TritonRingOps(), alone)
@@ -126,6 +141,7 @@ def test_rows_that_only_fill_the_batch_change_nothing_and_raise_nothing() -> Non
     q, k, v = [torch.cat([ours, other[2:]]) for ours, other in zip(again.projections, padded.projections, strict=True)]
     batch = replace(batch, **fill, pool=again.batch.pool, text_pool=again.batch.text_pool)
     ours = answered(TritonRingOps(), Given(padded.case, batch, (q, k, v), again.attention))
+    assert not ours.attended[2].any()
     assert torch.equal(ours.attended[:2], expected.attended)
     assert torch.equal(ours.prompted[:2], expected.prompted)
     for stored in ("keys", "values", "means"):
