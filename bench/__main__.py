@@ -22,6 +22,7 @@ BENCHMARKS = (
     "host",
     "first_frame",
     "level_change",
+    "slow_worker",
     "preview",
     "strangers",
     "recovery",
