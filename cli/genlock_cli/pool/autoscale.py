@@ -5,9 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genlock_cli.output import print_json
-from genlock_cli.plain import plain
-from genlock_cli.pool.told import told_of
+from genlock_cli.pool.told import say, told_of
 from genlock_cli.target_options import AsJson, Gateway, StateDirectory, Token
 
 app = typer.Typer(help="How many workers pools have: explain.", no_args_is_help=True)
@@ -28,11 +26,7 @@ def explain(
 ) -> None:
     """Why the pool has so many workers, in sentences. The operator says so; without a cluster there is none."""
     told = told_of(pool, gateway=gateway, token=token, state_dir=state_dir)
-    if as_json:
-        print_json(told.get("autoscaling"))
-        return
-    for line in sentences(told):
-        typer.echo(plain(line))
+    say(told.get("autoscaling"), sentences(told), as_json=as_json)
 
 
 def sentences(told: Mapping[str, Any]) -> list[str]:

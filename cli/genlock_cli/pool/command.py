@@ -10,7 +10,7 @@ from rich.text import Text
 from genlock_cli.api import GatewayApi
 from genlock_cli.output import console, print_json
 from genlock_cli.plain import plain
-from genlock_cli.pool.told import told_of
+from genlock_cli.pool.told import say, told_of
 from genlock_cli.target import Target
 from genlock_cli.target_options import AsJson, Gateway, StateDirectory, Token
 
@@ -62,11 +62,7 @@ def explain(
 ) -> None:
     """Why each session of the pool runs at the level that it has, in sentences."""
     told = told_of(pool, gateway=gateway, token=token, state_dir=state_dir)
-    if as_json:
-        print_json(told)
-        return
-    for line in sentences(told):
-        typer.echo(plain(line))
+    say(told, sentences(told), as_json=as_json)
 
 
 def sentences(told: Mapping[str, Any]) -> list[str]:
