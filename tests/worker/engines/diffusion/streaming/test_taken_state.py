@@ -152,6 +152,19 @@ def test_a_state_waits_for_its_jpegs_and_the_engine_does_not(monkeypatch: pytest
     assert "i.c0" in state.result(20).blocks
 
 
+def test_each_state_has_the_inputs_that_its_chunks_have_then() -> None:
+    one = engine(vae=BlockVae())
+    one.open("s", settings(steps=3))
+    one.feed("s", chunk(0))
+    seen = []
+    for step in range(2):
+        one.run([Row("s", step, 0)])
+        state = one.snapshot("s")
+        seen.append(state.head["c0.hidden"])
+        assert np.array_equal(seen[-1], one._session("s").chunks_in_flight[0].hidden.numpy())
+    assert not np.array_equal(seen[0], seen[1])
+
+
 def test_without_overlap_a_state_is_there_at_once() -> None:
     one = engine(vae=BlockVae(), overlap=False)
     one.open("s", settings(steps=1))
