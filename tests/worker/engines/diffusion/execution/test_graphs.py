@@ -265,8 +265,8 @@ def test_a_pool_that_grew_has_other_addresses_and_graphs_of_its_own_only_once_th
 def test_capturing_once_more_writes_no_page_of_a_session(network: CausalWan, world: World) -> None:
     """The inputs still hold the rows of the last replay."""
     one = captured(network, world, sizes=[SQUARE])
-    world.begin_anew()
     one.forward(world.batch(4))
+    world.begin_anew()
     before = world.written()
     one.forward.capture(Bucket(4, *SQUARE), world.pool, world.texts)
     assert furthest(world.written(), before) == 0.0
