@@ -218,6 +218,21 @@ def test_a_chunk_that_cannot_be_encoded_fails_its_first_row_and_the_state_with_i
     one.stop()
 
 
+def test_a_state_that_waits_for_the_encoder_keeps_no_other_one_waiting() -> None:
+    vae = Held()
+    one = diffusion_engine(vae=vae)
+    opened(one, "a", "b")
+    vae.let.clear()
+    fed = one.feed("a", chunk(1), steps=1)
+    waits, other = one.snapshot("a"), one.snapshot("b")
+    assert other.result(PATIENCE_S).chunk == 0
+    assert not waits.done()
+    vae.let.set()
+    fed.encoded.result(PATIENCE_S)
+    assert waits.result(PATIENCE_S).chunk == 1
+    one.stop()
+
+
 def test_a_session_that_is_closed_while_its_chunk_is_being_encoded_keeps_its_memory_until_that_is_done() -> None:
     vae = Held()
     one = diffusion_engine(vae=vae)
