@@ -181,7 +181,7 @@ class _Stream:
     def first_chunk(self, name: str) -> float:
         """A session's first chunk, alone: milliseconds from the complete chunk to its pictures."""
         began_s = self._clock.monotonic()
-        self._feed(name, Chunk(0, self._first))
+        self._feed([name], Chunk(0, self._first))
         for step in range(self._steps):
             (result,) = self._engine.run([Row(name, step, 0)])
         if result.pictures is not None:
@@ -194,8 +194,7 @@ class _Stream:
         newest = self._next
         self._taken_s[newest] = began_s
         self._next += 1
-        for name in self._names:
-            self._feed(name, Chunk(newest, self._later[newest % len(self._later)]))
+        self._feed(self._names, Chunk(newest, self._later[newest % len(self._later)]))
 
         rows = [
             Row(name, step, newest - step) for name in self._names for step in range(self._steps) if newest - step >= 1
@@ -216,8 +215,13 @@ class _Stream:
     def _shown(self, taken_s: float, _: Future[Frames]) -> None:
         self.latencies_ms.append((self._clock.monotonic() - taken_s) * 1000)
 
-    def _feed(self, name: str, chunk: Chunk) -> None:
-        """Raises EngineFailure where the engine takes fewer steps than asked for, as it may when memory is short."""
-        steps = self._engine.taken_in(name, chunk, steps=self._steps).steps
-        if steps != self._steps:
-            raise EngineFailure(name, f"the engine runs {steps} steps instead of {self._steps}")
+    def _feed(self, names: Sequence[str], chunk: Chunk) -> None:
+        """Take a chunk of these sessions, encoded together where the engine does that, and wait until it is.
+
+        Raises EngineFailure where the engine takes fewer steps than asked for, as it may when memory is short.
+        """
+        fed = {name: self._engine.engine.feed(name, chunk, steps=self._steps) for name in names}
+        for name, one in fed.items():
+            one.encoded.result()
+            if one.steps != self._steps:
+                raise EngineFailure(name, f"the engine runs {one.steps} steps instead of {self._steps}")
