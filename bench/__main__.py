@@ -15,6 +15,7 @@ BENCHMARKS = (
     "link",
     "ingest",
     "decode",
+    "encode",
     "engine_mock",
     "engine",
     "engine_overlap",
@@ -27,8 +28,9 @@ BENCHMARKS = (
     "strangers",
     "recovery",
 )
-ONLY_IF_NAMED = ("operator", "replay")
-"""They need what a machine may lack: a kube-apiserver (`make envtest`), traces (GENLOCK_TRACES)."""
+ONLY_IF_NAMED = ("operator", "replay", "slo")
+"""They need what a machine may lack, a kube-apiserver (`make envtest`) or traces (GENLOCK_TRACES), or take long and say
+the same on every machine (`slo` simulates)."""
 TIMEOUT_S = 3_600
 
 

@@ -25,6 +25,8 @@ KNEE_FITS_BETTER = 0.5
 LINE_IS_GOOD = 0.01
 """... and where lines are off by more than this share of the seconds (root mean square): nobody measures better."""
 
+BEYOND_NOISE = 4.0
+"""... nor is the line believed to be wrong by less than so many times what noise alone makes of the squared error."""
 LEAST_SHARE = 1e-3
 """No batch's error counts as if it took less than this share of the longest one's seconds."""
 
@@ -36,6 +38,9 @@ class Timed:
     rows: int
     seconds: float
     weight: float = 1.0
+    """How many they are."""
+    variance: float = 0.0
+    """Of the seconds of one of them; 0 where they were measured until it hardly counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +157,15 @@ def _with_knee(points: Sequence[Timed]) -> StepTime | None:
     decide.
     """
     least_s = LEAST_SHARE * max(one.seconds for one in points)
+    noise = sum(one.weight * one.variance / max(one.seconds, least_s) ** 2 for one in points)
+    noise *= len(points) / sum(one.weight for one in points)
     points = [Timed(one.rows, one.seconds, one.weight / max(one.seconds, least_s) ** 2) for one in points]
     up_to = list(accumulate(points, _Sums.and_, initial=_Sums()))[1:]
     every = up_to[-1]
     # Summed from the other end, as differences of sums would be of rounding alone.
     from_ = list(accumulate(reversed(points), _Sums.and_, initial=_Sums()))[::-1]
     line_error = every.error(*every.line())
-    if line_error <= LINE_IS_GOOD**2 * every.yy:
+    if line_error <= max(LINE_IS_GOOD**2 * every.yy, BEYOND_NOISE * noise):
         return None
 
     best, best_error = None, KNEE_FITS_BETTER * line_error

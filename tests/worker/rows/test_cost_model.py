@@ -186,3 +186,20 @@ def test_sizes_that_were_not_seen_for_long_are_forgotten() -> None:
     (told,) = model.learned()
     assert told.rows == pytest.approx(2, rel=0.001)
     assert model.seconds(SHAPE, 4) == pytest.approx(PRIOR.seconds(4), rel=0.05)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    base=st.floats(0.001, 0.1),
+    row=st.floats(0.0002, 0.02),
+    sizes=st.lists(st.integers(1, 24), min_size=4, max_size=12, unique=True),
+    seed=st.integers(0, 999),
+)
+def test_noise_makes_no_knee(base: float, row: float, sizes: list[int], seed: int) -> None:
+    truth, model, chance = StepTime(base, row), CostModel(PRIOR), random.Random(seed)
+    knees = 0
+    for _ in range(150):
+        rows = chance.choice(sizes)
+        model.observe(SHAPE, rows, DeviceSeconds(rows=truth.seconds(rows) * chance.gauss(1, 0.05)))
+        knees += model.cost(SHAPE).compute_s > 0
+    assert knees <= 15

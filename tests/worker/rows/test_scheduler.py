@@ -12,7 +12,19 @@ from genlock_core.sizing.step_time import StepTime
 from genlock_worker.engines.contract import BatchShape, DeviceSeconds, Row
 from genlock_worker.ownership.overload import ENTER_S
 from genlock_worker.rows.cost_model import CostModel
-from genlock_worker.rows.scheduler import LEAD_S, Arrival, Batch, Candidate, Wait, _finish, next_batch
+from genlock_worker.rows.scheduler import (
+    LEAD_S,
+    ROWS_BEYOND_KNEE,
+    Arrival,
+    Batch,
+    Candidate,
+    Order,
+    Wait,
+    _finish,
+    by_deadline,
+    by_slack,
+    next_batch,
+)
 from tests.worker.simulation import SimSession, Simulation, jain
 
 SHAPE = BatchShape("m", 832, 480, 4)
@@ -21,9 +33,18 @@ LINEAR = StepTime(0.05, 0.05)
 
 
 def candidate(
-    session: str, *, deadline: float = 1.0, step: int = 0, left: int = 1, loss: float = 0.0, shape: BatchShape = SHAPE
+    session: str,
+    *,
+    deadline: float = 1.0,
+    plays_until: float | None = None,
+    step: int = 0,
+    left: int = 1,
+    loss: float = 0.0,
+    shape: BatchShape = SHAPE,
 ) -> Candidate:
-    return Candidate(Row(session, step, 0), shape, deadline, left, loss)
+    """Nothing of the session was shown yet, unless `plays_until` says so."""
+    until_s = deadline if plays_until is None else plays_until
+    return Candidate(Row(session, step, 0), shape, deadline, until_s, left, loss)
 
 
 def batch(*candidates: Candidate, cost: StepTime = H100, now: float = 0.0) -> list[str]:
@@ -50,6 +71,74 @@ def test_the_earliest_deadline_goes_first() -> None:
     assert batch(candidate("a", deadline=2.0), candidate("b", deadline=1.0))[0] == "b"
 
 
+def test_whose_viewers_run_out_of_pictures_first_goes_first() -> None:
+    deep = candidate("a", deadline=0.6, plays_until=0.5)
+    shallow = candidate("b", deadline=0.8, plays_until=0.2)
+    assert batch(deep, shallow)[0] == "b"
+    later = next_batch([deep, shallow], CostModel(H100), 0.0, order=by_deadline)
+    assert isinstance(later, Batch)
+    assert later.rows[0].session == "a", "the earliest deadline is another order"
+
+
+def test_who_plays_far_behind_its_source_comes_before_its_deadline_all_the_same() -> None:
+    far_behind = candidate("a", deadline=0.3, plays_until=0.9)
+    assert batch(far_behind, candidate("b", deadline=0.9, plays_until=0.25))[0] == "a"
+    assert batch(far_behind, candidate("b", deadline=0.9, plays_until=0.15))[0] == "b"
+
+
+def test_a_stream_that_has_just_begun_is_not_made_late_by_those_that_run() -> None:
+    # Two rows of 0.1 s each are left of it, and other shapes do not share its forward.
+    other = BatchShape("m", 832, 480, 5)
+    new = candidate("new", deadline=0.55, left=2, shape=other)
+    running = [candidate(f"s{i}", deadline=2.0, plays_until=0.0) for i in range(3)]
+    assert batch(new, *running, cost=LINEAR)[0] == "s0", "it can wait for a forward of three"
+    assert batch(new, *running, cost=LINEAR, now=0.15) == ["new"]
+    assert batch(new, *running, cost=LINEAR, now=0.40)[0] == "s0", "it is late whoever goes first"
+    lost = [replace(one, loss=0.5) for one in running]
+    assert batch(new, *lost, cost=LINEAR, now=0.15)[0] == "s0", "who lost most goes first"
+
+
+def test_of_two_that_run_out_together_the_one_that_needs_more_goes_first() -> None:
+    short, long = candidate("a", plays_until=0.5), candidate("b", plays_until=0.5, left=4)
+    assert batch(short, long)[0] == "b"
+
+
+def test_a_chunk_that_was_not_taken_in_needs_that_too() -> None:
+    cost = CostModel(H100)
+    for _ in range(80):
+        cost.observe(SHAPE, 1, DeviceSeconds(rows=H100.seconds(1), encode=0.1), begun=1)
+    taken_in = candidate("a", plays_until=0.5)
+    decision = next_batch([taken_in, replace(candidate("b", plays_until=0.55), encoded=False)], cost, 0.0)
+    assert isinstance(decision, Batch)
+    assert decision.rows[0].session == "b"
+
+
+KNEE = StepTime(base_s=0.02, row_s=0.001, compute_s=0.006)
+
+
+def test_a_batch_grows_to_the_knee_and_one_row_beyond() -> None:
+    rows = [candidate(f"s{i}", deadline=9.0) for i in range(12)]
+    assert KNEE.knee == 4
+    assert len(batch(*rows, cost=KNEE)) == 4 + ROWS_BEYOND_KNEE
+    assert len(batch(*rows, cost=StepTime(0.02, 0.001))) == 12, "a line has its knee far away"
+
+
+def test_no_row_waits_for_company_that_the_knee_leaves_no_room_for() -> None:
+    rows = [candidate(f"s{i}", deadline=9.0) for i in range(5)]
+    coming = [Arrival("z", SHAPE, 0.004)]
+    assert next_batch(rows[:3], CostModel(KNEE), 0.0, expected=coming, load=0.9) == Wait(0.004)
+    assert isinstance(next_batch(rows, CostModel(KNEE), 0.0, expected=coming, load=0.9), Batch)
+
+
+def test_company_is_worth_waiting_for_only_as_long_as_sharing_saves() -> None:
+    # Before the knee sharing saves the base; beyond it nothing.
+    row = [candidate("a", deadline=9.0)]
+    flat, steep = CostModel(StepTime(0.05, 0.01)), CostModel(StepTime(0.05, 0.01, 0.06))
+    coming = [Arrival("z", SHAPE, 0.045)]
+    assert next_batch(row, flat, 0.0, expected=coming, load=0.9) == Wait(0.045)
+    assert isinstance(next_batch(row, steep, 0.0, expected=coming, load=0.9), Batch)
+
+
 def test_who_lost_most_goes_before_any_deadline() -> None:
     assert batch(candidate("a", deadline=0.1), candidate("b", deadline=1.0, loss=0.3), cost=LINEAR)[0] == "b"
 
@@ -60,7 +149,9 @@ def test_nobody_is_made_late_for_anothers_company() -> None:
 
 
 def test_a_chunk_that_would_be_late_is_not_begun_for_company() -> None:
-    assert batch(candidate("a", deadline=0.5), candidate("b", deadline=0.6, left=4), cost=LINEAR) == ["a"]
+    head = candidate("a", deadline=0.5, plays_until=0.1)
+    assert batch(head, candidate("b", deadline=0.58, left=4), cost=LINEAR) == ["a"]
+    assert batch(head, candidate("b", deadline=0.65, left=4), cost=LINEAR) == ["a", "b"]
 
 
 def test_no_company_makes_a_micro_step_so_long_that_the_worker_looks_stuck() -> None:
@@ -128,6 +219,58 @@ def test_a_batch_is_of_one_shape_made_of_candidates_and_holds_end(
     assert decision.rows
     assert {c.shape for c in rows if c.row in decision.rows} >= {decision.shape}
     assert len(decision.rows) <= len(rows)
+
+
+some_rows = st.lists(
+    st.builds(
+        candidate,
+        st.sampled_from("abcdef"),
+        deadline=st.floats(0, 3),
+        plays_until=st.floats(-1, 3),
+        step=st.integers(0, 3),
+        left=st.integers(1, 4),
+        loss=st.floats(0, 1),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def place(one: Candidate, others: list[Candidate], order: Order) -> int:
+    """How many of the others go before it."""
+    cost = CostModel(H100)
+    return sum(order(other, cost) < order(one, cost) for other in others)
+
+
+@given(
+    one=st.builds(
+        candidate, st.just("z"), deadline=st.floats(0, 3), plays_until=st.floats(-1, 3), left=st.integers(1, 4)
+    ),
+    others=some_rows,
+    more=st.floats(0, 3),
+    order=st.sampled_from([by_slack, by_deadline]),
+)
+def test_who_is_worse_off_never_goes_later(one: Candidate, others: list[Candidate], more: float, order: Order) -> None:
+    before = place(one, others, order)
+    assert place(replace(one, deadline_s=one.deadline_s - more), others, order) <= before
+    assert place(replace(one, plays_until_s=one.plays_until_s - more), others, order) <= before
+    assert place(replace(one, rows_left=one.rows_left + round(more)), others, order) <= before
+    assert place(replace(one, loss=min(1.0, one.loss + more)), others, order) <= before
+
+
+@given(rows=some_rows, knee=st.integers(1, 20), most=st.integers(1, 64))
+def test_no_batch_goes_far_beyond_the_knee_and_its_head_is_the_first_in_order(
+    rows: list[Candidate], knee: int, most: int
+) -> None:
+    cost = CostModel(StepTime(base_s=0.01 * knee, row_s=0.002, compute_s=0.012))
+    patient = [replace(one, deadline_s=one.deadline_s + 100) for one in rows]
+    decision = next_batch(patient, cost, 0.0, max_rows=most)
+    assert isinstance(decision, Batch)
+    learned = cost.knee(SHAPE)
+    assert learned == knee
+    assert 1 <= len(decision.rows) <= min(most, knee + ROWS_BEYOND_KNEE)
+    head = min(patient, key=lambda one: by_slack(one, cost))
+    assert decision.rows[0] == head.row
 
 
 # -- in simulated time ------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ smooth pace allows, and are late once their due time is past. `Pacer` is pure ar
 output sleeps until the times that it names.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,16 +14,9 @@ from genlock_core.slo.deadlines import due_times, frame_times
 from genlock_core.slo.stages import Stage, StageTimes
 from genlock_worker.intake.picture import Picture
 from genlock_worker.rows.listener import GeneratedChunk
+from genlock_worker.rows.playout import PlayoutOffset
 from genlock_worker.rows.session_rows import SessionChunk
 
-PEAK_WINDOW_S = 5.0
-"""The playout offset stays at the slowest chunk of this long."""
-SHRINK_PER_S = 0.02
-"""How many seconds the offset may shrink in one second: viewers do not see a pace that is 2 % fast."""
-COMFORT = 0.75
-"""Up to this share of the deadline the offset follows the slowest recent chunk. What is above was an accident ..."""
-HURRY_PER_S = 0.2
-"""... and shrinks as fast as the spacing allows, so that one slow chunk does not make many frames late."""
 MIN_SPACING = 0.8
 """Two frames are never closer than this share of a period: catching up is quick, but never a burst."""
 
@@ -76,21 +68,19 @@ class OutputFrame:
 
 
 class Pacer:
-    """The pace of one session's output.
-
-    `offset_s` is the playout offset: how long after a chunk was complete its first frame goes out. It grows at once to
-    what the engine needed, and shrinks slowly to the slowest chunk of the last seconds.
-    """
+    """The pace of one session's output: a chunk's first frame goes out at its playout offset, the others evenly."""
 
     def __init__(self, *, frame_rate: int, deadline_s: float) -> None:
-        self.offset_s = 0.0
         self._frame_rate = frame_rate
         self._period_s = 1 / frame_rate
         self._deadline_s = deadline_s
-        self._needed: deque[tuple[float, float]] = deque()
-        """(when, how long) chunks took, slowest first: those that no later and slower one makes irrelevant."""
+        self._offset = PlayoutOffset(deadline_s=deadline_s)
         self._last_send_s: float | None = None
-        self._adapted_s: float | None = None
+
+    @property
+    def offset_s(self) -> float:
+        """The playout offset."""
+        return self._offset.seconds
 
     def frames(self, chunk: GeneratedChunk) -> list[OutputFrame]:
         """A generated chunk as frames to send."""
@@ -112,7 +102,7 @@ class Pacer:
 
         `spans`: for how many frame periods each of its frames stands.
         """
-        self._adapt(ready_s, needed_s=max(0.0, ready_s - complete_s))
+        self._offset.took(ready_s, needed_s=max(0.0, ready_s - complete_s))
         start_s = max(ready_s, complete_s + self.offset_s)
         due = due_times(complete_s, spans=spans, frame_deadline_s=self._deadline_s, frame_rate=self._frame_rate)
         earliest = frame_times(start_s, spans=spans, frame_rate=self._frame_rate)
@@ -147,25 +137,6 @@ class Pacer:
             send_s = max(send_s, self._last_send_s + MIN_SPACING * self._period_s)
         self._last_send_s = send_s
         return send_s
-
-    def _adapt(self, now_s: float, *, needed_s: float) -> None:
-        # The slowest chunk of the window stands first.
-        while self._needed and self._needed[0][0] < now_s - PEAK_WINDOW_S:
-            self._needed.popleft()
-        while self._needed and self._needed[-1][1] <= needed_s:
-            self._needed.pop()
-
-        self._needed.append((now_s, needed_s))
-        peak_s = self._needed[0][1]
-
-        elapsed_s = max(0.0, now_s - self._adapted_s) if self._adapted_s is not None else 0.0
-        self._adapted_s = now_s
-
-        # Above the comfortable share of the deadline the offset hurries down, below it nobody sees it shrink.
-        comfort_s = COMFORT * self._deadline_s
-        hurried_s = max(min(self.offset_s, comfort_s), self.offset_s - HURRY_PER_S * elapsed_s)
-        floor_s = min(peak_s, comfort_s)
-        self.offset_s = max(needed_s, floor_s, hurried_s - SHRINK_PER_S * elapsed_s)
 
 
 def spans_of(chunk: SessionChunk, *, frames: int) -> tuple[int, ...]:

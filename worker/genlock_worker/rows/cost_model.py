@@ -31,10 +31,25 @@ FORGOTTEN = 1e-3
 
 @dataclass(slots=True)
 class _Size:
-    """Batches of one size: their weight, and their weighted seconds."""
+    """Batches of one size: their weight, and their weighted seconds and squares of seconds."""
 
     weight: float = 0.0
     time: float = 0.0
+    time2: float = 0.0
+
+    def forget(self) -> None:
+        self.weight *= FORGETTING
+        self.time *= FORGETTING
+        self.time2 *= FORGETTING
+
+    def add(self, seconds: float) -> None:
+        self.weight += 1
+        self.time += seconds
+        self.time2 += seconds * seconds
+
+    def timed(self, rows: int) -> Timed:
+        mean = self.time / self.weight
+        return Timed(rows, mean, self.weight, variance=max(0.0, self.time2 / self.weight - mean * mean))
 
 
 @dataclass(slots=True)
@@ -61,12 +76,10 @@ class _Fit:
         self.scale += SCALE_GAIN * (abs(residual) - self.scale)
 
         for size in self.sizes.values():
-            size.weight *= FORGETTING
-            size.time *= FORGETTING
+            size.forget()
         self.weight = self.weight * FORGETTING + 1
         self.chunks = self.chunks * FORGETTING + chunks
-        self.sizes[rows].weight += 1
-        self.sizes[rows].time += max(0.0, expected + residual)
+        self.sizes[rows].add(max(0.0, expected + residual))
 
         for faded in [rows for rows, size in self.sizes.items() if size.weight < FORGOTTEN]:
             del self.sizes[faded]
@@ -77,7 +90,7 @@ class _Fit:
 
         Where batches of enough sizes were seen, they know the parts themselves, and the prior is silent.
         """
-        seen = [Timed(rows, size.time / size.weight, size.weight) for rows, size in self.sizes.items()]
+        seen = [size.timed(rows) for rows, size in self.sizes.items()]
         if sum(one.weight >= 1 for one in seen) >= KNEE_SIZES:
             return StepTime.fitted(seen)
 

@@ -1,11 +1,12 @@
 """Which rows are in the next batch: a pure function over all sessions of the worker.
 
 A row is (session, denoising step), so that several steps of one session and several sessions are one batch dimension.
-Rows of one shape share a forward. The earliest deadline goes first. Where sessions lose input, the one that lost most
-goes first, so that losses even out and nobody starves.
+Rows of one shape share a forward, up to the knee of its cost: more rows would give no more in a second, and only make
+all of them wait. Whose viewers run out of pictures first goes first (its *slack of playout* is least). Where sessions
+lose input, the one that lost most goes first, so that losses even out and nobody starves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from genlock_worker.engines.contract import BatchShape, Row
@@ -19,12 +20,16 @@ DEADLINE_MARGIN_S = 0.010
 """What is left for encoding and sending when a row is held."""
 FAIR_GAP = 0.15
 """A session that lost less than another by this much begins no chunk at its expense."""
+DEADLINE_RESERVE_S = 0.1
+"""Slack ends so long before the deadline: some forwards of others may still come between."""
 NEARLY_FREE = 0.03
 """A row that makes a forward longer by less than this share always comes along."""
 LEAD_S = 0.005
 """How long before the device is free the next batch is submitted: what choosing and handing over take. Earlier would
 fix who is in it before the last arrivals are there."""
 MAX_ROWS = 64
+ROWS_BEYOND_KNEE = 1
+"""A batch may have one row more than pays by what was learned: or nobody would see that it pays by now."""
 LONGEST_S = 0.5
 """No row comes along that makes a micro-step longer than this: the engine's progress shows in heartbeats only between
 micro-steps, and a worker without progress for 1 s is taken for stuck."""
@@ -38,6 +43,8 @@ class Candidate:
     shape: BatchShape
     deadline_s: float
     """When the chunk's first frame is due (monotonic seconds)."""
+    plays_until_s: float
+    """When its viewers have seen all that comes before the chunk; the deadline where nothing was shown yet."""
     rows_left: int
     """How many rows the chunk still needs, this one included."""
     loss: float
@@ -70,6 +77,31 @@ class Wait:
     until_s: float | None
 
 
+Order = Callable[[Candidate, CostModel], tuple[float, ...]]
+"""A key by which candidates are sorted: the head of a batch has the least."""
+
+
+def by_slack(candidate: Candidate, cost: CostModel) -> tuple[float, ...]:
+    """The least slack of playout first: for how long viewers can still be shown what is there, less what the chunk
+    needs until then. A session that plays far behind its source would always come last, and late: where its deadline
+    is nearer, less a reserve, that counts."""
+    served_s = min(candidate.plays_until_s, candidate.deadline_s - DEADLINE_RESERVE_S)
+    return _by_loss(candidate, served_s - _rest_s(candidate, cost, 1))
+
+
+def by_deadline(candidate: Candidate, _: CostModel) -> tuple[float, ...]:
+    """The earliest deadline first."""
+    return _by_loss(candidate, candidate.deadline_s)
+
+
+def _lost(candidate: Candidate) -> int:
+    return int(candidate.loss / LOSS_BUCKET)
+
+
+def _by_loss(candidate: Candidate, then: float) -> tuple[float, ...]:
+    return (-_lost(candidate), then, candidate.row.chunk, candidate.row.step)
+
+
 def next_batch(
     candidates: Sequence[Candidate],
     cost: CostModel,
@@ -79,6 +111,7 @@ def next_batch(
     load: float = 0.0,
     free_s: float = 0.0,
     max_rows: int = MAX_ROWS,
+    order: Order = by_slack,
 ) -> Batch | Wait:
     """The batch to submit now, or how long to hold its rows: for the device, or for company.
 
@@ -94,24 +127,50 @@ def next_batch(
 
     # Whatever is submitted now begins when the device is free.
     now_s = max(now_s, free_s)
-    ordered = sorted(candidates, key=_urgency)
-    head = ordered[0]
-    batch = _fill(head, [other for other in ordered[1:] if other.shape == head.shape], cost, now_s, max_rows)
-    hold_until = _hold(batch, cost, now_s, expected) if load >= HOLD_LOAD and len(batch) < max_rows else None
+    ordered = sorted(candidates, key=lambda candidate: order(candidate, cost))
+    head = _endangered(ordered, cost, now_s, max_rows) or ordered[0]
+    most = _most_rows(head.shape, cost, max_rows)
+    others = [other for other in ordered if other.shape == head.shape and other is not head]
+    batch = _fill(head, others, cost, now_s, most)
+    hold_until = _hold(batch, cost, now_s, expected) if load >= HOLD_LOAD and len(batch) < most else None
     if hold_until is not None:
         return Wait(hold_until)
 
     return Batch(tuple(candidate.row for candidate in batch), head.shape)
 
 
-def _urgency(candidate: Candidate) -> tuple[int, float, int, int]:
-    return (-int(candidate.loss / LOSS_BUCKET), candidate.deadline_s, candidate.row.chunk, candidate.row.step)
+def _most_rows(shape: BatchShape, cost: CostModel, max_rows: int) -> int:
+    knee = cost.knee(shape)
+    return max_rows if knee is None else min(max_rows, knee + ROWS_BEYOND_KNEE)
+
+
+def _endangered(ordered: Sequence[Candidate], cost: CostModel, now_s: float, max_rows: int) -> Candidate | None:
+    """The chunk due first of those that are in time, and would be late if the first in order went first; or None.
+    Of sessions that lost less than the first none is.
+
+    An order that looks at viewers' buffers would let a stream that has just begun wait for all that run.
+    """
+    head = ordered[0]
+    alike = sum(other.shape == head.shape for other in ordered)
+    ends_s = now_s + cost.seconds(head.shape, min(alike, _most_rows(head.shape, cost, max_rows)))
+    late = [
+        other
+        for other in ordered[1:]
+        if _lost(other) >= _lost(head)
+        and _finish(other, cost, now_s, 1) <= other.deadline_s < _finish(other, cost, ends_s, 1) + DEADLINE_MARGIN_S
+    ]
+    return min(late, key=lambda other: by_deadline(other, cost), default=None)
+
+
+def _rest_s(candidate: Candidate, cost: CostModel, rows: int) -> float:
+    """What the candidate's chunk still needs if all its batches have `rows` rows."""
+    encode_s = 0.0 if candidate.encoded else cost.encode_s(candidate.shape)
+    return encode_s + candidate.rows_left * cost.seconds(candidate.shape, rows)
 
 
 def _finish(candidate: Candidate, cost: CostModel, start_s: float, rows: int) -> float:
     """When the candidate's chunk would be done if all its batches had `rows` rows."""
-    encode_s = 0.0 if candidate.encoded else cost.encode_s(candidate.shape)
-    return start_s + encode_s + candidate.rows_left * cost.seconds(candidate.shape, rows)
+    return start_s + _rest_s(candidate, cost, rows)
 
 
 def _fill(
@@ -142,7 +201,8 @@ def _fill(
 
 def _is_nearly_free(cost: CostModel, shape: BatchShape, size: int) -> bool:
     """Whether the last row of a batch of `size` rows adds little to what the others take."""
-    return cost.cost(shape).row_s <= NEARLY_FREE * cost.seconds(shape, size - 1)
+    before_s = cost.seconds(shape, size - 1)
+    return cost.seconds(shape, size) - before_s <= NEARLY_FREE * before_s
 
 
 def _hold(batch: Sequence[Candidate], cost: CostModel, now_s: float, expected: Sequence[Arrival]) -> float | None:
@@ -152,9 +212,10 @@ def _hold(batch: Sequence[Candidate], cost: CostModel, now_s: float, expected: S
     if not coming:
         return None
     until_s = min(coming)
-    if until_s - now_s >= cost.cost(shape).base_s:
-        return None
     size = len(batch) + 1
+    saved_s = cost.seconds(shape, len(batch)) + cost.seconds(shape, 1) - cost.seconds(shape, size)
+    if until_s - now_s >= saved_s:
+        return None
     if any(_finish(c, cost, until_s, size) + DEADLINE_MARGIN_S > c.deadline_s for c in batch):
         return None
     return until_s

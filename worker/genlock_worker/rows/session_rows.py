@@ -14,6 +14,7 @@ from genlock_worker.engines.contract import BatchShape, Row, StreamSettings, chu
 from genlock_worker.engines.readiness import ChunkInFlight, Needs, may_run
 from genlock_worker.intake.chunks import InputChunk, join
 from genlock_worker.rows.approximation import LevelPolicy
+from genlock_worker.rows.playout import Playout
 from genlock_worker.rows.scheduler import Arrival, Candidate
 
 MOST_UNDECODED = 2
@@ -121,6 +122,7 @@ class SessionRows:
         self._decode_s = 0.0
         """What decoding a chunk usually takes."""
         self._last_complete_s: float | None = None
+        self._playout = Playout(deadline_s=plan.deadline_s)
 
     # -- its level ----------------------------------------------------------------------------------------------------
 
@@ -268,14 +270,26 @@ class SessionRows:
         ]
 
     def _candidate(self, chunk: SessionChunk) -> Candidate:
+        due_s = chunk.complete_s + self.plan.deadline_s
+        plays_until_s = due_s
+        if self._playout.until_s is not None:
+            unseen = {one.index: one for one in (*self._undecoded, *self.in_flight) if one.index < chunk.index}
+            plays_until_s = self._playout.until_s + sum(map(self._length_s, unseen.values()))
         return Candidate(
             row=Row(self.plan.session, chunk.submitted, chunk.index),
             shape=self.shape(chunk.index),
-            deadline_s=chunk.complete_s + self.plan.deadline_s - self._decode_s,
+            deadline_s=due_s - self._decode_s,
+            plays_until_s=plays_until_s - self._decode_s,
             rows_left=chunk.rows - chunk.submitted,
             loss=self.loss,
             encoded=chunk.index < self.next_chunk,
         )
+
+    def _length_s(self, chunk: SessionChunk) -> float:
+        """How long a chunk plays. Of one that was restored nobody knows: as long as the next ones will."""
+        if chunk.source is None:
+            return self.chunk_s
+        return self.plan.period_s * sum(frame.spans for frame in chunk.source.frames)
 
     def shape(self, chunk: int) -> BatchShape:
         """The batch shape of one of its chunks: the first has more frames."""
@@ -328,6 +342,7 @@ class SessionRows:
     def shown(self, chunk: SessionChunk, now_s: float, *, since_s: float) -> None:
         """A chunk's pictures are there, which were decoded since `since_s`."""
         self._undecoded.remove(chunk)
+        self._playout.shown(now_s, complete_s=chunk.complete_s, length_s=self._length_s(chunk))
         self._decode_s += DECODE_GAIN * (now_s - since_s - self._decode_s)
         if self.policy is not None and now_s > chunk.complete_s + self.plan.deadline_s:
             self.policy.trouble(now_s)
