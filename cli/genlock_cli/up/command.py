@@ -34,7 +34,7 @@ from genlock_core.errors import BadInput
 from genlock_core.process.signals import StopSignals
 from genlock_core.process.tasks import done_before, wait_first
 from genlock_core.sizing.profile import ProfileRow, own_rows, profiles_with
-from genlock_core.spec.engines import EngineKind, gpus_mistake
+from genlock_core.spec.engines import EngineKind, coders_of, gpus_mistake
 from genlock_core.spec.session import ResolvedSession
 from genlock_gateway.rtc.transport.own_addresses import bind_addresses
 from genlock_worker.engines.diffusion.weights.model_files import model_config
@@ -75,10 +75,12 @@ def up(
     profiles = tuple(profile or ())
     rows = profiles_with(profiles)
     asked = read_sessions(*paths)
+    # The workers see the same environment.
+    coders = coders_of(os.environ)
     there = _hardware(engine, device, rows, model=model or asked[0].model, gpu_product=gpu_product, gpus=gpus)
 
     if model is not None and not manifests:
-        asked = demo_sessions(Path(paths[0]), model, rows, there, engine=_ENGINES[engine])
+        asked = demo_sessions(Path(paths[0]), model, rows, there, engine=_ENGINES[engine], coders=coders)
     elif model is not None:
         require_model(asked, model)
     sessions = shown_on(asked, origin or ())
@@ -94,6 +96,7 @@ def up(
         gateways=gateways,
         engine=_ENGINES[engine],
         engine_arguments=_engine_arguments(engine, device=device, weights=weights, workers=workers * len(models)),
+        coders=coders,
         host=host,
         port=port or choose_ports(host, gateways, media=tuple(bind_addresses(media_hosts))),
         media_hosts=media_hosts,

@@ -12,7 +12,7 @@ from genlock_core.sizing import measured_steps
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.measured import measured_fps, to_json
 from genlock_core.sizing.profile import ProfileRow
-from genlock_core.spec.engines import EngineKind
+from genlock_core.spec.engines import Coders, EngineKind
 from genlock_core.spec.session import ResolvedSession
 
 FIRST_DELAY_S = 0.1
@@ -42,6 +42,8 @@ class UpOptions:
     drain_timeout_s: float
     engine_arguments: tuple[str, ...] = ()
     """What the workers are told of their engine besides its name."""
+    coders: Coders = Coders()  # noqa: RUF009 - it is frozen
+    """What the workers code pictures with, as the environment says that they share."""
     profiles: tuple[Path, ...] = ()
     """The user's own profiles, which size sessions beside those that come with Genlock."""
     own_rows: tuple[ProfileRow, ...] = ()
@@ -71,7 +73,12 @@ def pool_shapes(options: UpOptions, sessions: Sequence[ResolvedSession]) -> tupl
     """The pools that this machine offers to the sessions of a manifest."""
     return tuple(
         PoolShape(
-            name=pool_of(model), model=model, gpu_product=options.gpu_product, gpus=options.gpus, engine=options.engine
+            name=pool_of(model),
+            model=model,
+            gpu_product=options.gpu_product,
+            gpus=options.gpus,
+            engine=options.engine,
+            coders=options.coders,
         )
         for model in models_of(sessions)
     )
@@ -102,10 +109,20 @@ def plan_workers(options: UpOptions, sessions: Sequence[ResolvedSession], *, red
 def _figures(options: UpOptions, model: str) -> tuple[str, ...]:
     """What the user's own profiles say of the model on this hardware, as a pool's worker is told by the operator."""
     measured = measured_fps(
-        options.own_rows, engine=options.engine, model=model, gpu_product=options.gpu_product, gpus=options.gpus
+        options.own_rows,
+        engine=options.engine,
+        model=model,
+        gpu_product=options.gpu_product,
+        gpus=options.gpus,
+        coders=options.coders,
     )
     times = measured_steps.measured_step_times(
-        options.own_rows, engine=options.engine, model=model, gpu_product=options.gpu_product, gpus=options.gpus
+        options.own_rows,
+        engine=options.engine,
+        model=model,
+        gpu_product=options.gpu_product,
+        gpus=options.gpus,
+        coders=options.coders,
     )
     return (
         *(("--measured-fps", to_json(measured)) if measured else ()),

@@ -11,7 +11,7 @@ from genlock_core.errors import BadInput
 from genlock_core.sizing.engine_rows import rows_for
 from genlock_core.sizing.placement import stand_in_mistakes
 from genlock_core.sizing.profile import ProfileRow
-from genlock_core.spec.engines import EngineKind
+from genlock_core.spec.engines import Coders, EngineKind
 from genlock_core.spec.manifest import Manifest, load_manifest
 from genlock_core.spec.session import AccessSpec, ResolvedSession, SessionKey, SourceType, resolve
 
@@ -43,7 +43,13 @@ def media_root_of(manifests: Sequence[Path | str], sessions: Sequence[ResolvedSe
 
 
 def demo_sessions(
-    path: Path, model: str, rows: Sequence[ProfileRow], there: Hardware, *, engine: EngineKind
+    path: Path,
+    model: str,
+    rows: Sequence[ProfileRow],
+    there: Hardware,
+    *,
+    engine: EngineKind,
+    coders: Coders = Coders(),  # noqa: B008 - it is frozen
 ) -> list[ResolvedSession]:
     """The demo's sessions with another model, at a size and a rate that it was measured to serve on this hardware.
 
@@ -52,7 +58,8 @@ def demo_sessions(
     BadInput if there is no profile of the model at all.
     """
     measured = [row for row in rows if row.model == model]
-    here = rows_for(rows, engine=engine, model=model, gpu_product=there.gpu_product, gpus=there.gpus) or measured
+    on = rows_for(rows, engine=engine, model=model, gpu_product=there.gpu_product, gpus=there.gpus, coders=coders)
+    here = on or measured
     if not here:
         known = ", ".join(sorted({row.model for row in rows}))
         raise BadInput(

@@ -10,6 +10,7 @@ from genlock_cli.up import command
 from genlock_cli.up.hardware import EngineName, Hardware
 from genlock_cli.up.plan import UpOptions
 from genlock_core.errors import GenlockError
+from genlock_core.spec.engines import Coders
 
 SESSION = "apiVersion: genlock.dev/v1alpha1\nkind: StreamSession\nmetadata: {name: a}\nspec: {model: %s}\n"
 
@@ -75,9 +76,11 @@ def test_the_rows_of_ones_own_profiles_reach_the_plan_with_their_files(
         raise GenlockError("far enough")
 
     monkeypatch.setattr(command, "LocalGenlock", caught)
+    monkeypatch.setenv("GENLOCK_WORKER_DECODER", "tiny")
     result = CliRunner().invoke(commands(), ["up", str(manifest), "--profile", str(profile)])
     assert "far enough" in str(result.exception)
     (options,) = given
     assert options.profiles == (profile,)
     (row,) = options.own_rows
     assert (row.model, row.fps_per_session) == ("mine", 40)
+    assert options.coders == Coders("vae", "tiny"), "the workers see it in the same environment"

@@ -7,6 +7,7 @@ from genlock_cli.up.certificate import own_certificate
 from genlock_cli.up.lan import Lan
 from genlock_cli.up.plan import UpOptions, models_of, plan_gateways, plan_workers, pool_shapes
 from genlock_core.sizing.profile import ProfileRow
+from genlock_core.spec.engines import Coders
 from genlock_core.spec.session import Approximation, Resolution, ResolvedSession, SessionKey, StreamSessionSpec, resolve
 from genlock_gateway.settings import parse_settings as parse_gateway_settings
 from genlock_worker.settings import parse_settings
@@ -126,3 +127,32 @@ def test_workers_are_told_what_forwards_take_where_the_profiles_say_so() -> None
     assert told[0] == size
     assert told[1].seconds(2) == pytest.approx(0.060)
     assert "--measured-step-time" not in seeded.argv
+
+
+def test_only_rows_with_the_workers_own_coders_count_for_them_and_their_pool() -> None:
+    size, tiny = Resolution(width=512, height=512), Coders("tiny", "tiny")
+    rows = tuple(
+        ProfileRow(
+            model="mine",
+            resolution=size,
+            steps=steps,
+            gpu_product="NVIDIA-H100",
+            gpus=4,
+            fps_per_session=fps,
+            micro_step_ms=100 * steps / fps,
+            encoder=coders.encoder,
+            decoder=coders.decoder,
+            source="me",
+        )
+        for coders, fps in ((Coders(), 10), (tiny, 20))
+        for steps in (1, 2)
+    )
+    sessions = [session("a", "mine")]
+    for coders, fps in ((Coders(), 10), (tiny, 20)):
+        told = replace(options(workers=1), own_rows=rows, coders=coders)
+        (plan,) = plan_workers(told, sessions, redis_url="redis://r")
+        settings = parse_settings(plan.argv[3:], {})
+        assert settings.measured_fps == {size: {1: fps, 2: fps}}
+        assert settings.measured_step_time[size].seconds(2) == pytest.approx(0.2 / fps)
+        (pool,) = pool_shapes(told, sessions)
+        assert pool.coders == coders

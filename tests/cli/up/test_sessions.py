@@ -14,9 +14,9 @@ from genlock_cli.up.sessions import (
 from genlock_core.errors import BadInput, GenlockError
 from genlock_core.sizing.candidates import PoolShape
 from genlock_core.sizing.placement import Placement, place
-from genlock_core.sizing.profile import load_profiles
-from genlock_core.spec.engines import EngineKind
-from genlock_core.spec.session import Approximation
+from genlock_core.sizing.profile import ProfileRow, load_profiles
+from genlock_core.spec.engines import Coders, EngineKind
+from genlock_core.spec.session import Approximation, Resolution
 
 ROWS = load_profiles()
 CPU = Hardware("CPU", 1)
@@ -43,6 +43,27 @@ def test_the_demo_with_its_own_model_stays_as_it_is() -> None:
     assert demo_sessions(default_manifest(), "wan2.1-1.3b", ROWS, PRETENDED, engine="mock") == read_sessions(
         default_manifest()
     )
+
+
+def test_the_demo_takes_the_size_that_was_measured_with_the_workers_own_coders() -> None:
+    large, small = Resolution(width=832, height=480), Resolution(width=512, height=512)
+    rows = [
+        ProfileRow(
+            model="mine",
+            resolution=size,
+            steps=2,
+            gpu_product="CPU",
+            gpus=1,
+            fps_per_session=20,
+            encoder=kind,
+            decoder=kind,
+            source="me",
+        )
+        for size, kind in ((large, "vae"), (small, "tiny"))
+    ]
+    for coders, size in ((Coders(), large), (Coders("tiny", "tiny"), small)):
+        (session,) = demo_sessions(default_manifest(), "mine", rows, CPU, engine="diffusion", coders=coders)
+        assert session.resolution == size
 
 
 def test_a_model_that_nobody_measured_is_refused_with_those_that_somebody_did() -> None:
