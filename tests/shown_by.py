@@ -69,7 +69,13 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
         ),
     ),
     "worker/engines/diffusion/test_engine.py": _in(
-        "worker/engines/diffusion", "config", "loading", "options", "streaming/in_flight", "streaming/session"
+        "worker/engines/diffusion",
+        "config",
+        "loading",
+        "options",
+        "streaming/in_flight",
+        "streaming/session",
+        "streaming/shared",
     ),
     "worker/engines/diffusion/test_components.py": _in(
         "worker/engines/diffusion/weights",
@@ -94,13 +100,14 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     ),
     "worker/engines/diffusion/streaming/test_pictures.py": _in("worker/engines/diffusion/streaming", "vae_thread"),
     "worker/engines/diffusion/streaming/test_stop.py": _in("worker/engines/diffusion/streaming", "one_thread"),
-    "worker/engines/diffusion/test_memory.py": _in("worker/engines/diffusion", "room"),
+    "worker/engines/diffusion/test_memory.py": _in("worker/engines/diffusion", "room", "streaming/admission"),
+    "worker/engines/diffusion/streaming/test_batches.py": _in("worker/engines/diffusion/streaming", "unjudged"),
     "worker/engines/diffusion/streaming/test_micro_step.py": _in("worker/engines/diffusion/streaming", "row_work"),
     "worker/engines/diffusion/test_found_by_faults.py": _in("worker/engines/diffusion/streaming", "row_cache"),
-    "worker/engines/diffusion/streaming/test_hostile_snapshots.py": _in(
-        "worker/engines/diffusion/streaming", "kept", "state_facts"
+    "worker/engines/diffusion/snapshots/test_hostile_snapshots.py": _in(
+        "worker/engines/diffusion", "snapshots/state_facts", "streaming/kept"
     ),
-    "worker/engines/diffusion/streaming/test_state.py": _in("worker/engines/diffusion", "streaming/transfers"),
+    "worker/engines/diffusion/snapshots/test_state.py": _in("worker/engines/diffusion", "streaming/transfers"),
     "cli/test_models.py": _in("worker/engines/diffusion/weights", "conversion", "fetching", "verification"),
     "worker/intake/test_own_sources.py": _in("worker/intake", "file", "pattern", "prompt_only", "source"),
     "worker/preview/test_tap.py": _in("worker", "preview/picture_channel"),

@@ -144,7 +144,7 @@ def test_what_a_session_is_said_to_take_covers_what_it_allocates(width: int, hei
 def test_who_changes_the_prompt_with_every_chunk_needs_no_more_than_is_set_aside_and_comes_back_with_it() -> None:
     config = MODELS["tiny"].transformer
     plan = settings(steps=4)
-    texts = engine(vae=BlockVae())._bytes(plan, 4).texts // text_bytes(config, itemsize=4)
+    texts = engine(vae=BlockVae())._admission.bytes(plan, 4).texts // text_bytes(config, itemsize=4)
     running, other = (engine(vae=BlockVae(), parts=loaded()) for _ in range(2))
     for one in (running, other):
         one._shared.components.prompts.texts.reserve(texts)

@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import torch
 
@@ -28,7 +27,6 @@ from genlock_worker.engines.contract import (
     EngineMemory,
     EngineState,
     Fed,
-    RestoreResult,
     Row,
     StreamSettings,
 )
@@ -37,18 +35,21 @@ from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.execution.capturing import capture_all
 from genlock_worker.engines.diffusion.execution.graphs import GraphForward
-from genlock_worker.engines.diffusion.memory import DoesNotFit, MemoryBudget, SessionBytes
+from genlock_worker.engines.diffusion.memory import MemoryBudget
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
-from genlock_worker.engines.diffusion.streaming import state as states
+from genlock_worker.engines.diffusion.snapshots import state as states
+from genlock_worker.engines.diffusion.snapshots.restorations import Restorations
+from genlock_worker.engines.diffusion.snapshots.taken_state import StateMaker, TakenState
+from genlock_worker.engines.diffusion.streaming.admission import MemoryAdmission
 from genlock_worker.engines.diffusion.streaming.batches import Batches
-from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue, Reached, at_once
+from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue, Reached
 from genlock_worker.engines.diffusion.streaming.inputs import InputEncoder
 from genlock_worker.engines.diffusion.streaming.micro_step import Forward
 from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
 from genlock_worker.engines.diffusion.streaming.row_cache import OPENING_FRAMES
-from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, Shared, check_settings
+from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, check_settings
+from genlock_worker.engines.diffusion.streaming.shared import Shared
 from genlock_worker.engines.diffusion.streaming.sinks import SinkRule
-from genlock_worker.engines.diffusion.streaming.taken_state import StateMaker, TakenState
 from genlock_worker.engines.input_check import check_chunk
 from genlock_worker.engines.readiness import Needs
 
@@ -57,17 +58,6 @@ logger = logging.getLogger(__name__)
 DEPTH = 2
 """Batches under way at once: the device has the next one while the host keeps the books of this one. A third would only
 come earlier than it need be chosen."""
-
-
-@dataclass(slots=True)
-class _Restoration:
-    """A session on its way back from a snapshot."""
-
-    parts: Generator[Reached, None, DiffusionSession]
-    began_s: float
-    chunk: int
-    awaited: Reached
-    """What must be done before the next part."""
 
 
 class DiffusionEngine:
@@ -133,17 +123,16 @@ class DiffusionEngine:
             self._pictures,
             room.pool(components, self._budget),
         )
+        self._admission = MemoryAdmission(self._shared, self._budget)
         self._states = StateMaker(components.device, overlap=overlap)
-        self._clock = clock
         self._overlap = overlap
         self._sessions: dict[str, DiffusionSession] = {}
-        self._cut_short: set[str] = set()
-        """Sessions that were told that their steps do not fit."""
         self._leaving: dict[str, DiffusionSession] = {}
         """Closed, and named by batches that are under way, or with a chunk in the encoder."""
-        self._restorations: dict[str, _Restoration] = {}
         self._answers: deque[Collected] = deque()
+        """Told with the next collection."""
         self._wake: Callable[[], None] = lambda: None
+        self._restorations = Restorations(clock=clock, wake=lambda: self._wake())
         self._batches = Batches(self._shared, depth=depth, clock=clock, wake=lambda: self._wake())
 
     @property
@@ -231,7 +220,7 @@ class DiffusionEngine:
 
     def session_bytes(self, settings: StreamSettings) -> int:
         """Bytes of one session with these settings."""
-        return sum(self._bytes(settings, len(step_list(settings.steps, text_only=settings.text_only))))
+        return sum(self._admission.bytes(settings, len(step_list(settings.steps, text_only=settings.text_only))))
 
     def prepare(self, prompt: str) -> None:
         """Encode a prompt unless it is known; on any thread, may take seconds."""
@@ -243,7 +232,7 @@ class DiffusionEngine:
         self._check_free(session)
         check_settings(settings)
         self.prepare(settings.prompt)
-        self._admit(session, settings, len(step_list(settings.steps, text_only=settings.text_only)))
+        self._admission.admit(session, settings, len(step_list(settings.steps, text_only=settings.text_only)))
 
         try:
             self._sessions[session] = DiffusionSession.opened(session, settings, self._shared)
@@ -258,9 +247,7 @@ class DiffusionEngine:
         Fails if the state is damaged, does not belong to these settings or does not fit.
         """
         self._check_free(session)
-        parts = self._restored(session, settings, state)
-        self._restorations[session] = _Restoration(parts, self._clock.monotonic(), state.chunk, at_once())
-        self._wake()
+        self._restorations.begin(session, self._restored(session, settings, state), chunk=state.chunk)
 
     def _restored(
         self, session: str, settings: StreamSettings, state: EngineState
@@ -268,43 +255,16 @@ class DiffusionEngine:
         # Memory is set aside before anything is put on the device.
         check_settings(settings)
         facts, chunks = states.read_facts(state, settings, self._shared)
-        self._admit(session, settings, len(facts.rows))
-        return (yield from states.from_state(session, state, facts, chunks, settings, self._shared))
-
-    @torch.no_grad()
-    def _go_on_restoring(self, session: str) -> None:
-        """One part of a restoration; whatever fails leaves nothing of the session."""
-        restoration = self._restorations[session]
-        if not restoration.awaited.done():
-            return
+        self._admission.admit(session, settings, len(facts.rows))
         try:
-            restoration.awaited = next(restoration.parts)
-        except StopIteration as end:
-            del self._restorations[session]
-            self._sessions[session] = end.value
-            self._answers.append(RestoreResult(session))
-            seconds = round(self._clock.monotonic() - restoration.began_s, 3)
-            logger.info("session restored", extra={"session": session, "chunk": restoration.chunk, "seconds": seconds})
-        except (torch.OutOfMemoryError, EngineFailure, *states.DAMAGE) as problem:
-            self.close(session)
-            reason = f"the snapshot cannot be restored: {problem}"
-            if isinstance(problem, torch.OutOfMemoryError):
-                reason = f"there is no memory to restore it: {problem}"
-            elif isinstance(problem, EngineFailure):
-                reason = problem.reason
-            self._answers.append(RestoreResult(session, reason))
-        except Exception:  # the device's, of which the state is not the cause: it may be restored elsewhere
-            self.close(session)
+            return (yield from states.from_state(session, state, facts, chunks, settings, self._shared))
+        except BaseException:  # it failed, or was given up
+            self._admission.leave(session)
             raise
-
-        # The next part comes with a later call, so that others' batches go between.
-        restoration.awaited.add_done_callback(lambda _: self._wake())
 
     def close(self, session: str) -> None:
         """Forget a session; unknown ones are ignored."""
-        if (restoration := self._restorations.pop(session, None)) is not None:
-            restoration.parts.close()
-        self._cut_short.discard(session)
+        self._restorations.close(session)
 
         # Its memory stays its own until every batch that names it is back, and the encoder is done with it.
         closed = self._sessions.pop(session, None)
@@ -319,7 +279,7 @@ class DiffusionEngine:
     def _give_back(self, session: str, closed: DiffusionSession | None) -> None:
         if closed is not None:
             closed.close()
-        self._budget.give(session)
+        self._admission.leave(session)
 
     def apply(self, session: str, change: Change) -> None:
         """Change prompt or noise scale from the next chunk on."""
@@ -337,12 +297,12 @@ class DiffusionEngine:
         check_chunk(chunk, found.settings, expected=found.chunk + 1)
         found.rows_of(steps)
         try:
-            affordable = self._affordable_steps(found, steps)
+            affordable = self._admission.steps(found, steps)
             in_flight = found.feed(chunk, steps=affordable)
         except torch.OutOfMemoryError as problem:
             raise EngineFailure(session, f"chunk {chunk.index} does not fit into memory: {problem}") from problem
 
-        self._settle(found)
+        self._admission.settle(found)
         return Fed(affordable, in_flight.rows, in_flight.taken_in())
 
     @torch.no_grad()
@@ -355,12 +315,14 @@ class DiffusionEngine:
         self._check_rows(rows)
         sessions = [self._session(row.session) for row in rows]
         for session in self._batches.submit(number, list(zip(rows, sessions, strict=True))):
-            self._settle(session)
+            self._admission.settle(session)
 
     def collect(self) -> Sequence[Collected]:
         """What has ended; every restoration moves on by a part."""
-        for session in list(self._restorations):
-            self._go_on_restoring(session)
+        for result, restored in self._restorations.go_on():
+            if restored is not None:
+                self._sessions[result.session] = restored
+            self._answers.append(result)
         self._answers += self._batches.collect()
         for name, closed in list(self._leaving.items()):
             if not self._is_under_way(closed):
@@ -406,38 +368,6 @@ class DiffusionEngine:
                 raise EngineFailure(row.session, str(mistake)) from mistake
             if row in rows[:number]:
                 raise EngineFailure(row.session, f"row {row.step} of chunk {row.chunk} is there twice")
-
-    def _admit(self, session: str, settings: StreamSettings, rows: int) -> None:
-        try:
-            call = self._shared.components.vae.call_bytes(settings.height, settings.width)
-            self._budget.take(session, self._bytes(settings, rows), call_bytes=call.encode + call.decode)
-        except DoesNotFit as refusal:
-            raise EngineFailure(session, f"refused: {refusal}") from refusal
-
-    def _affordable_steps(self, session: DiffusionSession, wanted: int) -> int:
-        """The steps of the next chunk: as wanted, or as many as there is memory for."""
-        # One step always fits: its row stays set aside.
-        for steps in range(wanted, 1, -1):
-            rows = max(session.rows_of(steps), len(session.rows))
-            try:
-                self._budget.take(session.name, self._bytes(session.settings, rows))
-                session.grow(rows)
-            except (DoesNotFit, torch.OutOfMemoryError) as short:
-                if session.name not in self._cut_short:
-                    self._cut_short.add(session.name)
-                    logger.warning("%s: no memory for %d steps: %s", session.name, steps, short)
-            else:
-                return steps
-
-        return 1
-
-    def _settle(self, session: DiffusionSession) -> None:
-        """Rows that were dropped are free again."""
-        self._budget.take(session.name, self._bytes(session.settings, len(session.rows)))
-
-    def _bytes(self, settings: StreamSettings, rows: int) -> SessionBytes:
-        shared = self._shared
-        return room.needed(shared.components, shared.options, rows, settings.height, settings.width)
 
     def _session(self, session: str) -> DiffusionSession:
         try:

@@ -1,6 +1,6 @@
-"""Live sessions: rows and their rings, chunks in flight, positions, sinks, one micro-step, snapshot and restore.
+"""Live sessions: rows and their rings, chunks in flight, positions, sinks, one micro-step, rings rebuilt.
 
 | owns | does not own | needs |
 |---|---|---|
-| the state of each session, and how it is stored and rebuilt | how a forward runs (`../execution`) | torch |
+| the state of each session, its rings rebuilt | a forward (`../execution`), what is stored (`../snapshots`) | torch |
 """

@@ -23,7 +23,8 @@ from genlock_worker.engines.diffusion.streaming.device_progress import DeviceTim
 from genlock_worker.engines.diffusion.streaming.device_queue import Reached, at_once
 from genlock_worker.engines.diffusion.streaming.micro_step import QueuedRow, queue_rows
 from genlock_worker.engines.diffusion.streaming.row_work import RowWork
-from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, Shared
+from genlock_worker.engines.diffusion.streaming.session import DiffusionSession
+from genlock_worker.engines.diffusion.streaming.shared import Shared
 
 logger = logging.getLogger(__name__)
 

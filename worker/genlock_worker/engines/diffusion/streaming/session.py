@@ -9,7 +9,7 @@ sessions share (weights, prompts that were encoded) never changes.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,65 +21,27 @@ from genlock_worker.engines.algorithm import noise
 from genlock_worker.engines.algorithm.blend import PromptBlend, Weights, prompt_digest
 from genlock_worker.engines.algorithm.flow import T2V_STEPS, step_list
 from genlock_worker.engines.contract import Change, Chunk, StreamSettings
-from genlock_worker.engines.diffusion.components import Components
-from genlock_worker.engines.diffusion.config import StreamOptions
-from genlock_worker.engines.diffusion.network.kv_pool import KvPool, PagedRing
+from genlock_worker.engines.diffusion.network.kv_pool import PagedRing
 from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.network.vae import VaeStream
-from genlock_worker.engines.diffusion.streaming.device_queue import DeviceQueue
 from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk, at_hand
-from genlock_worker.engines.diffusion.streaming.inputs import ChunkInput, InputEncoder
+from genlock_worker.engines.diffusion.streaming.inputs import ChunkInput
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
-from genlock_worker.engines.diffusion.streaming.micro_step import Forward, QueuedRow
-from genlock_worker.engines.diffusion.streaming.pictures import PictureDecoder
+from genlock_worker.engines.diffusion.streaming.micro_step import QueuedRow
 from genlock_worker.engines.diffusion.streaming.positions import frame_index, index_to_sinks, sink_index
 from genlock_worker.engines.diffusion.streaming.restore import rebuild
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, first_frame, latent_frames
 from genlock_worker.engines.diffusion.streaming.row_work import Renoise, RowWork
-from genlock_worker.engines.diffusion.streaming.sinks import LeftChunk, PendingSink, SinkRule
+from genlock_worker.engines.diffusion.streaming.shared import Shared
+from genlock_worker.engines.diffusion.streaming.sinks import LeftChunk, PendingSink
 from genlock_worker.engines.diffusion.streaming.transfers import upload, used_here
+from genlock_worker.engines.diffusion.streaming.unjudged import UnjudgedRow
 from genlock_worker.engines.readiness import Needs, may_run
 
 LATENT_STRIDE = 8
 """Pixels per latent pixel, each way."""
 PURE_NOISE = noise.NoiseLevel(scale=1.0, timestep=T2V_STEPS[0])
 """What a session without a camera starts every chunk from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all sessions of an engine share; none of it changes."""
-
-    components: Components
-    options: StreamOptions
-    forward: Forward
-    """Runs rows beside each other; counts itself in `queue`."""
-    sink_rule: SinkRule
-    jpeg: Executor
-    """Where input frames are compressed."""
-    queue: DeviceQueue
-    inputs: InputEncoder
-    pictures: PictureDecoder
-    pool: KvPool
-    """Where the rings of all sessions lie."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class UnjudgedRow:
-    """A row that was booked, of which the session does not know the verdict."""
-
-    row: QueuedRow
-    left: LeftChunk | None
-    """The chunk that left with it."""
-
-    def decided(self, pending: PendingSink | None, rule: SinkRule) -> PendingSink | None:
-        """What of the sinks is decided and not done by all after it, where it was `pending` before it.
-
-        Only once the device has come to it. Raises ValueError if it is not finite.
-        """
-        if not self.row.is_finite:
-            raise ValueError("the network's answer is not finite (NaN or infinite)")
-        return pending if self.left is None else rule.after(pending, self.left, self.row.likeness)
 
 
 @dataclass(slots=True)

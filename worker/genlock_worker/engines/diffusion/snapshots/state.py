@@ -20,15 +20,17 @@ from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
 from genlock_worker.engines.contract import EngineState, StreamSettings, chunk_frames
 from genlock_worker.engines.diffusion.prompt_book import Embedding
-from genlock_worker.engines.diffusion.streaming import restore, state_facts
+from genlock_worker.engines.diffusion.snapshots import state_facts
+from genlock_worker.engines.diffusion.snapshots.state_facts import InFlightFacts, RowFacts, StateFacts
+from genlock_worker.engines.diffusion.snapshots.taken_state import hidden_name, identity
+from genlock_worker.engines.diffusion.streaming import restore
 from genlock_worker.engines.diffusion.streaming.device_queue import Reached
 from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk, at_hand
 from genlock_worker.engines.diffusion.streaming.kept import KeptInput, KeptOutput, KeptPrompt
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, StoredLatent, chunk_of, latent_frames
-from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, DiffusionSession, Shared
+from genlock_worker.engines.diffusion.streaming.session import LATENT_STRIDE, DiffusionSession
+from genlock_worker.engines.diffusion.streaming.shared import Shared
 from genlock_worker.engines.diffusion.streaming.sinks import PendingSink
-from genlock_worker.engines.diffusion.streaming.state_facts import InFlightFacts, RowFacts, StateFacts
-from genlock_worker.engines.diffusion.streaming.taken_state import hidden_name, identity
 from genlock_worker.engines.diffusion.streaming.transfers import download, from_host, typed
 
 DAMAGE = (

@@ -13,7 +13,7 @@ from genlock_worker.engines.contract import Change, EngineFailure, EngineState, 
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.streaming import kept
 from genlock_worker.engines.diffusion.streaming.kept import compress, jpeg_size
-from tests.worker.engines.diffusion.streaming.test_state import BUSY, Mutation, changed, small_engine, with_block
+from tests.worker.engines.diffusion.snapshots.test_state import BUSY, Mutation, changed, small_engine, with_block
 from tests.worker.engines.diffusion.streams import (
     HEIGHT,
     PROMPT,

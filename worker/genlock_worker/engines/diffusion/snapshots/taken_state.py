@@ -28,15 +28,17 @@ from genlock_worker.engines.contract import (
     StreamSettings,
     chunk_frames,
 )
-from genlock_worker.engines.diffusion.streaming import state_facts
+from genlock_worker.engines.diffusion.snapshots import state_facts
+from genlock_worker.engines.diffusion.snapshots.state_facts import Blend, RowFacts, StateFacts, WantedState
 from genlock_worker.engines.diffusion.streaming.device_queue import Reached
 from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
 from genlock_worker.engines.diffusion.streaming.one_thread import AtOnce, OneThread
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, SinkDigest, StoredLatent, latent_frames
-from genlock_worker.engines.diffusion.streaming.session import DiffusionSession, Shared, UnjudgedRow
+from genlock_worker.engines.diffusion.streaming.session import DiffusionSession
+from genlock_worker.engines.diffusion.streaming.shared import Shared
 from genlock_worker.engines.diffusion.streaming.sinks import PendingSink
-from genlock_worker.engines.diffusion.streaming.state_facts import Blend, RowFacts, StateFacts, WantedState
 from genlock_worker.engines.diffusion.streaming.transfers import HostCopy
+from genlock_worker.engines.diffusion.streaming.unjudged import UnjudgedRow
 
 UNMADE = (RuntimeError, ValueError, MemoryError, CancelledError, cv2.error)
 """What the making of a state may raise; torch.OutOfMemoryError is one of the first."""

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from genlock_worker.engines.contract import EngineFailure, EngineState, Row
+from genlock_worker.engines.diffusion.snapshots.taken_state import StateMaker, TakenState
 from genlock_worker.engines.diffusion.streaming import kept, transfers
-from genlock_worker.engines.diffusion.streaming.taken_state import StateMaker, TakenState
 from genlock_worker.engines.diffusion.streaming.transfers import HostCopy
 from tests.worker.engines.diffusion.deferred import DeferredQueue, StreamsUnderWay
 from tests.worker.engines.diffusion.rows import CPU
