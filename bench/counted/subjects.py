@@ -74,8 +74,9 @@ class NetworkSubject:
 
 @dataclass(frozen=True)
 class VaeSubject:
-    """The VAE that all models have; `decoder` as the worker's option of that name."""
+    """The VAE that all models have; `encoder` and `decoder` as the worker's options of these names."""
 
+    encoder: str = "vae"
     decoder: str = "vae"
 
     def encode(self, size: Size) -> Tally:
@@ -97,12 +98,14 @@ class VaeSubject:
     @cached_property
     def _vae(self) -> StreamingVae:
         config = MODELS["wan2.1-1.3b"].vae
+        encoder = skeletons.tiny_encoder(config) if self.encoder == "tiny" else None
         decoder = skeletons.tiny_decoder(config) if self.decoder == "tiny" else None
         return StreamingVae(
             skeletons.vae(config),
             device=META,
             dtype=DTYPE,
             normalise=StreamOptions().normalise_latents,
+            encoder=encoder,
             decoder=decoder,
         )
 

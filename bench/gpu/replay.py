@@ -7,7 +7,7 @@ shows what each row was given, what it answered and what its ring holds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from genlock_worker.engines.contract import Chunk, Row, RowResult, StreamSetting
 from genlock_worker.engines.diffusion.components import Components
 from genlock_worker.engines.diffusion.config import DiffusionConfig, Positions, StreamOptions, TextConfig, VaeConfig
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
+from genlock_worker.engines.diffusion.network.pointwise import Pointwise
 from genlock_worker.engines.diffusion.network.ring_ops import RingOps
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from genlock_worker.engines.diffusion.network.text_pool import TextPool
@@ -35,21 +36,30 @@ Deviations = dict[str, float]
 """The largest absolute difference, by the recording's name of the array."""
 
 
-def deviations(device: torch.device, dtype: torch.dtype, *, ops: RingOps | None = None) -> dict[str, Deviations]:
-    """Each recording alone, each after the others on one engine, and all of them in shared forwards. `ops`: other
-    operations than PyTorch's on rings and prompts."""
+def deviations(
+    device: torch.device, dtype: torch.dtype, *, ops: RingOps | None = None, pointwise: Pointwise | None = None
+) -> dict[str, Deviations]:
+    """Each recording alone, each after the others on one engine, and all of them in shared forwards.
+
+    `ops`, `pointwise`: other operations than PyTorch's on rings and prompts, and between the linear layers.
+    """
+
+    def played() -> AbstractContextManager[Bench]:
+        network = recorded.network(ops=ops, pointwise=pointwise)
+        return _bench(network.to(device, dtype), device, dtype)
+
     known = {number: Recording(name, number) for number, name in enumerate(RECORDINGS)}
     found: dict[str, Deviations] = {}
     with injected(known):
         for recording in known.values():
-            with _bench(device, dtype, ops) as bench:
+            with played() as bench:
                 (found[recording.name],) = bench.play([recording])
 
-        with _bench(device, dtype, ops) as bench:
+        with played() as bench:
             for recording in known.values():
                 (found[f"{recording.name} after others"],) = bench.play([recording])
 
-        with _bench(device, dtype, ops) as bench:
+        with played() as bench:
             together = bench.play(list(known.values()))
             names = (f"{recording.name} together with others" for recording in known.values())
             found.update(zip(names, together, strict=True))
@@ -187,12 +197,16 @@ class Bench:
     def _ring(
         self, one: Playing, number: int, prefix: str, keys: NDArray[np.generic], values: NDArray[np.generic]
     ) -> None:
-        """What lies in the pages of a row's table; keys are stored rotated, by the reference, too."""
+        """What lies in the filled slots of a row's table; keys are stored rotated, by the reference, too.
+
+        Behind them the table names the scratch page, which is anybody's.
+        """
         batch = self._batch
         slots = torch.unflatten(batch.table[number].long(), 0, (recorded.LAYOUT.slots, -1))
         for name, ours, theirs in (("k", batch.pool.keys, keys), ("v", batch.pool.values, values)):
-            tokens = ours[:, slots].flatten(2, 3)[:, :, : recorded.FRAME_TOKENS]
-            one.gap(f"{prefix}/{name}", tokens.flatten(1, 2), theirs)
+            tokens = ours[:, slots].flatten(2, 3)[:, :, : recorded.FRAME_TOKENS].flatten(1, 2)
+            count = batch.lengths[number] * recorded.FRAME_TOKENS
+            one.gap(f"{prefix}/{name}", tokens[:, :count], theirs[:, :count])
 
     @property
     def _batch(self) -> RowBatch:
@@ -208,10 +222,8 @@ class Bench:
 
 
 @contextmanager
-def _bench(device: torch.device, dtype: torch.dtype, ops: RingOps | None) -> Iterator[Bench]:
+def _bench(model: CausalWan, device: torch.device, dtype: torch.dtype) -> Iterator[Bench]:
     """The recorded network in an engine of its own, where sinks stay and frames are counted as in the recording."""
-    model = recorded.network().to(device, dtype)
-    model.ops = ops or model.ops
     vae = NotingVae(device)
     config = DiffusionConfig("recorded", recorded.CONFIG, VaeConfig(), TextConfig(), needs_weights=False)
     length, dim = recorded.CONFIG.text_length, recorded.CONFIG.text_dim

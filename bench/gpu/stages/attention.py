@@ -1,19 +1,28 @@
-"""One layer's attention over a full ring: which kernel, and how fast; and the rotation of the keys before it."""
+"""All layers' attention over a full ring: PyTorch's kernels alone, and what is done with a row's ring in all.
+
+That is the write of a new frame (norms, rotation, scatter, means), then its reading, which turns the sinks in PyTorch's
+operations, and the prompt's.
+"""
 
 import contextlib
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bench import engine_rows
 from bench.gpu.report import Report
 from bench.gpu.task import Size, Task
 from bench.gpu.timing import Budget, Timed, timed
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import MODELS, StreamOptions, TransformerConfig
 from genlock_worker.engines.diffusion.network.attention import sdpa
-from genlock_worker.engines.diffusion.network.rope import Rotations, rotate
+from genlock_worker.engines.diffusion.network.kernels import choice
+from genlock_worker.engines.diffusion.network.ring_ops import RingOps, TorchRingOps
+from genlock_worker.engines.diffusion.network.transformer import Block, CausalWan
+from genlock_worker.engines.diffusion.streaming.row_work import assemble
 
 DEFAULT = "default"
 KERNELS = {
@@ -21,10 +30,12 @@ KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
+TORCH = "torch"
+ON_A_GPU = ("torch, compiled", "triton")
 
 
 def run(task: Task, report: Report, budget: Budget) -> None:
-    """Every kernel of PyTorch at every size, for as many calls as the model has layers."""
+    """Every kernel of PyTorch at every size, for as many calls as the model has layers; then each `RingOps`."""
     config = MODELS[task.model].transformer
     layout = StreamOptions().ring
     for size in task.sizes:
@@ -32,8 +43,14 @@ def run(task: Task, report: Report, budget: Budget) -> None:
             budget.check()
             with report.attempt("attention", name):
                 _attended(task, report, config, layout, size, name)
-        with report.attempt("attention", "rotation"):
-            _rotated(task, report, config, layout, size)
+
+    network = engine_rows.network(task.model, device=task.device, dtype=task.dtype)
+    for name in (TORCH, *(ON_A_GPU if task.on_gpu else ())):
+        with report.attempt("attention", name):
+            ops = _ring_ops(task, config, name)
+            for size in task.sizes:
+                budget.check()
+                _ring(task, report, network, ops, size, name)
 
 
 def _attended(task: Task, report: Report, config: TransformerConfig, layout: RingLayout, size: Size, name: str) -> None:
@@ -58,27 +75,48 @@ def _attended(task: Task, report: Report, config: TransformerConfig, layout: Rin
     report.line("attention", name, {"size": f"{width}x{height}", **figures})
 
 
-def _rotated(task: Task, report: Report, config: TransformerConfig, layout: RingLayout, size: Size) -> None:
+def _ring_ops(task: Task, config: TransformerConfig, name: str) -> RingOps:
+    """Raises KernelsMissing."""
+    kernels, _, is_compiled = name.partition(", ")
+    ops = choice.ring_ops(kernels, "auto", config, device=task.device, dtype=task.dtype)
+    if is_compiled and isinstance(ops, TorchRingOps):
+        ops.normed = torch.compile(ops.normed, dynamic=True)
+    return ops
+
+
+def _ring(task: Task, report: Report, network: CausalWan, ops: RingOps, size: Size, name: str) -> None:
+    """One row, whose sinks stand nearer to it than its index says."""
     width, height = size
-    tokens = layout.slots * config.frame_tokens(height, width)
-    keys = _heads(task, config, tokens)
-    by = Rotations(*(torch.rand(tokens, 1, config.head_dim // 2, device=task.device) for _ in range(2)))
-    ways = {"rotation": rotate}
-    if task.on_gpu:
-        ways["rotation, compiled"] = torch.compile(rotate, dynamic=True)
-    for name, way in ways.items():
-        took = timed(_repeated(way, keys, by, config.layers), task)
-        report.line("attention", name, {"size": f"{width}x{height}", "ms_of_all_layers": took.ms})
+    config, pools = network.config, engine_rows.Pools.of(network)
+    batch = assemble([engine_rows.session_row(network, pools, 0, width=width, height=height)])
+    blocks = cast("list[Block]", list(network.blocks))
+    q, k, v = torch.randn(
+        3, 1, config.frame_tokens(height, width), config.dim, device=task.device, dtype=task.dtype
+    ).unbind()
+    high, wide = (side // config.patch for side in batch.hidden.shape[-2:])
+    grid = high, wide
 
+    def write() -> None:
+        forward = ops.enter(batch, grid=grid, sinks=network.layout.sinks)
+        for layer, block in enumerate(blocks):
+            forward.write(layer, q, k, v, block.self_attn)
 
-def _repeated(
-    rotated: Callable[[Tensor, Rotations], Tensor], keys: Tensor, by: Rotations, times: int
-) -> Callable[[], None]:
-    def work() -> None:
-        for _ in range(times):
-            rotated(keys, by)
+    forward = ops.enter(batch, grid=grid, sinks=network.layout.sinks)
+    queries = forward.write(0, q, k, v, blocks[0].self_attn)
 
-    return work
+    def read() -> None:
+        for layer in range(config.layers):
+            forward.attend(layer, queries)
+
+    def read_prompt() -> None:
+        for layer, block in enumerate(blocks):
+            forward.attend_to_prompt(layer, q, block.cross_attn)
+
+    pieces: dict[str, Callable[[], None]] = {"write": write, "read": read, "prompt": read_prompt}
+    for piece, work in pieces.items():
+        took = timed(work, task)
+        figures = {"ms_of_all_layers": took.ms, "host_ms": took.host_ms}
+        report.line("attention", f"{piece}, {name}", {"size": f"{width}x{height}", **figures})
 
 
 def _replayed(work: Callable[[], None], task: Task) -> Timed:

@@ -27,10 +27,10 @@ def run(task: Task, report: Report, budget: Budget) -> None:
     """The recorded streams and VAE in float32 and, on a GPU, in bfloat16; then rows together against each alone."""
     for dtype in (torch.float32, torch.bfloat16) if task.on_gpu else (torch.float32,):
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            with report.attempt("parity", f"streams in {_word(dtype)}"):
+            with report.attempt("parity", f"streams in {words(dtype)}"):
                 _streams(task, report, dtype)
             budget.check()
-            with report.attempt("parity", f"VAE in {_word(dtype)}"):
+            with report.attempt("parity", f"VAE in {words(dtype)}"):
                 _vae(task, report, dtype)
             budget.check()
     with report.attempt("parity", "the true network"):
@@ -41,7 +41,7 @@ def run(task: Task, report: Report, budget: Budget) -> None:
 def _streams(task: Task, report: Report, dtype: torch.dtype) -> None:
     deviations = replay.deviations(task.device, dtype)
     for played, worst in deviations.items():
-        report.line("parity", f"{played}, {_word(dtype)}", dict(sorted(worst.items())))
+        report.line("parity", f"{played}, {words(dtype)}", dict(sorted(worst.items())))
     judge(max(gap for worst in deviations.values() for gap in worst.values()), dtype)
 
 
@@ -50,7 +50,7 @@ def _vae(task: Task, report: Report, dtype: torch.dtype) -> None:
         "latents": recorded_vae.latent_deviation(task.device, dtype),
         "frames": recorded_vae.frame_deviation(task.device, dtype),
     }
-    report.line("parity", f"VAE, {_word(dtype)}", worst)
+    report.line("parity", f"VAE, {words(dtype)}", worst)
     judge(max(worst.values()), dtype)
 
 
@@ -66,17 +66,17 @@ def _true_network(task: Task, report: Report) -> None:
     works = row_works(parts, 2, task.sizes[0])
     together = parts.transformer(assemble(works)).flow.float()
     alone = torch.cat([parts.transformer(assemble([work])).flow.float() for work in works])
-    gap = {"relative": _relative(together, alone)}
-    report.line("parity", f"two rows together against each alone, {_word(task.dtype)}", gap)
+    gap = {"relative": relative(together, alone)}
+    report.line("parity", f"two rows together against each alone, {words(task.dtype)}", gap)
 
     # On a CPU both would be float32.
     if task.on_gpu:
         wide = parts.transformer.float()
-        full = wide(assemble(_widened(works))).flow
-        report.line("parity", "bfloat16 against float32", {"relative": _relative(together, full)})
+        full = wide(assemble(widened(works))).flow
+        report.line("parity", "bfloat16 against float32", {"relative": relative(together, full)})
 
 
-def _widened(works: Sequence[RowWork]) -> list[RowWork]:
+def widened(works: Sequence[RowWork]) -> list[RowWork]:
     """The same rows over pools in float32."""
     pool, texts = works[0].ring.pool, works[0].text.pool
     rings = KvPool(pool.config, device=pool.device, dtype=torch.float32)
@@ -93,9 +93,11 @@ def _widened(works: Sequence[RowWork]) -> list[RowWork]:
     ]
 
 
-def _relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """How far one is from the other, of its own size."""
     return float((ours - theirs).norm() / theirs.norm())
 
 
-def _word(dtype: torch.dtype) -> str:
+def words(dtype: torch.dtype) -> str:
+    """`bfloat16`."""
     return str(dtype).removeprefix("torch.")

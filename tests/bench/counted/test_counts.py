@@ -60,4 +60,12 @@ def test_the_vae_is_counted_both_ways() -> None:
     encoded, decoded = vae.encode(SIZE), vae.decode(SIZE)
     assert 5.2e12 < encoded.total.operations < 5.4e12
     assert 8.8e12 < decoded.total.operations < 9.0e12
-    assert VaeSubject("tiny").decode(SIZE).total.operations < 0.5e12
+
+
+def test_a_small_half_of_the_vae_is_counted_as_that_half_alone() -> None:
+    whole = VaeSubject()
+    for small, large in ((VaeSubject(encoder="tiny"), "decode"), (VaeSubject(decoder="tiny"), "encode")):
+        counts = {piece: getattr(small, piece)(SIZE).total for piece in ("encode", "decode")}
+        assert counts.pop(large) == getattr(whole, large)(SIZE).total
+        (other,) = counts.values()
+        assert 0.01e12 < other.operations < 0.5e12

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from bench.gpu import replay
 from bench.gpu.recording import RECORDINGS
+from genlock_worker.engines.diffusion.network.pointwise import Affine, TorchPointwise
+from genlock_worker.engines.diffusion.network.ring_ops import TorchRingForward, TorchRingOps
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
 from tests.worker.engines.diffusion import recorded
 
@@ -47,4 +49,26 @@ def test_a_row_that_is_given_something_else_is_seen(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(replay.Watched, "__call__", wrong)
     found = replay.deviations(CPU, torch.float32)
+    assert all(max(worst.values()) > 10 * recorded.TOLERANCE for worst in found.values())
+
+
+class Doubled(TorchPointwise):
+    """Gates count twice."""
+
+    def add_norm(
+        self, tokens: Tensor, update: Tensor, gate: Tensor | None, by: Affine, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        return super().add_norm(tokens, update, gate if gate is None else 2 * gate, by, eps)
+
+
+class Shifted(TorchRingOps):
+    """Frames stand one later."""
+
+    def enter(self, batch: RowBatch, *, grid: tuple[int, int], sinks: int) -> TorchRingForward:
+        return super().enter(replace(batch, positions=batch.positions + 1), grid=grid, sinks=sinks)
+
+
+@pytest.mark.parametrize("wrong", [{"pointwise": Doubled()}, {"ops": Shifted()}], ids=str)
+def test_operations_that_are_handed_over_are_those_that_are_played(wrong: dict[str, Any]) -> None:
+    found = replay.deviations(CPU, torch.float32, **wrong)
     assert all(max(worst.values()) > 10 * recorded.TOLERANCE for worst in found.values())

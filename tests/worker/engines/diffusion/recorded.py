@@ -17,6 +17,8 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.ring import RingLayout
 from genlock_worker.engines.diffusion.config import TransformerConfig
+from genlock_worker.engines.diffusion.network.pointwise import Pointwise
+from genlock_worker.engines.diffusion.network.ring_ops import RingOps
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 
 TOLERANCE = 1e-4
@@ -53,10 +55,10 @@ def weights() -> dict[str, Tensor]:
     return {key[2:]: tensor("tiny_model", key) for key in arrays("tiny_model") if key.startswith("w/")}
 
 
-def network() -> CausalWan:
+def network(*, ops: RingOps | None = None, pointwise: Pointwise | None = None) -> CausalWan:
     """The recorded network, made as the worker makes one: without memory, then given the weights."""
     with torch.device("meta"):
-        model = CausalWan(CONFIG, layout=LAYOUT)
+        model = CausalWan(CONFIG, layout=LAYOUT, ops=ops, pointwise=pointwise)
     model.load_state_dict(weights(), assign=True)
     return model.eval()
 
