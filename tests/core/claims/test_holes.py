@@ -187,6 +187,38 @@ async def test_only_the_room_of_one_worker_is_kept_that_of_the_one_with_the_most
     assert await crowd.asks(last), "on the other one"
 
 
+async def test_who_waits_in_several_pools_has_room_kept_in_one_of_them_at_a_time(crowd: Crowd) -> None:
+    crowd.workers.append(offer("w1", "b"))
+    await crowd.claims.register(crowd.workers[1])
+    await crowd.claims.create(record("large", PoolChoice("a", WANTED), PoolChoice("b", WANTED)))
+    filling = [f"default/there{number}" for number in range(10)]
+    for name in filling:
+        await crowd.claims.create(record(name.removeprefix("default/"), PoolChoice("b", SMALL)))
+        assert await crowd.asks(name)
+    crowd.outside = ["default/new"]
+    await crowd.claims.create(record("new", PoolChoice("b", SMALL)))
+
+    async def kept() -> list[str]:
+        waits = [*await crowd.claims.waiting("a"), *await crowd.claims.waiting("b")]
+        return [one.kept_at for one in waits if one.kept_at is not None]
+
+    await crowd.waits_until_kept()
+    assert await kept() == ["w0"]
+
+    # In the other pool whoever comes takes what is there.
+    found = await crowd.claims.record(filling[0])
+    assert found is not None
+    await crowd.claims.release(filling[0], epoch=found.epoch, phase=Phase.ENDED)
+    assert await crowd.asks("default/new")
+
+    # Once the first was kept in vain it is the other's turn, and then none's.
+    for second in range(2 * HOLE_KEPT_MS // 1_000):
+        assert await kept() == (["w0"] if second < HOLE_KEPT_MS // 1_000 else ["w1"])
+        await crowd.second()
+        assert not await crowd.asks(LARGE)
+    assert await kept() == ["w0"], "its pause is over"
+
+
 async def test_who_had_a_worker_goes_where_there_is_room(crowd: Crowd) -> None:
     await crowd.waits_until_kept()
     session = crowd.inside[-1]

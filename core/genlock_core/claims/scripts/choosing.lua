@@ -157,16 +157,23 @@ local function roomiest(choice, r, cost, rung)
 end
 
 -- A session that wants much could wait for ever behind small ones: each takes what comes up before it is enough. So who
--- waits longest has the room of one worker kept: of the one that has the most now.
+-- waits longest has the room of one worker kept: of the one that has the most now. Whoever waits in several pools has it in
+-- one of them at a time, in the cheapest first.
 local function keep_hole(session, r)
   local rungs, all = rungs_to_go_on(r), {}
   for _, choices in ipairs({choices_of(r), may_stand_in(r) and stand_in_choices(r) or nil}) do
     for _, choice in ipairs(choices) do all[#all + 1] = choice end
   end
+  local last_in = {}
+  for _, choice in ipairs(all) do
+    local last = hole_in(choice.pool)
+    if last and last.holds and last.session == session then return end
+    last_in[choice.pool] = last
+  end
   for _, choice in ipairs(all) do
     local since_ms = tonumber(redis.call('ZSCORE', waiting_key(choice.pool), session))
     local has_waited = since_ms and now - since_ms >= HOLE_AFTER_MS and first_waiting(choice.pool) == session
-    local last = has_waited and hole_in(choice.pool)
+    local last = last_in[choice.pool]
     local is_paused = last and 0 <= last.age_ms and last.age_ms < HOLE_KEPT_MS + HOLE_PAUSE_MS
     if has_waited and not is_paused then
       local cost, rung = least_cost(r, choice, rungs)
@@ -174,6 +181,7 @@ local function keep_hole(session, r)
       -- Who asks is told that there is no room, also where Redis takes no writes.
       if worker then
         redis.pcall('HSET', hole_key(choice.pool), 'session', session, 'worker', worker, 'since_ms', text(now))
+        return
       end
     end
   end
