@@ -1,6 +1,7 @@
 """Encoding beside what the device denoises: nobody waits for it, it changes no bit, and a state knows of it."""
 
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlock_worker.engines.contract import BatchResult, Chunk, EngineFailure, EngineState, Fed, Frames, Row, RowResult
+from genlock_worker.engines.contract import (
+    BatchResult,
+    Change,
+    Chunk,
+    EngineFailure,
+    EngineState,
+    Fed,
+    Frames,
+    Row,
+    RowResult,
+)
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.vae import VaeStream
 from tests.worker.engines.diffusion.streams import (
@@ -17,6 +28,7 @@ from tests.worker.engines.diffusion.streams import (
     chunk,
     diffusion_engine,
     engine,
+    loaded,
     play,
     settings,
     stored,
@@ -290,3 +302,48 @@ def test_a_session_without_a_camera_has_nothing_to_encode() -> None:
     assert one.feed("s", Chunk(0, None), steps=1).encoded.done()
     assert not vae.asked.is_set()
     one.stop()
+
+
+@pytest.mark.usefixtures("nobody_collects_garbage")
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_chunk_that_was_encoded_beside_leaves_no_slot_of_its_prompt_behind(has_begun: bool) -> None:
+    """A state was taken while it was being encoded; then it is shown, or its session is closed before its first row."""
+    vae = Held()
+    parts = loaded()
+    texts = parts.prompts.texts
+    one = diffusion_engine(vae=vae, parts=parts)
+    opened(one, "s")
+    one.prepare("neon")
+    one.apply("s", Change(prompt="neon"))
+    vae.let.clear()
+    fed = one.feed("s", chunk(1), steps=1)
+    state = one.snapshot("s")
+    vae.let.set()
+    fed.encoded.result(PATIENCE_S)
+    assert state.result(PATIENCE_S).chunk == 1
+    if has_begun:
+        ran(one, Row("s", 0, 1))
+    one.close("s")
+    one.collect()
+    one.stop()
+
+    # But for what the book keeps, which it gives up for anybody.
+    parts.prompts._computed.clear()
+    slots = texts.keys.shape[1] - 1
+    assert texts.free == slots > 0
+
+
+@pytest.mark.usefixtures("nobody_collects_garbage")
+def test_a_state_that_waited_for_the_encoder_lives_as_long_as_somebody_has_it() -> None:
+    vae = Held()
+    one = diffusion_engine(vae=vae)
+    opened(one, "s")
+    vae.let.clear()
+    one.feed("s", chunk(1), steps=1)
+    coming = one.snapshot("s")
+    vae.let.set()
+    latents = weakref.ref(coming.result(PATIENCE_S).head["c1.hidden"])
+    del coming
+    ran(one, Row("s", 0, 1))
+    one.stop()
+    assert latents() is None

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from queue import SimpleQueue
 
 import pytest
 import torch
@@ -101,6 +103,24 @@ def test_a_device_that_hangs_does_not_keep_it_from_stopping(monkeypatch: pytest.
     assert not hanging.done()
     let.set()
     assert hanging.result(20) is True
+
+
+def test_a_thread_may_take_the_last_of_what_waits_while_it_is_being_stopped() -> None:
+    class Raced(SimpleQueue[Callable[[], None] | None]):
+        """Says that something waits, and the thread has it by the time that it is asked for."""
+
+        def empty(self) -> bool:
+            return False
+
+    thread = OneThread("raced")
+    thread.submit(int).result(20)
+    thread._work.put(None)
+    thread._thread.join(20)
+    thread._work = Raced()
+    stopping = threading.Thread(target=thread.stop, daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()
 
 
 def test_a_decoder_without_a_thread_has_nothing_to_stop() -> None:

@@ -32,7 +32,7 @@ from genlock_worker.engines.diffusion.snapshots import state_facts
 from genlock_worker.engines.diffusion.snapshots.state_facts import Blend, RowFacts, StateFacts, WantedState
 from genlock_worker.engines.diffusion.streaming.device_queue import Reached
 from genlock_worker.engines.diffusion.streaming.in_flight import DenoisedChunk
-from genlock_worker.engines.diffusion.streaming.one_thread import AtOnce, OneThread
+from genlock_worker.engines.diffusion.streaming.one_thread import AtOnce, OneThread, when_done
 from genlock_worker.engines.diffusion.streaming.row_cache import RowCache, SinkDigest, StoredLatent, latent_frames
 from genlock_worker.engines.diffusion.streaming.session import DiffusionSession
 from genlock_worker.engines.diffusion.streaming.shared import Shared
@@ -180,7 +180,7 @@ class StateMaker:
         # One chunk of a session at most is being encoded.
         (encoded,) = taken.encoded
         made: Future[EngineState] = Future()
-        encoded.add_done_callback(lambda _: self._executor.submit(work).add_done_callback(partial(_pass_on, made)))
+        when_done(encoded, lambda _: self._executor.submit(work).add_done_callback(partial(_pass_on, made)))
         return made
 
     def stop(self) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
 from genlock_worker.engines.diffusion.network.text_pool import TextKv
+from genlock_worker.engines.diffusion.streaming.one_thread import when_done
 from genlock_worker.engines.diffusion.streaming.transfers import HostCopy
 from genlock_worker.engines.readiness import ChunkInFlight
 
@@ -48,7 +49,7 @@ class DenoisedChunk(ChunkInFlight):
             taken.set_result(None)
 
         self.encoding = True
-        self.given.add_done_callback(note)
+        when_done(self.given, note)
         return taken
 
     def go_on(self, latents: Tensor) -> None:

@@ -1,10 +1,11 @@
-"""Executors of one thread: work that goes on beside the engine's thread, in order, and ends with its owner."""
+"""Work that goes on beside the engine's thread: executors of one thread, in order, and what follows once it is done."""
 
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -27,8 +28,9 @@ class OneThread(Executor):
 
     def stop(self) -> None:
         """End the thread after what it is at, and wait a little for that: a device may hang."""
-        while not self._work.empty():
-            self._work.get()
+        with suppress(Empty):  # the thread takes from it as well, so that it may be empty at any moment
+            while True:
+                self._work.get_nowait()
         self._work.put(None)
         self._thread.join(STOP_S)
 
@@ -45,6 +47,15 @@ class AtOnce(Executor):
         future: Future[T] = Future()
         _fulfil(future, lambda: fn(*args, **kwargs))
         return future
+
+
+def when_done(future: Future[T], then: Callable[[Future[T]], object]) -> None:
+    """Call `then` with the future once it is done, on any thread, and let go of it: a future keeps its callbacks.
+
+    What a callback holds may hold the future, and with it memory of the device until garbage is collected.
+    """
+    held = [then]
+    future.add_done_callback(lambda done: held.pop()(done))
 
 
 def _serve(work: "SimpleQueue[Callable[[], None] | None]") -> None:
