@@ -7,6 +7,7 @@ from genlock_core.media import SourcePosition
 from genlock_worker.engines.contract import Row, StreamSettings
 from genlock_worker.engines.readiness import Needs, Reached
 from genlock_worker.intake.chunks import InputChunk, SourceFrame
+from genlock_worker.rows.scheduler import Candidate
 from genlock_worker.rows.session_rows import SessionChunk, SessionPlan, SessionRows
 
 
@@ -403,3 +404,46 @@ def test_what_overload_did_to_a_level_that_is_granted_no_more_is_no_reason_to_lo
     one.policy.trouble(9.1)
     one.grant(Level(2), 9.2)
     assert one.policy.decide(one.ceiling, 10.3, load_above=2.0) == Level(2)
+
+
+def shown(one: SessionRows, index: int, now_s: float, *, steps: int = 1) -> None:
+    """All rows of a chunk run, and its pictures are there."""
+    for step in range(steps):
+        submitted(one, step, index)
+        one.collected(Row("s", step, index))
+    done = one._undecoded[0]
+    one.shown(done, now_s, since_s=now_s)
+
+
+def offered(one: SessionRows, size: int, complete_s: float) -> Candidate:
+    one.offer(chunk(size, complete_s=complete_s))
+    return one.candidates()[-1]
+
+
+def test_viewers_have_something_to_look_at_until_all_that_comes_before_a_chunk_is_over() -> None:
+    one = session(steps=1)
+    first = offered(one, 5, 1.0)
+    assert first.plays_until_s == first.deadline_s == 1.5, "nothing was shown yet"
+    one.begin()
+    shown(one, 0, 1.2)
+    ends_s = 1.2 + 5 / 16
+    second = offered(one, 4, 1.25)
+    assert second.plays_until_s == pytest.approx(ends_s)
+
+    # The next but one follows what is under way.
+    one.begin()
+    submitted(one, 0, 1)
+    third = offered(one, 4, 1.5)
+    assert third.plays_until_s == pytest.approx(ends_s + 4 / 16)
+
+
+def test_after_a_rest_of_its_source_a_stream_is_as_far_behind_it_as_before_and_in_no_greater_hurry() -> None:
+    one = session(steps=1)
+    offered(one, 5, 1.0)
+    one.begin()
+    shown(one, 0, 1.2)
+    again = offered(one, 4, 61.0)
+    assert again.plays_until_s == pytest.approx(61.0 + 0.2), "its viewers have looked at the last picture for a minute"
+    one.begin()
+    submitted(one, 0, 1)
+    assert offered(one, 4, 61.1).plays_until_s == pytest.approx(61.0 + 0.2 + 4 / 16)

@@ -6,6 +6,7 @@ chunk that is there sooner than that stalls nothing. Pure arithmetic over monoto
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 PEAK_WINDOW_S = 5.0
 """The playout offset stays at the slowest chunk of this long."""
@@ -56,7 +57,23 @@ class Playout:
         """When the last picture that is there has had its time; None before the first."""
         self._offset = PlayoutOffset(deadline_s=deadline_s)
 
+    def begins_s(self, complete_s: float, *, after: Iterable[tuple[float, float]]) -> float | None:
+        """When the pictures of a chunk that was complete at `complete_s` are wanted; None before any were shown.
+
+        `after`: (when complete, how long) the chunks before it are whose pictures are not there yet, oldest first. No
+        picture goes out sooner than the offset lets it: a source that has rested leaves nobody waiting.
+        """
+        if self.until_s is None:
+            return None
+        until_s = self.until_s
+        for before_s, length_s in after:
+            until_s = self._begins_s(before_s, until_s) + length_s
+        return self._begins_s(complete_s, until_s)
+
     def shown(self, now_s: float, *, complete_s: float, length_s: float) -> None:
         """The pictures of a chunk are there, which was complete at `complete_s` and plays for `length_s`."""
         self._offset.took(now_s, needed_s=max(0.0, now_s - complete_s))
-        self.until_s = max(now_s, complete_s + self._offset.seconds) + length_s
+        self.until_s = self._begins_s(complete_s, now_s) + length_s
+
+    def _begins_s(self, complete_s: float, earliest_s: float) -> float:
+        return max(earliest_s, complete_s + self._offset.seconds)

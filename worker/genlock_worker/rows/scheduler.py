@@ -44,7 +44,8 @@ class Candidate:
     deadline_s: float
     """When the chunk's first frame is due (monotonic seconds)."""
     plays_until_s: float
-    """When its viewers have seen all that comes before the chunk; the deadline where nothing was shown yet."""
+    """When its viewers have seen all that comes before the chunk, and it may be shown; the deadline where nothing was
+    shown yet."""
     rows_left: int
     """How many rows the chunk still needs, this one included."""
     loss: float

@@ -271,10 +271,10 @@ class SessionRows:
 
     def _candidate(self, chunk: SessionChunk) -> Candidate:
         due_s = chunk.complete_s + self.plan.deadline_s
-        plays_until_s = due_s
-        if self._playout.until_s is not None:
-            unseen = {one.index: one for one in (*self._undecoded, *self.in_flight) if one.index < chunk.index}
-            plays_until_s = self._playout.until_s + sum(map(self._length_s, unseen.values()))
+        unseen = {one.index: one for one in (*self._undecoded, *self.in_flight) if one.index < chunk.index}
+        after = [(one.complete_s, self._length_s(one)) for _, one in sorted(unseen.items())]
+        begins_s = self._playout.begins_s(chunk.complete_s, after=after)
+        plays_until_s = due_s if begins_s is None else begins_s
         return Candidate(
             row=Row(self.plan.session, chunk.submitted, chunk.index),
             shape=self.shape(chunk.index),
