@@ -19,6 +19,7 @@ BENCHMARKS = (
     "engine_mock",
     "engine",
     "engine_overlap",
+    "derived",
     "engine_rows",
     "host",
     "first_frame",

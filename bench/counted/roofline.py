@@ -51,7 +51,11 @@ def seconds(tally: Tally, card: Card, *, graph: bool) -> float:
     return on_device_s if graph else max(on_device_s, tally.total.kernels * card.launch_s)
 
 
-def frames_per_second(network: Tally, vae: Sequence[Tally], card: Card, *, graph: bool) -> float:
-    """Of one session, whose chunk of four pictures takes one micro-step and the VAE both ways."""
-    taken_s = seconds(network, card, graph=graph) + sum(seconds(piece, card, graph=False) for piece in vae)
-    return CHUNK_PICTURES / taken_s
+def frames_per_second(network: Tally, vae: Sequence[Tally], card: Card, *, graph: bool, sessions: int = 1) -> float:
+    """Of all sessions together, whose chunks of four pictures take one micro-step and the VAE both ways.
+
+    `network` is counted with the rows of all sessions, `vae` with one session's chunk: a call for several has the
+    launches of one, and computes for each.
+    """
+    coding_s = sum(max(sessions * device_s(piece, card), piece.total.kernels * card.launch_s) for piece in vae)
+    return sessions * CHUNK_PICTURES / (seconds(network, card, graph=graph) + coding_s)
