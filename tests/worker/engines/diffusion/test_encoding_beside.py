@@ -347,3 +347,38 @@ def test_a_state_that_waited_for_the_encoder_lives_as_long_as_somebody_has_it() 
     ran(one, Row("s", 0, 1))
     one.stop()
     assert latents() is None
+
+
+class Remembered(VaeStream):
+    """Can be asked whether it is there."""
+
+
+@pytest.mark.usefixtures("nobody_collects_garbage")
+@pytest.mark.parametrize("asks", [False, True])
+def test_what_the_vae_remembers_of_a_chunk_that_cannot_be_encoded_goes_with_its_session(asks: bool) -> None:
+    streams: list[weakref.ref[VaeStream]] = []
+
+    class Remembering(Held):
+        def open(self) -> VaeStream:
+            made = Remembered([], [])
+            streams.append(weakref.ref(made))
+            return made
+
+    vae = Remembering()
+    one = diffusion_engine(vae=vae)
+    opened(one, "a")
+    vae.unreadable = {0}
+    vae.let.clear()
+    one.feed("a", Chunk(1, np.zeros((4, 64, 64, 3), np.uint8)), steps=1)
+    latent = weakref.ref(one._session("a").rows[0].slots[0].latent)
+    if asks:
+        one.snapshot("a")
+    vae.let.set()
+    one._inputs.prime(vae.open(), []).result(PATIENCE_S)
+    (failed,) = ran(one, Row("a", 0, 1))
+    assert failed.failure == "chunk 1 cannot be taken in: no room to encode"
+    one.close("a")
+    one.collect()
+    one.stop()
+    assert streams[0]() is None
+    assert latent() is None

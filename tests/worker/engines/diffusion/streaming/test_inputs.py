@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from genlock_core.clock import ManualClock
 from genlock_worker.engines.algorithm import noise
 from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.engines.diffusion.network.vae import CallBytes, StreamingVae, VaeStream
+from genlock_worker.engines.diffusion.streaming import inputs
 from genlock_worker.engines.diffusion.streaming.inputs import ChunkInput, InputEncoder
 from tests.worker.engines.diffusion.streams import BlockVae, chunk, components
 
@@ -155,4 +158,41 @@ def test_what_priming_raises_is_told() -> None:
     one = encoder(BlockVae())
     with pytest.raises(ValueError, match="3 frames cannot be coded"):
         one.prime(BlockVae().open(), [np.zeros((3, 64, 64, 3), np.uint8)]).result(PATIENCE_S)
+    one.stop()
+
+
+def test_what_fails_once_the_streams_have_moved_on_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a call's latents one cannot be mixed with its noise: no pinned memory is no OutOfMemoryError."""
+    vae = Counting()
+    mixed = inputs.noised
+
+    def noised(item: ChunkInput, latents: Tensor, *, dtype: torch.dtype) -> Tensor:
+        if item.seed == 9:
+            raise RuntimeError("no pinned memory")
+        return mixed(item, latents, dtype=dtype)
+
+    monkeypatch.setattr(inputs, "noised", noised)
+    one = encoder(vae)
+    items = [given(0), given(0, scene=1), replace(given(0), seed=9)]
+    made = [one.encode(f"s{number}", vae.open(), item) for number, item in enumerate(items)]
+    vae.let.set()
+    with pytest.raises(EngineFailure, match="s2: chunk 0 cannot be taken in: no pinned memory"):
+        made[2].result(PATIENCE_S)
+    alone = encoder(BlockVae(), overlap=False).encode("s", vae.open(), given(0, scene=1))
+    assert torch.equal(made[1].result(PATIENCE_S), alone.result())
+    assert sum(vae.calls) == 3
+    one.stop()
+
+
+def test_a_device_that_cannot_be_waited_for_fails_what_was_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    vae = Counting()
+    vae.let.set()
+    one = encoder(vae)
+
+    def gone(queued: object) -> AbstractContextManager[object]:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(one._thread, "_on_stream", gone)
+    with pytest.raises(EngineFailure, match="s: chunk 0 cannot be taken in: CUDA error"):
+        one.encode("s", vae.open(), given(0)).result(PATIENCE_S)
     one.stop()

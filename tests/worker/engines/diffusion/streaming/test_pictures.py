@@ -222,3 +222,18 @@ def test_a_thread_runs_what_it_is_given_in_order_and_ends_with_its_owner() -> No
         if thread.name == "in order":
             thread.join(20)
             assert not thread.is_alive()
+
+
+def test_what_fails_once_the_streams_have_moved_on_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    vae = Counting()
+    downloads = iter([False, False, True])
+
+    def download(tensor: Tensor) -> Tensor:
+        if next(downloads, False):
+            raise RuntimeError("no pinned memory")
+        return tensor
+
+    monkeypatch.setattr("genlock_worker.engines.diffusion.streaming.pictures.download", download)
+    shown = waiting_chunks(vae, sessions="abc")
+    assert vae.calls == [1, 2]
+    assert [str(one.exception()).endswith("no pinned memory") for one in shown] == [False, True, True]

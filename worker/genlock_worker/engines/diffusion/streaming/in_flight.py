@@ -7,6 +7,7 @@ from torch import Tensor
 
 from genlock_worker.engines.algorithm.blend import Weights
 from genlock_worker.engines.algorithm.noise import NoiseLevel
+from genlock_worker.engines.contract import EngineFailure
 from genlock_worker.engines.diffusion.network.text_pool import TextKv
 from genlock_worker.engines.diffusion.streaming.one_thread import when_done
 from genlock_worker.engines.diffusion.streaming.transfers import HostCopy
@@ -37,7 +38,11 @@ class DenoisedChunk(ChunkInFlight):
 
     @property
     def hidden(self) -> Tensor:
-        """What the next row is given, once it is there."""
+        """What the next row is given, once it is there. Raises EngineFailure if it could not be made."""
+        problem = self.given.exception()
+        if isinstance(problem, EngineFailure):
+            # Another one: what is raised refers to who raises it, and what lies in the future stays there.
+            raise EngineFailure(problem.session, problem.reason)
         return self.given.result()
 
     def taken_in(self) -> Future[None]:

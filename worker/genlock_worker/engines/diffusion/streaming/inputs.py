@@ -110,15 +110,18 @@ class InputEncoder:
             frames = [upload(piece.item.frames, self._vae.device) for piece in pieces]
             latents = self._vae.encode_together([piece.stream for piece in pieces], frames)
             made = [self._noised(piece.item, z) for piece, z in zip(pieces, latents, strict=True)]
-        self._progress.queued()
-        self._progress.wait()
+        try:
+            self._progress.queued()
+            self._progress.wait()
+        except RuntimeError as problem:
+            return [problem] * len(pieces)
         return made
 
     def _noised(self, item: ChunkInput, latents: Tensor) -> Tensor | Exception:
         """Its own failure alone: the streams of all have moved on."""
         try:
             return noised(item, latents, dtype=self._dtype)
-        except torch.OutOfMemoryError as problem:
+        except RuntimeError as problem:  # also where there is no pinned memory
             return problem
 
 

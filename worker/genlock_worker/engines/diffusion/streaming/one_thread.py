@@ -1,6 +1,7 @@
 """Work that goes on beside the engine's thread: executors of one thread, in order, and what follows once it is done."""
 
 import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -58,6 +59,11 @@ def when_done(future: Future[T], then: Callable[[Future[T]], object]) -> None:
     future.add_done_callback(lambda done: held.pop()(done))
 
 
+def let_go(problem: Exception) -> None:
+    """Before it is kept: what was raised refers to the frames that it came through, and they to all that they had."""
+    traceback.clear_frames(problem.__traceback__)
+
+
 def _serve(work: "SimpleQueue[Callable[[], None] | None]") -> None:
     while (item := work.get()) is not None:
         item()
@@ -68,6 +74,9 @@ def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
     try:
         result = work()
     except Exception as problem:  # noqa: BLE001 - whoever asks the future gets it
+        let_go(problem)
         future.set_exception(problem)
     else:
         future.set_result(result)
+    finally:
+        del future, work  # an exception that lies in the future refers to here

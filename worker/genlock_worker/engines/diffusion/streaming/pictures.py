@@ -83,10 +83,14 @@ class PictureDecoder:
 
     def _decoded(self, streams: Sequence[VaeStream], latents: Sequence[Tensor]) -> list[Frames | Exception]:
         """Waits for the device: nothing that it reads is let go, and no memory used again, while it may still read."""
-        pixels = [download(each) for each in self._vae.decode_together(streams, latents)]
-        told = [None if stream.finite is None else download(stream.finite) for stream in streams]
-        self._progress.queued()
-        self._progress.wait()
+        decoded = self._vae.decode_together(streams, latents)
+        try:
+            pixels = [download(each) for each in decoded]
+            told = [None if stream.finite is None else download(stream.finite) for stream in streams]
+            self._progress.queued()
+            self._progress.wait()
+        except RuntimeError as problem:  # also where there is no pinned memory; the streams have moved on
+            return [problem] * len(streams)
 
         shown: list[Frames | Exception] = []
         for each, finite in zip(pixels, told, strict=True):

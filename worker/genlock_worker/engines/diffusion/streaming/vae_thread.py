@@ -48,8 +48,9 @@ class VaeThread(Generic[C, R]):
     """Hands pieces to `run`, several at once where `kind` is equal for them and `most` allows it.
 
     `run` gives each piece's result, or the exception that is its own failure. If it raises, nothing has moved on, and
-    each piece is run by itself: what it raises then is that piece's failure. `past`: what becomes of a chunk, for
-    messages. `overlap` False: `submit` does the work itself before it returns.
+    each piece is run by itself: what it raises then is that piece's failure. So once streams have moved on it raises
+    nothing. `past`: what becomes of a chunk, for messages. `overlap` False: `submit` does the work itself before it
+    returns.
     """
 
     def __init__(
@@ -110,12 +111,17 @@ class VaeThread(Generic[C, R]):
         if not pieces:
             return
 
-        with self._on_stream([piece.queued for piece in pieces]):
-            for piece, outcome in zip(pieces, self._outcomes(pieces), strict=True):
-                if isinstance(outcome, Exception):
-                    piece.result.set_exception(self._failure(piece, outcome))
-                else:
-                    piece.result.set_result(outcome)
+        outcomes: Sequence[R | Exception]
+        try:
+            with self._on_stream([piece.queued for piece in pieces]):
+                outcomes = self._outcomes(pieces)
+        except Exception as problem:  # noqa: BLE001 - the device's: what was handed over is answered all the same
+            outcomes = [problem] * len(pieces)
+        for piece, outcome in zip(pieces, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                piece.result.set_exception(self._failure(piece, outcome))
+            else:
+                piece.result.set_result(outcome)
 
     def _outcomes(self, pieces: Sequence[Piece[C, R]]) -> Sequence[R | Exception]:
         try:
@@ -133,7 +139,8 @@ class VaeThread(Generic[C, R]):
         row = piece.row
         logger.error("%s: chunk %d cannot be %s: %s", row.session, row.chunk, self._past, problem)
         failure = EngineFailure(row.session, f"chunk {row.chunk} cannot be {self._past}: {problem}")
-        failure.__cause__ = problem
+        # Without where it came from, which refers to all pieces of the call and to what the VAE remembers of them.
+        failure.__cause__ = problem.with_traceback(None)
         return failure
 
     def _queued(self) -> torch.cuda.Event | None:
