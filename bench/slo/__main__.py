@@ -15,7 +15,8 @@ from bench.slo.simulation import SloSimulation
 from bench.slo.workload import Coming, from_trace, poisson
 
 SECONDS = 45.0
-SEEDS = (1, 2, 3, 4, 5)
+SEEDS = (11, 12, 13, 14, 15)
+"""The policies' constants were chosen by others (1 to 3): these are new to them."""
 EVERY_S = 0.3
 """Far more come than the card takes: it is at its load from the first seconds on."""
 ARRIVALS: dict[str, Callable[[int], Iterable[Coming]]] = {
@@ -51,7 +52,7 @@ NOTE = (
     "Sessions of 1 to 4 steps at 8 or 16 frames a second come in an open loop; the card takes them up to its load, and "
     "none gives way. `stalled` is 1 minus the continuous-play ratio; `against` is the difference to the first row, "
     "seed by seed; a miss is a frame after its due time or not at all. "
-    f"{len(SEEDS)} seeds of {SECONDS:g} s each, with 95 % intervals."
+    f"{len(SEEDS)} seeds of {SECONDS:g} s each, none of them one that constants were chosen by, with 95 % intervals."
 )
 COLUMNS = (
     "load %",

@@ -1,5 +1,6 @@
 """Which rows run: pure decisions, and what they add up to in simulated time."""
 
+import random
 from dataclasses import replace
 from itertools import pairwise
 
@@ -121,6 +122,38 @@ def test_a_batch_grows_to_the_knee_and_one_row_beyond() -> None:
     assert KNEE.knee == 4
     assert len(batch(*rows, cost=KNEE)) == 4 + ROWS_BEYOND_KNEE
     assert len(batch(*rows, cost=StepTime(0.02, 0.001))) == 12, "a line has its knee far away"
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("believed", "truth"),
+    [
+        (StepTime.from_fps({1: 40.0}, chunk_frames=4), StepTime(0.02, 0.001)),  # one figure tells nothing of the base
+        (StepTime(0.001, 0.009), StepTime(0.02, 0.001)),  # of a card with less arithmetic
+        (StepTime(0.01, 0.001, 0.005), StepTime(0.01, 0.001)),
+        (StepTime(0.03, 0.002, 0.008), StepTime(0.03, 0.002, 0.008)),
+        (StepTime(0.0003, 0.0082), StepTime(0.0003, 0.0082)),
+    ],
+)
+def test_a_worker_that_always_has_more_rows_than_the_knee_finds_the_size_that_pays(
+    believed: StepTime, truth: StepTime, seed: int
+) -> None:
+    chance, cost = random.Random(seed), CostModel(believed)
+    there = [candidate(f"s{number}", deadline=9.0) for number in range(16)]
+    rows, took_s = 0, 0.0
+    sizes: list[int] = []
+    for _ in range(300):
+        decision = next_batch(there, cost, 0.0)
+        assert isinstance(decision, Batch)
+        sizes.append(len(decision.rows))
+        seconds = truth.seconds(sizes[-1]) * chance.gauss(1, 0.03)
+        cost.observe(SHAPE, sizes[-1], DeviceSeconds(rows=seconds))
+        rows, took_s = rows + sizes[-1], took_s + seconds
+
+    most_in_a_second = max(size / truth.seconds(size) for size in range(1, 17))
+    assert rows / took_s > 0.9 * most_in_a_second
+    if truth.knee is not None and truth.knee < 16:
+        assert sum(sizes) / len(sizes) < truth.knee + 2, "and none makes all wait for nothing"
 
 
 def test_no_row_waits_for_company_that_the_knee_leaves_no_room_for() -> None:

@@ -25,6 +25,8 @@ PRIOR_ROWS: tuple[int, ...] = (1, 4)
 """The sizes at which the prior stands in as batches; ..."""
 PRIOR_KNEES: tuple[int, ...] = (1, 2)
 """... one that knows its products' part does so at so many times the knee's rows, too."""
+CONTRAST = 0.1
+"""Batches of a size that weigh less together say nothing of what a row more costs: one batch does for some 75 more."""
 FORGOTTEN = 1e-3
 """Batches of a size that weigh less together are forgotten."""
 
@@ -67,6 +69,12 @@ class _Fit:
     def rows(self) -> float:
         """Weighted."""
         return sum(rows * size.weight for rows, size in self.sizes.items())
+
+    @property
+    def only_size(self) -> int | None:
+        """The rows of all the last batches, where they were alike: such batches say nothing of the parts."""
+        sizes = [rows for rows, size in self.sizes.items() if size.weight >= CONTRAST]
+        return sizes[0] if len(sizes) == 1 else None
 
     def add(self, rows: int, seconds: float, *, chunks: int) -> None:
         expected = self.cost.seconds(rows)
@@ -158,8 +166,16 @@ class CostModel:
         return fit.cost if fit else self._prior
 
     def knee(self, shape: BatchShape) -> int | None:
-        """From how many rows on one more costs about what each costs; None: not known, or never."""
-        return self.cost(shape).knee
+        """From how many rows on one more costs about what each costs; None: not known, or never.
+
+        Where all the last batches were of one size, nobody has seen here what a row more costs, and the prior may be
+        of another machine: such a size counts as the knee, so that a larger batch is tried now and then.
+        """
+        knee = self.cost(shape).knee
+        fit = self._fits.get(shape)
+        if knee is None or fit is None:
+            return knee
+        return max(knee, fit.only_size or knee)
 
     def encode_s(self, shape: BatchShape) -> float:
         """What taking in a chunk takes beside its rows; 0 until it was seen (a profile has all in its rows)."""
