@@ -39,7 +39,9 @@ def test_a_session_without_a_source_is_not_fed_frames() -> None:
         check_chunk(chunk(1, 4, 64, 96, 3), TEXT_ONLY, expected=1)
 
 
-@pytest.mark.parametrize("shape", [(5, 64, 96, 3), (3, 64, 96, 3), (4, 96, 64, 3), (4, 64, 96, 4), (4, 64, 96)])
+@pytest.mark.parametrize(
+    "shape", [(8, 64, 96, 3), (5, 64, 96, 3), (3, 64, 96, 3), (4, 96, 64, 3), (4, 64, 96, 4), (4, 64, 96)]
+)
 def test_frames_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected, not uint8"):
         check_chunk(chunk(1, *shape), SETTINGS, expected=1)

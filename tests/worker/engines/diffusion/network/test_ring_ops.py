@@ -34,6 +34,22 @@ def test_while_the_ring_fills_and_turns_it_answers_as_keys_rotated_when_read(
     assert streamed(DrivenRing(mode, layout, (4, 4)), 2 * layout.slots + 1) < TOLERANCE
 
 
+@pytest.mark.parametrize("mode", Positions)
+@pytest.mark.parametrize("layout", [one for one in LAYOUTS if one.slots - one.sinks > 1], ids=str)
+@pytest.mark.parametrize("alone", [3, 100])
+def test_two_frames_at_once_answer_as_the_rule_says_wherever_they_come(
+    layout: RingLayout, mode: Positions, alone: int
+) -> None:
+    """No engine has such a chunk after the opening yet. Its frames see each other, and lie beside single ones."""
+    one, first = DrivenRing(mode, layout, (4, 4)), 0
+    deviations: list[float] = []
+    for number in range(3 * layout.slots):
+        frames = 1 if number % alone == alone - 1 else 2
+        deviations.append(one.step(first, frames))
+        first += frames
+    assert max(deviations) < TOLERANCE
+
+
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 def test_frames_of_every_size_lie_in_pages(grid: tuple[int, int]) -> None:
     assert streamed(DrivenRing(Positions.RELATIVE, RingLayout(6, 3), grid), 9) < TOLERANCE
