@@ -71,7 +71,9 @@ class StepTime:
         if self.row_s > 0:
             # On the line a row of r costs base / r more than one more row does.
             at_rows.append(self.base_s / self.row_s * (1 - KNEE_SHARE) / KNEE_SHARE)
-        return max(1, math.ceil(round(min(at_rows), 9))) if at_rows else None
+        least = min(at_rows, default=math.inf)
+        # A row that takes next to nothing has it beyond all numbers.
+        return None if math.isinf(least) else max(1, math.ceil(round(least, 9)))
 
     def line_at(self, rows: float) -> "StepTime":
         """The line that holds for batches of about so many rows, for those who know nothing of knees."""

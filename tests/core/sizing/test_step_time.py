@@ -82,6 +82,16 @@ def test_beyond_the_knee_a_row_costs_what_each_costs_and_before_it_less() -> Non
     assert cost.seconds(3) - cost.seconds(2) < 0.2 * cost.seconds(2) / 2
 
 
+@given(base=st.floats(0, 3_600), row=st.floats(0, 3_600), compute=st.floats(0, 3_600))
+def test_a_knee_is_a_number_of_rows_whatever_the_parts_are(base: float, row: float, compute: float) -> None:
+    knee = StepTime(base, row, compute).knee
+    assert knee is None or knee >= 1
+
+
+def test_a_row_that_takes_next_to_nothing_has_no_knee() -> None:
+    assert StepTime(1.0, 1e-320).knee is None
+
+
 def test_a_line_has_its_knee_where_its_base_is_shared_by_so_many_that_it_hardly_counts() -> None:
     cost = StepTime(base_s=0.001, row_s=0.0124)
     assert cost.knee == 2, "the true size: the weights are read in a tenth of what a row takes"
