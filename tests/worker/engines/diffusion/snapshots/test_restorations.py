@@ -1,11 +1,13 @@
 """A restoration goes on part by part: others are served between, it can be given up, and it says how it ended."""
 
+import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from genlock_worker.engines.contract import (
     BatchResult,
@@ -18,6 +20,7 @@ from genlock_worker.engines.contract import (
 )
 from genlock_worker.engines.diffusion.engine import DiffusionEngine
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.network.vae import VaeStream
 from tests.worker.engines.diffusion.streaming.test_pictures import Patient
 from tests.worker.engines.diffusion.streams import (
     BlockVae,
@@ -238,3 +241,41 @@ def test_an_error_of_the_device_is_no_word_against_the_state(state: EngineState)
         one.collect()
     assert one.collect() == []
     assert one.budget.taken == {}
+
+
+@pytest.mark.usefixtures("nobody_collects_garbage")
+@pytest.mark.parametrize("half", ["encode", "decode"])
+def test_what_the_vae_remembers_goes_with_a_restoration_that_it_fails(half: str, state: EngineState) -> None:
+    streams: list[weakref.ref[VaeStream]] = []
+
+    class Remembered(VaeStream):
+        pass
+
+    class Full(BlockVae):
+        def open(self) -> VaeStream:
+            made = Remembered([], [])
+            streams.append(weakref.ref(made))
+            return made
+
+        def encode(self, stream: VaeStream, frames: Tensor) -> Tensor:
+            self.full("encode")
+            return super().encode(stream, frames)
+
+        def decode(self, stream: VaeStream, latents: Tensor) -> Tensor:
+            self.full("decode")
+            return super().decode(stream, latents)
+
+        def full(self, at: str) -> None:
+            if at == half:
+                raise torch.OutOfMemoryError("no room")
+
+    one = diffusion_engine(vae=Full())
+    one.restore("s", PLAN, state)
+    ended: list[Collected] = []
+    for _ in range(200):
+        one._inputs.prime(BlockVae().open(), []).result(20)
+        ended += one.collect()
+    (failed,) = ended
+    assert failed == RestoreResult("s", "there is no memory to restore it: no room")
+    one.stop()
+    assert streams[0]() is None

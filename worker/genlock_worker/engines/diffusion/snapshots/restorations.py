@@ -14,6 +14,7 @@ from genlock_core.clock import Clock
 from genlock_worker.engines.contract import EngineFailure, RestoreResult
 from genlock_worker.engines.diffusion.snapshots.state import DAMAGE
 from genlock_worker.engines.diffusion.streaming.device_queue import Reached, at_once
+from genlock_worker.engines.diffusion.streaming.one_thread import let_go
 from genlock_worker.engines.diffusion.streaming.session import DiffusionSession
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Restorations:
             reason = _reason(problem)
             if reason is None:
                 raise
+            let_go(problem)  # what the VAE raised is kept with what it remembers, and refers to the session
             return RestoreResult(session, reason), None
 
         # The next part comes with a later call.

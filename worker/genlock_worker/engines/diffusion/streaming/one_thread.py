@@ -1,13 +1,15 @@
 """Work that goes on beside the engine's thread: executors of one thread, in order, and what follows once it is done."""
 
+import logging
 import threading
-import traceback
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -59,9 +61,12 @@ def when_done(future: Future[T], then: Callable[[Future[T]], object]) -> None:
     future.add_done_callback(lambda done: held.pop()(done))
 
 
-def let_go(problem: Exception) -> None:
-    """Before it is kept: what was raised refers to the frames that it came through, and they to all that they had."""
-    traceback.clear_frames(problem.__traceback__)
+def let_go(problem: BaseException) -> None:
+    """Before it is kept: forget where it was raised, which refers to all that the frames up to there had."""
+    found: BaseException | None = problem
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__cause__ or found.__context__
 
 
 def _serve(work: "SimpleQueue[Callable[[], None] | None]") -> None:
@@ -73,10 +78,9 @@ def _serve(work: "SimpleQueue[Callable[[], None] | None]") -> None:
 def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
     try:
         result = work()
-    except Exception as problem:  # noqa: BLE001 - whoever asks the future gets it
+    except Exception as problem:
+        logger.debug("work beside the engine's thread failed", exc_info=problem)
         let_go(problem)
         future.set_exception(problem)
     else:
         future.set_result(result)
-    finally:
-        del future, work  # an exception that lies in the future refers to here

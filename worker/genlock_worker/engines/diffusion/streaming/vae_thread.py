@@ -18,7 +18,7 @@ import torch
 
 from genlock_worker.engines.contract import EngineFailure, Row
 from genlock_worker.engines.diffusion.network.vae import VaeStream
-from genlock_worker.engines.diffusion.streaming.one_thread import AtOnce, OneThread
+from genlock_worker.engines.diffusion.streaming.one_thread import AtOnce, OneThread, let_go
 
 logger = logging.getLogger(__name__)
 
@@ -139,8 +139,8 @@ class VaeThread(Generic[C, R]):
         row = piece.row
         logger.error("%s: chunk %d cannot be %s: %s", row.session, row.chunk, self._past, problem)
         failure = EngineFailure(row.session, f"chunk {row.chunk} cannot be {self._past}: {problem}")
-        # Without where it came from, which refers to all pieces of the call and to what the VAE remembers of them.
-        failure.__cause__ = problem.with_traceback(None)
+        let_go(problem)  # it has all pieces of the call, and what the VAE remembers of them
+        failure.__cause__ = problem
         return failure
 
     def _queued(self) -> torch.cuda.Event | None:
