@@ -356,13 +356,14 @@ async def test_nothing_is_sent_before_the_client_asks() -> None:
 async def test_an_address_that_says_little_gets_three_times_its_bytes_at_most(
     monkeypatch: pytest.MonkeyPatch, answers: bool
 ) -> None:
-    monkeypatch.setattr(aioice.stun, "RETRY_RTO", 0.01)
+    if not answers:  # else a busy machine answers a check that was given up
+        monkeypatch.setattr(aioice.stun, "RETRY_RTO", 0.01)
     port, transport, starting = began()
     asked = check(transport)
     port.demultiplexer.datagram(asked, THERE)
     heard = len(asked)
     if answers:
-        await until(lambda: len(port.sent) == 2)
+        await until(lambda: len(port.sent) >= 2)
         answer = response(port.sent[1])
         port.demultiplexer.datagram(answer, THERE)
         heard += len(answer)
