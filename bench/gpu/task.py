@@ -27,9 +27,9 @@ class Task:
     large_rows: tuple[int, ...]
     """The same for the large model."""
     streams: tuple[tuple[int, int], ...]
-    """Steps and sessions of the engine as it is without options."""
+    """Steps and sessions of the engine as it is without options; those of `few_streams` come first."""
     few_streams: tuple[tuple[int, int], ...]
-    """The same for every other way to run it."""
+    """The same for every way to run it."""
     effort: Effort
     repeats: int
     """How often a piece of work is timed; the median counts."""

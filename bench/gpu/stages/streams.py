@@ -1,5 +1,6 @@
 """The whole engine as `genlock profile` drives it: frames per second, beside the published ones, as profile rows."""
 
+from collections.abc import Sequence
 from statistics import median
 
 from bench.engine_tables import PUBLISHED
@@ -20,8 +21,8 @@ DEFAULTS = Way("defaults")
 COMPILED = Way("compiled", forward=COMPILE)
 ON_A_GPU = (
     COMPILED,
-    Way("compiled, triton", load=KERNELS, forward=COMPILE),
     Way("compiled, triton, graphs", load=KERNELS, forward=GRAPHS),
+    Way("compiled, triton", load=KERNELS, forward=COMPILE),
     Way("compiled, triton, graphs, no overlap", load=KERNELS, forward=GRAPHS, overlap=False),
     Way("compiled, tiny decoder", load={"decoder": "tiny"}, forward=COMPILE),
     Way("compiled, tiny encoder and decoder", load={"encoder": "tiny", "decoder": "tiny"}, forward=COMPILE),
@@ -31,22 +32,31 @@ MOST_SOURCE_CHARS = 1024
 
 
 def run(task: Task, report: Report, budget: Budget) -> None:
-    """Sessions and steps for each way to run the engine; a profile row for each."""
-    for way in (DEFAULTS, *(ON_A_GPU if task.on_gpu else ())):
+    """A profile row for some steps and sessions in each way to run the engine; then the defaults' other ones."""
+    others = tuple(stream for stream in task.streams if stream not in task.few_streams)
+    ways = (DEFAULTS, *(ON_A_GPU if task.on_gpu else ()))
+    for way, streams in (*((way, task.few_streams) for way in ways), (DEFAULTS, others)):
         free_memory(task.device)
         with report.attempt("streams", way.name):
             one = engine(task, way)
             try:
-                _way(task, report, budget, way, one)
+                _way(task, report, budget, way, one, streams)
             finally:
                 one.stop()
             del one
 
 
-def _way(task: Task, report: Report, budget: Budget, way: Way, one: DiffusionEngine) -> None:
+def _way(
+    task: Task,
+    report: Report,
+    budget: Budget,
+    way: Way,
+    one: DiffusionEngine,
+    streams: Sequence[tuple[int, int]],
+) -> None:
     memory = DeviceMemory(one)
     for width, height in task.sizes:
-        for steps, sessions in task.streams if way is DEFAULTS else task.few_streams:
+        for steps, sessions in streams:
             budget.check()
             combination = Combination(width, height, steps, sessions)
             try:

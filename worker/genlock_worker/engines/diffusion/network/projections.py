@@ -31,7 +31,7 @@ class Attention(nn.Module):
 
 
 class RmsNorm(nn.Module):
-    """Root mean square norm with a weight, computed in float32: on a GPU one kernel of PyTorch's."""
+    """Root mean square norm with a weight, computed in float32 and rounded once: on a GPU one kernel of PyTorch's."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()

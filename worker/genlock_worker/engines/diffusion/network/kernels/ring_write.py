@@ -28,7 +28,7 @@ SCHEMA = (
 
 @triton.jit
 def _normed(tokens, weight, eps, DIM: tl.constexpr):
-    """`projections.RmsNorm`, rounded as that rounds: (B, H, d) of any type, zeros behind D -> float32."""
+    """`projections.RmsNorm`, rounded once as that is: (B, H, d) of any type, zeros behind D -> float32."""
     wide = tokens.to(tl.float32)
     scales = tl.rsqrt(tl.sum(tl.sum(wide * wide, 2), 1) / DIM + eps)
     return (wide * scales[:, None, None] * weight).to(tokens.dtype).to(tl.float32)
