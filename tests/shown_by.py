@@ -89,9 +89,7 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/engines/diffusion/weights/test_checkpoints.py": _in(
         "worker/engines/diffusion", "errors", "weights/key_names"
     ),
-    "worker/engines/diffusion/network/test_transformer.py": _in(
-        "worker/engines/diffusion/network", "projections", "row_batch"
-    ),
+    "worker/engines/diffusion/network/test_transformer.py": _in("worker/engines/diffusion/network", "row_batch"),
     "worker/engines/diffusion/network/test_vae.py": _in(
         "worker/engines/diffusion/network/coding", "caches", "causal_conv", "coders", "wan_coders"
     ),

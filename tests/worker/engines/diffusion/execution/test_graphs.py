@@ -262,6 +262,19 @@ def test_a_pool_that_grew_has_other_addresses_and_graphs_of_its_own_only_once_th
     assert replayed() == 2
 
 
+@pytest.mark.parametrize("name", ["keys", "values", "means"])
+def test_a_pool_of_another_size_at_the_same_address_is_another_pool(network: CausalWan, name: str) -> None:
+    """As memory that is given back and taken again may be."""
+    world = World(network)
+    one = captured(network, world, sizes=[SQUARE])
+    one.forward(world.batch(1))
+    before = getattr(world.pool, name)
+    setattr(world.pool, name, before[:, :-1])
+    assert getattr(world.pool, name).data_ptr() == before.data_ptr()
+    one.forward(world.batch(1))
+    assert one.forward.replayed == 1
+
+
 def test_capturing_once_more_writes_no_page_of_a_session(network: CausalWan, world: World) -> None:
     """The inputs still hold the rows of the last replay."""
     one = captured(network, world, sizes=[SQUARE])

@@ -25,6 +25,7 @@ from genlock_worker.engines.diffusion.network.text_pool import TextPool
 from genlock_worker.engines.diffusion.network.transformer import CausalWan
 
 Plain = Callable[[RowBatch], Denoised]
+Places = tuple[tuple[int, torch.Size], ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +33,7 @@ class _Size:
     """The graphs of one size, and where they read."""
 
     inputs: StaticRows
-    addresses: tuple[int, ...]
+    places: Places
     """Of the pools' tensors, as the graphs have them."""
     graphs: dict[int, Captured] = field(default_factory=dict)
     """By rows."""
@@ -72,13 +73,13 @@ class GraphForward:
         """
         where = bucket.height, bucket.width
         size = self._sizes.get(where)
-        if size is None or size.addresses != _addresses(pool, text_pool):
+        if size is None or size.places != _places(pool, text_pool):
             config, layout = self._model.config, self._model.layout
             latent = config.channels, *where
             inputs = StaticRows.made(
                 max(ROWS), latent=latent, patch=config.patch, layout=layout, pool=pool, text_pool=text_pool
             )
-            size = _Size(inputs, _addresses(pool, text_pool))
+            size = _Size(inputs, _places(pool, text_pool))
 
         size.inputs.rest()
         batch = size.inputs.first(bucket.rows)
@@ -91,13 +92,14 @@ class GraphForward:
         """The graph that a batch fits into, its rows and its inputs."""
         frames, _, height, width = batch.hidden.shape[1:]
         size = self._sizes.get((height, width)) if frames == 1 else None
-        if size is None or size.addresses != _addresses(batch.pool, batch.text_pool):
+        if size is None or size.places != _places(batch.pool, batch.text_pool):
             return None
         rows = smallest(batch.rows, size.graphs)
         return None if rows is None else (size.inputs, rows, size.graphs[rows])
 
 
-def _addresses(pool: KvPool, text_pool: TextPool) -> tuple[int, ...]:
-    """Where the pools' tensors lie: a pool that grows has others then."""
+def _places(pool: KvPool, text_pool: TextPool) -> Places:
+    """Where the pools' tensors lie, and how. A pool that grows has others then: a larger one may come to lie where a
+    smaller one lay before it, with its layers further apart."""
     tensors: tuple[Tensor, ...] = (pool.keys, pool.values, pool.means, text_pool.keys, text_pool.values)
-    return tuple(tensor.data_ptr() for tensor in tensors)
+    return tuple((tensor.data_ptr(), tensor.shape) for tensor in tensors)

@@ -1,5 +1,7 @@
 """A custom op runs, fakes and declares what its one plan says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import pytest
@@ -50,6 +52,24 @@ def test_a_call_launches_what_is_planned() -> None:
     answer = doubled()(torch.tensor([1.0, 2.0]))
     assert answer.tolist() == [2.0, 4.0]
     assert DOUBLING.launched == [((2, 1, 1), {"BLOCK": 4, "num_warps": 8, "num_stages": 2, "enable_fp_fusion": True})]
+
+
+def test_it_launches_on_the_device_that_its_tensors_are_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on the thread's current one."""
+    given = torch.tensor([1.0, 2.0])
+    seen: list[tuple[Tensor, int, int]] = []
+
+    @contextmanager
+    def device_of(tensor: Tensor) -> Iterator[None]:
+        before = len(DOUBLING.launched)
+        yield
+        seen.append((tensor, before, len(DOUBLING.launched)))
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    doubled()(given)
+    ((tensor, before, after),) = seen
+    assert tensor is given or tensor.data_ptr() == given.data_ptr()
+    assert (before, after) == (0, 1)
 
 
 def test_meta_tensors_run_through_it_and_launch_nothing() -> None:

@@ -95,8 +95,10 @@ class DeclaredOp:
 
     def _run(self, *arguments: object) -> Any:
         plan = self.plan(*arguments)
-        for launch in plan.launches:
-            launch.run()
+        # Triton launches on the thread's current device, whichever device the tensors are on.
+        with torch.cuda.device_of(next(given for given in arguments if isinstance(given, Tensor))):
+            for launch in plan.launches:
+                launch.run()
         return _returned(plan)
 
     def _fake(self, *arguments: object) -> Any:
