@@ -382,3 +382,19 @@ def test_what_the_vae_remembers_of_a_chunk_that_cannot_be_encoded_goes_with_its_
     one.stop()
     assert streams[0]() is None
     assert latent() is None
+
+
+def test_a_session_that_begins_again_where_memory_is_full_waits_for_the_encoder_to_be_done_with_it() -> None:
+    vae = Held()
+    one = diffusion_engine(vae=vae, limit_bytes=diffusion_engine(vae=vae).session_bytes(settings(steps=1)))
+    opened(one, "s#1")
+    vae.let.clear()
+    fed = one.feed("s#1", chunk(1), steps=1)
+    one.close("s#1")
+    threading.Timer(0.1, vae.let.set).start()
+    one.open("s#2", settings(steps=1))
+    assert fed.encoded.result(PATIENCE_S) is None
+    assert one.budget.taken.keys() == {"s#2"}
+    taken_in(one, "s#2", chunk(0), steps=1)
+    assert ran(one, Row("s#2", 0, 0))[0].output is not None
+    one.stop()

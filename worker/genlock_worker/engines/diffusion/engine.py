@@ -3,7 +3,8 @@
 Thin: what a session is lies in `session`, what the device does in `micro_step`, who may take memory in `memory`. Here
 they meet: admission, a batch with the pictures that come of it, snapshot and restore.
 
-The caller's thread queues work for the device and waits for none of it: up to `DEPTH` batches are under way, and a
+The caller's thread queues work for the device and waits for none of it, unless a session comes for which there is room
+only once another has left: up to `DEPTH` batches are under way, and a
 restoration moves on by a part whenever somebody collects. On a CPU work is done when it is queued. Pictures are decoded
 beside it.
 """
@@ -232,7 +233,7 @@ class DiffusionEngine:
         self._check_free(session)
         check_settings(settings)
         self.prepare(settings.prompt)
-        self._admission.admit(session, settings, len(step_list(settings.steps, text_only=settings.text_only)))
+        self._admit(session, settings, len(step_list(settings.steps, text_only=settings.text_only)))
 
         try:
             self._sessions[session] = DiffusionSession.opened(session, settings, self._shared)
@@ -255,7 +256,7 @@ class DiffusionEngine:
         # Memory is set aside before anything is put on the device.
         check_settings(settings)
         facts, chunks = states.read_facts(state, settings, self._shared)
-        self._admission.admit(session, settings, len(facts.rows))
+        self._admit(session, settings, len(facts.rows))
         try:
             return (yield from states.from_state(session, state, facts, chunks, settings, self._shared))
         except BaseException:  # it failed, or was given up
@@ -272,6 +273,24 @@ class DiffusionEngine:
             self._leaving[session] = closed
         elif session not in self._leaving:
             self._give_back(session, closed)
+
+    def _admit(self, session: str, settings: StreamSettings, rows: int) -> None:
+        # A session that begins again where memory is full waits for what its former generation has.
+        try:
+            self._admission.admit(session, settings, rows)
+        except EngineFailure:
+            if not self._leaving:
+                raise
+            self._wait_for_leaving()
+            self._admission.admit(session, settings, rows)
+
+    def _wait_for_leaving(self) -> None:
+        self._queue.reached().exception()
+        self._answers += self._batches.collect()
+        for name, closed in self._leaving.items():
+            closed.wait_until_encoded()
+            self._give_back(name, closed)
+        self._leaving.clear()
 
     def _is_under_way(self, session: DiffusionSession) -> bool:
         return session.is_encoding or self._batches.names(session)

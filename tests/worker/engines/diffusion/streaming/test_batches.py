@@ -9,9 +9,20 @@ import pytest
 import torch
 
 from genlock_core.clock import ManualClock
-from genlock_worker.engines.contract import BatchResult, Change, EngineFailure, EngineState, Frames, Row, RowResult
+from genlock_worker.engines.contract import (
+    BatchResult,
+    Change,
+    Collected,
+    EngineFailure,
+    EngineState,
+    Frames,
+    RestoreResult,
+    Row,
+    RowResult,
+)
 from genlock_worker.engines.diffusion.config import StreamOptions
 from genlock_worker.engines.diffusion.network.row_batch import Denoised, RowBatch
+from genlock_worker.engines.diffusion.streaming.device_queue import Reached
 from tests.worker.engines.diffusion.deferred import DeferredQueue, StreamsUnderWay
 from tests.worker.engines.diffusion.streams import BlockVae, Poison, caches, components, diffusion_engine, settings
 
@@ -328,3 +339,47 @@ def test_each_batch_tells_its_own_seconds() -> None:
     first, second = (batch for batch in made.collect() if isinstance(batch, BatchResult))
     assert (first.seconds.rows, second.seconds.rows) == (0.5, 1.0)
     assert first.encoded + second.encoded == 2
+
+
+class Obliging(DeferredQueue):
+    """Goes on as soon as somebody waits for the end of what is queued."""
+
+    def reached(self) -> Reached:
+        mark = super().reached()
+        if self.obliges:
+            self.go_on()
+        return mark
+
+    obliges = False
+
+
+@pytest.mark.parametrize("begins", ["anew", "from a state"])
+def test_a_session_that_begins_again_where_memory_is_full_waits_for_what_its_former_generation_has(begins: str) -> None:
+    plan, queue = PLANS["a"], Obliging()
+    fits = diffusion_engine(vae=BlockVae()).session_bytes(plan)
+    made = diffusion_engine(vae=BlockVae(), queue=queue, limit_bytes=fits + fits // 2)
+    made.prepare(plan.prompt)
+    made.open("a#1", plan)
+    one = StreamsUnderWay(made, queue)
+    one.feed("a#1", steps=2)
+    one.submit([Row("a#1", 0, 0)])
+    taken = made.snapshot("a#1")
+    queue.go_on()
+    state = taken.result(20)
+    one.submit([Row("a#1", 1, 0)])
+    made.close("a#1")
+    queue.obliges = True
+    if begins == "anew":
+        made.open("a#2", plan)
+    else:
+        made.restore("a#2", plan, state)
+        told = list[Collected]()
+        while RestoreResult("a#2") not in told:
+            told += made.collect()
+        assert [one.number for one in told if isinstance(one, BatchResult)] == [1, 2]
+    assert made.budget.taken == {"a#2": fits}
+    assert made.session_memory("a#1") is None
+
+    # Only what leaves is waited for.
+    with pytest.raises(EngineFailure, match="refused"):
+        made.open("b", PLANS["b"])

@@ -269,6 +269,11 @@ class DiffusionSession:
         """Whether the encoder is at a chunk of it."""
         return any(in_flight.encoding for in_flight in self.chunks_in_flight.values())
 
+    def wait_until_encoded(self) -> None:
+        """The encoder is done with all that was fed; whether that went well is not asked."""
+        for in_flight in self.chunks_in_flight.values():
+            in_flight.given.exception()
+
     @property
     def fed_steps(self) -> int:
         """The denoising steps of the last chunk fed: its rows but the clean one of a session without a camera."""
