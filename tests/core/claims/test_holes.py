@@ -187,6 +187,19 @@ async def test_only_the_room_of_one_worker_is_kept_that_of_the_one_with_the_most
     assert await crowd.asks(last), "on the other one"
 
 
+async def test_where_the_worker_leaves_the_room_of_another_one_is_kept_at_once(crowd: Crowd) -> None:
+    crowd.workers.append(offer("w1"))
+    await crowd.claims.register(crowd.workers[1])
+    while await crowd.small_comes():
+        pass
+    await crowd.waits_until_kept()
+    (leaves,) = [one for one in crowd.workers if one.identity.name == await crowd.kept_at()]
+    await crowd.claims.close(leaves.identity)
+    assert await crowd.kept_at() is None
+    assert not await crowd.asks(LARGE)
+    assert await crowd.kept_at() == next(one.identity.name for one in crowd.workers if one is not leaves)
+
+
 async def test_who_waits_in_several_pools_has_room_kept_in_one_of_them_at_a_time(crowd: Crowd) -> None:
     crowd.workers.append(offer("w1", "b"))
     await crowd.claims.register(crowd.workers[1])

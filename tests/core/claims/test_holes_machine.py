@@ -48,7 +48,7 @@ steps = st.tuples(
         + ["small comes"] * 3
         + ["large comes"] * 2
         + ["one loses its worker"] * 3
-        + ["large is silent", "half a minute"]
+        + ["large is silent", "half a minute", "a worker drains"]
     ),
     st.integers(0, 999),
 )
@@ -86,6 +86,11 @@ class HolesModel:
     holes: dict[str, KeptRoom] = field(default_factory=dict)
     """The last one of each pool."""
     seen: Counter[str] = field(default_factory=Counter)
+    draining: set[str] = field(default_factory=set)
+
+    def serving(self, pool: str) -> list[str]:
+        """The workers that take sessions."""
+        return [name for name, at in WORKERS.items() if at == pool and name not in self.draining]
 
     def is_waiting(self, name: str) -> bool:
         one = self.sessions.get(name)
@@ -103,7 +108,7 @@ class HolesModel:
 
     def kept(self, pool: str) -> KeptRoom | None:
         hole = self.holes.get(pool)
-        if hole is None or self.now_ms() - hole.since_ms >= HOLE_KEPT_MS:
+        if hole is None or hole.worker in self.draining or self.now_ms() - hole.since_ms >= HOLE_KEPT_MS:
             return None
         return hole if hole.session in self.waiting(pool) else None
 
@@ -113,7 +118,7 @@ class HolesModel:
         for choice in one.choices:
             hole = None if one.had_worker else self.kept(choice.pool)
             kept_from = hole.worker if hole is not None and hole.session != name else None
-            room = [at for at, pool in WORKERS.items() if pool == choice.pool and self.free[at] >= choice.cost]
+            room = [at for at in self.serving(choice.pool) if self.free[at] >= choice.cost]
             if kept_from in room:
                 self.seen["kept out"] += 1
             fitting = sorted((self.free[at], at) for at in room if at != kept_from)
@@ -147,12 +152,13 @@ class HolesModel:
             return
         for choice in one.choices:
             last = self.holes.get(choice.pool)
-            if last is not None and self.now_ms() - last.since_ms < HOLE_KEPT_MS + HOLE_PAUSE_MS:
+            is_there = last is not None and last.worker not in self.draining
+            if last is not None and is_there and self.now_ms() - last.since_ms < HOLE_KEPT_MS + HOLE_PAUSE_MS:
                 self.seen["in a pause"] += self.kept(choice.pool) is None
                 continue
             has_waited = self.now_ms() - self.since_ms[choice.pool, name] >= HOLE_AFTER_MS
             if has_waited and self.waiting(choice.pool)[0] == name:
-                most, worker = max((self.free[at], at) for at, pool in WORKERS.items() if pool == choice.pool)
+                most, worker = max(((self.free[at], at) for at in self.serving(choice.pool)), default=(CAPACITY, ""))
                 if most < choice.cost:
                     self.holes[choice.pool] = KeptRoom(name, worker, self.now_ms())
                     return
@@ -237,6 +243,10 @@ class HolesRun:
                 await self.leaves(inside[number % len(inside)])
             case "one loses its worker" if inside:
                 await self.loses(inside[number % len(inside)])
+            case "a worker drains":
+                worker = self.workers[number % len(self.workers)].identity
+                await self.claims.close(worker)
+                self.model.draining.add(worker.name)
             case "large is silent":
                 for _ in range(WAITS_MS // 1_000 + 1):
                     await self.second()

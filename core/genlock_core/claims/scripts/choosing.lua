@@ -174,7 +174,7 @@ local function keep_hole(session, r)
     local since_ms = tonumber(redis.call('ZSCORE', waiting_key(choice.pool), session))
     local has_waited = since_ms and now - since_ms >= HOLE_AFTER_MS and first_waiting(choice.pool) == session
     local last = last_in[choice.pool]
-    local is_paused = last and 0 <= last.age_ms and last.age_ms < HOLE_KEPT_MS + HOLE_PAUSE_MS
+    local is_paused = last and last.is_there and 0 <= last.age_ms and last.age_ms < HOLE_KEPT_MS + HOLE_PAUSE_MS
     if has_waited and not is_paused then
       local cost, rung = least_cost(r, choice, rungs)
       local worker = cost and roomiest(choice, r, cost, rung)

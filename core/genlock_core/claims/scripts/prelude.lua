@@ -139,13 +139,15 @@ local function first_waiting(pool)
 end
 
 -- The worker whose room is kept in a pool, and for whom: until it is enough, for a while, as long as that one waits.
--- `hole` is a pool's last one. What is left behind of it keeps the next one away for a pause.
+-- `hole` is a pool's last one. What is left behind of it keeps the next one away for a pause, unless its worker has left.
 local function hole_in(pool)
   local hole = redis.call('HMGET', hole_key(pool), 'session', 'worker', 'since_ms')
   if not hole[1] then return nil end
   local age_ms = now - tonumber(hole[3])
   local waits = is_waiting(hole[1]) and redis.call('ZSCORE', waiting_key(pool), hole[1])
-  return {session = hole[1], worker = hole[2], age_ms = age_ms, holds = 0 <= age_ms and age_ms < HOLE_KEPT_MS and waits}
+  local is_there = redis.call('ZSCORE', free_key(pool), hole[2])
+  local holds = 0 <= age_ms and age_ms < HOLE_KEPT_MS and waits and is_there
+  return {session = hole[1], worker = hole[2], age_ms = age_ms, is_there = is_there, holds = holds}
 end
 
 local function is_fresh(heartbeat_ms) return now - tonumber(heartbeat_ms) <= HEARTBEAT_STALE_MS end
