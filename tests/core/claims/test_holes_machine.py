@@ -240,7 +240,11 @@ class HolesRun:
             case "large comes":
                 await self.comes((400, 600)[number % 2], pools)
             case "one leaves" if inside:
-                await self.leaves(inside[number % len(inside)])
+                # Mostly from where room is kept: else little would ever be filled.
+                kept_at = [hole.worker for pool in POOLS if (hole := self.model.kept(pool)) is not None]
+                there = [name for name in inside if self.model.sessions[name].worker in kept_at]
+                among = there if there and number % 4 else inside
+                await self.leaves(among[number % len(among)])
             case "one loses its worker" if inside:
                 await self.loses(inside[number % len(inside)])
             case "a worker drains":
@@ -319,7 +323,8 @@ def test_kept_rooms_are_what_the_rule_says_in_any_crowd(redis_url: str) -> None:
         client = runner.run(_connected(redis_url))
 
         @settings(
-            max_examples=25,
+            max_examples=20,
+            derandomize=True,  # what is seen of the rule is the same in every run
             database=None,
             phases=[hypothesis.Phase.generate],  # a failure is shown as it is
             suppress_health_check=list(HealthCheck),
