@@ -96,7 +96,6 @@ SHOWN_BY: Final[dict[str, tuple[str, ...]]] = {
     "worker/engines/diffusion/network/coding/test_tiny_decoder.py": _in(
         "worker/engines/diffusion/network/coding", "tiny_block"
     ),
-    "worker/engines/diffusion/streaming/test_pictures.py": _in("worker/engines/diffusion/streaming", "vae_thread"),
     "worker/engines/diffusion/streaming/test_stop.py": _in("worker/engines/diffusion/streaming", "one_thread"),
     "worker/engines/diffusion/test_memory.py": _in("worker/engines/diffusion", "room", "streaming/admission"),
     "worker/engines/diffusion/streaming/test_batches.py": _in("worker/engines/diffusion/streaming", "unjudged"),

@@ -72,6 +72,8 @@ class VaeThread(Generic[C, R]):
         self._lock = threading.Lock()
         self._waiting: deque[Piece[C, R]] = deque()
         """Under the lock."""
+        self._call_is_due = False
+        """Whether a call was handed to the thread and is not over. Under the lock."""
         self._executor: Executor = AtOnce()
         self._stream: torch.cuda.Stream | None = None
         if overlap:
@@ -84,11 +86,13 @@ class VaeThread(Generic[C, R]):
         piece: Piece[C, R] = Piece(row, stream, item, self._queued())
         with self._lock:
             self._waiting.append(piece)
-        self._executor.submit(self._serve)
+            is_due, self._call_is_due = self._call_is_due, True
+        if not is_due:
+            self._executor.submit(self._serve)
         return piece.result
 
     def alone(self, work: Callable[[], T]) -> Future[T]:
-        """Run `work` on the thread, after what was submitted before."""
+        """Run `work` on the thread, after the call that it is at and one more at most, however many pieces wait."""
         queued = self._queued()
 
         def after_what_is_queued() -> T:
@@ -103,14 +107,19 @@ class VaeThread(Generic[C, R]):
             self._executor.stop()
 
     def _serve(self) -> None:
-        """One call. There is one of these for each piece: the last of them find that nothing waits any more."""
+        """One call. What waits when it is over has the next one, behind what is to run alone by then."""
         with self._lock:
             pieces = together(self._waiting, self._kind, self._most)
             for piece in pieces:
                 self._waiting.remove(piece)
-        if not pieces:
-            return
+        self._answer(pieces)
 
+        with self._lock:
+            is_due = self._call_is_due = bool(self._waiting)
+        if is_due:
+            self._executor.submit(self._serve)
+
+    def _answer(self, pieces: Sequence[Piece[C, R]]) -> None:
         outcomes: Sequence[R | Exception]
         try:
             with self._on_stream([piece.queued for piece in pieces]):
