@@ -204,23 +204,36 @@ class ModelRooms:
         """For whom that worker's room is kept."""
         session, its_worker, since_ms = self.data.holes.get(pool, ("", "", 0))
         found = self.data.sessions.get(session)
-        holds = found is not None and self._is_waiting(found) and pool in found.waits_since
+        waits = found is not None and self._is_waiting(found) and pool in found.waits_since
+        holds = waits and self._is_there(pool, its_worker)
         return session if holds and worker == its_worker and self._is_within(since_ms, liveness.HOLE_KEPT_MS) else None
+
+    def _is_there(self, pool: str, worker: str) -> bool:
+        """It is a worker of the pool that claims may find."""
+        known = self.data.workers.get(worker)
+        return known is not None and known.offer.pool == pool and not known.draining
 
     def _is_within(self, since_ms: int, span_ms: int) -> bool:
         return 0 <= self.now - since_ms < span_ms
 
     def _keep_hole(self, session: str, found: ModelSession) -> None:
-        """For who waits longest: the room of the worker that has the most, if it could ever be enough and is not."""
+        """For who waits longest: the room of the worker that has the most, if it could ever be enough and is not.
+
+        In one pool at a time, in the cheapest first.
+        """
         never_ran = not found.had_worker and found.format == 0 and found.stand_in is None
         others = [choice for choice in found.pools if choice.model is not None and choice not in found.choices]
-        for choice in [*found.choices, *(others if never_ran else [])]:
+        choices = [*found.choices, *(others if never_ran else [])]
+        if any(self._kept_at(choice.pool, session) is not None for choice in choices):
+            return
+        for choice in choices:
             waits = self.waiting(choice.pool)
-            last_ms = self.data.holes.get(choice.pool, ("", "", -(10**15)))[2]
+            _, last_worker, last_ms = self.data.holes.get(choice.pool, ("", "", -(10**15)))
             is_first = waits[:1] and waits[0].session == session
             if not is_first or self.now - waits[0].since_ms < liveness.HOLE_AFTER_MS:
                 continue
-            if self._is_within(last_ms, liveness.HOLE_KEPT_MS + liveness.HOLE_PAUSE_MS):
+            is_paused = self._is_within(last_ms, liveness.HOLE_KEPT_MS + liveness.HOLE_PAUSE_MS)
+            if is_paused and self._is_there(choice.pool, last_worker):
                 continue
             costs = [(found.cost_at(choice, rung), rung) for rung in reversed(found.rungs_to_go_on)]
             cost, rung = next((cost, rung) for cost, rung in costs if cost is not None)
@@ -238,6 +251,7 @@ class ModelRooms:
             worker = max(able, key=lambda one: (self.free(one.name), one.name), default=None)
             if worker is not None and self.free(worker.name) < cost:
                 self.data.holes[choice.pool] = session, worker.name, self.now
+                return
 
     def waiting(self, pool: str) -> tuple[Waiting, ...]:
         here = [
